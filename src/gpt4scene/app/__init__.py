@@ -1,0 +1,1 @@
+"""Web page to look at scenes and ask questions."""

@@ -1,0 +1,1 @@
+"""The benchmarks: questions, training rows and scores. Imports no torch."""

@@ -1,0 +1,1 @@
+"""Training rows and questions: from files to packs of tokens and pixels."""

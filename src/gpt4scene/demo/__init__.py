@@ -1,0 +1,1 @@
+"""Synthetic rooms and a tiny model, so that everything runs anywhere."""

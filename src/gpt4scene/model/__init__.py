@@ -1,0 +1,1 @@
+"""Loading, tuning and calling the vision-language model on packs."""

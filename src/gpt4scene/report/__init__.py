@@ -1,0 +1,1 @@
+"""HTML pages about scores and answers."""

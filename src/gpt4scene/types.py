@@ -1,0 +1,165 @@
+"""The types that pass between stages: conversations, encoded samples, packs, questions and answers.
+
+This module imports neither torch nor any other part of the package, so every stage may import it.
+Shape letters: B rows, L tokens, P prefix tokens, N images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+IGNORED = -100
+"""Label of a token that carries no loss (the value that PyTorch's cross entropy ignores)."""
+
+Role = Literal["system", "user", "assistant"]
+Grid = tuple[int, int, int]
+"""Patches of one picture: (time, rows, columns). 504x392 pixels at patch size 14 is (1, 28, 36)."""
+
+
+class DataError(ValueError):
+    """Something in the user's files is wrong; the message names file, row and the way out."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a row came from, for error messages: dataset name, file, and index in the file (0-based)."""
+
+    dataset: str
+    file: str
+    row: int
+
+    def __str__(self) -> str:
+        return f"{self.file}, row {self.row} (dataset '{self.dataset}')"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message. ``text`` of a user turn may hold ``<image>`` marks."""
+
+    role: Role
+    text: str
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One training row: turns in order, and the pictures that its ``<image>`` marks stand for, in order.
+
+    ``images`` are paths as they will be opened. Rows about one scene share one tuple object, so that
+    165K rows of 33 pictures cost one list of paths per scene.
+    """
+
+    turns: tuple[Turn, ...]
+    images: tuple[str, ...]
+    origin: Origin
+
+    @property
+    def scene(self) -> tuple[str, ...]:
+        """The key that rows with equal pictures share; packs are formed inside it."""
+        return self.images
+
+
+@dataclass(frozen=True)
+class EncodedSample:
+    """A row as tokens. ``ids_L[:cut]`` is the scene's prefix, ``ids_L[cut:]`` the row's own branch.
+
+    ``cut`` follows the last ``<|vision_end|>``, or is 0 where nothing can be shared (no picture, or an answer
+    before the last picture). ``labels_L`` holds the token itself where it is learned, ``IGNORED`` elsewhere.
+    """
+
+    ids_L: np.ndarray
+    labels_L: np.ndarray
+    cut: int
+    images: tuple[str, ...]
+    grids: tuple[Grid, ...]
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class Branch:
+    """The tokens of one row after the shared prefix; the first label is always ``IGNORED``.
+
+    ``weight`` is 1 for a row that counts in the loss and 0 for filling (uneven ends between ranks).
+    """
+
+    ids_L: np.ndarray
+    labels_L: np.ndarray
+    origin: Origin | None = None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Pack:
+    """One scene prefix and the questions that hang off it. An ordinary sample is a pack with one branch.
+
+    ``images`` and ``grids`` belong to the prefix; where ``prefix_P`` is empty they belong to the only branch.
+    """
+
+    prefix_P: np.ndarray
+    images: tuple[str, ...]
+    grids: tuple[Grid, ...]
+    branches: tuple[Branch, ...]
+
+    @property
+    def length(self) -> int:
+        """Tokens of the whole row: prefix and all branches."""
+        return len(self.prefix_P) + sum(len(branch.ids_L) for branch in self.branches)
+
+
+Task = Literal["scanqa", "sqa3d", "scanrefer", "multi3dref", "scan2cap"]
+TASKS: tuple[Task, ...] = ("scanqa", "sqa3d", "scan2cap", "scanrefer", "multi3dref")
+"""The five published tasks, in the order of the public evaluation script."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One row of a question file. Identity is (``task``, ``index``), never ``qid``: rows without one are common.
+
+    ``type_info`` is SQA3D's ``sqa_type``, Multi3DRefer's ``eval_type``, else 0. ``images`` are resolved paths
+    in the order shown to the model (BEV first).
+    """
+
+    task: str
+    index: int
+    scene_id: str
+    prompt: str
+    images: tuple[str, ...] = ()
+    qid: str | int | None = None
+    obj_id: int = 0
+    pred_id: int = 0
+    ref_captions: tuple[str | int, ...] = ()
+    type_info: str | int = 0
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """The identity of the question across runs and shards."""
+        return (self.task, self.index)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question and what the model said. ``tokens`` counts generated tokens, end mark included."""
+
+    question: Question
+    text: str
+    tokens: int = 0
+
+
+Scores = dict[str, float]
+"""Metric name -> value, 0 to 1 (CIDEr may pass 1). Names are listed in docs/scores.md."""
+
+
+@dataclass(frozen=True)
+class ScoreReport:
+    """Scores of one task and what a reader must know about them.
+
+    ``counts`` are printed under the table: answers, missing questions, unreadable answers and the like.
+    ``notes`` are sentences, for example why METEOR is absent.
+    """
+
+    task: str
+    scores: Scores
+    counts: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,34 @@
+"""Fixtures shared by all tests: the external test data folder, and small environment guards."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def external_data() -> Path:
+    """The folder of real check data: ``GPT4SCENE_TEST_DATA`` or ``../shared/data`` beside the checkout."""
+    return Path(os.environ.get("GPT4SCENE_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    folder = external_data()
+    if not folder.is_dir():
+        pytest.skip(f"real check data is absent: {folder} (set GPT4SCENE_TEST_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def oracle() -> Path:
+    folder = external_data().parent / "oracle" / "set1"
+    if not folder.is_dir():
+        pytest.skip(f"reference figures are absent: {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
