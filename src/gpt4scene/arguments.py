@@ -1,0 +1,101 @@
+"""The keys of a training run: one dataclass per subject, one sentence per key.
+
+Keys that LLaMA-Factory users write keep their names and meaning; ``config.py`` reads them from YAML and flags. Everything
+else that a run can set is a field of transformers' ``TrainingArguments`` and is passed through.
+This module imports nothing of torch or transformers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+FlashAttention = Literal["auto", "fa2", "sdpa", "disabled"]
+
+
+def key(help: str, default: Any = dataclasses.MISSING, *, least: float | None = None, most: float | None = None) -> Any:
+    """Return a dataclass field with its sentence and the closed range of numbers that it takes.
+
+    A list as ``default`` is copied for every instance.
+    """
+    metadata = {"help": help, "least": least, "most": most}
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class ModelArguments:
+    """Which model, and how it attends."""
+
+    model_name_or_path: str = key("Folder or hub name of the checkpoint to start from.")
+    adapter_name_or_path: str | None = key("Folder of a LoRA adapter to go on training.", None)
+    flash_attn: FlashAttention = key(
+        "Attention: fa2 (flash-attn 2), sdpa (PyTorch), disabled (eager), or auto (sdpa).", "auto"
+    )
+
+
+@dataclass(frozen=True)
+class DataArguments:
+    """Which rows, and how they become tokens and pixels."""
+
+    dataset: list[str] = key("Names in dataset_info.json, separated by commas.")
+    dataset_dir: str = key("Folder that holds dataset_info.json.", "data")
+    media_dir: str | None = key("Folder that picture paths are relative to; the dataset folder when left out.", None)
+    template: str = key("Name of the chat template.", "qwen2_vl")
+    cutoff_len: int = key("Longest row in tokens; a longer one is an error, never cut.", 32768, least=1)
+    image_resolution: int = key("Longest side of a picture in pixels before it is fitted to patches.", 512, least=28)
+    max_samples: int | None = key("Take at most this many rows of each dataset.", None, least=1)
+    train_on_prompt: bool = key("Learn the questions as well as the answers.", False)
+    mask_history: bool = key("Learn only the last answer of a conversation.", False)
+    mix_strategy: Literal["concat", "interleave_under", "interleave_over"] = key(
+        "How several datasets are mixed: end to end, or drawn in turn until the first or the last one runs out.",
+        "concat",
+    )
+    interleave_probs: list[float] | None = key("Chance of drawing from each dataset, separated by commas.", None)
+    val_size: float = key("Share (below 1) or number of rows held out for evaluation.", 0.0, least=0)
+    val_split: Literal["scene", "row"] = key(
+        "Hold out whole scenes, or single rows (rows of one scene then stand on both sides).", "scene"
+    )
+    skip_bad_rows: bool = key("Leave out, count and list wrong rows instead of stopping at the first.", False)
+    tokenized_path: str | None = key(
+        "Folder of tokenized rows: read when it fits this run, written when missing.", None
+    )
+    tokenize_only: bool = key("Stop after tokenized_path is written.", False)
+
+
+@dataclass(frozen=True)
+class TuningArguments:
+    """What is trained, and what the loss is."""
+
+    stage: Literal["sft"] = key("Training stage; supervised fine-tuning is the only one.", "sft")
+    finetuning_type: Literal["full", "freeze", "lora"] = key(
+        "Train all weights, only some layers, or low-rank adapters.", "full"
+    )
+    freeze_vision_tower: bool = key("Keep the vision tower as it is.", True)
+    freeze_multi_modal_projector: bool = key("Keep the merger between vision tower and language model as it is.", True)
+    freeze_trainable_layers: int = key(
+        "With finetuning_type freeze: train the last n language layers, or the first n when negative.", 2
+    )
+    freeze_trainable_modules: list[str] = key(
+        "With finetuning_type freeze: names of the modules inside those layers, or all.", ["all"]
+    )
+    lora_rank: int = key("Rank of the LoRA matrices.", 8, least=1)
+    lora_alpha: int | None = key("Scale of the LoRA update; twice the rank when left out.", None, least=1)
+    lora_dropout: float = key(
+        "Dropout before the LoRA matrices; one mask for all questions of a pack.", 0.0, least=0, most=1
+    )
+    lora_target: list[str] = key("Names of the linear modules that get LoRA, or all.", ["all"])
+    pure_bf16: bool = key("Keep trained weights in bf16: saves memory, loses small updates.", False)
+    disable_gradient_checkpointing: bool = key("Keep activations instead of computing them again.", False)
+    scene_packing: int = key("Questions of one scene that share one pass over its pictures; 1 is off.", 1, least=1)
+    loss_average: Literal["row", "token"] = key(
+        "Mean over each answer's tokens, then over rows; or one mean over all answer tokens of the batch.", "row"
+    )
+    plot_loss: bool = key("Draw training_loss.png into the output folder.", False)
+
+    @property
+    def lora_scale(self) -> int:
+        """``lora_alpha``, or twice the rank."""
+        return self.lora_alpha if self.lora_alpha is not None else 2 * self.lora_rank
