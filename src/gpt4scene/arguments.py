@@ -1,13 +1,14 @@
 """The keys of a training run: one dataclass per subject, one sentence per key.
 
-Keys that LLaMA-Factory users write keep their names and meaning; ``config.py`` reads them from YAML and flags. Everything
-else that a run can set is a field of transformers' ``TrainingArguments`` and is passed through.
+Keys that LLaMA-Factory users write keep their names and meaning; ``config.py`` reads them from YAML and flags.
+Everything else that a run can set is a field of transformers' ``TrainingArguments`` and is passed through.
 This module imports nothing of torch or transformers.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -94,8 +95,25 @@ class TuningArguments:
         "Mean over each answer's tokens, then over rows; or one mean over all answer tokens of the batch.", "row"
     )
     plot_loss: bool = key("Draw training_loss.png into the output folder.", False)
+    overwrite_output_dir: bool = key("Start over in an output folder that already holds a run.", False)
 
     @property
     def lora_scale(self) -> int:
         """``lora_alpha``, or twice the rank."""
         return self.lora_alpha if self.lora_alpha is not None else 2 * self.lora_rank
+
+
+def attention_backend(flash_attn: FlashAttention, *, installed: bool | None = None) -> tuple[str, str | None]:
+    """Return transformers' name of the attention to load with, and a sentence where it is not the one asked for.
+
+    ``installed`` says whether flash-attn can be imported; left out, it is looked up.
+    """
+    if flash_attn == "disabled":
+        return "eager", None
+    if flash_attn != "fa2":
+        return "sdpa", None
+    if installed is None:
+        installed = importlib.util.find_spec("flash_attn") is not None
+    if installed:
+        return "flash_attention_2", None
+    return "sdpa", "flash_attn: fa2 needs the package flash-attn, which is not installed here; using sdpa"
