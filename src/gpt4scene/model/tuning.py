@@ -1,0 +1,149 @@
+"""What is trained: full, freeze or LoRA, and in which precision each part is kept."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from transformers import PreTrainedModel
+
+from gpt4scene.arguments import TuningArguments
+from gpt4scene.model.families import Family, family_of
+
+
+def prepare_for_training(
+    model: PreTrainedModel,
+    arguments: TuningArguments,
+    *,
+    bf16: bool,
+    adapter: str | None = None,
+    keep_dtype: bool = False,
+):
+    """Return ``model`` (wrapped by peft for LoRA) with the right parts trainable, in the right precision.
+
+    Trainable parameters are fp32, so that small updates are not rounded away; with ``bf16`` the frozen ones
+    are bf16. ``pure_bf16`` makes all of them bf16. ``keep_dtype`` leaves precisions alone, for DeepSpeed, which keeps fp32
+    masters itself. A vision tower with nothing to learn runs without a graph. ``adapter`` is a LoRA folder to go on with.
+    """
+    family = family_of(model.config)
+    choose = {"full": _train_full, "freeze": _train_some_layers, "lora": _freeze_all}[arguments.finetuning_type]
+    choose(model, family, arguments)
+    _spare_frozen_tower(model, family)
+    if arguments.finetuning_type == "lora":
+        model = _add_lora(model, family, arguments, adapter)
+    if not keep_dtype:
+        _set_precision(model, bf16=bf16, pure_bf16=arguments.pure_bf16)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError("nothing is left to train: every part of the model is frozen")
+    return model
+
+
+def run_without_graph(module: torch.nn.Module) -> None:
+    """Make calls of ``module`` record no gradient graph, whatever its hooks ask for.
+
+    Gradient checkpointing marks the patch embedding's output as requiring a gradient; without this a wholly frozen
+    tower would be back-propagated through for nothing.
+    """
+    state: list[bool] = []
+
+    def enter(*_: object) -> None:
+        state.append(torch.is_grad_enabled())
+        torch.set_grad_enabled(False)
+
+    def leave(*_: object) -> None:
+        torch.set_grad_enabled(state.pop())
+
+    module.register_forward_pre_hook(enter)
+    module.register_forward_hook(leave, always_call=True)
+
+
+def _spare_frozen_tower(model: PreTrainedModel, family: Family) -> None:
+    """Run what is wholly frozen of the vision tower without a graph: all of it, or all but a trained merger."""
+    tower = model.get_submodule(family.tower)
+    trained = {family.part_of(name) for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if not trained & {"tower", "merger"}:
+        run_without_graph(tower)
+    elif "tower" not in trained:
+        for name, part in tower.named_children():
+            if f"{family.tower}.{name}" not in family.mergers:
+                for module in part if isinstance(part, torch.nn.ModuleList) else (part,):
+                    run_without_graph(module)
+
+
+def _train_full(model: PreTrainedModel, family: Family, arguments: TuningArguments) -> None:
+    for name, parameter in model.named_parameters():
+        part = family.part_of(name)
+        frozen = (part == "tower" and arguments.freeze_vision_tower) or (
+            part == "merger" and arguments.freeze_multi_modal_projector
+        )
+        parameter.requires_grad_(not frozen)
+
+
+def _freeze_all(model: PreTrainedModel, family: Family, arguments: TuningArguments) -> None:
+    model.requires_grad_(False)
+
+
+def _train_some_layers(model: PreTrainedModel, family: Family, arguments: TuningArguments) -> None:
+    """Train the last n language layers (the first n for a negative n), or some of their modules."""
+    layers = model.get_submodule(family.layers)
+    count = arguments.freeze_trainable_layers
+    if count == 0 or abs(count) > len(layers):
+        raise ValueError(f"freeze_trainable_layers is {count}, but the model has {len(layers)} language layers")
+    chosen = range(len(layers) - count, len(layers)) if count > 0 else range(-count)
+    wanted = set(arguments.freeze_trainable_modules)
+    known = {part for name, _ in layers[0].named_modules() for part in name.split(".") if part}
+    unknown = sorted(wanted - known - {"all"})
+    if unknown:
+        raise ValueError(
+            f"freeze_trainable_modules: no module {unknown} in a layer (known: {', '.join(sorted(known))})"
+        )
+    model.requires_grad_(False)
+    for index in chosen:
+        for name, parameter in layers[index].named_parameters():
+            parameter.requires_grad_("all" in wanted or bool(wanted & set(name.split("."))))
+
+
+def _lora_targets(model: PreTrainedModel, family: Family, arguments: TuningArguments) -> str:
+    """Return a pattern of the linear modules that get LoRA; frozen parts of the vision tower never do."""
+    wanted = set(arguments.lora_target)
+    targets, known = set(), set()
+    for name, module in model.named_modules():
+        if not isinstance(module, torch.nn.Linear) or name == "lm_head":
+            continue
+        part = family.part_of(name + ".")
+        if (part == "tower" and arguments.freeze_vision_tower) or (
+            part == "merger" and arguments.freeze_multi_modal_projector
+        ):
+            continue
+        short = name.rsplit(".", 1)[-1]
+        known.add(short)
+        if "all" in wanted or short in wanted:
+            targets.add(re.sub(r"\\\.\d+\\\.", r"\\.\\d+\\.", re.escape(name)))
+    unknown = sorted(wanted - known - {"all"})
+    if unknown:
+        raise ValueError(f"lora_target: no linear module {unknown} (known: {', '.join(sorted(known))})")
+    return "|".join(sorted(targets))
+
+
+def _add_lora(model: PreTrainedModel, family: Family, arguments: TuningArguments, adapter: str | None):
+    """Return ``model`` wrapped by peft: a new adapter, or ``adapter`` to go on training."""
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    if adapter is not None:
+        return PeftModel.from_pretrained(model, adapter, is_trainable=True)
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=arguments.lora_rank,
+        lora_alpha=arguments.lora_scale,
+        lora_dropout=arguments.lora_dropout,
+        target_modules=_lora_targets(model, family, arguments),
+    )
+    return get_peft_model(model, config)
+
+
+def _set_precision(model: torch.nn.Module, *, bf16: bool, pure_bf16: bool) -> None:
+    for parameter in model.parameters():
+        if pure_bf16 or (bf16 and not parameter.requires_grad):
+            parameter.data = parameter.data.to(torch.bfloat16)
+        elif parameter.requires_grad or not bf16:
+            parameter.data = parameter.data.to(torch.float32)
