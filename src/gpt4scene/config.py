@@ -10,7 +10,7 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -20,6 +20,7 @@ from gpt4scene.registry import nearest
 from gpt4scene.spellings import NEGATED, REFUSED, RENAMED, RETIRED
 
 FLAGS = "command line"
+Section = TypeVar("Section", ModelArguments, DataArguments, TuningArguments)
 SECTIONS: tuple[type, ...] = (ModelArguments, DataArguments, TuningArguments)
 
 
@@ -103,13 +104,16 @@ def parse(argv: Sequence[str]) -> TrainConfig:
     problems += contradictions(values)
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
-    sections = [
-        section(**{f.name: values[f.name] for f in dataclasses.fields(section) if f.name in values})
-        for section in SECTIONS
-    ]
     own = set(_own_hints())
-    training = {"do_train": True} | {name: value for name, value in values.items() if name not in own}
-    return TrainConfig(*sections, training, tuple(dict.fromkeys(notes)), source, tuple(argv))
+    return TrainConfig(
+        model=_section(ModelArguments, values),
+        data=_section(DataArguments, values),
+        tuning=_section(TuningArguments, values),
+        training={"do_train": True} | {name: value for name, value in values.items() if name not in own},
+        notes=tuple(dict.fromkeys(notes)),
+        source=source,
+        flags=tuple(argv),
+    )
 
 
 def training_hints() -> dict[str, Any]:
@@ -182,16 +186,26 @@ def _read_flags(words: Sequence[str], problems: list[str]) -> list[_Entry]:
     ]
 
 
+def _section(section: type[Section], values: dict[str, Any]) -> Section:
+    return section(**{name: values[name] for name in typing.get_type_hints(section) if name in values})
+
+
 def _own_hints() -> dict[str, Any]:
     return {name: hint for section in SECTIONS for name, hint in typing.get_type_hints(section).items()}
 
 
 def _ranges() -> dict[str, tuple[float | None, float | None]]:
     """Closed ranges of numbers: ours from the fields, and those of ``TrainingArguments`` that are often mistyped."""
-    own = {f.name: (f.metadata["least"], f.metadata["most"]) for s in SECTIONS for f in dataclasses.fields(s)}
+    own: dict[str, tuple[float | None, float | None]] = {
+        f.name: (f.metadata["least"], f.metadata["most"]) for s in SECTIONS for f in dataclasses.fields(s)
+    }
     positive = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
     zero = ("num_train_epochs", "learning_rate", "warmup_steps", "weight_decay", "max_grad_norm", "save_total_limit")
-    return own | dict.fromkeys(positive, (1, None)) | dict.fromkeys(zero, (0, None))
+    for name in positive:
+        own[name] = (1, None)
+    for name in zero:
+        own[name] = (0, None)
+    return own
 
 
 def _resolve(entries: list[_Entry], hints: dict[str, Any], notes: list[str], problems: list[str]) -> dict[str, Any]:
