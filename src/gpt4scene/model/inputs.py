@@ -17,7 +17,7 @@ def model_inputs(
     """Return keyword arguments for ``model(**inputs)`` on ``device``.
 
     Pixels travel as uint8 and are normalised there, then cast to ``dtype`` (that of the vision tower). Only positions
-    that predict a label reach the LM head: its logits are ``[1, M, vocabulary]`` in the order of ``batch["label_ids"]``.
+    that predict a label reach the LM head: the logits are ``[1, M, vocabulary]``, in the order of ``label_ids``.
     """
     owners = batch["owners"].to(device, non_blocking=True)
     inputs = {

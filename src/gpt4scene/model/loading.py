@@ -41,10 +41,11 @@ def local_folder(model_name_or_path: str | Path) -> Path:
             f"{name}: no such folder; give a checkpoint folder or a hub name such as Qwen/Qwen2-VL-7B-Instruct"
         )
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         return Path(snapshot_download(name))
-    except Exception as error:
+    except (OSError, ValueError, HfHubHTTPError) as error:
         raise DataError(
             f"{name}: neither a folder here nor reachable on the model hub ({type(error).__name__})"
         ) from error

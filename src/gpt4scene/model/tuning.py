@@ -22,8 +22,9 @@ def prepare_for_training(
     """Return ``model`` (wrapped by peft for LoRA) with the right parts trainable, in the right precision.
 
     Trainable parameters are fp32, so that small updates are not rounded away; with ``bf16`` the frozen ones
-    are bf16. ``pure_bf16`` makes all of them bf16. ``keep_dtype`` leaves precisions alone, for DeepSpeed, which keeps fp32
-    masters itself. A vision tower with nothing to learn runs without a graph. ``adapter`` is a LoRA folder to go on with.
+    are bf16. ``pure_bf16`` makes all of them bf16. ``keep_dtype`` leaves precisions alone, for DeepSpeed, which keeps
+    fp32 masters itself. A vision tower with nothing to learn runs without a graph. ``adapter`` is a LoRA folder to go
+    on with.
     """
     family = family_of(model.config)
     choose = {"full": _train_full, "freeze": _train_some_layers, "lora": _freeze_all}[arguments.finetuning_type]

@@ -1,0 +1,118 @@
+"""The proof of the scene-shared engine: a pack gives the losses and gradients of its rows one by one."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoModelForImageTextToText
+
+from gpt4scene.data.collator import collate
+from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.packing import make_pack
+from gpt4scene.data.templates import TEMPLATES
+from gpt4scene.data.vision import VisionSpec
+from gpt4scene.demo import tiny_model
+from gpt4scene.model.attention import PackLayout
+from gpt4scene.model.inputs import model_inputs, row_losses
+from gpt4scene.model.loading import load_model, load_tokenizer
+from gpt4scene.types import Conversation, Origin, Turn
+
+FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+ROWS = (("What color is the chair?", "Red."), ("How many lamps are in the room?", "Two lamps."), ("Where?", "No."))
+
+
+def relative(a, b):
+    return float((a - b).detach().abs().max() / b.abs().max().clamp(min=1e-12))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder, random = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    paths = []
+    for index, (width, height) in enumerate(((80, 60), (60, 90), (112, 84))):
+        Image.fromarray(random.integers(0, 255, (height, width, 3), dtype=np.uint8)).save(folder / f"{index}.png")
+        paths.append(str(folder / f"{index}.png"))
+    return tuple(paths)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def setting(request, tmp_path_factory, pictures):
+    folder = tiny_model.build(tmp_path_factory.mktemp(request.param) / "model", request.param)
+    spec = VisionSpec.from_folder(folder)
+    template = TEMPLATES["qwen2_vl"]
+    encoder = Encoder(load_tokenizer(folder), template, spec, image_resolution=112)
+    rows = [
+        Conversation((Turn("user", "<image>" * 3 + question), Turn("assistant", answer)), pictures, Origin("d", "f", n))
+        for n, (question, answer) in enumerate(ROWS)
+    ]
+    return folder, encoder, [encoder.encode(row) for row in rows]
+
+
+def losses_and_gradients(model, encoder, packs):
+    model.zero_grad()
+    losses = []
+    for samples in packs:
+        batch = collate(make_pack(samples), encoder.spec, encoder.image_resolution, encoder.special)
+        logits = model(**model_inputs(batch, encoder.spec, "cpu", torch.float32)).logits
+        rows = row_losses(logits, batch)
+        rows.sum().backward()
+        losses.append(rows.detach())
+    return torch.cat(losses), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+def test_pack_equals_separate_samples(setting):
+    folder, encoder, samples = setting
+    model = load_model(folder)
+    apart, grads_apart = losses_and_gradients(model, encoder, [[sample] for sample in samples])
+    together, grads_together = losses_and_gradients(model, encoder, [samples])
+    assert relative(together, apart) < 1e-5
+    assert grads_apart.keys() == grads_together.keys() and len(grads_apart) > 30
+    for name, gradient in grads_apart.items():
+        assert relative(grads_together[name], gradient) < 1e-4, name
+
+
+def test_single_sample_equals_transformers_own_forward(setting):
+    folder, encoder, samples = setting
+    model = load_model(folder)
+    reference = AutoModelForImageTextToText.from_pretrained(folder, attn_implementation="eager")
+    for sample in samples:
+        batch = collate(make_pack([sample]), encoder.spec, encoder.image_resolution, encoder.special)
+        inputs = model_inputs(batch, encoder.spec, "cpu", torch.float32)
+        ours = row_losses(model(**inputs).logits, batch)
+        ids = torch.from_numpy(sample.ids_L)[None]
+        theirs = reference(
+            input_ids=ids,
+            labels=torch.from_numpy(sample.labels_L)[None],
+            pixel_values=inputs["pixel_values"],
+            image_grid_thw=inputs["image_grid_thw"],
+            mm_token_type_ids=(ids == encoder.special.image_pad).int(),
+        ).loss
+        assert relative(ours, theirs) < 1e-5
+
+
+def test_layout_hides_other_branches():
+    owners = torch.tensor([-1, -1, 0, 0, 1, 1])
+    seen = PackLayout.build(owners, 2).mask_RS.int().tolist()
+    assert seen == [[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 1, 0], [1, 1, 0, 0, 1, 1]]
+    assert PackLayout.build(torch.tensor([-1, -1, 0]), 2).mask_RS is None
+    decoding = PackLayout.build(torch.tensor([1, 0]), 0, torch.tensor([-1, 0, 1, 1, 0]))
+    assert decoding.mask_RS.int().tolist() == [[1, 0, 1, 1, 0], [1, 1, 0, 0, 1]]
+
+
+def test_batches_of_several_rows_are_refused(setting):
+    folder, encoder, samples = setting
+    model = load_model(folder)
+    with pytest.raises(ValueError, match="one packed row"):
+        model(input_ids=torch.zeros(2, 4, dtype=torch.long))
+
+
+def test_gradient_checkpointing_changes_nothing(setting):
+    folder, encoder, samples = setting
+    model = load_model(folder)
+    model.train()
+    plain, gradients = losses_and_gradients(model, encoder, [samples])
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    again, checkpointed = losses_and_gradients(model, encoder, [samples])
+    assert torch.equal(plain, again)
+    for name, gradient in gradients.items():
+        assert relative(checkpointed[name], gradient) < 1e-5, name
