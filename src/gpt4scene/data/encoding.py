@@ -1,0 +1,225 @@
+"""Conversations and questions become tokens. Picture tokens are counted from file headers; no pixel is decoded here.
+
+A row is cut after its last picture: what lies before is the scene's prefix, shared by all rows with the same pictures
+and the same words before them; what lies behind is the row's own branch. The two sides are tokenised apart, always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from gpt4scene.data.templates import IMAGE_MARK, Segment, Template
+from gpt4scene.data.vision import PictureSizes, VisionSpec, tokens
+from gpt4scene.types import IGNORED, Conversation, DataError, EncodedSample, Grid, Origin, Question, Turn
+
+CACHED_TEXTS = 4096
+CACHED_PREFIXES = 1024
+
+
+class Tokenizer(Protocol):
+    """The part of a Hugging Face tokenizer that encoding needs."""
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        """Return token ids of ``text``."""
+
+
+class RowTooLong(DataError):
+    """A row has more tokens than ``cutoff_len``; nothing is ever cut off."""
+
+
+@dataclass(frozen=True)
+class SpecialTokens:
+    """Ids of the template's tokens, as this tokenizer numbers them."""
+
+    image_start: int
+    image_pad: int
+    image_end: int
+    message_end: int
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, template: Template) -> SpecialTokens:
+        """Look the ids up. Raises ValueError naming a token that the tokenizer does not know as one."""
+        return cls(
+            **{field: _single(tokenizer, template, getattr(template, field)) for field in cls.__dataclass_fields__}
+        )
+
+
+def _single(tokenizer: Tokenizer, template: Template, token: str) -> int:
+    ids = tokenizer.encode(token, add_special_tokens=False)
+    if len(ids) != 1:
+        raise ValueError(
+            f"template '{template.name}' needs the token {token}, which this tokenizer does not have; "
+            "choose the template of the model's family"
+        )
+    return ids[0]
+
+
+class Encoder:
+    """Turns conversations and questions into token rows.
+
+    Args:
+        tokenizer: of the checkpoint.
+        template: a value of ``TEMPLATES``.
+        spec: of the checkpoint.
+        image_resolution: longest side in pixels, None for no bound.
+        cutoff_len: longest row in tokens, None for no bound.
+        train_on_prompt: user messages behind the cut are learned too; picture tokens never are.
+        mask_history: only the last answer is learned.
+        sizes: picture sizes already known; give several encoders the same object to read headers once.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        template: Template,
+        spec: VisionSpec,
+        image_resolution: int | None = 512,
+        cutoff_len: int | None = None,
+        train_on_prompt: bool = False,
+        mask_history: bool = False,
+        sizes: PictureSizes | None = None,
+    ) -> None:
+        if train_on_prompt and mask_history:
+            raise ValueError("train_on_prompt and mask_history exclude each other: one learns more, the other less")
+        self.tokenizer, self.template, self.spec = tokenizer, template, spec
+        self.image_resolution, self.cutoff_len = image_resolution, cutoff_len
+        self.train_on_prompt, self.mask_history = train_on_prompt, mask_history
+        self.sizes = sizes if sizes is not None else PictureSizes()
+        self.special = SpecialTokens.of(tokenizer, template)
+        self._texts: dict[str, np.ndarray] = {}
+        self._prefixes: dict[Hashable, tuple[np.ndarray, tuple[Grid, ...]]] = {}
+
+    def encode(self, conversation: Conversation) -> EncodedSample:
+        """Return a training row with labels. Raises DataError, or RowTooLong past ``cutoff_len``."""
+        segments, last = self._rendered(conversation)
+        return self._assemble(segments, last, conversation.images, conversation.origin)
+
+    def encode_question(self, question: Question, system: str | None = None) -> EncodedSample:
+        """Return a question that ends after the assistant's header, without labels.
+
+        Pictures stand at the prompt's ``<image>`` marks where there is one for each, directly before the prompt where
+        it has no mark. Raises DataError for any other number of marks.
+        """
+        origin = Origin(question.task, f"questions of {question.task}", question.index)
+        marks = question.prompt.count(IMAGE_MARK)
+        prompt = question.prompt if marks else IMAGE_MARK * len(question.images) + question.prompt
+        if marks and marks != len(question.images):
+            raise DataError(
+                f"{origin}: the prompt has {marks} {IMAGE_MARK} marks, but scene {question.scene_id} has "
+                f"{len(question.images)} pictures"
+            )
+        turns = (Turn("user", prompt),) if system is None else (Turn("system", system), Turn("user", prompt))
+        self._refuse_control_tokens(turns, origin)
+        segments = self.template.render(turns, generate=True)
+        return self._assemble(segments, _last_picture(segments), question.images, origin)
+
+    def prefix_key(self, conversation: Conversation) -> Hashable | None:
+        """Return what rows must have in common to share a prefix, or None where this row can share none."""
+        segments, last = self._rendered(conversation)
+        return None if last < 0 else (conversation.images, _text(segments[: last + 1]))
+
+    def length_bound(self, conversation: Conversation) -> int:
+        """Return a number of tokens that the row can't pass, without tokenising its branch.
+
+        A byte-level vocabulary has no token shorter than a byte. Raises DataError for unreadable pictures.
+        """
+        segments, last = self._rendered(conversation)
+        if last < 0:
+            return len(self._assemble(segments, last, conversation.images, conversation.origin, check=False).ids_L)
+        prefix_P, _ = self._prefix(segments[: last + 1], conversation.images, conversation.origin)
+        return len(prefix_P) + len(_text(segments[last + 1 :]).encode())
+
+    def _rendered(self, conversation: Conversation) -> tuple[list[Segment], int]:
+        """Return the segments and the index of the last shared one (-1 where nothing can be shared)."""
+        self._refuse_control_tokens(conversation.turns, conversation.origin)
+        segments = self.template.render(
+            conversation.turns, train_on_prompt=self.train_on_prompt, mask_history=self.mask_history
+        )
+        return segments, -1 if _answers_before_pictures(conversation.turns) else _last_picture(segments)
+
+    def _refuse_control_tokens(self, turns: Sequence[Turn], origin: Origin) -> None:
+        for turn in turns:
+            for token in self.template.control_tokens:
+                if token in turn.text:
+                    raise DataError(f"{origin}: a {turn.role} message holds {token}, which only the template may write")
+
+    def _assemble(
+        self, segments: list[Segment], last: int, images: tuple[str, ...], origin: Origin, check: bool = True
+    ) -> EncodedSample:
+        marks = sum(segment.picture for segment in segments)
+        if marks != len(images):
+            raise DataError(f"{origin}: {marks} {IMAGE_MARK} marks, but {len(images)} pictures")
+        if last < 0:
+            grids = self._grids(images, origin)
+            prefix_P = np.empty(0, dtype=np.int64)
+            branch, labels = self._tokenise(segments, list(grids))
+        else:
+            prefix_P, grids = self._prefix(segments[: last + 1], images, origin)
+            branch, labels = self._tokenise(segments[last + 1 :], [])
+        labels[:1] = IGNORED
+        ids_L = np.concatenate([prefix_P, branch])
+        if check and self.cutoff_len is not None and len(ids_L) > self.cutoff_len:
+            raise RowTooLong(
+                f"{origin}: {len(ids_L)} tokens ({len(prefix_P)} before the question), but cutoff_len is "
+                f"{self.cutoff_len}; raise cutoff_len, lower image_resolution, or set skip_bad_rows"
+            )
+        labels_L = np.concatenate([np.full(len(prefix_P), IGNORED, dtype=np.int64), labels])
+        return EncodedSample(ids_L, labels_L, len(prefix_P), images, grids, origin)
+
+    def _prefix(
+        self, segments: list[Segment], images: tuple[str, ...], origin: Origin
+    ) -> tuple[np.ndarray, tuple[Grid, ...]]:
+        key = (images, _text(segments))
+        known = self._prefixes.get(key)
+        if known is None:
+            if len(self._prefixes) >= CACHED_PREFIXES:
+                self._prefixes.clear()
+            grids = self._grids(images, origin)
+            ids_P, _ = self._tokenise(segments, list(grids))
+            ids_P.setflags(write=False)
+            known = self._prefixes[key] = (ids_P, grids)
+        return known
+
+    def _grids(self, images: tuple[str, ...], origin: Origin) -> tuple[Grid, ...]:
+        return tuple(self.sizes.grid(path, self.spec, self.image_resolution, origin) for path in images)
+
+    def _tokenise(self, segments: list[Segment], grids: list[Grid]) -> tuple[np.ndarray, np.ndarray]:
+        """Return ids and labels of the segments; ``grids`` are those of their pictures, in order."""
+        ids, labels = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+        pictures = iter(grids)
+        for segment in segments:
+            piece = self._picture(next(pictures)) if segment.picture else self._tokens(segment.text)
+            ids.append(piece)
+            labels.append(piece if segment.learned else np.full(len(piece), IGNORED, dtype=np.int64))
+        return np.concatenate(ids), np.concatenate(labels)
+
+    def _picture(self, grid: Grid) -> np.ndarray:
+        span = np.full(tokens(grid, self.spec) + 2, self.special.image_pad, dtype=np.int64)
+        span[0], span[-1] = self.special.image_start, self.special.image_end
+        return span
+
+    def _tokens(self, text: str) -> np.ndarray:
+        known = self._texts.get(text)
+        if known is None:
+            if len(self._texts) >= CACHED_TEXTS:
+                self._texts.clear()
+            ids = self.tokenizer.encode(text, add_special_tokens=False)
+            known = self._texts[text] = np.array(ids, dtype=np.int64)
+        return known
+
+
+def _text(segments: Sequence[Segment]) -> str:
+    return "".join(segment.text for segment in segments)
+
+
+def _last_picture(segments: Sequence[Segment]) -> int:
+    return max((index for index, segment in enumerate(segments) if segment.picture), default=-1)
+
+
+def _answers_before_pictures(turns: Sequence[Turn]) -> bool:
+    with_pictures = [index for index, turn in enumerate(turns) if turn.role == "user" and IMAGE_MARK in turn.text]
+    return bool(with_pictures) and any(turn.role == "assistant" for turn in turns[: with_pictures[-1]])

@@ -1,0 +1,65 @@
+"""M-RoPE positions in plain numpy, equal to Hugging Face's ``get_rope_index`` for every sample of a pack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gpt4scene.types import Grid, Pack
+
+
+def sample_positions(
+    ids_L: np.ndarray, grids: Sequence[Grid], image_token_id: int, merge_size: int, start: int = 0
+) -> np.ndarray:
+    """Return int64 positions ``[3, L]`` (time, row, column) of one row of tokens that begins at ``start``.
+
+    Text counts up on all three rows. The tokens of a picture lie on its merged grid, offset by the position reached;
+    the text after it goes on at that position + the grid's longer side. Raises ValueError when picture tokens and
+    grids disagree.
+    """
+    length = len(ids_L)
+    positions_3L = np.empty((3, length), dtype=np.int64)
+    pads = np.flatnonzero(ids_L == image_token_id)
+    counts = [time * rows * columns // merge_size**2 for time, rows, columns in grids]
+    if len(pads) != sum(counts):
+        raise ValueError(f"{len(pads)} picture tokens, but the grids of {len(grids)} pictures make {sum(counts)}")
+    done, used, position = 0, 0, start
+    for (time, rows, columns), count in zip(grids, counts, strict=True):
+        first = int(pads[used])
+        if pads[used + count - 1] != first + count - 1:
+            raise ValueError(f"the {count} tokens of a picture are not in one piece")
+        positions_3L[:, done:first] = np.arange(position, position + first - done)
+        position += first - done
+        rows, columns = rows // merge_size, columns // merge_size
+        positions_3L[:, first : first + count] = np.indices((time, rows, columns)).reshape(3, -1) + position
+        position += max(rows, columns)
+        done, used = first + count, used + count
+    positions_3L[:, done:] = np.arange(position, position + length - done)
+    return positions_3L
+
+
+def pack_positions(pack: Pack, image_token_id: int, merge_size: int) -> np.ndarray:
+    """Return int64 positions ``[3, L]`` of prefix and branches; every branch begins at the prefix's maximum + 1.
+
+    Grids are used up in the order of the row, so pictures may also stand in branches. Raises ValueError when picture
+    tokens and grids disagree.
+    """
+    left = list(pack.grids)
+
+    def take(ids: np.ndarray) -> list[Grid]:
+        wanted, taken = int(np.count_nonzero(ids == image_token_id)), []
+        while left and wanted > 0:
+            time, rows, columns = left[0]
+            wanted -= time * rows * columns // merge_size**2
+            taken.append(left.pop(0))
+        return taken
+
+    prefix_3P = sample_positions(pack.prefix_P, take(pack.prefix_P), image_token_id, merge_size)
+    start = int(prefix_3P.max()) + 1 if prefix_3P.size else 0
+    parts = [prefix_3P]
+    for branch in pack.branches:
+        parts.append(sample_positions(branch.ids_L, take(branch.ids_L), image_token_id, merge_size, start))
+    if left:
+        raise ValueError(f"{len(left)} of {len(pack.grids)} picture grids have no tokens")
+    return np.concatenate(parts, axis=1)

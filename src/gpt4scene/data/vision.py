@@ -1,0 +1,230 @@
+"""Pictures: how large they become, how many tokens that costs, and their pixels, for training and inference alike.
+
+The rule is the one of public GPT4Scene inference: a picture whose longest side passes ``image_resolution`` is
+shrunk to it on paper, Qwen's smart resize rounds that to whole merged patches, and one bicubic step takes the original
+straight to the result. Pictures are opened as stored: an EXIF orientation tag is not applied, because Qwen's own
+loader (``Image.open(...).convert("RGB")``) and the released annotations do not apply it either.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from gpt4scene.types import DataError, Grid, Origin
+
+if TYPE_CHECKING:
+    import torch
+
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
+MAX_ASPECT = 200
+"""Qwen's smart resize refuses pictures more elongated than this."""
+
+
+@dataclass(frozen=True)
+class VisionSpec:
+    """What a checkpoint's image processor does to a picture.
+
+    ``min_pixels`` and ``max_pixels`` bound the area after smart resize; ``mean`` and ``std`` are per channel, 0 to 1.
+    """
+
+    patch_size: int = 14
+    merge_size: int = 2
+    temporal_patch_size: int = 2
+    mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
+    std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
+    min_pixels: int = 56 * 56
+    max_pixels: int = 28 * 28 * 1280
+
+    @property
+    def factor(self) -> int:
+        """Pixels that both sides must be a multiple of: one merged patch."""
+        return self.patch_size * self.merge_size
+
+    @property
+    def patch_length(self) -> int:
+        """Values of one flattened patch, 1176 for Qwen2-VL."""
+        return 3 * self.temporal_patch_size * self.patch_size**2
+
+    @classmethod
+    def from_folder(cls, folder: str | os.PathLike) -> VisionSpec:
+        """Read ``preprocessor_config.json`` (or ``processor_config.json``) of a checkpoint folder.
+
+        Takes both spellings of the area bounds: ``min_pixels`` / ``max_pixels``, which win where both are given, and
+        ``size: {shortest_edge, longest_edge}``. Raises ValueError when neither file is there or a value is not one
+        that this package computes.
+        """
+        config, path = _processor_config(Path(folder))
+        for key, wanted in (("do_resize", True), ("do_rescale", True), ("do_normalize", True)):
+            if config.get(key, wanted) is not wanted:
+                raise ValueError(f"{path}: '{key}: {config[key]}' is not supported; Qwen's processors say true")
+        size = config.get("size") or {}
+        defaults = cls()
+
+        def bound(flat: str, nested: str, default: int) -> int:
+            for value in (config.get(flat), size.get(nested), size.get(flat)):
+                if value is not None:
+                    return int(value)
+            return default
+
+        return cls(
+            patch_size=int(config.get("patch_size", defaults.patch_size)),
+            merge_size=int(config.get("merge_size", defaults.merge_size)),
+            temporal_patch_size=int(config.get("temporal_patch_size", defaults.temporal_patch_size)),
+            mean=tuple(config.get("image_mean") or defaults.mean),
+            std=tuple(config.get("image_std") or defaults.std),
+            min_pixels=bound("min_pixels", "shortest_edge", defaults.min_pixels),
+            max_pixels=bound("max_pixels", "longest_edge", defaults.max_pixels),
+        )
+
+
+def _processor_config(folder: Path) -> tuple[dict, Path]:
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path}: not a readable JSON file ({error}); copy it again from the base model") from None
+        config = config.get("image_processor", config)
+        if "patch_size" in config or name == "preprocessor_config.json":
+            return config, path
+    raise ValueError(
+        f"{folder}: no preprocessor_config.json in the model folder; "
+        "copy the processor files of the base model into it (preprocessor_config.json, chat_template.json)"
+    )
+
+
+def fit(size: Size, spec: VisionSpec, image_resolution: int | None) -> Size:
+    """Return the width and height that a picture of ``size`` is resized to, multiples of ``spec.factor``.
+
+    ``image_resolution`` bounds the longest side before rounding (None: no bound). Raises ValueError for a picture
+    more than 200 times as long as wide. 1296x968 at 512 gives 504x392.
+    """
+    width, height = size
+    longest = max(width, height)
+    if image_resolution is not None and longest > image_resolution:
+        scale = image_resolution / longest
+        width, height = max(1, int(width * scale)), max(1, int(height * scale))
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise ValueError(f"a picture of {size[0]}x{size[1]} is over {MAX_ASPECT} times as long as wide")
+    factor = spec.factor
+    new_width, new_height = round(width / factor) * factor, round(height / factor) * factor
+    if new_width * new_height > spec.max_pixels:
+        shrink = math.sqrt(height * width / spec.max_pixels)
+        new_height = max(factor, math.floor(height / shrink / factor) * factor)
+        new_width = max(factor, math.floor(width / shrink / factor) * factor)
+    elif new_width * new_height < spec.min_pixels:
+        grow = math.sqrt(spec.min_pixels / (height * width))
+        new_height = math.ceil(height * grow / factor) * factor
+        new_width = math.ceil(width * grow / factor) * factor
+    return new_width, new_height
+
+
+def grid(size: Size, spec: VisionSpec) -> Grid:
+    """Return (time, rows, columns) in patches of a picture already fitted to ``size``: 504x392 is (1, 28, 36)."""
+    width, height = size
+    return 1, height // spec.patch_size, width // spec.patch_size
+
+
+def tokens(picture: Grid, spec: VisionSpec) -> int:
+    """Return the number of picture tokens of a grid, one for every merged patch: (1, 28, 36) costs 252."""
+    time, rows, columns = picture
+    return time * rows * columns // spec.merge_size**2
+
+
+class PictureSizes:
+    """Remembers the size of every picture asked for; files are opened for their header only, once each."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[str, Size] = {}
+
+    def __call__(self, path: str, origin: Origin | None = None) -> Size:
+        """Return (width, height) as stored in the file. Raises DataError that names the file and ``origin``."""
+        size = self._sizes.get(path)
+        if size is None:
+            with open_picture(path, origin) as picture:
+                size = self._sizes[path] = picture.size
+        return size
+
+    def grid(self, path: str, spec: VisionSpec, image_resolution: int | None, origin: Origin | None = None) -> Grid:
+        """Return the patch grid of the picture at ``path`` without decoding it. Raises DataError."""
+        try:
+            return grid(fit(self(path, origin), spec, image_resolution), spec)
+        except ValueError as error:
+            raise error if isinstance(error, DataError) else _bad(path, origin, str(error)) from None
+
+
+def open_picture(path: str, origin: Origin | None = None) -> Image.Image:
+    """Open a picture lazily. Raises DataError for a missing or empty file and for one that is no picture."""
+    try:
+        return Image.open(path)
+    except FileNotFoundError:
+        raise _bad(path, origin, "the file does not exist; check media_dir and dataset_dir") from None
+    except UnidentifiedImageError:
+        empty = os.path.getsize(path) == 0
+        raise _bad(path, origin, "the file is empty" if empty else "the file is no picture") from None
+    except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        raise _bad(path, origin, f"the file can't be read ({error})") from None
+
+
+def _bad(path: str, origin: Origin | None, what: str) -> DataError:
+    row = f" (needed by {origin})" if origin is not None else ""
+    return DataError(f"picture {path}{row}: {what}")
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """Return the picture in RGB; transparency is laid on white, as Qwen's and Hugging Face's loaders do."""
+    if picture.mode == "RGB":
+        return picture
+    if "A" in picture.getbands() or picture.info.get("transparency") is not None:
+        layered = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layered.size, (255, 255, 255, 255)), layered).convert("RGB")
+    return picture.convert("RGB")
+
+
+def patches(path: str, spec: VisionSpec, image_resolution: int | None, origin: Origin | None = None) -> np.ndarray:
+    """Return the picture as uint8 patches ``[P, 3 * T * p * p]`` in the order that Qwen's vision tower reads.
+
+    P follows 2x2 merge blocks row by row; inside a patch: channel, time (the still repeated), row, column. Raises
+    DataError for a missing, truncated or unreadable file.
+    """
+    with open_picture(path, origin) as picture:
+        try:
+            size = fit(picture.size, spec, image_resolution)
+            resized = to_rgb(picture).resize(size, Image.Resampling.BICUBIC)
+        except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+            raise _bad(path, origin, f"it can't be decoded ({error}); copy or render it again") from None
+    return patchify(np.asarray(resized), spec)
+
+
+def patchify(pixels_HW3: np.ndarray, spec: VisionSpec) -> np.ndarray:
+    """Return ``[P, 3 * T * p * p]`` patches of an array whose sides are multiples of ``spec.factor``; same dtype."""
+    height, width, channels = pixels_HW3.shape
+    patch, merge, time = spec.patch_size, spec.merge_size, spec.temporal_patch_size
+    blocks = pixels_HW3.reshape(
+        height // spec.factor, merge, patch, width // spec.factor, merge, patch, channels
+    ).transpose(0, 3, 1, 4, 6, 2, 5)
+    repeated = np.broadcast_to(blocks[:, :, :, :, :, None], (*blocks.shape[:5], time, patch, patch))
+    return repeated.reshape(-1, spec.patch_length)
+
+
+def normalise(patches_u8: torch.Tensor, spec: VisionSpec) -> torch.Tensor:
+    """Return ``(u8 / 255 - mean) / std`` in fp32, ``[P, 3 * T * p * p]``, on the device of the input.
+
+    The divisor is a tensor on that device, because CUDA turns a division by a Python number into a product with
+    its reciprocal, whose last bit differs.
+    """
+    values = patches_u8.float().view(len(patches_u8), 3, spec.patch_length // 3)
+    mean, std = values.new_tensor(spec.mean).view(3, 1), values.new_tensor(spec.std).view(3, 1)
+    return values.div_(values.new_tensor(255.0)).sub_(mean).div_(std).view(len(patches_u8), spec.patch_length)
