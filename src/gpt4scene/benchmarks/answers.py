@@ -1,0 +1,93 @@
+"""Reading answers: object identifiers, the cleaning of free text, and exact match.
+
+``<OBJ017>`` is parsed here and nowhere else. The cleaning follows the rules that the public scorer took from LEO
+(embodied-generalist, ``data/data_utils.py``); docs/scores.md lists them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_OBJECT = re.compile(r"<OBJ(\d{3})>", re.ASCII)
+
+_NUMBERS = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
+)
+_SPELLING = {
+    "letf": "left",
+    "let": "left",
+    "tehre": "there",
+    "rigth": "right",
+    "rght": "right",
+    "behine": "behind",
+    "tv": "TV",
+    "chai": "chair",
+    "wasing": "washing",
+    "waslked": "walked",
+    "oclock": "o'clock",
+    "none": "zero",
+    "23": "twenty-three",
+} | {str(number): word for number, word in enumerate(_NUMBERS)}
+_WORD = re.compile(r"\w+", re.ASCII)
+_SPACES = re.compile(r" {2,}")
+_UNWANTED = re.compile(r"[^a-zA-Z0-9,'\s\-:]+")
+_O_CLOCK = re.compile(r"\bo' +clock\b")
+_GLUED_DIGIT = re.compile(r"\b([a-zA-Z]+)[0-9]\b")
+_ARTICLES = tuple(re.compile(rf"\b{article} ([a-zA-Z]+)") for article in ("a", "an", "the"))
+_BACKWARDS = re.compile(r"\bbackwards\b")
+
+
+def object_mark(index: int) -> str:
+    """Return the identifier of a proposal as it stands in prompts and answers: ``<OBJ017>`` for 17.
+
+    Raises ``ValueError`` outside 0 to 999, which three digits can't name.
+    """
+    if not 0 <= index <= 999:
+        raise ValueError(f"object {index} has no identifier: <OBJ###> names 0 to 999")
+    return f"<OBJ{index:03d}>"
+
+
+def object_ids(text: str) -> list[int]:
+    """Return every identifier of ``text`` in order, repetitions included; ``<obj012>`` and ``<OBJ12>`` are none."""
+    return [int(digits) for digits in _OBJECT.findall(text)]
+
+
+def trim(answer: str) -> str:
+    """Return ``answer`` without one trailing full stop and with a small first letter; one character stays as it is."""
+    if len(answer) <= 1:
+        return answer
+    answer = answer.removesuffix(".")
+    return answer[0].lower() + answer[1:]
+
+
+def clean(answer: str) -> str:
+    """Return ``answer`` cleaned as the published figures do: spelling, number words, articles, stray characters.
+
+    Only the space character is trimmed and squeezed; other white space stays. Applying it twice changes nothing on
+    ordinary answers; ``tv1`` (first ``tv``, then ``TV``) and ``a a chair`` are exceptions of the published rules.
+    """
+    text = _SPACES.sub(" ", answer.lower().strip(" "))
+    text = _UNWANTED.sub("", text)
+    text = _WORD.sub(lambda match: _SPELLING.get(match[0], match[0]), text)
+    text = _O_CLOCK.sub("o'clock", text)
+    text = _GLUED_DIGIT.sub(r"\1", text)
+    for article in _ARTICLES:
+        text = article.sub(r"\1", text)
+    return _BACKWARDS.sub("backward", text)
+
+
+def exact(answer: str, references: Sequence[str]) -> bool:
+    """Return whether ``answer`` is one of ``references``; an empty answer never is."""
+    return bool(answer) and answer in references
+
+
+def refined(answer: str, references: Sequence[str]) -> bool:
+    """Return whether ``answer`` and a reference contain one another once white space is removed; empty never does."""
+    if not answer:
+        return False
+    if answer in references:
+        return True
+    bare = "".join(answer.split())
+    return any(bare in other or other in bare for other in ("".join(text.split()) for text in references))

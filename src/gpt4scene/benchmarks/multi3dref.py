@@ -1,0 +1,88 @@
+"""Multi3DRefer: find every object that a description means: none, one, or several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from gpt4scene.benchmarks import answers
+from gpt4scene.benchmarks.boxes import PUBLISHED_EPSILON, SceneBoxes, iou_matrix, scene_boxes
+from gpt4scene.benchmarks.rows import PredictionRow, RowLike, read_rows
+from gpt4scene.types import DataError, ScoreReport
+
+NAME = "multi3dref"
+TYPES = ("zt_w_d", "zt_wo_d", "st_w_d", "st_wo_d", "mt")
+"""Zero, single or multiple targets, with or without distractors of the same class."""
+
+THRESHOLDS = (("0.25", 0.25), ("0.50", 0.5))
+
+
+def matched_f1(overlap_PG: np.ndarray) -> tuple[float, ...]:
+    """Return F1 at each threshold for the IoU of P named proposals and G targets, at least one of either.
+
+    Proposals and targets are paired one to one so that the sum of IoU is largest (in float32, as published).
+    """
+    named, targets = overlap_PG.shape
+    overlap_PG = overlap_PG.astype(np.float32)
+    rows, columns = linear_sum_assignment(overlap_PG, maximize=True)
+    paired = overlap_PG[rows, columns]
+    return tuple(2 * int((paired >= threshold).sum()) / (named + targets) for _, threshold in THRESHOLDS)
+
+
+def row_f1(kind: str, named: Sequence[int], proposals_N6: np.ndarray, targets_G6: np.ndarray) -> tuple[float, ...]:
+    """Return a row's F1 at each threshold. Rows without targets score 1 for no identifier, 0 for any."""
+    if kind.startswith("zt"):
+        return (float(not named),) * len(THRESHOLDS)
+    if not named:
+        return (0.0,) * len(THRESHOLDS)
+    return matched_f1(iou_matrix(proposals_N6[list(named)], targets_G6, PUBLISHED_EPSILON))
+
+
+def score(rows: Iterable[RowLike], proposals: Mapping[str, object], ground_truth: Mapping[str, object]) -> ScoreReport:
+    """Return the mean F1 at IoU 0.25 and 0.5, over all rows and for each kind of question that occurs.
+
+    ``proposals`` and ``ground_truth`` map a scene to its boxes (N x 6: centre, size); a row's ``ref_captions`` are
+    ground-truth object ids, its ``type_info`` one of ``TYPES``. Identifiers past the last proposal are dropped and a
+    repeated one counts twice, as published. Raises ``DataError`` for unknown scenes, objects and kinds.
+    """
+    read = _checked(rows)
+    found = scene_boxes(proposals, "the proposal boxes")
+    truth = scene_boxes(ground_truth, "the ground-truth boxes")
+    values: dict[str, list[tuple[float, ...]]] = {"all": []} | {kind: [] for kind in TYPES}
+    dropped = unreadable = 0
+    for row in read:
+        proposals_N6 = found.of(row.scene_id, row.origin)
+        said = answers.object_ids(row.pred)
+        named = [index for index in said if index < len(proposals_N6)]
+        f1 = row_f1(str(row.type_info), named, proposals_N6, _targets(row, truth))
+        values["all"].append(f1)
+        values[str(row.type_info)].append(f1)
+        dropped += len(said) - len(named)
+        unreadable += not said and not row.pred.strip().lower().startswith("no")
+    scores = {
+        f"{kind} F1@{label}": float(np.mean([f1[place] for f1 in found_f1]))
+        for kind, found_f1 in values.items()
+        if found_f1
+        for place, (label, _) in enumerate(THRESHOLDS)
+    }
+    counts = {"answers": len(read)} | {kind: len(values[kind]) for kind in TYPES if values[kind]}
+    counts |= {"unreadable answers": unreadable, "dropped identifiers": dropped}
+    return ScoreReport(NAME, scores, counts)
+
+
+def _targets(row: PredictionRow, truth: SceneBoxes) -> np.ndarray:
+    return np.array([truth.row(row.scene_id, int(index), row.origin) for index in row.ref_captions]).reshape(-1, 6)
+
+
+def _checked(rows: Iterable[RowLike]) -> list[PredictionRow]:
+    read = read_rows(rows, NAME)
+    for row in read:
+        if row.type_info not in TYPES:
+            raise DataError(f"{row.origin}: 'type_info' must be one of {', '.join(TYPES)}, found {row.type_info!r}")
+        if not all(str(index).isdigit() for index in row.ref_captions):
+            raise DataError(f"{row.origin}: 'ref_captions' must be object ids, found {list(row.ref_captions)}")
+        if not row.ref_captions and not str(row.type_info).startswith("zt"):
+            raise DataError(f"{row.origin}: a question of kind '{row.type_info}' has no target in 'ref_captions'")
+    return read

@@ -1,0 +1,105 @@
+"""Scan2Cap: describe one object; a caption counts where the proposal asked about meets the object's box."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from gpt4scene.benchmarks.boxes import PUBLISHED_EPSILON, iou, scene_boxes
+from gpt4scene.benchmarks.rows import PredictionRow, RowLike, read_rows
+from gpt4scene.benchmarks.text import TextGroup, TextScores, score_groups
+from gpt4scene.types import DataError, ScoreReport
+
+NAME = "scan2cap"
+THRESHOLDS = (("0.25", 0.25), ("0.50", 0.5))
+NOTHING = "sos eos"
+"""The caption that stands for none: the proposal missed the object, or nobody asked about it."""
+
+
+def framed(caption: str) -> str:
+    """Return ``caption`` between the words ``sos`` and ``eos``, line breaks as spaces."""
+    return f"sos {caption} eos".replace("\n", " ")
+
+
+def text_groups(
+    rows: Iterable[RowLike],
+    proposals: Mapping[str, object],
+    ground_truth: Mapping[str, object],
+    corpus: Mapping[str, Sequence[str]],
+) -> dict[str, TextGroup]:
+    """Return, for each IoU threshold (``@0.25``, ``@0.50``), the captions of all objects of ``corpus``."""
+    by_object = _by_object(rows, corpus)
+    overlap = _overlaps(by_object, proposals, ground_truth)
+    references = tuple(tuple(captions) for captions in corpus.values())
+    groups = {}
+    for label, threshold in THRESHOLDS:
+        captions = tuple(
+            framed(by_object[key].pred) if overlap.get(key, -1.0) >= threshold else NOTHING for key in corpus
+        )
+        groups[f"@{label}"] = TextGroup(captions, references)
+    return groups
+
+
+def report(
+    rows: Iterable[RowLike],
+    proposals: Mapping[str, object],
+    ground_truth: Mapping[str, object],
+    corpus: Mapping[str, Sequence[str]],
+    texts: dict[str, TextScores],
+) -> ScoreReport:
+    """Return the report of ``rows`` with the text metrics already computed (``score_groups(text_groups(…))``)."""
+    read = read_rows(rows, NAME)
+    by_object = _by_object(read, corpus)
+    overlap = np.array(list(_overlaps(by_object, proposals, ground_truth).values()))
+    scores = {f"{metric}{suffix}": value for suffix, found in texts.items() for metric, value in found.scores.items()}
+    counts = {
+        "answers": len(read),
+        "objects": len(corpus),
+        "objects without an answer": len(corpus) - len(by_object),
+        "answers replaced by a later one": len(read) - len(by_object),
+        "empty answers": sum(not row.pred.strip() for row in read),
+    }
+    counts |= {f"proposals under IoU {label}": int((overlap < threshold).sum()) for label, threshold in THRESHOLDS}
+    notes = dict.fromkeys(note for found in texts.values() for note in found.notes)
+    return ScoreReport(NAME, scores, counts, tuple(notes))
+
+
+def score(
+    rows: Iterable[RowLike],
+    proposals: Mapping[str, object],
+    ground_truth: Mapping[str, object],
+    corpus: Mapping[str, Sequence[str]],
+) -> ScoreReport:
+    """Return the text metrics at IoU 0.25 and 0.5, over all objects of ``corpus``.
+
+    ``corpus`` maps ``scene|object`` to captions framed ``sos … eos``; ``pred_id`` of a row is the proposal asked
+    about, ``gt_id`` the object. A proposal under the IoU and an object without an answer count as ``sos eos``; of two
+    answers about one object the last counts. Raises ``DataError`` for unknown scenes and objects.
+    """
+    read = read_rows(rows, NAME)
+    texts = score_groups(text_groups(read, proposals, ground_truth, corpus))
+    return report(read, proposals, ground_truth, corpus, texts)
+
+
+def _by_object(rows: Iterable[RowLike], corpus: Mapping[str, Sequence[str]]) -> dict[str, PredictionRow]:
+    by_object = {}
+    for row in read_rows(rows, NAME):
+        key = f"{row.scene_id}|{row.gt_id}"
+        if not corpus.get(key):
+            raise DataError(
+                f"{row.origin}: object {row.gt_id} of scene '{row.scene_id}' has no captions in "
+                "scan2cap_val_corpus.json; is that the file of another split?"
+            )
+        by_object[key] = row
+    return by_object
+
+
+def _overlaps(
+    by_object: Mapping[str, PredictionRow], proposals: Mapping[str, object], ground_truth: Mapping[str, object]
+) -> dict[str, float]:
+    found = scene_boxes(proposals, "the proposal boxes")
+    truth = scene_boxes(ground_truth, "the ground-truth boxes")
+    asked_B6 = [found.row(row.scene_id, row.pred_id, row.origin) for row in by_object.values()]
+    target_B6 = [truth.row(row.scene_id, row.gt_id, row.origin) for row in by_object.values()]
+    return dict(zip(by_object, iou(np.array(asked_B6), np.array(target_B6), PUBLISHED_EPSILON).tolist(), strict=True))

@@ -1,0 +1,52 @@
+"""ScanQA: free-form questions about a room, one or more accepted answers each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gpt4scene.benchmarks import answers
+from gpt4scene.benchmarks.rows import PredictionRow, RowLike, read_rows
+from gpt4scene.benchmarks.text import TextGroup, TextScores, score_groups
+from gpt4scene.types import DataError, ScoreReport
+
+NAME = "scanqa"
+
+
+def text_groups(rows: Iterable[RowLike]) -> dict[str, TextGroup]:
+    """Return the texts that BLEU and the like compare: cleaned answers against references as they are."""
+    rows = _checked(rows)
+    return {
+        "": TextGroup(
+            tuple(answers.clean(answers.trim(row.pred)) for row in rows),
+            tuple(tuple(text.strip() for text in row.texts) for row in rows),
+        )
+    }
+
+
+def report(rows: Iterable[RowLike], texts: dict[str, TextScores]) -> ScoreReport:
+    """Return the report of ``rows`` with the text metrics already computed (``score_groups(text_groups(rows))``)."""
+    rows = _checked(rows)
+    cleaned = [answers.clean(answers.trim(row.pred)) for row in rows]
+    hits = sum(answers.exact(text, row.texts) for text, row in zip(cleaned, rows, strict=True))
+    near = sum(answers.refined(text, row.texts) for text, row in zip(cleaned, rows, strict=True))
+    scores = {"EM1": hits / len(rows), "EM1_refined": near / len(rows), **texts[""].scores}
+    counts = {"answers": len(rows), "empty answers": sum(not text for text in cleaned)}
+    return ScoreReport(NAME, scores, counts, texts[""].notes)
+
+
+def score(rows: Iterable[RowLike]) -> ScoreReport:
+    """Return EM1, EM1_refined and the text metrics of ``rows`` (public prediction keys; ``ref_captions``: answers).
+
+    The published rule cleans the prediction and leaves the references as they are. Raises ``DataError`` for a row
+    that can't be read or has no reference.
+    """
+    rows = _checked(rows)
+    return report(rows, score_groups(text_groups(rows)))
+
+
+def _checked(rows: Iterable[RowLike]) -> list[PredictionRow]:
+    read = read_rows(rows, NAME)
+    for row in read:
+        if not row.ref_captions:
+            raise DataError(f"{row.origin}: 'ref_captions' holds no accepted answer")
+    return read

@@ -1,0 +1,219 @@
+"""Scoring a folder of predictions: all tasks together, a table, a JSON file, and the command behind them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from gpt4scene.benchmarks import files, multi3dref, scan2cap, scanqa, scanrefer, sqa3d
+from gpt4scene.benchmarks.text import TextGroup, TextScores, score_groups
+from gpt4scene.registry import nearest
+from gpt4scene.types import TASKS, DataError, ScoreReport
+
+BOXED = ("scanrefer", "multi3dref", "scan2cap")
+
+
+def task_names(words: str | Sequence[str]) -> list[str] | None:
+    """Return the tasks that ``words`` name (``all`` gives ``None``; commas or ``#`` separate), in published order.
+
+    Raises ``ValueError`` for an unknown name, with the nearest one.
+    """
+    if isinstance(words, str):
+        words = words.replace("#", ",").split(",")
+    words = [word.strip() for word in words if word.strip()]
+    if "all" in words or not words:
+        return None
+    for word in words:
+        if word not in TASKS:
+            raise ValueError(f"task '{word}' is not known{nearest(word, list(TASKS))} (known: {', '.join(TASKS)}, all)")
+    return [task for task in TASKS if task in words]
+
+
+def score_folder(
+    predictions: str | Path, annotation_dir: str | Path, tasks: Sequence[str] | str | None = None
+) -> dict[str, ScoreReport]:
+    """Return the report of every task, in published order.
+
+    ``predictions`` holds journals or public prediction files, ``annotation_dir`` boxes, corpus and lookup and, if
+    missing questions are to be counted, the question files. ``tasks`` are names, or ``None`` for all that have
+    answers. Raises ``DataError`` for missing, broken or contradicting files.
+    """
+    predictions, annotation_dir = Path(predictions), Path(annotation_dir)
+    if not predictions.is_dir():
+        raise DataError(f"{predictions}: there is no such folder of predictions")
+    names = (task_names(tasks) if tasks is not None else None) or files.tasks_in(predictions)
+    if not names:
+        raise DataError(f"{predictions}: no answers here; expected files such as {TASKS[0]}.jsonl or {TASKS[0]}.json")
+    answers = {task: files.read_predictions(predictions, task) for task in names}
+    boxes = _boxes(annotation_dir) if any(task in BOXED for task in names) else ()
+    corpus = files.read_corpus(annotation_dir / files.CORPUS) if "scan2cap" in names else {}
+    groups: dict[str, dict[str, TextGroup]] = {}
+    for task in names:
+        rows = answers[task].rows
+        if task == "scan2cap":
+            groups[task] = scan2cap.text_groups(rows, *boxes, corpus)
+        elif task in ("scanqa", "sqa3d"):
+            groups[task] = (scanqa if task == "scanqa" else sqa3d).text_groups(rows)
+    texts = score_groups({f"{task}{suffix}": group for task in groups for suffix, group in groups[task].items()})
+    reports = {}
+    for task in names:
+        found = {suffix: texts[f"{task}{suffix}"] for suffix in groups.get(task, {})}
+        report = _report(task, answers[task], annotation_dir, boxes, corpus, found)
+        reports[task] = _with_missing(report, answers[task], annotation_dir)
+    return reports
+
+
+def _boxes(annotation_dir: Path) -> tuple[files.SceneBoxes, files.SceneBoxes]:
+    return (
+        files.read_attributes(annotation_dir / files.PROPOSALS.format(split="val")),
+        files.read_attributes(annotation_dir / files.GROUND_TRUTH.format(split="val")),
+    )
+
+
+def _report(
+    task: str,
+    answers: files.Predictions,
+    annotation_dir: Path,
+    boxes: Sequence[files.SceneBoxes],
+    corpus: Mapping[str, Sequence[str]],
+    texts: dict[str, TextScores],
+) -> ScoreReport:
+    rows = answers.rows
+    if task == "scanqa":
+        return scanqa.report(rows, texts)
+    if task == "sqa3d":
+        return sqa3d.report(rows, texts)
+    if task == "scan2cap":
+        return scan2cap.report(rows, *boxes, corpus, texts)
+    if task == "multi3dref":
+        return multi3dref.score(rows, *boxes)
+    lookup = annotation_dir / files.LOOKUP
+    return scanrefer.score(rows, *boxes, files.read_lookup(lookup) if lookup.is_file() else None)
+
+
+def _with_missing(report: ScoreReport, answers: files.Predictions, annotation_dir: Path) -> ScoreReport:
+    path = annotation_dir / files.QUESTION_FILES[report.task]
+    if not path.is_file():
+        note = f"missing questions are not counted: {path} is not there"
+        return replace(report, notes=(*answers.notes, *report.notes, note))
+    counts = {"missing questions": missing_questions(answers, files.read_questions(path), path), **report.counts}
+    return replace(report, counts=counts, notes=(*answers.notes, *report.notes))
+
+
+def missing_questions(answers: files.Predictions, questions: Sequence[Mapping], path: Path) -> int:
+    """Return how many of ``questions`` (the rows of the file ``path``) have no answer.
+
+    Answers find their question by ``index``, or, in the public form, by scene and objects. Raises ``DataError`` for
+    an answer to a question that the file doesn't hold.
+    """
+    if all(row.index is not None for row in answers.rows):
+        for row in answers.rows:
+            if not 0 <= row.index < len(questions) or questions[row.index]["scene_id"] != row.scene_id:
+                raise DataError(
+                    f"{row.origin}: question {row.index} of scene '{row.scene_id}' is not in {path} "
+                    f"({len(questions)} rows); the answers belong to another question file"
+                )
+        return len(questions) - len(answers.rows)
+    open_questions = Counter((row["scene_id"], _id(row, "obj_id"), _id(row, "pred_id")) for row in questions)
+    for row in answers.rows:
+        key = (row.scene_id, row.gt_id, row.pred_id)
+        if not open_questions[key]:
+            raise DataError(
+                f"{row.origin}: there are more answers about scene '{row.scene_id}', object {row.gt_id} than questions "
+                f"in {path}; rows are repeated or belong to another question file"
+            )
+        open_questions[key] -= 1
+    return open_questions.total()
+
+
+def _id(question: Mapping, key: str) -> int:
+    value = question.get(key, 0)
+    return int(value) if isinstance(value, (int, str)) and str(value).lstrip("-").isdigit() else 0
+
+
+def write_json(reports: Mapping[str, ScoreReport], path: str | Path) -> None:
+    """Write ``{task: {metric: value}}`` (values 0 to 1) to ``path``; the file appears whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f"{path.name}.{os.getpid()}.part")
+    scratch.write_text(json.dumps({task: report.scores for task, report in reports.items()}, indent=1) + "\n")
+    scratch.replace(path)
+
+
+def print_table(reports: Mapping[str, ScoreReport]) -> None:
+    """Print a table a task (values times 100, as papers do), its counts and notes underneath, on standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, soft_wrap=True)
+    for task, report in reports.items():
+        table = Table(title=task, title_justify="left", title_style="bold")
+        table.add_column("metric")
+        table.add_column("x 100", justify="right")
+        for metric, value in report.scores.items():
+            table.add_row(metric, f"{100 * value:.2f}")
+        console.print(table)
+        console.print(", ".join(f"{name}: {count}" for name, count in report.counts.items()), markup=False)
+        for note in report.notes:
+            console.print(f"note: {note}", markup=False)
+        console.print()
+
+
+def public_flags(argv: Sequence[str]) -> list[str]:
+    """Return our flags for the public way of calling: a configuration file, then ``key value`` pairs.
+
+    ``output_dir`` becomes ``--predictions``, ``anno_root`` ``--annotation_dir``, ``calculate_score_tag`` (else
+    ``val_tag``) ``--tasks``; other pairs are passed over. A call that starts with a flag is returned as it is.
+    """
+    if not argv or argv[0].startswith("-"):
+        return list(argv)
+    pairs = dict(zip(argv[1::2], argv[2::2], strict=False))
+    flags = {
+        "--predictions": pairs.get("output_dir"),
+        "--annotation_dir": pairs.get("anno_root"),
+        "--tasks": pairs.get("calculate_score_tag") or pairs.get("val_tag"),
+    }
+    return [word for flag, value in flags.items() if value for word in (flag, value)]
+
+
+def main(argv: Sequence[str], annotation_dir: str | Path | None = None) -> int:
+    """Score as the flags say; return 0 when done, 1 when files are wrong, 2 when the call is.
+
+    ``annotation_dir`` is the default of the flag of that name.
+    """
+    parser = argparse.ArgumentParser(prog="gpt4scene score", description="Predictions to the published figures.")
+    parser.add_argument("--predictions", required=True, help="folder of journals or public prediction files")
+    parser.add_argument(
+        "--annotation_dir",
+        default=annotation_dir,
+        required=annotation_dir is None,
+        help="folder of boxes and questions",
+    )
+    parser.add_argument("--tasks", default="all", help="names separated by commas, or all (default: %(default)s)")
+    parser.add_argument("--json", help="write {task: {metric: value}} to this file")
+    try:
+        flags = parser.parse_args(public_flags(argv))
+        tasks = task_names(flags.tasks)
+        for folder in (flags.predictions, flags.annotation_dir):
+            if not Path(folder).is_dir():
+                raise NotADirectoryError(f"{folder}: there is no such folder")
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    except (ValueError, NotADirectoryError) as error:
+        print(f"gpt4scene score: {error}", file=sys.stderr)
+        return 2
+    try:
+        reports = score_folder(flags.predictions, flags.annotation_dir, tasks)
+        print_table(reports)
+        if flags.json:
+            write_json(reports, flags.json)
+    except (DataError, OSError, RuntimeError) as error:
+        print(f"gpt4scene score: {error}", file=sys.stderr)
+        return 1
+    return 0

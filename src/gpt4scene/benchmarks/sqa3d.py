@@ -1,0 +1,70 @@
+"""SQA3D: questions from a described place in a room, one answer each, six question types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gpt4scene.benchmarks import answers
+from gpt4scene.benchmarks.rows import PredictionRow, RowLike, read_rows
+from gpt4scene.benchmarks.text import TextGroup, TextScores, score_groups
+from gpt4scene.types import DataError, ScoreReport
+
+NAME = "sqa3d"
+TYPES = ("what", "is", "how", "can", "which", "other")
+"""Question types; a type's position is its number in ``sqa_type``."""
+
+_COUNT_START = 1e-10
+"""The public scorer starts its counts of questions per type here; figures carry it."""
+
+
+def text_groups(rows: Iterable[RowLike]) -> dict[str, TextGroup]:
+    """Return the texts that BLEU and the like compare: cleaned answers against cleaned references."""
+    rows = _checked(rows)
+    return {
+        "": TextGroup(
+            tuple(answers.clean(answers.trim(row.pred)) for row in rows),
+            tuple(tuple(answers.clean(text).strip() for text in row.texts) for row in rows),
+        )
+    }
+
+
+def report(rows: Iterable[RowLike], texts: dict[str, TextScores]) -> ScoreReport:
+    """Return the report of ``rows`` with the text metrics already computed (``score_groups(text_groups(rows))``)."""
+    rows = _checked(rows)
+    counts, hits, near = [0] * len(TYPES), [0] * len(TYPES), [0] * len(TYPES)
+    empty = 0
+    for row in rows:
+        kind = int(row.type_info)
+        answer = answers.clean(answers.trim(row.pred))
+        references = [answers.clean(text) for text in row.texts]
+        empty += not answer
+        counts[kind] += 1
+        hits[kind] += answers.exact(answer, references)
+        near[kind] += answers.refined(answer, references)
+    scores = {"EM1": sum(hits) / len(rows), "EM1_refined": sum(near) / len(rows)}
+    for kind in range(len(TYPES)):
+        scores[f"EM_type{kind}"] = hits[kind] / (counts[kind] + _COUNT_START)
+        scores[f"EM_refined_type{kind}"] = near[kind] / (counts[kind] + _COUNT_START)
+    numbers = {"answers": len(rows), "empty answers": empty}
+    numbers |= {f"type{kind} ({name})": counts[kind] for kind, name in enumerate(TYPES)}
+    return ScoreReport(NAME, {**scores, **texts[""].scores}, numbers, texts[""].notes)
+
+
+def score(rows: Iterable[RowLike]) -> ScoreReport:
+    """Return EM1, EM1_refined, both per question type, and the text metrics of ``rows`` (public prediction keys).
+
+    ``type_info`` is the number of the question's type (``TYPES``). Raises ``DataError`` for a row that can't be read,
+    has no reference, or an unknown type.
+    """
+    rows = _checked(rows)
+    return report(rows, score_groups(text_groups(rows)))
+
+
+def _checked(rows: Iterable[RowLike]) -> list[PredictionRow]:
+    read = read_rows(rows, NAME)
+    for row in read:
+        if not row.ref_captions:
+            raise DataError(f"{row.origin}: 'ref_captions' holds no answer")
+        if str(row.type_info) not in {str(kind) for kind in range(len(TYPES))}:
+            raise DataError(f"{row.origin}: 'type_info' must be 0 to {len(TYPES) - 1}, found {row.type_info!r}")
+    return read
