@@ -1,0 +1,211 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from gpt4scene.data.collator import pack_pixels
+from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.packing import make_pack
+from gpt4scene.data.templates import TEMPLATES
+from gpt4scene.data.vision import VisionSpec, normalise
+from gpt4scene.demo.tiny_model import build
+from gpt4scene.inference.decoding import GenerationSettings
+from gpt4scene.inference.engine import Engine
+from gpt4scene.model.families import family_of
+from gpt4scene.model.loading import load_model, load_tokenizer
+from gpt4scene.types import DataError, Question
+
+SHORT = GenerationSettings(max_new_tokens=12)
+
+
+def make_engine(folder, **options):
+    model, tokenizer, spec = load_model(folder), load_tokenizer(folder), VisionSpec.from_folder(folder)
+    encoder = Encoder(tokenizer, TEMPLATES[family_of(model.config).template], spec, 112)
+    return Engine(model, tokenizer, encoder, spec, "cpu", **options)
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_folder):
+    return make_engine(tiny_folder)
+
+
+@pytest.fixture(scope="module")
+def reference(tiny_folder):
+    """transformers' own model and attention, asked question by question with ``generate``."""
+    return load_model(tiny_folder, attention="eager").eval()
+
+
+def generate(model, engine, question, **options):
+    sample = engine.encoder.encode_question(question)
+    ids = torch.from_numpy(sample.ids_L)[None]
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    if sample.grids:
+        pixels = pack_pixels(make_pack([sample]), engine.spec, engine.encoder.image_resolution)
+        inputs["pixel_values"] = normalise(torch.from_numpy(pixels), engine.spec)
+        inputs["image_grid_thw"] = torch.tensor(sample.grids)
+        inputs["mm_token_type_ids"] = (ids == engine.encoder.special.image_pad).int()
+    with torch.inference_mode():
+        out = model.generate(**inputs, do_sample=False, max_new_tokens=12, **options)
+    return out[0, ids.shape[1] :].tolist()
+
+
+def by_index(answers):
+    return {answer.question.key: (answer.text, answer.tokens) for answer in answers}
+
+
+def expected(model, engine, questions, **options):
+    found = {}
+    for question in questions:
+        tokens = generate(model, engine, question, **options)
+        found[question.key] = (engine.tokenizer.decode(tokens, skip_special_tokens=True), len(tokens))
+    return found
+
+
+def test_answers_equal_generate_one_by_one(engine, reference, scenes):
+    for questions in scenes:
+        wanted = expected(reference, engine, questions)
+        assert len(set(wanted.values())) > 2, "the questions must not all have one answer"
+        assert by_index(engine.answer(questions, SHORT)) == wanted
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"])
+def test_other_families_equal_generate(tmp_path, scenes, family):
+    folder = build(tmp_path / "model", family)
+    engine = make_engine(folder)
+    wanted = expected(load_model(folder, attention="eager").eval(), engine, scenes[0][:3])
+    assert by_index(engine.answer(scenes[0][:3], SHORT)) == wanted
+
+
+@pytest.fixture
+def stop_at(engine, reference):
+    """Lets a test choose the token that ends answers, on both sides."""
+    before = engine.stops
+
+    def choose(token):
+        engine.stops = frozenset({token})
+        return {"eos_token_id": token, "pad_token_id": token}
+
+    yield choose
+    engine.stops = before
+
+
+def test_branches_stop_at_different_steps(engine, reference, scenes, stop_at):
+    free = [generate(reference, engine, question) for question in scenes[0]]
+    places = {token: [row.index(token) if token in row else None for row in free] for row in free for token in row}
+    token = max(places, key=lambda token: (len(set(places[token])), token))
+    assert len(set(places[token])) > 1
+    options = stop_at(token)
+    wanted = expected(reference, engine, scenes[0], **options)
+    assert len({count for _, count in wanted.values()}) > 1
+    assert by_index(engine.answer(scenes[0], SHORT)) == wanted
+
+
+def test_empty_answer(engine, reference, scenes, stop_at):
+    question = scenes[0][0]
+    stop_at(generate(reference, engine, question)[0])
+    (answer,) = engine.answer([question], SHORT)
+    assert answer.tokens == 1 and answer.text in ("", engine.tokenizer.decode(list(engine.stops)))
+
+
+def test_end_marks_are_left_out_of_the_text(engine, scenes, monkeypatch):
+    mark = engine.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    monkeypatch.setattr(engine, "_choose", lambda alive, *_: [mark] * len(alive))
+    assert {(answer.text, answer.tokens) for answer in engine.answer(scenes[0], SHORT)} == {("", 1)}
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5])
+def test_branch_limit_changes_no_answer(engine, tiny_folder, scenes, limit):
+    few = make_engine(tiny_folder, branch_limit=limit)
+    assert by_index(few.answer(scenes[0], SHORT)) == by_index(engine.answer(scenes[0], SHORT))
+
+
+def test_prefix_is_computed_once_per_scene(tiny_folder, scenes, monkeypatch):
+    engine = make_engine(tiny_folder, branch_limit=3)
+    calls = []
+    forward = type(engine.model).forward
+
+    def counted(self, *args, **kwargs):
+        pads = int((kwargs["input_ids"] == engine.encoder.special.image_pad).sum())
+        calls.append((pads, "pixel_values" in kwargs))
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(engine.model), "forward", counted)
+    list(engine.answer(scenes[1], SHORT))
+    list(engine.answer(scenes[1][:1], SHORT))
+    assert calls[0][0] > 0 and calls[0][1]
+    assert len(calls) > 20 and set(calls[1:]) == {(0, False)}
+
+
+def test_cache_of_finished_branches_is_reused(engine, scenes, stop_at, reference, monkeypatch):
+    dropped = []
+    cache_type = type(engine._cache)
+    keep = cache_type.keep
+    monkeypatch.setattr(cache_type, "keep", lambda self, *args: dropped.append(1) or keep(self, *args))
+    rows = [generate(reference, engine, question) for question in scenes[0]]
+    token = max({token for row in rows for token in row}, key=lambda token: sum(token in row[:3] for row in rows))
+    options = stop_at(token)
+    assert by_index(engine.answer(scenes[0], SHORT)) == expected(reference, engine, scenes[0], **options)
+    assert dropped
+
+
+def test_scenes_may_come_in_any_order(engine, scenes):
+    list(engine.answer(scenes[0][:1], SHORT))
+    mixed = [scenes[1][0], scenes[0][1]]
+    wanted = by_index(engine.answer(mixed[:1], SHORT)), by_index(engine.answer(mixed[1:], SHORT))
+    answers = list(engine.answer(mixed, SHORT))
+    assert ([by_index([answer]) for answer in answers]) == list(wanted)
+
+
+def test_two_callers_at_once_are_refused(engine, scenes):
+    first = engine.answer([scenes[0][0], scenes[1][0]], SHORT)
+    next(first)
+    list(engine.answer(scenes[1][:1], SHORT))
+    with pytest.raises(RuntimeError, match="one caller at a time"):
+        list(first)
+
+
+def test_answer_scenes_prefetches_and_equals_answer(engine, scenes):
+    together = [by_index(answers) for answers in engine.answer_scenes(scenes, SHORT)]
+    assert together == [by_index(engine.answer(questions, SHORT)) for questions in scenes]
+    assert list(engine.answer_scenes([], SHORT)) == []
+
+
+def test_bad_picture_is_raised_when_its_scene_comes(engine, scenes, tmp_path):
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(Path(scenes[0][0].images[0]).read_bytes()[:300])
+    bad = [dataclasses.replace(scenes[0][0], images=(str(cut),))]
+    visits = engine.answer_scenes([scenes[0], bad], SHORT)
+    assert len(list(next(visits))) == len(scenes[0])
+    with pytest.raises(DataError, match="cut.png"):
+        next(visits)
+    with pytest.raises(DataError, match="absent.png.*does not exist"):
+        list(engine.answer([dataclasses.replace(scenes[0][0], images=("absent.png",))]))
+
+
+def test_questions_without_pictures_and_of_several_scenes(engine, reference, scenes):
+    mixed = [Question("scanqa", 90 + i, "none", text) for i, text in enumerate(("What is it?", "Is it red or green?"))]
+    mixed = [scenes[0][0], mixed[0], dataclasses.replace(scenes[1][1], index=50), mixed[1]]
+    assert by_index(engine.answer(mixed, SHORT)) == expected(reference, engine, mixed)
+
+
+def test_repetition_penalty_equals_generate(engine, reference, scenes):
+    settings = GenerationSettings(max_new_tokens=12, repetition_penalty=1.3)
+    wanted = expected(reference, engine, scenes[0], repetition_penalty=1.3)
+    assert by_index(engine.answer(scenes[0], settings)) == wanted
+    assert wanted != expected(reference, engine, scenes[0])
+
+
+def test_sampling_depends_on_seed_and_question_only(engine, tiny_folder, scenes):
+    hot = GenerationSettings(max_new_tokens=12, temperature=1.5, top_p=0.95, seed=3)
+    first = by_index(engine.answer(scenes[0], hot))
+    assert by_index(make_engine(tiny_folder, branch_limit=2).answer(scenes[0][::-1], hot)) == first
+    assert by_index(engine.answer(scenes[0], dataclasses.replace(hot, seed=4))) != first
+
+
+def test_settings_out_of_range_are_named(engine):
+    for wrong in ({"max_new_tokens": 0}, {"temperature": -1}, {"top_p": 0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            GenerationSettings(**wrong)
+    with pytest.raises(ValueError, match="branch_limit"):
+        Engine(engine.model, engine.tokenizer, engine.encoder, engine.spec, "cpu", 0)
