@@ -1,0 +1,121 @@
+"""The program: help without torch, exit statuses, users' mistakes as sentences, and the training entry."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gpt4scene import cli
+from gpt4scene.config import ConfigError
+from gpt4scene.types import DataError
+
+SOURCE = Path(__file__).resolve().parent.parent / "src"
+
+
+def run_python(*words, **environment):
+    return subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, timeout=120, env={**os.environ, **environment}
+    )
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS, ids=[command.name for command in cli.COMMANDS])
+def test_every_listed_command_exists(command):
+    module, _, function = command.target.partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_help_lists_the_commands_and_imports_no_torch():
+    done = run_python(
+        "-c",
+        "import sys; from gpt4scene.cli import main; status = main(['--help']); "
+        "assert not {'torch', 'transformers', 'PIL', 'scipy'} & set(sys.modules), 'slow import'; sys.exit(status)",
+    )
+    assert done.returncode == 0, done.stderr
+    for command in cli.COMMANDS:
+        assert f"  {command.name} " in done.stdout
+
+
+def test_no_command_and_unknown_command(capsys):
+    assert cli.main([]) == 2
+    assert cli.main(["trian"]) == 2
+    assert "'trian' is no command; did you mean 'train'?" in capsys.readouterr().err
+
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.strip()
+
+
+def test_train_help_names_the_keys(capsys):
+    assert cli.main(["train", "--help"]) == 0
+    assert "scene_packing (1):" in capsys.readouterr().out
+
+
+def test_wrong_settings_are_exit_2_and_all_said(capsys):
+    assert cli.main(["train", "--modle_name_or_path", "x", "--bf16", "perhaps"]) == 2
+    said = capsys.readouterr().err
+    assert "did you mean 'model_name_or_path'?" in said and "'--bf16' must be true or false" in said
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (ConfigError(["first", "second"]), 2, "error: first\nerror: second\n"),
+        (DataError("row 3 is wrong"), 1, "error: row 3 is wrong\n"),
+        (FileNotFoundError(2, "No such file or directory", "a.json"), 1, "error: a.json: No such file or directory\n"),
+        (OSError(28, "No space left on device"), 1, "error: No space left on device\n"),
+        (ModuleNotFoundError("No module", name="openai"), 1, '".[server]"'),
+        (KeyboardInterrupt(), 130, "stopped by Ctrl-C"),
+    ],
+)
+def test_mistakes_become_sentences(error, status, words, capsys, monkeypatch):
+    monkeypatch.delenv("GPT4SCENE_DEBUG", raising=False)
+    monkeypatch.delenv("RANK", raising=False)
+
+    def fail(_):
+        raise error
+
+    assert cli.guarded(fail, []) == status
+    said = capsys.readouterr().err
+    assert words in said and "Traceback" not in said
+
+
+def test_debugging_shows_the_traceback(capsys, monkeypatch):
+    monkeypatch.setenv("GPT4SCENE_DEBUG", "1")
+
+    def fail(_):
+        raise DataError("row 3 is wrong")
+
+    assert cli.guarded(fail, []) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), ModuleNotFoundError("gone", name="gpt4scene.gone")])
+def test_bugs_keep_their_traceback(error):
+    def fail(_):
+        raise error
+
+    with pytest.raises(type(error)):
+        cli.guarded(fail, [])
+
+
+def test_other_processes_say_which_they_are(capsys, monkeypatch):
+    monkeypatch.setenv("RANK", "3")
+
+    def fail(_):
+        raise DataError("row 3 is wrong")
+
+    cli.guarded(fail, [])
+    assert capsys.readouterr().err == "[process 3] error: row 3 is wrong\n"
+
+
+@pytest.mark.slow
+def test_train_script_reports_like_the_program(tmp_path):
+    done = run_python(str(SOURCE / "train.py"), "--dataset", "d", "--output_dir", str(tmp_path), "--stge", "sft")
+    assert done.returncode == 2
+    assert "'--stge' is not a key; did you mean 'stage'?" in done.stderr
+    assert "'model_name_or_path' is missing" in done.stderr
+    assert "Traceback" not in done.stderr
