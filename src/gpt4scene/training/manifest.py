@@ -1,0 +1,114 @@
+"""``run.json``: what a run was made of and how it ended, so that every output folder explains itself."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "gpt4scene",
+    "torch",
+    "transformers",
+    "accelerate",
+    "peft",
+    "deepspeed",
+    "flash-attn",
+    "datasets",
+    "numpy",
+    "pillow",
+)
+NAME = "run.json"
+
+
+class Manifest:
+    """``run.json`` of one output folder; rewritten whole at every change, only by the process that may write.
+
+    Keys: ``status`` (running, finished, stopped or failed), ``started`` and ``ended`` (UTC), ``config``, ``git``,
+    ``versions``, ``hardware``, and whatever ``update`` was given (``batch``, ``data``, ``parameters``, ``note``).
+    """
+
+    def __init__(self, output_dir: str | Path, config: Mapping[str, Any], *, writes: bool = True) -> None:
+        self._file, self._writes = Path(output_dir) / NAME, writes
+        self._content: dict[str, Any] = {
+            "status": "running",
+            "started": _now(),
+            "ended": None,
+            "config": dict(config),
+            "git": git_commit(),
+            "versions": versions(),
+            "hardware": hardware(),
+        }
+
+    def update(self, **entries: Any) -> None:
+        """Set entries and write the file."""
+        self._content |= entries
+        if self._writes:
+            write_json(self._file, self._content)
+
+    def end(self, status: str, **entries: Any) -> None:
+        """Write the last state of the run: ``finished``, ``stopped`` or ``failed``."""
+        self.update(status=status, ended=_now(), **entries)
+
+
+def write_json(file: Path, content: Mapping[str, Any]) -> None:
+    """Write ``content`` so that readers see the old file or the whole new one."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(file.name + ".part")
+    part.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+    part.replace(file)
+
+
+def versions() -> dict[str, str]:
+    """Return the installed version of every package that shapes a run, and Python's."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> dict[str, Any] | None:
+    """Return ``commit`` and ``changed`` (uncommitted edits) of the checkout that runs, None outside of one."""
+    here = Path(__file__).resolve().parent
+    try:
+        commit = _git(here, "rev-parse", "HEAD")
+        return {"commit": commit, "changed": bool(_git(here, "status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True, timeout=20)
+    return done.stdout.strip()
+
+
+def hardware() -> dict[str, Any]:
+    """Return host, processor and accelerator of this process, and the number of processes of the run."""
+    import torch
+
+    found: dict[str, Any] = {
+        "host": platform.node(),
+        "system": platform.platform(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "command": sys.argv[0],
+    }
+    if torch.cuda.is_available():
+        found["accelerators"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        found["cuda"] = torch.version.cuda
+    return found
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,141 @@
+"""The output folder: may this run write there, and which checkpoint does it continue from."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from transformers import TrainerCallback
+
+from gpt4scene.training import callbacks, manifest
+from gpt4scene.types import DataError
+
+MARK = "batches.json"
+"""File that a checkpoint gets last: how rows were dealt out. Without it, the checkpoint was never finished."""
+
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+_RUN_FILES = (
+    manifest.NAME,
+    callbacks.LOG,
+    "trainer_state.json",
+    "train_results.json",
+    "eval_results.json",
+    "all_results.json",
+    "training_loss.png",
+)
+
+
+@dataclass(frozen=True)
+class Dealing:
+    """How rows are dealt to steps: a resumed run must agree in all of it to see every row once.
+
+    ``questions`` per process and step, ``branches`` at most in a pack, ``processes``, ``rows`` in all, and ``seed``.
+    """
+
+    questions: int
+    branches: int
+    processes: int
+    rows: int
+    seed: int
+
+    @property
+    def packs_per_step(self) -> int:
+        """Packs that one process takes in an optimizer step."""
+        return self.questions // self.branches
+
+
+def open_output(output_dir: str | Path, *, overwrite: bool, resume: bool | str | None) -> Path | None:
+    """Return the checkpoint to continue from, or None for a fresh run in a folder that is free for it.
+
+    Args:
+        output_dir: of the run; need not exist.
+        overwrite: start over where a run is: its checkpoints and logs are deleted.
+        resume: True for the newest complete checkpoint of ``output_dir``, or the path of one.
+
+    Raises DataError where a run is and neither was asked for, or where there is nothing to resume from.
+    """
+    folder = Path(output_dir)
+    if resume:
+        return newest_checkpoint(folder) if resume is True else _complete(Path(resume))
+    leftovers = [folder / name for name in _RUN_FILES if (folder / name).exists()] + _checkpoints(folder)
+    if leftovers and not overwrite:
+        raise DataError(
+            f"{folder}: already holds a run ({leftovers[0].name}); continue it with resume_from_checkpoint: true, "
+            "start over with overwrite_output_dir: true, or choose another output_dir"
+        )
+    for path in leftovers:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return None
+
+
+def newest_checkpoint(folder: Path) -> Path:
+    """Return the complete checkpoint with the highest step; DataError where there is none."""
+    found = _checkpoints(folder)
+    complete = [path for path in found if (path / MARK).is_file()]
+    if not complete:
+        state = f"{len(found)} unfinished ones" if found else "none at all"
+        raise DataError(
+            f"{folder}: no complete checkpoint to resume from ({state}); leave resume_from_checkpoint out to start anew"
+        )
+    return complete[-1]
+
+
+def check_dealing(checkpoint: Path, now: Dealing) -> None:
+    """Raise DataError that names every setting in which this run deals rows otherwise than the checkpoint's."""
+    then = json.loads((checkpoint / MARK).read_text(encoding="utf-8"))
+    names = {
+        "questions": "per_device_train_batch_size x gradient_accumulation_steps",
+        "branches": "scene_packing",
+        "processes": "number of processes",
+        "rows": "number of training rows",
+        "seed": "seed",
+    }
+    changed = [
+        f"{names[key]} was {then.get(key)} and is {value}"
+        for key, value in asdict(now).items()
+        if then.get(key) != value
+    ]
+    if changed:
+        raise DataError(
+            f"{checkpoint}: can't be continued exactly: {'; '.join(changed)}; use the same values, set "
+            "ignore_data_skip: true to go on with another order of rows, or start anew with the checkpoint as "
+            "model_name_or_path"
+        )
+
+
+class MarkComplete(TrainerCallback):
+    """Writes the mark into every checkpoint, once all processes have written their part of it."""
+
+    def __init__(self, output_dir: str | Path, dealing: Dealing) -> None:
+        self._folder, self._dealing = Path(output_dir), dealing
+
+    def on_save(self, args, state, control, **_: object):
+        """Wait for all, then mark."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.barrier()
+        if state.is_world_process_zero:
+            manifest.write_json(self._folder / f"checkpoint-{state.global_step}" / MARK, asdict(self._dealing))
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoint folders, by step."""
+    if not folder.is_dir():
+        return []
+    found = [(int(match[1]), path) for path in folder.iterdir() if (match := _CHECKPOINT.fullmatch(path.name))]
+    return [path for _, path in sorted(found)]
+
+
+def _complete(checkpoint: Path) -> Path:
+    if not (checkpoint / MARK).is_file():
+        raise DataError(
+            f"{checkpoint}: not a complete checkpoint of a training run (no {MARK} in it); give a checkpoint-<step> "
+            "folder"
+        )
+    return checkpoint

@@ -1,0 +1,56 @@
+"""Several processes, one outcome: what fails on one of them stops all, and is said once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+Result = TypeVar("Result")
+
+
+class OtherProcessFailed(SystemExit):
+    """Ends this process quietly, with exit status 1: another one has said what is wrong."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+
+def together(work: Callable[[], Result]) -> Result:
+    """Return ``work()``, done by every process.
+
+    Where it fails, the failing process raises its own error (the first of several), the others
+    ``OtherProcessFailed``: none waits for one that has gone. All must call. What happened on each is exchanged after
+    the work, so no process may leave it by other means.
+    """
+    if not _several():
+        return work()
+    error: Exception | None = None
+    result: Result | None = None
+    try:
+        result = work()
+    except Exception as caught:  # noqa: BLE001 (raised again below)
+        error = caught
+    failed: list[bool] = [False] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(failed, error is not None)
+    if True not in failed:
+        return result  # type: ignore[return-value]
+    if error is not None and failed.index(True) == torch.distributed.get_rank():
+        raise error
+    raise OtherProcessFailed
+
+
+def on_first(work: Callable[[], Result]) -> Result:
+    """Return the result of ``work()`` on the first process, to all processes. Fails as ``together`` does."""
+    if not _several():
+        return work()
+    first = torch.distributed.get_rank() == 0
+    parcel = [together(lambda: work() if first else None)]
+    torch.distributed.broadcast_object_list(parcel, src=0)
+    return parcel[0]  # type: ignore[return-value]
+
+
+def _several() -> bool:
+    distributed = torch.distributed
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1

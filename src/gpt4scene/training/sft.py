@@ -1,0 +1,167 @@
+"""Supervised fine-tuning, from top to bottom: settings, output folder, data, model, trainer, training, results."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+from transformers import TrainingArguments
+
+from gpt4scene.arguments import attention_backend
+from gpt4scene.config import TrainConfig
+from gpt4scene.model.loading import load_model, load_tokenizer, local_folder
+from gpt4scene.model.tuning import prepare_for_training
+from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
+from gpt4scene.training.datasets import load_data
+from gpt4scene.training.manifest import Manifest
+from gpt4scene.training.output import Dealing, MarkComplete, check_dealing, open_output
+from gpt4scene.training.processes import on_first, together
+from gpt4scene.training.settings import training_arguments
+from gpt4scene.training.signals import StopOnSignal, Stopped
+from gpt4scene.training.trainer import Checkpoint, PackTrainer
+
+
+def run(config: TrainConfig) -> int:
+    """Train as ``config`` says and return 0; every process of the run calls this.
+
+    Leaves in ``output_dir``: the checkpoint (weights, tokenizer, processor files), ``checkpoint-<step>`` folders,
+    ``trainer_log.jsonl``, ``trainer_state.json``, ``train_results.json``, ``eval_results.json``, ``all_results.json``,
+    ``training_loss.png`` (with ``plot_loss``) and ``run.json``.
+
+    Raises DataError or ValueError for what the user can mend, and ``Stopped`` after Ctrl-C or SIGTERM, when a
+    checkpoint has been saved.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else forked loader workers complain
+    arguments = training_arguments(config)
+    first = arguments.process_index == 0
+    checkpoint = on_first(
+        lambda: open_output(
+            config.output_dir,
+            overwrite=config.tuning.overwrite_output_dir,
+            resume=config.training.get("resume_from_checkpoint"),
+        )
+    )
+    manifest = Manifest(config.output_dir, config.resolved(), writes=first)
+    manifest.update(resumed_from=str(checkpoint) if checkpoint else None)
+    try:
+        status = _run(config, arguments, checkpoint, manifest)
+    except Stopped as stop:
+        manifest.end("stopped", note=str(stop))
+        raise
+    except BaseException as error:
+        manifest.end("failed", note=f"{type(error).__name__}: {error}")
+        raise
+    manifest.end("finished", note=status)
+    return 0
+
+
+def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | None, manifest: Manifest) -> str:
+    """Do the work and return one sentence about how it ended."""
+    folder = together(lambda: local_folder(config.model.model_name_or_path))
+    tokenizer = together(lambda: load_tokenizer(folder))
+    data = together(lambda: load_data(config, folder, tokenizer, arguments))
+    dealing = Dealing(
+        questions=config.rows_per_step,
+        branches=config.tuning.scene_packing,
+        processes=arguments.world_size,
+        rows=len(data.train),
+        seed=arguments.data_seed if arguments.data_seed is not None else arguments.seed,
+    )
+    manifest.update(data=data.summary, batch=_batch(dealing))
+    _say(arguments, f"{data.sentence}; {_batch(dealing)['sentence']}")
+    if data.tokenized_only:
+        return _stop_after_tokenizing(arguments, config)
+    if checkpoint is not None and not arguments.ignore_data_skip:
+        together(lambda: check_dealing(checkpoint, dealing))
+
+    model = together(lambda: _model(config, arguments, folder))
+    manifest.update(parameters=_parameters(model), arguments=arguments.to_sanitized_dict())
+    trainer = PackTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=data.train,
+        eval_dataset=data.evaluation,
+        dealing=dealing,
+        loss_average=config.tuning.loss_average,
+        eval_branches=arguments.per_device_eval_batch_size,
+        checkpoint=Checkpoint(tokenizer, folder),
+        callbacks=[
+            stop := StopOnSignal(),
+            MarkComplete(config.output_dir, dealing),
+            StepLog(config.output_dir, Progress() if arguments.process_index == 0 else None),
+        ],
+    )
+    with stop:
+        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if config.tuning.plot_loss and trainer.is_world_process_zero():
+        plot_losses(trainer.state.log_history, Path(config.output_dir) / "training_loss.png")
+    if stop.received:
+        raise Stopped(stop.received, trainer.state.global_step, trainer.state.max_steps)
+    return _finish(trainer, config, arguments, result.metrics)
+
+
+def _finish(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArguments, metrics: dict) -> str:
+    """Save the trained model and the figures; evaluate where rows were held out."""
+    trainer.save_trained()
+    trainer.save_metrics("train", metrics)
+    sentence = f"trained {trainer.state.global_step} steps, mean loss {metrics['train_loss']:.4f}"
+    if trainer.eval_dataset is not None:
+        evaluation = _last_evaluation(trainer) or trainer.evaluate()
+        trainer.save_metrics("eval", evaluation)
+        sentence += f", evaluation loss {evaluation['eval_loss']:.4f}"
+    trainer.save_state()
+    _say(arguments, f"{sentence}; saved in {config.output_dir}")
+    return sentence
+
+
+def _last_evaluation(trainer: PackTrainer) -> dict | None:
+    """Return the evaluation of the trained weights where the last step has had one."""
+    now = [entry for entry in trainer.state.log_history if entry["step"] == trainer.state.global_step]
+    return next((entry for entry in reversed(now) if "eval_loss" in entry), None)
+
+
+def _model(config: TrainConfig, arguments: TrainingArguments, folder: Path):
+    """Return the model, ready to train.
+
+    Weights come in the precision of their file and are then set by ``prepare_for_training``. DeepSpeed instead wants
+    all of them in the precision that it computes in, and keeps fp32 masters itself.
+    """
+    attention, note = attention_backend(config.model.flash_attn)
+    if note:
+        _say(arguments, note)
+    bf16 = arguments.bf16 or config.tuning.pure_bf16
+    deepspeed = arguments.deepspeed is not None
+    computing = torch.bfloat16 if bf16 else torch.float16 if arguments.fp16 else torch.float32
+    model = load_model(folder, dtype=computing if deepspeed else "auto", attention=attention)
+    return prepare_for_training(
+        model, config.tuning, bf16=bf16, adapter=config.model.adapter_name_or_path, keep_dtype=deepspeed
+    )
+
+
+def _stop_after_tokenizing(arguments: TrainingArguments, config: TrainConfig) -> str:
+    sentence = f"rows are tokenized in {config.data.tokenized_path}; training was not started"
+    if not config.data.tokenize_only:
+        sentence += ", because a model of over 1 billion parameters needs an accelerator and there is none here"
+    _say(arguments, sentence)
+    return sentence
+
+
+def _batch(dealing: Dealing) -> dict:
+    """Return the batch arithmetic, as figures and as a sentence."""
+    total = dealing.questions * dealing.processes
+    packs = f"{dealing.packs_per_step} packs of up to {dealing.branches}" if dealing.branches > 1 else "one by one"
+    sentence = f"{total} questions a step ({dealing.questions} on each of {dealing.processes} processes, {packs})"
+    return {"questions_per_step": total, "scene_packing": dealing.branches, "sentence": sentence}
+
+
+def _parameters(model: torch.nn.Module) -> dict[str, int]:
+    """Return how many numbers there are and how many are trained; ZeRO-3 leaves the whole count in ``ds_numel``."""
+    sizes = [(getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in model.parameters()]
+    return {"all": sum(size for size, _ in sizes), "trained": sum(size for size, trained in sizes if trained)}
+
+
+def _say(arguments: TrainingArguments, sentence: str) -> None:
+    if arguments.process_index == 0:
+        print(sentence, file=sys.stderr, flush=True)

@@ -1,0 +1,69 @@
+"""Ctrl-C and SIGTERM: finish the step, save a checkpoint, stop. On several processes, all of them together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+import torch
+from transformers import TrainerCallback
+
+
+class Stopped(Exception):
+    """The run was asked to stop and has saved a checkpoint; ``signal_number`` is SIGINT or SIGTERM."""
+
+    def __init__(self, signal_number: int, step: int, total: int) -> None:
+        self.signal_number = signal_number
+        name = signal.Signals(signal_number).name
+        super().__init__(f"{name} after step {step} of {total}, saved in checkpoint-{step}")
+
+    @property
+    def exit_status(self) -> int:
+        """130 for Ctrl-C, 143 for SIGTERM, as shells have it."""
+        return 128 + self.signal_number
+
+
+class StopOnSignal(TrainerCallback):
+    """Turns the first SIGINT or SIGTERM into a checkpoint and an end of training; the second one kills.
+
+    Use it as a context manager around ``Trainer.train``; afterwards ``received`` is the signal, or 0. Every process
+    learns after each step whether any other got one, so that all save the same step.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> StopOnSignal:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        if self.received:
+            os._exit(128 + number)
+        self.received = number
+        # A handler must not use the buffered stream: it may interrupt a write to it.
+        os.write(sys.__stderr__.fileno(), b"\nstopping after this step, then saving; a second signal stops at once\n")
+
+    def on_step_end(self, args, state, control, **_: object):
+        """Ask all processes; when one got a signal, log, save and stop."""
+        self.received = highest_of_all(self.received, args.device)
+        if self.received:
+            control.should_log = control.should_save = control.should_training_stop = True
+        return control
+
+
+def highest_of_all(number: int, device: torch.device) -> int:
+    """Return the highest ``number`` that any process gave; all must call."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return number
+    highest = torch.tensor(number, device=device)
+    torch.distributed.all_reduce(highest, op=torch.distributed.ReduceOp.MAX)
+    return int(highest.item())

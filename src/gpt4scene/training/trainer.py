@@ -1,0 +1,257 @@
+"""transformers' Trainer on packs: what a batch is, what the loss is, and that both are exact however work is split.
+
+Q questions a step and process become Q / K packs of K branches. The loss of a step is the mean over all its rows on
+all processes (``loss_average: row``) or over all their answer tokens (``token``), the same number for every way to
+cut the step into packs, micro-batches and processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
+from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_utils import EvalLoopOutput
+
+from gpt4scene.data.collator import PackDataset, only
+from gpt4scene.data.packing import PackPlan, PackSampler, scene_keys
+from gpt4scene.model.inputs import model_inputs, row_losses
+from gpt4scene.model.loading import load_model, save_processor_files
+from gpt4scene.training.output import Dealing
+from gpt4scene.training.processes import OtherProcessFailed
+from gpt4scene.types import DataError
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What is saved beside the weights: the tokenizer, and the processor files of the folder ``source``."""
+
+    tokenizer: PreTrainedTokenizerBase
+    source: Path
+
+
+class PackTrainer(Trainer):
+    """Trains on packs. ``train_dataset`` and ``eval_dataset`` are ``PackDataset``s; their ``len`` counts rows.
+
+    Args:
+        dealing: how rows are dealt to steps and processes.
+        loss_average: mean over rows, or over answer tokens.
+        checkpoint: what to save beside the weights.
+        eval_branches: questions of one scene in a pack of the evaluation.
+        kwargs: of ``Trainer``.
+    """
+
+    loss_is_scaled_for_ga = True
+
+    def __init__(
+        self,
+        *,
+        dealing: Dealing,
+        loss_average: Literal["row", "token"],
+        checkpoint: Checkpoint,
+        eval_branches: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dealing, self.loss_average, self.checkpoint = dealing, loss_average, checkpoint
+        self.eval_branches = eval_branches
+        self._eval_sums = torch.zeros(2)
+        dataset: PackDataset = self.train_dataset
+        plan = PackPlan(
+            scene_keys(dataset.rows, dataset.encoder), dealing.branches, dealing.seed, self.accelerator.num_processes
+        )
+        self._sampler = PackSampler(plan, self.accelerator.process_index)
+        self.remove_callback(PrinterCallback)
+        steps_per_epoch = -(-plan.packs_per_rank // self.args.gradient_accumulation_steps)
+        self.add_callback(_NextEpoch(self._sampler, steps_per_epoch))
+
+    # Data: our plan already deals packs to processes, so accelerate must neither shard nor repeat any.
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Return this process's packs of the epoch."""
+        return self._loader(self.train_dataset, self._sampler)
+
+    def get_eval_dataloader(self, eval_dataset: PackDataset | None = None) -> DataLoader:
+        """Return this process's packs of the evaluation rows."""
+        dataset = eval_dataset if eval_dataset is not None else self.eval_dataset
+        keys = scene_keys(dataset.rows, dataset.encoder)
+        plan = PackPlan(keys, self.eval_branches, self.dealing.seed, self.accelerator.num_processes)
+        return self._loader(dataset, PackSampler(plan, self.accelerator.process_index))
+
+    def _loader(self, dataset: PackDataset, sampler: PackSampler) -> DataLoader:
+        workers = self.args.dataloader_num_workers
+        return DataLoader(
+            _Reporting(dataset),
+            batch_size=1,
+            sampler=sampler,
+            collate_fn=only,
+            num_workers=workers,
+            pin_memory=self.args.dataloader_pin_memory and self.args.device.type != "cpu",
+            persistent_workers=self.args.dataloader_persistent_workers and workers > 0,
+            prefetch_factor=self.args.dataloader_prefetch_factor if workers else None,
+            generator=torch.Generator(),  # its own, so that opening a loader does not move the global random state
+        )
+
+    def get_total_train_batch_size(self, args) -> int:
+        """Return the questions of a step on all processes."""
+        return self.dealing.questions * args.world_size
+
+    # Loss
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[dict], num_batches: int, device: torch.device
+    ) -> tuple[list[dict], torch.Tensor]:
+        """Return the packs of a step, and the number of rows (or answer tokens) in it on all processes.
+
+        Raises DataError for a picture that can't be read; the other processes then end too.
+        """
+        batches = list(islice(epoch_iterator, num_batches))
+        errors = [batch for batch in batches if isinstance(batch, DataError)]
+        rows = 0 if errors else sum(int(self._counts(batch).sum()) for batch in batches)
+        count, failed = self.accelerator.reduce(torch.tensor([rows, bool(errors)], device=device), reduction="sum")
+        if failed:
+            raise errors[0] if errors else OtherProcessFailed
+        return batches, count
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: Mapping[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ):
+        """Return this pack's share of the step's loss, times the number of processes, which average gradients."""
+        assert num_items_in_batch is not None and not return_outputs
+        total, _ = self._sums(model, inputs)
+        return total * self.accelerator.num_processes / num_items_in_batch
+
+    def _counts(self, batch: Mapping[str, Any]) -> torch.Tensor:
+        """Return ``[K]``: what each branch counts for in the denominator."""
+        weights = batch["row_weights"].float()
+        if self.loss_average == "row":
+            return weights
+        rows = batch["label_rows"]
+        return weights * torch.bincount(rows, minlength=len(weights)).to(weights)
+
+    def _sums(self, model: torch.nn.Module, batch: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the sum of the pack's losses and the sum of what its branches count for."""
+        spec = self.train_dataset.encoder.spec
+        outputs = model(**model_inputs(batch, spec, self.args.device, torch.float32))
+        counts = self._counts(batch).to(outputs.logits.device)
+        return (row_losses(outputs.logits, batch) * counts).sum(), counts.sum()
+
+    # Evaluation: sums over all packs and processes, since a mean over packs would weigh rows unequally.
+
+    def prediction_step(
+        self,
+        model: torch.nn.Module,
+        inputs: Mapping[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[torch.Tensor, None, None]:
+        """Add one pack to the evaluation's sums."""
+        batch = self._prepare_inputs(_opened(inputs))
+        with torch.no_grad():
+            total, count = self._sums(model, batch)
+        self._eval_sums = self._eval_sums.to(total.device) + torch.stack([total, count])
+        return total / count.clamp(min=1), None, None
+
+    def evaluation_loop(self, dataloader, description, *args: Any, **kwargs: Any) -> EvalLoopOutput:
+        """Return the evaluation loss in the training loss's own definition."""
+        self._eval_sums = torch.zeros(2, device=self.args.device)
+        output = super().evaluation_loop(dataloader, description, *args, **kwargs)
+        total, count = self.accelerator.reduce(self._eval_sums, reduction="sum").tolist()
+        prefix = kwargs.get("metric_key_prefix", "eval")
+        output.metrics[f"{prefix}_loss"] = total / count
+        return output
+
+    # Checkpoints
+
+    def save_trained(self) -> None:
+        """Save the result of the run to ``output_dir``.
+
+        Checkpoints keep fp32, to go on exactly. The result of a bf16 run is written in bf16, as it will be used;
+        low-rank adapters stay as they are, and DeepSpeed gathers what it computed with.
+        """
+        unwrapped = self.accelerator.unwrap_model(self.model)
+        if not self.args.bf16 or self.is_deepspeed_enabled or not isinstance(unwrapped, PreTrainedModel):
+            self.save_model()
+            return
+        weights = self.accelerator.get_state_dict(self.model)
+        if self.args.should_save:
+            shared: dict[int, torch.Tensor] = {}  # tied weights stay one tensor
+            rounded = {
+                name: shared.setdefault(weight.data_ptr(), weight.to(torch.bfloat16))
+                for name, weight in weights.items()
+            }
+            unwrapped.save_pretrained(self.args.output_dir, state_dict=rounded)
+            unwrapped.config.dtype = torch.bfloat16
+            unwrapped.config.save_pretrained(self.args.output_dir)
+            self._save_companions(self.args.output_dir)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save weights, tokenizer and processor files, so that every checkpoint loads on its own."""
+        super().save_model(output_dir, _internal_call)
+        if self.args.should_save:
+            self._save_companions(output_dir if output_dir is not None else self.args.output_dir)
+
+    def _save_companions(self, folder: str) -> None:
+        self.checkpoint.tokenizer.save_pretrained(folder)
+        save_processor_files(self.checkpoint.source, folder)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        """Load weights to go on with.
+
+        The Trainer would read a whole model's file key by key, but files carry the published key names and the model
+        its own, so nothing would match and nothing be said. Here all weights must be found.
+        """
+        if self.is_fsdp_enabled or not (Path(resume_from_checkpoint) / "config.json").is_file():
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        saved = load_model(resume_from_checkpoint, dtype=torch.float32).state_dict()
+        (model if model is not None else self.model).load_state_dict(saved)
+
+    def _load_best_model(self) -> None:
+        """Load the weights of the best checkpoint, key names translated as in ``_load_from_checkpoint``."""
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_best_model()
+        else:
+            self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+
+class _NextEpoch(TrainerCallback):
+    """Tells the sampler which epoch begins, by the number of steps taken: right after a resume as well."""
+
+    def __init__(self, sampler: PackSampler, steps_per_epoch: int) -> None:
+        self._sampler, self._steps_per_epoch = sampler, steps_per_epoch
+
+    def on_epoch_begin(self, args, state, control, **_: object):
+        self._sampler.set_epoch(state.global_step // self._steps_per_epoch)
+
+
+class _Reporting(torch.utils.data.Dataset):
+    """A pack dataset whose DataErrors travel as values: worker processes would wrap them in their own traceback."""
+
+    def __init__(self, dataset: PackDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, rows: tuple[int, ...]) -> dict | DataError:
+        try:
+            return self.dataset[rows]
+        except DataError as error:
+            return DataError(str(error))
+
+
+def _opened(batch: dict | DataError) -> dict:
+    if isinstance(batch, DataError):
+        raise batch
+    return batch
