@@ -1,0 +1,142 @@
+"""What a scanned room is made of: cameras, frames, a mesh, objects. Lengths are metres, pixels count from the top left.
+
+Pixel convention: the centre of the top-left pixel is (0, 0). A camera looks along its own +z, x points right, y down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera: ``intrinsics`` 3x3 in pixels, ``pose`` 4x4 camera-to-world, picture size in pixels."""
+
+    intrinsics: np.ndarray
+    pose: np.ndarray
+    width: int
+    height: int
+
+    @property
+    def tracked(self) -> bool:
+        """False where tracking was lost, which scanners write as a pose full of ``-inf``."""
+        return bool(np.isfinite(self.pose).all())
+
+    def resized(self, width: int, height: int) -> Camera:
+        """The same camera with a picture of another size; pixel centres map to pixel centres."""
+        scale = np.diag([width / self.width, height / self.height, 1.0])
+        half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+        intrinsics = np.linalg.inv(half) @ scale @ half @ self.intrinsics
+        return Camera(intrinsics, self.pose, width, height)
+
+    def moved(self, transform: np.ndarray) -> Camera:
+        """The camera after the world was moved by ``transform`` (4x4, world to new world)."""
+        return replace(self, pose=transform @ self.pose) if self.tracked else self
+
+    def project(self, points_N3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels ``[N, 2]`` (x, y) and depths ``[N]`` along the viewing axis of world points; depth <= 0 is behind."""
+        rotation, origin = self.pose[:3, :3], self.pose[:3, 3]
+        local = (np.asarray(points_N3, dtype=np.float64) - origin) @ rotation
+        image = local @ self.intrinsics.T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return image[:, :2] / image[:, 2:3], local[:, 2]
+
+    def rays(self) -> np.ndarray:
+        """World directions ``[H * W, 3]`` of all pixels, row by row, with length 1 along the viewing axis.
+
+        The world point of a pixel with depth z is ``pose[:3, 3] + z * ray``.
+        """
+        columns, rows = np.meshgrid(np.arange(self.width), np.arange(self.height))
+        pixels = np.stack([columns.ravel(), rows.ravel(), np.ones(columns.size)], axis=1)
+        return pixels @ np.linalg.inv(self.intrinsics).T @ self.pose[:3, :3].T
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A picture inside a larger file: ``length`` bytes from ``offset``, coded as ``codec`` (see ``pictures.py``)."""
+
+    path: Path
+    offset: int
+    length: int
+    codec: str
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One colour picture with its camera, and the depth picture taken with it where there is one.
+
+    ``depth`` holds millimetres / ``depth_scale`` as uint16, 0 where nothing was measured; its camera has its own
+    intrinsics and size but the colour camera's pose.
+    """
+
+    name: str
+    image: Path | Stored
+    camera: Camera
+    depth: Path | Stored | None = None
+    depth_camera: Camera | None = None
+    depth_scale: float = 1000.0
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A coloured surface: ``vertices`` float [V, 3], ``faces`` int [F, 3], ``colors`` uint8 [V, 3].
+
+    A point cloud is a mesh without faces.
+    """
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    colors: np.ndarray
+
+
+@dataclass(frozen=True)
+class SceneObject:
+    """A thing in the room: number, name, box in the aligned frame, and its mesh vertices where it has a mask.
+
+    ``center`` and ``size`` are float [3]; ``vertices`` are indices into the mesh, or None when only the box is known.
+    An object without any extent (an empty proposal) keeps its number and has size 0.
+    """
+
+    id: int
+    label: str
+    center: np.ndarray
+    size: np.ndarray
+    vertices: np.ndarray | None = None
+
+    @property
+    def empty(self) -> bool:
+        """True for a proposal without geometry."""
+        return not np.any(self.size > 0)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A room as its reader found it. Mesh and cameras share one world; ``align`` (4x4) takes it to the aligned frame.
+
+    The aligned frame has z up, the floor near z = 0; boxes of ``objects`` are given in it. ``align`` is None where the
+    recording says nothing: it is then estimated. ``objects`` are the annotated ones, maybe none. ``source`` names the
+    folder for messages.
+    """
+
+    scene_id: str
+    frames: tuple[Frame, ...]
+    mesh: Mesh | None
+    align: np.ndarray | None
+    objects: tuple[SceneObject, ...]
+    source: Path
+
+
+def box_of(points_N3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and size of the axis-aligned box around points; six zeros when there is none."""
+    if len(points_N3) == 0:
+        return np.zeros(3), np.zeros(3)
+    low, high = points_N3.min(axis=0).astype(np.float64), points_N3.max(axis=0).astype(np.float64)
+    return (low + high) / 2, high - low
+
+
+def transformed(points_N3: np.ndarray, transform: np.ndarray) -> np.ndarray:
+    """Points ``[N, 3]`` after a 4x4 transform, in double precision."""
+    return np.asarray(points_N3, dtype=np.float64) @ transform[:3, :3].T + transform[:3, 3]
