@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -9,6 +10,16 @@ from scipy.optimize import linear_sum_assignment
 
 from gpt4scene.benchmarks import answers
 from gpt4scene.benchmarks.boxes import PUBLISHED_EPSILON, SceneBoxes, iou_matrix, scene_boxes
+from gpt4scene.benchmarks.making import (
+    NO_PROPOSAL,
+    SHARED_PROPOSAL,
+    Made,
+    Record,
+    Rooms,
+    TrainingRow,
+    unstopped,
+    wordings,
+)
 from gpt4scene.benchmarks.rows import PredictionRow, RowLike, read_rows
 from gpt4scene.types import DataError, ScoreReport
 
@@ -54,13 +65,13 @@ def score(rows: Iterable[RowLike], proposals: Mapping[str, object], ground_truth
     dropped = unreadable = 0
     for row in read:
         proposals_N6 = found.of(row.scene_id, row.origin)
-        said = answers.object_ids(row.pred)
-        named = [index for index in said if index < len(proposals_N6)]
+        mentioned = answers.object_ids(row.pred)
+        named = [index for index in mentioned if index < len(proposals_N6)]
         f1 = row_f1(str(row.type_info), named, proposals_N6, _targets(row, truth))
         values["all"].append(f1)
         values[str(row.type_info)].append(f1)
-        dropped += len(said) - len(named)
-        unreadable += not said and not row.pred.strip().lower().startswith("no")
+        dropped += len(mentioned) - len(named)
+        unreadable += not mentioned and not row.pred.strip().lower().startswith("no")
     scores = {
         f"{kind} F1@{label}": float(np.mean([f1[place] for f1 in found_f1]))
         for kind, found_f1 in values.items()
@@ -86,3 +97,64 @@ def _checked(rows: Iterable[RowLike]) -> list[PredictionRow]:
         if not row.ref_captions and not str(row.type_info).startswith("zt"):
             raise DataError(f"{row.origin}: a question of kind '{row.type_info}' has no target in 'ref_captions'")
     return read
+
+
+def spoken_ids(proposals: Iterable[int]) -> str:
+    """Return the answer that names ``proposals``: ``No.``, ``Yes. <OBJ001>.``, ``Yes. <OBJ001> and <OBJ004>.`` …"""
+    marks = [answers.object_mark(index) for index in sorted(proposals)]
+    if not marks:
+        return "No."
+    if len(marks) < 3:
+        return f"Yes. {' and '.join(marks)}."
+    return f"Yes. {', '.join(marks[:-1])}, and {marks[-1]}."
+
+
+def questions(records: Iterable[Record], rooms: Rooms) -> Made:
+    """Return the question-file rows of official Multi3DRefer records; every one is kept."""
+    made, words = Made(), wordings(NAME)
+    for record in records:
+        scene, targets = record.text("scene_id"), record.wholes("object_ids")
+        reason = rooms.lacks(scene)
+        if reason:
+            made.dropped[reason] += 1
+            continue
+        for target in targets:
+            rooms.ground_truth.row(scene, target, record.origin)
+        made.rows.append(
+            {
+                "scene_id": scene,
+                "obj_id": 0,
+                "qid": f"{scene}_{record.values.get('ann_id', 0)}",
+                "prompt": words.choose(None, description=unstopped(record.text("description"))),
+                "ref_captions": targets,
+                "eval_type": _kind(record),
+            }
+        )
+    return made
+
+
+def training(records: Iterable[Record], rooms: Rooms, generator: random.Random) -> Made:
+    """Return training rows; one is dropped where a target has no proposal over the IoU or two targets share one."""
+    made, words = Made(), wordings(NAME)
+    for record in records:
+        scene, targets = record.text("scene_id"), record.wholes("object_ids")
+        reason = rooms.lacks(scene)
+        matches = [] if reason else [rooms.good_match(scene, target, record.origin) for target in targets]
+        proposals = {match.proposal for match in matches if match}
+        if not reason and None in matches:
+            reason = NO_PROPOSAL
+        if not reason and len(proposals) < len(matches):
+            reason = SHARED_PROPOSAL
+        if reason:
+            made.dropped[reason] += 1
+            continue
+        prompt = words.choose(generator, description=unstopped(record.text("description")))
+        made.rows.append(TrainingRow(scene, prompt, spoken_ids(proposals)))
+    return made
+
+
+def _kind(record: Record) -> str:
+    kind = record.text("eval_type")
+    if kind not in TYPES:
+        raise DataError(f"{record.origin}: 'eval_type' must be one of {', '.join(TYPES)}, found '{kind}'")
+    return kind

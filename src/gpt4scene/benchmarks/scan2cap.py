@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import random
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from gpt4scene.benchmarks.answers import object_mark
 from gpt4scene.benchmarks.boxes import PUBLISHED_EPSILON, iou, scene_boxes
+from gpt4scene.benchmarks.making import NO_PROPOSAL, Made, Match, Record, Rooms, TrainingRow, wordings
 from gpt4scene.benchmarks.rows import PredictionRow, RowLike, read_rows
 from gpt4scene.benchmarks.text import TextGroup, TextScores, score_groups
 from gpt4scene.types import DataError, ScoreReport
@@ -103,3 +107,84 @@ def _overlaps(
     asked_B6 = [found.row(row.scene_id, row.pred_id, row.origin) for row in by_object.values()]
     target_B6 = [truth.row(row.scene_id, row.gt_id, row.origin) for row in by_object.values()]
     return dict(zip(by_object, iou(np.array(asked_B6), np.array(target_B6), PUBLISHED_EPSILON).tolist(), strict=True))
+
+
+def caption_corpus(records: Iterable[Record]) -> dict[str, list[str]]:
+    """Return ``scene|object -> captions`` of official ScanRefer records: lower-case tokens framed by sos and eos."""
+    captions: dict[str, list[str]] = {}
+    for record in records:
+        tokens = record.values.get("token") or re.findall(r"\w+(?:['-]\w+)*|[^\w\s]", record.text("description"))
+        key = f"{record.text('scene_id')}|{record.whole('object_id')}"
+        captions.setdefault(key, []).append(framed(" ".join(map(str, tokens)).lower()))
+    return captions
+
+
+def asked(rooms: Rooms, scene: str, described: Iterable[int], origin: str) -> dict[int, Match]:
+    """Return the proposal asked about for each object of ``described`` that gets one.
+
+    Each proposal takes the described object that it overlaps most, then each object the best of its proposals.
+    """
+    targets = sorted(set(described))
+    for target in targets:
+        rooms.ground_truth.row(scene, target, origin)
+    overlap_NG = rooms.overlap(scene)[:, targets]
+    found: dict[int, Match] = {}
+    for proposal, overlap_G in enumerate(overlap_NG):
+        best = int(np.argmax(overlap_G))
+        current = found.get(targets[best])
+        if overlap_G[best] > (current.iou if current else 0.0):
+            found[targets[best]] = Match(proposal, float(overlap_G[best]))
+    return found
+
+
+def questions(records: Iterable[Record], rooms: Rooms) -> Made:
+    """Return the question-file rows about the objects that official ScanRefer records describe, one an object."""
+    records = list(records)
+    made, words, captions = Made(), wordings(NAME), caption_corpus(records)
+    for scene, target, match in _matched(records, rooms, made):
+        made.rows.append(
+            {
+                "scene_id": scene,
+                "obj_id": target,
+                "pred_id": match.proposal,
+                "qid": f"{scene}_{target}",
+                "prompt": words.choose(None, object=object_mark(match.proposal)),
+                "ref_captions": captions[f"{scene}|{target}"],
+                "iou": match.iou,
+            }
+        )
+    return made
+
+
+def training(records: Iterable[Record], rooms: Rooms, generator: random.Random) -> Made:
+    """Return a training row for every description of an object whose proposal meets the IoU."""
+    records = list(records)
+    made, words = Made(), wordings(NAME)
+    matches = {(scene, target): match for scene, target, match in _matched(records, rooms, made)}
+    for record in records:
+        match = matches.get((record.text("scene_id"), record.whole("object_id")))
+        if match is None:
+            continue
+        if match.iou < rooms.min_iou:
+            made.dropped[NO_PROPOSAL] += 1
+            continue
+        prompt = words.choose(generator, object=object_mark(match.proposal))
+        made.rows.append(TrainingRow(record.text("scene_id"), prompt, record.text("description")))
+    return made
+
+
+def _matched(records: Sequence[Record], rooms: Rooms, made: Made) -> list[tuple[str, int, Match]]:
+    """Return scene, object and proposal asked about; objects (not rows) without one are counted in ``made``."""
+    described: dict[str, dict[int, str]] = {}
+    for record in records:
+        described.setdefault(record.text("scene_id"), {}).setdefault(record.whole("object_id"), record.origin)
+    triples = []
+    for scene, targets in described.items():
+        reason = rooms.lacks(scene)
+        if reason:
+            made.dropped[f"{reason} (objects)"] += len(targets)
+            continue
+        found = asked(rooms, scene, targets, next(iter(targets.values())))
+        made.dropped["no proposal takes the object (objects)"] += len(targets) - len(found)
+        triples += [(scene, target, found[target]) for target in sorted(found)]
+    return triples

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 
 from gpt4scene.benchmarks import answers
+from gpt4scene.benchmarks.making import NO_PICTURES, Made, Record, Rooms, TrainingRow, spoken, wordings
 from gpt4scene.benchmarks.rows import PredictionRow, RowLike, read_rows
 from gpt4scene.benchmarks.text import TextGroup, TextScores, score_groups
 from gpt4scene.types import DataError, ScoreReport
@@ -50,3 +52,41 @@ def _checked(rows: Iterable[RowLike]) -> list[PredictionRow]:
         if not row.ref_captions:
             raise DataError(f"{row.origin}: 'ref_captions' holds no accepted answer")
     return read
+
+
+def questions(records: Iterable[Record], rooms: Rooms) -> Made:
+    """Return the question-file rows of official ScanQA records (``question_id, question, answers, object_ids``)."""
+    made, words = Made(), wordings(NAME)
+    for record in records:
+        scene = record.text("scene_id")
+        if not rooms.pictures.get(scene):
+            made.dropped[NO_PICTURES] += 1
+            continue
+        objects = record.wholes("object_ids") if "object_ids" in record.values else []
+        made.rows.append(
+            {
+                "scene_id": scene,
+                "obj_id": objects[0] if objects else 0,
+                "qid": record.values.get("question_id"),
+                "prompt": words.choose(None, question=record.text("question")),
+                "ref_captions": [str(answer) for answer in record.items("answers")],
+            }
+        )
+    return made
+
+
+def training(records: Iterable[Record], rooms: Rooms, generator: random.Random) -> Made:
+    """Return one training row for every different answer of official ScanQA records."""
+    made, words = Made(), wordings(NAME)
+    for record in records:
+        scene = record.text("scene_id")
+        if not rooms.pictures.get(scene):
+            made.dropped[NO_PICTURES] += 1
+            continue
+        for answer in dict.fromkeys(str(answer).strip() for answer in record.items("answers")):
+            if not answer:
+                made.dropped["empty answer"] += 1
+                continue
+            prompt = words.choose(generator, question=record.text("question"))
+            made.rows.append(TrainingRow(scene, prompt, spoken(answer)))
+    return made

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from gpt4scene.benchmarks import answers
 from gpt4scene.benchmarks.boxes import PUBLISHED_EPSILON, SceneBoxes, iou, scene_boxes
+from gpt4scene.benchmarks.labels import OTHERS
+from gpt4scene.benchmarks.making import NO_PROPOSAL, Made, Record, Rooms, TrainingRow, wordings
 from gpt4scene.benchmarks.rows import PredictionRow, RowLike, read_rows
 from gpt4scene.types import DataError, ScoreReport
 
@@ -76,3 +79,56 @@ def _is_multiple(row: PredictionRow, lookup: Mapping[str, Mapping[str, int]]) ->
             "scanrefer_unique_multiple_lookup.json; is that the file of another split?"
         )
     return kind != 0
+
+
+def questions(records: Iterable[Record], rooms: Rooms) -> Made:
+    """Return the question-file rows of official ScanRefer records; every one is kept, whatever its best IoU."""
+    made, words = Made(), wordings(NAME)
+    for record in records:
+        scene, target = record.text("scene_id"), record.whole("object_id")
+        reason = rooms.lacks(scene)
+        if reason:
+            made.dropped[reason] += 1
+            continue
+        match = rooms.match(scene, target, record.origin)
+        made.rows.append(
+            {
+                "scene_id": scene,
+                "obj_id": target,
+                "qid": f"{scene}_{target}_{record.values.get('ann_id', 0)}",
+                "prompt": words.choose(None, description=record.text("description")),
+                "ref_captions": [f"{answers.object_mark(match.proposal)}."] if match else [],
+            }
+        )
+    return made
+
+
+def training(records: Iterable[Record], rooms: Rooms, generator: random.Random) -> Made:
+    """Return a training row for every official ScanRefer record whose object has a proposal over the IoU."""
+    made, words = Made(), wordings(NAME)
+    for record in records:
+        scene, target = record.text("scene_id"), record.whole("object_id")
+        reason = rooms.lacks(scene)
+        match = None if reason else rooms.good_match(scene, target, record.origin)
+        if match is None:
+            made.dropped[reason or NO_PROPOSAL] += 1
+            continue
+        prompt = words.choose(generator, description=record.text("description"))
+        made.rows.append(TrainingRow(scene, prompt, f"{answers.object_mark(match.proposal)}."))
+    return made
+
+
+def unique_multiple(records: Iterable[Record], classes: Mapping[str, str]) -> dict[str, dict[str, int]]:
+    """Return ``scene -> object -> 0 | 1``: 0 where the object is the only annotated one of its class in the scene.
+
+    ``classes`` maps a raw object name to one of the 18 classes (``labels.read_label_map``); unknown names are others.
+    """
+    kinds: dict[str, dict[str, str]] = {}
+    for record in records:
+        name = " ".join(record.text("object_name").split("_"))
+        objects = kinds.setdefault(record.text("scene_id"), {})
+        objects.setdefault(str(record.whole("object_id")), classes.get(name, OTHERS))
+    return {
+        scene: {target: int(list(objects.values()).count(kind) != 1) for target, kind in objects.items()}
+        for scene, objects in kinds.items()
+    }

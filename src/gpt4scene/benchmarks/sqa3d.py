@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 
 from gpt4scene.benchmarks import answers
+from gpt4scene.benchmarks.making import NO_PICTURES, Made, Record, Rooms, TrainingRow, spoken, wordings
 from gpt4scene.benchmarks.rows import PredictionRow, RowLike, read_rows
 from gpt4scene.benchmarks.text import TextGroup, TextScores, score_groups
 from gpt4scene.types import DataError, ScoreReport
@@ -68,3 +70,61 @@ def _checked(rows: Iterable[RowLike]) -> list[PredictionRow]:
         if str(row.type_info) not in {str(kind) for kind in range(len(TYPES))}:
             raise DataError(f"{row.origin}: 'type_info' must be 0 to {len(TYPES) - 1}, found {row.type_info!r}")
     return read
+
+
+def question_type(question: str) -> int:
+    """Return the number of the type that the question's first letters name (``TYPES``), 5 for other."""
+    start = question.strip().lower()
+    return next((kind for kind, word in enumerate(TYPES[:-1]) if start.startswith(word)), len(TYPES) - 1)
+
+
+def joined(questions: Iterable[Record], annotations: Iterable[Record]) -> list[Record]:
+    """Return the records of the official question file with ``answers`` from the annotation file, by question id.
+
+    Raises ``DataError`` for a question without annotation.
+    """
+    found = {record.values.get("question_id"): record.items("answers") for record in annotations}
+    records = []
+    for record in questions:
+        key = record.values.get("question_id")
+        if key not in found:
+            raise DataError(f"{record.origin}: question {key} has no answers in the annotation file of the same split")
+        said = [str(answer["answer"] if isinstance(answer, dict) else answer) for answer in found[key]]
+        records.append(Record({**record.values, "answers": said}, record.origin))
+    return records
+
+
+def questions(records: Iterable[Record], rooms: Rooms) -> Made:
+    """Return the question-file rows of joined SQA3D records, each with its first situation."""
+    made, words = Made(), wordings(NAME)
+    for record in records:
+        scene, question = record.text("scene_id"), record.text("question")
+        if not rooms.pictures.get(scene):
+            made.dropped[NO_PICTURES] += 1
+            continue
+        made.rows.append(
+            {
+                "scene_id": scene,
+                "obj_id": 0,
+                "qid": record.values.get("question_id"),
+                "prompt": words.choose(None, situation=record.text("situation"), question=question),
+                "ref_captions": record.items("answers"),
+                "sqa_type": question_type(question),
+            }
+        )
+    return made
+
+
+def training(records: Iterable[Record], rooms: Rooms, generator: random.Random) -> Made:
+    """Return one training row for every joined SQA3D record, its situation drawn from the record's wordings of it."""
+    made, words = Made(), wordings(NAME)
+    for record in records:
+        scene = record.text("scene_id")
+        if not rooms.pictures.get(scene):
+            made.dropped[NO_PICTURES] += 1
+            continue
+        situations = [record.text("situation"), *map(str, record.values.get("alternative_situation") or ())]
+        situation = generator.choice([text.strip() for text in situations if text.strip()])
+        prompt = words.choose(generator, situation=situation, question=record.text("question"))
+        made.rows.append(TrainingRow(scene, prompt, spoken(record.items("answers")[0])))
+    return made

@@ -1,0 +1,208 @@
+"""``gpt4scene annotate``: official benchmark files and a folder of scenes become training rows or question files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gpt4scene.benchmarks import files, multi3dref, scan2cap, scanqa, scanrefer, sqa3d
+from gpt4scene.benchmarks.labels import LABEL_MAP, plain_classes, read_label_map
+from gpt4scene.benchmarks.making import Made, Record, Rooms
+from gpt4scene.benchmarks.raw import find_raw, read_raw
+from gpt4scene.benchmarks.scoring import task_names
+from gpt4scene.types import TASKS, DataError
+
+BENCHMARKS = {"scanqa": scanqa, "sqa3d": sqa3d, "scan2cap": scan2cap, "scanrefer": scanrefer, "multi3dref": multi3dref}
+
+
+@dataclass(frozen=True)
+class AnnotateArguments:
+    """What to annotate; every field is a flag of ``gpt4scene annotate``."""
+
+    raw: str = field(metadata={"help": "folder of the official benchmark files"})
+    scenes: str = field(metadata={"help": "folder that `gpt4scene prepare` wrote"})
+    out: str = field(metadata={"help": "folder to write; becomes a dataset_dir (train) or an annotation_dir (val)"})
+    split: str = field(default="val", metadata={"help": "train: training rows; val: question files"})
+    task: str = field(default="all", metadata={"help": "names separated by commas, or all whose files are there"})
+    raw_split: str = field(default="", metadata={"help": "read the raw files of another split, such as test of SQA3D"})
+    frames: int = field(default=0, metadata={"help": "frames a scene, where pictures were selected for several counts"})
+    label_map: str = field(default="", metadata={"help": f"ScanNet's {LABEL_MAP} (found by itself in the raw folder)"})
+    min_iou: float = field(default=0.5, metadata={"help": "least IoU of a proposal in a training row"})
+    seed: int = field(default=0, metadata={"help": "seed of the wordings that training rows get"})
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """What was made: rows by task, dropped rows by task and reason, and the files written."""
+
+    made: dict[str, Made]
+    skipped: dict[str, str]
+    written: list[Path]
+
+
+def annotate(arguments: AnnotateArguments, say: Callable[[str], None] = print) -> Annotated:
+    """Write training rows or question files to ``arguments.out`` and return what was made.
+
+    ``say`` gets a line per task with the number of rows and, by reason, how many were dropped. Raises ``ValueError``
+    for an unknown task or split and ``DataError`` for missing or broken files; then nothing is written.
+    """
+    if arguments.split not in ("train", "val"):
+        raise ValueError(f"split '{arguments.split}' is not known (known: train, val)")
+    named = task_names(arguments.task)
+    scenes, out = Path(arguments.scenes), Path(arguments.out)
+    rooms, frames = read_rooms(scenes, arguments.split, out, arguments.frames, arguments.min_iou)
+    made, skipped, records = {}, {}, {}
+    for task in named or TASKS:
+        try:
+            records[task] = read_raw(Path(arguments.raw), task, arguments.raw_split or arguments.split)
+        except FileNotFoundError as error:
+            if named:
+                raise DataError(str(error)) from None
+            skipped[task] = str(error)
+            say(f"{task}: skipped, {error}")
+            continue
+        if arguments.split == "train":
+            generator = random.Random(f"{arguments.seed} {task}")
+            made[task] = BENCHMARKS[task].training(records[task], rooms, generator)
+        else:
+            made[task] = BENCHMARKS[task].questions(records[task], rooms)
+        say(summary(task, made[task]))
+    if not any(result.rows for result in made.values()):
+        raise DataError(f"{arguments.raw}: no row could be made for the scenes of {scenes}; nothing was written")
+    out.mkdir(parents=True, exist_ok=True)
+    if arguments.split == "train":
+        written = write_training(made, rooms, out, frames)
+    else:
+        written = write_questions(made, rooms, out, frames)
+        written += _write_companions(arguments, records, scenes, out, say)
+    return Annotated(made, skipped, written)
+
+
+def summary(task: str, made: Made) -> str:
+    """Return one line: the number of rows, and the dropped ones by reason."""
+    dropped = ", ".join(f"{reason}: {count}" for reason, count in sorted(made.dropped.items()) if count)
+    return f"{task}: {len(made.rows)} rows" + (f"; dropped: {dropped}" if dropped else "")
+
+
+def read_rooms(scenes: Path, split: str, out: Path, frames: int = 0, min_iou: float = 0.5) -> tuple[Rooms, int]:
+    """Return the scenes of ``split`` in the folder ``scenes`` and the number of frames a scene.
+
+    Picture paths are looked for as they are and beside their list, and given relative to ``out``; a scene with a
+    picture that is not there counts as one without pictures. Raises ``DataError`` when files are missing.
+    """
+    pattern = f"selected_images_mark_3D_{split}_{frames or '*'}.json"
+    lists = sorted(scenes.glob(pattern))
+    if not lists:
+        raise DataError(f"{scenes}: no {pattern}; run `gpt4scene prepare` with --split {split} first")
+    if len(lists) > 1:
+        raise DataError(
+            f"{scenes}: pictures for several counts ({', '.join(p.name for p in lists)}); choose by --frames"
+        )
+    pictures = files.read_json(lists[0])
+    if not isinstance(pictures, dict) or not all(isinstance(paths, list) for paths in pictures.values()):
+        raise DataError(f"{lists[0]}: expected {{scene: [picture paths]}}")
+    rooms = Rooms(
+        {scene: _from_out(paths, scenes, out) for scene, paths in pictures.items()},
+        files.read_attributes(scenes / files.PROPOSALS.format(split=split)),
+        files.read_attributes(scenes / files.GROUND_TRUTH.format(split=split)),
+        min_iou,
+    )
+    return rooms, int(lists[0].stem.rsplit("_", 1)[1])
+
+
+def _from_out(paths: Sequence[str], scenes: Path, out: Path) -> tuple[str, ...]:
+    found = []
+    for path in paths:
+        place = next((place for place in (scenes / path, Path(path)) if place.is_file()), None)
+        if place is None:
+            return ()
+        found.append(Path(os.path.relpath(place.resolve(), out.resolve())).as_posix())
+    return tuple(found)
+
+
+def write_training(made: dict[str, Made], rooms: Rooms, out: Path, frames: int) -> list[Path]:
+    """Write all tasks' rows as one ShareGPT file and enter it in ``dataset_info.json``; return both paths."""
+    name = f"sharegpt_data_chat_scene_{frames}_images_3D_mark"
+    rows = []
+    for result in made.values():
+        for row in result.rows:
+            pictures = rooms.pictures[row.scene_id]
+            question = {"role": "user", "content": "<image>" * len(pictures) + row.question}
+            answer = {"role": "assistant", "content": row.answer}
+            rows.append({"messages": [question, answer], "images": list(pictures)})
+    info_path = out / "dataset_info.json"
+    info = files.read_json(info_path) if info_path.is_file() else {}
+    if not isinstance(info, dict):
+        raise DataError(f"{info_path}: expected {{name: {{'file_name': …}}}}; move it away")
+    tags = {"role_tag": "role", "content_tag": "content"}
+    tags |= {"user_tag": "user", "assistant_tag": "assistant", "system_tag": "system"}
+    entry = {"file_name": f"{name}.json", "formatting": "sharegpt", "num_samples": len(rows)}
+    entry |= {"columns": {"messages": "messages", "images": "images"}, "tags": tags}
+    return [write(out / f"{name}.json", rows), write(info_path, {**info, name: entry}, indent=2)]
+
+
+def write_questions(made: dict[str, Made], rooms: Rooms, out: Path, frames: int) -> list[Path]:
+    """Write each task's question file and the list of pictures; return the paths."""
+    written = [write(out / files.QUESTION_FILES[task], result.rows, indent=1) for task, result in made.items()]
+    pictures = {scene: list(paths) for scene, paths in rooms.pictures.items() if paths}
+    return [*written, write(out / f"selected_images_mark_3D_val_{frames}.json", pictures)]
+
+
+def _write_companions(
+    arguments: AnnotateArguments, records: dict[str, list[Record]], scenes: Path, out: Path, say: Callable[[str], None]
+) -> list[Path]:
+    written = []
+    for pattern in (files.PROPOSALS, files.GROUND_TRUTH):
+        name = pattern.format(split="val")
+        if not (out / name).exists() or not (out / name).samefile(scenes / name):
+            shutil.copyfile(scenes / name, out / f"{name}.part")
+            (out / f"{name}.part").replace(out / name)
+        written.append(out / name)
+    if "scan2cap" in records:
+        written.append(write(out / files.CORPUS, scan2cap.caption_corpus(records["scan2cap"])))
+    if "scanrefer" in records:
+        path = Path(arguments.label_map) if arguments.label_map else find_raw(Path(arguments.raw), LABEL_MAP)
+        if path is None:
+            say(f"scanrefer: no {LABEL_MAP}; unique and multiple go by the raw object names")
+        classes = plain_classes() if path is None else read_label_map(path)
+        written.append(write(out / files.LOOKUP, scanrefer.unique_multiple(records["scanrefer"], classes)))
+    return written
+
+
+def write(path: Path, content: object, indent: int | None = None) -> Path:
+    """Write ``content`` as JSON and return ``path``; the file appears whole or not at all."""
+    scratch = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with scratch.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=indent, ensure_ascii=False)
+    scratch.replace(path)
+    return path
+
+
+def main(argv: Sequence[str]) -> int:
+    """Annotate as the flags say; return 0 when done, 1 when files are wrong, 2 when the call is."""
+    parser = argparse.ArgumentParser(prog="gpt4scene annotate", description="Official files to rows and questions.")
+    for name, entry in AnnotateArguments.__dataclass_fields__.items():
+        required = name in ("raw", "scenes", "out")
+        default = None if required else entry.default
+        kind = str if required else type(entry.default)
+        parser.add_argument(f"--{name}", type=kind, default=default, required=required, help=entry.metadata["help"])
+    try:
+        arguments = AnnotateArguments(**vars(parser.parse_args(argv)))
+        result = annotate(arguments)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    except (DataError, OSError) as error:
+        print(f"gpt4scene annotate: {error}", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        print(f"gpt4scene annotate: {error}", file=sys.stderr)
+        return 2
+    print(f"wrote {len(result.written)} files to {arguments.out}")
+    return 0

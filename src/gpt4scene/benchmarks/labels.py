@@ -1,0 +1,34 @@
+"""ScanRefer's 18 object classes and ScanNet's label map."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from gpt4scene.types import DataError
+
+OTHERS = "others"
+CLASSES = (
+    *("cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture", "counter", "desk"),
+    *("curtain", "refrigerator", "shower curtain", "toilet", "sink", "bathtub", OTHERS),
+)
+"""Classes by which ScanRefer tells unique from multiple objects."""
+
+LABEL_MAP = "scannetv2-labels.combined.tsv"
+
+
+def plain_classes() -> dict[str, str]:
+    """Return the classes as names of themselves, for raw names that need no label map."""
+    return {name: name for name in CLASSES}
+
+
+def read_label_map(path: Path) -> dict[str, str]:
+    """Return raw object name -> class from ScanNet's label map (columns 1 and 7, 0-based: raw name, NYU40 class).
+
+    NYU40 classes outside ``CLASSES`` become others. Raises ``DataError`` for a file without these columns.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.reader(file, delimiter="\t"))
+    if not lines or len(lines[0]) < 8 or lines[0][1] != "raw_category" or lines[0][7] != "nyu40class":
+        raise DataError(f"{path}: no ScanNet label map; column 1 must be 'raw_category' and column 7 'nyu40class'")
+    return {line[1]: line[7] if line[7] in CLASSES else OTHERS for line in lines[1:] if len(line) > 7}

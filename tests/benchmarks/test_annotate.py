@@ -1,0 +1,262 @@
+import json
+import math
+import re
+
+import pytest
+import torch
+
+from gpt4scene.benchmarks.annotate import AnnotateArguments, annotate, main
+from gpt4scene.benchmarks.scoring import score_folder
+from gpt4scene.types import DataError
+
+CUBES = [[x, 0.0, 0.5, 1.0, 1.0, 1.0] for x in (0.0, 2.0, 4.0, 6.0)]
+"""Ground-truth boxes of both rooms: cabinet, chair, chair, lamp."""
+
+PROPOSALS = [CUBES[3], [0.1, 0, 0.5, 1, 1, 1], [0.0] * 6, CUBES[2], CUBES[1]]
+NAMES = ["cabinet", "chair", "chair", "lamp"]
+
+
+def refer(scene, target, ann=0, description="the thing near the door.", **keys):
+    return {
+        "scene_id": scene,
+        "object_id": str(target),
+        "object_name": NAMES[target],
+        "ann_id": str(ann),
+        "description": description,
+        "token": ["The", "Thing", "."],
+        **keys,
+    }
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """Official files about rooms a and b, and one row each about a room without pictures."""
+    folder = tmp_path / "raw"
+    (folder / "sqa").mkdir(parents=True)
+    refers = [refer("a_00", 0), refer("a_00", 1), refer("a_00", 1, 1), refer("b_00", 3), refer("gone_00", 0)]
+    multi = [
+        {"scene_id": "a_00", "object_ids": [1, 2], "description": "the chairs?", "eval_type": "mt", "ann_id": 0},
+        {"scene_id": "b_00", "object_ids": [], "description": "a bed.", "eval_type": "zt_wo_d", "ann_id": 1},
+        {"scene_id": "b_00", "object_ids": [0, 1, 2], "description": "all", "eval_type": "mt", "ann_id": 2},
+    ]
+    qa = [
+        {"scene_id": "a_00", "question_id": "q-0", "question": "What is it?", "answers": ["TV", "a lamp", "TV"]},
+        {"scene_id": "gone_00", "question_id": "q-1", "question": "What is it?", "answers": ["x"], "object_ids": [1]},
+    ]
+    sqa = {"scene_id": "b_00", "situation": "I sit.", "alternative_situation": ["I stand."], "question_id": 7}
+    for split in ("train", "val"):
+        (folder / f"ScanRefer_filtered_{split}.json").write_text(json.dumps(refers))
+        (folder / f"multi3drefer_{split}.json").write_text(json.dumps(multi))
+        (folder / f"ScanQA_v1.0_{split}.json").write_text(json.dumps(qa))
+        (folder / "sqa" / f"v1_balanced_questions_{split}_scannetv2.json").write_text(
+            json.dumps({"questions": [{**sqa, "question": "Which side is the door?"}]})
+        )
+        (folder / "sqa" / f"v1_balanced_sqa_annotations_{split}_scannetv2.json").write_text(
+            json.dumps({"annotations": [{"question_id": 7, "answers": [{"answer": "left"}]}]})
+        )
+    return folder
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    folder = tmp_path / "scenes"
+    (folder / "images").mkdir(parents=True)
+    pictures = {scene: [f"images/{scene}_{n}.jpg" for n in range(3)] for scene in ("a_00", "b_00")}
+    for path in sum(pictures.values(), []):
+        (folder / path).write_bytes(b"")
+    for split in ("train", "val"):
+        (folder / f"selected_images_mark_3D_{split}_2.json").write_text(json.dumps(pictures))
+        for name, boxes in (("scannet", CUBES), ("scannet_mask3d", PROPOSALS)):
+            content = {scene: {"objects": ["x"] * len(boxes), "locs": torch.tensor(boxes)} for scene in pictures}
+            torch.save(content, folder / f"{name}_{split}_attributes.pt")
+    return folder
+
+
+@pytest.fixture
+def arguments(raw, scenes, tmp_path):
+    def make(**keys):
+        return AnnotateArguments(**{"raw": str(raw), "scenes": str(scenes), "out": str(tmp_path / "out"), **keys})
+
+    return make
+
+
+def answers_of(rows, scene=None):
+    return [row.answer for row in rows if scene in (None, row.scene_id)]
+
+
+def test_training_rows(arguments, tmp_path):
+    made = annotate(arguments(split="train"), say=lambda line: None).made
+    rows = json.loads((tmp_path / "out" / "sharegpt_data_chat_scene_2_images_3D_mark.json").read_text())
+    assert len(rows) == sum(len(result.rows) for result in made.values())
+    for row in rows:
+        user, assistant = row["messages"]
+        assert (user["role"], assistant["role"]) == ("user", "assistant")
+        assert re.fullmatch(r"(<image>){3}\S[^<]*(<OBJ.*)?", user["content"], re.DOTALL)
+        assert all((tmp_path / "out" / path).is_file() for path in row["images"])
+        assert [path[-5] for path in row["images"]] == ["0", "1", "2"]
+    entry = json.loads((tmp_path / "out" / "dataset_info.json").read_text())
+    entry = entry["sharegpt_data_chat_scene_2_images_3D_mark"]
+    assert entry["file_name"] == "sharegpt_data_chat_scene_2_images_3D_mark.json"
+    assert entry["columns"] == {"messages": "messages", "images": "images"}
+    assert entry["tags"]["content_tag"] == "content"
+
+
+def test_answers_have_the_published_forms(arguments):
+    made = annotate(arguments(split="train"), say=lambda line: None).made
+    assert answers_of(made["scanqa"].rows) == ["TV.", "A lamp."]
+    assert answers_of(made["sqa3d"].rows) == ["Left."]
+    assert answers_of(made["scanrefer"].rows) == ["<OBJ001>.", "<OBJ004>.", "<OBJ004>.", "<OBJ000>."]
+    said = ["Yes. <OBJ003> and <OBJ004>.", "No.", "Yes. <OBJ001>, <OBJ003>, and <OBJ004>."]
+    assert answers_of(made["multi3dref"].rows) == said
+    assert answers_of(made["scan2cap"].rows) == ["the thing near the door."] * 4
+    assert "<OBJ001>" in made["scan2cap"].rows[0].question
+
+
+def test_dropped_rows_are_counted_by_reason(arguments, scenes):
+    content = {scene: {"objects": [], "locs": torch.tensor(CUBES[:1] * 5)} for scene in ("a_00", "b_00")}
+    content["a_00"]["locs"][1] = torch.tensor([2.5, 0, 0.5, 1, 1, 1])
+    content["b_00"]["locs"][:3] = torch.tensor([CUBES[0], CUBES[1], [1.0, 0, 0.5, 3, 1, 1]])
+    torch.save(content, scenes / "scannet_mask3d_train_attributes.pt")
+    lines = []
+    made = annotate(arguments(split="train", min_iou=0.3), say=lines.append).made
+    assert made["scanrefer"].dropped == {"scene without pictures": 1, "no proposal over the IoU": 1}
+    assert made["multi3dref"].dropped == {"no proposal over the IoU": 2}
+    assert "scanrefer: 3 rows; dropped: no proposal over the IoU: 1, scene without pictures: 1" in lines
+
+
+def test_two_targets_with_one_proposal_are_dropped(arguments, scenes):
+    wide = [[3.0, 0, 0.5, 3, 1, 1], CUBES[0]]
+    content = {scene: {"objects": [], "locs": torch.tensor(wide)} for scene in ("a_00", "b_00")}
+    torch.save(content, scenes / "scannet_mask3d_train_attributes.pt")
+    made = annotate(arguments(split="train", task="multi3dref", min_iou=0.3), say=lambda line: None).made
+    assert made["multi3dref"].dropped == {"two targets share a proposal": 2}
+
+
+def test_same_seed_same_rows(arguments, tmp_path):
+    texts = []
+    for seed in (1, 1, 2):
+        annotate(arguments(split="train", seed=seed), say=lambda line: None)
+        texts.append((tmp_path / "out" / "sharegpt_data_chat_scene_2_images_3D_mark.json").read_text())
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_question_files(arguments, tmp_path):
+    annotate(arguments(), say=lambda line: None)
+    out = tmp_path / "out"
+
+    def rows(name):
+        return json.loads((out / name).read_text())
+
+    assert rows("scanqa_val.json")[0]["ref_captions"] == ["TV", "a lamp", "TV"]
+    assert rows("sqa3d_val.json")[0]["sqa_type"] == 4
+    assert rows("sqa3d_val.json")[0]["prompt"].startswith("I sit. Which side")
+    assert [row["obj_id"] for row in rows("scanrefer_mask3d_val.json")] == [0, 1, 1, 3]
+    assert rows("multi3dref_mask3d_val.json")[0]["ref_captions"] == [1, 2]
+    asked = rows("scan2cap_mask3d_val.json")
+    assert [(row["obj_id"], row["pred_id"]) for row in asked] == [(0, 1), (1, 4), (3, 0)]
+    assert asked[0]["iou"] == pytest.approx(0.9 / 1.1, abs=1e-6)
+    assert rows("scan2cap_val_corpus.json")["a_00|1"] == ["sos the thing . eos"] * 2
+    assert rows("scanrefer_unique_multiple_lookup.json")["a_00"] == {"0": 0, "1": 0}
+    pictures = rows("selected_images_mark_3D_val_2.json")
+    assert all((out / path).is_file() for path in pictures["a_00"])
+
+
+def test_perfect_answers_score_full_marks(arguments, tmp_path):
+    annotate(arguments(), say=lambda line: None)
+    out, predictions = tmp_path / "out", tmp_path / "predictions"
+    predictions.mkdir()
+    perfect = {
+        "scanqa": lambda row: row["ref_captions"][0],
+        "sqa3d": lambda row: row["ref_captions"][0],
+        "scanrefer": lambda row: row["ref_captions"][0],
+        "multi3dref": lambda row: {2: "Yes. <OBJ003> and <OBJ004>.", 0: "No."}.get(
+            len(row["ref_captions"]), "<OBJ001> <OBJ003> <OBJ004>"
+        ),
+        "scan2cap": lambda row: row["ref_captions"][0][4:-4],
+    }
+    for task, answer in perfect.items():
+        questions = json.loads(next(out.glob(f"{task}*_val.json")).read_text())
+        rows = [
+            {
+                "scene_id": question["scene_id"],
+                "gt_id": question["obj_id"],
+                "pred_id": question.get("pred_id", 0),
+                "pred": answer(question),
+                "ref_captions": question["ref_captions"],
+                "type_info": question.get("sqa_type", question.get("eval_type", 0)),
+                "index": index,
+            }
+            for index, question in enumerate(questions)
+        ]
+        (predictions / f"{task}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    reports = score_folder(predictions, out)
+    assert all(report.counts["missing questions"] == 0 for report in reports.values())
+    assert reports["sqa3d"].scores["EM1"] == 1
+    assert reports["scanrefer"].scores["Acc@0.50"] == reports["multi3dref"].scores["all F1@0.50"] == 1
+    assert reports["scan2cap"].scores["Bleu_1@0.25"] == pytest.approx(math.exp(1 - 16 / 14))
+    assert reports["scan2cap"].counts["objects without an answer"] == 1
+
+
+def test_a_benchmark_without_files_is_skipped_or_an_error_when_named(arguments, raw):
+    (raw / "multi3drefer_val.json").unlink()
+    lines = []
+    result = annotate(arguments(), say=lines.append)
+    assert list(result.skipped) == ["multi3dref"]
+    assert any(line.startswith("multi3dref: skipped, multi3drefer_val.json is not in") for line in lines)
+    with pytest.raises(DataError, match="multi3drefer_val.json is not in"):
+        annotate(arguments(task="multi3dref"))
+
+
+def test_the_label_map_decides_on_unique_objects(arguments, raw, tmp_path):
+    head = "id\traw_category\tcategory\tcount\tnyu40id\teigen13id\tnyuClass\tnyu40class\n"
+    rows = "1\tchair\tx\t1\t1\t1\tx\tcabinet\n2\tcabinet\tx\t1\t1\t1\tx\tcabinet\n"
+    (raw / "scannetv2-labels.combined.tsv").write_text(head + rows)
+    annotate(arguments(task="scanrefer"), say=lambda line: None)
+    lookup = json.loads((tmp_path / "out" / "scanrefer_unique_multiple_lookup.json").read_text())
+    assert lookup["a_00"] == {"0": 1, "1": 1}
+
+
+def test_other_entries_of_the_registry_stay(arguments, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "dataset_info.json").write_text('{"mine": {"file_name": "mine.json"}}')
+    annotate(arguments(split="train"), say=lambda line: None)
+    info = json.loads((tmp_path / "out" / "dataset_info.json").read_text())
+    assert set(info) == {"mine", "sharegpt_data_chat_scene_2_images_3D_mark"}
+
+
+def test_a_scene_with_a_missing_picture_has_no_rows(arguments, scenes):
+    (scenes / "images" / "b_00_2.jpg").unlink()
+    made = annotate(arguments(task="sqa3d,scanqa"), say=lambda line: None).made
+    assert made["sqa3d"].dropped == {"scene without pictures": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"object_id": "9"}, r"ScanRefer_filtered_val.json, row 0: object 9 is past the 4 boxes of scene 'a_00'"),
+        ({"object_id": None}, "row 0: 'object_id' must hold whole numbers, found None"),
+        ({"description": " "}, "row 0: 'description' is missing or no text"),
+    ],
+)
+def test_broken_raw_rows_are_named(arguments, raw, change, sentence):
+    (raw / "ScanRefer_filtered_val.json").write_text(json.dumps([refer("a_00", 0) | change]))
+    with pytest.raises(DataError, match=sentence):
+        annotate(arguments(task="scanrefer"), say=lambda line: None)
+
+
+def test_several_frame_counts_need_a_choice(arguments, scenes):
+    (scenes / "selected_images_mark_3D_val_8.json").write_text("{}")
+    with pytest.raises(DataError, match="choose one by --frames"):
+        annotate(arguments())
+    assert annotate(arguments(frames=2), say=lambda line: None).made["scanqa"].rows
+
+
+def test_command(arguments, raw, scenes, tmp_path, capsys):
+    flags = ["--raw", str(raw), "--scenes", str(scenes), "--out", str(tmp_path / "out")]
+    assert main([*flags, "--split", "train", "--task", "scanqa,sqa3d"]) == 0
+    assert "scanqa: 2 rows; dropped: scene without pictures: 1" in capsys.readouterr().out
+    assert main([*flags, "--split", "test"]) == 2
+    assert main([*flags, "--task", "scanrefr"]) == 2
+    assert main(flags[:-1]) == 2
+    assert main(["--raw", str(tmp_path / "none"), *flags[2:]]) == 1
+    assert "no such folder" in capsys.readouterr().err
