@@ -1,0 +1,111 @@
+"""Rows of dataset files, one at a time: JSON lists, JSON lines, parquet, and folders of these."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gpt4scene.registry import Registry
+from gpt4scene.types import DataError
+
+_SPACE = " \t\r\n"
+
+
+def dataset_files(path: Path) -> list[Path]:
+    """Return the file itself, or a folder's readable files, sorted. Raises DataError when there is none."""
+    if path.is_dir():
+        found = sorted(file for file in path.rglob("*") if file.suffix in READERS and not file.name.startswith("."))
+        if not found:
+            raise DataError(f"{path}: the folder holds no {', '.join(READERS)} file")
+        return found
+    if not path.is_file():
+        raise DataError(f"{path}: the file does not exist; correct file_name in dataset_info.json or download the data")
+    if path.suffix not in READERS:
+        raise DataError(f"{path}: can't read '{path.suffix}' files; give one of {', '.join(READERS)}")
+    return [path]
+
+
+def read_rows(path: Path) -> Iterator[Any]:
+    """Yield the rows of one file. Raises DataError for an empty or damaged file, naming the row where it breaks."""
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: the file is empty; write or download it again")
+    return READERS[path.suffix](path)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); write it again as UTF-8") from None
+
+
+def _read_json(path: Path) -> Iterator[Any]:
+    """Yield the objects of a JSON list without holding them all; a file of JSON lines is taken as such."""
+    text, decoder = _text(path), json.JSONDecoder()
+
+    def after_space(position: int) -> int:
+        while position < len(text) and text[position] in _SPACE:
+            position += 1
+        return position
+
+    def broken(row: int, position: int, what: str) -> DataError:
+        line = text.count("\n", 0, position) + 1
+        return DataError(f"{path}, row {row} (line {line}): {what}; the file is cut off or damaged, write it again")
+
+    position = after_space(0)
+    if text[position : position + 1] != "[":
+        yield from _json_lines(path, text)
+        return
+    position, row = after_space(position + 1), 0
+    while text[position : position + 1] != "]":
+        try:
+            value, position = decoder.raw_decode(text, position)
+        except json.JSONDecodeError as error:
+            raise broken(row, error.pos, error.msg) from None
+        yield value
+        row, position = row + 1, after_space(position)
+        if text[position : position + 1] == ",":
+            position = after_space(position + 1)
+        elif text[position : position + 1] != "]":
+            raise broken(row, position, "a comma or ] is missing")
+    if after_space(position + 1) != len(text):
+        raise broken(row, position + 1, "something stands behind the list")
+
+
+def _json_lines(path: Path, text: str) -> Iterator[Any]:
+    row = 0
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"{path}, row {row} (line {number}): {error.msg}; the file is cut off or damaged, write it again"
+            ) from None
+        row += 1
+
+
+def _read_jsonl(path: Path) -> Iterator[Any]:
+    return _json_lines(path, _text(path))
+
+
+def _read_parquet(path: Path) -> Iterator[Any]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.ParquetFile(path)
+        for batch in table.iter_batches(batch_size=1024):
+            yield from batch.to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not a readable parquet file ({error}); write or download it again") from None
+
+
+READERS: Registry = Registry("dataset file")
+"""Readers by file suffix."""
+READERS.add(".json", _read_json)
+READERS.add(".jsonl", _read_jsonl)
+READERS.add(".parquet", _read_parquet)

@@ -1,0 +1,153 @@
+"""One row of a dataset file becomes a ``Conversation``: ShareGPT in any key style, and Alpaca."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gpt4scene.data.templates import IMAGE_MARK
+from gpt4scene.registry import Registry
+from gpt4scene.types import Conversation, DataError, Origin, Role, Turn
+
+Resolve = Callable[[tuple[str, ...], Origin], tuple[str, ...]]
+"""From picture paths as written in the row to paths that exist; raises DataError."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which keys of a row hold what; names and defaults are those of ``dataset_info.json``."""
+
+    messages: str = "conversations"
+    system: str | None = None
+    images: str = "images"
+    prompt: str = "instruction"
+    query: str = "input"
+    response: str = "output"
+    history: str = "history"
+
+
+@dataclass(frozen=True)
+class Tags:
+    """How a ShareGPT message names its speaker and text; names and defaults are those of ``dataset_info.json``."""
+
+    role_tag: str = "from"
+    content_tag: str = "value"
+    user_tag: str = "human"
+    assistant_tag: str = "gpt"
+    system_tag: str = "system"
+
+
+def conversation(row: Any, columns: Columns, tags: Tags, origin: Origin, resolve: Resolve) -> Conversation:
+    """Return the conversation of a ShareGPT row.
+
+    Raises DataError naming ``origin`` for missing keys, unknown speakers, speakers that don't take turns, and
+    ``<image>`` marks that differ from the pictures in number.
+    """
+    messages = _mapping(row, origin).get(columns.messages)
+    if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
+        raise DataError(
+            f"{origin}: no list of messages under '{columns.messages}' (keys: {', '.join(row)}); "
+            "set columns.messages in dataset_info.json"
+        )
+    roles: dict[str, Role] = {tags.user_tag: "user", tags.assistant_tag: "assistant", tags.system_tag: "system"}
+    turns = []
+    for message in messages:
+        if not isinstance(message, Mapping) or not {tags.role_tag, tags.content_tag} <= message.keys():
+            raise DataError(
+                f"{origin}: a message has no '{tags.role_tag}' and '{tags.content_tag}' ({_short(message)}); "
+                "set tags in dataset_info.json"
+            )
+        speaker, text = message[tags.role_tag], message[tags.content_tag]
+        if speaker not in roles:
+            raise DataError(
+                f"{origin}: speaker '{speaker}' is none of {', '.join(roles)}; set tags in dataset_info.json"
+            )
+        turns.append(Turn(roles[speaker], _string(text, tags.content_tag, origin)))
+    return _checked(_with_system(turns, row, columns, origin), row, columns, origin, resolve)
+
+
+def alpaca_conversation(row: Any, columns: Columns, tags: Tags, origin: Origin, resolve: Resolve) -> Conversation:
+    """Return the conversation of an Alpaca row: instruction and input, joined by a line break, then the output.
+
+    ``history`` holds earlier pairs of question and answer. ``tags`` play no part. Raises DataError naming ``origin``.
+    """
+    _mapping(row, origin)
+    for key in (columns.prompt, columns.response):
+        if key not in row:
+            raise DataError(
+                f"{origin}: no key '{key}' (keys: {', '.join(row)}); set columns and formatting in dataset_info.json"
+            )
+    turns = []
+    for pair in row.get(columns.history) or []:
+        if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+            raise DataError(
+                f"{origin}: '{columns.history}' holds {_short(pair)}, which is no pair of question and answer"
+            )
+        turns += [Turn("user", str(pair[0])), Turn("assistant", str(pair[1]))]
+    asked = [_string(row.get(key) or "", key, origin) for key in (columns.prompt, columns.query)]
+    turns.append(Turn("user", "\n".join(part for part in asked if part)))
+    turns.append(Turn("assistant", _string(row[columns.response], columns.response, origin)))
+    return _checked(_with_system(turns, row, columns, origin), row, columns, origin, resolve)
+
+
+FORMATS: Registry[Callable[[Any, Columns, Tags, Origin, Resolve], Conversation]] = Registry("formatting")
+"""Row readers by the name that ``formatting`` takes in ``dataset_info.json``."""
+FORMATS.add("sharegpt", conversation)
+FORMATS.add("alpaca", alpaca_conversation)
+
+
+def _mapping(row: Any, origin: Origin) -> Mapping[str, Any]:
+    if not isinstance(row, Mapping):
+        raise DataError(f"{origin}: the row is no object with keys ({_short(row)})")
+    return row
+
+
+def _string(value: Any, key: str, origin: Origin) -> str:
+    if not isinstance(value, str):
+        raise DataError(f"{origin}: '{key}' is no text ({_short(value)})")
+    return value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _with_system(turns: list[Turn], row: Mapping[str, Any], columns: Columns, origin: Origin) -> list[Turn]:
+    """Put the row's system column first, unless the messages bring their own; an empty one means the default."""
+    if turns[0].role == "system":
+        return turns if turns[0].text else turns[1:]
+    system = row.get(columns.system) if columns.system else None
+    return [Turn("system", _string(system, str(columns.system), origin)), *turns] if system else turns
+
+
+def _checked(
+    turns: list[Turn], row: Mapping[str, Any], columns: Columns, origin: Origin, resolve: Resolve
+) -> Conversation:
+    spoken = turns[1:] if turns and turns[0].role == "system" else turns
+    expected = ["user", "assistant"] * (len(spoken) // 2)
+    if not spoken or [turn.role for turn in spoken] != expected:
+        order = ", ".join(turn.role for turn in turns)
+        raise DataError(f"{origin}: user and assistant must take turns, user first, assistant last; here: {order}")
+    for turn in turns:
+        if turn.role != "user" and IMAGE_MARK in turn.text:
+            raise DataError(f"{origin}: {IMAGE_MARK} stands in a {turn.role} message; pictures belong to user messages")
+    images = _images(row, columns, origin)
+    marks = sum(turn.text.count(IMAGE_MARK) for turn in turns)
+    if marks != len(images):
+        raise DataError(
+            f"{origin}: {marks} {IMAGE_MARK} marks, but {len(images)} pictures under '{columns.images}'; "
+            "write one mark for each picture"
+        )
+    return Conversation(tuple(turns), resolve(images, origin) if images else (), origin)
+
+
+def _images(row: Mapping[str, Any], columns: Columns, origin: Origin) -> tuple[str, ...]:
+    value = row.get(columns.images)
+    if value is None:
+        return ()
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, Sequence) or not all(isinstance(path, str) for path in listed):
+        raise DataError(f"{origin}: '{columns.images}' is no list of picture paths ({_short(value)})")
+    return tuple(listed)
