@@ -1,0 +1,118 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from gpt4scene.data.collator import PackDataset, collate, only
+from gpt4scene.data.packing import PackPlan, PackSampler, make_pack, scene_keys
+from gpt4scene.data.vision import patches
+from gpt4scene.types import IGNORED, DataError
+
+
+def batch_of(encoder, rows, **options):
+    pack = make_pack([encoder.encode(row) for row in rows])
+    return pack, collate(pack, encoder.spec, encoder.image_resolution, encoder.special, **options)
+
+
+@pytest.fixture
+def rows(make_row, pictures):
+    return [make_row(pictures, f"Question {i}?", "Yes, it is. " * (i + 1), i) for i in range(3)]
+
+
+def test_shapes_and_kinds(encoder, rows):
+    pack, batch = batch_of(encoder, rows)
+    length, count = pack.length, sum(np.prod(grid) for grid in pack.grids)
+    shapes = {key: tuple(value.shape) for key, value in batch.items() if key != "prefix_length"}
+    learned = sum((branch.labels_L != IGNORED).sum() for branch in pack.branches)
+    assert shapes == {
+        "input_ids": (1, length),
+        "position_ids": (3, 1, length),
+        "pixel_values": (count, 1176),
+        "image_grid_thw": (3, 3),
+        "owners": (length,),
+        "label_positions": (learned,),
+        "label_ids": (learned,),
+        "label_rows": (learned,),
+        "row_weights": (3,),
+    }
+    assert batch["pixel_values"].dtype == torch.uint8 and batch["row_weights"].dtype == torch.float32
+    assert batch["prefix_length"] == len(pack.prefix_P)
+    whole = {"input_ids", "position_ids", "image_grid_thw", "owners", "label_positions", "label_ids", "label_rows"}
+    assert {batch[key].dtype for key in whole} == {torch.int64}
+
+
+def test_every_label_is_the_token_after_its_position_in_its_own_branch(encoder, rows):
+    _, batch = batch_of(encoder, rows)
+    ids, owners = batch["input_ids"][0], batch["owners"]
+    after = batch["label_positions"] + 1
+    assert torch.equal(ids[after], batch["label_ids"])
+    assert torch.equal(owners[after], batch["label_rows"])
+    assert torch.equal(owners[after], owners[batch["label_positions"]])
+    assert (owners[: batch["prefix_length"]] == -1).all() and (owners[batch["prefix_length"] :] >= 0).all()
+
+
+def test_pixels_are_those_of_the_pictures_in_order(encoder, rows, pictures):
+    _, batch = batch_of(encoder, rows)
+    expected = np.concatenate([patches(path, encoder.spec, encoder.image_resolution) for path in pictures])
+    assert np.array_equal(batch["pixel_values"].numpy(), expected)
+    assert "pixel_values" not in batch_of(encoder, rows, pixels=False)[1]
+
+
+def test_a_pack_without_pictures_may_get_a_blank_one(encoder, make_row):
+    row = make_row((), "Hello?", "Hi.")
+    _, plain = batch_of(encoder, [row])
+    assert plain["pixel_values"].shape == (0, 1176) and plain["image_grid_thw"].shape == (0, 3)
+    _, batch = batch_of(encoder, [row], dummy_image=True)
+    assert batch["pixel_values"].shape == (4, 1176) and batch["pixel_values"].sum() == 0
+    assert batch["row_weights"].tolist() == [1.0, 0.0]
+    length = plain["input_ids"].shape[1]
+    assert torch.equal(batch["input_ids"][:, :length], plain["input_ids"])
+    assert torch.equal(batch["position_ids"][:, :, :length], plain["position_ids"])
+    assert set(batch["label_rows"].tolist()) == {0, 1}
+
+
+def test_a_pack_with_pictures_gets_no_blank_one(encoder, rows):
+    _, batch = batch_of(encoder, rows, dummy_image=True)
+    assert batch["row_weights"].tolist() == [1.0] * 3
+
+
+def test_a_changed_picture_is_named(encoder, rows, pictures):
+    pack = make_pack([encoder.encode(row) for row in rows])
+    Path(pictures[0]).write_bytes(Path(pictures[2]).read_bytes())
+    with pytest.raises(DataError, match=r"p0\.png .needed by demo\.json, row 0.*the file changed"):
+        collate(pack, encoder.spec, encoder.image_resolution, encoder.special)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_gives_the_packs_of_each_epoch(encoder, make_row, pictures, workers):
+    rows = [make_row(pictures[: 1 + i % 2], f"Question {i}?", "Yes.", i) for i in range(9)]
+    plan = PackPlan(scene_keys(rows, encoder), 2, seed=1, ranks=2)
+    dataset = PackDataset(rows, encoder)
+    sampler = PackSampler(plan, rank=0)
+    loader = DataLoader(dataset, 1, sampler=sampler, collate_fn=only, num_workers=workers)
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        packs = [dataset.pack(indices) for indices in plan.epoch(epoch)[0]]
+        batches = list(loader)
+        assert len(batches) == len(loader) == plan.packs_per_rank
+        for pack, batch in zip(packs, batches, strict=True):
+            expected = np.concatenate([pack.prefix_P, *(branch.ids_L for branch in pack.branches)])
+            assert batch["input_ids"][0].tolist() == expected.tolist()
+
+
+def test_no_rows_is_the_filling_pack(encoder, rows):
+    batch = PackDataset(rows, encoder)[()]
+    assert batch["row_weights"].tolist() == [0.0] and batch["pixel_values"].shape == (4, 1176)
+    assert batch["label_rows"].tolist() == [0]
+
+
+def test_a_truncated_picture_in_a_worker_is_named(encoder, make_row, pictures):
+    rows = [make_row(pictures, "A?", "Yes.", 8)]
+    dataset = PackDataset(rows, encoder)
+    content = Path(pictures[1]).read_bytes()
+    Path(pictures[1]).write_bytes(content[: len(content) // 2])
+    loader = DataLoader(dataset, 1, sampler=[(0,)], collate_fn=only, num_workers=1)
+    with pytest.raises(DataError, match=r"p1\.png .needed by demo\.json, row 8.*can't be decoded"):
+        list(loader)
