@@ -59,6 +59,13 @@ def test_half_a_last_line_is_left_out_and_noted(tmp_path):
     assert "line 2 was cut off" in found.notes[0]
 
 
+def test_a_last_line_without_end_counts_unless_it_was_asked_again(tmp_path):
+    journal(tmp_path / "scanqa.shard0.jsonl", [row(0), row(1, pred="first")], end="")
+    assert [r.index for r in read_predictions(tmp_path, "scanqa").rows] == [0, 1]
+    journal(tmp_path / "scanqa.jsonl", [row(1, pred="again")])
+    assert [r.pred for r in read_predictions(tmp_path, "scanqa").rows] == ["a", "again"]
+
+
 def test_half_a_line_elsewhere_is_an_error(tmp_path):
     path = tmp_path / "scanqa.jsonl"
     path.write_text(json.dumps(row(0)) + "\n" + json.dumps(row(1))[:-20] + "\n" + json.dumps(row(2)) + "\n")

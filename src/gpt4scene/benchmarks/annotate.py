@@ -103,7 +103,7 @@ def read_rooms(scenes: Path, split: str, out: Path, frames: int = 0, min_iou: fl
         raise DataError(f"{scenes}: no {pattern}; run `gpt4scene prepare` with --split {split} first")
     if len(lists) > 1:
         raise DataError(
-            f"{scenes}: pictures for several counts ({', '.join(p.name for p in lists)}); choose by --frames"
+            f"{scenes}: pictures for several counts ({', '.join(p.name for p in lists)}); choose one by --frames"
         )
     pictures = files.read_json(lists[0])
     if not isinstance(pictures, dict) or not all(isinstance(paths, list) for paths in pictures.values()):

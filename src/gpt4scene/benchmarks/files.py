@@ -61,6 +61,14 @@ def prediction_files(folder: Path, task: str) -> dict[str, list[Path]]:
     return {form: files for form, files in found.items() if files}
 
 
+def question_file(annotation_dir: Path, task: str) -> Path:
+    """Return the question file of ``task``: the published name, else with or without ``_mask3d`` if that is there."""
+    names = [QUESTION_FILES[task], f"{task}_mask3d_val.json", f"{task}_val.json"]
+    return next(
+        (annotation_dir / name for name in names if (annotation_dir / name).is_file()), annotation_dir / names[0]
+    )
+
+
 def tasks_in(folder: Path) -> list[str]:
     """Return the tasks that ``folder`` holds answers of, in published order."""
     return [task for task in TASKS if prediction_files(folder, task)]
@@ -84,11 +92,17 @@ def read_predictions(folder: Path, task: str) -> Predictions:
     if len({path.parent for path in found[form]}) > 1:
         folders = ", ".join(sorted({path.parent.name for path in found[form]}))
         raise DataError(f"{folder}: answers of several models for '{task}' ({folders}); keep one in the folder")
-    rows = []
+    rows, unended = [], []
     for path in found[form]:
-        read, more = _journal(path) if form == "journal" else (_list(path), [])
+        if form != "journal":
+            rows += _list(path)
+            continue
+        read, last, more = _journal(path)
         rows += read
+        unended += last
         notes += more
+    answered = {row.index for row in rows}
+    rows += [row for row in unended if row.index is None or row.index not in answered]
     check_duplicates(rows)
     if all(row.index is not None for row in rows):
         rows.sort(key=lambda row: row.index)
@@ -176,17 +190,17 @@ def _list(path: Path) -> list[PredictionRow]:
     return [read_row(record, f"{path}, row {number}") for number, record in enumerate(content)]
 
 
-def _journal(path: Path) -> tuple[list[PredictionRow], list[str]]:
-    rows, notes = [], []
+def _journal(path: Path) -> tuple[list[PredictionRow], list[PredictionRow], list[str]]:
+    """Return the rows of whole lines, the row of a last line without its line end if it can be read, and notes."""
+    rows, unended, notes = [], [], []
     lines = path.read_bytes().split(b"\n")
-    torn = len(lines) if lines[-1] else 0  # 1-based number of a last line without its line end
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
         except ValueError:
-            if number == torn:
+            if number == len(lines):
                 notes.append(f"{path}: line {number} was cut off while it was written and is left out")
                 continue
             raise DataError(
@@ -194,5 +208,5 @@ def _journal(path: Path) -> tuple[list[PredictionRow], list[str]]:
             ) from None
         if isinstance(record, dict) and "settings" in record and "pred" not in record:
             continue
-        rows.append(read_row(record, f"{path}, line {number}"))
-    return rows, notes
+        (unended if number == len(lines) else rows).append(read_row(record, f"{path}, line {number}"))
+    return rows, unended, notes

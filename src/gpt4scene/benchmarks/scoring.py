@@ -98,7 +98,7 @@ def _report(
 
 
 def _with_missing(report: ScoreReport, answers: files.Predictions, annotation_dir: Path) -> ScoreReport:
-    path = annotation_dir / files.QUESTION_FILES[report.task]
+    path = files.question_file(annotation_dir, report.task)
     if not path.is_file():
         note = f"missing questions are not counted: {path} is not there"
         return replace(report, notes=(*answers.notes, *report.notes, note))
