@@ -11,8 +11,9 @@ from torch.utils.data import Dataset
 from gpt4scene.data.encoding import Encoder, SpecialTokens
 from gpt4scene.data.packing import make_pack, with_dummy_picture
 from gpt4scene.data.positions import pack_positions
+from gpt4scene.data.tokenized import TokenizedRows
 from gpt4scene.data.vision import VisionSpec, patches
-from gpt4scene.types import IGNORED, Conversation, DataError, Pack
+from gpt4scene.types import IGNORED, Conversation, DataError, EncodedSample, Pack
 
 
 def collate(
@@ -86,11 +87,14 @@ def pack_pixels(pack: Pack, spec: VisionSpec, image_resolution: int | None) -> n
 class PackDataset(Dataset):
     """Batches by key: a tuple of row indices (see ``PackSampler``) gives the batch of their pack.
 
-    An empty tuple gives the filling pack. Stateless, so worker processes need no word about epochs. Use it with
+    Rows are conversations, encoded when asked for, or rows of a ``tokenized_path`` folder. An empty tuple gives the
+    filling pack. Stateless, so worker processes need no word about epochs. Use it with
     ``DataLoader(dataset, sampler=PackSampler(...), batch_size=1, collate_fn=only)``.
     """
 
-    def __init__(self, rows: Sequence[Conversation], encoder: Encoder, *, dummy_image: bool = False) -> None:
+    def __init__(
+        self, rows: Sequence[Conversation] | TokenizedRows, encoder: Encoder, *, dummy_image: bool = False
+    ) -> None:
         self.rows, self.encoder, self.dummy_image = rows, encoder, dummy_image
 
     def __len__(self) -> int:
@@ -100,7 +104,10 @@ class PackDataset(Dataset):
         """Return the pack of these rows; the filling pack where there are none."""
         if not indices:
             return with_dummy_picture(None, self.encoder.spec, self.encoder.special)
-        return make_pack([self.encoder.encode(self.rows[index]) for index in indices])
+        return make_pack([self._sample(self.rows[index]) for index in indices])
+
+    def _sample(self, row: Conversation | EncodedSample) -> EncodedSample:
+        return row if isinstance(row, EncodedSample) else self.encoder.encode(row)
 
     def __getitem__(self, indices: tuple[int, ...]) -> dict:
         encoder = self.encoder

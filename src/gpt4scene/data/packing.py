@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from gpt4scene.data.encoding import Encoder, SpecialTokens
+from gpt4scene.data.tokenized import TokenizedRows
 from gpt4scene.data.vision import VisionSpec
 from gpt4scene.types import IGNORED, Branch, Conversation, EncodedSample, Pack
 
@@ -65,8 +66,10 @@ def packs_per_step(branches: int, per_device_train_batch_size: int, gradient_acc
     return questions // branches
 
 
-def scene_keys(rows: Iterable[Conversation], encoder: Encoder) -> list[int | None]:
+def scene_keys(rows: Iterable[Conversation] | TokenizedRows, encoder: Encoder) -> list[int | None]:
     """Return a number for every row, equal where rows share a prefix; None where a row can share none."""
+    if isinstance(rows, TokenizedRows):
+        return rows.scene_keys()
     numbers: dict[Hashable, int] = {}
     keys = (encoder.prefix_key(row) for row in rows)
     return [None if key is None else numbers.setdefault(key, len(numbers)) for key in keys]

@@ -1,0 +1,91 @@
+"""What shaped a folder of encoded rows: every setting and the content of every file, as plain values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.files import dataset_files
+from gpt4scene.data.sources import read_registry
+from gpt4scene.types import DataError
+
+TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json")
+"""Files of a checkpoint that decide token ids. The chat template is not among them: rows are written by ours."""
+
+_BLOCK = 1 << 20
+
+
+def fingerprint(
+    encoder: Encoder,
+    model_folder: str | os.PathLike,
+    datasets: Sequence[str],
+    dataset_dir: str | os.PathLike,
+    **reading: Any,
+) -> dict[str, Any]:
+    """Return every setting and file content that decides the encoded rows, as JSON values by name.
+
+    Args:
+        encoder: its template, limits, resolution and picture rules count.
+        model_folder: checkpoint whose tokenizer files count, by content.
+        datasets: names in ``dataset_info.json``; entries count, and their files by content. What a hub serves can't
+            be looked into; its name counts.
+        dataset_dir: folder of ``dataset_info.json``; may move.
+        reading: further settings that choose rows, as given to ``load_conversations`` and to the split.
+
+    Raises DataError when a file is missing.
+    """
+    folder = Path(dataset_dir)
+    entries = read_registry(folder, datasets)
+    settings = {
+        "template": asdict(encoder.template),
+        "image_resolution": encoder.image_resolution,
+        "cutoff_len": encoder.cutoff_len,
+        "train_on_prompt": encoder.train_on_prompt,
+        "mask_history": encoder.mask_history,
+        "image processor": asdict(encoder.spec),
+        "tokenizer files": _tokenizer_files(Path(model_folder)),
+        "dataset": {entry.name: asdict(entry) for entry in entries},
+        "dataset files": {
+            entry.name: {file.name: _digest(file) for file in dataset_files(folder / entry.file_name)}
+            for entry in entries
+            if entry.file_name and not (entry.hf_hub_url or entry.script_url)
+        },
+        **reading,
+    }
+    return json.loads(json.dumps(settings))
+
+
+def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return one phrase for each setting that differs, with both values where they are short."""
+    found = []
+    for name in sorted(there.keys() | now.keys()):
+        old, new = there.get(name), now.get(name)
+        if old == new:
+            continue
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            parts = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+            found.append(f"{name} ({', '.join(parts)})")
+        else:
+            found.append(f"{name} ({old} there, {new} now)")
+    return found
+
+
+def _tokenizer_files(folder: Path) -> dict[str, str]:
+    digests = {name: _digest(folder / name) for name in TOKENIZER_FILES if (folder / name).is_file()}
+    if not digests:
+        raise DataError(f"{folder}: no tokenizer files in the model folder; copy those of the base model into it")
+    return digests
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
