@@ -131,13 +131,15 @@ def test_merge_joins_shards_by_index(tmp_path):
     assert whole.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == ["scanqa.jsonl"]
 
 
-def test_public_file(tmp_path):
-    fill(tmp_path, [1, 0])
-    path = to_public(tmp_path, "scanqa", chunk=3)
-    assert path == tmp_path / "qwenvl_scanqa" / "predictions_chunk_3.json"
+def test_public_files_by_chunk(tmp_path):
+    fill(tmp_path, [1, 0, 2])
+    stale = to_public(tmp_path, "scanqa", "qwenvl", 3, 4)
+    assert stale == tmp_path / "qwenvl_scanqa" / "predictions_chunk_3.json"
+    path = to_public(tmp_path, "scanqa", "qwenvl", 0, 2, {"scene0", "scene2"})
+    assert [path.name for path in stale.parent.iterdir()] == ["predictions_chunk_0.json"]
     rows = json.loads(path.read_text())
     assert [list(row) for row in rows] == [[*PUBLIC, "index"]] * 2
-    assert [row["pred"] for row in rows] == ["Answer 0.", "Answer 1."]
+    assert [row["pred"] for row in rows] == ["Answer 0.", "Answer 2."]
 
 
 def test_folder_that_is_a_file(tmp_path):

@@ -52,11 +52,14 @@ def find_model(model: str | Path) -> ModelFolder:
     """Return the folders that ``model`` stands for.
 
     A folder with weights is itself; a training output folder without final weights gives its last ``checkpoint-<n>``;
-    a folder with ``adapter_config.json`` gives that adapter and the base it names. ``DataError`` says what is missing.
+    a folder with ``adapter_config.json`` gives that adapter and the base it names; a hub name gives its snapshot.
+    ``DataError`` says what is missing.
     """
     folder = Path(model)
     if not folder.is_dir():
-        raise DataError(f"{folder}: the model folder does not exist; give a checkpoint or training output with --model")
+        from gpt4scene.model.loading import local_folder
+
+        folder = local_folder(model)
     if _is_adapter(folder):
         return ModelFolder(_base_of(folder), folder)
     if _is_checkpoint(folder):
@@ -85,10 +88,15 @@ def _base_of(adapter: Path) -> Path:
     for folder in tried:
         if _is_checkpoint(folder):
             return folder
-    raise DataError(
-        f"{path}: the base model '{name}' was not found; tried: {', '.join(str(folder) for folder in tried)}; "
-        "download it and write its folder into base_model_name_or_path"
-    )
+    from gpt4scene.model.loading import local_folder
+
+    try:
+        return local_folder(name)
+    except DataError:
+        raise DataError(
+            f"{path}: the base model '{name}' was not found; tried: {', '.join(str(folder) for folder in tried)}; "
+            "download it and write its folder into base_model_name_or_path"
+        ) from None
 
 
 def _hash_weights(path: Path, digest) -> None:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -267,12 +267,29 @@ def merge(folder: str | Path, task: str, settings: Settings) -> Path:
     return whole
 
 
-def to_public(folder: str | Path, task: str, *, model: str = "qwenvl", chunk: int = 0, out: Path | None = None) -> Path:
-    """Write the answers of ``task`` as ``<model>_<task>/predictions_chunk_<chunk>.json`` and return that file.
+def to_public(
+    folder: str | Path,
+    task: str,
+    model: str = "qwenvl",
+    chunk: int = 0,
+    chunks: int = 1,
+    scenes: Container[str] | None = None,
+) -> Path:
+    """Write answers of ``task`` as ``<model>_<task>/predictions_chunk_<chunk>.json`` in ``folder``; return that file.
 
-    The rows carry the public keys and ``index``; ``out`` is the folder to write into, ``folder`` when left out.
+    The rows carry the public keys and ``index``; with ``scenes``, only answers about those. Files of chunks past
+    ``chunks`` are deleted: they would count answers twice.
     """
-    rows = [{name: value for name, value in row.items() if name != "task"} for row in read_rows(folder, task)]
-    path = Path(out or folder, f"{model}_{task}", f"predictions_chunk_{chunk}.json")
+    rows = [
+        {name: value for name, value in row.items() if name != "task"}
+        for row in read_rows(folder, task)
+        if scenes is None or row["scene_id"] in scenes
+    ]
+    out = Path(folder, f"{model}_{task}")
+    path = out / f"predictions_chunk_{chunk}.json"
     _write_whole(path, iter([json.dumps(rows, ensure_ascii=False, indent=1) + "\n"]))
+    for other in out.glob("predictions_chunk_*.json"):
+        number = other.stem.removeprefix("predictions_chunk_")
+        if number.isdigit() and int(number) >= chunks:
+            other.unlink(missing_ok=True)
     return path

@@ -1,0 +1,129 @@
+"""The keys of an inference run, read from flags."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from gpt4scene.arguments import key
+from gpt4scene.coercion import BadValueError, check_range, coerce
+from gpt4scene.inference.public_call import our_flags
+from gpt4scene.registry import nearest
+from gpt4scene.types import TASKS
+
+
+@dataclass(frozen=True)
+class InferArguments:
+    """What to ask, of which model, how, and where the answers go."""
+
+    model: str = key("Checkpoint, training output or LoRA output folder; on a server, the name it serves.")
+    annotation_dir: str = key("Folder of question files and of the list of pictures.")
+    output_dir: str = key("Folder that the answers are written into; a run that was stopped goes on there.")
+    tasks: str = key("Tasks separated by commas, or all that have a question file.", "all")
+    split: str = key("Split in the names of the question files.", "val")
+    pictures: str | None = key("List of pictures, when the annotation folder holds several.", None)
+    media_dir: str | None = key("Folder that picture paths are relative to, tried after the working directory.", None)
+    image_resolution: int = key("Longest side of a picture in pixels before it is fitted to patches.", 512, least=28)
+    template: str | None = key("Name of the chat template; that of the model's family when left out.", None)
+    max_new_tokens: int = key("Longest answer in tokens.", 128, least=1)
+    temperature: float = key("0 takes the likeliest token; above 0 tokens are drawn.", 0.0, least=0)
+    top_p: float = key("Draw among the likeliest tokens that make up this share.", 1.0, least=1e-6, most=1)
+    seed: int = key("Seed of drawing; each question draws by itself, whatever it is asked together with.", 0)
+    repetition_penalty: float | None = key(
+        "Divide scores of tokens already seen; generation_config.json's value.", None
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = key(
+        "Number format of the weights: auto is bfloat16 on a GPU, float32 on a CPU.", "auto"
+    )
+    flash_attn: Literal["auto", "fa2", "sdpa"] = key("Attention of the vision tower.", "auto")
+    device: str = key("auto, cpu, cuda or cuda:<n>.", "auto")
+    branch_limit: int | None = key(
+        "Questions answered side by side: 64; on a server, requests at a time: 8.", None, least=1
+    )
+    engine: Literal["local", "server"] = key("Run the model here, or ask an OpenAI-compatible server.", "local")
+    base_url: str | None = key("Address of the server, such as http://localhost:8000/v1.", None)
+    num_shards: int = key("Parts that whole scenes are dealt into, for example over a Slurm array.", 1, least=1)
+    shard: int = key("Which of the parts to answer, counted from 0.", 0, least=0)
+    num_processes: str = key("Processes here: auto is one a GPU, or one on the CPU.", "auto")
+    overwrite: bool = key("Delete the answers of these tasks in the output folder and start over.", False)
+    public_name: str | None = key("Also write <name>_<task>/predictions_chunk_<i>.json, the public form.", None)
+
+    def __post_init__(self) -> None:
+        if self.engine == "server" and not self.base_url:
+            raise ValueError("--engine server needs --base_url, such as http://localhost:8000/v1")
+        if self.shard >= self.num_shards:
+            raise ValueError(f"--shard must be below --num_shards {self.num_shards}, found {self.shard}")
+        if self.num_processes != "auto" and not (self.num_processes.isdigit() and int(self.num_processes) > 0):
+            raise ValueError(f"--num_processes must be auto or 1 and more, found {self.num_processes}")
+        for task in self.tasks.split(","):
+            if task.strip() not in ("all", *TASKS):
+                raise ValueError(
+                    f"--tasks: '{task}' is not known{nearest(task, list(TASKS))} (known: all, {', '.join(TASKS)})"
+                )
+
+
+def to_flags(arguments: InferArguments) -> list[str]:
+    """Return the flags that ``parse`` reads ``arguments`` from."""
+    flags: list[str] = []
+    for field in dataclasses.fields(arguments):
+        value = getattr(arguments, field.name)
+        if value is not None and value != field.default:
+            flags += [f"--{field.name}={value}"]
+    return flags
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises ``ValueError`` instead of leaving the process."""
+
+    def error(self, message: str) -> typing.NoReturn:
+        """Raise ``message``."""
+        raise ValueError(message)
+
+
+def _reader(field: dataclasses.Field, hint: Any):
+    def read(text: str) -> Any:
+        try:
+            value = coerce(text, hint)
+            check_range(value, field.metadata["least"], field.metadata["most"])
+        except BadValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        return value
+
+    return read
+
+
+def parse(argv: Sequence[str], annotation_dir: str | Path | None = None) -> InferArguments:
+    """Return the arguments that flags, or the public project's ``config.py key value …``, stand for.
+
+    ``annotation_dir`` is the default of the flag of that name. Raises ``ValueError`` with one sentence;
+    ``--help`` prints and raises ``SystemExit``.
+    """
+    argv = our_flags(argv)
+    parser = _Parser(prog="gpt4scene infer", description="Questions to answers, scene by scene.", allow_abbrev=False)
+    hints = typing.get_type_hints(InferArguments)
+    names = []
+    for field in dataclasses.fields(InferArguments):
+        default = annotation_dir if field.name == "annotation_dir" else field.default
+        required = default is None if field.name == "annotation_dir" else default is dataclasses.MISSING
+        options: dict[str, Any] = {"nargs": "?", "const": "true"} if hints[field.name] is bool else {}
+        text = field.metadata["help"] + ("" if required or default is None else f" (default: {default})")
+        parser.add_argument(
+            f"--{field.name}",
+            type=_reader(field, hints[field.name]),
+            default=None if required else default,
+            required=required,
+            help=text.replace("%", "%%"),
+            metavar="X",
+            **options,
+        )
+        names.append(f"--{field.name}")
+    values, unknown = parser.parse_known_args(list(argv))
+    if unknown:
+        flag = unknown[0].split("=")[0]
+        raise ValueError(f"{flag} is not a flag{nearest(flag, names)}; --help lists them")
+    return InferArguments(**{**vars(values), "annotation_dir": str(values.annotation_dir)})

@@ -1,0 +1,61 @@
+"""A model folder made ready to answer: weights, tokenizer, picture rule and template together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.templates import TEMPLATES
+from gpt4scene.data.vision import VisionSpec
+from gpt4scene.inference.checkpoint import ModelFolder, find_model
+from gpt4scene.inference.engine import BRANCH_LIMIT, Engine
+from gpt4scene.model.export import load_with_adapter
+from gpt4scene.model.families import family_of
+from gpt4scene.model.loading import load_model, load_tokenizer
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device of that name; ``auto`` is the first GPU, or the CPU where there is none."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"--device {name} is no device; choose auto, cpu, cuda or cuda:<n>") from None
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """Return the number format of that name; ``auto`` is bfloat16 on a GPU and float32 on a CPU."""
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
+
+
+def load_engine(
+    model: str | Path | ModelFolder,
+    *,
+    image_resolution: int = 512,
+    template: str | None = None,
+    dtype: str = "auto",
+    attention: str = "sdpa",
+    device: str = "auto",
+    branch_limit: int | None = None,
+) -> Engine:
+    """Return an engine around a checkpoint, a training output folder or a LoRA output folder (merged in memory).
+
+    ``template`` defaults to that of the model's family. Raises ``ValueError`` that names what is missing.
+    """
+    folder = model if isinstance(model, ModelFolder) else find_model(model)
+    spec = VisionSpec.from_folder(folder.base)
+    tokenizer = load_tokenizer(folder.base)
+    place = choose_device(device)
+    options = {"dtype": choose_dtype(dtype, place), "attention": attention, "device": place}
+    if folder.adapter is None:
+        network = load_model(folder.base, **options)
+    else:
+        network = load_with_adapter(folder.adapter, folder.base, **options)
+    rule = TEMPLATES[template or family_of(network.config).template]
+    encoder = Encoder(tokenizer, rule, spec, image_resolution)
+    return Engine(network, tokenizer, encoder, spec, place, branch_limit or BRANCH_LIMIT)
