@@ -1,0 +1,64 @@
+"""The same proofs on a CUDA device, in bf16: run them with ``pytest -m gpu`` on a machine that has one."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gpt4scene.data.collator import collate
+from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.packing import make_pack
+from gpt4scene.data.templates import TEMPLATES
+from gpt4scene.data.vision import VisionSpec
+from gpt4scene.demo import tiny_model
+from gpt4scene.inference.decoding import GenerationSettings
+from gpt4scene.inference.engine import Engine
+from gpt4scene.model.inputs import model_inputs, row_losses
+from gpt4scene.model.loading import load_model, load_tokenizer
+from gpt4scene.types import Conversation, Origin, Question, Turn
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+@pytest.fixture
+def scene(tmp_path):
+    random = np.random.default_rng(0)
+    paths = []
+    for index in range(4):
+        paths.append(str(tmp_path / f"{index}.png"))
+        Image.fromarray(random.integers(0, 255, (84, 112, 3), dtype=np.uint8)).save(paths[-1])
+    folder = tiny_model.build(tmp_path / "model")
+    spec = VisionSpec.from_folder(folder)
+    return folder, Encoder(load_tokenizer(folder), TEMPLATES["qwen2_vl"], spec, image_resolution=112), tuple(paths)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 3e-2)])
+def test_pack_equals_separate_samples_on_cuda(scene, dtype, tolerance):
+    folder, encoder, pictures = scene
+    model = load_model(folder, dtype=dtype, device="cuda")
+    samples = []
+    for number, (question, answer) in enumerate((("What color is it?", "Red."), ("How many chairs?", "Two."))):
+        turns = (Turn("user", "<image>" * 4 + question), Turn("assistant", answer))
+        samples.append(encoder.encode(Conversation(turns, pictures, Origin("d", "f", number))))
+
+    def losses(group):
+        batch = collate(make_pack(group), encoder.spec, encoder.image_resolution, encoder.special)
+        return row_losses(model(**model_inputs(batch, encoder.spec, "cuda", dtype)).logits, batch)
+
+    apart = torch.cat([losses([sample]) for sample in samples])
+    assert torch.allclose(losses(samples), apart, rtol=tolerance)
+
+
+def test_engine_answers_alike_on_both_devices(scene):
+    folder, encoder, pictures = scene
+    questions = [Question("scanqa", n, "room", text, pictures) for n, text in enumerate(("What?", "How many lamps?"))]
+    answers = {}
+    for device in ("cpu", "cuda"):
+        model = load_model(folder, dtype=torch.float32, device=device)
+        engine = Engine(model, load_tokenizer(folder), encoder, encoder.spec, device)
+        got = engine.answer(questions, GenerationSettings(max_new_tokens=8))
+        answers[device] = {answer.question.key: answer.text for answer in got}
+    assert answers["cpu"] == answers["cuda"]
