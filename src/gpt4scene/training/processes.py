@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -49,6 +50,21 @@ def on_first(work: Callable[[], Result]) -> Result:
     parcel = [together(lambda: work() if first else None)]
     torch.distributed.broadcast_object_list(parcel, src=0)
     return parcel[0]  # type: ignore[return-value]
+
+
+def part_in_order() -> None:
+    """Wait for all processes of a run that ends well, and close their connections when the interpreter ends.
+
+    A process that goes while another still listens to it can take that one down with it.
+    """
+    if _several():
+        torch.distributed.barrier()
+        atexit.register(_disconnect)
+
+
+def _disconnect() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _several() -> bool:

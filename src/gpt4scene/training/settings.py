@@ -57,9 +57,24 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
     if values["use_cpu"]:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     arguments = TrainingArguments(**values)
+    if arguments.deepspeed and arguments.use_cpu:
+        _join_deepspeed_on_cpu()
     if not arguments.use_cpu:
         arguments._n_gpu = 1  # one process drives one device; without this, several visible ones mean DataParallel
     return arguments
+
+
+def _join_deepspeed_on_cpu() -> None:
+    """Start DeepSpeed's communication on the process group that TrainingArguments made.
+
+    On a CPU, transformers leaves that until the model is wrapped, but ZeRO-3 shards weights while they are loaded.
+    DeepSpeed's own shared-memory operation is not used: it would be compiled at this point, for minutes.
+    """
+    import deepspeed
+
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    if not deepspeed.comm.is_initialized():
+        deepspeed.init_distributed(dist_backend="gloo", verbose=False)
 
 
 def _checkpointing_key() -> str:

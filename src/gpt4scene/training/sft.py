@@ -17,7 +17,7 @@ from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
 from gpt4scene.training.datasets import load_data
 from gpt4scene.training.manifest import Manifest
 from gpt4scene.training.output import Dealing, MarkComplete, check_dealing, open_output
-from gpt4scene.training.processes import on_first, together
+from gpt4scene.training.processes import on_first, part_in_order, together
 from gpt4scene.training.settings import training_arguments
 from gpt4scene.training.signals import StopOnSignal, Stopped
 from gpt4scene.training.trainer import Checkpoint, PackTrainer
@@ -49,11 +49,13 @@ def run(config: TrainConfig) -> int:
         status = _run(config, arguments, checkpoint, manifest)
     except Stopped as stop:
         manifest.end("stopped", note=str(stop))
+        part_in_order()
         raise
     except BaseException as error:
         manifest.end("failed", note=f"{type(error).__name__}: {error}")
         raise
     manifest.end("finished", note=status)
+    part_in_order()
     return 0
 
 
