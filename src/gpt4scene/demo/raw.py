@@ -1,0 +1,113 @@
+"""The questions of synthetic rooms as the official raw files of the five benchmarks (Scan2Cap reads ScanRefer's)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .plan import RoomPlan
+from .questions import Asked, questions
+
+
+def write_raw(plans: Sequence[RoomPlan], out: str | Path, split: str, copies: int = 1) -> list[Path]:
+    """Write the raw files of ``split`` about ``plans`` into ``out`` and return their paths.
+
+    Each question is written ``copies`` times with ids of its own, as if several people had asked it; ``annotate``
+    then words each copy anew. File names and keys are the official ones.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    asked = [(plan, item) for plan in plans for item in questions(plan) for _ in range(copies)]
+    kinds = {kind: [pair for pair in asked if pair[1].kind == kind] for kind in ("qa", "situated", "one", "several")}
+    situated = kinds["situated"]
+    info = {"info": {"description": "questions about synthetic rooms"}, "data_type": "scannet", "data_subtype": "v2"}
+    contents: dict[str, Any] = {
+        f"ScanQA_v1.0_{split}.json": [_scanqa(plan, item, split, row) for row, (plan, item) in enumerate(kinds["qa"])],
+        f"v1_balanced_questions_{split}_scannetv2.json": {
+            **info,
+            "questions": [_sqa3d_question(plan, item, row) for row, (plan, item) in enumerate(situated)],
+        },
+        f"v1_balanced_sqa_annotations_{split}_scannetv2.json": {
+            **info,
+            "annotations": [_sqa3d_annotation(plan, item, row) for row, (plan, item) in enumerate(situated)],
+        },
+        f"ScanRefer_filtered_{split}.json": _scanrefer(kinds["one"]),
+        f"multi3drefer_{split}.json": [
+            _multi3drefer(plan, item, row) for row, (plan, item) in enumerate(kinds["several"])
+        ],
+    }
+    for name, content in contents.items():
+        partial = out / f"{name}.partial"
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        partial.rename(out / name)
+    return [out / name for name in contents]
+
+
+def _scanqa(plan: RoomPlan, item: Asked, split: str, row: int) -> dict:
+    return {
+        "scene_id": plan.scene_id,
+        "question_id": f"{split}-{plan.scene_id[:-3]}-{row}",
+        "question": item.words,
+        "answers": [item.answer],
+        "object_ids": list(item.objects),
+        "object_names": [plan.pieces[index].label for index in item.objects],
+    }
+
+
+def _sqa3d_question(plan: RoomPlan, item: Asked, row: int) -> dict:
+    assert item.viewpoint
+    return {
+        "scene_id": plan.scene_id,
+        "situation": item.viewpoint.words,
+        "alternative_situation": [],
+        "question": item.words,
+        "question_id": row,
+    }
+
+
+def _sqa3d_annotation(plan: RoomPlan, item: Asked, row: int) -> dict:
+    """The answer with the place it was asked from: metres and a turn about the vertical, in the aligned frame."""
+    assert item.viewpoint
+    half = float(np.arctan2(item.viewpoint.facing[1], item.viewpoint.facing[0])) / 2
+    return {
+        "scene_id": plan.scene_id,
+        "question_id": row,
+        "question_type": "N/A",
+        "answer_type": "other",
+        "answers": [{"answer": item.answer, "answer_confidence": "yes", "answer_id": 1}],
+        "position": {"x": float(item.viewpoint.spot[0]), "y": float(item.viewpoint.spot[1]), "z": 0.0},
+        "rotation": {"_x": 0, "_y": 0, "_z": float(np.sin(half)), "_w": float(np.cos(half))},
+    }
+
+
+def _scanrefer(asked: Sequence[tuple[RoomPlan, Asked]]) -> list[dict]:
+    rows, counts = [], {}
+    for plan, item in asked:
+        target = plan.pieces[item.objects[0]]
+        number = counts[plan.scene_id, target.id] = counts.get((plan.scene_id, target.id), -1) + 1
+        rows.append(
+            {
+                "scene_id": plan.scene_id,
+                "object_id": str(target.id),
+                "object_name": target.label,
+                "ann_id": str(number),
+                "description": item.words,
+                "token": re.findall(r"\w+|[^\w\s]", item.words),
+            }
+        )
+    return rows
+
+
+def _multi3drefer(plan: RoomPlan, item: Asked, row: int) -> dict:
+    return {
+        "scene_id": plan.scene_id,
+        "object_ids": list(item.objects),
+        "ann_id": row,
+        "description": item.words,
+        "eval_type": item.eval_type,
+    }
