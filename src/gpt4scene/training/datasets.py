@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,14 @@ from gpt4scene.arguments import DataArguments
 from gpt4scene.config import TrainConfig
 from gpt4scene.data.collator import PackDataset
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.fingerprint import fingerprint
 from gpt4scene.data.screening import screen
 from gpt4scene.data.sources import load_conversations
 from gpt4scene.data.split import split_rows
 from gpt4scene.data.templates import TEMPLATES
+from gpt4scene.data.tokenized import TokenizedRows, has_tokenized, read_tokenized, write_tokenized
 from gpt4scene.data.vision import VisionSpec
+from gpt4scene.training.processes import on_first, together
 from gpt4scene.types import Conversation
 
 LARGE = 10**9
@@ -30,19 +32,18 @@ LARGE = 10**9
 class RunData:
     """Rows to train on, rows held out (or None), and what was left out.
 
-    ``summary`` goes to ``run.json``; ``tokenized_only`` says that the run ends here.
+    ``summary`` goes to ``run.json``.
     """
 
     train: PackDataset
     evaluation: PackDataset | None
     skipped: tuple[str, ...]
     summary: dict[str, Any]
-    tokenized_only: bool = False
 
     @property
     def sentence(self) -> str:
         """How many rows there are and how many were skipped, the first few by name."""
-        text = f"{len(self.train)} training rows of {self.summary['scenes']} scenes"
+        text = f"{len(self.train)} training rows in {self.summary['scenes']} scenes"
         if self.evaluation is not None:
             text += f", {len(self.evaluation)} held out"
         if self.skipped:
@@ -54,39 +55,67 @@ class RunData:
 def load_data(
     config: TrainConfig, folder: Path, tokenizer: PreTrainedTokenizerBase, arguments: TrainingArguments
 ) -> RunData:
-    """Return the data of a run for the checkpoint in ``folder``.
+    """Return the data of a run for the checkpoint in ``folder``; every process calls this.
 
-    No picture is decoded: token counts come from image headers. Raises DataError for a wrong row (unless
-    ``skip_bad_rows``), an unknown dataset, or a row longer than ``cutoff_len``; ValueError for an unknown template.
+    No picture is decoded: token counts come from image headers. With ``tokenized_path``, rows are read from there,
+    after the first process has written them where they are missing. Raises DataError for a wrong row (unless
+    ``skip_bad_rows``), an unknown dataset, a row longer than ``cutoff_len``, or tokenized rows that do not fit this
+    run; ValueError for an unknown template.
     """
     data = config.data
-    encoder = make_encoder(data, folder, tokenizer)
-    loaded = load_conversations(
-        data.dataset,
-        data.dataset_dir,
-        data.media_dir,
-        max_samples=data.max_samples,
-        mix_strategy=data.mix_strategy,
-        interleave_probs=data.interleave_probs,
-        skip_bad_rows=data.skip_bad_rows,
-        seed=arguments.seed,
-    )
-    usable = screen(loaded.rows, encoder, skip_bad_rows=data.skip_bad_rows)
-    rows = usable.rows
-    kept, held_out = split_rows([row.images for row in rows], data.val_size, seed=arguments.seed, by=data.val_split)
+    encoder = together(lambda: make_encoder(data, folder, tokenizer))
+    reading = {
+        "media_dir": data.media_dir,
+        "max_samples": data.max_samples,
+        "mix_strategy": data.mix_strategy,
+        "interleave_probs": data.interleave_probs,
+        "skip_bad_rows": data.skip_bad_rows,
+        "seed": arguments.seed,
+    }
+    shape = on_first(lambda: fingerprint(encoder, folder, data.dataset, data.dataset_dir, **reading))
+    if data.tokenized_path:
+        on_first(lambda: _write_missing(data, encoder, reading, shape))
+        rows = together(lambda: read_tokenized(data.tokenized_path, shape))
+        skipped = rows.skipped
+    else:
+        rows, skipped = together(lambda: _read_rows(data, encoder, reading))
+    pictures = rows.pictures() if isinstance(rows, TokenizedRows) else [row.images for row in rows]
+    kept, held_out = together(lambda: split_rows(pictures, data.val_size, seed=arguments.seed, by=data.val_split))
     # Every process must run the vision tower in every step where parameters are sharded, or gradients reduced.
     dummy = arguments.world_size > 1 or not config.tuning.freeze_vision_tower
-    train = PackDataset([rows[index] for index in kept], encoder, dummy_image=dummy)
-    evaluation = PackDataset([rows[index] for index in held_out], encoder, dummy_image=dummy) if held_out else None
-    skipped = (*loaded.skipped, *usable.skipped)
     summary = {
-        "rows": len(train),
-        "scenes": len({row.images for row in train.rows}),
+        "rows": len(kept),
+        "scenes": len({pictures[index] for index in kept}),
         "held_out": len(held_out),
-        "fingerprint": fingerprint(rows),
+        "fingerprint": shape,
         "skipped": skipped,
     }
-    return RunData(train, evaluation, skipped, summary)
+    return RunData(
+        PackDataset(_select(rows, kept), encoder, dummy_image=dummy),
+        PackDataset(_select(rows, held_out), encoder, dummy_image=dummy) if held_out else None,
+        tuple(skipped),
+        summary,
+    )
+
+
+def _read_rows(
+    data: DataArguments, encoder: Encoder, reading: dict[str, Any]
+) -> tuple[list[Conversation], tuple[str, ...]]:
+    """Return the usable rows of the datasets, and a sentence for each that was skipped."""
+    loaded = load_conversations(data.dataset, data.dataset_dir, **reading)
+    usable = screen(loaded.rows, encoder, skip_bad_rows=data.skip_bad_rows)
+    return usable.rows, (*loaded.skipped, *usable.skipped)
+
+
+def _write_missing(data: DataArguments, encoder: Encoder, reading: dict[str, Any], shape: dict[str, Any]) -> None:
+    """Write the rows to ``tokenized_path`` where nothing is there yet."""
+    if data.tokenized_path and not has_tokenized(data.tokenized_path):
+        rows, skipped = _read_rows(data, encoder, reading)
+        write_tokenized(data.tokenized_path, map(encoder.encode, rows), shape, skipped)
+
+
+def _select(rows: Sequence[Conversation] | TokenizedRows, indices: Sequence[int]):
+    return rows.select(indices) if isinstance(rows, TokenizedRows) else [rows[index] for index in indices]
 
 
 def make_encoder(data: DataArguments, folder: Path, tokenizer: PreTrainedTokenizerBase) -> Encoder:
@@ -100,16 +129,6 @@ def make_encoder(data: DataArguments, folder: Path, tokenizer: PreTrainedTokeniz
         train_on_prompt=data.train_on_prompt,
         mask_history=data.mask_history,
     )
-
-
-def fingerprint(rows: Iterable[Conversation]) -> str:
-    """Return a SHA-256 of the words, picture names and order of all rows."""
-    digest = hashlib.sha256()
-    for row in rows:
-        for turn in row.turns:
-            digest.update(f"{turn.role}\0{turn.text}\0".encode())
-        digest.update(("\0".join(Path(image).name for image in row.images) + "\n").encode())
-    return digest.hexdigest()
 
 
 def too_large_for_cpu(folder: Path) -> bool:

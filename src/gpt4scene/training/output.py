@@ -19,7 +19,6 @@ MARK = "batches.json"
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _RUN_FILES = (
-    manifest.NAME,
     callbacks.LOG,
     "trainer_state.json",
     "train_results.json",
@@ -61,7 +60,8 @@ def open_output(output_dir: str | Path, *, overwrite: bool, resume: bool | str |
     folder = Path(output_dir)
     if resume:
         return newest_checkpoint(folder) if resume is True else _complete(Path(resume))
-    leftovers = [folder / name for name in _RUN_FILES if (folder / name).exists()] + _checkpoints(folder)
+    files = [folder / name for name in _RUN_FILES]
+    leftovers = [file for file in files if file.is_file() and file.stat().st_size] + _checkpoints(folder)
     if leftovers and not overwrite:
         raise DataError(
             f"{folder}: already holds a run ({leftovers[0].name}); continue it with resume_from_checkpoint: true, "

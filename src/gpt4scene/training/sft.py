@@ -14,7 +14,7 @@ from gpt4scene.config import TrainConfig
 from gpt4scene.model.loading import load_model, load_tokenizer, local_folder
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
-from gpt4scene.training.datasets import load_data
+from gpt4scene.training.datasets import load_data, too_large_for_cpu
 from gpt4scene.training.manifest import Manifest
 from gpt4scene.training.output import Dealing, MarkComplete, check_dealing, open_output
 from gpt4scene.training.processes import on_first, part_in_order, together
@@ -63,7 +63,7 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     """Do the work and return one sentence about how it ended."""
     folder = together(lambda: local_folder(config.model.model_name_or_path))
     tokenizer = together(lambda: load_tokenizer(folder))
-    data = together(lambda: load_data(config, folder, tokenizer, arguments))
+    data = load_data(config, folder, tokenizer, arguments)
     dealing = Dealing(
         questions=config.rows_per_step,
         branches=config.tuning.scene_packing,
@@ -73,7 +73,7 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     )
     manifest.update(data=data.summary, batch=_batch(dealing))
     _say(arguments, f"{data.sentence}; {_batch(dealing)['sentence']}")
-    if data.tokenized_only:
+    if config.data.tokenized_path and (config.data.tokenize_only or too_large_for_cpu(folder)):
         return _stop_after_tokenizing(arguments, config)
     if checkpoint is not None and not arguments.ignore_data_skip:
         together(lambda: check_dealing(checkpoint, dealing))
@@ -153,7 +153,7 @@ def _stop_after_tokenizing(arguments: TrainingArguments, config: TrainConfig) ->
 def _batch(dealing: Dealing) -> dict:
     """Return the batch arithmetic, as figures and as a sentence."""
     total = dealing.questions * dealing.processes
-    packs = f"{dealing.packs_per_step} packs of up to {dealing.branches}" if dealing.branches > 1 else "one by one"
+    packs = f"in packs of up to {dealing.branches}" if dealing.branches > 1 else "one by one"
     sentence = f"{total} questions a step ({dealing.questions} on each of {dealing.processes} processes, {packs})"
     return {"questions_per_step": total, "scene_packing": dealing.branches, "sentence": sentence}
 
