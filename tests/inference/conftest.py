@@ -26,7 +26,7 @@ def paint(path, seed, size=(84, 56)):
     return str(path)
 
 
-def write_annotation(folder, scenes, tasks=("scanqa", "scanrefer"), prompts=PROMPTS, seed=0):
+def _write_annotation(folder, scenes, tasks=("scanqa", "scanrefer"), prompts=PROMPTS, seed=0):
     """An annotation folder: three pictures a scene, and the prompts as questions of every task about each scene."""
     folder.mkdir(parents=True, exist_ok=True)
     listed = {}
@@ -45,6 +45,11 @@ def write_annotation(folder, scenes, tasks=("scanqa", "scanrefer"), prompts=PROM
         middle = "_mask3d" if task in ("scanrefer", "scan2cap", "multi3dref") else ""
         (folder / f"{task}{middle}_val.json").write_text(json.dumps(rows))
     return folder
+
+
+@pytest.fixture(scope="session")
+def write_annotation():
+    return _write_annotation
 
 
 @pytest.fixture(scope="session")

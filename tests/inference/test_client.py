@@ -1,0 +1,118 @@
+import base64
+import io
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gpt4scene.data.vision import VisionSpec, patches, patchify
+from gpt4scene.inference.client import ServerEngine, picture_url
+from gpt4scene.inference.decoding import GenerationSettings
+from gpt4scene.types import DataError, Question
+
+pytest.importorskip("openai")
+
+
+@pytest.fixture
+def server():
+    """A small server that answers with the length of the prompt, and keeps the requests. ``status`` makes it refuse."""
+
+    class Handler(BaseHTTPRequestHandler):
+        requests: list = []
+        status = 200
+
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self.requests.append(body)
+            prompt = body["messages"][-1]["content"][-1]["text"]
+            reply = {
+                "id": "1",
+                "object": "chat.completion",
+                "created": 0,
+                "model": body["model"],
+                "choices": [
+                    {
+                        "index": 0,
+                        "finish_reason": "stop",
+                        "message": {"role": "assistant", "content": f"{len(prompt)}."},
+                    }
+                ],
+                "usage": {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11},
+            }
+            if self.status != 200:
+                reply = {"error": {"message": "the model is not loaded", "type": "bad"}}
+            content = json.dumps(reply).encode()
+            self.send_response(self.status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_):
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, daemon=True)
+    thread.start()
+    Handler.url = f"http://127.0.0.1:{http.server_port}/v1"
+    yield Handler
+    http.shutdown()
+    http.server_close()
+
+
+def test_questions_of_a_scene_come_together_with_the_same_pictures(server, scenes):
+    engine = ServerEngine(server.url, "qwen", VisionSpec(), 112, request_limit=3)
+    settings = GenerationSettings(max_new_tokens=7)
+    answered = [list(answers) for answers in engine.answer_scenes(scenes, settings)]
+    for questions, answers in zip(scenes, answered, strict=True):
+        found = {answer.question.key: (answer.text, answer.tokens) for answer in answers}
+        assert found == {question.key: (f"{len(question.prompt)}.", 2) for question in questions}
+    asked = server.requests
+    assert len(asked) == sum(map(len, scenes))
+    pictures = [json.dumps(body["messages"][0]["content"][:3]) for body in asked]
+    half = len(scenes[0])
+    assert len(set(pictures[:half])) == len(set(pictures[half:])) == 1 and pictures[0] != pictures[half]
+    assert asked[0]["messages"][0]["content"][-1] == {"type": "text", "text": scenes[0][0].prompt}
+    assert (asked[0]["model"], asked[0]["max_tokens"], asked[0]["temperature"]) == ("qwen", 7, 0.0)
+    assert "repetition_penalty" not in asked[0]
+
+
+def test_pictures_arrive_as_the_local_model_sees_them(scenes):
+    spec = VisionSpec()
+    path = scenes[0][0].images[0]
+    url = picture_url(path, spec, 56)
+    with Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/png;base64,")))) as sent:
+        assert np.array_equal(patchify(np.asarray(sent), spec), patches(path, spec, 56))
+
+
+def test_pictures_stand_at_the_marks_of_the_prompt(server, scenes):
+    images = scenes[0][0].images[:2]
+    engine = ServerEngine(server.url, "qwen", VisionSpec(), 112)
+    list(engine.answer([Question("scanqa", 0, "s", "<image>from above, <image>from the door: what?", images)]))
+    content = server.requests[0]["messages"][0]["content"]
+    assert [part["type"] for part in content] == ["image_url", "text", "image_url", "text"]
+    assert content[3]["text"] == "from the door: what?"
+    with pytest.raises(DataError, match="1 <image> marks, but scene s has 2 pictures"):
+        list(engine.answer([Question("scanqa", 0, "s", "<image>what?", images)]))
+
+
+def test_refusing_and_absent_servers_are_named(server, scenes):
+    server.status = 400
+    engine = ServerEngine(server.url, "qwen", VisionSpec(), 112)
+    with pytest.raises(DataError, match=r"scanqa, row 0: the server refused .*not loaded"):
+        list(engine.answer(scenes[0]))
+    gone = ServerEngine("http://127.0.0.1:9/v1", "qwen", VisionSpec(), 112)
+    gone.client = gone.client.with_options(max_retries=0)
+    with pytest.raises(DataError, match=r"127.0.0.1:9/v1, scanqa, row 0: the server can't be reached"):
+        list(gone.answer(scenes[0]))
+
+
+def test_bad_picture_is_named(tmp_path):
+    cut = tmp_path / "cut.png"
+    Image.new("RGB", (64, 64)).save(cut)
+    cut.write_bytes(cut.read_bytes()[:60])
+    with pytest.raises(DataError, match="cut.png"):
+        picture_url(str(cut), VisionSpec(), 56)
