@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from gpt4scene.benchmarks.scoring import main, public_flags, score_folder, task_names, write_json
+from gpt4scene.benchmarks.scoring import main, public_flags, score_folder, task_names
 from gpt4scene.types import TASKS, DataError
 
 
@@ -28,13 +28,6 @@ def test_unreadable_answers_are_counted(reports):
     assert reports["scanrefer"].counts["unreadable answers"] == 50
     assert reports["scanqa"].counts["empty answers"] == 8
     assert reports["scan2cap"].counts["objects without an answer"] == 21
-
-
-def test_json_has_metrics_by_task(reports, tmp_path):
-    write_json(reports, tmp_path / "new" / "scores.json")
-    written = json.loads((tmp_path / "new" / "scores.json").read_text())
-    assert written["scanrefer"]["Acc@0.25"] == 0.525
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["scores.json"]
 
 
 @pytest.fixture
@@ -96,7 +89,21 @@ def test_command(oracle, grounding, tmp_path, capsys):
     flags = ["--predictions", str(grounding), "--annotation_dir", str(oracle / "annotation")]
     assert main([*flags, "--json", str(tmp_path / "out.json")]) == 0
     assert "52.50" in capsys.readouterr().out
-    assert set(json.loads((tmp_path / "out.json").read_text())) == {"scanrefer", "multi3dref"}
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert set(written) == {"scanrefer", "multi3dref"}
+    assert written["scanrefer"]["Acc@0.25"] == 0.525
+
+
+def test_details_and_comparison(oracle, grounding, tmp_path, capsys):
+    flags = ["--annotation_dir", str(oracle / "annotation"), "--details", str(tmp_path / "new" / "details.json")]
+    assert main([*flags, "--compare", str(grounding), str(grounding)]) == 0
+    assert "+0.00" in capsys.readouterr().out
+    details = json.loads((tmp_path / "new" / "details.json").read_text())["scanrefer"]
+    low, high = details["intervals"]["Acc@0.25"]
+    assert low < details["scores"]["Acc@0.25"] < high
+    assert sum(group["rows"] for group in details["by"]["label"].values()) == 240
+    assert details["by"]["kind"]["unique"]["Unique Acc@0.25"] == details["scores"]["Unique Acc@0.25"]
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["details.json"]
 
 
 def test_command_the_public_way(oracle, grounding, capsys):
@@ -120,7 +127,8 @@ def test_command_the_public_way(oracle, grounding, capsys):
     [
         (["--predictions", "{}", "--tasks", "scanqu"], 2, "did you mean 'scanqa'"),
         (["--predictions", "{}/none"], 2, "no such folder"),
-        (["--prediction_folder", "x"], 2, "--predictions"),
+        (["--prediction_folder", "x"], 2, "prediction_folder"),
+        (["--tasks", "all"], 2, "--predictions DIR or --compare"),
         (["--predictions", "{}", "--tasks", "scanqa"], 1, "no answers for 'scanqa'"),
     ],
 )

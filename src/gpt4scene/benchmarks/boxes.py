@@ -41,6 +41,11 @@ class SceneBoxes(Mapping[str, np.ndarray]):
             )
         return self.scenes[scene]
 
+    def label(self, scene: str, index: int) -> str:
+        """Return the label of box ``index``, or ``unlabelled`` where the file has none."""
+        labels = self.labels.get(scene, ())
+        return labels[index] if index < len(labels) else "unlabelled"
+
     def row(self, scene: str, index: int, origin: str) -> np.ndarray:
         """Return box ``index`` of ``scene``, float64[6], or raise ``DataError`` when there is no such box."""
         boxes_N6 = self.of(scene, origin)

@@ -20,8 +20,9 @@ from gpt4scene.benchmarks.making import (
     unstopped,
     wordings,
 )
+from gpt4scene.benchmarks.reports import Report, RowScores, row_keys
 from gpt4scene.benchmarks.rows import PredictionRow, RowLike, read_rows
-from gpt4scene.types import DataError, ScoreReport
+from gpt4scene.types import DataError
 
 NAME = "multi3dref"
 TYPES = ("zt_w_d", "zt_wo_d", "st_w_d", "st_wo_d", "mt")
@@ -51,36 +52,52 @@ def row_f1(kind: str, named: Sequence[int], proposals_N6: np.ndarray, targets_G6
     return matched_f1(iou_matrix(proposals_N6[list(named)], targets_G6, PUBLISHED_EPSILON))
 
 
-def score(rows: Iterable[RowLike], proposals: Mapping[str, object], ground_truth: Mapping[str, object]) -> ScoreReport:
+def score(rows: Iterable[RowLike], proposals: Mapping[str, object], ground_truth: Mapping[str, object]) -> Report:
     """Return the mean F1 at IoU 0.25 and 0.5, over all rows and for each kind of question that occurs.
 
     ``proposals`` and ``ground_truth`` map a scene to its boxes (N x 6: centre, size); a row's ``ref_captions`` are
     ground-truth object ids, its ``type_info`` one of ``TYPES``. Identifiers past the last proposal are dropped and a
-    repeated one counts twice, as published. Raises ``DataError`` for unknown scenes, objects and kinds.
+    repeated one counts twice, as published; the strict figures count a repeated one once and one past the last as a
+    miss. Raises ``DataError`` for unknown scenes, objects and kinds.
     """
     read = _checked(rows)
     found = scene_boxes(proposals, "the proposal boxes")
     truth = scene_boxes(ground_truth, "the ground-truth boxes")
-    values: dict[str, list[tuple[float, ...]]] = {"all": []} | {kind: [] for kind in TYPES}
+    published, strict = [], []
     dropped = unreadable = 0
     for row in read:
         proposals_N6 = found.of(row.scene_id, row.origin)
         mentioned = answers.object_ids(row.pred)
         named = [index for index in mentioned if index < len(proposals_N6)]
-        f1 = row_f1(str(row.type_info), named, proposals_N6, _targets(row, truth))
-        values["all"].append(f1)
-        values[str(row.type_info)].append(f1)
+        published.append(row_f1(str(row.type_info), named, proposals_N6, _targets(row, truth)))
+        strict.append(_strict_f1(row, mentioned, proposals_N6, _targets(row, truth)))
         dropped += len(mentioned) - len(named)
         unreadable += not mentioned and not row.pred.strip().lower().startswith("no")
-    scores = {
-        f"{kind} F1@{label}": float(np.mean([f1[place] for f1 in found_f1]))
-        for kind, found_f1 in values.items()
-        if found_f1
-        for place, (label, _) in enumerate(THRESHOLDS)
-    }
-    counts = {"answers": len(read)} | {kind: len(values[kind]) for kind in TYPES if values[kind]}
+    kinds = np.array([str(row.type_info) for row in read])
+    scores, values, counts = {}, {}, {"answers": len(read)}
+    for group, f1 in (("all", published), *((kind, published) for kind in TYPES), ("strict all", strict)):
+        members_B = kinds == group if group in TYPES else np.ones(len(read), dtype=bool)
+        if not members_B.any():
+            continue
+        if group in TYPES:
+            counts[group] = int(members_B.sum())
+        for (label, _), f1_B in zip(THRESHOLDS, np.array(f1).T, strict=True):
+            scores[f"{group} F1@{label}"] = float(np.mean(f1_B[members_B]))
+            values[f"{group} F1@{label}"] = np.where(members_B, f1_B, np.nan)
     counts |= {"unreadable answers": unreadable, "dropped identifiers": dropped}
-    return ScoreReport(NAME, scores, counts)
+    by_row = RowScores(row_keys(read), tuple(row.scene_id for row in read), {"kind": tuple(kinds.tolist())}, values)
+    return Report(NAME, scores, counts, (), by_row)
+
+
+def _strict_f1(
+    row: PredictionRow, mentioned: Sequence[int], proposals_N6: np.ndarray, targets_G6: np.ndarray
+) -> tuple[float, ...]:
+    """Return F1 with repeated identifiers once, and identifiers past the last proposal as proposals that miss."""
+    once = list(dict.fromkeys(mentioned))
+    if str(row.type_info).startswith("zt") or not once:
+        return row_f1(str(row.type_info), once, proposals_N6, targets_G6)
+    boxes_P6 = np.array([proposals_N6[index] if index < len(proposals_N6) else np.zeros(6) for index in once])
+    return matched_f1(iou_matrix(boxes_P6, targets_G6, PUBLISHED_EPSILON))
 
 
 def _targets(row: PredictionRow, truth: SceneBoxes) -> np.ndarray:

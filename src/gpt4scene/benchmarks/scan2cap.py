@@ -11,9 +11,10 @@ import numpy as np
 from gpt4scene.benchmarks.answers import object_mark
 from gpt4scene.benchmarks.boxes import PUBLISHED_EPSILON, iou, scene_boxes
 from gpt4scene.benchmarks.making import NO_PROPOSAL, Made, Match, Record, Rooms, TrainingRow, wordings
+from gpt4scene.benchmarks.reports import Report, RowScores
 from gpt4scene.benchmarks.rows import PredictionRow, RowLike, read_rows
 from gpt4scene.benchmarks.text import TextGroup, TextScores, score_groups
-from gpt4scene.types import DataError, ScoreReport
+from gpt4scene.types import DataError
 
 NAME = "scan2cap"
 THRESHOLDS = (("0.25", 0.25), ("0.50", 0.5))
@@ -51,7 +52,7 @@ def report(
     ground_truth: Mapping[str, object],
     corpus: Mapping[str, Sequence[str]],
     texts: dict[str, TextScores],
-) -> ScoreReport:
+) -> Report:
     """Return the report of ``rows`` with the text metrics already computed (``score_groups(text_groups(…))``)."""
     read = read_rows(rows, NAME)
     by_object = _by_object(read, corpus)
@@ -66,7 +67,12 @@ def report(
     }
     counts |= {f"proposals under IoU {label}": int((overlap < threshold).sum()) for label, threshold in THRESHOLDS}
     notes = dict.fromkeys(note for found in texts.values() for note in found.notes)
-    return ScoreReport(NAME, scores, counts, tuple(notes))
+    truth = scene_boxes(ground_truth, "the ground-truth boxes")
+    places = [(scene, int(target)) for scene, target in (key.rsplit("|", 1) for key in corpus)]
+    values = {f"{name}{suffix}": np.array(v) for suffix, found in texts.items() for name, v in found.rows.items()}
+    labels = {"label": tuple(truth.label(*place) for place in places)}
+    by_object_scores = RowScores(tuple(corpus), tuple(scene for scene, _ in places), labels, values)
+    return Report(NAME, scores, counts, tuple(notes), by_object_scores)
 
 
 def score(
@@ -74,7 +80,7 @@ def score(
     proposals: Mapping[str, object],
     ground_truth: Mapping[str, object],
     corpus: Mapping[str, Sequence[str]],
-) -> ScoreReport:
+) -> Report:
     """Return the text metrics at IoU 0.25 and 0.5, over all objects of ``corpus``.
 
     ``corpus`` maps ``scene|object`` to captions framed ``sos … eos``; ``pred_id`` of a row is the proposal asked

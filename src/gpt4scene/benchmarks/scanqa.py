@@ -5,13 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
+import numpy as np
+
 from gpt4scene.benchmarks import answers
 from gpt4scene.benchmarks.making import NO_PICTURES, Made, Record, Rooms, TrainingRow, spoken, wordings
+from gpt4scene.benchmarks.reports import Report, RowScores, row_keys
 from gpt4scene.benchmarks.rows import PredictionRow, RowLike, read_rows
 from gpt4scene.benchmarks.text import TextGroup, TextScores, score_groups
-from gpt4scene.types import DataError, ScoreReport
+from gpt4scene.types import DataError
 
 NAME = "scanqa"
+QUESTION_WORDS = ("what", "where", "how", "which", "is", "who")
+"""First words by which answers are broken down."""
 
 
 def text_groups(rows: Iterable[RowLike]) -> dict[str, TextGroup]:
@@ -25,22 +30,38 @@ def text_groups(rows: Iterable[RowLike]) -> dict[str, TextGroup]:
     }
 
 
-def report(rows: Iterable[RowLike], texts: dict[str, TextScores]) -> ScoreReport:
+def report(rows: Iterable[RowLike], texts: dict[str, TextScores]) -> Report:
     """Return the report of ``rows`` with the text metrics already computed (``score_groups(text_groups(rows))``)."""
     rows = _checked(rows)
     cleaned = [answers.clean(answers.trim(row.pred)) for row in rows]
-    hits = sum(answers.exact(text, row.texts) for text, row in zip(cleaned, rows, strict=True))
-    near = sum(answers.refined(text, row.texts) for text, row in zip(cleaned, rows, strict=True))
-    scores = {"EM1": hits / len(rows), "EM1_refined": near / len(rows), **texts[""].scores}
+    pairs = list(zip(cleaned, rows, strict=True))
+    hits = [answers.exact(text, row.texts) for text, row in pairs]
+    near = [answers.refined(text, row.texts) for text, row in pairs]
+    strict = [answers.exact(text, [answers.clean(answers.trim(ref)) for ref in row.texts]) for text, row in pairs]
+    scores = {"EM1": sum(hits) / len(rows), "EM1_refined": sum(near) / len(rows), **texts[""].scores}
+    scores["strict EM1"] = sum(strict) / len(rows)
     counts = {"answers": len(rows), "empty answers": sum(not text for text in cleaned)}
-    return ScoreReport(NAME, scores, counts, texts[""].notes)
+    values = {"EM1": hits, "EM1_refined": near, "strict EM1": strict, **texts[""].rows}
+    by_row = RowScores(
+        row_keys(rows),
+        tuple(row.scene_id for row in rows),
+        {"question": tuple(first_word(row.prompt) for row in rows)},
+        {metric: np.array(value, dtype=np.float64) for metric, value in values.items()},
+    )
+    return Report(NAME, scores, counts, texts[""].notes, by_row)
 
 
-def score(rows: Iterable[RowLike]) -> ScoreReport:
+def first_word(question: str) -> str:
+    """Return the question's first word in small letters, ``other`` where it is none of ``QUESTION_WORDS``."""
+    word = question.strip().partition(" ")[0].lower()
+    return word if word in QUESTION_WORDS else "other"
+
+
+def score(rows: Iterable[RowLike]) -> Report:
     """Return EM1, EM1_refined and the text metrics of ``rows`` (public prediction keys; ``ref_captions``: answers).
 
-    The published rule cleans the prediction and leaves the references as they are. Raises ``DataError`` for a row
-    that can't be read or has no reference.
+    The published rule cleans the prediction and leaves the references as they are; ``strict EM1`` cleans both.
+    Raises ``DataError`` for a row that can't be read or has no reference.
     """
     rows = _checked(rows)
     return report(rows, score_groups(text_groups(rows)))

@@ -11,8 +11,9 @@ from gpt4scene.benchmarks import answers
 from gpt4scene.benchmarks.boxes import PUBLISHED_EPSILON, SceneBoxes, iou, scene_boxes
 from gpt4scene.benchmarks.labels import OTHERS
 from gpt4scene.benchmarks.making import NO_PROPOSAL, Made, Record, Rooms, TrainingRow, wordings
+from gpt4scene.benchmarks.reports import Report, RowScores, row_keys
 from gpt4scene.benchmarks.rows import PredictionRow, RowLike, read_rows
-from gpt4scene.types import DataError, ScoreReport
+from gpt4scene.types import DataError
 
 NAME = "scanrefer"
 THRESHOLDS = (("0.25", 0.25), ("0.50", 0.5))
@@ -32,37 +33,45 @@ def score(
     proposals: Mapping[str, object],
     ground_truth: Mapping[str, object],
     lookup: Mapping[str, Mapping[str, int]] | None = None,
-) -> ScoreReport:
+) -> Report:
     """Return the share of answers whose proposal meets IoU 0.25 and 0.5 with the object meant.
 
     ``proposals`` and ``ground_truth`` map a scene to its boxes (N x 6: centre, size); ``lookup`` maps scene and object
     to 0 where the object is the only one of its class there, else 1. Without it the unique and multiple figures are
     left out. An answer without a readable identifier counts as proposal ``FALLBACK``, as published; such answers are
-    counted. Raises ``DataError`` for unknown scenes and objects.
+    counted, and the strict figures take them as wrong. Raises ``DataError`` for unknown scenes and objects.
     """
     read = read_rows(rows, NAME)
     found = scene_boxes(proposals, "the proposal boxes")
     truth = scene_boxes(ground_truth, "the ground-truth boxes")
     named = [chosen_proposal(row.pred, len(found.of(row.scene_id, row.origin))) for row in read]
     overlap_B = _overlaps(read, [FALLBACK if index is None else index for index in named], found, truth)
-    groups = {"": np.ones(len(read), dtype=bool)}
+    strict_B = np.where([index is None for index in named], 0.0, overlap_B)
+    everyone_B = np.ones(len(read), dtype=bool)
+    groups = {"": (everyone_B, overlap_B)}
     notes: tuple[str, ...] = ()
+    kinds = {"label": tuple(truth.label(row.scene_id, row.gt_id) for row in read)}
     if lookup is None:
         notes = ("no unique and multiple figures: scanrefer_unique_multiple_lookup.json is missing",)
     else:
         multiple_B = np.array([_is_multiple(row, lookup) for row in read])
-        groups |= {"Unique ": ~multiple_B, "Multiple ": multiple_B}
-    scores, counts = {}, {"answers": len(read)}
-    for group, members_B in groups.items():
-        if group:
+        groups |= {"Unique ": (~multiple_B, overlap_B), "Multiple ": (multiple_B, overlap_B)}
+        kinds["kind"] = tuple(np.where(multiple_B, "multiple", "unique").tolist())
+    groups["strict "] = (everyone_B, strict_B)
+    scores, counts, values = {}, {"answers": len(read)}, {}
+    for group, (members_B, overlaps_B) in groups.items():
+        if not members_B.all():
             counts[group.strip().lower()] = int(members_B.sum())
         if not members_B.any():
             notes += (f"no {group.strip().lower()} figures: no such question",)
             continue
         for label, threshold in THRESHOLDS:
-            scores[f"{group}Acc@{label}"] = float(np.sum(overlap_B[members_B] >= threshold) / members_B.sum())
+            metric = f"{group}Acc@{label}"
+            values[metric] = np.where(members_B, overlaps_B >= threshold, np.nan)
+            scores[metric] = float(np.sum(overlaps_B[members_B] >= threshold) / members_B.sum())
     counts["unreadable answers"] = sum(index is None for index in named)
-    return ScoreReport(NAME, scores, counts, notes)
+    by_row = RowScores(row_keys(read), tuple(row.scene_id for row in read), kinds, values)
+    return Report(NAME, scores, counts, notes, by_row)
 
 
 def _overlaps(rows: list[PredictionRow], named: list[int], found: SceneBoxes, truth: SceneBoxes) -> np.ndarray:

@@ -1,20 +1,19 @@
-"""Scoring a folder of predictions: all tasks together, a table, a JSON file, and the command behind them."""
+"""Scoring a folder of predictions, all tasks together, and the command behind ``gpt4scene score``."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gpt4scene.benchmarks import files, multi3dref, scan2cap, scanqa, scanrefer, sqa3d
+from gpt4scene.benchmarks import files, multi3dref, output, scan2cap, scanqa, scanrefer, sqa3d
+from gpt4scene.benchmarks.reports import Report
 from gpt4scene.benchmarks.text import TextGroup, TextScores, score_groups
 from gpt4scene.registry import nearest
-from gpt4scene.types import TASKS, DataError, ScoreReport
+from gpt4scene.types import TASKS, DataError
 
 BOXED = ("scanrefer", "multi3dref", "scan2cap")
 
@@ -37,7 +36,7 @@ def task_names(words: str | Sequence[str]) -> list[str] | None:
 
 def score_folder(
     predictions: str | Path, annotation_dir: str | Path, tasks: Sequence[str] | str | None = None
-) -> dict[str, ScoreReport]:
+) -> dict[str, Report]:
     """Return the report of every task, in published order.
 
     ``predictions`` holds journals or public prediction files, ``annotation_dir`` boxes, corpus and lookup and, if
@@ -83,7 +82,7 @@ def _report(
     boxes: Sequence[files.SceneBoxes],
     corpus: Mapping[str, Sequence[str]],
     texts: dict[str, TextScores],
-) -> ScoreReport:
+) -> Report:
     rows = answers.rows
     if task == "scanqa":
         return scanqa.report(rows, texts)
@@ -97,7 +96,7 @@ def _report(
     return scanrefer.score(rows, *boxes, files.read_lookup(lookup) if lookup.is_file() else None)
 
 
-def _with_missing(report: ScoreReport, answers: files.Predictions, annotation_dir: Path) -> ScoreReport:
+def _with_missing(report: Report, answers: files.Predictions, annotation_dir: Path) -> Report:
     path = files.question_file(annotation_dir, report.task)
     if not path.is_file():
         note = f"missing questions are not counted: {path} is not there"
@@ -137,34 +136,6 @@ def _id(question: Mapping, key: str) -> int:
     return int(value) if isinstance(value, (int, str)) and str(value).lstrip("-").isdigit() else 0
 
 
-def write_json(reports: Mapping[str, ScoreReport], path: str | Path) -> None:
-    """Write ``{task: {metric: value}}`` (values 0 to 1) to ``path``; the file appears whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f"{path.name}.{os.getpid()}.part")
-    scratch.write_text(json.dumps({task: report.scores for task, report in reports.items()}, indent=1) + "\n")
-    scratch.replace(path)
-
-
-def print_table(reports: Mapping[str, ScoreReport]) -> None:
-    """Print a table a task (values times 100, as papers do), its counts and notes underneath, on standard output."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False, soft_wrap=True)
-    for task, report in reports.items():
-        table = Table(title=task, title_justify="left", title_style="bold")
-        table.add_column("metric")
-        table.add_column("x 100", justify="right")
-        for metric, value in report.scores.items():
-            table.add_row(metric, f"{100 * value:.2f}")
-        console.print(table)
-        console.print(", ".join(f"{name}: {count}" for name, count in report.counts.items()), markup=False)
-        for note in report.notes:
-            console.print(f"note: {note}", markup=False)
-        console.print()
-
-
 def public_flags(argv: Sequence[str]) -> list[str]:
     """Return our flags for the public way of calling: a configuration file, then ``key value`` pairs.
 
@@ -187,33 +158,44 @@ def main(argv: Sequence[str], annotation_dir: str | Path | None = None) -> int:
 
     ``annotation_dir`` is the default of the flag of that name.
     """
-    parser = argparse.ArgumentParser(prog="gpt4scene score", description="Predictions to the published figures.")
-    parser.add_argument("--predictions", required=True, help="folder of journals or public prediction files")
-    parser.add_argument(
-        "--annotation_dir",
-        default=annotation_dir,
-        required=annotation_dir is None,
-        help="folder of boxes and questions",
-    )
-    parser.add_argument("--tasks", default="all", help="names separated by commas, or all (default: %(default)s)")
-    parser.add_argument("--json", help="write {task: {metric: value}} to this file")
     try:
-        flags = parser.parse_args(public_flags(argv))
+        flags = _parser(annotation_dir).parse_args(public_flags(argv))
         tasks = task_names(flags.tasks)
-        for folder in (flags.predictions, flags.annotation_dir):
+        if bool(flags.predictions) == bool(flags.compare):
+            raise ValueError("give either --predictions DIR or --compare DIR DIR")
+        folders = flags.compare or [flags.predictions]
+        for folder in (*folders, flags.annotation_dir):
             if not Path(folder).is_dir():
-                raise NotADirectoryError(f"{folder}: there is no such folder")
+                raise ValueError(f"{folder}: there is no such folder")
     except SystemExit as stop:
         return int(stop.code or 0)
-    except (ValueError, NotADirectoryError) as error:
+    except ValueError as error:
         print(f"gpt4scene score: {error}", file=sys.stderr)
         return 2
     try:
-        reports = score_folder(flags.predictions, flags.annotation_dir, tasks)
-        print_table(reports)
+        runs = [score_folder(folder, flags.annotation_dir, tasks) for folder in folders]
+        if flags.compare:
+            output.print_comparison(output.compare(*runs))
+        else:
+            output.print_reports(runs[0])
         if flags.json:
-            write_json(reports, flags.json)
+            output.write_scores(runs[-1], flags.json)
+        if flags.details:
+            output.write_details(runs[-1], flags.details)
     except (DataError, OSError, RuntimeError) as error:
         print(f"gpt4scene score: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _parser(annotation_dir: str | Path | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="gpt4scene score", description="Predictions to the published figures.")
+    parser.add_argument("--predictions", help="folder of journals or public prediction files")
+    parser.add_argument("--compare", nargs=2, metavar="DIR", help="two such folders: paired differences instead")
+    parser.add_argument(
+        "--annotation_dir", default=annotation_dir, required=annotation_dir is None, help="boxes and question files"
+    )
+    parser.add_argument("--tasks", default="all", help="names separated by commas, or all (default: %(default)s)")
+    parser.add_argument("--json", help="write {task: {metric: value}} to this file")
+    parser.add_argument("--details", help="write intervals, counts and breakdowns to this JSON file")
+    return parser

@@ -5,11 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
+import numpy as np
+
 from gpt4scene.benchmarks import answers
 from gpt4scene.benchmarks.making import NO_PICTURES, Made, Record, Rooms, TrainingRow, spoken, wordings
+from gpt4scene.benchmarks.reports import Report, RowScores, row_keys
 from gpt4scene.benchmarks.rows import PredictionRow, RowLike, read_rows
 from gpt4scene.benchmarks.text import TextGroup, TextScores, score_groups
-from gpt4scene.types import DataError, ScoreReport
+from gpt4scene.types import DataError
 
 NAME = "sqa3d"
 TYPES = ("what", "is", "how", "can", "which", "other")
@@ -30,29 +33,32 @@ def text_groups(rows: Iterable[RowLike]) -> dict[str, TextGroup]:
     }
 
 
-def report(rows: Iterable[RowLike], texts: dict[str, TextScores]) -> ScoreReport:
+def report(rows: Iterable[RowLike], texts: dict[str, TextScores]) -> Report:
     """Return the report of ``rows`` with the text metrics already computed (``score_groups(text_groups(rows))``)."""
     rows = _checked(rows)
-    counts, hits, near = [0] * len(TYPES), [0] * len(TYPES), [0] * len(TYPES)
-    empty = 0
-    for row in rows:
-        kind = int(row.type_info)
-        answer = answers.clean(answers.trim(row.pred))
-        references = [answers.clean(text) for text in row.texts]
-        empty += not answer
-        counts[kind] += 1
-        hits[kind] += answers.exact(answer, references)
-        near[kind] += answers.refined(answer, references)
-    scores = {"EM1": sum(hits) / len(rows), "EM1_refined": sum(near) / len(rows)}
-    for kind in range(len(TYPES)):
-        scores[f"EM_type{kind}"] = hits[kind] / (counts[kind] + _COUNT_START)
-        scores[f"EM_refined_type{kind}"] = near[kind] / (counts[kind] + _COUNT_START)
-    numbers = {"answers": len(rows), "empty answers": empty}
-    numbers |= {f"type{kind} ({name})": counts[kind] for kind, name in enumerate(TYPES)}
-    return ScoreReport(NAME, {**scores, **texts[""].scores}, numbers, texts[""].notes)
+    kind_B = np.array([int(row.type_info) for row in rows])
+    cleaned = [answers.clean(answers.trim(row.pred)) for row in rows]
+    pairs = list(zip(cleaned, rows, strict=True))
+    references = [[answers.clean(text) for text in row.texts] for row in rows]
+    hit_B = np.array([answers.exact(*pair) for pair in zip(cleaned, references, strict=True)], dtype=np.float64)
+    near_B = np.array([answers.refined(*pair) for pair in zip(cleaned, references, strict=True)], dtype=np.float64)
+    strict = [answers.exact(text, [answers.clean(answers.trim(ref)) for ref in row.texts]) for text, row in pairs]
+    scores = {"EM1": float(hit_B.sum() / len(rows)), "EM1_refined": float(near_B.sum() / len(rows))}
+    counts = {"answers": len(rows), "empty answers": sum(not text for text in cleaned)}
+    for kind, name in enumerate(TYPES):
+        members_B = kind_B == kind
+        counts[f"type{kind} ({name})"] = int(members_B.sum())
+        scores[f"EM_type{kind}"] = float(hit_B[members_B].sum() / (members_B.sum() + _COUNT_START))
+        scores[f"EM_refined_type{kind}"] = float(near_B[members_B].sum() / (members_B.sum() + _COUNT_START))
+    scores |= {**texts[""].scores, "strict EM1": sum(strict) / len(rows)}
+    values = {"EM1": hit_B, "EM1_refined": near_B, "strict EM1": np.array(strict, dtype=np.float64)}
+    values |= {metric: np.array(value) for metric, value in texts[""].rows.items()}
+    kinds = {"question": tuple(TYPES[kind] for kind in kind_B)}
+    by_row = RowScores(row_keys(rows), tuple(row.scene_id for row in rows), kinds, values)
+    return Report(NAME, scores, counts, texts[""].notes, by_row)
 
 
-def score(rows: Iterable[RowLike]) -> ScoreReport:
+def score(rows: Iterable[RowLike]) -> Report:
     """Return EM1, EM1_refined, both per question type, and the text metrics of ``rows`` (public prediction keys).
 
     ``type_info`` is the number of the question's type (``TYPES``). Raises ``DataError`` for a row that can't be read,

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpt4scene.benchmarks.reports import RowScores, breakdown, differences, intervals
+from gpt4scene.types import DataError
+
+
+def scores(values, scenes=None, keys=None, **groups):
+    scenes = scenes or ["room"] * len(values)
+    return RowScores(
+        tuple(range(len(values)) if keys is None else keys),
+        tuple(scenes),
+        {name: tuple(group) for name, group in groups.items()},
+        {"EM1": np.array(values, dtype=float)},
+    )
+
+
+def test_one_scene_has_no_spread():
+    assert intervals(scores([0, 1, 1, 0])) == {"EM1": (0.5, 0.5)}
+
+
+def test_an_interval_covers_the_mean_and_narrows_with_more_scenes():
+    generator = np.random.default_rng(5)
+    widths = []
+    for count in (10, 1000):
+        low, high = intervals(scores(generator.random(count), [str(n) for n in range(count)]))["EM1"]
+        assert low < 0.5 < high or count == 10
+        widths.append(high - low)
+    assert widths[1] < widths[0] / 5
+    # The interval of a mean of 1000 uniform values is 2 * 1.96 * sqrt(1 / 12 / 1000) wide.
+    assert widths[1] == pytest.approx(0.0358, rel=0.1)
+
+
+def test_the_same_seed_gives_the_same_interval():
+    rows = scores([0, 1, 1, 0, 1], "abcde")
+    assert intervals(rows, seed=3) == intervals(rows, seed=3)
+
+
+def test_rows_that_do_not_count_are_left_out():
+    rows = scores([1, np.nan, 1], "abc")
+    assert intervals(rows)["EM1"] == (1, 1)
+    assert breakdown(rows, "scene") == {"a": {"rows": 1, "EM1": 1}, "b": {"rows": 1}, "c": {"rows": 1, "EM1": 1}}
+
+
+def test_breakdown():
+    rows = scores([1, 0, 1, 1], kind=["what", "what", "is", "is"])
+    assert breakdown(rows, "kind") == {"is": {"rows": 2, "EM1": 1.0}, "what": {"rows": 2, "EM1": 0.5}}
+    with pytest.raises(ValueError, match="no breakdown by 'label' .known: scene, kind."):
+        breakdown(rows, "label")
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.sampled_from("abc")), min_size=1, max_size=20), st.randoms())
+def test_differences_are_paired_by_question(rows, shuffle):
+    first, second, scenes = zip(*rows, strict=True)
+    order = list(range(len(rows)))
+    shuffle.shuffle(order)
+    other = scores([second[n] for n in order], [scenes[n] for n in order], keys=order)
+    gain = differences(scores(first, scenes), other, resamples=200)["EM1"]
+    assert gain.difference == pytest.approx((sum(second) - sum(first)) / len(rows))
+    assert gain.interval[0] - 1e-9 <= gain.difference <= gain.interval[1] + 1e-9 or len(set(scenes)) > 1
+
+
+def test_only_common_questions_are_compared():
+    gain = differences(scores([1, 0], keys="ab"), scores([1, 1], keys="bc"))["EM1"]
+    assert (gain.rows, gain.difference) == (1, 1.0)
+    with pytest.raises(DataError, match="no question in common"):
+        differences(scores([1], keys="a"), scores([1], keys="b"))
