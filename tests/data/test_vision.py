@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from gpt4scene.data.vision import PictureSizes, VisionSpec, fit, grid, normalise, patches, tokens
+from gpt4scene.data.vision import PictureSizes, VisionSpec, fit, grid, normalise, patches, patchify, tokens
+from gpt4scene.demo.tiny_model import build
 from gpt4scene.types import DataError, Origin
 
 ORIGIN = Origin("demo", "rows.json", 7)
@@ -60,8 +61,6 @@ def test_every_byte_value_normalises_as_the_reference_does():
     values = np.arange(256, dtype=np.uint8).repeat(12).reshape(32, 32, 3)
     picture = Image.fromarray(values)
     theirs = reference(picture, spec)["pixel_values"]
-    from gpt4scene.data.vision import patchify
-
     assert np.array_equal(normalise(torch.from_numpy(patchify(values, spec)), spec).numpy(), theirs)
 
 
@@ -160,3 +159,25 @@ def test_a_model_folder_without_processor_is_refused(tmp_path):
 def test_a_processor_that_does_something_else_is_refused(tmp_path):
     with pytest.raises(ValueError, match="do_normalize"):
         VisionSpec.from_folder(write_config(tmp_path, do_normalize=False))
+
+
+def test_pixels_of_a_real_photograph(shared_data, spec):
+    path = sorted((shared_data / "scenes" / "hololens_000" / "images").iterdir())[0]
+    with Image.open(path) as picture:
+        size = fit(picture.size, spec, 512)
+        theirs = reference(picture.convert("RGB").resize(size, Image.Resampling.BICUBIC), spec)
+    ours = normalise(torch.from_numpy(patches(str(path), spec, 512)), spec)
+    assert np.array_equal(ours.numpy(), theirs["pixel_values"])
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen3_vl"])
+def test_the_spec_of_a_checkpoint_is_that_of_its_processor(tmp_path, family):
+    folder = build(tmp_path / "model", family)
+    spec, theirs = VisionSpec.from_folder(folder), Qwen2VLImageProcessorPil.from_pretrained(folder)
+    assert (spec.patch_size, spec.merge_size, spec.temporal_patch_size) == (
+        theirs.patch_size,
+        theirs.merge_size,
+        theirs.temporal_patch_size,
+    )
+    assert (list(spec.mean), list(spec.std)) == (list(theirs.image_mean), list(theirs.image_std))
+    assert (spec.min_pixels, spec.max_pixels) == (theirs.size["shortest_edge"], theirs.size["longest_edge"])

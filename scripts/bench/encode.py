@@ -1,0 +1,186 @@
+"""How long rows take to become tokens, and a step's questions to become a batch: the usual way beside ours.
+
+The usual way is what fine-tuning frameworks do: for every row, open its pictures, run the processor of Hugging Face on
+them, write out the picture tokens and tokenise the row. Ours reads picture headers once a file, and decodes a scene's
+pictures once a pack, when the batch is needed. Both must give the same tokens and the same pixels, bit for bit.
+
+    python scripts/bench/encode.py [--small] [--json FILE] [--model DIR]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from transformers import AutoTokenizer
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from gpt4scene.data.collator import collate
+from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.packing import make_pack
+from gpt4scene.data.templates import TEMPLATES
+from gpt4scene.data.vision import VisionSpec, fit, normalise
+from gpt4scene.demo.tiny_model import build_tokenizer
+from gpt4scene.types import Conversation, Origin, Turn
+
+RESOLUTION = 512
+FULL = {"scenes": 4, "rows": 256, "pictures": 33, "width": 1296, "height": 968, "questions": [1, 4, 8, 16]}
+SMALL = {"scenes": 2, "rows": 16, "pictures": 3, "width": 320, "height": 240, "questions": [1, 4]}
+
+
+def picture_files(folder: Path, scene: int, sizes: dict) -> tuple[str, ...]:
+    """Write the JPEG pictures of a scene, smooth shapes with some noise, and return their paths."""
+    random = np.random.default_rng(scene)
+    paths = []
+    for index in range(sizes["pictures"]):
+        coarse = random.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+        picture = Image.fromarray(coarse).resize((sizes["width"], sizes["height"]), Image.Resampling.BICUBIC)
+        noisy = np.asarray(picture) ^ random.integers(0, 8, (sizes["height"], sizes["width"], 3), dtype=np.uint8)
+        paths.append(folder / f"scene{scene:04d}_{index:02d}.jpg")
+        Image.fromarray(noisy).save(paths[-1], quality=90)
+    return tuple(map(str, paths))
+
+
+def make_rows(folder: Path, sizes: dict) -> list[Conversation]:
+    """Return rows about the scenes, taking turns."""
+    scenes = [picture_files(folder, scene, sizes) for scene in range(sizes["scenes"])]
+    rows = []
+    for number in range(sizes["rows"]):
+        images = scenes[number % len(scenes)]
+        question = f"What stands {number} steps to the left of the brown table <OBJ{number % 100:03d}>?"
+        turns = (Turn("user", "<image>" * len(images) + question), Turn("assistant", f"A chair, number {number}."))
+        rows.append(Conversation(turns, images, Origin("bench", "bench.json", number)))
+    return rows
+
+
+class UsualWay:
+    """One row at a time: open, resize, Hugging Face processor, tokens."""
+
+    def __init__(self, tokenizer, spec: VisionSpec) -> None:
+        self.tokenizer, self.spec, self.template = tokenizer, spec, TEMPLATES["qwen2_vl"]
+        self.processor = Qwen2VLImageProcessorPil(
+            patch_size=spec.patch_size,
+            merge_size=spec.merge_size,
+            temporal_patch_size=spec.temporal_patch_size,
+            size={"shortest_edge": spec.min_pixels, "longest_edge": spec.max_pixels},
+            image_mean=list(spec.mean),
+            image_std=list(spec.std),
+        )
+
+    def __call__(self, row: Conversation) -> tuple[list[int], np.ndarray]:
+        """Return the row's token ids and normalised pixels."""
+        pictures = []
+        for path in row.images:
+            with Image.open(path) as picture:
+                size = fit(picture.size, self.spec, RESOLUTION)
+                pictures.append(picture.convert("RGB").resize(size, Image.Resampling.BICUBIC))
+        values = self.processor(pictures, return_tensors="np")
+        counts = values["image_grid_thw"].prod(axis=1) // self.spec.merge_size**2
+        text = "".join(segment.text for segment in self.template.render(row.turns))
+        pieces = text.split(self.template.image_pad)
+        pads = [self.template.image_pad * int(count) for count in counts] + [""]
+        whole = "".join(piece + pad for piece, pad in zip(pieces, pads, strict=True))
+        return self.tokenizer.encode(whole, add_special_tokens=False), values["pixel_values"]
+
+
+def timed(work: Callable[[], object], repeats: int) -> list[float]:
+    """Return the seconds of each of ``repeats`` runs."""
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def result(work: str, questions: int, usual: list[float], ours: list[float], equal: bool, scale: float = 1.0) -> dict:
+    """Return one line of the report; ``scale`` makes up for rows that the usual way was not asked to do."""
+    usual_s, ours_s = statistics.median(usual) * scale, statistics.median(ours)
+    spread = max((max(side) - min(side)) / statistics.median(side) for side in (usual, ours))
+    return {
+        "work": work,
+        "questions": questions,
+        "usual_s": round(usual_s, 4),
+        "ours_s": round(ours_s, 4),
+        "ratio": round(usual_s / ours_s, 1),
+        "spread": round(spread, 3),
+        "equal": equal,
+    }
+
+
+def tokenizing(rows: list[Conversation], usual: UsualWay, repeats: int, usual_rows: int) -> dict:
+    """All rows become tokens before training; ours starts with nothing remembered."""
+
+    def encode_all() -> list[np.ndarray]:
+        encoder = Encoder(usual.tokenizer, usual.template, usual.spec, RESOLUTION)
+        return [encoder.encode(row).ids_L for row in rows]
+
+    sample = rows[:usual_rows]
+    theirs = timed(lambda: [usual(row) for row in sample], repeats)
+    equal = all(usual(row)[0] == ids.tolist() for row, ids in zip(sample[:4], encode_all()[:4], strict=True))
+    return result("tokenize", len(rows), theirs, timed(encode_all, repeats), equal, len(rows) / len(sample))
+
+
+def batching(rows: list[Conversation], usual: UsualWay, questions: int, repeats: int) -> dict:
+    """The questions of one scene become model inputs, pixels decoded and normalised."""
+    chosen = [row for row in rows if row.images == rows[0].images][:questions]
+    encoder = Encoder(usual.tokenizer, usual.template, usual.spec, RESOLUTION)
+
+    def pack_batch() -> dict:
+        batch = collate(make_pack([encoder.encode(row) for row in chosen]), usual.spec, RESOLUTION, encoder.special)
+        batch["pixel_values"] = normalise(batch["pixel_values"], usual.spec)
+        return batch
+
+    batch, (_, pixels) = pack_batch(), usual(chosen[0])
+    equal = np.array_equal(batch["pixel_values"].numpy(), pixels)
+    theirs = timed(lambda: [usual(row) for row in chosen], repeats)
+    return result("batch", len(chosen), theirs, timed(pack_batch, repeats), equal)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print a table, write JSON when asked; 1 when the two ways disagree."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--small", action="store_true", help="a few small pictures: seconds instead of minutes")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--model", help="checkpoint whose tokenizer and processor are used; a tiny one when left out")
+    options = parser.parse_args(argv)
+    sizes, repeats, usual_rows = (SMALL, 3, 4) if options.small else (FULL, 3, 8)
+    tokenizer = AutoTokenizer.from_pretrained(options.model) if options.model else build_tokenizer()
+    usual = UsualWay(tokenizer, VisionSpec.from_folder(options.model) if options.model else VisionSpec())
+    with tempfile.TemporaryDirectory() as folder:
+        print(f"writing {sizes['scenes'] * sizes['pictures']} pictures ...", file=sys.stderr)
+        rows = make_rows(Path(folder), sizes)
+        results = [tokenizing(rows, usual, repeats, usual_rows)]
+        results += [batching(rows, usual, questions, repeats) for questions in sizes["questions"]]
+    report = {
+        "bench": "encode",
+        "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "system": platform.system()},
+        "versions": {name: version(name) for name in ("transformers", "tokenizers", "pillow", "numpy", "torch")},
+        "sizes": {**sizes, "usual_rows_timed": usual_rows, "image_resolution": RESOLUTION, "repeats": repeats},
+        "results": results,
+    }
+    print(f"{'work':10}{'questions':>10}{'usual s':>12}{'ours s':>12}{'ratio':>10}{'spread':>8}  equal")
+    for line in results:
+        figures = f"{line['usual_s']:12.3f}{line['ours_s']:12.4f}{line['ratio']:10.1f}{line['spread']:8.2f}"
+        print(f"{line['work']:10}{line['questions']:10d}{figures}  {line['equal']}")
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        partial = options.json.with_name(options.json.name + ".partial")
+        partial.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        partial.replace(options.json)
+    return 0 if all(line["equal"] for line in results) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
