@@ -113,6 +113,10 @@ class Engine:
             if ahead is not None:
                 yield self._visits(ahead.result(), settings or GenerationSettings())
 
+    def forget(self) -> None:
+        """Let go of the last scene's prefix and its memory."""
+        self._cache, self._cached, self._next_position = RowCache(), None, 0
+
     def prepare(self, questions: Sequence[Question], *, reuse: bool = True) -> list[Visit]:
         """Return the questions encoded and grouped by prefix, with pixels decoded. Touches neither model nor cache."""
         groups: dict[object, list[tuple[Question, EncodedSample]]] = {}
@@ -145,7 +149,7 @@ class Engine:
     def _fill_prefix(self, visit: Visit) -> None:
         """Run the scene's pictures through the model and keep their keys and values."""
         pack = visit.pack
-        self._cache, self._cached, self._next_position = RowCache(), None, 0
+        self.forget()
         if not len(pack.prefix_P):
             return
         assert visit.pixels is not None

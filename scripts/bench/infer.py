@@ -1,0 +1,165 @@
+"""How long a scene's questions take: transformers' ``generate`` question by question beside one row of branches.
+
+The usual way is what public evaluation scripts do: every question is a sequence of its own (or several padded ones,
+``--batch``), pictures and all. Ours computes the pictures once and hangs all questions off them. Both start from
+picture files and decode them once; both must say the same, token for token.
+
+    python scripts/bench/infer.py [--small] [--json FILE] [--model DIR] [--batch N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoModelForImageTextToText
+
+from gpt4scene.data.collator import pack_pixels
+from gpt4scene.data.packing import make_pack
+from gpt4scene.data.vision import normalise
+from gpt4scene.demo.tiny_model import TinyShape, build
+from gpt4scene.inference.decoding import GenerationSettings
+from gpt4scene.inference.engine import Engine
+from gpt4scene.inference.local import load_engine
+from gpt4scene.types import Question
+
+FULL = {"questions": [1, 4, 16, 64, 200], "pictures": 33, "side": (1296, 968), "tokens": 16, "repeats": 3, "timed": 4}
+SMALL = {"questions": [1, 6], "pictures": 5, "side": (320, 240), "tokens": 6, "repeats": 2, "timed": 6}
+RESOLUTION = {"full": 512, "small": 168}
+PLACES = ("beside the bed", "under the window", "left of the door", "on the round table near the lamp")
+
+
+def make_questions(folder: Path, sizes: dict) -> list[Question]:
+    """Return questions of different lengths about one scene whose pictures are written into ``folder``."""
+    random = np.random.default_rng(0)
+    images = []
+    for index in range(sizes["pictures"]):
+        coarse = random.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+        images.append(str(folder / f"{index:02d}.jpg"))
+        Image.fromarray(coarse).resize(sizes["side"], Image.Resampling.BICUBIC).save(images[-1], quality=90)
+    return [
+        Question("scanqa", number, "scene", f"What stands {PLACES[number % 4]}, number {number}?", tuple(images))
+        for number in range(max(sizes["questions"]))
+    ]
+
+
+class UsualWay:
+    """``generate`` on whole sequences, ``batch`` of them at a time, padded on the left."""
+
+    def __init__(self, folder: Path, engine: Engine, tokens: int, batch: int) -> None:
+        self.model = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="sdpa"
+        ).to(engine.device)
+        self.engine, self.tokens, self.batch = engine, tokens, batch
+
+    @torch.inference_mode()
+    def __call__(self, questions: list[Question]) -> list[str]:
+        """Return the answers in order."""
+        engine = self.engine
+        samples = [engine.encoder.encode_question(question) for question in questions]
+        pixels = pack_pixels(make_pack(samples[:1]), engine.spec, engine.encoder.image_resolution)
+        pixels = normalise(torch.from_numpy(pixels).to(engine.device), engine.spec)
+        texts = []
+        for start in range(0, len(samples), self.batch):
+            group = samples[start : start + self.batch]
+            longest = max(len(sample.ids_L) for sample in group)
+            ids = torch.full((len(group), longest), engine.tokenizer.pad_token_id)
+            mask = torch.zeros_like(ids)
+            for row, sample in enumerate(group):
+                ids[row, longest - len(sample.ids_L) :] = torch.from_numpy(sample.ids_L)
+                mask[row, longest - len(sample.ids_L) :] = 1
+            out = self.model.generate(
+                input_ids=ids.to(engine.device),
+                attention_mask=mask.to(engine.device),
+                pixel_values=pixels.repeat(len(group), 1),
+                image_grid_thw=torch.tensor(group[0].grids, device=engine.device).repeat(len(group), 1),
+                mm_token_type_ids=(ids == engine.encoder.special.image_pad).int().to(engine.device),
+                do_sample=False,
+                max_new_tokens=self.tokens,
+            )
+            texts += engine.tokenizer.batch_decode(out[:, longest:], skip_special_tokens=True)
+        return texts
+
+
+def measure(questions: list[Question], usual: UsualWay, sizes: dict) -> list[dict]:
+    """Return one line for each number of questions; the usual way is timed on the first few and scaled."""
+    engine, settings = usual.engine, GenerationSettings(max_new_tokens=usual.tokens)
+    lines = []
+    for count in sizes["questions"]:
+        asked, timed = questions[:count], questions[: min(count, sizes["timed"])]
+        theirs, ours, equal = [], [], True
+        for _ in range(sizes["repeats"]):
+            start = time.perf_counter()
+            wanted = usual(timed)
+            theirs.append((time.perf_counter() - start) * len(asked) / len(timed))
+            engine.forget()  # or a repeat would start from the prefix of the one before
+            start = time.perf_counter()
+            found = {answer.question.index: answer.text for answer in engine.answer(asked, settings)}
+            ours.append(time.perf_counter() - start)
+            equal = equal and [found[question.index] for question in timed] == wanted
+        sides = [statistics.median(side) for side in (theirs, ours)]
+        spread = max((max(side) - min(side)) / statistics.median(side) for side in (theirs, ours))
+        lines.append(
+            {
+                "questions": count,
+                "usual_s": round(sides[0], 3),
+                "ours_s": round(sides[1], 3),
+                "ratio": round(sides[0] / sides[1], 1),
+                "spread": round(spread, 3),
+                "usual_timed": len(timed),
+                "equal": equal,
+            }
+        )
+        print(f"{count} questions: {lines[-1]['ratio']} x", file=sys.stderr)
+    return lines
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print a table, write JSON when asked; 1 when the two ways disagree."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--small", action="store_true", help="a few small pictures: seconds instead of minutes")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--model", type=Path, help="checkpoint to run; a tiny random one when left out")
+    parser.add_argument("--batch", type=int, default=1, help="sequences that the usual way generates at a time")
+    options = parser.parse_args(argv)
+    sizes = SMALL if options.small else FULL
+    resolution = RESOLUTION["small" if options.small else "full"]
+    with tempfile.TemporaryDirectory() as folder:
+        model = options.model or build(Path(folder, "model"), shape=TinyShape(width=256, layers=4))
+        engine = load_engine(model, image_resolution=resolution, dtype="float32")
+        questions = make_questions(Path(folder), sizes)
+        prefix = engine.encoder.encode_question(questions[0]).cut
+        results = measure(questions, UsualWay(model, engine, sizes["tokens"], options.batch), sizes)
+    report = {
+        "bench": "infer",
+        "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "device": str(engine.device)},
+        "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
+        "sizes": {**sizes, "prefix_tokens": prefix, "image_resolution": resolution, "usual_batch": options.batch},
+        "results": results,
+    }
+    print(f"prefix of {prefix} tokens, {sizes['tokens']} new tokens an answer")
+    print(f"{'questions':>10}{'usual s':>12}{'ours s':>12}{'ratio':>10}{'spread':>8}  equal")
+    for line in results:
+        figures = f"{line['usual_s']:12.2f}{line['ours_s']:12.2f}{line['ratio']:10.1f}{line['spread']:8.2f}"
+        print(f"{line['questions']:10d}{figures}  {line['equal']}")
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        partial = options.json.with_name(options.json.name + ".partial")
+        partial.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        partial.replace(options.json)
+    return 0 if all(line["equal"] for line in results) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
