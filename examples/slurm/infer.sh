@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Answers and scores under Slurm, on one node or several; every node takes whole scenes. From the project folder:
+#
+#   sbatch --partition=gpu examples/slurm/infer.sh --model model_outputs/my_run --output_dir eval_outputs/my_run
+#   sbatch --partition=gpu --nodes=2 --gres=gpu:4 examples/slurm/infer.sh --model … --output_dir … --tasks scanqa,sqa3d
+#
+# Flags are those of `gpt4scene infer`; --annotation_dir is evaluate/annotation when left out. A job that was stopped
+# goes on when it is submitted again. The scores land in the job's output and in <output_dir>/scores.json.
+#SBATCH --job-name=gpt4scene-infer
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=16
+#SBATCH --gres=gpu:8
+#SBATCH --time=1-00:00:00
+#SBATCH --output=slurm-%x-%j.out
+set -euo pipefail
+
+cd "${SLURM_SUBMIT_DIR:?submit this with sbatch}"
+if [ ! -f evaluate/infer.py ]; then echo "submit this from the project folder" >&2; exit 2; fi
+if ! python -c 'import gpt4scene' 2>/dev/null; then export PATH="$PWD/.venv/bin:$PATH"; fi
+
+flags=("$@")
+output_dir=
+annotation_dir=evaluate/annotation
+tasks=all
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --output_dir=*) output_dir=${1#*=} ;;
+        --output_dir) output_dir=${2-} ;;
+        --annotation_dir=*) annotation_dir=${1#*=} ;;
+        --annotation_dir) annotation_dir=${2-} ;;
+        --tasks=*) tasks=${1#*=} ;;
+        --tasks) tasks=${2-} ;;
+    esac
+    shift
+done
+if [ -z "$output_dir" ]; then echo "--output_dir is missing" >&2; exit 2; fi
+
+# shellcheck disable=SC2016 # the variables are each node's own
+srun --kill-on-bad-exit=1 bash -c '
+    exec python evaluate/infer.py --num_shards "$SLURM_NTASKS" --shard "$SLURM_PROCID" "$@"' infer "${flags[@]}"
+python evaluate/calculate_scores.py --predictions "$output_dir" --annotation_dir "$annotation_dir" --tasks "$tasks" \
+    --json "$output_dir/scores.json"
