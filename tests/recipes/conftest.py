@@ -1,0 +1,115 @@
+"""A tiny checkpoint, a tiny dataset, and runs of the training recipe on them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gpt4scene.config import parse
+from gpt4scene.demo import tiny_model
+from gpt4scene.training import sft
+
+ANSWERS = ("Red.", "Two lamps on a table.", "A chair.", "No.")
+DATASET = "rooms"
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Threads cost more than they bring at these sizes, all the more beside other processes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory) -> Path:
+    """``model/`` and ``data/``: two scenes of two pictures, four questions each, answers of unequal length."""
+    folder = tmp_path_factory.mktemp("workshop")
+    shape = tiny_model.TinyShape(width=64, layers=2, heads=4, key_value_heads=2, vision_width=32, vision_layers=1)
+    tiny_model.build(folder / "model", shape=shape)
+    data, random, rows = folder / "data", np.random.default_rng(0), []
+    data.mkdir()
+    for scene in range(2):
+        images = [f"scene{scene}_{index}.png" for index in range(2)]
+        for image in images:
+            Image.fromarray(random.integers(0, 255, (60, 80, 3), dtype=np.uint8)).save(data / image)
+        for number, answer in enumerate(ANSWERS):
+            question = f"<image><image>What is object {number} in the room?"
+            messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+            rows.append({"messages": messages, "images": images})
+    (data / "rows.json").write_text(json.dumps(rows))
+    tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
+    entry = {
+        "file_name": "rows.json",
+        "formatting": "sharegpt",
+        "columns": {"messages": "messages", "images": "images"},
+        "tags": tags,
+    }
+    (data / "dataset_info.json").write_text(json.dumps({DATASET: entry}))
+    return folder
+
+
+@pytest.fixture
+def flags(workshop):
+    """Return a function: output folder and further keys -> words of a command line. All 8 rows are one step."""
+
+    def make(output: Path, **keys) -> list[str]:
+        given = {
+            "model_name_or_path": workshop / "model",
+            "dataset": DATASET,
+            "dataset_dir": workshop / "data",
+            "output_dir": output,
+            "image_resolution": 56,
+            "per_device_train_batch_size": 8,
+            "num_train_epochs": 3,
+            "learning_rate": 1e-3,
+            "save_strategy": "no",
+        } | keys
+        return [word for key, value in given.items() for word in (f"--{key}", str(value))]
+
+    return make
+
+
+@pytest.fixture
+def train(flags):
+    """Return a function that trains in this process and returns the loss of every step."""
+
+    def run(output: Path, **keys) -> list[float]:
+        assert sft.run(parse(flags(output, **keys))) == 0
+        return losses(output)
+
+    return run
+
+
+@pytest.fixture
+def losses_of():
+    return losses
+
+
+def losses(output: Path) -> list[float]:
+    lines = [json.loads(line) for line in (output / "trainer_log.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+@pytest.fixture
+def environment():
+    """The environment of a command: one thread, no look at a model hub."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture
+def torchrun(environment):
+    """Return a function that runs ``words`` on two processes from ``folder`` and returns the finished process."""
+
+    def run(words: list[str], folder: Path) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *words]
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=170)
+
+    return run
