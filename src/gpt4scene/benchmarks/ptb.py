@@ -1,6 +1,7 @@
 """Penn Treebank tokens of captions, as the COCO caption metrics expect them: lower case, punctuation removed.
 
 Stanford CoreNLP 3.4.1 (shipped with pycocoevalcap) makes the tokens; all texts of a call go through one run of it.
+Without Java our own rules do (``ptb_rules``).
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+
+from gpt4scene.benchmarks.ptb_rules import tokenize
 
 PUNCTUATION = frozenset(
     ["''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", ".", "?", "!", ",", ":", "-", "--", "...", ";"]
@@ -26,6 +29,11 @@ def one_line(text: str) -> str:
 def without_punctuation(tokens: str) -> str:
     """Return a line of tokens without ``PUNCTUATION``, joined by single spaces."""
     return " ".join(token for token in tokens.rstrip().split(" ") if token not in PUNCTUATION)
+
+
+def own_tokens(texts: Sequence[str]) -> list[str]:
+    """Return the tokens of each text, joined by spaces, without Java."""
+    return [without_punctuation(tokenize(one_line(text))) for text in texts]
 
 
 def java_tokens(texts: Sequence[str], java: str, coco: Path) -> list[str]:
