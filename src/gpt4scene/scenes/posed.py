@@ -126,13 +126,21 @@ def read_matrix(path: Path, side: int) -> np.ndarray:
 
 
 def read_objects(path: Path, mesh: Mesh | None, align: np.ndarray | None) -> tuple[SceneObject, ...]:
-    """Objects of an ``objects.json``: boxes, or masks (files of vertex indices) whose boxes are measured."""
+    """Objects of an ``objects.json``, sorted by number; see ``parse_objects``."""
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))["objects"]
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(f"{path}: is missing") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: must be JSON with a list 'objects'") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: must be JSON with a list 'objects' ({error})") from error
+    return parse_objects(path, content, mesh, align)
+
+
+def parse_objects(path: Path, content: object, mesh: Mesh | None, align: np.ndarray | None) -> tuple[SceneObject, ...]:
+    """Objects from the content of a JSON file: boxes, or masks (files of vertex indices) whose boxes are measured."""
+    entries = content.get("objects") if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise DataError(f"{path}: must be JSON with a list 'objects'")
     objects, seen = [], set()
     for row, entry in enumerate(entries):
         try:

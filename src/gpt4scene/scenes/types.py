@@ -44,14 +44,13 @@ class Camera:
         with np.errstate(divide="ignore", invalid="ignore"):
             return image[:, :2] / image[:, 2:3], local[:, 2]
 
-    def rays(self) -> np.ndarray:
-        """World directions ``[H * W, 3]`` of all pixels, row by row, with length 1 along the viewing axis.
+    def rays(self, pixels_N2: np.ndarray) -> np.ndarray:
+        """World directions ``[N, 3]`` of pixels (x, y), with length 1 along the viewing axis.
 
         The world point of a pixel with depth z is ``pose[:3, 3] + z * ray``.
         """
-        columns, rows = np.meshgrid(np.arange(self.width), np.arange(self.height))
-        pixels = np.stack([columns.ravel(), rows.ravel(), np.ones(columns.size)], axis=1)
-        return pixels @ np.linalg.inv(self.intrinsics).T @ self.pose[:3, :3].T
+        homogeneous = np.concatenate([pixels_N2, np.ones((len(pixels_N2), 1))], axis=1)
+        return homogeneous @ np.linalg.inv(self.intrinsics).T @ self.pose[:3, :3].T
 
 
 @dataclass(frozen=True)

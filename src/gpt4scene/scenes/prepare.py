@@ -1,0 +1,291 @@
+"""Scans to pictures: marked frames, a marked bird's-eye view, and the files that all later stages read."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from ..types import DataError
+from .marking import Look, Marked, choose_frames, mark_frame, mark_top
+from .proposals import OBJECT_SOURCES, object_source
+from .room import open_room
+from .scan import SCAN_READERS, find_scans
+from .scene_file import (
+    frame_rows,
+    object_rows,
+    read_scene,
+    scene_json,
+    top_rows,
+    unmarked,
+    write_json,
+    write_split_files,
+)
+
+JPEG_QUALITY = 92
+
+
+@dataclass(frozen=True)
+class PrepareArguments:
+    """Everything that ``gpt4scene prepare`` can be told."""
+
+    scans: tuple[str, ...] = field(metadata={"help": "scan folders, or folders that hold scan folders"})
+    out: str = field(metadata={"help": "folder that receives pictures, lists and attributes"})
+    format: str = field(default="posed", metadata={"help": "kind of recording"})
+    objects: str = field(default="scan", metadata={"help": "objects to mark: scan, boxes:FILE, ..."})
+    frames: int = field(default=32, metadata={"help": "frames of each scene, besides the bird's-eye view"})
+    split: str = field(default="val", metadata={"help": "word in the names of lists and attribute files"})
+    frame_choice: Literal["even", "coverage"] = field(
+        default="even", metadata={"help": "evenly spaced as published, or showing as many objects as possible"}
+    )
+    marker_place: Literal["inside", "centroid"] = field(
+        default="inside", metadata={"help": "pixel farthest from the visible surface's edge, or nearest its centroid"}
+    )
+    bev_size: int = field(default=1024, metadata={"help": "longest side of the bird's-eye view in pixels"})
+    least_area: float = field(default=0.001, metadata={"help": "least share of a frame that a marked object covers"})
+    keep_unmarked: bool = field(default=False, metadata={"help": "write every picture without markers, too"})
+    overwrite: bool = field(default=False, metadata={"help": "prepare finished scenes again"})
+    workers: int = field(default=1, metadata={"help": "processes; 0 takes one for each core"})
+    num_shards: int = field(default=1, metadata={"help": "parts into which the scans are divided over machines"})
+    shard: int = field(default=0, metadata={"help": "this machine's part, from 0"})
+
+    def settings(self) -> dict:
+        """What a finished scene must have been made with to be kept."""
+        ignored = ("scans", "out", "overwrite", "workers", "num_shards", "shard")
+        return {key: value for key, value in asdict(self).items() if key not in ignored}
+
+    def check(self) -> None:
+        """ValueError with every wrong value at once."""
+        wrong = []
+        for what, good in (
+            (f"frames is {self.frames}, must be at least 1", self.frames >= 1),
+            (f"bev_size is {self.bev_size}, must be from 64 to 8192", 64 <= self.bev_size <= 8192),
+            (f"least_area is {self.least_area}, must be from 0 to below 1", 0 <= self.least_area < 1),
+            (f"workers is {self.workers}, must be 0 or more", self.workers >= 0),
+            (f"shard is {self.shard}, must be from 0 to {self.num_shards - 1}", 0 <= self.shard < self.num_shards),
+            (f"split '{self.split}' must be a plain word", self.split.replace("_", "a").isalnum()),
+            (f"frame_choice '{self.frame_choice}' must be even or coverage", self.frame_choice in ("even", "coverage")),
+            (
+                f"marker_place '{self.marker_place}' must be inside or centroid",
+                self.marker_place in ("inside", "centroid"),
+            ),
+        ):
+            if not good:
+                wrong.append(what)
+        for look_up in (lambda: SCAN_READERS[self.format], lambda: object_source(self.objects)):
+            try:
+                look_up()
+            except ValueError as error:
+                wrong.append(str(error))
+        if wrong:
+            raise ValueError("; ".join(wrong))
+
+
+@dataclass
+class PrepareReport:
+    """Names of scenes by what became of them; ``failed`` has each scene's reason."""
+
+    done: list[str] = field(default_factory=list)
+    finished_before: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    written: list[Path] = field(default_factory=list)
+
+
+Tell = Callable[[str, str, str], None]
+"""Called once a scene with its name, "done", "finished before" or "failed", and the reason of a failure."""
+
+
+def prepare(
+    arguments: PrepareArguments, tell: Tell | None = None, started: Callable[[int], None] | None = None
+) -> PrepareReport:
+    """Prepare every scan and write the split's files; broken scans are reported, the others go on.
+
+    A scene whose ``scene.json`` exists is kept. ``started`` is told the number of scenes. Raises ValueError when an
+    argument is wrong and DataError when a path holds no scan, before any work.
+    """
+    arguments.check()
+    paths = find_scans(arguments.format, list(arguments.scans))[arguments.shard :: arguments.num_shards]
+    if started is not None:
+        started(len(paths))
+    report = PrepareReport()
+    Path(arguments.out).mkdir(parents=True, exist_ok=True)
+    for name, outcome, reason in _outcomes(arguments, paths):
+        if outcome == "failed":
+            report.failed[name] = reason
+        else:
+            (report.done if outcome == "done" else report.finished_before).append(name)
+        if tell is not None:
+            tell(name, outcome, reason)
+    for names in (report.done, report.finished_before):
+        names.sort()
+    report.failed = dict(sorted(report.failed.items()))
+    report.written = write_split_files(Path(arguments.out), arguments.split, arguments.frames)
+    return report
+
+
+Outcome = tuple[str, str, str]
+
+
+def _outcomes(arguments: PrepareArguments, paths: Sequence[Path]) -> Iterator[Outcome]:
+    workers = min(arguments.workers or os.cpu_count() or 1, len(paths))
+    work = partial(_attempt, arguments)
+    if workers <= 1:
+        yield from map(work, paths)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(work, path): path for path in paths}
+        for future in as_completed(running):
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                name = running[future].resolve().name
+                yield name, "failed", "a worker process was ended from outside (out of memory?); run the command again"
+
+
+def _attempt(arguments: PrepareArguments, path: Path) -> Outcome:
+    name = path.resolve().name
+    try:
+        return name, prepare_scene(arguments, path), ""
+    except (ValueError, OSError) as error:
+        return name, "failed", str(error)
+    except MemoryError:
+        return name, "failed", f"{path}: needs more memory than there is; use fewer workers"
+
+
+def prepare_scene(arguments: PrepareArguments, path: Path) -> str:
+    """Prepare one scan; "done", or "finished before" when its ``scene.json`` says the same settings.
+
+    Raises DataError for a broken scan and for one that was prepared with other settings.
+    """
+    out, settings = Path(arguments.out), arguments.settings()
+    record = scene_json(out, path.resolve().name)
+    if record.is_file() and not arguments.overwrite:
+        before = read_scene(record)["settings"]
+        if before == settings:
+            return "finished before"
+        changed = ", ".join(
+            f"{k} {before.get(k)} -> {settings.get(k)}" for k in settings if before.get(k) != settings[k]
+        )
+        raise DataError(f"{record}: was prepared with other settings ({changed}); choose another --out or --overwrite")
+    record.unlink(missing_ok=True)
+    scan = SCAN_READERS[arguments.format].read(path)
+    source, place = object_source(arguments.objects)
+    room = open_room(scan, lambda upright_scan: source.find(upright_scan, place))
+    look = Look(arguments.bev_size, arguments.least_area, arguments.marker_place)
+    top = mark_top(room, look)
+    top_image = f"images_3D/{scan.scene_id}/bev.jpg"
+    _save(out, top_image, top, arguments.keep_unmarked)
+    frames = []
+    for frame in choose_frames(room, arguments.frames, arguments.frame_choice, look):
+        marked = mark_frame(room, frame, look)
+        image = f"images_2D/{scan.scene_id}/{frame.name}.jpg"
+        _save(out, image, marked, arguments.keep_unmarked)
+        frames.append(frame_rows(image, frame, marked))
+    assert room.scan.align is not None, "an upright scan knows how it was moved"
+    content = {
+        "scene_id": scan.scene_id,
+        "settings": settings,
+        "align": room.scan.align.tolist(),
+        "objects": object_rows(room.objects),
+        "ground_truth": object_rows(room.scan.objects),
+        "bev": top_rows(top_image, top),
+        "frames": frames,
+    }
+    write_json(record, content)
+    return "done"
+
+
+def _save(out: Path, image: str, marked: Marked, keep_unmarked: bool) -> None:
+    pairs = [(image, marked.drawn)] + ([(unmarked(image), marked.plain)] if keep_unmarked else [])
+    for name, pixels in pairs:
+        write_picture(out / name, pixels)
+
+
+def write_picture(path: Path, pixels_HW3: np.ndarray) -> None:
+    """Write a JPEG under a temporary name, then rename; colours are not subsampled, so that numbers stay sharp."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    Image.fromarray(pixels_HW3).save(part, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    os.replace(part, path)
+
+
+def _parser() -> argparse.ArgumentParser:
+    about = "; ".join(f"{name}: {source.about}" for name, source in OBJECT_SOURCES.items())
+    parser = argparse.ArgumentParser(prog="gpt4scene prepare", description=__doc__, epilog=f"Objects -- {about}.")
+    for name, item in PrepareArguments.__dataclass_fields__.items():
+        text = item.metadata["help"]
+        flags = [f"--{name}"] + ([f"--{name.replace('_', '-')}"] if "_" in name else [])
+        if name == "scans":
+            parser.add_argument("--scans", nargs="+", required=True, metavar="PATH", help=text)
+        elif name == "out":
+            parser.add_argument("--out", required=True, metavar="DIR", help=text)
+        elif item.type == "bool":
+            parser.add_argument(*flags, action="store_true", help=text)
+        else:
+            choices = sorted(SCAN_READERS) if name == "format" else None
+            kind = {"int": int, "float": float}.get(str(item.type), str)
+            parser.add_argument(*flags, type=kind, default=item.default, choices=choices, help=f"{text} (%(default)s)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``gpt4scene prepare``: 0 when all scenes are there, 1 when one failed, 2 when the call was wrong."""
+    try:
+        values = vars(_parser().parse_args(argv))
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    arguments = PrepareArguments(**{**values, "scans": tuple(values["scans"])})
+    try:
+        report = _with_progress(arguments)
+    except DataError as error:
+        print(f"gpt4scene prepare: {error}", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        print(f"gpt4scene prepare: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("gpt4scene prepare: stopped; the same command goes on where it was", file=sys.stderr)
+        return 1
+    for line in _summary(report):
+        print(line, file=sys.stderr)
+    for path in report.written:
+        print(path)
+    return 1 if report.failed else 0
+
+
+def _summary(report: PrepareReport) -> Iterable[str]:
+    yield f"{len(report.done)} prepared, {len(report.finished_before)} finished before, {len(report.failed)} failed"
+    for name, reason in report.failed.items():
+        yield f"  {name}: {reason}"
+
+
+def _with_progress(arguments: PrepareArguments) -> PrepareReport:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return prepare(arguments, lambda name, outcome, _: print(f"{name}: {outcome}", file=sys.stderr, flush=True))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("scenes", total=None)
+        return prepare(
+            arguments,
+            lambda name, outcome, _: progress.update(task, advance=1, description=name),
+            lambda count: progress.update(task, total=count),
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

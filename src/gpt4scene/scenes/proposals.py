@@ -1,0 +1,73 @@
+"""Where the marked objects come from: the scan's own annotation, or boxes, masks and clusters from elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..registry import Registry
+from ..types import DataError
+from .posed import parse_objects
+from .types import Scan, SceneObject
+
+
+@dataclass(frozen=True)
+class ObjectSource:
+    """``find(scan, place)`` gives the objects of an upright scan; ``place`` is what follows the colon, maybe empty."""
+
+    find: Callable[[Scan, str], tuple[SceneObject, ...]]
+    needs_place: bool
+    about: str
+
+
+def own_objects(scan: Scan, place: str) -> tuple[SceneObject, ...]:
+    """The objects that came with the scan; DataError when it has none."""
+    if not scan.objects:
+        raise DataError(
+            f"{scan.source}: has no objects of its own; add objects.json, or choose --objects boxes:FILE or clusters"
+        )
+    return scan.objects
+
+
+def box_objects(scan: Scan, place: str) -> tuple[SceneObject, ...]:
+    """Boxes in the aligned frame from a JSON file, or from ``<scene>.json`` in a folder.
+
+    The file holds ``{"objects": [{"id", "label", "center", "size"}]}``, or the same under each scene's name.
+    """
+    path = Path(place)
+    if path.is_dir():
+        path = path / f"{scan.scene_id}.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: is missing; --objects boxes:FILE names a JSON file or a folder of them") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: is no JSON file ({error})") from error
+    if isinstance(content, dict) and "objects" not in content:
+        if scan.scene_id not in content:
+            raise DataError(f"{path}: has neither 'objects' nor an entry for scene '{scan.scene_id}'")
+        content = content[scan.scene_id]
+    return parse_objects(path, content, scan.mesh, None)
+
+
+def _sources() -> Registry[ObjectSource]:
+    sources: Registry[ObjectSource] = Registry("object source")
+    sources.add("scan", ObjectSource(own_objects, False, "the scan's own objects"))
+    sources.add("boxes", ObjectSource(box_objects, True, "boxes from a JSON file or a folder of <scene>.json"))
+    return sources
+
+
+OBJECT_SOURCES = _sources()
+
+
+def object_source(text: str) -> tuple[ObjectSource, str]:
+    """The source and place that ``name`` or ``name:PLACE`` means; ValueError when there is no such thing."""
+    name, _, place = text.partition(":")
+    source = OBJECT_SOURCES[name]
+    if source.needs_place and not place:
+        raise ValueError(f"--objects {name} needs a place: {name}:PATH ({source.about})")
+    if place and not source.needs_place:
+        raise ValueError(f"--objects {name} takes no path ({source.about})")
+    return source, place

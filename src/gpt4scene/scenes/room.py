@@ -1,0 +1,103 @@
+"""A scan made ready to look at: upright, with a surface to cast rays on and objects to recognise on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..types import DataError
+from .bev import TopView, look_down, top_points
+from .freespace import FreeSpace
+from .fuse import fuse_depth, voxel_mesh
+from .pictures import read_depth
+from .render import Hits, Raycaster
+from .types import Camera, Frame, Scan, SceneObject
+from .upright import upright
+from .visibility import ObjectFinder, PixelGrid, Shown, agreeing, depth_at, hit_points, shown_objects
+
+CLOUD_VOXEL = 0.03
+"""Voxel edge in metres for point clouds that come without faces."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """What the pictures of a scene are made from. ``objects`` are the ones to be marked.
+
+    ``measured``: the surface was fused from depth frames, so each frame's own depth says what it shows, and the surface
+    only where it has no reading but ``free`` space leads to it. ``voxels``: the
+    surface consists of voxels and not of a scanner's triangles.
+    """
+
+    scan: Scan
+    objects: tuple[SceneObject, ...]
+    caster: Raycaster
+    finder: ObjectFinder
+    measured: bool
+    voxels: bool
+    free: FreeSpace | None = None
+
+    def shown_in(self, frame: Frame, grid: PixelGrid, least_area: float) -> list[Shown]:
+        """The objects that a frame shows. A mesh's first hits count where the depth frame, if any, agrees."""
+        pixels = grid.pixels
+        depth_HW = read_depth(frame)
+        measured_N = None
+        if depth_HW is not None:
+            assert frame.depth_camera is not None, "a frame with depth has a depth camera"
+            measured_N = depth_at(pixels, frame.camera, depth_HW, frame.depth_camera)
+        if self.measured and measured_N is not None:
+            points = hit_points(frame.camera, pixels, self._filled(frame.camera, pixels, measured_N))
+            return shown_objects(self.finder, points, None, grid.shape, least_area)
+        hits = self.caster.first_hits(frame.camera, pixels)
+        faces = hits.face if measured_N is None else agreeing(hits, measured_N)
+        points = hit_points(frame.camera, pixels, np.where(faces >= 0, hits.depth, np.inf))
+        return shown_objects(self.finder, points, faces, grid.shape, least_area)
+
+    def _filled(self, camera: Camera, pixels_N2: np.ndarray, measured_N: np.ndarray) -> np.ndarray:
+        """Depth readings, with the surface's depth where there is none and nothing unmeasured can stand in front."""
+        gaps = np.nonzero(measured_N == 0)[0]
+        depth = self.caster.first_hits(camera, pixels_N2[gaps]).depth
+        if self.free is not None:
+            depth = np.where(self.free.leads_to(camera, pixels_N2[gaps], depth), depth, 0)
+        filled = measured_N.copy()
+        filled[gaps] = depth
+        return filled
+
+    def shown_from_above(self, view: TopView, hits: Hits, grid: PixelGrid, least_area: float) -> list[Shown]:
+        """The objects that the bird's-eye view shows, from the hits of all its pixels."""
+        pixels = grid.pixels
+        index = pixels[:, 1] * view.width + pixels[:, 0]
+        some = Hits(hits.depth[index], hits.face[index], hits.weights[index])
+        return shown_objects(self.finder, top_points(view, pixels, some), some.face, grid.shape, least_area)
+
+    def top_hits(self, view: TopView) -> Hits:
+        """First hits of all pixels of a top view."""
+        return look_down(self.caster, view)
+
+
+def open_room(scan: Scan, find_objects: Callable[[Scan], tuple[SceneObject, ...]]) -> Room:
+    """Make a scan ready: set it upright, fuse depth frames when there is no mesh, find the objects.
+
+    Raises DataError when there is neither mesh nor depth, or a mask does not fit the mesh.
+    """
+    scan = upright(scan)
+    objects = find_objects(scan)
+    for item in objects:
+        count = len(scan.mesh.vertices) if scan.mesh is not None else 0
+        if item.vertices is not None and len(item.vertices) and int(item.vertices.max()) >= count:
+            raise DataError(
+                f"{scan.source}: the mask of object {item.id} names vertex {item.vertices.max()} of {count}"
+            )
+    if scan.mesh is None:
+        surface = voxel_mesh(fuse_depth(scan.frames)).mesh
+        objects = tuple(replace(item, vertices=None) for item in objects)
+        finder = ObjectFinder(objects, surface)
+        return Room(scan, objects, Raycaster(surface), finder, True, True, FreeSpace(scan.frames))
+    if len(scan.mesh.vertices) == 0:
+        raise DataError(f"{scan.source}: the mesh is empty")
+    if len(scan.mesh.faces):
+        return Room(scan, objects, Raycaster(scan.mesh), ObjectFinder(objects, scan.mesh), False, False)
+    voxels = voxel_mesh(scan.mesh, CLOUD_VOXEL)
+    finder = ObjectFinder([voxels.carried(item) for item in objects], voxels.mesh)
+    return Room(scan, objects, Raycaster(voxels.mesh), finder, False, True)

@@ -1,0 +1,58 @@
+"""The kinds of recordings that can be prepared, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..registry import Registry
+from ..types import DataError
+from .posed import is_posed, read_posed
+from .types import Scan
+
+
+@dataclass(frozen=True)
+class ScanReader:
+    """``read`` makes a scan of a path; ``accepts`` tells cheaply whether a path is of this kind."""
+
+    read: Callable[[Path], Scan]
+    accepts: Callable[[Path], bool]
+    about: str
+
+
+def _readers() -> Registry[ScanReader]:
+    readers: Registry[ScanReader] = Registry("scan format")
+    readers.add("posed", ScanReader(read_posed, is_posed, "images/, poses.txt, intrinsics.txt, depth/ or mesh.ply"))
+    return readers
+
+
+SCAN_READERS = _readers()
+
+
+def find_scans(format_name: str, paths: list[str]) -> list[Path]:
+    """Every scan among ``paths``: a path that is one, else the scans directly inside it, sorted by name.
+
+    Raises ValueError for an unknown format, DataError for a path that neither is nor holds a scan, and for two scans
+    of one name.
+    """
+    reader = SCAN_READERS[format_name]
+    found: list[Path] = []
+    for text in paths:
+        path = Path(text)
+        if not path.exists():
+            raise DataError(f"{path}: there is no such file or folder")
+        inside = [path] if reader.accepts(path) else sorted(p for p in _children(path) if reader.accepts(p))
+        if not inside:
+            raise DataError(f"{path}: neither is nor holds a scan of format '{format_name}' ({reader.about})")
+        found += inside
+    names: dict[str, Path] = {}
+    for path in found:
+        if path.resolve() == names.setdefault(path.resolve().name, path.resolve()):
+            continue
+        raise DataError(f"two scans are called '{path.name}': {names[path.resolve().name]} and {path}; rename one")
+    return list(dict.fromkeys(found))
+
+
+def _children(path: Path) -> list[Path]:
+    return list(path.iterdir()) if path.is_dir() else []

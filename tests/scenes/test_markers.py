@@ -1,0 +1,105 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from gpt4scene.scenes.markers import Spot, color_of, draw, ink_on, place
+from gpt4scene.scenes.visibility import pixel_grid
+
+SIZE = (640, 480)
+GRID = pixel_grid(*SIZE)
+
+
+def spot(number, x0, y0, x1, y1):
+    mask = ((GRID.columns >= x0) & (GRID.columns < x1))[None] & ((GRID.rows >= y0) & (GRID.rows < y1))[:, None]
+    return Spot(number, mask)
+
+
+def on_mask(marker, one):
+    x, y = marker.pixel
+    rows, columns = np.nonzero(one.mask)
+    return (x, y) in {(GRID.columns[c], GRID.rows[r]) for r, c in zip(rows, columns, strict=True)}
+
+
+def apart(a, b):
+    return a.box[2] <= b.box[0] or b.box[2] <= a.box[0] or a.box[3] <= b.box[1] or b.box[3] <= a.box[1]
+
+
+def test_a_number_stands_in_the_middle_of_a_plain_object():
+    (marker,) = place([spot(4, 100, 100, 300, 260)], GRID, SIZE)
+    assert abs(marker.pixel[0] - 200) <= 3 and abs(marker.pixel[1] - 180) <= 3
+    x0, y0, x1, y1 = marker.box
+    assert abs((x0 + x1) / 2 - marker.pixel[0]) <= 1 and abs((y0 + y1) / 2 - marker.pixel[1]) <= 1
+
+
+def test_a_c_shape_is_marked_on_itself_and_centroid_is_a_choice():
+    c_shape = spot(1, 100, 100, 400, 400).mask & ~spot(1, 160, 160, 400, 340).mask
+    (inside,) = place([Spot(1, c_shape)], GRID, SIZE)
+    (centroid,) = place([Spot(1, c_shape)], GRID, SIZE, "centroid")
+    assert on_mask(inside, Spot(1, c_shape)) and on_mask(centroid, Spot(1, c_shape))
+    rows, columns = np.nonzero(c_shape)
+    middle = GRID.columns[columns].mean(), GRID.rows[rows].mean()
+    distance = [np.hypot(m.pixel[0] - middle[0], m.pixel[1] - middle[1]) for m in (inside, centroid)]
+    assert distance[1] < distance[0]
+
+
+boxes = st.tuples(st.integers(0, 600), st.integers(0, 440), st.integers(4, 300), st.integers(4, 300))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(boxes, min_size=1, max_size=14))
+def test_numbers_sit_on_their_objects_and_never_on_each_other(rectangles):
+    spots = [spot(i, x, y, x + w, y + h) for i, (x, y, w, h) in enumerate(rectangles)]
+    markers = place(spots, GRID, SIZE)
+    assert [marker.id for marker in markers] == [one.id for one in spots]
+    for marker, one in zip(markers, spots, strict=True):
+        assert on_mask(marker, one)
+        assert min(marker.box) >= 0 and marker.box[2] <= 640 and marker.box[3] <= 480
+    for i, first in enumerate(markers):
+        assert all(apart(first, second) for second in markers[i + 1 :])
+    assert place(spots, GRID, SIZE) == markers
+
+
+def test_objects_closer_than_their_numbers_get_a_line():
+    spots = [spot(i, 300 + 4 * i, 200, 304 + 4 * i, 206) for i in range(6)]
+    markers = place(spots, GRID, SIZE)
+    assert any(marker.apart for marker in markers)
+    assert all(apart(a, b) for i, a in enumerate(markers) for b in markers[i + 1 :])
+
+
+def test_drawing_changes_nothing_but_the_labels_and_keeps_the_input():
+    image = np.full((480, 640, 3), 77, np.uint8)
+    (marker,) = place([spot(12, 200, 200, 400, 400)], GRID, SIZE)
+    drawn = draw(image, [marker])
+    assert (image == 77).all()
+    x0, y0, x1, y1 = marker.box
+    changed = (drawn != 77).any(axis=2)
+    assert changed[y0:y1, x0:x1].mean() > 0.8
+    changed[y0:y1, x0:x1] = False
+    assert not changed.any()
+    assert (drawn[y0:y1, x0:x1] == color_of(12)).all(axis=2).any()
+
+
+def test_numbers_keep_their_contrast_when_the_picture_shrinks_to_512():
+    size = (1296, 968)
+    grid = pixel_grid(*size)
+    for number in (0, 7, 17, 123):
+        (marker,) = place([Spot(number, np.ones(grid.shape, bool))], grid, size)
+        drawn = Image.fromarray(draw(np.full((968, 1296, 3), 128, np.uint8), [marker])).resize((512, 382), 3)
+        x0, y0, x1, y1 = (round(v * 512 / 1296) for v in marker.box)
+        tile = np.asarray(drawn)[y0:y1, x0:x1].mean(axis=2)
+        assert y1 - y0 >= 14 and tile.max() - tile.min() > 60
+
+
+def luminance(color):
+    linear = [c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in color]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+def test_colours_differ_between_neighbouring_numbers_and_from_their_ink():
+    colors = np.array([color_of(i) for i in range(60)], dtype=int)
+    assert len({tuple(c) for c in colors}) == 60
+    assert (np.abs(colors[1:] - colors[:-1]).sum(axis=1) > 100).all()
+    for color in colors:
+        light, dark = sorted((luminance(color), luminance(ink_on(tuple(color)))), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5  # WCAG 2, level AA

@@ -1,0 +1,97 @@
+"""The real room of the test data through the posed folder: 32 frames and a bird's-eye view from depth frames alone."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gpt4scene.scenes.pictures import read_depth
+from gpt4scene.scenes.posed import read_posed
+from gpt4scene.scenes.prepare import main
+from gpt4scene.scenes.upright import upright
+from gpt4scene.scenes.visibility import depth_at, hit_points
+
+SEEN_BY_EYE = {
+    "00012": {4, 5, 9, 10},
+    "00060": {6, 7},
+    "00098": {3, 6, 7, 8},
+    "00155": {2},
+    "00242": {0, 1, 4, 5, 9, 10},
+    "00261": {2, 3, 6, 7, 8},
+    "00368": {2, 3, 6, 7, 8},
+}
+"""Frame -> objects that a person sees in it."""
+
+
+def as_posed(source, folder):
+    """The older layout (``K.txt``, all poses, an index of lines, alignment inside objects.json) as a posed folder."""
+    folder.mkdir(parents=True)
+    for name in ("images", "depth"):
+        os.symlink(source / name, folder / name)
+    poses = (source / "poses_all_373.txt").read_text().splitlines()
+    index = sorted(line.split() for line in (source / "frame_index.txt").read_text().splitlines())
+    (folder / "poses.txt").write_text("\n".join(poses[int(line)] for _, line in index))
+    (folder / "intrinsics.txt").write_text((source / "K.txt").read_text())
+    content = json.loads((source / "objects.json").read_text())
+    np.savetxt(folder / "axis_align.txt", content["axis_align"])
+    (folder / "objects.json").write_text(json.dumps({"objects": content["objects"]}))
+    return folder
+
+
+@pytest.mark.slow
+def test_a_real_room_is_prepared_from_depth_frames(shared_data, tmp_path):
+    source = shared_data / "scenes" / "hololens_000"
+    folder = as_posed(source, tmp_path / "hololens_000")
+    out = tmp_path / "out"
+    assert (
+        main(["--scans", str(folder), "--objects", "scan", "--frames", "32", "--out", str(out), "--keep_unmarked"]) == 0
+    )
+    scene = json.loads((out / "scenes" / "hololens_000" / "scene.json").read_text())
+    pictures = json.loads((out / "selected_images_mark_3D_val_32.json").read_text())["hololens_000"]
+    assert len(pictures) == 33 and all((out / picture).is_file() for picture in pictures)
+    entry = torch.load(out / "scannet_mask3d_val_attributes.pt", weights_only=True)["hololens_000"]
+    assert len(entry["objects"]) == 11 and entry["objects"][7] == "fruit basket"
+    _check_markers(folder, scene)
+    shown = {frame["name"]: {marker["id"] for marker in frame["markers"]} for frame in scene["frames"]}
+    for name, ids in SEEN_BY_EYE.items():
+        assert ids <= shown[name], name
+    assert set().union(*shown.values()) == set(range(11))
+    # The kitchen's dark front reads no depth; the cabinet in the corridor behind it must not shine through.
+    assert not {4, 5} & (shown.get("00146", set()) | shown.get("00174", set()))
+    _check_top(out, scene)
+
+
+def _check_markers(folder, scene):
+    """Wherever the frame's own depth has a reading under a marker, it lies in the object's box."""
+    frames = {frame.name: frame for frame in upright(read_posed(folder)).frames}
+    boxes = {item["id"]: (np.array(item["center"]), np.array(item["size"])) for item in scene["objects"]}
+    checked = 0
+    for picture in scene["frames"]:
+        frame = frames[picture["name"]]
+        for marker in picture["markers"]:
+            pixel = np.array([marker["pixel"]])
+            depth = depth_at(pixel, frame.camera, read_depth(frame), frame.depth_camera)
+            if depth[0] > 0:
+                center, size = boxes[marker["id"]]
+                point = hit_points(frame.camera, pixel, depth)[0]
+                assert (np.abs(point - center) <= size / 2 + 0.021).all(), (picture["name"], marker["id"])
+                checked += 1
+    assert checked > 25
+
+
+def _check_top(out, scene):
+    picture = np.asarray(Image.open(out / "images_3D_unmarked" / "hololens_000" / "bev.jpg")).astype(int)
+    bev = scene["bev"]
+    assert max(picture.shape[:2]) == 1024 and len(bev["markers"]) == 11
+
+    def patch(x, y):
+        u, v = (x - bev["x_left"]) / bev["metres_per_pixel"], (bev["y_top"] - y) / bev["metres_per_pixel"]
+        return picture[int(v) - 20 : int(v) + 20, int(u) - 20 : int(u) + 20]
+
+    carpet = patch(-0.3, 0.5)
+    assert carpet.mean(axis=(0, 1)).argmax() == 2  # blue
+    for x, y in ((-0.3, 0.5), (0.7, -0.5), (1.0, 1.3), (1.743, -1.582)):  # carpet, wooden floor twice, round table
+        assert (patch(x, y).min(axis=2) > 250).mean() == 0, (x, y)
