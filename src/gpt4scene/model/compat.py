@@ -18,3 +18,15 @@ def check_versions(torch_version: str | None = None) -> None:
         raise ValueError(
             f"torch {version} embeds picture patches 10 to 20 times slower than other versions; install another one"
         )
+
+
+def keep_used_renamings(model: torch.nn.Module) -> None:
+    """Make ``model`` save its weights under the key names that they were loaded from.
+
+    transformers 5.23 reverses the renamings of loading when it saves. Under DeepSpeed ZeRO-3 it keeps all known ones,
+    used or not, so that ``model.layers`` comes out as ``model.model.layers`` and nothing can load the file. Seen in
+    2026-11; remove when a ZeRO-3 checkpoint has the same keys as any other without this.
+    """
+    renamings = vars(model).get("_weight_conversions")
+    if renamings:
+        model._weight_conversions = [renaming for renaming in renamings if renaming.was_used()]

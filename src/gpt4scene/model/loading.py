@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from gpt4scene.model import attention as pack_attention
-from gpt4scene.model.compat import check_versions
+from gpt4scene.model.compat import check_versions, keep_used_renamings
 from gpt4scene.model.families import family_of
 from gpt4scene.types import DataError
 
@@ -103,6 +103,7 @@ def load_model(
         shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
         raise DataError(f"{folder}: weights do not fit {family.name}: {shown}")
     _refuse_sliding_window(model, folder)
+    keep_used_renamings(model)
     return model if device is None else model.to(device)
 
 

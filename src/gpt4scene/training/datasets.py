@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedTokenizerBase, TrainingArguments
+from safetensors import safe_open
+from transformers import PreTrainedTokenizerBase, TrainingArguments
 
 from gpt4scene.arguments import DataArguments
 from gpt4scene.config import TrainConfig
@@ -132,9 +134,14 @@ def make_encoder(data: DataArguments, folder: Path, tokenizer: PreTrainedTokeniz
 
 
 def too_large_for_cpu(folder: Path) -> bool:
-    """Return whether the checkpoint has over a billion parameters and there is no accelerator here."""
+    """Return whether the checkpoint has over a billion parameters and there is no accelerator here.
+
+    Counts from the headers of its safetensors files; for other files, from their size at two bytes a parameter.
+    """
     if torch.accelerator.is_available():
         return False
-    with torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(folder))
-    return sum(parameter.numel() for parameter in model.parameters()) > LARGE
+    count = sum(file.stat().st_size // 2 for file in folder.glob("pytorch_model*.bin"))
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, framework="np") as weights:
+            count += sum(math.prod(weights.get_slice(name).get_shape()) for name in list(weights.keys()))
+    return count > LARGE

@@ -1,0 +1,188 @@
+"""The training recipe on two processes: DDP, ZeRO-2, ZeRO-3 and FSDP train as one process does."""
+
+import importlib.util
+import json
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import safetensors.torch
+import torch
+
+from gpt4scene.model.loading import load_model
+
+pytestmark = pytest.mark.slow
+
+SCRIPT = """
+import json, sys
+from gpt4scene.config import parse
+from gpt4scene.training import sft
+for words in json.load(open(sys.argv[1])):
+    sft.run(parse(words))
+"""
+
+PUBLIC_COMMAND = """
+    --tokenized_path tokenizer/qwen2vl_full_sft_mark_32_3D_img512/
+    --model_name_or_path ./ckpts/models--Qwen--Qwen2-VL-7B-Instruct/
+    --do_train true
+    --deepspeed examples/deepspeed/ds_z3_config.json
+    --stage sft
+    --finetuning_type full
+    --dataset sharegpt_data_chat_scene_32_images_3D_mark
+    --image_resolution 512
+    --template qwen2_vl
+    --cutoff_len 32768
+    --overwrite_cache true
+    --preprocessing_num_workers 16
+    --output_dir model_outputs//
+    --num_train_epochs 1.0
+    --logging_steps 10
+    --save_steps 4000
+    --save_total_limit 1
+    --per_device_train_batch_size 1
+    --gradient_accumulation_steps 2
+    --learning_rate 5.0e-6
+    --lr_scheduler_type cosine
+    --warmup_ratio 0.1
+    --bf16 true
+    --ddp_timeout 180000000
+    --flash_attn fa2
+    --report_to none
+"""
+
+needs_deepspeed = pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None, reason="DeepSpeed is not installed")
+
+
+@pytest.fixture
+def on_two(torchrun, flags, tmp_path):
+    """Return a function that trains several runs on two processes of four rows each, and returns their folders."""
+
+    def run(runs: dict[str, dict]):
+        words = {
+            name: flags(tmp_path / name, **{"per_device_train_batch_size": 4} | keys) for name, keys in runs.items()
+        }
+        (tmp_path / "script.py").write_text(SCRIPT)
+        (tmp_path / "runs.json").write_text(json.dumps(list(words.values())))
+        done = torchrun([str(tmp_path / "script.py"), str(tmp_path / "runs.json")], tmp_path)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return {name: tmp_path / name for name in words}
+
+    return run
+
+
+def weights(folder):
+    return safetensors.torch.load_file(folder / "model.safetensors")
+
+
+def near(one, other, tolerance):
+    return one.keys() == other.keys() and all(torch.allclose(one[k], other[k], rtol=0, atol=tolerance) for k in one)
+
+
+def test_ddp_and_fsdp_equal_one_process(on_two, train, losses_of, tmp_path):
+    alone = train(tmp_path / "alone")
+    token = train(tmp_path / "token", loss_average="token")
+    adapter = train(tmp_path / "adapter", finetuning_type="lora", val_size=2)
+    runs = on_two(
+        {
+            "ddp": {},
+            "packs": {"scene_packing": 4},
+            "tokens": {"loss_average": "token", "scene_packing": 2},
+            "lora": {"finetuning_type": "lora", "val_size": 2},
+            "saved": {"save_strategy": "steps", "save_steps": 2, "bf16": True},
+            "resumed": {"bf16": True, "resume_from_checkpoint": tmp_path / "saved/checkpoint-2"},
+            "fsdp": {"fsdp": "full_shard", "disable_gradient_checkpointing": True},
+        }
+    )
+    found = {name: losses_of(folder) for name, folder in runs.items()}
+    for name in ("ddp", "packs", "fsdp"):
+        assert found[name] == pytest.approx(alone, rel=2e-6), name
+        assert near(weights(runs[name]), weights(tmp_path / "alone"), 1e-4), name
+    assert found["tokens"] == pytest.approx(token, rel=2e-6)
+    assert len(found["resumed"]) == 1 and found["resumed"] == found["saved"][2:]
+    assert weights(runs["resumed"]).keys() == weights(runs["fsdp"]).keys()
+    # Half of the rows is held out: each process trains on two and evaluates two.
+    assert found["lora"] == pytest.approx(adapter, rel=2e-6)
+    evaluation = [
+        json.loads((folder / "eval_results.json").read_text()) for folder in (tmp_path / "adapter", runs["lora"])
+    ]
+    assert evaluation[0]["eval_loss"] == pytest.approx(evaluation[1]["eval_loss"], rel=1e-6)
+
+
+def deepspeed_config(folder, stage):
+    """Write a DeepSpeed file and return its path."""
+    zero = {"stage": stage, "overlap_comm": False, "contiguous_gradients": True}
+    if stage == 3:
+        zero["stage3_gather_16bit_weights_on_model_save"] = True
+    names = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping")
+    auto = dict.fromkeys(names, "auto") | {"bf16": {"enabled": "auto"}}
+    file = folder / f"zero{stage}.json"
+    file.write_text(json.dumps(auto | {"zero_optimization": zero, "zero_allow_untested_optimizer": True}))
+    return file
+
+
+@needs_deepspeed
+def test_deepspeed_equals_one_process(on_two, train, losses_of, tmp_path):
+    alone = train(tmp_path / "alone")
+    keys = {"deepspeed": deepspeed_config(tmp_path, 3), "scene_packing": 2, "save_strategy": "steps", "save_steps": 2}
+    again = {"resume_from_checkpoint": tmp_path / "zero3/checkpoint-2"}
+    runs = on_two({"zero3": keys, "resumed": keys | again, "zero2": {"deepspeed": deepspeed_config(tmp_path, 2)}})
+    for name in ("zero3", "zero2"):
+        assert losses_of(runs[name]) == pytest.approx(alone, rel=2e-6)
+        assert near(weights(runs[name]), weights(tmp_path / "alone"), 1e-4)
+    assert losses_of(runs["resumed"]) == losses_of(runs["zero3"])[2:]
+    load_model(runs["zero3"])
+
+
+@needs_deepspeed
+def test_the_public_command(torchrun, workshop, root, tmp_path):
+    paths = {
+        "tokenizer/qwen2vl_full_sft_mark_32_3D_img512/": tmp_path / "tokens/",
+        "./ckpts/models--Qwen--Qwen2-VL-7B-Instruct/": workshop / "model",
+        "examples/deepspeed/ds_z3_config.json": root / "examples/deepspeed/ds_z3_config.json",
+        "model_outputs//": tmp_path / "run",
+        "sharegpt_data_chat_scene_32_images_3D_mark": "rooms",
+    }
+    (tmp_path / "data").symlink_to(workshop / "data")
+    words = [str(paths.get(word, word)) for word in shlex.split(PUBLIC_COMMAND)]
+    done = torchrun([str(root / "src/train.py"), *words], tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "4 questions a step (2 on each of 2 processes, one by one)" in done.stderr
+    assert done.stderr.count("flash_attn: fa2 needs the package flash-attn") <= 1
+    results = json.loads((tmp_path / "run/all_results.json").read_text())
+    assert results["train_loss"] > 0 and results["epoch"] == 1.0
+    assert {tensor.dtype for tensor in weights(tmp_path / "run").values()} == {torch.bfloat16}
+    load_model(tmp_path / "run")
+
+
+def test_sigterm_saves_on_all_processes(flags, losses_of, environment, root, tmp_path):
+    keys = {"per_device_train_batch_size": 1, "num_train_epochs": 200}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command += [str(root / "src/train.py"), *flags(tmp_path / "run", **keys)]
+    running = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    log = tmp_path / "run/trainer_log.jsonl"
+    deadline = time.monotonic() + 120
+    while not (log.is_file() and log.read_text().count("\n") > 3):
+        assert time.monotonic() < deadline and running.poll() is None
+        time.sleep(0.1)
+    running.send_signal(signal.SIGTERM)
+    errors = running.communicate(timeout=60)[1]
+    assert running.returncode != 0
+    assert "SIGTERM after step" in errors
+    checkpoint = tmp_path / f"run/checkpoint-{len(losses_of(tmp_path / 'run'))}"
+    assert (checkpoint / "batches.json").is_file() and (checkpoint / "rng_state_1.pth").is_file()
+    assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "stopped"
+
+
+def test_a_bad_picture_on_one_process_is_one_sentence(torchrun, flags, root, tmp_path, workshop):
+    shutil.copytree(workshop / "data", tmp_path / "data")
+    picture = tmp_path / "data/scene1_0.png"
+    picture.write_bytes(picture.read_bytes()[:2000])
+    words = flags(tmp_path / "run", dataset_dir=tmp_path / "data", per_device_train_batch_size=1)
+    done = torchrun([str(root / "src/train.py"), *words], tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("scene1_0.png") == 1 and "error: " in done.stderr
+    assert 'training/trainer.py"' not in done.stderr  # no traceback of ours
