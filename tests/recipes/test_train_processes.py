@@ -85,12 +85,14 @@ def near(one, other, tolerance):
 def test_ddp_and_fsdp_equal_one_process(on_two, train, losses_of, tmp_path):
     alone = train(tmp_path / "alone")
     token = train(tmp_path / "token", loss_average="token")
+    uneven = train(tmp_path / "seven", max_samples=7, scene_packing=2)
     adapter = train(tmp_path / "adapter", finetuning_type="lora", val_size=2)
     runs = on_two(
         {
             "ddp": {},
             "packs": {"scene_packing": 4},
             "tokens": {"loss_average": "token", "scene_packing": 2},
+            "uneven": {"max_samples": 7, "scene_packing": 4},
             "lora": {"finetuning_type": "lora", "val_size": 2},
             "saved": {"save_strategy": "steps", "save_steps": 2, "bf16": True},
             "resumed": {"bf16": True, "resume_from_checkpoint": tmp_path / "saved/checkpoint-2"},
@@ -102,6 +104,7 @@ def test_ddp_and_fsdp_equal_one_process(on_two, train, losses_of, tmp_path):
         assert found[name] == pytest.approx(alone, rel=2e-6), name
         assert near(weights(runs[name]), weights(tmp_path / "alone"), 1e-4), name
     assert found["tokens"] == pytest.approx(token, rel=2e-6)
+    assert found["uneven"] == pytest.approx(uneven, rel=2e-6)
     assert len(found["resumed"]) == 1 and found["resumed"] == found["saved"][2:]
     assert weights(runs["resumed"]).keys() == weights(runs["fsdp"]).keys()
     # Half of the rows is held out: each process trains on two and evaluates two.

@@ -1,0 +1,68 @@
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from gpt4scene.training.output import MARK, Dealing, check_dealing, newest_checkpoint, open_output
+from gpt4scene.types import DataError
+
+DEALING = Dealing(questions=8, branches=4, processes=2, rows=100, seed=42)
+
+
+def checkpoint(folder, step, complete=True):
+    path = folder / f"checkpoint-{step}"
+    path.mkdir(parents=True)
+    if complete:
+        (path / MARK).write_text(json.dumps(asdict(DEALING)))
+    return path
+
+
+def test_packs_per_step():
+    assert DEALING.packs_per_step == 2
+
+
+def test_a_free_folder_is_taken(tmp_path):
+    assert open_output(tmp_path / "new", overwrite=False, resume=None) is None
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "trainer_log.jsonl").write_text("")
+    (tmp_path / "notes.txt").write_text("mine")
+    assert open_output(tmp_path, overwrite=False, resume=None) is None
+
+
+def test_the_newest_checkpoint_is_the_newest_complete_one(tmp_path):
+    for step in (9, 10, 100):
+        checkpoint(tmp_path, step)
+    checkpoint(tmp_path, 200, complete=False)
+    assert newest_checkpoint(tmp_path).name == "checkpoint-100"
+    assert open_output(tmp_path, overwrite=True, resume=True).name == "checkpoint-100"
+    assert open_output(tmp_path, overwrite=False, resume=str(tmp_path / "checkpoint-9")).name == "checkpoint-9"
+    assert (tmp_path / "checkpoint-200").is_dir()
+    with pytest.raises(DataError, match="checkpoint-200: not a complete checkpoint"):
+        open_output(tmp_path, overwrite=False, resume=str(tmp_path / "checkpoint-200"))
+
+
+def test_unfinished_checkpoints_are_counted(tmp_path):
+    checkpoint(tmp_path, 3, complete=False)
+    with pytest.raises(DataError, match="no complete checkpoint to resume from .1 unfinished"):
+        open_output(tmp_path, overwrite=False, resume=True)
+
+
+def test_starting_over_deletes_the_run_and_nothing_else(tmp_path):
+    checkpoint(tmp_path, 3)
+    (tmp_path / "trainer_state.json").write_text("{}")
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "checkpoint-best").mkdir()
+    with pytest.raises(DataError, match="already holds a run"):
+        open_output(tmp_path, overwrite=False, resume=None)
+    assert open_output(tmp_path, overwrite=True, resume=None) is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-best", "notes.txt"]
+
+
+def test_every_change_of_the_dealing_is_named(tmp_path):
+    path = checkpoint(tmp_path, 3)
+    check_dealing(path, DEALING)
+    with pytest.raises(DataError) as error:
+        check_dealing(path, replace(DEALING, branches=2, rows=90, processes=4))
+    for words in ("scene_packing was 4 and is 2", "training rows was 100 and is 90", "processes was 2 and is 4"):
+        assert words in str(error.value)
+    assert "seed was" not in str(error.value)

@@ -1,0 +1,52 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import torch
+from transformers import TrainerControl
+
+from gpt4scene.training.signals import StopOnSignal, Stopped
+
+ARGUMENTS = SimpleNamespace(device=torch.device("cpu"))
+
+
+def test_a_signal_becomes_a_checkpoint_and_an_end():
+    control = TrainerControl()
+    with StopOnSignal() as stop:
+        stop.on_step_end(ARGUMENTS, None, control)
+        assert not control.should_training_stop and not control.should_save
+        signal.raise_signal(signal.SIGTERM)
+        stop.on_step_end(ARGUMENTS, None, control)
+    assert control.should_training_stop and control.should_save and control.should_log
+    assert stop.received == signal.SIGTERM
+
+
+def test_handlers_are_put_back():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with StopOnSignal():
+        assert signal.getsignal(signal.SIGINT) is not before[0]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_exit_status_is_the_shells():
+    assert Stopped(signal.SIGINT, 3, 9).exit_status == 130
+    assert Stopped(signal.SIGTERM, 3, 9).exit_status == 143
+    assert str(Stopped(signal.SIGTERM, 3, 9)) == "SIGTERM after step 3 of 9, saved in checkpoint-3"
+
+
+def test_a_second_signal_stops_at_once():
+    code = (
+        "import time\nfrom gpt4scene.training.signals import StopOnSignal\n"
+        "with StopOnSignal():\n    print('ready', flush=True)\n    time.sleep(60)\n    time.sleep(60)\n"
+    )
+    running = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert running.stdout.readline() == "ready\n"
+    os.kill(running.pid, signal.SIGTERM)
+    assert "stopping after this step" in running.stderr.readline() + running.stderr.readline()
+    time.sleep(0.2)
+    assert running.poll() is None
+    os.kill(running.pid, signal.SIGTERM)
+    assert running.wait(timeout=20) == 143
