@@ -59,7 +59,7 @@ def choose_frames(room: Room, wanted: int, how: str, look: Look) -> list[Frame]:
     if how == "even":
         return [frames[index] for index in evenly(len(frames), wanted)]
     candidates = [frames[index] for index in evenly(len(frames), max(8 * wanted, 256))]
-    areas = np.zeros((len(candidates), len(room.objects)))
+    areas = np.zeros((len(candidates), len(room.finder.objects)))
     for row, frame in enumerate(candidates):
         grid = pixel_grid(frame.camera.width, frame.camera.height)
         for shown in room.shown_in(frame, grid, look.least_area):
@@ -92,8 +92,8 @@ def mark_top(room: Room, look: Look) -> MarkedTop:
     least = TOP_LEAST_PIXELS / (view.width * view.height)
     shown = room.shown_from_above(view, hits, grid, least)
     spots = [_spot(room, item, least) for item in shown]
-    areas = {room.objects[item.object_index].id: item.area for item in shown}
-    for item in room.objects:
+    areas = {room.finder.objects[item.object_index].id: item.area for item in shown}
+    for item in room.finder.objects:
         if item.id not in areas and not item.empty:
             spots.append(Spot(item.id, _footprint(view, item, grid)))
     markers = place(spots, grid, (view.width, view.height), look.marker_place)
@@ -113,4 +113,4 @@ def _spot(room: Room, shown: Shown, least_area: float) -> Spot:
     """Where the number may go: on what is the object's own, unless smaller objects leave too little of that."""
     own_area = float(shown.own.mean())
     mask = shown.own if own_area >= min(least_area, shown.area / 4) and own_area > 0 else shown.mask
-    return Spot(room.objects[shown.object_index].id, mask)
+    return Spot(room.finder.objects[shown.object_index].id, mask)

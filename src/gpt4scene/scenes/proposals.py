@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..registry import Registry
 from ..types import DataError
+from .mask3d import mask3d_objects
 from .posed import parse_objects
 from .types import Scan, SceneObject
 
@@ -56,6 +57,8 @@ def _sources() -> Registry[ObjectSource]:
     sources: Registry[ObjectSource] = Registry("object source")
     sources.add("scan", ObjectSource(own_objects, False, "the scan's own objects"))
     sources.add("boxes", ObjectSource(box_objects, True, "boxes from a JSON file or a folder of <scene>.json"))
+    sources.add("scannet", ObjectSource(own_objects, False, "the same: ScanNet's annotated instances"))
+    sources.add("mask3d", ObjectSource(mask3d_objects, True, "the folder of a Mask3D export"))
     return sources
 
 

@@ -20,10 +20,14 @@ from .visibility import ObjectFinder, PixelGrid, Shown, agreeing, depth_at, hit_
 CLOUD_VOXEL = 0.03
 """Voxel edge in metres for point clouds that come without faces."""
 
+STRUCTURE = frozenset({"wall", "floor", "ceiling"})
+"""Labels of what a room consists of: these are no objects that anyone asks for by number, and get none."""
+
 
 @dataclass(frozen=True)
 class Room:
-    """What the pictures of a scene are made from. ``objects`` are the ones to be marked.
+    """What the pictures of a scene are made from. ``objects`` are all that were found, ``finder`` has those to be
+    marked, which leaves out ``STRUCTURE``.
 
     ``measured``: the surface was fused from depth frames, so each frame's own depth says what it shows, and the surface
     only where it has no reading but ``free`` space leads to it. ``voxels``: the
@@ -83,6 +87,7 @@ def open_room(scan: Scan, find_objects: Callable[[Scan], tuple[SceneObject, ...]
     """
     scan = upright(scan)
     objects = find_objects(scan)
+    marked = tuple(item for item in objects if item.label not in STRUCTURE)
     for item in objects:
         count = len(scan.mesh.vertices) if scan.mesh is not None else 0
         if item.vertices is not None and len(item.vertices) and int(item.vertices.max()) >= count:
@@ -91,13 +96,12 @@ def open_room(scan: Scan, find_objects: Callable[[Scan], tuple[SceneObject, ...]
             )
     if scan.mesh is None:
         surface = voxel_mesh(fuse_depth(scan.frames)).mesh
-        objects = tuple(replace(item, vertices=None) for item in objects)
-        finder = ObjectFinder(objects, surface)
+        finder = ObjectFinder([replace(item, vertices=None) for item in marked], surface)
         return Room(scan, objects, Raycaster(surface), finder, True, True, FreeSpace(scan.frames))
     if len(scan.mesh.vertices) == 0:
         raise DataError(f"{scan.source}: the mesh is empty")
     if len(scan.mesh.faces):
-        return Room(scan, objects, Raycaster(scan.mesh), ObjectFinder(objects, scan.mesh), False, False)
+        return Room(scan, objects, Raycaster(scan.mesh), ObjectFinder(marked, scan.mesh), False, False)
     voxels = voxel_mesh(scan.mesh, CLOUD_VOXEL)
-    finder = ObjectFinder([voxels.carried(item) for item in objects], voxels.mesh)
+    finder = ObjectFinder([voxels.carried(item) for item in marked], voxels.mesh)
     return Room(scan, objects, Raycaster(voxels.mesh), finder, False, True)

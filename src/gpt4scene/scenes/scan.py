@@ -9,6 +9,7 @@ from pathlib import Path
 from ..registry import Registry
 from ..types import DataError
 from .posed import is_posed, read_posed
+from .scannet import is_scannet, read_scannet
 from .types import Scan
 
 
@@ -24,6 +25,7 @@ class ScanReader:
 def _readers() -> Registry[ScanReader]:
     readers: Registry[ScanReader] = Registry("scan format")
     readers.add("posed", ScanReader(read_posed, is_posed, "images/, poses.txt, intrinsics.txt, depth/ or mesh.ply"))
+    readers.add("scannet", ScanReader(read_scannet, is_scannet, "<scene>_vh_clean_2.ply, <scene>.sens or color/, ..."))
     return readers
 
 
