@@ -1,0 +1,85 @@
+"""What can be scored without looking: answers chosen by how common they are among the training rows.
+
+Two controls: the commonest answer of the whole task, and the commonest answer to the same wording. A model that beats
+both has used the pictures, and one that looks loses its lead when it is shown those of another room.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from gpt4scene.benchmarks import files
+from gpt4scene.benchmarks.making import TrainingRow, wordings
+from gpt4scene.inference.questions import read_questions
+from gpt4scene.types import Question
+
+_FIELD = re.compile(r"\\\{(\w+)\\\}")
+
+
+def core(task: str, prompt: str) -> str:
+    """Return what ``prompt`` asks, without the sentence of ``wordings.yaml`` around it.
+
+    Two prompts with the same core ask the same thing in the words of two templates. A prompt that fits no template
+    is returned as it is.
+    """
+    texts = wordings(task).texts
+    names = re.findall(r"\{(\w+)\}", texts[0])
+    for text in texts:
+        pattern = _FIELD.sub(lambda match: f"(?P<{match[1]}>.+)", re.escape(text))
+        found = re.fullmatch(pattern, prompt, flags=re.DOTALL)
+        if found:
+            return " ".join(found[name] for name in names)
+    return prompt
+
+
+def commonest(rows: Sequence[TrainingRow]) -> str:
+    """Return the commonest answer of ``rows``; of several, the one that comes first."""
+    return Counter(row.answer for row in rows).most_common(1)[0][0]
+
+
+def answers_by_task(rows: Sequence[TrainingRow], questions: Sequence[Question]) -> list[str]:
+    """Return the commonest answer of all ``rows``, once for each question."""
+    return [commonest(rows)] * len(questions)
+
+
+def answers_by_wording(task: str, rows: Sequence[TrainingRow], questions: Sequence[Question]) -> list[str]:
+    """Return for each question the commonest answer to its wording; the task's commonest where nobody asked it."""
+    groups: dict[str, list[TrainingRow]] = {}
+    for row in rows:
+        groups.setdefault(core(task, row.question), []).append(row)
+    best = {wording: commonest(group) for wording, group in groups.items()}
+    fallback = commonest(rows)
+    return [best.get(core(task, question.prompt), fallback) for question in questions]
+
+
+def write_controls(rows: Mapping[str, Sequence[TrainingRow]], annotation_dir: Path, out: Path) -> None:
+    """Write ``out/commonest`` and ``out/wording``: predictions for the question files of ``annotation_dir``."""
+    for task, learned in rows.items():
+        questions = read_questions(files.question_file(annotation_dir, task), task)
+        _write(out / "commonest", task, questions, answers_by_task(learned, questions))
+        _write(out / "wording", task, questions, answers_by_wording(task, learned, questions))
+
+
+def _write(folder: Path, task: str, questions: Sequence[Question], answers: Sequence[str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {
+            "scene_id": question.scene_id,
+            "qid": question.qid,
+            "gt_id": question.obj_id,
+            "pred_id": question.pred_id,
+            "prompt": question.prompt,
+            "pred": answer,
+            "ref_captions": list(question.ref_captions),
+            "type_info": question.type_info,
+            "index": question.index,
+        }
+        for question, answer in zip(questions, answers, strict=True)
+    ]
+    partial = folder / f"{task}.json.partial"
+    partial.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    partial.rename(folder / f"{task}.json")
