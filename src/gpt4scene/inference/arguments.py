@@ -43,7 +43,7 @@ class InferArguments:
     flash_attn: Literal["auto", "fa2", "sdpa"] = key("Attention of the vision tower.", "auto")
     device: str = key("auto, cpu, cuda or cuda:<n>.", "auto")
     branch_limit: int | None = key(
-        "Questions answered side by side: 64; on a server, requests at a time: 8.", None, least=1
+        "Questions answered side by side: 128; on a server, requests at a time: 8.", None, least=1
     )
     engine: Literal["local", "server"] = key("Run the model here, or ask an OpenAI-compatible server.", "local")
     base_url: str | None = key("Address of the server, such as http://localhost:8000/v1.", None)

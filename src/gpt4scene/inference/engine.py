@@ -25,7 +25,7 @@ from gpt4scene.inference.decoding import GenerationSettings, choose, generator_o
 from gpt4scene.model.attention import PREFIX, PackLayout
 from gpt4scene.types import Answer, EncodedSample, Pack, Question
 
-BRANCH_LIMIT = 64
+BRANCH_LIMIT = 128
 """Questions that are answered side by side; more take turns on the same prefix."""
 
 
