@@ -30,7 +30,10 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory) -> Path:
-    """``model/`` and ``data/``: two scenes of two pictures, four questions each, answers of unequal length."""
+    """``model/`` and ``data/``: two scenes of two pictures, four questions each, answers of unequal length.
+
+    The dataset ``words`` has two rows without pictures.
+    """
     folder = tmp_path_factory.mktemp("workshop")
     shape = tiny_model.TinyShape(width=64, layers=2, heads=4, key_value_heads=2, vision_width=32, vision_layers=1)
     tiny_model.build(folder / "model", shape=shape)
@@ -52,7 +55,10 @@ def workshop(tmp_path_factory) -> Path:
         "columns": {"messages": "messages", "images": "images"},
         "tags": tags,
     }
-    (data / "dataset_info.json").write_text(json.dumps({DATASET: entry}))
+    words = [{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Yes."}]}] * 2
+    (data / "words.json").write_text(json.dumps(words))
+    entries = {DATASET: entry, "words": entry | {"file_name": "words.json", "columns": {"messages": "messages"}}}
+    (data / "dataset_info.json").write_text(json.dumps(entries))
     return folder
 
 

@@ -132,6 +132,28 @@ def test_evaluation_loss_is_defined_as_the_training_loss(train, tmp_path):
     assert (losses[1] + trained) / 2 == pytest.approx(whole, rel=1e-6)
 
 
+def test_the_best_checkpoint_becomes_the_result(train, tmp_path):
+    out = tmp_path / "run"
+    train(
+        out,
+        val_size=0.5,
+        eval_strategy="steps",
+        save_strategy="steps",
+        save_steps=1,
+        eval_steps=1,
+        load_best_model_at_end=True,
+        learning_rate=0.3,  # far too high: it gets worse after the first steps
+        per_device_train_batch_size=4,
+    )
+    log = [json.loads(line) for line in (out / "trainer_log.jsonl").read_text().splitlines()]
+    evaluations = {line["current_steps"]: line["eval_loss"] for line in log if "eval_loss" in line}
+    best = min(evaluations, key=evaluations.get)
+    assert best != 3
+    assert equal(weights(out), weights(out / f"checkpoint-{best}"))
+    assert json.loads((out / "eval_results.json").read_text())["eval_loss"] == pytest.approx(evaluations[best], rel=1e-6)
+    assert not equal(weights(out), weights(out / "checkpoint-3"))
+
+
 @pytest.mark.parametrize("kind", ["full", "lora", "bf16"])
 def test_resuming_in_the_middle_of_an_epoch_is_exact(train, tmp_path, kind):
     keys = {

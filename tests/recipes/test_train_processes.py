@@ -86,6 +86,8 @@ def test_ddp_and_fsdp_equal_one_process(on_two, train, losses_of, tmp_path):
     alone = train(tmp_path / "alone")
     token = train(tmp_path / "token", loss_average="token")
     uneven = train(tmp_path / "seven", max_samples=7, scene_packing=2)
+    tower = {"freeze_vision_tower": False, "freeze_multi_modal_projector": False, "dataset": "words,rooms"}
+    mixed = train(tmp_path / "mixed", **tower, per_device_train_batch_size=10)
     adapter = train(tmp_path / "adapter", finetuning_type="lora", val_size=2)
     runs = on_two(
         {
@@ -93,9 +95,11 @@ def test_ddp_and_fsdp_equal_one_process(on_two, train, losses_of, tmp_path):
             "packs": {"scene_packing": 4},
             "tokens": {"loss_average": "token", "scene_packing": 2},
             "uneven": {"max_samples": 7, "scene_packing": 4},
+            "tower": tower | {"per_device_train_batch_size": 5},
             "lora": {"finetuning_type": "lora", "val_size": 2},
             "saved": {"save_strategy": "steps", "save_steps": 2, "bf16": True},
             "resumed": {"bf16": True, "resume_from_checkpoint": tmp_path / "saved/checkpoint-2"},
+            "fsdp_bf16": {"fsdp": "full_shard", "bf16": True},
             "fsdp": {"fsdp": "full_shard", "disable_gradient_checkpointing": True},
         }
     )
@@ -105,7 +109,10 @@ def test_ddp_and_fsdp_equal_one_process(on_two, train, losses_of, tmp_path):
         assert near(weights(runs[name]), weights(tmp_path / "alone"), 1e-4), name
     assert found["tokens"] == pytest.approx(token, rel=2e-6)
     assert found["uneven"] == pytest.approx(uneven, rel=2e-6)
+    assert found["tower"] == pytest.approx(mixed, rel=2e-6)
     assert len(found["resumed"]) == 1 and found["resumed"] == found["saved"][2:]
+    assert load_model(runs["fsdp_bf16"]).dtype == torch.bfloat16
+    assert found["fsdp_bf16"] == pytest.approx(alone, rel=1e-3)
     assert weights(runs["resumed"]).keys() == weights(runs["fsdp"]).keys()
     # Half of the rows is held out: each process trains on two and evaluates two.
     assert found["lora"] == pytest.approx(adapter, rel=2e-6)

@@ -119,7 +119,9 @@ def _finish(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArgume
 
 
 def _last_evaluation(trainer: PackTrainer) -> dict | None:
-    """Return the evaluation of the trained weights where the last step has had one."""
+    """Return the evaluation of the weights that were saved, where the last step has had one."""
+    if trainer.args.load_best_model_at_end:
+        return None
     now = [entry for entry in trainer.state.log_history if entry["step"] == trainer.state.global_step]
     return next((entry for entry in reversed(now) if "eval_loss" in entry), None)
 

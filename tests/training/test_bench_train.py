@@ -1,0 +1,17 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.slow
+def test_both_sides_agree_and_packs_are_faster(root, tmp_path):
+    command = [sys.executable, root / "scripts/bench/train.py", "--small", "--json", tmp_path / "train.json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=170)
+    assert done.returncode == 0, done.stderr[-2000:]
+    report = json.loads((tmp_path / "train.json").read_text())
+    assert report["bench"] == "train"
+    assert [line["questions"] for line in report["results"]] == [1, 6]
+    assert all(line["equal"] and line["gradient_difference"] < 1e-3 for line in report["results"])
+    assert "ratio" in done.stdout
