@@ -66,8 +66,9 @@ def test_traceback_and_signal_are_shown(workers):
 
 def test_worker_notices_that_its_launcher_is_gone(monkeypatch):
     monkeypatch.delenv(launcher.PARENT, raising=False)
-    assert not launcher.launcher_is_gone()
+    launcher.check_launcher()
     monkeypatch.setenv(launcher.PARENT, str(os.getppid()))
-    assert not launcher.launcher_is_gone()
+    launcher.check_launcher()
     monkeypatch.setenv(launcher.PARENT, "1" if os.getppid() != 1 else "2")
-    assert launcher.launcher_is_gone()
+    with pytest.raises(WorkerError, match="the process that started this one is gone"):
+        launcher.check_launcher()

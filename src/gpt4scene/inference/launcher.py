@@ -140,7 +140,8 @@ def _stop(workers: Sequence[_Worker]) -> None:
             worker.process.stderr.close()
 
 
-def launcher_is_gone() -> bool:
-    """Return whether this is a worker whose launcher has died, so that nobody waits for its answers."""
+def check_launcher() -> None:
+    """Raise ``WorkerError`` in a worker whose launcher has died: another run may already ask the same questions."""
     parent = os.environ.get(PARENT)
-    return parent is not None and int(parent) != os.getppid()
+    if parent is not None and int(parent) != os.getppid():
+        raise WorkerError("the process that started this one is gone; run the same command again to go on")

@@ -172,6 +172,7 @@ def _answer_shard(arguments: InferArguments, plan: _Plan, say: Say) -> None:
     visits = [questions for questions in pending.values() if questions]
     if not visits:
         return
+    launcher.check_launcher()
     with ExitStack() as stack:
         journals = {}
         for task in plan.tasks:
@@ -181,10 +182,9 @@ def _answer_shard(arguments: InferArguments, plan: _Plan, say: Say) -> None:
         progress = Progress(sum(map(len, visits)), len(visits), sys.stderr)
         for answers in engine.answer_scenes(visits, _generation(arguments)):
             for answer in answers:
+                launcher.check_launcher()
                 journals[answer.question.task].append(answer)
                 progress.answer()
-                if launcher.launcher_is_gone():
-                    raise DataError("the process that started this one is gone; run the same command again to go on")
             for file in journals.values():
                 file.sync()
             progress.scene()
