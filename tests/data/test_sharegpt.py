@@ -31,6 +31,13 @@ def test_both_key_styles_give_the_same_conversation():
     assert ours.images == ("a", "b") and ours.origin is ORIGIN
 
 
+def test_a_row_in_the_other_key_style_is_read_all_the_same():
+    wanted = read(human("<image>A?", images=["a"]))
+    assert read(human("<image>A?", images=["a"]), *OPENAI) == wanted
+    messages = [{"role": "user", "content": "<image>A?"}, {"role": "assistant", "content": "Yes."}]
+    assert read({"messages": messages, "images": ["a"]}) == wanted
+
+
 def test_system_comes_from_messages_or_column():
     column = Columns(system="rule")
     assert read(human("A?", rule="Short."), column).turns[0] == Turn("system", "Short.")

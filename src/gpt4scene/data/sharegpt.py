@@ -38,13 +38,25 @@ class Tags:
     system_tag: str = "system"
 
 
+STYLES: Mapping[str, Tags] = {
+    "messages": Tags("role", "content", "user", "assistant", "system"),
+    "conversations": Tags(),
+}
+"""The two key styles in circulation, by the key of the list of messages."""
+
+
 def conversation(row: Any, columns: Columns, tags: Tags, origin: Origin, resolve: Resolve) -> Conversation:
     """Return the conversation of a ShareGPT row.
+
+    Published files come in two key styles, and copies of ``dataset_info.json`` name either. A row without the
+    list that ``columns`` names is read in the other style where it has that one's list.
 
     Raises DataError naming ``origin`` for missing keys, unknown speakers, speakers that don't take turns, and
     ``<image>`` marks that differ from the pictures in number.
     """
     messages = _mapping(row, origin).get(columns.messages)
+    if messages is None:
+        messages, tags = next(((row[key], style) for key, style in STYLES.items() if key in row), (None, tags))
     if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
         raise DataError(
             f"{origin}: no list of messages under '{columns.messages}' (keys: {', '.join(row)}); "
