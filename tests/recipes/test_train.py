@@ -150,7 +150,8 @@ def test_the_best_checkpoint_becomes_the_result(train, tmp_path):
     best = min(evaluations, key=evaluations.get)
     assert best != 3
     assert equal(weights(out), weights(out / f"checkpoint-{best}"))
-    assert json.loads((out / "eval_results.json").read_text())["eval_loss"] == pytest.approx(evaluations[best], rel=1e-6)
+    evaluation = json.loads((out / "eval_results.json").read_text())["eval_loss"]
+    assert evaluation == pytest.approx(evaluations[best], rel=1e-6)
     assert not equal(weights(out), weights(out / "checkpoint-3"))
 
 
@@ -220,6 +221,15 @@ def test_freeze_and_tower(train, tmp_path, workshop, plain_losses):
         changed[name] = {key for key in before if not torch.equal(before[key], after[key])}
     assert changed["freeze"] and all("layers.1." in key for key in changed["freeze"])
     assert any("visual.blocks" in key for key in changed["tower"])
+
+
+def test_the_seed_decides_adapters(train, tmp_path):
+    keys = {"finetuning_type": "lora", "num_train_epochs": 2}
+    torch.rand(3)
+    first = train(tmp_path / "first", **keys)
+    torch.rand(5)
+    assert train(tmp_path / "second", **keys) == first
+    assert train(tmp_path / "third", **keys, seed=5) != first
 
 
 def test_a_signal_saves_and_the_rest_follows(train, flags, tmp_path, capsys):

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import torch
-from transformers import TrainingArguments
+from transformers import TrainingArguments, set_seed
 
 from gpt4scene.arguments import attention_backend
 from gpt4scene.config import TrainConfig
@@ -35,6 +35,7 @@ def run(config: TrainConfig) -> int:
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else forked loader workers complain
     arguments = training_arguments(config)
+    set_seed(arguments.seed)  # the Trainer does so too, but only after adapters have drawn their first weights
     first = arguments.process_index == 0
     checkpoint = on_first(
         lambda: open_output(
@@ -97,9 +98,8 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     )
     with stop:
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if config.tuning.plot_loss and trainer.is_world_process_zero():
-        plot_losses(trainer.state.log_history, Path(config.output_dir) / "training_loss.png")
     if stop.received:
+        _plot(trainer, config)
         raise Stopped(stop.received, trainer.state.global_step, trainer.state.max_steps)
     return _finish(trainer, config, arguments, result.metrics)
 
@@ -114,8 +114,14 @@ def _finish(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArgume
         trainer.save_metrics("eval", evaluation)
         sentence += f", evaluation loss {evaluation['eval_loss']:.4f}"
     trainer.save_state()
+    _plot(trainer, config)
     _say(arguments, f"{sentence}; saved in {config.output_dir}")
     return sentence
+
+
+def _plot(trainer: PackTrainer, config: TrainConfig) -> None:
+    if config.tuning.plot_loss and trainer.is_world_process_zero():
+        plot_losses(trainer.state.log_history, Path(config.output_dir) / "training_loss.png")
 
 
 def _last_evaluation(trainer: PackTrainer) -> dict | None:
