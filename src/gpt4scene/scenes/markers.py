@@ -9,6 +9,7 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -80,99 +81,110 @@ def place(spots: Sequence[Spot], grid: PixelGrid, size: tuple[int, int], how: Pl
     chosen: dict[int, Marker] = {}
     order = sorted(range(len(spots)), key=lambda i: (int(spots[i].mask.sum()), spots[i].id))
     for index in order:
-        spot = spots[index]
-        rank = _preference(spot.mask, how)
+        spot, others = spots[index], list(chosen.values())
+        pixels, wish = _candidates(spot.mask, grid, how)
         marker = None
         for shrink in SHRINKS:
-            marker = _fitted(spot, rank, grid, (width, height), round(font_size * shrink), list(chosen.values()))
+            marker = _fitted(spot.id, pixels, wish, (width, height), round(font_size * shrink), others)
             if marker is not None:
                 break
-        chosen[index] = marker or _beside(spot, rank, grid, (width, height), font_size, list(chosen.values()))
+        chosen[index] = marker or _beside(spot.id, pixels, wish, grid, (width, height), font_size, others)
     return [chosen[index] for index in range(len(spots))]
 
 
-def _preference(mask: np.ndarray, how: Place) -> np.ndarray:
-    """How much each pixel of the mask is wanted, float [h, w]; -inf outside the mask."""
+def _candidates(mask: np.ndarray, grid: PixelGrid, how: Place) -> tuple[np.ndarray, np.ndarray]:
+    """The mask's pixels (x, y), int [K, 2] row by row, and how much each is wanted, float [K]."""
     rows, columns = np.nonzero(mask)
     assert len(rows), "an object without visible pixel gets no marker"
-    center = rows.mean(), columns.mean()
-    off_center = np.hypot(np.arange(mask.shape[0])[:, None] - center[0], np.arange(mask.shape[1])[None] - center[1])
+    off_center = np.hypot(rows - rows.mean(), columns - columns.mean())
+    pixels = np.stack([grid.columns[columns], grid.rows[rows]], axis=1)
     if how == "centroid":
-        return np.where(mask, -off_center, -np.inf)
+        return pixels, -off_center
+    top, left = rows.min(), columns.min()
     # Depth frames leave specks without reading; they are no edges.
-    whole = binary_closing(np.pad(mask, 3), iterations=2)
-    inner = distance_transform_edt(whole)[3:-3, 3:-3]
+    whole = binary_closing(np.pad(mask[top : rows.max() + 1, left : columns.max() + 1], 3), iterations=2)
+    inner = distance_transform_edt(whole)[rows - top + 3, columns - left + 3]
     # Long even shapes have a ridge of equal distances: there the middle is better than an end.
-    return np.where(mask, inner - 0.1 * off_center * inner.max() / max(off_center[mask].max(), 1.0), -np.inf)
+    return pixels, inner - 0.1 * off_center * inner.max() / max(off_center.max(), 1.0)
 
 
+@lru_cache(maxsize=64)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Pillow's own font: no file is needed, and it is the same everywhere."""
+    return ImageFont.load_default(size)
+
+
+@lru_cache(maxsize=4096)
 def label_size(number: int, font_size: int) -> tuple[int, int]:
     """Width and height in pixels of a number's box."""
     pad = max(2, round(font_size * 0.28))
-    left, top, right, bottom = ImageFont.load_default(font_size).getbbox(str(number))
-    high = ImageFont.load_default(font_size).getbbox("0")
-    tall = high[3] - high[1] + 2 * pad
-    return max(round(right - left) + 2 * pad, round(tall)), round(tall)
+    left, _, right, _ = _font(font_size).getbbox(str(number))
+    _, top, _, bottom = _font(font_size).getbbox("0")
+    tall = round(bottom - top) + 2 * pad
+    return max(round(right - left) + 2 * pad, tall), tall
 
 
-def _boxes_at(columns: np.ndarray, rows: np.ndarray, label: tuple[int, int], size: tuple[int, int]) -> tuple:
-    """Left and top edges of labels around pixels, pushed into the picture."""
-    left = np.clip(columns - label[0] // 2, 0, max(0, size[0] - label[0]))
-    top = np.clip(rows - label[1] // 2, 0, max(0, size[1] - label[1]))
+def _boxes_at(pixels_K2: np.ndarray, label: tuple[int, int], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Left and top edges [K] of labels around pixels, pushed into the picture."""
+    left = np.clip(pixels_K2[:, 0] - label[0] // 2, 0, max(0, size[0] - label[0]))
+    top = np.clip(pixels_K2[:, 1] - label[1] // 2, 0, max(0, size[1] - label[1]))
     return left, top
 
 
-def _free(left: np.ndarray, top: np.ndarray, label: tuple[int, int], others: Sequence[Marker]) -> np.ndarray:
-    """Which label positions touch no other label and no other marker's pixel."""
-    free = np.ones(np.broadcast_shapes(left.shape, top.shape), dtype=bool)
+def _free(left_K: np.ndarray, top_K: np.ndarray, label: tuple[int, int], others: Sequence[Marker]) -> np.ndarray:
+    """Which label positions touch no other label and no other marker's pixel, bool [K]."""
+    free = np.ones(len(left_K), dtype=bool)
     for other in others:
         x0, y0, x1, y1 = other.box
-        free &= (left >= x1 + 1) | (left + label[0] + 1 <= x0) | (top >= y1 + 1) | (top + label[1] + 1 <= y0)
         x, y = other.pixel
-        free &= (left > x) | (left + label[0] <= x) | (top > y) | (top + label[1] <= y)
+        x0, y0, x1, y1 = min(x0 - 1, x), min(y0 - 1, y), max(x1 + 1, x + 1), max(y1 + 1, y + 1)
+        free &= (left_K >= x1) | (left_K + label[0] <= x0) | (top_K >= y1) | (top_K + label[1] <= y0)
     return free
 
 
 def _fitted(
-    spot: Spot, rank: np.ndarray, grid: PixelGrid, size: tuple[int, int], font_size: int, others: Sequence[Marker]
+    number: int, pixels: np.ndarray, wish: np.ndarray, size: tuple[int, int], font_size: int, others: Sequence[Marker]
 ) -> Marker | None:
-    label = label_size(spot.id, font_size)
-    left, top = _boxes_at(grid.columns[None, :], grid.rows[:, None], label, size)
-    wanted = np.where(_free(left, top, label, others), rank, -np.inf)
-    best = int(np.argmax(wanted))
-    if wanted.flat[best] == -np.inf:
+    """The label over its most wanted pixel where it is free; None when there is no such pixel."""
+    label = label_size(number, font_size)
+    left, top = _boxes_at(pixels, label, size)
+    wish = np.where(_free(left, top, label, others), wish, -np.inf)
+    best = int(np.argmax(wish))
+    if wish[best] == -np.inf:
         return None
-    row, column = divmod(best, wanted.shape[1])
-    x, y = int(left[0, column]), int(top[row, 0])
-    return Marker(
-        spot.id, (int(grid.columns[column]), int(grid.rows[row])), (x, y, x + label[0], y + label[1]), font_size
-    )
+    return _marker(number, pixels[best], int(left[best]), int(top[best]), label, font_size)
+
+
+def _marker(number: int, pixel: np.ndarray, x: int, y: int, label: tuple[int, int], font_size: int) -> Marker:
+    return Marker(number, (int(pixel[0]), int(pixel[1])), (x, y, x + label[0], y + label[1]), font_size)
 
 
 def _beside(
-    spot: Spot, rank: np.ndarray, grid: PixelGrid, size: tuple[int, int], font_size: int, others: Sequence[Marker]
+    number: int,
+    pixels: np.ndarray,
+    wish: np.ndarray,
+    grid: PixelGrid,
+    size: tuple[int, int],
+    font_size: int,
+    others: Sequence[Marker],
 ) -> Marker:
-    """The label at the nearest free place, its pixel on the object and under no other label."""
-    uncovered = rank.copy()
+    """The label at the nearest free place, its pixel on the object and, if possible, under no other label."""
+    bare = np.ones(len(pixels), dtype=bool)
     for other in others:
         x0, y0, x1, y1 = other.box
-        hidden = ((grid.columns >= x0) & (grid.columns < x1))[None] & ((grid.rows >= y0) & (grid.rows < y1))[:, None]
-        uncovered[hidden] = -np.inf
-    source = uncovered if np.isfinite(uncovered).any() else rank
-    row, column = divmod(int(np.argmax(source)), rank.shape[1])
-    pixel = int(grid.columns[column]), int(grid.rows[row])
+        bare &= ~((pixels >= (x0, y0)) & (pixels < (x1, y1))).all(axis=1)
+    pixel = pixels[int(np.argmax(np.where(bare, wish, -np.inf) if bare.any() else wish))]
+    places = grid.pixels
     for shrink in (SHRINKS[-1], 0.5, 0.35):
         small = max(6, round(font_size * shrink))
-        label = label_size(spot.id, small)
-        left, top = _boxes_at(grid.columns[None, :], grid.rows[:, None], label, size)
+        label = label_size(number, small)
+        left, top = _boxes_at(places, label, size)
         away = np.hypot(left + label[0] / 2 - pixel[0], top + label[1] / 2 - pixel[1])
         away = np.where(_free(left, top, label, others), away, np.inf)
         best = int(np.argmin(away))
-        if np.isfinite(away.flat[best]):
+        if np.isfinite(away[best]):
             break
-    row, column = divmod(best, away.shape[1])
-    x, y = int(left[0, column]), int(top[row, 0])
-    return Marker(spot.id, pixel, (x, y, x + label[0], y + label[1]), small)
+    return _marker(number, pixel, int(left[best]), int(top[best]), label, small)
 
 
 def draw(image_HW3: np.ndarray, markers: Sequence[Marker]) -> np.ndarray:
@@ -183,7 +195,8 @@ def draw(image_HW3: np.ndarray, markers: Sequence[Marker]) -> np.ndarray:
         if marker.apart:
             _draw_line(pen, marker)
     for marker in markers:
-        tile = _tile(marker)
+        x0, y0, x1, y1 = marker.box
+        tile = _tile(marker.id, marker.font_size, (x1 - x0, y1 - y0))
         picture.paste(tile, marker.box[:2], tile)
     return np.asarray(picture)
 
@@ -199,20 +212,19 @@ def _draw_line(pen: ImageDraw.ImageDraw, marker: Marker) -> None:
     pen.ellipse([x - thick, y - thick, x + thick, y + thick], fill=color, outline=ink_on(color))
 
 
-def _tile(marker: Marker) -> Image.Image:
-    """The number on its rounded box, RGBA, of the marker's box size."""
-    width, height = marker.box[2] - marker.box[0], marker.box[3] - marker.box[1]
-    color, fine = color_of(marker.id), _FINE
+@lru_cache(maxsize=1024)
+def _tile(number: int, font_size: int, size: tuple[int, int]) -> Image.Image:
+    """The number on its rounded box, RGBA, ``size`` wide and high."""
+    width, height = size
+    color, fine = color_of(number), _FINE
     ink = ink_on(color)
     tile = Image.new("RGBA", (width * fine, height * fine), (*ink, 0))
     pen = ImageDraw.Draw(tile)
-    edge = max(1, round(marker.font_size / 14)) * fine
-    radius = height * fine * 0.28
-    pen.rounded_rectangle(
-        [0, 0, width * fine - 1, height * fine - 1], radius, fill=(*color, 255), outline=(*ink, 255), width=edge
-    )
-    font = ImageFont.load_default(marker.font_size * fine)
-    left, top, right, bottom = pen.textbbox((0, 0), str(marker.id), font=font)
-    place = (width * fine - (right - left)) / 2 - left, (height * fine - (bottom - top)) / 2 - top
-    pen.text(place, str(marker.id), fill=(*ink, 255), font=font, stroke_width=fine // 3, stroke_fill=(*ink, 255))
-    return tile.resize((width, height), Image.Resampling.LANCZOS)
+    edge = max(1, round(font_size / 14)) * fine
+    box = [0, 0, width * fine - 1, height * fine - 1]
+    pen.rounded_rectangle(box, height * fine * 0.28, fill=(*color, 255), outline=(*ink, 255), width=edge)
+    font = _font(font_size * fine)
+    left, top, right, bottom = pen.textbbox((0, 0), str(number), font=font)
+    start = (width * fine - (right - left)) / 2 - left, (height * fine - (bottom - top)) / 2 - top
+    pen.text(start, str(number), fill=(*ink, 255), font=font, stroke_width=fine // 3, stroke_fill=(*ink, 255))
+    return tile.resize(size, Image.Resampling.LANCZOS)
