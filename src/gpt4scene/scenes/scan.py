@@ -10,6 +10,8 @@ from ..registry import Registry
 from ..types import DataError
 from .posed import is_posed, read_posed
 from .scannet import is_scannet, read_scannet
+from .sensors import is_arkit, is_tum, read_arkit, read_tum
+from .transforms import is_colmap, is_transforms, read_colmap, read_transforms
 from .types import Scan
 
 
@@ -26,6 +28,10 @@ def _readers() -> Registry[ScanReader]:
     readers: Registry[ScanReader] = Registry("scan format")
     readers.add("posed", ScanReader(read_posed, is_posed, "images/, poses.txt, intrinsics.txt, depth/ or mesh.ply"))
     readers.add("scannet", ScanReader(read_scannet, is_scannet, "<scene>_vh_clean_2.ply, <scene>.sens or color/, ..."))
+    readers.add("transforms", ScanReader(read_transforms, is_transforms, "transforms.json and a .ply, as nerfstudio"))
+    readers.add("colmap", ScanReader(read_colmap, is_colmap, "sparse/0/cameras.txt, images.txt and images/"))
+    readers.add("tum", ScanReader(read_tum, is_tum, "rgb.txt, depth.txt, groundtruth.txt"))
+    readers.add("arkit", ScanReader(read_arkit, is_arkit, "lowres_wide/, lowres_depth/, lowres_wide.traj"))
     return readers
 
 

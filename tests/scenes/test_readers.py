@@ -1,0 +1,231 @@
+"""Folders of transforms.json, COLMAP, TUM and ARKitScenes, written from the box room as each has it, and read back."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.spatial.transform import Rotation
+
+from gpt4scene.scenes.pictures import read_color, read_depth
+from gpt4scene.scenes.ply import write_ply
+from gpt4scene.scenes.prepare import main
+from gpt4scene.scenes.scan import SCAN_READERS
+from gpt4scene.types import DataError
+
+
+def save_images(folder, images, stems=None):
+    folder.mkdir(parents=True)
+    names = [f"{stem}.png" for stem in stems or range(len(images))]
+    for name, image in zip(names, images, strict=True):
+        Image.fromarray(image).save(folder / name)
+    return names
+
+
+def save_depths(folder, depths, names, scale):
+    folder.mkdir(parents=True)
+    for name, depth in zip(names, depths, strict=True):
+        Image.fromarray(np.rint(depth * scale).astype(np.uint16)).save(folder / name)
+
+
+def objects_json(room):
+    rows = [{"id": o.id, "label": o.label, "center": list(o.center), "size": list(o.size)} for o in room.objects]
+    return json.dumps({"objects": rows})
+
+
+def transforms(folder, room):
+    images, depths = room.images()
+    names = save_images(folder / "images", images)
+    save_depths(folder / "depth", depths, names, 1000)
+    k = room.cameras[0].intrinsics
+    rows = [
+        {
+            "file_path": f"images/{name.removesuffix('.png')}",
+            "depth_file_path": f"depth/{name}",
+            "transform_matrix": (camera.pose @ np.diag([1, -1, -1, 1])).tolist(),
+        }
+        for name, camera in zip(names, room.cameras, strict=True)
+    ]
+    content = {"fl_x": k[0, 0], "fl_y": k[1, 1], "cx": k[0, 2] + 0.5, "cy": k[1, 2] + 0.5, "w": 200, "h": 150}
+    write_ply(folder / "scan.ply", room.mesh)
+    (folder / "transforms.json").write_text(json.dumps({**content, "ply_file_path": "scan.ply", "frames": rows}))
+
+
+def colmap(folder, room):
+    images, _ = room.images()
+    names = save_images(folder / "images", images)
+    model = folder / "sparse" / "0"
+    model.mkdir(parents=True)
+    k = room.cameras[0].intrinsics
+    camera_line = f"1 PINHOLE 200 150 {k[0, 0]} {k[1, 1]} {k[0, 2] + 0.5} {k[1, 2] + 0.5}"
+    (model / "cameras.txt").write_text(f"# Camera list\n{camera_line}\n")
+    lines = ["# Image list"]
+    for number, (name, camera) in enumerate(zip(names, room.cameras, strict=True)):
+        inverse = np.linalg.inv(camera.pose)
+        x, y, z, w = Rotation.from_matrix(inverse[:3, :3]).as_quat()
+        place = " ".join(map(str, inverse[:3, 3]))
+        lines += [f"{number + 1} {w} {x} {y} {z} {place} 1 {name}", "1.0 2.0 -1 3.0 4.0 7"]
+    (model / "images.txt").write_text("\n".join(lines) + "\n")
+    write_ply(folder / "mesh.ply", room.mesh)
+
+
+def tum(folder, room):
+    images, depths = room.images()
+    stamps = [f"{1305031102.175304 + i:.6f}" for i in range(len(images))]
+    names = save_images(folder / "rgb", images, stamps)
+    save_depths(folder / "depth", depths, names, 5000)
+    np.savetxt(folder / "intrinsics.txt", room.cameras[0].intrinsics)
+    listing = "# color images\n" + "\n".join(f"{s} rgb/{n}" for s, n in zip(stamps, names, strict=True))
+    (folder / "rgb.txt").write_text(listing)
+    (folder / "depth.txt").write_text(
+        "\n".join(f"{float(s) + 0.01:.6f} depth/{n}" for s, n in zip(stamps, names, strict=True))
+    )
+    lines = ["# timestamp tx ty tz qx qy qz qw"]
+    for stamp, camera in zip(stamps, room.cameras, strict=True):
+        values = [*camera.pose[:3, 3], *Rotation.from_matrix(camera.pose[:3, :3]).as_quat()]
+        lines.append(f"{float(stamp) - 0.004:.6f} " + " ".join(map(str, values)))
+    (folder / "groundtruth.txt").write_text("\n".join(lines))
+
+
+def arkit(folder, room):
+    images, depths = room.images()
+    inside = folder / f"{folder.name}_frames"
+    stems = [f"{folder.name}_{100 + i / 10:.3f}" for i in range(len(images))]
+    names = save_images(inside / "lowres_wide", images, stems)
+    save_depths(inside / "lowres_depth", depths, names, 1000)
+    (inside / "lowres_wide_intrinsics").mkdir()
+    k, lines = room.cameras[0].intrinsics, []
+    for index, camera in enumerate(room.cameras):
+        stamp = 100 + index / 10 + (0.001 if index == 2 else 0)
+        pincam = inside / "lowres_wide_intrinsics" / f"{folder.name}_{stamp:.3f}.pincam"
+        pincam.write_text(f"200 150 {k[0, 0]} {k[1, 1]} {k[0, 2]} {k[1, 2]}")
+        inverse = np.linalg.inv(camera.pose)
+        values = [*Rotation.from_matrix(inverse[:3, :3]).as_rotvec(), *inverse[:3, 3]]
+        lines.append(f"{100 + index / 10} " + " ".join(map(str, values)))
+    (inside / "lowres_wide.traj").write_text("\n".join(lines))
+    write_ply(folder / f"{folder.name}_3dod_mesh.ply", room.mesh)
+    turn = [[0, 1, 0], [-1, 0, 0], [0, 0, 1]]
+    boxes = [
+        {
+            "label": o.label,
+            "segments": {
+                "obbAligned": {
+                    "centroid": list(o.center),
+                    "axesLengths": [o.size[1], o.size[0], o.size[2]],
+                    "normalizedAxes": np.ravel(turn).tolist(),
+                }
+            },
+        }
+        for o in room.objects
+    ]
+    (folder / f"{folder.name}_3dod_annotation.json").write_text(json.dumps({"data": boxes, "skipped": False}))
+
+
+WRITERS = {"transforms": transforms, "colmap": colmap, "tum": tum, "arkit": arkit}
+
+
+@pytest.fixture(scope="module")
+def folders(box_room, tmp_path_factory):
+    made = {}
+    for name, write in WRITERS.items():
+        made[name] = tmp_path_factory.mktemp("formats") / f"{name}_room"
+        made[name].mkdir()
+        write(made[name], box_room)
+        if name != "arkit":
+            (made[name] / "objects.json").write_text(objects_json(box_room))
+    return made
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_cameras_pictures_and_geometry_come_back(folders, box_room, name):
+    images, depths = box_room.images()
+    reader = SCAN_READERS[name]
+    assert reader.accepts(folders[name])
+    scan = reader.read(folders[name])
+    assert scan.scene_id == f"{name}_room" and len(scan.frames) == len(images)
+    for frame, image, depth, camera in zip(scan.frames, images, depths, box_room.cameras, strict=True):
+        assert np.allclose(frame.camera.pose, camera.pose, atol=1e-6)
+        assert np.allclose(frame.camera.intrinsics, camera.intrinsics)
+        assert np.array_equal(read_color(frame), image)
+        if name != "colmap":
+            assert np.allclose(read_depth(frame), depth, atol=6e-4)
+    if name != "tum":
+        assert np.allclose(scan.mesh.vertices, box_room.mesh.vertices, atol=1e-5)
+    for found, item in zip(scan.objects, box_room.objects, strict=True):
+        assert found.label == item.label
+        assert np.allclose(found.center, item.center) and np.allclose(found.size, item.size)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_format_is_prepared(folders, tmp_path, name):
+    call = [
+        "--format",
+        name,
+        "--scans",
+        str(folders[name]),
+        "--out",
+        str(tmp_path),
+        "--frames",
+        "2",
+        "--bev_size",
+        "100",
+    ]
+    assert main(call) == 0
+    scene = json.loads((tmp_path / "scenes" / f"{name}_room" / "scene.json").read_text())
+    assert all(len(frame["markers"]) >= 3 for frame in scene["frames"])
+
+
+def test_sparse_points_stand_in_for_a_mesh(folders, box_room):
+    folder = folders["colmap"]
+    (folder / "mesh.ply").rename(folder / "kept.ply")
+    try:
+        track = " 1 2 3 4 5 6"
+        lines = [f"{i} {i} 0 {i} 10 20 30 0.5{track}" for i in range(5)] + ["9 0 0 0 1 2 3 0.5 1 2"]
+        (folder / "sparse/0/points3D.txt").write_text("# points\n" + "\n".join(lines))
+        mesh = SCAN_READERS["colmap"].read(folder).mesh
+        assert mesh.vertices.tolist() == [[i, 0, i] for i in range(5)] and (mesh.colors == [10, 20, 30]).all()
+    finally:
+        (folder / "kept.ply").rename(folder / "mesh.ply")
+
+
+def edit_transforms(change):
+    def edit(folder):
+        content = json.loads((folder / "transforms.json").read_text())
+        change(content)
+        (folder / "transforms.json").write_text(json.dumps(content))
+
+    return edit
+
+
+def replaced(name, old, new):
+    return lambda folder: (folder / name).write_text((folder / name).read_text().replace(old, new))
+
+
+BREAKS = [
+    ("transforms", "list 'frames'", lambda folder: (folder / "transforms.json").write_text("{}")),
+    ("transforms", "lacks or spoils 'file_path'", edit_transforms(lambda c: c["frames"][0].pop("file_path"))),
+    ("transforms", "no 4x4", edit_transforms(lambda c: c["frames"][0].update(transform_matrix=[1]))),
+    ("transforms", "lens distortion", edit_transforms(lambda c: c.update(k1=0.2))),
+    (
+        "transforms",
+        "missing.png: is missing",
+        edit_transforms(lambda c: c["frames"][0].update(file_path="missing.png")),
+    ),
+    ("colmap", "has lens distortion; run", replaced("sparse/0/cameras.txt", "PINHOLE", "OPENCV")),
+    ("colmap", "is not understood", replaced("sparse/0/images.txt", " 1 0.png", " 8 0.png")),
+    ("tum", "a quaternion", replaced("groundtruth.txt", "# timestamp", "1 2 3\n#")),
+    ("tum", "is not 'time-stamp file'", replaced("rgb.txt", "# color", "x y\n#")),
+    ("arkit", "is no ARKitScenes annotation", lambda folder: next(folder.glob("*.json")).write_text("{}")),
+    ("arkit", "three angles", lambda folder: next(folder.glob("*/lowres_wide.traj")).write_text("1 2\n")),
+    ("arkit", "width height fx", lambda folder: sorted(folder.glob("*/*/*.pincam"))[0].write_text("1 2\n")),
+]
+
+
+@pytest.mark.parametrize(("name", "sentence", "damage"), BREAKS, ids=[f"{b[0]}: {b[1]}" for b in BREAKS])
+def test_broken_folders_say_what_is_wrong(box_room, tmp_path, name, sentence, damage):
+    folder = tmp_path / "room"
+    folder.mkdir()
+    WRITERS[name](folder, box_room)
+    damage(folder)
+    with pytest.raises(DataError, match=sentence):
+        SCAN_READERS[name].read(folder)
