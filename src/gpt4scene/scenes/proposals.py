@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..registry import Registry
 from ..types import DataError
+from .clusters import cluster_objects
 from .mask3d import mask3d_objects
 from .posed import parse_objects
 from .types import Scan, SceneObject
@@ -59,6 +60,7 @@ def _sources() -> Registry[ObjectSource]:
     sources.add("boxes", ObjectSource(box_objects, True, "boxes from a JSON file or a folder of <scene>.json"))
     sources.add("scannet", ObjectSource(own_objects, False, "the same: ScanNet's annotated instances"))
     sources.add("mask3d", ObjectSource(mask3d_objects, True, "the folder of a Mask3D export"))
+    sources.add("clusters", ObjectSource(cluster_objects, False, "lumps of geometry, where nothing is annotated"))
     return sources
 
 

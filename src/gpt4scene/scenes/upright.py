@@ -57,7 +57,7 @@ def estimated_align(mesh: Mesh, cameras: Sequence[Camera]) -> np.ndarray:
     x_axis = np.cross(helper, up)
     x_axis /= np.linalg.norm(x_axis)
     level = np.stack([x_axis, np.cross(up, x_axis), up])
-    turn = _wall_angle(normals @ level.T, areas)
+    turn = wall_angle(normals @ level.T, areas)
     flat = centers @ (_about_z(-turn) @ level).T
     reach = [np.subtract(*np.percentile(flat[:, axis], [99, 1])) for axis in (0, 1)]
     turn += np.pi / 2 if reach[1] > reach[0] else 0.0
@@ -98,7 +98,7 @@ def point_normals(points_N3: np.ndarray, neighbours: int = 16) -> np.ndarray:
     return vectors[:, :, 0]
 
 
-def _wall_angle(normals: np.ndarray, areas: np.ndarray) -> float:
+def wall_angle(normals: np.ndarray, areas: np.ndarray) -> float:
     """The angle about z, modulo a quarter turn, of most wall area: fourth harmonic of the normals' directions."""
     walls = np.abs(normals[:, 2]) < 0.2
     if not walls.any():

@@ -1,0 +1,132 @@
+"""Objects from geometry alone, for rooms that nobody annotated: without floor and walls, lumps that hang together.
+
+Lumps are grouped by density (DBSCAN: Ester et al., KDD 1996) on points spread evenly over the surface, so that the
+result does not depend on how finely a mesh is divided. Their label says nothing but "object".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from ..types import DataError
+from .bev import floor_and_cut
+from .fuse import fuse_depth, voxel_keys, voxel_mesh
+from .types import Mesh, Scan, SceneObject, box_of
+from .upright import point_normals, wall_angle
+
+THIN = 0.04
+"""Metres between the points that are grouped."""
+REACH = 0.10
+"""Points nearer than this hang together, in metres."""
+LEAST_NEIGHBOURS = 8
+"""A point with fewer others in reach joins no two lumps."""
+LEAST_SIZE = 0.15
+"""Lumps whose longest side is shorter, in metres, are no objects."""
+LEAST_WALL = 3.0
+"""Upright planes of fewer square metres are furniture."""
+MOST_OBJECTS = 100
+_NEAR = 0.06
+
+
+def cluster_objects(scan: Scan, place: str) -> tuple[SceneObject, ...]:
+    """Boxes around the lumps of an upright scan, the largest first.
+
+    Walls are recognised where they meet at right angles. Raises DataError when nothing stands out.
+    """
+    mesh = scan.mesh if scan.mesh is not None else fuse_depth(scan.frames)
+    surface = mesh if len(mesh.faces) else voxel_mesh(mesh, THIN).mesh
+    floor, cut = floor_and_cut(surface, [frame.camera for frame in scan.frames])
+    points = _thinned(spread_points(mesh) if len(mesh.faces) else mesh.vertices)
+    points = points[(points[:, 2] > floor - 2 * _NEAR) & (points[:, 2] < cut)]
+    if len(points) > LEAST_NEIGHBOURS:
+        points = points[~_walls(points, floor, cut) & (points[:, 2] > floor + _NEAR)]
+    groups = dense_groups(points)
+    boxes = []
+    for group in range(groups.max(initial=-1) + 1):
+        center, size = box_of(points[groups == group])
+        low, high = center - size / 2, center + size / 2
+        if low[2] < floor + 2 * _NEAR:
+            low[2] = floor  # what stands on the floor was cut off with it
+        if (high - low).max() >= LEAST_SIZE:
+            boxes.append((low, high))
+    if not boxes:
+        raise DataError(f"{scan.source}: nothing stands out from floor and walls; give --objects boxes:FILE instead")
+    boxes.sort(key=lambda box: (-np.prod(box[1] - box[0] + 0.02), *box[0]))
+    return tuple(
+        SceneObject(number, "object", (low + high) / 2, high - low)
+        for number, (low, high) in enumerate(boxes[:MOST_OBJECTS])
+    )
+
+
+def spread_points(mesh: Mesh) -> np.ndarray:
+    """Points [N, 3] spread evenly over a mesh's faces, two for each ``THIN`` square, the same every time.
+
+    Inside the triangles they follow Roberts' R2 sequence (the generalised golden ratio).
+    """
+    a, b, c = (mesh.vertices[mesh.faces[:, i]].astype(np.float64) for i in range(3))
+    area = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+    # Shares of a point add up along the faces, so that tiny triangles together get their due.
+    ends = np.floor(np.cumsum(area * 2 / THIN**2)).astype(np.int64)
+    counts = np.diff(ends, prepend=0)
+    face = np.repeat(np.arange(len(area)), counts)
+    index = np.arange(len(face))
+    u, v = (index * 0.7548776662466927) % 1.0, (index * 0.5698402909980532) % 1.0
+    over = u + v > 1
+    u, v = np.where(over, 1 - u, u)[:, None], np.where(over, 1 - v, v)[:, None]
+    return a[face] + u * (b - a)[face] + v * (c - a)[face]
+
+
+def _thinned(points_N3: np.ndarray) -> np.ndarray:
+    """The mean point of every ``THIN`` cell that holds points."""
+    _, inverse, counts = np.unique(voxel_keys(points_N3, THIN), return_inverse=True, return_counts=True)
+    sums = [np.bincount(inverse, weights=points_N3[:, axis], minlength=len(counts)) for axis in range(3)]
+    return np.stack(sums, axis=1) / counts[:, None]
+
+
+def _walls(points: np.ndarray, floor: float, cut: float) -> np.ndarray:
+    """Which points lie on large upright planes that reach most of the room's height, bool [N]."""
+    normals = point_normals(points)
+    upright = np.abs(normals[:, 2]) < 0.3
+    angle = wall_angle(normals, np.ones(len(normals)))
+    on_wall = np.zeros(len(points), dtype=bool)
+    for turn in (angle, angle + np.pi / 2):
+        axis = np.array([np.cos(turn), np.sin(turn), 0.0])
+        offset = points @ axis
+        facing = upright & (np.abs(normals @ axis) > 0.9)
+        if not facing.any():
+            continue
+        bins = np.floor((offset - offset.min()) / _NEAR).astype(np.int64)
+        counts = np.bincount(bins[facing], minlength=bins.max() + 1)
+        for place in np.nonzero(counts * THIN**2 > LEAST_WALL / 2)[0]:
+            near = facing & (np.abs(bins - place) <= 1)
+            heights = np.percentile(points[near, 2], [5, 95])
+            if near.sum() * THIN**2 > LEAST_WALL and heights[1] - heights[0] > 0.7 * (cut - floor):
+                on_wall |= np.abs(offset - np.median(offset[facing & (bins == place)])) < _NEAR
+    return on_wall
+
+
+def dense_groups(points_N3: np.ndarray) -> np.ndarray:
+    """A group number for each point, int [N], -1 for points that belong to none (DBSCAN).
+
+    Groups are numbered by their first point.
+    """
+    count = len(points_N3)
+    if count == 0:
+        return np.zeros(0, dtype=np.int64)
+    pairs = cKDTree(points_N3).query_pairs(REACH, output_type="ndarray")
+    core = np.bincount(pairs.ravel(), minlength=count) >= LEAST_NEIGHBOURS
+    inner = pairs[core[pairs].all(axis=1)]
+    graph = coo_matrix((np.ones(len(inner), dtype=np.int8), inner.T), shape=(count, count))
+    groups = connected_components(graph, directed=False)[1]
+    groups = np.where(core, groups, -1)
+    for one, other in ((0, 1), (1, 0)):  # a point at the border goes with the first dense one in its reach
+        edge = pairs[core[pairs[:, one]] & ~core[pairs[:, other]]]
+        edge = edge[np.argsort(edge[:, one], kind="stable")[::-1]]
+        free = groups[edge[:, other]] == -1
+        groups[edge[free, other]] = groups[edge[free, one]]
+    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
+    order = np.argsort(np.argsort(np.where(groups[first] == -1, -1, first)))
+    return order[inverse] - (1 if (groups == -1).any() else 0)

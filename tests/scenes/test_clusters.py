@@ -1,0 +1,113 @@
+import json
+
+import numpy as np
+import pytest
+
+from gpt4scene.scenes.clusters import REACH, cluster_objects, dense_groups, spread_points
+from gpt4scene.scenes.posed import read_posed
+from gpt4scene.scenes.prepare import main
+from gpt4scene.scenes.types import Mesh, Scan
+from gpt4scene.scenes.upright import upright
+from gpt4scene.types import DataError
+
+LUMPS = {"table": (0, 1, 2), "cabinet": (3,), "chair": (4,), "bin": (5,), "sofa": (6,)}
+"""What hangs together in the box room: cup and book lie on the table."""
+
+
+def expected_boxes(room):
+    boxes = []
+    for numbers in LUMPS.values():
+        low = np.min([room.objects[i].center - room.objects[i].size / 2 for i in numbers], axis=0)
+        high = np.max([room.objects[i].center + room.objects[i].size / 2 for i in numbers], axis=0)
+        boxes.append((low, high))
+    return boxes
+
+
+@pytest.mark.parametrize("kind", ["mesh", "cloud", "depth"])
+def test_the_furniture_stands_out(box_room, box_room_folder, tmp_path, kind):
+    scan = read_posed(box_room_folder)
+    if kind == "cloud":
+        points = spread_points(scan.mesh)
+        scan = Scan(
+            "s",
+            scan.frames,
+            Mesh(points, np.zeros((0, 3), int), np.zeros((len(points), 3), np.uint8)),
+            scan.align,
+            (),
+            scan.source,
+        )
+    if kind == "depth":
+        scan = read_posed(box_room.write(tmp_path / "room", mesh=False, align=np.eye(4)))
+    found = cluster_objects(upright(scan), "")
+    assert [item.id for item in found] == list(range(len(found)))
+    if kind == "depth":  # the cameras see neither under the table nor behind the sofa
+        assert len(found) >= 4
+        return
+    expected = expected_boxes(box_room)
+    assert len(found) == len(expected)
+    for low, high in expected:
+        off = [
+            max(np.abs(i.center - i.size / 2 - low).max(), np.abs(i.center + i.size / 2 - high).max()) for i in found
+        ]
+        assert min(off) < 0.1
+
+
+def test_points_are_spread_by_area(box_room):
+    points = spread_points(box_room.mesh)
+    on_table = (np.abs(points[:, 2] - 0.73) < 1e-9) & (np.abs(points[:, :2]) <= [0.7, 0.4]).all(axis=1)
+    area = 1.4 * 0.8 + 0.1 * 0.1 + 0.3 * 0.2  # the undersides of cup and book lie in the same plane
+    assert abs(on_table.sum() * 0.04**2 / 2 / area - 1) < 0.02
+    quarters = np.histogram2d(points[on_table, 0], points[on_table, 1], bins=4)[0]
+    assert quarters.min() > 0.8 * quarters.mean()
+
+
+def reference_groups(points, least):
+    """DBSCAN word for word, slowly: (labels of core points as sets, noise)."""
+    near = [np.nonzero(np.linalg.norm(points - p, axis=1) <= REACH)[0] for p in points]
+    core = [len(n) - 1 >= least for n in near]
+    groups, seen = [], set()
+    for start in range(len(points)):
+        if not core[start] or start in seen:
+            continue
+        group, waiting = set(), [start]
+        while waiting:
+            one = waiting.pop()
+            if one in group:
+                continue
+            group.add(one)
+            waiting += [n for n in near[one] if core[n]]
+        seen |= group
+        groups.append(group)
+    return groups, core, near
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_are_those_of_the_definition(seed):
+    rng = np.random.default_rng(seed)
+    points = np.concatenate([rng.normal(c, 0.08, (60, 3)) for c in (0, 0.4, 0.9)] + [rng.random((40, 3)) * 2])
+    found = dense_groups(points)
+    groups, core, near = reference_groups(points, 8)
+    assert {frozenset(np.nonzero((found == g) & core)[0]) for g in range(found.max() + 1)} == set(
+        map(frozenset, groups)
+    )
+    for index in np.nonzero(~np.array(core))[0]:
+        reachable = {found[n] for n in near[index] if core[n]}
+        assert found[index] in reachable if reachable else found[index] == -1
+
+
+def test_an_empty_room_says_so(box_room, box_room_folder):
+    scan = read_posed(box_room_folder)
+    shell = 48
+    bare = Mesh(scan.mesh.vertices[:shell], scan.mesh.faces[: shell // 8 * 12], scan.mesh.colors[:shell])
+    with pytest.raises(DataError, match="nothing stands out"):
+        cluster_objects(upright(Scan("s", scan.frames, bare, scan.align, (), scan.source)), "")
+
+
+def test_a_room_without_annotation_is_prepared(box_room, tmp_path):
+    folder = box_room.write(tmp_path / "room", align=np.eye(4))
+    (folder / "objects.json").unlink()
+    call = ["--scans", str(folder), "--out", str(tmp_path / "out"), "--frames", "2", "--bev_size", "100"]
+    assert main(call) == 1
+    assert main([*call, "--objects", "clusters"]) == 0
+    scene = json.loads((tmp_path / "out" / "scenes" / "room" / "scene.json").read_text())
+    assert len(scene["objects"]) == len(LUMPS) and scene["ground_truth"] == []
