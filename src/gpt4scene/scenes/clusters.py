@@ -23,8 +23,10 @@ REACH = 0.10
 """Points nearer than this hang together, in metres."""
 LEAST_NEIGHBOURS = 8
 """A point with fewer others in reach joins no two lumps."""
-LEAST_SIZE = 0.15
+LEAST_SIZE = 0.25
 """Lumps whose longest side is shorter, in metres, are no objects."""
+LEAST_SURFACE = 0.12
+"""Nor are lumps with fewer square metres of surface: scans are full of crumbs."""
 LEAST_WALL = 3.0
 """Upright planes of fewer square metres are furniture."""
 MOST_OBJECTS = 100
@@ -46,7 +48,10 @@ def cluster_objects(scan: Scan, place: str) -> tuple[SceneObject, ...]:
     groups = dense_groups(points)
     boxes = []
     for group in range(groups.max(initial=-1) + 1):
-        center, size = box_of(points[groups == group])
+        members = groups == group
+        if members.sum() * THIN**2 < LEAST_SURFACE:
+            continue
+        center, size = box_of(points[members])
         low, high = center - size / 2, center + size / 2
         if low[2] < floor + 2 * _NEAR:
             low[2] = floor  # what stands on the floor was cut off with it
