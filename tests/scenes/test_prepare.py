@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gpt4scene.scenes.markers import color_of
 from gpt4scene.scenes.posed import read_posed
 from gpt4scene.scenes.prepare import PrepareArguments, main, prepare
 from gpt4scene.scenes.render import Raycaster
@@ -228,3 +229,16 @@ def test_boxes_from_a_file_become_the_proposals(box_room, box_room_folder, tmp_p
     assert proposed["objects"] == ["", "", "", "", "", "thing"] and len(annotated["objects"]) == len(box_room.objects)
     scene = json.loads((tmp_path / "out" / "scenes" / "boxes" / "scene.json").read_text())
     assert {m["id"] for frame in scene["frames"] for m in frame["markers"]} == {5}
+
+
+def test_a_contact_sheet_can_be_added_to_finished_scenes(prepared, box_room_folder):
+    sheet = prepared / "scenes" / "boxes" / "contact_sheet.jpg"
+    try:
+        assert run(box_room_folder, prepared, keep_unmarked=True, contact_sheet=True).finished_before == ["boxes"]
+        with Image.open(sheet) as page:
+            assert page.width == 2048 and page.height > 1000
+            bev = page.crop((0, 44, 1024, 44 + 900))
+        pixels = np.asarray(bev.convert("RGB"))
+        assert (np.abs(pixels.astype(int) - color_of(6)).max(axis=2) < 30).any()  # the sofa's number is on it
+    finally:
+        sheet.unlink(missing_ok=True)

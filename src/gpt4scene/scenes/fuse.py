@@ -23,7 +23,7 @@ _BITS = 21
 _OFFSET = 1 << (_BITS - 1)
 
 
-def fuse_depth(frames: Sequence[Frame], voxel: float = VOXEL, least_points: int = 3) -> Mesh:
+def fuse_depth(frames: Sequence[Frame], voxel: float = VOXEL, least_points: int = 2) -> Mesh:
     """A point cloud (mesh without faces), one point and mean colour for each voxel that depth frames fill.
 
     Readings at depth edges (flying pixels) and beyond ``FARTHEST`` are left out, and voxels with fewer than

@@ -32,6 +32,7 @@ from .scene_file import (
     write_json,
     write_split_files,
 )
+from .sheet import write_sheet
 
 JPEG_QUALITY = 92
 
@@ -55,6 +56,7 @@ class PrepareArguments:
     bev_size: int = field(default=1024, metadata={"help": "longest side of the bird's-eye view in pixels"})
     least_area: float = field(default=0.001, metadata={"help": "least share of a frame that a marked object covers"})
     keep_unmarked: bool = field(default=False, metadata={"help": "write every picture without markers, too"})
+    contact_sheet: bool = field(default=False, metadata={"help": "write a page a scene: views, objects with crops"})
     overwrite: bool = field(default=False, metadata={"help": "prepare finished scenes again"})
     workers: int = field(default=1, metadata={"help": "processes; 0 takes one for each core"})
     num_shards: int = field(default=1, metadata={"help": "parts into which the scans are divided over machines"})
@@ -62,7 +64,7 @@ class PrepareArguments:
 
     def settings(self) -> dict:
         """What a finished scene must have been made with to be kept."""
-        ignored = ("scans", "out", "overwrite", "workers", "num_shards", "shard")
+        ignored = ("scans", "out", "contact_sheet", "overwrite", "workers", "num_shards", "shard")
         return {key: value for key, value in asdict(self).items() if key not in ignored}
 
     def check(self) -> None:
@@ -156,7 +158,10 @@ def _outcomes(arguments: PrepareArguments, paths: Sequence[Path]) -> Iterator[Ou
 def _attempt(arguments: PrepareArguments, path: Path) -> Outcome:
     name = path.resolve().name
     try:
-        return name, prepare_scene(arguments, path), ""
+        outcome = prepare_scene(arguments, path)
+        if arguments.contact_sheet:
+            _add_sheet(Path(arguments.out), name, outcome)
+        return name, outcome, ""
     except (ValueError, OSError) as error:
         return name, "failed", str(error)
     except MemoryError:
@@ -204,6 +209,12 @@ def prepare_scene(arguments: PrepareArguments, path: Path) -> str:
     }
     write_json(record, content)
     return "done"
+
+
+def _add_sheet(out: Path, name: str, outcome: str) -> None:
+    sheet = scene_json(out, name).with_name("contact_sheet.jpg")
+    if outcome == "done" or not sheet.is_file():
+        write_sheet(out, read_scene(scene_json(out, name)), sheet)
 
 
 def _save(out: Path, image: str, marked: Marked, keep_unmarked: bool) -> None:
