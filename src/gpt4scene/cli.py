@@ -98,7 +98,8 @@ def train(argv: Sequence[str]) -> int:
     try:
         sft.run(config)
     except Stopped as stop:
-        print(f"stopped by {stop}; go on with --resume_from_checkpoint true", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":
+            print(f"stopped by {stop}; go on with --resume_from_checkpoint true", file=sys.stderr)
         return stop.exit_status
     return DONE
 
