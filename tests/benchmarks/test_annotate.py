@@ -139,6 +139,13 @@ def test_same_seed_same_rows(arguments, tmp_path):
     assert texts[0] == texts[1] != texts[2]
 
 
+def test_one_wording_is_that_of_the_question_files(arguments, tmp_path):
+    made = annotate(arguments(split="train", seed=3, wordings=1), say=lambda line: None).made
+    asked = annotate(arguments(split="val"), say=lambda line: None).made
+    for task, result in made.items():
+        assert {row.question for row in result.rows} <= {row["prompt"] for row in asked[task].rows}, task
+
+
 def test_question_files(arguments, tmp_path):
     annotate(arguments(), say=lambda line: None)
     out = tmp_path / "out"

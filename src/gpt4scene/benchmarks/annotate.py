@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from gpt4scene.benchmarks import files, multi3dref, scan2cap, scanqa, scanrefer, sqa3d
 from gpt4scene.benchmarks.labels import LABEL_MAP, plain_classes, read_label_map
-from gpt4scene.benchmarks.making import Made, Record, Rooms
+from gpt4scene.benchmarks.making import Drawing, Made, Record, Rooms
 from gpt4scene.benchmarks.raw import find_raw, read_raw
 from gpt4scene.benchmarks.scoring import task_names
 from gpt4scene.types import TASKS, DataError
@@ -36,6 +35,10 @@ class AnnotateArguments:
     label_map: str = field(default="", metadata={"help": f"ScanNet's {LABEL_MAP} (found by itself in the raw folder)"})
     min_iou: float = field(default=0.5, metadata={"help": "least IoU of a proposal in a training row"})
     seed: int = field(default=0, metadata={"help": "seed of the wordings that training rows get"})
+    wordings: int = field(
+        default=0,
+        metadata={"help": "draw from the first n wordings only (1: those of the question files); 0 draws from all"},
+    )
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def annotate(arguments: AnnotateArguments, say: Callable[[str], None] = print) -
             say(f"{task}: skipped, {error}")
             continue
         if arguments.split == "train":
-            generator = random.Random(f"{arguments.seed} {task}")
+            generator = Drawing(f"{arguments.seed} {task}", arguments.wordings)
             made[task] = BENCHMARKS[task].training(records[task], rooms, generator)
         else:
             made[task] = BENCHMARKS[task].questions(records[task], rooms)

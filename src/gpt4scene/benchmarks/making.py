@@ -139,6 +139,18 @@ class Wordings:
         return text.format(**fields)
 
 
+class Drawing(random.Random):
+    """A seeded generator whose ``choice`` draws from the first ``most`` values only; 0 draws from all."""
+
+    def __init__(self, seed: str, most: int = 0) -> None:
+        super().__init__(seed)
+        self._most = most
+
+    def choice(self, seq: Sequence[Any]) -> Any:
+        """Return one of the first values of ``seq``."""
+        return super().choice(seq[: self._most] if self._most else seq)
+
+
 def wordings(task: str) -> Wordings:
     """Return the prompts of ``task`` from ``wordings.yaml``."""
     content = resources.files("gpt4scene.benchmarks").joinpath("wordings.yaml").read_text(encoding="utf-8")
