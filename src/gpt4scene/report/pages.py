@@ -1,0 +1,181 @@
+"""Answers as HTML pages: score tables, and a page a scene with its pictures, questions and answers.
+
+``gpt4scene report --predictions DIR --annotation_dir DIR --out DIR``. The pages need no network and no script.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpt4scene.benchmarks import files
+from gpt4scene.benchmarks.reports import Report, breakdown, intervals
+from gpt4scene.benchmarks.scoring import BOXED, score_folder
+from gpt4scene.types import DataError
+
+from .judging import Boxes, Judged, by_scene, judge, tally
+from .pictures import Listed, copy_scene, missing_reasons
+from .rendering import MAIN, render, write_text
+
+INDEX = "index.html"
+MARK = '<meta name="generator" content="gpt4scene report">'
+"""Stands in the first page; a folder whose first page lacks it is never replaced."""
+_OURS = frozenset({INDEX, "scenes", "pictures"})
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A line of a score table; ``interval`` is empty where there is none."""
+
+    name: str
+    value: float
+    interval: str
+    main: bool
+
+
+@dataclass(frozen=True)
+class ScenePage:
+    """A scene's page: its file under the report's folder, its answers by task, and its main figures by task."""
+
+    scene: str
+    file: str
+    tasks: Mapping[str, Sequence[Judged]]
+    figures: Mapping[str, float]
+
+
+def report(
+    predictions: str | Path, annotation_dir: str | Path, out: str | Path, media_dir: str | Path | None = None
+) -> Path:
+    """Write the pages about the answers in ``predictions`` and return the first, ``out/index.html``.
+
+    Pictures are found as inference finds them (``media_dir`` as well); those that are missing are named on the page.
+    ``out`` appears whole or not at all. Pages of an earlier call are replaced; a folder that holds anything else raises
+    ``DataError``, as do missing, broken and contradicting files.
+    """
+    predictions, annotation_dir, out = Path(predictions), Path(annotation_dir), Path(out).absolute()
+    _check_ours(out)
+    reports = score_folder(predictions, annotation_dir)
+    boxes = Boxes.read(annotation_dir) if any(task in BOXED for task in reports) else Boxes()
+    judged = {
+        task: judge(task, files.read_predictions(predictions, task).rows, found, boxes)
+        for task, found in reports.items()
+    }
+    pages = _scene_pages(by_scene(judged), reports)
+    listed = Listed.read(annotation_dir)
+    partial = out.with_name(f"{out.name}.{os.getpid()}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        (partial / "scenes").mkdir(parents=True)
+        missing = 0
+        for place, page in enumerate(pages):
+            folder = f"pictures/{Path(page.file).stem}"
+            pictures = copy_scene(listed, page.scene, Path(media_dir) if media_dir else None, partial, folder)
+            missing += bool(missing_reasons(pictures))
+            around = (pages[place - 1] if place else None, pages[place + 1] if place + 1 < len(pages) else None)
+            text = render(
+                "scene.html",
+                page=page,
+                around=around,
+                pictures=pictures,
+                missing=missing_reasons(pictures),
+                counts={task: tally(items) for task, items in page.tasks.items()},
+                labels=boxes.names(page.scene),
+            )
+            write_text(partial / page.file, text)
+        tables = {task: _table(found) for task, found in reports.items()}
+        text = render(INDEX, name=predictions.name, reports=reports, tables=tables, pages=pages, missing=missing)
+        write_text(partial / INDEX, text)
+        _replace(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return out / INDEX
+
+
+def scene_files(scenes: Iterable[str]) -> dict[str, str]:
+    """Return ``scene -> file`` for page names that no file system refuses or takes for one another."""
+    found: dict[str, str] = {}
+    for scene in scenes:
+        stem = re.sub(r"[^A-Za-z0-9_-]+", "_", scene)[:80]
+        taken = {file.lower() for file in found.values()}
+        names = (f"scenes/{stem}{f'_{number}' if number else ''}.html" for number in range(len(found) + 1))
+        found[scene] = next(name for name in names if name.lower() not in taken)
+    return found
+
+
+def _scene_pages(scenes: Mapping[str, Mapping[str, list[Judged]]], reports: Mapping[str, Report]) -> list[ScenePage]:
+    names = scene_files(scenes)
+    figures = {task: breakdown(found.rows, "scene") for task, found in reports.items()}
+    pages = []
+    for scene, tasks in scenes.items():
+        values = {task: figures[task].get(scene, {}).get(MAIN[task]) for task in tasks}
+        pages.append(ScenePage(scene, names[scene], tasks, {task: v for task, v in values.items() if v is not None}))
+    return pages
+
+
+def _table(found: Report) -> list[Metric]:
+    bounds = intervals(found.rows) if len(set(found.rows.scenes)) > 1 else {}
+    return [
+        Metric(name, value, _range(bounds.get(name)), name == MAIN[found.task]) for name, value in found.scores.items()
+    ]
+
+
+def _range(bounds: tuple[float, float] | None) -> str:
+    return "" if bounds is None or math.isnan(bounds[0]) else f"{100 * bounds[0]:.1f} – {100 * bounds[1]:.1f}"
+
+
+def _check_ours(out: Path) -> None:
+    if out.is_dir():
+        entries = {path.name for path in out.iterdir()}
+        index = out / INDEX
+        if not entries or (entries <= _OURS and index.is_file() and MARK in index.read_text(errors="replace")[:2000]):
+            return
+        foreign = sorted(entries - _OURS) or sorted(entries)
+        raise DataError(f"{out}: holds '{foreign[0]}', which no report wrote; choose another --out or empty the folder")
+    if out.exists():
+        raise DataError(f"{out}: is a file; --out names a folder")
+
+
+def _replace(partial: Path, out: Path) -> None:
+    if not out.exists():
+        partial.rename(out)
+        return
+    old = out.with_name(f"{out.name}.{os.getpid()}.old")
+    out.rename(old)
+    try:
+        partial.rename(out)
+    except OSError:
+        old.rename(out)
+        raise
+    shutil.rmtree(old)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Write the pages as the flags say; return 0 when done, 1 when files are wrong, 2 when the call is."""
+    parser = argparse.ArgumentParser(prog="gpt4scene report", description="Answers as HTML pages with their pictures.")
+    parser.add_argument("--predictions", required=True, help="folder of journals or public prediction files")
+    parser.add_argument("--annotation_dir", required=True, help="boxes, question files and the list of pictures")
+    parser.add_argument("--out", required=True, help="folder for the pages; an earlier report there is replaced")
+    parser.add_argument("--media_dir", help="folder that holds the pictures, where the list does not lead to them")
+    try:
+        flags = parser.parse_args(argv)
+        for folder in (flags.predictions, flags.annotation_dir, flags.media_dir):
+            if folder and not Path(folder).is_dir():
+                raise ValueError(f"{folder}: there is no such folder")
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    except ValueError as error:
+        print(f"gpt4scene report: {error}", file=sys.stderr)
+        return 2
+    try:
+        print(report(flags.predictions, flags.annotation_dir, flags.out, flags.media_dir))
+    except (DataError, OSError, RuntimeError) as error:
+        print(f"gpt4scene report: {error}", file=sys.stderr)
+        return 1
+    return 0

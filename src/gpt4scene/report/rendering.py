@@ -1,0 +1,71 @@
+"""How pages are made: the Jinja environment, what the tasks are called, and the main figure of each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from gpt4scene.benchmarks.answers import object_ids, object_mark
+from gpt4scene.scenes.markers import color_of, ink_on
+
+TITLES: Mapping[str, str] = {
+    "scanqa": "ScanQA",
+    "sqa3d": "SQA3D",
+    "scan2cap": "Scan2Cap",
+    "scanrefer": "ScanRefer",
+    "multi3dref": "Multi3DRefer",
+}
+MAIN: Mapping[str, str] = {
+    "scanqa": "EM1",
+    "sqa3d": "EM1",
+    "scan2cap": "CIDEr@0.50",
+    "scanrefer": "Acc@0.25",
+    "multi3dref": "all F1@0.25",
+}
+"""The figure by which a task is summed up in one number."""
+
+
+def render(template: str, **values: object) -> str:
+    """Return the page of ``templates/<template>``; texts in ``values`` are escaped, a value that is missing raises."""
+    environment = Environment(
+        loader=PackageLoader("gpt4scene.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"hundred": hundred, "objects": objects}
+    environment.globals |= {"titles": TITLES, "main": MAIN}
+    return environment.get_template(template).render(**values)
+
+
+def hundred(value: float | None) -> str:
+    """Return a score as tables show it, times 100 with one decimal; a dash where there is none."""
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def objects(text: str, labels: Mapping[int, str] | None = None) -> Markup:
+    """Return ``text`` escaped, its ``<OBJ###>`` in the colour that the number has in the pictures.
+
+    ``labels`` names the objects; the name shows when the pointer rests on the number.
+    """
+    done, rest = Markup(), text
+    for number in object_ids(text):
+        mark = object_mark(number)
+        before, rest = rest.split(mark, 1)
+        fill, ink = color_of(number), ink_on(color_of(number))
+        done += escape(before) + Markup(
+            '<span class="object" style="background:rgb{};color:rgb{}" title="{}">{}</span>'
+        ).format(fill, ink, (labels or {}).get(number, ""), mark)
+    return done + escape(rest)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path``; the file appears whole or not at all."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

@@ -1,0 +1,229 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+from gpt4scene.benchmarks import files
+from gpt4scene.benchmarks import text as text_metrics
+from gpt4scene.report import pages
+from gpt4scene.types import DataError
+
+SCENES = ("room<1>", "room_2")
+BOXES = [[0, 0, 0, 1, 1, 1], [5, 0, 0, 1, 1, 1], [5.5, 0, 0, 1, 1, 1]]
+EVIL = "<script>alert('x')</script> & more"
+
+
+def question(scene, **more):
+    return {"scene_id": scene, "obj_id": 0, "qid": None, "prompt": f"What is in {scene}?", "ref_captions": [], **more}
+
+
+QUESTIONS = {
+    "scanqa": [question(SCENES[0], ref_captions=["red", "dark red"]) for _ in range(2)]
+    + [question(SCENES[1], ref_captions=["a blue"]) for _ in range(2)],
+    "scan2cap": [question(scene, pred_id=0, ref_captions=["sos a chair . eos"]) for scene in SCENES],
+    "scanrefer": [question(SCENES[0], obj_id=1, ref_captions=["<OBJ001>."]) for _ in range(4)],
+    "multi3dref": [
+        question(SCENES[1], ref_captions=[0, 1], eval_type="mt"),
+        question(SCENES[1], ref_captions=[], eval_type="zt_w_d"),
+    ],
+}
+ANSWERS = {
+    "scanqa": ["Red.", EVIL, "", "blue"],
+    "scan2cap": ["A chair.", "no such thing"],
+    "scanrefer": ["<OBJ001>.", "<OBJ002>.", "<OBJ000>.", "nothing"],
+    "multi3dref": ["Yes. <OBJ000>.", "No."],
+}
+
+
+@pytest.fixture
+def annotation(tmp_path, monkeypatch):
+    """Two scenes, four tasks, a bird's-eye view and a frame each."""
+    monkeypatch.setattr(text_metrics, "find_java", lambda: None)
+    folder = tmp_path / "annotation"
+    folder.mkdir()
+    for task, rows in QUESTIONS.items():
+        (folder / files.QUESTION_FILES[task]).write_text(json.dumps(rows))
+    content = {scene: {"objects": ["chair", "desk", "lamp"], "locs": torch.tensor(BOXES)} for scene in SCENES}
+    for name in (files.PROPOSALS, files.GROUND_TRUTH):
+        torch.save(content, folder / name.format(split="val"))
+    (folder / files.CORPUS).write_text(json.dumps({f"{scene}|0": ["sos a chair . eos"] for scene in SCENES}))
+    listed = {}
+    for number, scene in enumerate(SCENES):
+        (folder / "media" / str(number)).mkdir(parents=True)
+        listed[scene] = [f"media/{number}/top.png", f"media/{number}/frame.jpg"]
+        Image.new("RGB", (1600, 1200), (200, 30, 30)).save(folder / listed[scene][0])
+        Image.new("RGB", (320, 240), (30, 30, 200)).save(folder / listed[scene][1])
+    (folder / "selected_images_mark_3D_val_1.json").write_text(json.dumps(listed))
+    return folder
+
+
+@pytest.fixture
+def predictions(tmp_path):
+    folder = tmp_path / "predictions"
+    folder.mkdir()
+    for task, rows in QUESTIONS.items():
+        answered = [
+            {
+                **{key: row[key] for key in ("scene_id", "qid", "prompt", "ref_captions")},
+                **{"gt_id": row["obj_id"], "pred_id": row.get("pred_id", 0), "type_info": row.get("eval_type", 0)},
+                **{"pred": answer, "index": index},
+            }
+            for index, (row, answer) in enumerate(zip(QUESTIONS[task], ANSWERS[task], strict=True))
+        ]
+        (folder / f"{task}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in answered))
+    return folder
+
+
+def call(predictions, annotation, out, *more):
+    return pages.main(
+        ["--predictions", str(predictions), "--annotation_dir", str(annotation), "--out", str(out), *more]
+    )
+
+
+def scene_page(out, number=0):
+    return (out / sorted(pages.scene_files(SCENES).values())[number]).read_text(encoding="utf-8")
+
+
+def test_first_page_holds_every_score_count_and_note(predictions, annotation, tmp_path):
+    page = pages.report(predictions, annotation, tmp_path / "out")
+    assert page == tmp_path / "out" / "index.html"
+    text = page.read_text(encoding="utf-8")
+    for words in ("ScanQA", "Scan2Cap", "ScanRefer", "Multi3DRefer", "CIDEr@0.50", "strict EM1", "Acc@0.25"):
+        assert words in text
+    assert ">50.0<" in text  # Acc@0.25: the first and second of four; object 0 is what "nothing" counts as
+    assert "unreadable answers: 1" in text and "no METEOR" in text and "unique and multiple" in text
+    assert "Pictures are missing" not in text
+    assert "http" not in text and "<script" not in text
+
+
+def test_scene_page_shows_pictures_once_and_every_question(predictions, annotation, tmp_path):
+    out = tmp_path / "out"
+    pages.report(predictions, annotation, out)
+    text = scene_page(out)
+    assert text.count("<img") == 2
+    assert [Image.open(path).size for path in sorted(out.glob("pictures/room_1_/*.jpg"))] == [(1000, 750), (320, 240)]
+    assert text.count("What is in room&lt;1&gt;?") == 2 + 1 + 4
+    assert "dark red" in text and "<li>a chair .</li>" in text and 'title="lamp"' in text
+
+
+def test_verdicts_follow_the_scorers(predictions, annotation, tmp_path):
+    pages.report(predictions, annotation, tmp_path / "out")
+    first, second = scene_page(tmp_path / "out"), scene_page(tmp_path / "out", 1)
+    assert first.count('<tr class="right">') == 3  # "Red.", the caption, <OBJ001>
+    assert first.count('<tr class="partly">') == 1 and "IoU 0.33 with object 1 (desk)" in first
+    assert first.count('<tr class="wrong">') == 3 and "names no object; scored as &lt;OBJ000&gt;" in first
+    assert second.count('<tr class="right">') == 1  # "No."
+    assert "empty answer" in second and "one contains the other" in second
+    assert "F1 0.67; 1 named, 2 meant" in second and "object 1 (desk)" in second
+
+
+def test_html_in_answers_and_names_is_escaped(predictions, annotation, tmp_path):
+    out = tmp_path / "out"
+    pages.report(predictions, annotation, out)
+    text = scene_page(out)
+    assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; more" in text and "<script" not in text
+    assert "<h1>room&lt;1&gt;</h1>" in text
+
+
+@pytest.mark.parametrize("damage", ["missing", "broken", "unlisted", "no list"])
+def test_missing_pictures_are_said_and_no_failure(damage, predictions, annotation, tmp_path):
+    listed = annotation / "selected_images_mark_3D_val_1.json"
+    if damage == "missing":
+        (annotation / "media/0/frame.jpg").unlink()
+    elif damage == "broken":
+        (annotation / "media/0/frame.jpg").write_bytes(b"no picture")
+    elif damage == "unlisted":
+        listed.write_text(json.dumps({SCENES[1]: json.loads(listed.read_text())[SCENES[1]]}))
+    else:
+        listed.unlink()
+    assert call(predictions, annotation, tmp_path / "out") == 0
+    text = scene_page(tmp_path / "out")
+    assert "Not every picture could be shown" in text
+    assert {
+        "missing": "media/0/frame.jpg was not found",
+        "broken": "can&#39;t be read",
+        "unlisted": "lists no picture of scene",
+        "no list": "no list of pictures",
+    }[damage] in text
+    assert text.count("<img") == (1 if damage in ("missing", "broken") else 0)
+    affected = 2 if damage == "no list" else 1
+    assert f"Pictures are missing in {affected} of 2 scenes" in (tmp_path / "out/index.html").read_text()
+
+
+def test_media_dir_leads_to_the_pictures(predictions, annotation, tmp_path):
+    (annotation / "media").rename(tmp_path / "elsewhere")
+    (tmp_path / "far").mkdir()
+    (tmp_path / "elsewhere").rename(tmp_path / "far/media")
+    assert call(predictions, annotation, tmp_path / "out", "--media_dir", str(tmp_path / "far")) == 0
+    assert scene_page(tmp_path / "out").count("<img") == 2
+
+
+def test_second_run_replaces_the_first(predictions, annotation, tmp_path):
+    out = tmp_path / "out"
+    pages.report(predictions, annotation, out)
+    (predictions / "scanqa.jsonl").unlink()
+    (predictions / "scan2cap.jsonl").unlink()
+    pages.report(predictions, annotation, out)
+    assert "ScanQA" not in (out / "index.html").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["annotation", "out", "predictions"]
+
+
+@pytest.mark.parametrize("foreign", ["notes.txt", "index.html"])
+def test_other_folders_are_refused_and_left_alone(foreign, predictions, annotation, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / foreign).write_text("mine")
+    assert call(predictions, annotation, out) == 1
+    error = capsys.readouterr().err
+    assert foreign in error and "choose another --out" in error and error.count("\n") == 1
+    assert (out / foreign).read_text() == "mine" and len(list(out.iterdir())) == 1
+
+
+def test_a_file_added_to_our_folder_is_not_lost(predictions, annotation, tmp_path):
+    out = tmp_path / "out"
+    pages.report(predictions, annotation, out)
+    (out / "remarks.md").write_text("mine")
+    with pytest.raises(DataError, match="remarks.md"):
+        pages.report(predictions, annotation, out)
+    assert (out / "remarks.md").read_text() == "mine"
+
+
+def test_nothing_is_left_when_a_page_fails(predictions, annotation, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pages, "write_text", full)
+    assert call(predictions, annotation, tmp_path / "out") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["annotation", "predictions"]
+
+
+def test_empty_predictions_folder(annotation, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert call(tmp_path / "empty", annotation, tmp_path / "out") == 1
+    assert "no answers here" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_calls(annotation, tmp_path, capsys):
+    assert call(tmp_path / "nowhere", annotation, tmp_path / "out") == 2
+    assert "there is no such folder" in capsys.readouterr().err
+    assert pages.main(["--predictions", str(tmp_path)]) == 2
+
+
+def test_page_names_are_safe_and_different():
+    assert scene_names("../a", "a/b", "A_b", "a_b") == ["_a", "a_b", "A_b_1", "a_b_2"]
+
+
+def scene_names(*scenes):
+    return [file.removeprefix("scenes/").removesuffix(".html") for file in pages.scene_files(scenes).values()]
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import sys; sys.modules['torch'] = None; from gpt4scene.cli import main; sys.exit(main(['report', '--help']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and "--media_dir" in done.stdout
