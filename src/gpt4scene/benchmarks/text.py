@@ -6,9 +6,12 @@ groups of a call share one tokenizer run and one METEOR process, which loads its
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
 
 from gpt4scene.benchmarks.java import NO_COCO, NO_JAVA, coco_folder, find_java
 from gpt4scene.benchmarks.meteor import Meteor, Pair
@@ -43,37 +46,51 @@ def score_groups(groups: Mapping[str, TextGroup]) -> dict[str, TextScores]:
         return {name: TextScores({}, {}, (f"no text metrics: {NO_COCO}",)) for name in groups}
     with ExitStack() as stack:
         meteor = stack.enter_context(Meteor(java, coco)) if groups and java else None
-        texts = [text for group in groups.values() for text in _texts(group)]
-        tokens = iter(java_tokens(texts, java, coco) if java else own_tokens(texts))
+        different = list(dict.fromkeys(text for group in groups.values() for text in _texts(group)))
+        tokens = dict(zip(different, _tokens(different, java, coco), strict=True))
         pairs = {name: _pairs(group, tokens) for name, group in groups.items()}
-        return {name: _score(pairs[name], meteor) for name in groups}
+        if meteor is None:
+            note = f"no METEOR: {NO_JAVA}"
+            return {name: replace(scores, notes=(note,)) for name, scores in _python_scores(pairs).items()}
+        meteor.ask([pair for group in pairs.values() for pair in group])
+        found = _python_scores(pairs)
+        for name, value in zip(pairs, meteor.score(list(pairs.values())), strict=True):
+            scores = {**found[name].scores, "METEOR": value}
+            found[name] = replace(found[name], scores={metric: scores[metric] for metric in TEXT_METRICS})
+        return found
+
+
+def _tokens(texts: list[str], java: str | None, coco: Path) -> list[str]:
+    return java_tokens(texts, java, coco) if java else own_tokens(texts)
 
 
 def _texts(group: TextGroup) -> list[str]:
     return [*group.answers, *(text for references in group.references for text in references)]
 
 
-def _pairs(group: TextGroup, tokens: Iterator[str]) -> list[Pair]:
-    answers = [next(tokens) for _ in group.answers]
+def _pairs(group: TextGroup, tokens: Mapping[str, str]) -> list[Pair]:
     return [
-        (answer, tuple(next(tokens) for _ in references))
-        for answer, references in zip(answers, group.references, strict=True)
+        (tokens[answer], tuple(tokens[text] for text in references))
+        for answer, references in zip(group.answers, group.references, strict=True)
     ]
 
 
-def _score(pairs: list[Pair], meteor: Meteor | None) -> TextScores:
+def _python_scores(pairs: Mapping[str, list[Pair]]) -> dict[str, TextScores]:
+    """Return BLEU, ROUGE-L and CIDEr of every group; ROUGE-L of equal pairs is computed once."""
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.rouge.rouge import Rouge
 
-    answers = {number: [answer] for number, (answer, _) in enumerate(pairs)}
-    references = {number: list(references) for number, (_, references) in enumerate(pairs)}
-    bleu, _ = Bleu(4).compute_score(references, answers, verbose=0)
-    scores = {f"Bleu_{order}": float(value) for order, value in enumerate(bleu, start=1)}
-    rows = {}
-    if meteor is not None:
-        scores["METEOR"], _ = meteor.score(pairs)
-    for name, scorer in (("ROUGE_L", Rouge()), ("CIDEr", Cider())):
-        value, each = scorer.compute_score(references, answers)
-        scores[name], rows[name] = float(value), tuple(map(float, each))
-    return TextScores(scores, rows, () if meteor else (f"no METEOR: {NO_JAVA}",))
+    different = dict.fromkeys(pair for group in pairs.values() for pair in group)
+    rouge_l = {pair: float(Rouge().calc_score([pair[0]], list(pair[1]))) for pair in different}
+    found = {}
+    for name, group in pairs.items():
+        answers = {number: [answer] for number, (answer, _) in enumerate(group)}
+        references = {number: list(references) for number, (_, references) in enumerate(group)}
+        bleu, _ = Bleu(4).compute_score(references, answers, verbose=0)
+        scores = {f"Bleu_{order}": float(value) for order, value in enumerate(bleu, start=1)}
+        cider, each = Cider().compute_score(references, answers)
+        rows = {"ROUGE_L": tuple(rouge_l[pair] for pair in group), "CIDEr": tuple(map(float, each))}
+        scores |= {"ROUGE_L": float(np.mean(np.array(rows["ROUGE_L"]))), "CIDEr": float(cider)}
+        found[name] = TextScores(scores, rows)
+    return found
