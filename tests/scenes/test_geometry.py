@@ -11,6 +11,7 @@ from gpt4scene.scenes.fuse import fuse_depth, voxel_keys, voxel_mesh
 from gpt4scene.scenes.posed import read_posed
 from gpt4scene.scenes.render import Hits, Raycaster
 from gpt4scene.scenes.room import open_room
+from gpt4scene.scenes.tsdf import fuse_mesh
 from gpt4scene.scenes.types import Camera, Mesh, Scan, SceneObject
 from gpt4scene.scenes.upright import estimated_align, upright
 from gpt4scene.scenes.visibility import ObjectFinder, agreeing, pixel_grid, shown_objects
@@ -41,6 +42,18 @@ def test_fused_points_lie_on_the_surface_in_its_colour(box_room, depth_scan):
     on_sofa = (np.abs(cloud.vertices - [0.5, 1.9, 0.8]) < [0.8, 0.3, 0.005]).all(axis=1)
     shade = box_room.mesh.colors[box_room.objects[6].vertices[0]].astype(int)
     assert on_sofa.sum() > 50 and np.abs(cloud.colors[on_sofa].astype(int) - shade).max() <= 3
+
+
+def test_the_smooth_surface_is_closer_than_its_voxels_and_faces_the_cameras(box_room, depth_scan):
+    mesh = fuse_mesh(depth_scan.frames)
+    a, b, c = (mesh.vertices[mesh.faces[:, i]] for i in range(3))
+    normals, centers = np.cross(b - a, c - a), (a + b + c) / 3
+    assert len(mesh.faces) > 5000
+    assert np.percentile(surface_distance(box_room, centers), 90) < 0.012
+    floor = (np.abs(centers[:, 2]) < 0.01) & (np.abs(normals[:, 2]) > 0.9 * np.linalg.norm(normals, axis=1))
+    assert floor.sum() > 500 and (normals[floor, 2] > 0).mean() > 0.9
+    again = fuse_mesh(depth_scan.frames)
+    assert np.array_equal(again.vertices, mesh.vertices) and np.array_equal(again.faces, mesh.faces)
 
 
 def test_without_mesh_and_depth_there_is_one_clear_sentence(depth_scan):

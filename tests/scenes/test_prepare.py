@@ -156,9 +156,10 @@ def test_a_moved_and_turned_world_gives_the_same_pictures(box_room, prepared, sc
         assert np.abs(first - second).mean() < 1.0
 
 
-def test_depth_frames_alone_mark_the_same_objects(box_room, scene, tmp_path):
+@pytest.mark.parametrize("geometry", ["voxels", "tsdf"])
+def test_depth_frames_alone_mark_the_same_objects(box_room, scene, tmp_path, geometry):
     box_room.write(tmp_path / "boxes", mesh=False, align=np.eye(4))
-    assert run(tmp_path / "boxes", tmp_path / "out").done == ["boxes"]
+    assert run(tmp_path / "boxes", tmp_path / "out", geometry=geometry).done == ["boxes"]
     other = json.loads((tmp_path / "out" / "scenes" / "boxes" / "scene.json").read_text())
     for a, b in zip(scene["frames"], other["frames"], strict=True):
         large = {m["id"] for m in a["markers"] if m["area"] > 0.004}
@@ -242,3 +243,12 @@ def test_a_contact_sheet_can_be_added_to_finished_scenes(prepared, box_room_fold
         assert (np.abs(pixels.astype(int) - color_of(6)).max(axis=2) < 30).any()  # the sofa's number is on it
     finally:
         sheet.unlink(missing_ok=True)
+
+
+def test_coverage_shows_what_even_spacing_misses(box_room_folder, tmp_path):
+    shown = {}
+    for how in ("even", "coverage"):
+        run(box_room_folder, tmp_path / how, frames=1, frame_choice=how)
+        (frame,) = json.loads((tmp_path / how / "scenes" / "boxes" / "scene.json").read_text())["frames"]
+        shown[how] = len(frame["markers"])
+    assert shown["coverage"] >= shown["even"] and shown["coverage"] == 7

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import maximum_filter, minimum_filter
+from scipy.spatial import cKDTree
 
 from ..types import DataError
 from .frames import evenly
@@ -19,6 +20,8 @@ FARTHEST = 6.0
 """Depth readings beyond this many metres are too rough for a map."""
 MOST_FRAMES = 200
 """More depth frames than this add nothing to a room."""
+LEAST_COMPANY = 3
+"""Voxels with fewer others in reach float in the air: noise."""
 _BITS = 21
 _OFFSET = 1 << (_BITS - 1)
 
@@ -27,7 +30,8 @@ def fuse_depth(frames: Sequence[Frame], voxel: float = VOXEL, least_points: int 
     """A point cloud (mesh without faces), one point and mean colour for each voxel that depth frames fill.
 
     Readings at depth edges (flying pixels) and beyond ``FARTHEST`` are left out, and voxels with fewer than
-    ``least_points`` readings. Raises DataError when no frame has depth.
+    ``least_points`` readings or fewer than ``LEAST_COMPANY`` others beside them. Raises DataError when no frame
+    has depth.
     """
     frames = [frame for frame in frames if frame.depth is not None and frame.camera.tracked]
     if not frames:
@@ -44,6 +48,11 @@ def fuse_depth(frames: Sequence[Frame], voxel: float = VOXEL, least_points: int 
     if not len(total):
         raise DataError("the depth frames hold no usable reading")
     means = total[:, :6] / total[:, 6:7]
+    tree = cKDTree(means[:, :3])
+    company = tree.query(means[:, :3], k=LEAST_COMPANY + 1, distance_upper_bound=2.5 * voxel)[0]
+    means = means[np.isfinite(company).all(axis=1)]
+    if not len(means):
+        raise DataError("the depth frames hold no two readings of one surface; are the poses in metres?")
     colors = np.clip(np.rint(means[:, 3:]), 0, 255).astype(np.uint8)
     return Mesh(means[:, :3], np.zeros((0, 3), np.int64), colors)
 
@@ -52,7 +61,7 @@ def back_project(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
     """World points ``[N, 3]`` and colours ``[N, 3]`` of a frame's depth readings that can be trusted."""
     depth = read_depth(frame)
     assert depth is not None and frame.depth_camera is not None, "the caller keeps frames with depth"
-    trusted = (depth > 0.1) & (depth < FARTHEST) & ~_at_edges(depth)
+    trusted = (depth > 0.1) & (depth < FARTHEST) & ~at_edges(depth)
     rows, columns = np.nonzero(trusted)
     pixels = np.stack([columns, rows], axis=1)
     z = depth[rows, columns].astype(np.float64)
@@ -79,6 +88,12 @@ def voxel_keys(points_N3: np.ndarray, voxel: float) -> np.ndarray:
     return (cells[:, 0] << (2 * _BITS)) | (cells[:, 1] << _BITS) | cells[:, 2]
 
 
+def unpacked(keys_N: np.ndarray) -> np.ndarray:
+    """Cells (whole x, y and z), int64 [N, 3], of voxel keys."""
+    low = (1 << _BITS) - 1
+    return np.stack([keys_N >> (2 * _BITS), (keys_N >> _BITS) & low, keys_N & low], axis=1) - _OFFSET
+
+
 @dataclass(frozen=True)
 class Voxels:
     """The outer sides of voxels as a ``mesh``, and which voxel each cloud point and each mesh vertex belongs to."""
@@ -102,8 +117,7 @@ def voxel_mesh(cloud: Mesh, voxel: float = VOXEL) -> Voxels:
     ones = np.ones((len(cloud.vertices), 1))
     sums = _summed(of_points, np.concatenate([cloud.colors.astype(np.float64), ones], axis=1), len(keys))
     colors = np.clip(np.rint(sums[:, :3] / sums[:, 3:]), 0, 255).astype(np.uint8)
-    low = (1 << _BITS) - 1
-    corner = np.stack([keys >> (2 * _BITS), (keys >> _BITS) & low, keys & low], axis=1) - _OFFSET
+    corner = unpacked(keys)
     quads, owners = [], []
     for axis, shift in enumerate((2 * _BITS, _BITS, 0)):
         for side in (0, 1):
@@ -129,7 +143,7 @@ def _side(axis: int, side: int) -> np.ndarray:
     return corners if side else corners[::-1]
 
 
-def _at_edges(depth_HW: np.ndarray) -> np.ndarray:
+def at_edges(depth_HW: np.ndarray) -> np.ndarray:
     """Readings beside a jump in depth: sensors put points there that belong to no surface."""
     high = maximum_filter(depth_HW, size=3, mode="nearest")
     low = minimum_filter(np.where(depth_HW > 0, depth_HW, np.inf), size=3, mode="nearest")

@@ -55,6 +55,9 @@ class PrepareArguments:
     )
     bev_size: int = field(default=1024, metadata={"help": "longest side of the bird's-eye view in pixels"})
     least_area: float = field(default=0.001, metadata={"help": "least share of a frame that a marked object covers"})
+    geometry: Literal["voxels", "tsdf"] = field(
+        default="voxels", metadata={"help": "what depth frames become where there is no mesh; tsdf: smoother, slower"}
+    )
     keep_unmarked: bool = field(default=False, metadata={"help": "write every picture without markers, too"})
     contact_sheet: bool = field(default=False, metadata={"help": "write a page a scene: views, objects with crops"})
     overwrite: bool = field(default=False, metadata={"help": "prepare finished scenes again"})
@@ -76,6 +79,7 @@ class PrepareArguments:
             (f"least_area is {self.least_area}, must be from 0 to below 1", 0 <= self.least_area < 1),
             (f"workers is {self.workers}, must be 0 or more", self.workers >= 0),
             (f"shard is {self.shard}, must be from 0 to {self.num_shards - 1}", 0 <= self.shard < self.num_shards),
+            (f"geometry '{self.geometry}' must be voxels or tsdf", self.geometry in ("voxels", "tsdf")),
             (f"split '{self.split}' must be a plain word", self.split.replace("_", "a").isalnum()),
             (f"frame_choice '{self.frame_choice}' must be even or coverage", self.frame_choice in ("even", "coverage")),
             (
@@ -186,7 +190,7 @@ def prepare_scene(arguments: PrepareArguments, path: Path) -> str:
     record.unlink(missing_ok=True)
     scan = SCAN_READERS[arguments.format].read(path)
     source, place = object_source(arguments.objects)
-    room = open_room(scan, lambda upright_scan: source.find(upright_scan, place))
+    room = open_room(scan, lambda upright_scan: source.find(upright_scan, place), arguments.geometry == "tsdf")
     look = Look(arguments.bev_size, arguments.least_area, arguments.marker_place)
     top = mark_top(room, look)
     top_image = f"images_3D/{scan.scene_id}/bev.jpg"

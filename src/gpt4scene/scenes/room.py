@@ -9,10 +9,12 @@ import numpy as np
 
 from ..types import DataError
 from .bev import TopView, look_down, top_points
+from .checks import check_scan
 from .freespace import FreeSpace
 from .fuse import fuse_depth, voxel_mesh
 from .pictures import read_depth
 from .render import Hits, Raycaster
+from .tsdf import fuse_mesh
 from .types import Camera, Frame, Scan, SceneObject
 from .upright import upright
 from .visibility import ObjectFinder, PixelGrid, Shown, agreeing, depth_at, hit_points, shown_objects
@@ -80,11 +82,12 @@ class Room:
         return look_down(self.caster, view)
 
 
-def open_room(scan: Scan, find_objects: Callable[[Scan], tuple[SceneObject, ...]]) -> Room:
-    """Make a scan ready: set it upright, fuse depth frames when there is no mesh, find the objects.
+def open_room(scan: Scan, find_objects: Callable[[Scan], tuple[SceneObject, ...]], smooth: bool = False) -> Room:
+    """Make a scan ready: set it upright, fuse depth frames if there is no mesh (``smooth``: by TSDF), find the objects.
 
-    Raises DataError when there is neither mesh nor depth, or a mask does not fit the mesh.
+    Raises DataError when there is neither mesh nor depth, a camera cannot be, or a mask does not fit the mesh.
     """
+    check_scan(scan)
     scan = upright(scan)
     objects = find_objects(scan)
     marked = tuple(item for item in objects if item.label not in STRUCTURE)
@@ -95,7 +98,7 @@ def open_room(scan: Scan, find_objects: Callable[[Scan], tuple[SceneObject, ...]
                 f"{scan.source}: the mask of object {item.id} names vertex {item.vertices.max()} of {count}"
             )
     if scan.mesh is None:
-        surface = voxel_mesh(fuse_depth(scan.frames)).mesh
+        surface = fuse_mesh(scan.frames) if smooth else voxel_mesh(fuse_depth(scan.frames)).mesh
         finder = ObjectFinder([replace(item, vertices=None) for item in marked], surface)
         return Room(scan, objects, Raycaster(surface), finder, True, True, FreeSpace(scan.frames))
     if len(scan.mesh.vertices) == 0:
