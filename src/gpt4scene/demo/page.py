@@ -1,0 +1,254 @@
+"""The demo's page: what was learned, how it is known, what it does not prove. Its sentences follow from its figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpt4scene.inference.questions import read_json
+from gpt4scene.report.curve import loss_curve, read_log
+from gpt4scene.report.pages import report, scene_files
+from gpt4scene.report.pictures import FRAME_SIDE, TOP_SIDE, Listed, Picture, shrink
+from gpt4scene.report.rendering import MAIN, TITLES, hundred, render, write_text
+from gpt4scene.types import TASKS, DataError
+
+COLUMNS: Mapping[str, str] = {
+    "before": "untrained",
+    "after": "trained",
+    "commonest": "commonest answer of the task",
+    "wording": "commonest answer to the same wording",
+    "swapped": "trained, shown another room's pictures",
+    "held_out": "trained, rooms it has never seen",
+}
+"""Who was asked, as in ``summary.json`` -> what the page calls it."""
+CONTROLS = ("commonest", "wording", "swapped")
+ANSWERS = {"after": "annotation", "held_out": "annotation_held_out"}
+"""Answers that get pages of their own -> folder of their questions."""
+GROUPS = {"annotation": "training room", "annotation_held_out": "held out"}
+LEVEL = 0.05
+"""Two figures that differ by less are called level: 5 of the tables' points."""
+
+Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a comparison of columns says: ``verdict`` right, partly or wrong, a heading, and the figures behind it."""
+
+    verdict: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Tasks by how a column's main figure stands to the best of others: each a text with the two figures."""
+
+    above: tuple[str, ...]
+    level: tuple[str, ...]
+    below: tuple[str, ...]
+
+    @property
+    def total(self) -> int:
+        """Tasks that could be compared."""
+        return len(self.above) + len(self.level) + len(self.below)
+
+    @property
+    def verdict(self) -> str:
+        """``right`` where every task is above, ``wrong`` where none is."""
+        return "right" if len(self.above) == self.total else "partly" if self.above else "wrong"
+
+    @property
+    def share(self) -> str:
+        """How many tasks are above, for a sentence."""
+        above = len(self.above)
+        return f"all {above} tasks" if above == self.total else f"{above} of {self.total} tasks"
+
+    def figures(self) -> str:
+        """Return the figures as sentences."""
+        parts = (("Above", self.above), ("Level", self.level), ("Below", self.below))
+        return " ".join(f"{word}: {', '.join(tasks)}." for word, tasks in parts if tasks)
+
+
+@dataclass(frozen=True)
+class Room:
+    """A room on the page: its bird's-eye view, and its answers' page if there is one."""
+
+    scene: str
+    group: str
+    picture: Picture
+    page: str | None
+
+
+def write_page(out: Path) -> Path:
+    """Write ``out/index.html`` with ``out/pictures`` and ``out/answers`` from what the demo's steps left in ``out``.
+
+    Raises ``DataError`` where ``summary.json`` is missing or broken, or answers can't be shown.
+    """
+    out = Path(out)
+    summary = read_json(out / "summary.json", "demo's summary")
+    if not isinstance(summary, dict) or not isinstance(summary.get("scores"), dict):
+        raise DataError(f"{out / 'summary.json'}: holds no 'scores'; run the demo again")
+    scores = {name: summary["scores"][name] for name in COLUMNS if name in summary["scores"]}
+    answers = {}
+    for name, questions in ANSWERS.items():
+        if (out / "predictions" / name).is_dir():
+            report(out / "predictions" / name, out / questions, out / "answers" / name)
+            answers[name] = f"answers/{name}/index.html"
+    rooms, example = _pictures(out)
+    tasks = [task for task in TASKS if any(task in found for found in scores.values())]
+    text = render(
+        "demo.html",
+        columns=COLUMNS,
+        scores=scores,
+        tasks=tasks,
+        tables={task: _metrics(scores, task) for task in tasks},
+        most={task: max([1.0, *_main(scores, task).values()]) for task in tasks},
+        findings=findings(scores),
+        level=hundred(LEVEL),
+        answers=answers,
+        rooms=rooms,
+        example=example,
+        curve=loss_curve(read_log(out / "run" / "trainer_log.jsonl")),
+        wall=summary.get("wall_s", {}),
+        facts=_facts(summary, rooms),
+    )
+    write_text(out / "index.html", text)
+    return out / "index.html"
+
+
+def findings(scores: Scores) -> list[Finding]:
+    """Return what the columns of ``scores`` say by each task's main figure; a column that is not there says nothing."""
+    found = []
+    if {"before", "after"} <= scores.keys():
+        by = compare(scores, "after", ("before",))
+        title = f"Training lifts the figures in {by.share}." if by.above else "Training lifts no figure."
+        found.append(Finding(by.verdict, title, by.figures()))
+    frequency = tuple(name for name in ("commonest", "wording") if name in scores)
+    if frequency and "after" in scores:
+        by = compare(scores, "after", frequency)
+        title = f"The trained model beats answers by frequency in {by.share}."
+        if not by.above:
+            title = "The trained model does not beat answers by frequency."
+        found.append(Finding(by.verdict, title, f"Against the better of the two. {by.figures()}"))
+    if {"after", "swapped"} <= scores.keys():
+        found.append(_looking(compare(scores, "after", ("swapped",))))
+    if "held_out" in scores and any(name in scores for name in CONTROLS):
+        found.append(_held_out(compare(scores, "held_out", tuple(name for name in CONTROLS if name in scores)), scores))
+    return found
+
+
+def _looking(by: Comparison) -> Finding:
+    title = f"It reads the pictures: shown another room's, it loses in {by.share}."
+    means = "The questions are the same to the letter, so the answers depend on what is in the pictures."
+    if by.verdict == "partly":
+        title = f"It reads the pictures in {by.share}: there it loses when it is shown another room's."
+        means = "Where it does not lose, nothing shows that it looked."
+    elif by.verdict == "wrong":
+        title = "Nothing here shows that it reads the pictures."
+        means = "It answers as well when it is shown another room's."
+    return Finding(by.verdict, title, f"{means} {by.figures()}")
+
+
+def _held_out(by: Comparison, scores: Scores) -> Finding:
+    against = f"Against the best of {len([name for name in CONTROLS if name in scores])} controls."
+    caution = "The controls answered the training rooms' questions, so this comparison is a rough one."
+    if by.verdict == "right":
+        title = f"In rooms it has never seen it stands above the controls in {by.share}."
+    elif by.verdict == "partly":
+        title = f"In rooms it has never seen it stands above the controls in {by.share}; the others do not carry over."
+    else:
+        title = "In rooms it has never seen it is no better than the controls: what it learned does not carry over."
+    lost = ""
+    if "after" in scores:
+        fall = compare(scores, "after", ("held_out",))
+        lost = f" It is worse there than in the training rooms in {fall.share}." if fall.above else ""
+    return Finding(by.verdict, title, f"{against}{lost} {by.figures()} {caution}")
+
+
+def compare(scores: Scores, first: str, others: Sequence[str]) -> Comparison:
+    """Return how the main figure of ``first`` stands to the highest one of ``others``, task by task."""
+    found: dict[str, list[str]] = {"above": [], "level": [], "below": []}
+    for task in TASKS:
+        values = _main(scores, task)
+        rivals = [values[name] for name in others if name in values]
+        if first not in values or not rivals:
+            continue
+        gain = values[first] - max(rivals)
+        place = "level" if abs(gain) < LEVEL else "above" if gain > 0 else "below"
+        found[place].append(f"{TITLES[task]} ({hundred(values[first])} against {hundred(max(rivals))})")
+    return Comparison(*(tuple(found[place]) for place in ("above", "level", "below")))
+
+
+def _main(scores: Scores, task: str) -> dict[str, float]:
+    """Return the task's main figure of every column that has it."""
+    return {name: found[task][MAIN[task]] for name, found in scores.items() if MAIN[task] in found.get(task, {})}
+
+
+def _metrics(scores: Scores, task: str) -> list[str]:
+    return list(dict.fromkeys(metric for found in scores.values() for metric in found.get(task, {})))
+
+
+def _pictures(out: Path) -> tuple[list[Room], list[Picture]]:
+    """Write ``out/pictures`` anew; return all rooms, and bird's-eye view and fullest frame of the first one."""
+    partial = out / f"pictures.{os.getpid()}.part"
+    shutil.rmtree(partial, ignore_errors=True)
+    rooms, example = [], []
+    for questions, group in GROUPS.items():
+        listed = Listed.read(out / questions)
+        pages = scene_files(sorted(listed.scenes))
+        answers = next(name for name, folder in ANSWERS.items() if folder == questions)
+        for number, scene in enumerate(sorted(listed.scenes)):
+            assert listed.source is not None
+            names = [listed.source.parent / written for written in listed.scenes[scene]]
+            target = f"pictures/{questions}_{number:02d}"
+            side = TOP_SIDE if not rooms else FRAME_SIDE // 2
+            picture = _shrunk(names[0], out, partial, f"{target}.jpg", side, "bird's-eye view")
+            page = f"answers/{answers}/{pages[scene]}"
+            if not rooms:
+                frame = _fullest(names[1:], out / "scenes" / "scenes" / scene / "scene.json")
+                example = [picture]
+                if frame is not None:
+                    shown = f"frame {frame.stem}"
+                    example.append(_shrunk(frame, out, partial, f"{target}_frame.jpg", FRAME_SIDE, shown))
+            rooms.append(Room(scene, group, picture, page if (out / page).is_file() else None))
+    shutil.rmtree(out / "pictures", ignore_errors=True)
+    if partial.is_dir():
+        partial.rename(out / "pictures")
+    return rooms, example
+
+
+def _shrunk(source: Path, out: Path, partial: Path, file: str, side: int, name: str) -> Picture:
+    made = shrink(source, partial, Path(file).name, side, name)
+    return Picture(name, file if made.file else None, made.width, made.height, made.missing)
+
+
+def _fullest(frames: Sequence[Path], scene_file: Path) -> Path | None:
+    """Return the frame with most numbers; the first one where ``scene.json`` is not there to tell."""
+    if not frames or not scene_file.is_file():
+        return frames[0] if frames else None
+    content = json.loads(scene_file.read_text(encoding="utf-8"))
+    markers = {Path(frame["image"]).name: len(frame["markers"]) for frame in content["frames"]}
+    return max(frames, key=lambda frame: markers.get(frame.name, 0))
+
+
+def _facts(summary: Mapping[str, Any], rooms: Sequence[Room]) -> dict[str, str]:
+    """Return the demo's sizes, name -> value, as far as the summary knows them."""
+    settings, questions = summary.get("settings", {}), summary.get("questions", {})
+    facts = {
+        "training rooms": sum(room.group == GROUPS["annotation"] for room in rooms),
+        "held-out rooms": sum(room.group == GROUPS["annotation_held_out"] for room in rooms),
+        "pictures a room": settings["frames"] + 1 if "frames" in settings else None,
+        "longest side the model sees": f"{settings['image_resolution']} px" if "image_resolution" in settings else None,
+        "training rows": summary.get("training_rows"),
+        "passes over them": f"{settings['epochs']:g}" if "epochs" in settings else None,
+        "questions about training rooms": sum(questions.get("annotation", {}).values()) or None,
+        "questions about held-out rooms": sum(questions.get("annotation_held_out", {}).values()) or None,
+        "seed": settings.get("seed"),
+    }
+    return {name: str(value) for name, value in facts.items() if value is not None}
