@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections import Counter
 
 import numpy as np
@@ -12,7 +11,7 @@ from gpt4scene.benchmarks.raw import read_raw
 from gpt4scene.benchmarks.sqa3d import question_type
 from gpt4scene.demo.balance import choose_plans, commonest_share
 from gpt4scene.demo.plan import Piece, RoomPlan
-from gpt4scene.demo.questions import NUMBERS, Viewpoint, nearest, questions
+from gpt4scene.demo.questions import ASKED_COLOURS, NUMBERS, Viewpoint, nearest, questions
 from gpt4scene.demo.raw import write_raw
 
 
@@ -30,7 +29,8 @@ def test_answers_are_true_of_the_plan(plans):
         asked = _by_words(plan, "qa")
         for piece in plan.unique:
             assert asked[f"What color is the {piece.label}?"].answer == piece.colour
-            assert asked[f"Which piece of furniture is {piece.colour}?"].answer == piece.label
+            if piece.colour in ASKED_COLOURS:
+                assert asked[f"Which piece of furniture is {piece.colour}?"].answer == piece.label
         lamps = [piece for piece in plan.pieces if piece.label == "lamp"]
         assert asked["How many lamps are in the room?"].answer == NUMBERS[len(lamps)]
         found = _by_words(plan, "several")["every lamp in the room"]
@@ -107,10 +107,3 @@ def test_raw_files_have_the_official_names_and_keys(plans, tmp_path):
         assert all(set(record.values) == keys for record in records), task
         total += len(records)
     assert total == sum(len(questions(plan)) for plan in plans[:2])
-
-
-def test_copies_differ_in_their_ids_alone(plans, tmp_path):
-    write_raw(plans[:1], tmp_path, "train", copies=3)
-    rows = json.loads((tmp_path / "ScanRefer_filtered_train.json").read_text())
-    assert len({(row["object_id"], row["ann_id"]) for row in rows}) == len(rows)
-    assert set(Counter((row["object_id"], row["description"]) for row in rows).values()) == {3}

@@ -86,7 +86,7 @@ def test_masks_and_boxes_fit_the_pieces(plan, room):
 
 def test_pieces_turn_their_front_where_the_plan_says(plan, room):
     mesh, objects = room
-    sofa = plan.one("sofa")
+    sofa = plan.only("sofa")
     points = mesh.vertices[objects[sofa.id].vertices]
     top = points[points[:, 2] > 0.7][:, :2].mean(0)
     assert (top - sofa.spot) @ sofa.front < -0.1

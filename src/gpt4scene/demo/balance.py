@@ -24,7 +24,7 @@ def choose_plans(count: int, seed: int, *, first: int = 0, candidates: int = 40,
     asked: Counter = Counter()
     for number in range(count):
         scene_id = f"room{first + number:04d}_00"
-        drawn = [draw_plan(scene_id, random) for _ in range(candidates)]
+        drawn = [draw_plan(scene_id, random, first + number) for _ in range(candidates)]
         best = min(range(len(drawn)), key=lambda index: (_cost(drawn[index], given, asked), index))
         plans.append(_reshuffled(drawn[best], given, asked, random, exchanges))
         for item in questions(plans[-1]):

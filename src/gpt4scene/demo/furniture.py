@@ -59,14 +59,13 @@ class Part:
 class Kind:
     """A class of furniture: its name, its size (width, depth, height), where it stands, and its parts.
 
-    ``big`` pieces are the ones that questions call big; ``wall`` pieces stand with their back to a wall.
+    ``wall`` pieces stand with their back to a wall.
     """
 
     label: str
     size: tuple[float, float, float]
     parts: Callable[[tuple[float, float, float], Rgb], list[Part]]
     wall: bool = True
-    big: bool = True
 
 
 def _shade(rgb: Rgb, factor: float) -> Rgb:
@@ -270,15 +269,15 @@ for _kind in (
     Kind("desk", (1.25, 0.65, 1.2), _desk),
     Kind("cabinet", (1.1, 0.45, 0.95), _cabinet),
     Kind("bookshelf", (0.95, 0.35, 1.8), _bookshelf),
-    Kind("chair", (0.48, 0.5, 0.92), _chair, wall=False, big=False),
+    Kind("chair", (0.48, 0.5, 0.92), _chair, wall=False),
     Kind("armchair", (0.85, 0.85, 0.85), _armchair),
     Kind("refrigerator", (0.7, 0.7, 1.75), _refrigerator),
     Kind("piano", (1.4, 0.62, 1.1), _piano),
-    Kind("lamp", (0.42, 0.42, 1.55), _lamp, wall=False, big=False),
-    Kind("plant", (0.5, 0.5, 0.85), _plant, wall=False, big=False),
-    Kind("stool", (0.38, 0.38, 0.46), _stool, wall=False, big=False),
-    Kind("door", (0.95, 0.1, 2.05), _door, big=False),
-    Kind("window", (1.5, 0.1, 2.0), _window, big=False),
+    Kind("lamp", (0.42, 0.42, 1.55), _lamp, wall=False),
+    Kind("plant", (0.5, 0.5, 0.85), _plant, wall=False),
+    Kind("stool", (0.38, 0.38, 0.46), _stool, wall=False),
+    Kind("door", (0.95, 0.1, 2.05), _door),
+    Kind("window", (1.5, 0.1, 2.0), _window),
 ):
     KINDS.add(_kind.label, _kind)
 

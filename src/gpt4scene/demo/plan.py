@@ -5,6 +5,7 @@ Plan frame: origin on the floor in the middle of the room, x along its width, y 
 
 from __future__ import annotations
 
+import colorsys
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -87,20 +88,15 @@ class RoomPlan:
         """The pieces of one class."""
         return [piece for piece in self.pieces if piece.label == label]
 
-    def one(self, label: str) -> Piece | None:
-        """The piece of a class that stands at most once, or None."""
-        found = self.of(label)
-        return found[0] if found else None
+    def only(self, label: str) -> Piece:
+        """The piece of a class that every room has once."""
+        (piece,) = self.of(label)
+        return piece
 
     @property
     def unique(self) -> list[Piece]:
         """The pieces that have a colour of their own."""
         return [piece for piece in self.pieces if piece.label in UNIQUE]
-
-    @property
-    def big(self) -> list[Piece]:
-        """The pieces that questions call big pieces of furniture."""
-        return [piece for piece in self.pieces if KINDS[piece.label].big]
 
     def with_ids_exchanged(self, first: int, second: int) -> RoomPlan:
         """The same room where the pieces ``first`` and ``second`` have each other's id."""
@@ -124,15 +120,21 @@ class RoomPlan:
         return np.linalg.inv(to_world)
 
 
-def draw_plan(scene_id: str, random: np.random.Generator) -> RoomPlan:
-    """Return a random furnished room without overlaps; every draw succeeds."""
+def draw_plan(scene_id: str, random: np.random.Generator, number: int = 0) -> RoomPlan:
+    """Return a random furnished room without overlaps; ``number`` sets the paint of walls and floor."""
     while True:
-        plan = _try_plan(scene_id, random)
+        plan = _try_plan(scene_id, random, number)
         if plan is not None:
             return plan
 
 
-def _try_plan(scene_id: str, random: np.random.Generator) -> RoomPlan | None:
+def _tint(hue: float, saturation: float, value: float) -> Rgb:
+    """Return a colour from hue (whole turns), saturation and value (0 to 1)."""
+    r, g, b = (round(255 * channel) for channel in colorsys.hsv_to_rgb(hue % 1, saturation, value))
+    return (r, g, b)
+
+
+def _try_plan(scene_id: str, random: np.random.Generator, number: int) -> RoomPlan | None:
     width, depth = (round(float(v), 2) for v in (random.uniform(5.6, 6.8), random.uniform(4.8, 5.8)))
     labels = [*ALWAYS, *(label for label in SOMETIMES if random.random() < 0.72)]
     colours = list(random.permutation(sorted(COLOURS)))
@@ -148,14 +150,13 @@ def _try_plan(scene_id: str, random: np.random.Generator) -> RoomPlan | None:
     ids = random.permutation(len(placed))
     numbered = (replace(piece, id=int(number)) for piece, number in zip(placed, ids, strict=True))
     pieces = sorted(numbered, key=lambda piece: piece.id)
-    warm = random.uniform(-1, 1, 2)
     return RoomPlan(
         scene_id,
         width,
         depth,
         tuple(pieces),
-        wall=(int(222 + 10 * warm[0]), 216, int(206 - 12 * warm[0])),
-        floor=(int(176 + 18 * warm[1]), int(150 + 14 * warm[1]), int(122 + 12 * warm[1])),
+        wall=_tint(0.08 + 0.618 * number, 0.38, 0.9),
+        floor=_tint(0.55 + 0.755 * number, 0.3, 0.42 + 0.36 * (0.37 * number % 1)),
         yaw=float(random.uniform(-np.pi, np.pi)),
         shift=tuple(float(v) for v in random.uniform(-2, 2, 3)),  # type: ignore[arg-type]
     )

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .furniture import COLOURS
-from .plan import COUNTED, UNIQUE, Piece, RoomPlan
+from .plan import COUNTED, SOMETIMES, Piece, RoomPlan
 
 NUMBERS = ("zero", "one", "two", "three", "four")
 """Words, because the published ScanQA score turns digits of the answer into words but not those of the reference."""
+ASKED_COLOURS = ("red", "blue", "yellow", "turquoise")
+"""Colours that questions name; they ask for all of them."""
 _CLEAR = 0.2
 """Metres by which the nearest piece must be nearer than the next, so that the answer is beyond doubt."""
 
@@ -83,47 +84,30 @@ def _qa(plan: RoomPlan) -> list[Asked]:
     asked = []
     for piece in plan.unique:
         asked.append(Asked("qa", f"What color is the {piece.label}?", piece.colour, (piece.id,)))
-        asked.append(Asked("qa", f"Which piece of furniture is {piece.colour}?", piece.label, (piece.id,)))
-        close = nearest([other for other in plan.big if other is not piece], piece.gap)
-        if close:
-            words = f"What big piece of furniture is closest to the {piece.label}?"
-            asked.append(Asked("qa", words, close.label, (close.id,)))
+        if piece.colour in ASKED_COLOURS:
+            asked.append(Asked("qa", f"Which piece of furniture is {piece.colour}?", piece.label, (piece.id,)))
     for label in COUNTED:
         found = plan.of(label)
         ids = tuple(piece.id for piece in found)
         asked.append(Asked("qa", f"How many {label}s are in the room?", NUMBERS[len(found)], ids))
-    door = plan.one("door")
-    window = plan.one("window")
-    assert door and window
-    for name, opening in (("door", door), ("window", window)):
-        close = nearest(plan.unique, opening.gap)
+    for label in ("door", "window"):
+        close = nearest(plan.unique, plan.only(label).gap)
         if close:
-            asked.append(
-                Asked("qa", f"What color is the piece of furniture closest to the {name}?", close.colour, (close.id,))
-            )
+            words = f"What color is the piece of furniture closest to the {label}?"
+            asked.append(Asked("qa", words, close.colour, (close.id,)))
     return asked
 
 
 def _single(plan: RoomPlan) -> list[Asked]:
     asked = []
-    for piece in plan.unique:
+    for piece in [*plan.unique, plan.only("door"), plan.only("window")]:
         asked.append(Asked("one", f"this is the only {piece.label} in the room.", objects=(piece.id,)))
-        asked.append(Asked("one", f"this is the {piece.colour} piece of furniture.", objects=(piece.id,)))
-    for label in ("bed", "sofa", "desk", "bookshelf", "cabinet"):
-        anchor = plan.one(label)
-        assert anchor
-        for counted in COUNTED:
-            close = nearest(plan.of(counted), anchor.gap)
-            if close:
-                words = f"this is the {counted} that stands closest to the {label}."
-                asked.append(Asked("one", words, objects=(close.id,)))
-    for opening in (plan.one("door"), plan.one("window")):
-        assert opening
-        asked.append(Asked("one", f"this is the {opening.label} of the room.", objects=(opening.id,)))
-        close = nearest(plan.big, opening.gap)
+        if piece.colour in ASKED_COLOURS:
+            asked.append(Asked("one", f"this is the {piece.colour} piece of furniture.", objects=(piece.id,)))
+    for label, anchor in zip(COUNTED, ("bed", "sofa", "desk"), strict=True):
+        close = nearest(plan.of(label), plan.only(anchor).gap)
         if close:
-            words = f"this is the big piece of furniture closest to the {opening.label}."
-            asked.append(Asked("one", words, objects=(close.id,)))
+            asked.append(Asked("one", f"this is the {label} that stands closest to the {anchor}.", objects=(close.id,)))
     return asked
 
 
@@ -143,32 +127,28 @@ def _several(plan: RoomPlan) -> list[Asked]:
 
     for label in COUNTED:
         ask(f"every {label} in the room", plan.of(label), len(plan.of(label)))
-        for anchor_label in ("bed", "sofa", "table", "desk"):
-            anchor = plan.one(anchor_label)
-            assert anchor
-            near = [piece for piece in plan.of(label) if piece.gap(anchor) < 1.0]
-            if all(abs(piece.gap(anchor) - 1.0) > _CLEAR / 2 for piece in plan.of(label)):
-                ask(f"any {label} within one meter of the {anchor_label}", near, len(plan.of(label)))
-    for label in UNIQUE:
+    for label, anchor in zip(COUNTED, ("table", "bed", "sofa"), strict=True):
+        gaps = {piece.id: piece.gap(plan.only(anchor)) for piece in plan.of(label)}
+        if all(abs(gap - 1.0) > _CLEAR / 2 for gap in gaps.values()):
+            near = [piece for piece in plan.of(label) if gaps[piece.id] < 1.0]
+            ask(f"any {label} within one meter of the {anchor}", near, len(gaps))
+    for label in SOMETIMES:
         found = plan.of(label)
         ask(f"the {label}", found, len(found))
-    pairs = list(COLOURS)
-    for first, second in zip(pairs[::2], pairs[1::2], strict=True):
+    for first, second in (("red", "blue"), ("black", "white")):
         found = [piece for piece in plan.unique if piece.colour in (first, second)]
         ask(f"furniture that is {first} or {second}", found, len(plan.unique))
     return asked
 
 
 def viewpoints(plan: RoomPlan) -> list[Viewpoint]:
-    """Return the places that situated questions are asked from: at the door, on the sofa, by the table."""
-    door, sofa, table, bed = (plan.one(label) for label in ("door", "sofa", "table", "bed"))
-    assert door and sofa and table and bed
-    towards = bed.spot - table.spot
+    """Return the places that situated questions are asked from: at the door and by the table."""
+    door, table = plan.only("door"), plan.only("table")
+    towards = plan.only("bed").spot - table.spot
     return [
         Viewpoint(
             "I have just come in through the door and look straight ahead.", door.spot + 0.4 * door.front, door.front
         ),
-        Viewpoint("I am sitting on the sofa and lean against its back.", sofa.spot, sofa.front),
         Viewpoint("I am standing at the table and facing the bed.", table.spot, towards / np.linalg.norm(towards)),
     ]
 
@@ -187,25 +167,22 @@ def _situated(plan: RoomPlan, view: Viewpoint) -> list[Asked]:
     def ask(words: str, answer: str, ids: tuple[int, ...] = ()) -> None:
         asked.append(Asked("situated", words, answer, ids, view))
 
-    here = {"sofa"} if "sofa" in view.words else {"table", "bed"} if "table" in view.words else set()
+    here = {"table", "bed"} if "table" in view.words else set()
     others = [piece for piece in plan.unique if piece.label not in here]
     sides = {piece.id: _direction(view.bearing(piece)) for piece in plan.pieces}
-    for side in ("left", "right"):
+    for side, words in (
+        ("left", "What is the closest piece of furniture"),
+        ("right", "What color is the closest thing"),
+    ):
         close = nearest([piece for piece in others if sides[piece.id] == side], view.distance)
         if close:
-            ask(f"What is the closest piece of furniture on my {side}?", close.label, (close.id,))
-            ask(f"What color is the closest piece of furniture on my {side}?", close.colour, (close.id,))
-    for label in ("desk", "cabinet", "bookshelf"):
-        piece = plan.one(label)
-        assert piece
-        if sides[piece.id] and label not in here:
-            ask(f"Where is the {label} from here?", sides[piece.id], (piece.id,))
-    for label in COUNTED:
-        if all(sides[piece.id] for piece in plan.of(label)):
-            found = tuple(piece.id for piece in plan.of(label) if sides[piece.id] == "left")
-            ask(f"How many {label}s are on my left?", NUMBERS[len(found)], found)
-    chair, desk, bookshelf = (plan.one(label) for label in ("chair", "desk", "bookshelf"))
-    assert chair and desk and bookshelf
+            ask(f"{words} on my {side}?", close.label if side == "left" else close.colour, (close.id,))
+    cabinet, chair, desk, bookshelf = (plan.only(label) for label in ("cabinet", "chair", "desk", "bookshelf"))
+    if sides[cabinet.id]:
+        ask("Where is the cabinet from here?", sides[cabinet.id], (cabinet.id,))
+    if all(sides[piece.id] for piece in plan.of("plant")):
+        found = tuple(piece.id for piece in plan.of("plant") if sides[piece.id] == "left")
+        ask("How many plants are on my left?", NUMBERS[len(found)], found)
     if sides[chair.id] in ("left", "right"):
         ask("Is the chair on my left side?", "yes" if sides[chair.id] == "left" else "no", (chair.id,))
     if sides[desk.id] in ("front", "behind"):
@@ -213,7 +190,4 @@ def _situated(plan: RoomPlan, view: Viewpoint) -> list[Asked]:
     far, near = sorted((desk, bookshelf), key=view.distance, reverse=True)
     if view.distance(far) - view.distance(near) > _CLEAR:
         ask("Which is closer to me, the desk or the bookshelf?", near.label, (near.id,))
-    close = nearest(others, view.distance)
-    if close:
-        ask("Which piece of furniture is closest to me?", close.label, (close.id,))
     return asked

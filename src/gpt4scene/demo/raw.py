@@ -14,15 +14,11 @@ from .plan import RoomPlan
 from .questions import Asked, questions
 
 
-def write_raw(plans: Sequence[RoomPlan], out: str | Path, split: str, copies: int = 1) -> list[Path]:
-    """Write the raw files of ``split`` about ``plans`` into ``out`` and return their paths.
-
-    Each question is written ``copies`` times with ids of its own, as if several people had asked it; ``annotate``
-    then words each copy anew. File names and keys are the official ones.
-    """
+def write_raw(plans: Sequence[RoomPlan], out: str | Path, split: str) -> list[Path]:
+    """Write the raw files of ``split`` about ``plans`` into ``out``, names and keys as official; return their paths."""
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    asked = [(plan, item) for plan in plans for item in questions(plan) for _ in range(copies)]
+    asked = [(plan, item) for plan in plans for item in questions(plan)]
     kinds = {kind: [pair for pair in asked if pair[1].kind == kind] for kind in ("qa", "situated", "one", "several")}
     situated = kinds["situated"]
     info = {"info": {"description": "questions about synthetic rooms"}, "data_type": "scannet", "data_subtype": "v2"}
