@@ -11,6 +11,8 @@ import time
 import numpy as np
 import pytest
 
+from gpt4scene.scenes.prepare import main
+
 CALL = ["--frames", "2", "--bev_size", "100"]
 
 
@@ -80,16 +82,29 @@ def test_after_a_kill_the_same_command_finishes_with_the_same_bytes(scans, whole
     assert {name: value for name, value in left.items() if not name.endswith(".part")} == whole
 
 
-def test_a_damaged_description_is_named(scans, tmp_path):
-    assert prepare(scans / "room0", tmp_path).wait() == 0
+def test_a_damaged_description_is_named(scans, tmp_path, capsys):
+    call = ["--scans", str(scans / "room0"), "--out", str(tmp_path), *CALL]
+    assert main(call) == 0
     record = tmp_path / "scenes" / "room0" / "scene.json"
     record.write_text(record.read_text()[:100])
-    running = prepare(scans / "room0", tmp_path)
-    assert running.wait() == 1
-    assert "scene.json: is damaged" in running.stderr.read()
+    assert main(call) == 1
+    assert "scene.json: is damaged" in capsys.readouterr().err
 
 
 def test_lists_keep_the_scenes_of_earlier_runs(scans, tmp_path):
     for index in (1, 0):
-        assert prepare(scans / f"room{index}", tmp_path).wait() == 0
+        assert main(["--scans", str(scans / f"room{index}"), "--out", str(tmp_path), *CALL]) == 0
     assert list(json.loads((tmp_path / "selected_images_mark_3D_val_2.json").read_text())) == ["room0", "room1"]
+
+
+def test_an_interrupt_stops_after_the_scenes_at_hand(scans, whole, tmp_path):
+    running = prepare(scans, tmp_path, "--workers", "2")
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("scenes/*/scene.json")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    said = running.communicate(timeout=60)[1]
+    assert running.returncode in (0, 1)  # 0 when all had been done by then
+    assert "Traceback" not in said
+    assert prepare(scans, tmp_path).wait() == 0
+    assert digest(tmp_path) == whole

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -149,7 +150,8 @@ def _outcomes(arguments: PrepareArguments, paths: Sequence[Path]) -> Iterator[Ou
     if workers <= 1:
         yield from map(work, paths)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_leave_interrupts_to_the_parent)
+    try:
         running = {pool.submit(work, path): path for path in paths}
         for future in as_completed(running):
             try:
@@ -157,6 +159,13 @@ def _outcomes(arguments: PrepareArguments, paths: Sequence[Path]) -> Iterator[Ou
             except BrokenProcessPool:
                 name = running[future].resolve().name
                 yield name, "failed", "a worker process was ended from outside (out of memory?); run the command again"
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    """On Ctrl-C workers finish the scene they are at; the parent gives them no other."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _attempt(arguments: PrepareArguments, path: Path) -> Outcome:
