@@ -212,6 +212,19 @@ def test_the_label_map_decides_on_unique_objects(arguments, raw, tmp_path):
     assert lookup["a_00"] == {"0": 1, "1": 1}
 
 
+def test_further_sources_are_added_by_name_and_for_training_only(arguments, raw):
+    rows = [{"scan_id": "a_00", "target_id": [1], "utterance": "the chair"}]
+    (raw / "scannet_grounding.json").write_text(json.dumps(rows))
+    made = annotate(arguments(split="train", task="beacon3d,scanrefer"), say=lambda line: None).made
+    assert list(made) == ["beacon3d", "scanrefer"]
+    assert answers_of(made["beacon3d"].rows) == ["Yes. <OBJ004>."]
+    assert list(annotate(arguments(split="train", task="beacon3d"), say=lambda line: None).made) == ["beacon3d"]
+    with pytest.raises(ValueError, match="training rows only"):
+        annotate(arguments(task="beacon3d"))
+    with pytest.raises(DataError, match="nr3d.csv is not in"):
+        annotate(arguments(split="train", task="nr3d"))
+
+
 def test_other_entries_of_the_registry_stay(arguments, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "dataset_info.json").write_text('{"mine": {"file_name": "mine.json"}}')

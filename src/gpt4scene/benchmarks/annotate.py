@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gpt4scene.benchmarks import files, multi3dref, scan2cap, scanqa, scanrefer, sqa3d
+from gpt4scene.benchmarks import files, multi3dref, referit, scan2cap, scanqa, scanrefer, sqa3d
 from gpt4scene.benchmarks.labels import LABEL_MAP, plain_classes, read_label_map
 from gpt4scene.benchmarks.making import Drawing, Made, Record, Rooms
 from gpt4scene.benchmarks.raw import find_raw, read_raw
@@ -29,7 +29,7 @@ class AnnotateArguments:
     scenes: str = field(metadata={"help": "folder that `gpt4scene prepare` wrote"})
     out: str = field(metadata={"help": "folder to write; becomes a dataset_dir (train) or an annotation_dir (val)"})
     split: str = field(default="val", metadata={"help": "train: training rows; val: question files"})
-    task: str = field(default="all", metadata={"help": "names separated by commas, or all whose files are there"})
+    task: str = field(default="all", metadata={"help": "names separated by commas, or all five whose files are there"})
     raw_split: str = field(default="", metadata={"help": "read the raw files of another split, such as test of SQA3D"})
     frames: int = field(default=0, metadata={"help": "frames a scene, where pictures were selected for several counts"})
     label_map: str = field(default="", metadata={"help": f"ScanNet's {LABEL_MAP} (found by itself in the raw folder)"})
@@ -58,15 +58,19 @@ def annotate(arguments: AnnotateArguments, say: Callable[[str], None] = print) -
     """
     if arguments.split not in ("train", "val"):
         raise ValueError(f"split '{arguments.split}' is not known (known: train, val)")
-    named = task_names(arguments.task)
+    named, extra = _tasks(arguments)
     scenes, out = Path(arguments.scenes), Path(arguments.out)
     rooms, frames = read_rooms(scenes, arguments.split, out, arguments.frames, arguments.min_iou)
     made, skipped, records = {}, {}, {}
-    for task in named or TASKS:
+    for task in extra:
+        generator = Drawing(f"{arguments.seed} {task}", arguments.wordings)
+        made[task] = referit.training(_source(Path(arguments.raw), task), rooms, generator, task)
+        say(summary(task, made[task]))
+    for task in TASKS if named is None else named:
         try:
             records[task] = read_raw(Path(arguments.raw), task, arguments.raw_split or arguments.split)
         except FileNotFoundError as error:
-            if named:
+            if named is not None:
                 raise DataError(str(error)) from None
             skipped[task] = str(error)
             say(f"{task}: skipped, {error}")
@@ -86,6 +90,23 @@ def annotate(arguments: AnnotateArguments, say: Callable[[str], None] = print) -
         written = write_questions(made, rooms, out, frames)
         written += _write_companions(arguments, records, scenes, out, say)
     return Annotated(made, skipped, written)
+
+
+def _tasks(arguments: AnnotateArguments) -> tuple[list[str] | None, list[str]]:
+    """Return the tasks named (``None`` for all whose files are there) and the further sources named."""
+    words = [word.strip() for word in arguments.task.split(",") if word.strip()]
+    extra = [word for word in words if word in referit.RAW_FILES]
+    if extra and arguments.split != "train":
+        raise ValueError(f"'{extra[0]}' makes training rows only; use --split train")
+    tasks = [word for word in words if word not in extra]
+    return ([] if extra and not tasks else task_names(tasks)), extra
+
+
+def _source(raw: Path, name: str) -> list[Record]:
+    path = find_raw(raw, referit.RAW_FILES[name])
+    if path is None:
+        raise DataError(f"{referit.RAW_FILES[name]} is not in {raw}")
+    return referit.read_source(path, name)
 
 
 def summary(task: str, made: Made) -> str:

@@ -146,7 +146,7 @@ class Drawing(random.Random):
         super().__init__(seed)
         self._most = most
 
-    def choice(self, seq: Sequence[Any]) -> Any:
+    def choice(self, seq: Any) -> Any:
         """Return one of the first values of ``seq``."""
         return super().choice(seq[: self._most] if self._most else seq)
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from gpt4scene.benchmarks.published import print_beside
 from gpt4scene.benchmarks.reports import Difference, Report, breakdown, differences, intervals
 
 Intervals = Mapping[str, tuple[float, float]]
@@ -33,6 +34,7 @@ def print_reports(reports: Mapping[str, Report], seed: int = 0) -> None:
         console.print(", ".join(f"{name}: {count}" for name, count in report.counts.items()), markup=False)
         for note in report.notes:
             console.print(f"note: {note}", markup=False)
+        print_beside(report)
         console.print()
 
 

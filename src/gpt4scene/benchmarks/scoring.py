@@ -16,6 +16,7 @@ from gpt4scene.registry import nearest
 from gpt4scene.types import TASKS, DataError
 
 BOXED = ("scanrefer", "multi3dref", "scan2cap")
+_NO_BOXES = (files.SceneBoxes({}, "none"), files.SceneBoxes({}, "none"))
 
 
 def task_names(words: str | Sequence[str]) -> list[str] | None:
@@ -50,7 +51,7 @@ def score_folder(
     if not names:
         raise DataError(f"{predictions}: no answers here; expected files such as {TASKS[0]}.jsonl or {TASKS[0]}.json")
     answers = {task: files.read_predictions(predictions, task) for task in names}
-    boxes = _boxes(annotation_dir) if any(task in BOXED for task in names) else ()
+    boxes = _boxes(annotation_dir) if any(task in BOXED for task in names) else _NO_BOXES
     corpus = files.read_corpus(annotation_dir / files.CORPUS) if "scan2cap" in names else {}
     groups: dict[str, dict[str, TextGroup]] = {}
     for task in names:
@@ -79,7 +80,7 @@ def _report(
     task: str,
     answers: files.Predictions,
     annotation_dir: Path,
-    boxes: Sequence[files.SceneBoxes],
+    boxes: tuple[files.SceneBoxes, files.SceneBoxes],
     corpus: Mapping[str, Sequence[str]],
     texts: dict[str, TextScores],
 ) -> Report:
@@ -111,11 +112,12 @@ def missing_questions(answers: files.Predictions, questions: Sequence[Mapping], 
     Answers find their question by ``index``, or, in the public form, by scene and objects. Raises ``DataError`` for
     an answer to a question that the file doesn't hold.
     """
-    if all(row.index is not None for row in answers.rows):
-        for row in answers.rows:
-            if not 0 <= row.index < len(questions) or questions[row.index]["scene_id"] != row.scene_id:
+    indices = [row.index for row in answers.rows if row.index is not None]
+    if len(indices) == len(answers.rows):
+        for index, row in zip(indices, answers.rows, strict=True):
+            if not 0 <= index < len(questions) or questions[index]["scene_id"] != row.scene_id:
                 raise DataError(
-                    f"{row.origin}: question {row.index} of scene '{row.scene_id}' is not in {path} "
+                    f"{row.origin}: question {index} of scene '{row.scene_id}' is not in {path} "
                     f"({len(questions)} rows); the answers belong to another question file"
                 )
         return len(questions) - len(answers.rows)
@@ -175,7 +177,7 @@ def main(argv: Sequence[str], annotation_dir: str | Path | None = None) -> int:
     try:
         runs = [score_folder(folder, flags.annotation_dir, tasks) for folder in folders]
         if flags.compare:
-            output.print_comparison(output.compare(*runs))
+            output.print_comparison(output.compare(runs[0], runs[1]))
         else:
             output.print_reports(runs[0])
         if flags.json:

@@ -1,0 +1,87 @@
+import csv
+import random
+
+import pytest
+
+from gpt4scene.benchmarks.boxes import scene_boxes
+from gpt4scene.benchmarks.making import Rooms
+from gpt4scene.benchmarks.referit import question_type, read_source, score, training
+from gpt4scene.types import DataError
+
+BOXES = {"s": [[2.0 * n, 0, 0, 1, 1, 1] for n in range(40)]}
+
+
+def row(pred, target=1, kind="easy_dep"):
+    return {"scene_id": "s", "pred": pred, "gt_id": target, "type_info": kind}
+
+
+def test_accuracy_by_difficulty_and_view():
+    rows = [row("<OBJ001>"), row("<OBJ002>", kind="hard_dep")]
+    rows += [row("", 0, "hard_indep"), row("<OBJ001>", kind="easy_indep")]
+    report = score(rows, BOXES)
+    assert report.scores == {
+        "Overall Acc": 0.75,
+        "Easy Acc": 1.0,
+        "Hard Acc": 0.5,
+        "View Dep Acc": 0.5,
+        "View Indep Acc": 1.0,
+        "strict Overall Acc": 0.5,
+    }
+    assert report.counts["unreadable answers"] == 1
+
+
+def test_bad_rows_are_named():
+    with pytest.raises(DataError, match="nr3d, row 0: 'type_info' must be easy or hard"):
+        score([row("", kind="easy")], BOXES)
+    with pytest.raises(DataError, match="scene 's' is not in the ground-truth boxes"):
+        score([row("")], {"t": []})
+
+
+def test_question_types():
+    assert question_type("scene0525_00-plant-5-10-9-11-12-13", ["the", "left", "plant"]) == "hard_dep"
+    assert question_type("scene0525_00-plant-2-10-9", ["big"]) == "easy_indep"
+
+
+@pytest.fixture
+def nr3d(tmp_path):
+    path = tmp_path / "nr3d.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["assignmentid", "scan_id", "target_id", "instance_type", "utterance", "stimulus_id", "tokens"])
+        writer.writerow([1, "s", 3, "lamp", "the lamp on the right", "s-lamp-2-3-4", "['the', 'lamp', 'right']"])
+        writer.writerow([2, "gone", 3, "lamp", "the lamp", "gone-lamp-4-3-4", "['the', 'lamp']"])
+    return path
+
+
+def test_referit_rows_become_training_rows(nr3d):
+    boxes = scene_boxes(BOXES, "boxes")
+    rooms = Rooms({"s": ("a.jpg",)}, boxes, boxes)
+    records = read_source(nr3d, "nr3d")
+    made = training(records, rooms, random.Random(0), "nr3d")
+    assert [row.answer for row in made.rows] == ["<OBJ003>."]
+    assert "the lamp on the right" in made.rows[0].question
+    assert made.dropped == {"scene without pictures": 1}
+    assert records[0].values["type_info"] == "easy_dep"
+
+
+def test_broken_columns_are_named(nr3d):
+    nr3d.write_text(nr3d.read_text().replace("s-lamp-2", "s-lamp-x"))
+    with pytest.raises(DataError, match="nr3d.csv, row 0: 'stimulus_id' or 'tokens'"):
+        read_source(nr3d, "nr3d")
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "rows", "none", "several"),
+    [
+        ("beacon3d", "beacon3d/scannet_grounding.json", 1611, 0, 234),
+        ("vigil3d", "vigil3d/vigil3d_scannet.csv", 239, 29, 20),
+    ],
+)
+def test_real_files(name, file, rows, none, several, shared_data):
+    records = read_source(shared_data / "annotations" / file, name)
+    counts = [len(record.wholes("object_ids")) for record in records]
+    assert (len(records), counts.count(0), sum(count > 1 for count in counts)) == (rows, none, several)
+    boxes = scene_boxes({r.text("scene_id"): [[2.0 * n, 0, 0, 1, 1, 1] for n in range(300)] for r in records}, "boxes")
+    made = training(records, Rooms(dict.fromkeys(boxes, ("a.jpg",)), boxes, boxes), random.Random(0), name)
+    assert len(made.rows) == rows
+    assert sum(row.answer == "No." for row in made.rows) == none
