@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from ..types import DataError
 from .bev import floor_and_cut
@@ -121,7 +121,7 @@ def dense_groups(points_N3: np.ndarray) -> np.ndarray:
     count = len(points_N3)
     if count == 0:
         return np.zeros(0, dtype=np.int64)
-    pairs = cKDTree(points_N3).query_pairs(REACH, output_type="ndarray")
+    pairs = KDTree(points_N3).query_pairs(REACH, output_type="ndarray")
     core = np.bincount(pairs.ravel(), minlength=count) >= LEAST_NEIGHBOURS
     inner = pairs[core[pairs].all(axis=1)]
     graph = coo_matrix((np.ones(len(inner), dtype=np.int8), inner.T), shape=(count, count))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import maximum_filter, minimum_filter
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from ..types import DataError
 from .frames import evenly
@@ -48,7 +48,7 @@ def fuse_depth(frames: Sequence[Frame], voxel: float = VOXEL, least_points: int 
     if not len(total):
         raise DataError("the depth frames hold no usable reading")
     means = total[:, :6] / total[:, 6:7]
-    tree = cKDTree(means[:, :3])
+    tree = KDTree(means[:, :3])
     company = tree.query(means[:, :3], k=LEAST_COMPANY + 1, distance_upper_bound=2.5 * voxel)[0]
     means = means[np.isfinite(company).all(axis=1)]
     if not len(means):

@@ -51,7 +51,7 @@ def mask3d_objects(scan: Scan, place: str) -> tuple[SceneObject, ...]:
 def class_names(folder: Path) -> dict[int, str]:
     """Class number -> name: the folder's ``labels.json``, else ScanNet200's."""
     path = folder / "labels.json"
-    source = path if path.is_file() else files(__package__) / "scannet200.json"
+    source = path if path.is_file() else files("gpt4scene.scenes") / "scannet200.json"
     try:
         content = json.loads(source.read_text(encoding="utf-8"))
         return {int(key): str(value) for key, value in content.items()}

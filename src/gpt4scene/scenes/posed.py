@@ -55,7 +55,7 @@ def _frames(folder: Path, images: list[Path], poses: list[np.ndarray]) -> tuple[
     intrinsics = read_matrix(folder / "intrinsics.txt", 3)
     width, height = picture_size(images[0])
     depth = {path.stem: path for path in (folder / "depth").glob("*.png")}
-    depth_size, depth_intrinsics = None, None
+    depth_size, depth_intrinsics = (width, height), intrinsics
     if depth:
         depth_size = picture_size(next(iter(sorted(depth.values()))))
         own = folder / "depth_intrinsics.txt"
@@ -67,7 +67,7 @@ def _frames(folder: Path, images: list[Path], poses: list[np.ndarray]) -> tuple[
     for image, pose in zip(images, poses, strict=True):
         camera = Camera(intrinsics, pose, width, height)
         depth_file = depth.get(image.stem)
-        depth_camera = Camera(depth_intrinsics, pose, *depth_size) if depth_file and depth_size else None
+        depth_camera = Camera(depth_intrinsics, pose, *depth_size) if depth_file else None
         frames.append(Frame(image.stem, image, camera, depth_file, depth_camera))
     return tuple(frames)
 

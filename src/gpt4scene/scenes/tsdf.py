@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import minimum_filter
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from ..types import DataError
 from .frames import evenly
@@ -45,7 +45,7 @@ def fuse_mesh(frames: Sequence[Frame]) -> Mesh:
     Raises DataError when no frame has depth or nothing can be made of it.
     """
     smooth, cloud = _fused_field(frames), fuse_depth(frames)
-    near, _ = cKDTree(smooth.vertices).query(cloud.vertices, k=6, distance_upper_bound=1.8 * VOXEL)
+    near, _ = KDTree(smooth.vertices).query(cloud.vertices, k=6, distance_upper_bound=1.8 * VOXEL)
     bare = ~np.isfinite(near).all(axis=1)
     if not bare.any():
         return smooth

@@ -90,9 +90,9 @@ def _surface(mesh: Mesh) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def point_normals(points_N3: np.ndarray, neighbours: int = 16) -> np.ndarray:
     """Unit normals [N, 3], of either sign, of planes through each point's nearest neighbours."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
-    _, nearest = cKDTree(points_N3).query(points_N3, k=min(neighbours, len(points_N3)))
+    _, nearest = KDTree(points_N3).query(points_N3, k=min(neighbours, len(points_N3)))
     around = points_N3[nearest] - points_N3[nearest].mean(axis=1, keepdims=True)
     _, vectors = np.linalg.eigh(np.einsum("nki,nkj->nij", around, around))
     return vectors[:, :, 0]
