@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from gpt4scene.benchmarks import text
-from gpt4scene.benchmarks.scoring import main, public_flags, score_folder, task_names
+from gpt4scene.benchmarks.scoring import main, public_flags, score_folder, score_folders, task_names
 from gpt4scene.types import TASKS, DataError
 
 
@@ -23,6 +23,16 @@ def expected(oracle):
 def test_reference_figures(task, reports, expected):
     ours = reports[task].scores
     assert {key: ours[key] for key in expected[task]} == pytest.approx(expected[task], abs=1e-9, rel=0)
+
+
+def test_folders_scored_together_score_as_alone(oracle, reports, tmp_path):
+    content = json.loads((oracle / "predictions" / "scanqa.json").read_text())
+    (tmp_path / "scanqa.json").write_text(json.dumps(content[:10]))
+    pair = {"all": (oracle / "predictions", oracle / "annotation"), "few": (tmp_path, oracle / "annotation")}
+    together = score_folders(pair, ["scanqa"])
+    assert together["all"]["scanqa"].scores == pytest.approx(reports["scanqa"].scores)
+    assert together["few"]["scanqa"].scores == score_folder(tmp_path, oracle / "annotation")["scanqa"].scores
+    assert together["few"]["scanqa"].counts["answers"] == 10
 
 
 @pytest.mark.parametrize("task", ["scanqa", "sqa3d", "scan2cap"])

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gpt4scene.benchmarks import files, multi3dref, output, scan2cap, scanqa, scanrefer, sqa3d
@@ -44,7 +44,52 @@ def score_folder(
     missing questions are to be counted, the question files. ``tasks`` are names, or ``None`` for all that have
     answers. Raises ``DataError`` for missing, broken or contradicting files.
     """
-    predictions, annotation_dir = Path(predictions), Path(annotation_dir)
+    return score_folders({"": (predictions, annotation_dir)}, tasks)[""]
+
+
+def score_folders(
+    folders: Mapping[str, tuple[str | Path, str | Path]], tasks: Sequence[str] | str | None = None
+) -> dict[str, dict[str, Report]]:
+    """Return ``score_folder`` of several folders: name -> (predictions, annotation_dir) becomes name -> reports.
+
+    Texts of all folders share one tokenizer run and one METEOR, whose start takes longest where folders are small.
+    """
+    opened = {name: _opened(Path(answers), Path(questions), tasks) for name, (answers, questions) in folders.items()}
+    groups = {
+        (name, task, suffix): group
+        for name, folder in opened.items()
+        for task, found in folder.groups.items()
+        for suffix, group in found.items()
+    }
+    keys = {str(place): key for place, key in enumerate(groups)}
+    texts = score_groups({place: groups[key] for place, key in keys.items()})
+    by_folder: dict[str, dict[str, dict[str, TextScores]]] = {name: {} for name in opened}
+    for place, (name, task, suffix) in keys.items():
+        by_folder[name].setdefault(task, {})[suffix] = texts[place]
+    return {name: folder.reports(by_folder[name]) for name, folder in opened.items()}
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """What one folder of predictions holds, read and checked."""
+
+    annotation_dir: Path
+    answers: dict[str, files.Predictions]
+    boxes: tuple[files.SceneBoxes, files.SceneBoxes]
+    corpus: Mapping[str, Sequence[str]]
+    groups: dict[str, dict[str, TextGroup]]
+
+    def reports(self, texts: Mapping[str, dict[str, TextScores]]) -> dict[str, Report]:
+        """Return the report of every task; ``texts`` holds the text metrics by task and suffix."""
+        reports = {}
+        for task, answers in self.answers.items():
+            found = texts.get(task, {})
+            report = _report(task, answers, self.annotation_dir, self.boxes, self.corpus, found)
+            reports[task] = _with_missing(report, answers, self.annotation_dir)
+        return reports
+
+
+def _opened(predictions: Path, annotation_dir: Path, tasks: Sequence[str] | str | None) -> _Folder:
     if not predictions.is_dir():
         raise DataError(f"{predictions}: there is no such folder of predictions")
     names = (task_names(tasks) if tasks is not None else None) or files.tasks_in(predictions)
@@ -60,13 +105,7 @@ def score_folder(
             groups[task] = scan2cap.text_groups(rows, *boxes, corpus)
         elif task in ("scanqa", "sqa3d"):
             groups[task] = (scanqa if task == "scanqa" else sqa3d).text_groups(rows)
-    texts = score_groups({f"{task}{suffix}": group for task in groups for suffix, group in groups[task].items()})
-    reports = {}
-    for task in names:
-        found = {suffix: texts[f"{task}{suffix}"] for suffix in groups.get(task, {})}
-        report = _report(task, answers[task], annotation_dir, boxes, corpus, found)
-        reports[task] = _with_missing(report, answers[task], annotation_dir)
-    return reports
+    return _Folder(annotation_dir, answers, boxes, corpus, groups)
 
 
 def _boxes(annotation_dir: Path) -> tuple[files.SceneBoxes, files.SceneBoxes]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gpt4scene.benchmarks.scoring import score_folders
 from gpt4scene.inference.questions import read_json
 from gpt4scene.report.curve import loss_curve, read_log
 from gpt4scene.report.pages import report, scene_files
@@ -95,11 +96,11 @@ def write_page(out: Path) -> Path:
     if not isinstance(summary, dict) or not isinstance(summary.get("scores"), dict):
         raise DataError(f"{out / 'summary.json'}: holds no 'scores'; run the demo again")
     scores = {name: summary["scores"][name] for name in COLUMNS if name in summary["scores"]}
-    answers = {}
-    for name, questions in ANSWERS.items():
-        if (out / "predictions" / name).is_dir():
-            report(out / "predictions" / name, out / questions, out / "answers" / name)
-            answers[name] = f"answers/{name}/index.html"
+    asked = {name: (out / "predictions" / name, out / questions) for name, questions in ANSWERS.items()}
+    asked = {name: folders for name, folders in asked.items() if folders[0].is_dir()}
+    for name, reports in score_folders(asked).items():
+        report(*asked[name], out / "answers" / name, reports=reports)
+    answers = {name: f"answers/{name}/index.html" for name in asked}
     rooms, example = _pictures(out)
     tasks = [task for task in TASKS if any(task in found for found in scores.values())]
     text = render(

@@ -29,14 +29,14 @@ class DemoArguments:
     """What the demo can be told; the defaults take under ten minutes on two cores."""
 
     out: str = field(default="outputs/demo", metadata={"help": "folder that receives everything"})
-    rooms: int = field(default=8, metadata={"help": "rooms to learn from"})
+    rooms: int = field(default=6, metadata={"help": "rooms to learn from"})
     held_out: int = field(default=2, metadata={"help": "rooms that are only asked about"})
     frames: int = field(default=8, metadata={"help": "marked frames of each room, besides the bird's-eye view"})
     picture_width: int = field(default=480, metadata={"help": "width of the rendered frames in pixels"})
     image_resolution: int = field(default=112, metadata={"help": "longest side of the pictures that the model sees"})
-    epochs: float = field(default=6, metadata={"help": "passes over the training rows"})
+    epochs: float = field(default=50, metadata={"help": "passes over the training rows"})
     questions_per_step: int = field(default=16, metadata={"help": "questions of one room that share a training step"})
-    learning_rate: float = field(default=2e-3, metadata={"help": "highest learning rate"})
+    learning_rate: float = field(default=1e-3, metadata={"help": "highest learning rate"})
     seed: int = field(default=0, metadata={"help": "seed of rooms, model and training"})
 
     def check(self) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpt4scene.benchmarks.annotate import AnnotateArguments, annotate
-from gpt4scene.benchmarks.scoring import score_folder
+from gpt4scene.benchmarks.scoring import score_folders
 from gpt4scene.scenes.prepare import PrepareArguments, prepare
 from gpt4scene.types import DataError
 
@@ -192,10 +192,8 @@ def _ask(arguments: DemoArguments, out: Path, model: str, name: str, pictures: s
 
 def score_all(arguments: DemoArguments, out: Path) -> None:
     """Write ``scores.json``: who was asked -> task -> metric -> value."""
-    scores = {}
-    for name, questions in ASKED.items():
-        reports = score_folder(out / "predictions" / name, out / questions)
-        scores[name] = {task: dict(report.scores) for task, report in reports.items()}
+    reports = score_folders({name: (out / "predictions" / name, out / folder) for name, folder in ASKED.items()})
+    scores = {name: {task: dict(each.scores) for task, each in found.items()} for name, found in reports.items()}
     write_json(out / "scores.json", scores)
 
 

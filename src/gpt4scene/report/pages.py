@@ -51,17 +51,23 @@ class ScenePage:
 
 
 def report(
-    predictions: str | Path, annotation_dir: str | Path, out: str | Path, media_dir: str | Path | None = None
+    predictions: str | Path,
+    annotation_dir: str | Path,
+    out: str | Path,
+    media_dir: str | Path | None = None,
+    *,
+    reports: Mapping[str, Report] | None = None,
 ) -> Path:
     """Write the pages about the answers in ``predictions`` and return the first, ``out/index.html``.
 
     Pictures are found as inference finds them (``media_dir`` as well); those that are missing are named on the page.
-    ``out`` appears whole or not at all. Pages of an earlier call are replaced; a folder that holds anything else raises
-    ``DataError``, as do missing, broken and contradicting files.
+    ``reports`` are those of ``score_folder`` where the caller has them. ``out`` appears whole or not at all. Pages of
+    an earlier call are replaced; a folder that holds anything else raises ``DataError``, as do missing, broken and
+    contradicting files.
     """
     predictions, annotation_dir, out = Path(predictions), Path(annotation_dir), Path(out).absolute()
     _check_ours(out)
-    reports = score_folder(predictions, annotation_dir)
+    reports = reports or score_folder(predictions, annotation_dir)
     boxes = Boxes.read(annotation_dir) if any(task in BOXED for task in reports) else Boxes()
     judged = {
         task: judge(task, files.read_predictions(predictions, task).rows, found, boxes)
