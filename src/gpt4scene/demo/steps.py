@@ -130,7 +130,7 @@ def training_flags(arguments: DemoArguments, out: Path) -> list[str]:
         "num_train_epochs": arguments.epochs,
         "learning_rate": arguments.learning_rate,
         "lr_scheduler_type": "cosine",
-        "warmup_ratio": 0.05,
+        "warmup_steps": 0.05,
         "disable_gradient_checkpointing": "true",
         "logging_steps": 5,
         "save_strategy": "no",
