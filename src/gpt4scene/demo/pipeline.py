@@ -34,7 +34,7 @@ class DemoArguments:
     frames: int = field(default=8, metadata={"help": "marked frames of each room, besides the bird's-eye view"})
     picture_width: int = field(default=480, metadata={"help": "width of the rendered frames in pixels"})
     image_resolution: int = field(default=112, metadata={"help": "longest side of the pictures that the model sees"})
-    epochs: float = field(default=50, metadata={"help": "passes over the training rows"})
+    epochs: float = field(default=110, metadata={"help": "passes over the training rows"})
     questions_per_step: int = field(default=16, metadata={"help": "questions of one room that share a training step"})
     learning_rate: float = field(default=1e-3, metadata={"help": "highest learning rate"})
     seed: int = field(default=0, metadata={"help": "seed of rooms, model and training"})

@@ -31,6 +31,10 @@ SPECIAL_TOKENS = (
 )
 """Qwen2-VL's special tokens, in the order of their ids."""
 
+VISION_SPREAD = 0.1
+"""Standard deviation of the vision tower's random weights: wide enough that pictures come out as different as they are,
+since the demo trains on a tower that stays random."""
+
 DEFAULT_SYSTEM = "You are a helpful assistant."
 
 _CHAT_TEMPLATE = """\
@@ -95,6 +99,7 @@ def _qwen2_vl(shape: TinyShape, text: dict, ids: dict[str, int]):
 
     text["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": shape.mrope_section}
     vision = {"depth": shape.vision_layers, "embed_dim": shape.vision_width, "hidden_size": shape.width, "num_heads": 4}
+    vision["initializer_range"] = VISION_SPREAD
     return Qwen2VLConfig(text_config=text, vision_config=vision, **ids)
 
 
@@ -109,6 +114,7 @@ def _qwen2_5_vl(shape: TinyShape, text: dict, ids: dict[str, int]):
         "num_heads": 4,
         "out_hidden_size": shape.width,
         "fullatt_block_indexes": [shape.vision_layers - 1],
+        "initializer_range": VISION_SPREAD,
     }
     return Qwen2_5_VLConfig(text_config=text, vision_config=vision, **ids)
 
@@ -131,6 +137,7 @@ def _qwen3_vl(shape: TinyShape, text: dict, ids: dict[str, int]):
         "out_hidden_size": shape.width,
         "num_position_embeddings": 256,
         "deepstack_visual_indexes": [0],
+        "initializer_range": VISION_SPREAD,
     }
     return Qwen3VLConfig(text_config=text, vision_config=vision, **ids)
 
