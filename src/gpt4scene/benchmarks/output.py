@@ -24,7 +24,8 @@ def print_reports(reports: Mapping[str, Report], seed: int = 0) -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     for task, report in reports.items():
-        bounds = intervals(report.rows, seed)
+        several = len(set(report.rows.scenes)) > 1  # one scene says nothing about the spread over scenes
+        bounds = intervals(report.rows, seed) if several else {}
         table = Table(title=task, title_justify="left", title_style="bold")
         for name in ("metric", "x 100", "95 % over scenes"):
             table.add_column(name, justify="left" if name == "metric" else "right")
