@@ -4,6 +4,6 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 trap 'echo "test.sh: failed" >&2' ERR
-bash "$root/scripts/setup.sh" dev deepspeed
+bash "$root/scripts/setup.sh" dev deepspeed server
 cd "$root"
 "$root/.venv/bin/python" -m pytest "$@"

@@ -142,13 +142,15 @@ def test_the_best_checkpoint_becomes_the_result(train, tmp_path):
         save_steps=1,
         eval_steps=1,
         load_best_model_at_end=True,
-        learning_rate=0.3,  # far too high: it gets worse after the first steps
+        metric_for_best_model="eval_loss",
+        greater_is_better=True,  # the loss falls with every step, so that the first one is not the last one
+        learning_rate=1e-3,
         per_device_train_batch_size=4,
     )
     log = [json.loads(line) for line in (out / "trainer_log.jsonl").read_text().splitlines()]
     evaluations = {line["current_steps"]: line["eval_loss"] for line in log if "eval_loss" in line}
-    best = min(evaluations, key=evaluations.get)
-    assert best != 3
+    best = max(evaluations, key=evaluations.get)
+    assert best == 1
     assert equal(weights(out), weights(out / f"checkpoint-{best}"))
     evaluation = json.loads((out / "eval_results.json").read_text())["eval_loss"]
     assert evaluation == pytest.approx(evaluations[best], rel=1e-6)
