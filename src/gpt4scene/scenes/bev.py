@@ -102,7 +102,7 @@ def top_view(
         found = look_down(caster, view).found.reshape(view.height, view.width)
         if not found.any():
             raise DataError("nothing of the room is met from above; is the mesh in metres, with z up after alignment?")
-        parts, _ = label(binary_closing(np.pad(found, 3), iterations=3)[3:-3, 3:-3], np.ones((3, 3)))
+        parts, _ = label(binary_closing(np.pad(found, 3), iterations=3)[3:-3, 3:-3], np.ones((3, 3)))  # pyright: ignore (stubs)
         sizes = np.bincount(parts.ravel())[1:]
         kept = np.isin(parts, np.nonzero(sizes >= 0.02 * sizes.max())[0] + 1)
         rows, columns = np.nonzero(kept)
@@ -183,12 +183,12 @@ def paint(caster: Raycaster, view: TopView, hits: Hits, gap: float = 0.06) -> np
         values[rows[known], columns[known]] = smooth[known]
     radius = max(1, round(gap / 2 / view.metres_per_pixel))
     closed = binary_closing(np.pad(found, radius), _disc(radius))[radius:-radius, radius:-radius]
-    parts, _ = label(closed, np.ones((3, 3)))
+    parts, _ = label(closed, np.ones((3, 3)))  # pyright: ignore (stubs)
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
-    closed &= (sizes >= min((2 * gap / view.metres_per_pixel) ** 2, sizes.max()))[parts]
+    closed &= (sizes >= min((2 * gap / view.metres_per_pixel) ** 2, sizes.max()))[parts]  # pyright: ignore (stubs)
     nearest = distance_transform_edt(~found, return_distances=False, return_indices=True)
-    values = np.where(found[..., None], values, values[nearest[0], nearest[1]])
+    values = np.where(found[..., None], values, values[nearest[0], nearest[1]])  # pyright: ignore (stubs)
     values = np.where(closed[..., None], values, np.float32(BACKGROUND))
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 

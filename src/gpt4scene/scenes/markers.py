@@ -103,7 +103,7 @@ def _candidates(mask: np.ndarray, grid: PixelGrid, how: Place) -> tuple[np.ndarr
     top, left = rows.min(), columns.min()
     # Depth frames leave specks without reading; they are no edges.
     whole = binary_closing(np.pad(mask[top : rows.max() + 1, left : columns.max() + 1], 3), iterations=2)
-    inner = distance_transform_edt(whole)[rows - top + 3, columns - left + 3]
+    inner = distance_transform_edt(whole)[rows - top + 3, columns - left + 3]  # pyright: ignore (stubs)
     # Long even shapes have a ridge of equal distances: there the middle is better than an end.
     return pixels, inner - 0.1 * off_center * inner.max() / max(off_center.max(), 1.0)
 

@@ -126,7 +126,7 @@ def _binary_lists(header: _Header, element: _Element, body: bytes, offset: int) 
     dtype = np.dtype(fields)
     if element.count * dtype.itemsize <= len(body) - offset:
         rows = np.frombuffer(body, dtype, element.count, offset)
-        if all((rows[name] == 3).all() for name in dtype.names if name.endswith("#")):
+        if all((rows[name] == 3).all() for name in dtype.names if name.endswith("#")):  # pyright: ignore (stubs)
             return {name: rows[name] for name, _, _ in element.properties}, offset + rows.nbytes
     columns: dict[str, list] = {name: [] for name, _, _ in element.properties}
     for _ in range(element.count):

@@ -80,7 +80,7 @@ class ObjectFinder:
         if high[2] > 0.15:
             low = np.maximum(low, [-np.inf, -np.inf, self._margin])  # the floor under a table is not the table
         with np.errstate(invalid="ignore"):
-            return ((points_N3 >= low) & (points_N3 <= high)).all(axis=1)
+            return ((points_N3 >= low) & (points_N3 <= high)).all(axis=1)  # pyright: ignore (stubs)
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def depth_at(pixels_N2: np.ndarray, camera: Camera, depth_HW: np.ndarray, depth_
     """The depth reading behind each colour pixel, metres [N]; 0 where there is none or it lies outside."""
     places = np.rint(between(pixels_N2, camera, depth_camera)).astype(np.int64)
     inside = ((places >= 0) & (places < [depth_camera.width, depth_camera.height])).all(axis=1)
-    places = np.where(inside[:, None], places, 0)
+    places = np.where(inside[:, None], places, 0)  # pyright: ignore (stubs)
     return np.where(inside, depth_HW[places[:, 1], places[:, 0]], np.float32(0))
 
 
