@@ -64,7 +64,7 @@ def annotation(tmp_path, monkeypatch):
 def predictions(tmp_path):
     folder = tmp_path / "predictions"
     folder.mkdir()
-    for task, rows in QUESTIONS.items():
+    for task in QUESTIONS:
         answered = [
             {
                 **{key: row[key] for key in ("scene_id", "qid", "prompt", "ref_captions")},
