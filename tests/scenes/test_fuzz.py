@@ -156,3 +156,14 @@ def test_a_colour_picture_where_depth_should_be_is_named(small_folder, tmp_path,
     Image.new("RGB", (40, 30)).save(folder / "depth" / "00000.png")
     assert main(["--scans", str(folder), "--out", str(tmp_path / "out")]) == 1
     assert "single-channel 16-bit" in capsys.readouterr().err
+
+
+def test_a_picture_whose_header_is_cut_short_is_named(small_folder, tmp_path):
+    folder = tmp_path / "room"
+    shutil.copytree(small_folder, folder)
+    picture = folder / "images" / "00000.png"
+    damaged = bytearray(picture.read_bytes())
+    damaged[11] = 0  # the length of the header chunk
+    picture.write_bytes(damaged)
+    with pytest.raises(DataError, match="00000.png"):
+        read_posed(folder)

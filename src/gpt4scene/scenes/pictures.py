@@ -55,7 +55,9 @@ def _opened(source: Path | Stored) -> Image.Image:
         picture = Image.open(source if isinstance(source, Path) else io.BytesIO(read_stored(source)))
     except FileNotFoundError as error:
         raise DataError(f"{source}: is missing") from error
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+    except DataError:
+        raise
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
         raise DataError(f"{_place(source)}: is no readable picture; export it again") from error
     if picture.size[0] * picture.size[1] > MOST_PIXELS:
         raise DataError(
