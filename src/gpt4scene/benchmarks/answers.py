@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_OBJECT = re.compile(r"<OBJ(\d{3})>", re.ASCII)
+_OBJECT = re.compile(r"<OBJ(\d{3})>")
 
 _NUMBERS = (
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
@@ -31,6 +31,7 @@ _SPELLING = {
     "23": "twenty-three",
 } | {str(number): word for number, word in enumerate(_NUMBERS)}
 _WORD = re.compile(r"\w+", re.ASCII)
+_END = re.compile(" +$")  # "$" also stands before a line break at the very end
 _SPACES = re.compile(r" {2,}")
 _UNWANTED = re.compile(r"[^a-zA-Z0-9,'\s\-:]+")
 _O_CLOCK = re.compile(r"\bo' +clock\b")
@@ -50,7 +51,10 @@ def object_mark(index: int) -> str:
 
 
 def object_ids(text: str) -> list[int]:
-    """Return every identifier of ``text`` in order, repetitions included; ``<obj012>`` and ``<OBJ12>`` are none."""
+    """Return every identifier of ``text`` in order, repetitions included; ``<obj012>`` and ``<OBJ12>`` are none.
+
+    Digits of any script count, as in the public scorer.
+    """
     return [int(digits) for digits in _OBJECT.findall(text)]
 
 
@@ -65,10 +69,11 @@ def trim(answer: str) -> str:
 def clean(answer: str) -> str:
     """Return ``answer`` cleaned as the published figures do: spelling, number words, articles, stray characters.
 
-    Only the space character is trimmed and squeezed; other white space stays. Applying it twice changes nothing on
-    ordinary answers; ``tv1`` (first ``tv``, then ``TV``) and ``a a chair`` are exceptions of the published rules.
+    Only the space character is trimmed (also before a line break that ends the text) and squeezed; other white space
+    stays. Applying it twice changes nothing on ordinary answers; ``tv1`` (first ``tv``, then ``TV``) and ``a a chair``
+    are exceptions of the published rules.
     """
-    text = _SPACES.sub(" ", answer.lower().strip(" "))
+    text = _SPACES.sub(" ", _END.sub("", answer.lower()).lstrip(" "))
     text = _UNWANTED.sub("", text)
     text = _WORD.sub(lambda match: _SPELLING.get(match[0], match[0]), text)
     text = _O_CLOCK.sub("o'clock", text)
