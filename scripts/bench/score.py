@@ -2,7 +2,8 @@
 
 The usual way is one loop a benchmark: boxes compared pair by pair, pycocoevalcap called as its own example does, the
 tokenizer started for references and answers of every task, METEOR run for both thresholds of Scan2Cap. Ours compares
-all boxes of a benchmark at once, and shares one tokenizer run and one METEOR process. Both must give the same figures.
+all boxes of a benchmark at once, shares one tokenizer run, counts n-grams once, and starts one METEOR with those
+paraphrases that the texts can use. Both must give the same figures.
 
     python scripts/bench/score.py [--small] [--repeats N] [--json FILE]
 """
@@ -35,20 +36,13 @@ from gpt4scene.benchmarks.scoring import score_folder
 FULL = {"scenes": 141, "scanqa": 4675, "sqa3d": 3519, "scanrefer": 9508, "multi3dref": 11120, "scan2cap": 2068}
 SMALL = {"scenes": 6, "scanqa": 60, "sqa3d": 60, "scanrefer": 120, "multi3dref": 120, "scan2cap": 40}
 OBJECTS, PROPOSALS = 24, 40
-NOUNS = [
-    "chair",
-    "table",
-    "desk",
-    "door",
-    "window",
-    "trash can",
-    "couch",
-    "monitor",
-    "lamp",
-    "bookshelf",
-    "curtain",
-    "sink",
-]
+_THINGS = """
+chair, table, desk, door, window, trash can, garbage bin, couch, sofa, monitor, computer screen, lamp, bookshelf,
+curtain, sink, toilet, bathtub, refrigerator, oven, microwave, kitchen cabinet, kitchen counter, office chair, bed,
+pillow, nightstand, dresser, mirror, picture, whiteboard, blackboard, backpack, suitcase, box, stack of chairs, piano,
+radiator, towel, shower curtain, coffee table, end table, armchair, stool, bench, printer, keyboard, telephone, plant
+"""
+NOUNS = [thing.strip() for thing in _THINGS.split(",")]
 LOOKS = ["brown", "black", "white", "dark brown", "gray", "round", "rectangular", "wooden", "tall", "small", "l-shaped"]
 PLACES = ["to the left of", "next to", "in front of", "behind", "under", "near", "between", "to the right of", "facing"]
 

@@ -2,7 +2,8 @@
 
 The program talks by lines: ``SCORE ||| reference ||| … ||| hypothesis`` is answered by the statistics of that pair. Its
 answers go to a temporary file, so that it never waits for us while we compute the other metrics. The statistics become
-the score here: the program's own ``EVAL`` takes as long as a third of the matching.
+the score here: the program's own ``EVAL`` takes as long as a third of the matching. Given only the paraphrases that the
+texts can use (``paraphrases``), it starts in a quarter of a second instead of five.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from typing import IO
 
 import numpy as np
 
-Pair = tuple[str, tuple[str, ...]]
-"""Tokens of an answer, and the tokens of its references."""
+from gpt4scene.benchmarks.caption_metrics import Pair
+
+JAR, TABLE = Path("meteor") / "meteor-1.5.jar", Path("meteor") / "data" / "paraphrase-en.gz"
+"""The program and its paraphrases in the folder of pycocoevalcap."""
 
 _PAUSE_S = 0.01
 _ALPHA, _BETA, _GAMMA, _CONTENT = 0.85, 0.2, 0.6, 0.75
@@ -28,15 +31,21 @@ _STAGE_WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])
 
 
 class Meteor:
-    """A running METEOR. Use it as a context; it loads its tables while the caller does other work."""
+    """A running METEOR. Use it as a context; ``table`` is its paraphrase table, gzipped, or ``None`` for its own."""
 
-    def __init__(self, java: str, coco: Path) -> None:
-        jar = coco / "meteor" / "meteor-1.5.jar"
+    def __init__(self, java: str, coco: Path, table: bytes | None = None) -> None:
+        flags, extra = ["-Xmx2G"], []
         self._answers = tempfile.NamedTemporaryFile(prefix="meteor")  # noqa: SIM115 (closed with the process)
+        self._table = tempfile.NamedTemporaryFile(prefix="meteor", suffix=".gz")  # noqa: SIM115
+        if table is not None:
+            self._table.write(table)
+            self._table.flush()
+            flags += ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]  # short work: less compiling, no helper threads
+            extra = ["-a", self._table.name]
         self._reader = open(self._answers.name, "rb")  # noqa: SIM115 (its own place in the file)
         self._received = b""
         self._process = subprocess.Popen(
-            [java, "-Xmx2G", "-jar", str(jar), "-", "-", "-stdio", "-l", "en", "-norm"],
+            [java, *flags, "-jar", str(coco / JAR), "-", "-", "-stdio", "-l", "en", "-norm", *extra],
             stdin=subprocess.PIPE,
             stdout=self._answers,
             stderr=subprocess.DEVNULL,
@@ -58,8 +67,8 @@ class Meteor:
         if self._process.stdin:
             with suppress(BrokenPipeError):
                 self._process.stdin.close()
-        self._reader.close()
-        self._answers.close()
+        for file in (self._reader, self._answers, self._table):
+            file.close()
 
     def ask(self, pairs: Sequence[Pair]) -> None:
         """Send ``pairs`` on their way and return at once; equal pairs are asked once."""

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from gpt4scene.benchmarks import answers
-from gpt4scene.benchmarks.boxes import PUBLISHED_EPSILON, SceneBoxes, iou_matrix, scene_boxes
+from gpt4scene.benchmarks.boxes import PUBLISHED_EPSILON, SceneBoxes, iou, scene_boxes
 from gpt4scene.benchmarks.making import (
     NO_PROPOSAL,
     SHARED_PROPOSAL,
@@ -43,13 +43,45 @@ def matched_f1(overlap_PG: np.ndarray) -> tuple[float, ...]:
     return tuple(2 * int((paired >= threshold).sum()) / (named + targets) for _, threshold in THRESHOLDS)
 
 
-def row_f1(kind: str, named: Sequence[int], proposals_N6: np.ndarray, targets_G6: np.ndarray) -> tuple[float, ...]:
-    """Return a row's F1 at each threshold. Rows without targets score 1 for no identifier, 0 for any."""
-    if kind.startswith("zt"):
-        return (float(not named),) * len(THRESHOLDS)
-    if not named:
-        return (0.0,) * len(THRESHOLDS)
-    return matched_f1(iou_matrix(proposals_N6[list(named)], targets_G6, PUBLISHED_EPSILON))
+def _overlaps(boxes: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
+    """Return the IoU of P boxes with G others, float64[P, G], for each pair of lists; all are compared at once."""
+    first_6 = [np.repeat(named_P6, len(targets_G6), axis=0) for named_P6, targets_G6 in boxes]
+    second_6 = [np.tile(targets_G6, (len(named_P6), 1)) for named_P6, targets_G6 in boxes]
+    if not boxes:
+        return []
+    overlap = iou(np.concatenate(first_6), np.concatenate(second_6), PUBLISHED_EPSILON)
+    ends = np.cumsum([len(part) for part in first_6])[:-1]
+    shapes = [(len(named_P6), len(targets_G6)) for named_P6, targets_G6 in boxes]
+    return [part.reshape(shape) for part, shape in zip(np.split(overlap, ends), shapes, strict=True)]
+
+
+def rows_f1(
+    kinds: Sequence[str], named: Sequence[Sequence[int]], proposals: Sequence[np.ndarray], targets: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Return F1 of every row at each threshold, float64[B, 2], from its kind, identifiers, and boxes of either side.
+
+    Rows without targets score 1 for no identifier, 0 for any. An identifier past the last proposal meets nothing.
+    """
+    f1_B2 = np.zeros((len(kinds), len(THRESHOLDS)))
+    compared = []
+    for row, kind in enumerate(kinds):
+        if kind.startswith("zt"):
+            f1_B2[row] = not named[row]
+        elif named[row]:
+            compared.append(row)
+    boxes = [(_padded(proposals[row], named[row]), targets[row]) for row in compared]
+    for row, overlap_PG in zip(compared, _overlaps(boxes), strict=True):
+        f1_B2[row] = matched_f1(overlap_PG)
+    return f1_B2
+
+
+def _padded(proposals_N6: np.ndarray, named: Sequence[int]) -> np.ndarray:
+    """Return the boxes of ``named``, six zeros for those past the last one."""
+    index_P = np.array(named)
+    inside_P = index_P < len(proposals_N6)
+    boxes_P6 = np.zeros((len(named), 6))
+    boxes_P6[inside_P] = proposals_N6[index_P[inside_P]]
+    return boxes_P6
 
 
 def score(rows: Iterable[RowLike], proposals: Mapping[str, object], ground_truth: Mapping[str, object]) -> Report:
@@ -63,41 +95,32 @@ def score(rows: Iterable[RowLike], proposals: Mapping[str, object], ground_truth
     read = _checked(rows)
     found = scene_boxes(proposals, "the proposal boxes")
     truth = scene_boxes(ground_truth, "the ground-truth boxes")
-    published, strict = [], []
-    dropped = unreadable = 0
-    for row in read:
-        proposals_N6 = found.of(row.scene_id, row.origin)
-        mentioned = answers.object_ids(row.pred)
-        named = [index for index in mentioned if index < len(proposals_N6)]
-        published.append(row_f1(str(row.type_info), named, proposals_N6, _targets(row, truth)))
-        strict.append(_strict_f1(row, mentioned, proposals_N6, _targets(row, truth)))
-        dropped += len(mentioned) - len(named)
-        unreadable += not mentioned and not row.pred.strip().lower().startswith("no")
-    kinds = np.array([str(row.type_info) for row in read])
+    proposals_B = [found.of(row.scene_id, row.origin) for row in read]
+    targets_B = [_targets(row, truth) for row in read]
+    mentioned = [answers.object_ids(row.pred) for row in read]
+    named = [[i for i in row if i < len(boxes)] for row, boxes in zip(mentioned, proposals_B, strict=True)]
+    once = [list(dict.fromkeys(row)) for row in mentioned]
+    said = [str(row.type_info) for row in read]
+    published_B2 = rows_f1(said, named, proposals_B, targets_B)
+    strict_B2 = rows_f1(said, once, proposals_B, targets_B)
+    kinds = np.array(said)
     scores, values, counts = {}, {}, {"answers": len(read)}
-    for group, f1 in (("all", published), *((kind, published) for kind in TYPES), ("strict all", strict)):
+    for group, f1_B2 in (("all", published_B2), *((kind, published_B2) for kind in TYPES), ("strict all", strict_B2)):
         members_B = kinds == group if group in TYPES else np.ones(len(read), dtype=bool)
         if not members_B.any():
             continue
         if group in TYPES:
             counts[group] = int(members_B.sum())
-        for (label, _), f1_B in zip(THRESHOLDS, np.array(f1).T, strict=True):
+        for (label, _), f1_B in zip(THRESHOLDS, f1_B2.T, strict=True):
             scores[f"{group} F1@{label}"] = float(np.mean(f1_B[members_B]))
             values[f"{group} F1@{label}"] = np.where(members_B, f1_B, np.nan)
-    counts |= {"unreadable answers": unreadable, "dropped identifiers": dropped}
+    unreadable = [
+        not ids and not row.pred.strip().lower().startswith("no") for ids, row in zip(mentioned, read, strict=True)
+    ]
+    counts["unreadable answers"] = sum(unreadable)
+    counts["dropped identifiers"] = sum(map(len, mentioned)) - sum(map(len, named))
     by_row = RowScores(row_keys(read), tuple(row.scene_id for row in read), {"kind": tuple(kinds.tolist())}, values)
     return Report(NAME, scores, counts, (), by_row)
-
-
-def _strict_f1(
-    row: PredictionRow, mentioned: Sequence[int], proposals_N6: np.ndarray, targets_G6: np.ndarray
-) -> tuple[float, ...]:
-    """Return F1 with repeated identifiers once, and identifiers past the last proposal as proposals that miss."""
-    once = list(dict.fromkeys(mentioned))
-    if str(row.type_info).startswith("zt") or not once:
-        return row_f1(str(row.type_info), once, proposals_N6, targets_G6)
-    boxes_P6 = np.array([proposals_N6[index] if index < len(proposals_N6) else np.zeros(6) for index in once])
-    return matched_f1(iou_matrix(boxes_P6, targets_G6, PUBLISHED_EPSILON))
 
 
 def _targets(row: PredictionRow, truth: SceneBoxes) -> np.ndarray:

@@ -6,12 +6,13 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gpt4scene.benchmarks import files, multi3dref, output, scan2cap, scanqa, scanrefer, sqa3d
 from gpt4scene.benchmarks.reports import Report
-from gpt4scene.benchmarks.text import TextGroup, TextScores, score_groups
+from gpt4scene.benchmarks.text import TextGroup, TextScorer, TextScores
 from gpt4scene.registry import nearest
 from gpt4scene.types import TASKS, DataError
 
@@ -52,21 +53,30 @@ def score_folders(
 ) -> dict[str, dict[str, Report]]:
     """Return ``score_folder`` of several folders: name -> (predictions, annotation_dir) becomes name -> reports.
 
-    Texts of all folders share one tokenizer run and one METEOR, whose start takes longest where folders are small.
+    Texts of all folders share one tokenizer run and one METEOR, which works while boxes are compared.
     """
-    opened = {name: _opened(Path(answers), Path(questions), tasks) for name, (answers, questions) in folders.items()}
-    groups = {
-        (name, task, suffix): group
+    named = {name: _tasks(Path(place), tasks) for name, (place, _) in folders.items()}
+    with ExitStack() as stack:
+        spoken = any(task not in BOXED[:2] for found in named.values() for task in found)
+        scorer = stack.enter_context(TextScorer()) if spoken else None
+        opened = {name: _opened(Path(folders[name][0]), Path(folders[name][1]), found) for name, found in named.items()}
+        places = {
+            f"{name}\n{task}\n{suffix}": (name, task, suffix)
+            for name, folder in opened.items()
+            for task, groups in folder.groups.items()
+            for suffix in groups
+        }
+        if scorer:
+            scorer.ask({key: opened[name].groups[task][suffix] for key, (name, task, suffix) in places.items()})
+        boxed = {(name, task): folder.report(task) for name, folder in opened.items() for task in folder.boxed}
+        texts: dict[tuple[str, str], dict[str, TextScores]] = {}
+        for key, scores in (scorer.scores() if scorer else {}).items():
+            name, task, suffix = places[key]
+            texts.setdefault((name, task), {})[suffix] = scores
+    return {
+        name: {task: boxed.get((name, task)) or folder.report(task, texts[name, task]) for task in folder.answers}
         for name, folder in opened.items()
-        for task, found in folder.groups.items()
-        for suffix, group in found.items()
     }
-    keys = {str(place): key for place, key in enumerate(groups)}
-    texts = score_groups({place: groups[key] for place, key in keys.items()})
-    by_folder: dict[str, dict[str, dict[str, TextScores]]] = {name: {} for name in opened}
-    for place, (name, task, suffix) in keys.items():
-        by_folder[name].setdefault(task, {})[suffix] = texts[place]
-    return {name: folder.reports(by_folder[name]) for name, folder in opened.items()}
 
 
 @dataclass(frozen=True)
@@ -79,22 +89,27 @@ class _Folder:
     corpus: Mapping[str, Sequence[str]]
     groups: dict[str, dict[str, TextGroup]]
 
-    def reports(self, texts: Mapping[str, dict[str, TextScores]]) -> dict[str, Report]:
-        """Return the report of every task; ``texts`` holds the text metrics by task and suffix."""
-        reports = {}
-        for task, answers in self.answers.items():
-            found = texts.get(task, {})
-            report = _report(task, answers, self.annotation_dir, self.boxes, self.corpus, found)
-            reports[task] = _with_missing(report, answers, self.annotation_dir)
-        return reports
+    @property
+    def boxed(self) -> list[str]:
+        """The tasks that are scored without texts."""
+        return [task for task in self.answers if task not in self.groups]
+
+    def report(self, task: str, texts: dict[str, TextScores] | None = None) -> Report:
+        """Return the report of ``task``; ``texts`` holds its text metrics by suffix."""
+        report = _report(task, self.answers[task], self.annotation_dir, self.boxes, self.corpus, texts or {})
+        return _with_missing(report, self.answers[task], self.annotation_dir)
 
 
-def _opened(predictions: Path, annotation_dir: Path, tasks: Sequence[str] | str | None) -> _Folder:
+def _tasks(predictions: Path, tasks: Sequence[str] | str | None) -> list[str]:
     if not predictions.is_dir():
         raise DataError(f"{predictions}: there is no such folder of predictions")
     names = (task_names(tasks) if tasks is not None else None) or files.tasks_in(predictions)
     if not names:
         raise DataError(f"{predictions}: no answers here; expected files such as {TASKS[0]}.jsonl or {TASKS[0]}.json")
+    return names
+
+
+def _opened(predictions: Path, annotation_dir: Path, names: Sequence[str]) -> _Folder:
     answers = {task: files.read_predictions(predictions, task) for task in names}
     boxes = _boxes(annotation_dir) if any(task in BOXED for task in names) else _NO_BOXES
     corpus = files.read_corpus(annotation_dir / files.CORPUS) if "scan2cap" in names else {}

@@ -1,20 +1,19 @@
 """BLEU, METEOR, ROUGE-L and CIDEr of answers against references, as the COCO caption evaluation computes them.
 
-The figures come from pycocoevalcap's scorers. Without Java METEOR is left out and the rest comes out the same. All
-groups of a call share one tokenizer run and one METEOR process, which loads its tables meanwhile.
+Texts of all groups of a call go through one tokenizer run, have their n-grams counted once, and share one METEOR.
+Without Java our own tokenizer makes the same tokens, and METEOR is left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
+from types import TracebackType
 
-import numpy as np
-
+from gpt4scene.benchmarks.caption_metrics import CaptionMetrics, Pair
 from gpt4scene.benchmarks.java import NO_COCO, NO_JAVA, coco_folder, find_java
-from gpt4scene.benchmarks.meteor import Meteor, Pair
+from gpt4scene.benchmarks.meteor import TABLE, Meteor
+from gpt4scene.benchmarks.paraphrases import ParaphraseTable
 from gpt4scene.benchmarks.ptb import java_tokens, own_tokens
 from gpt4scene.types import Scores
 
@@ -39,29 +38,59 @@ class TextScores:
     notes: tuple[str, ...] = ()
 
 
-def score_groups(groups: Mapping[str, TextGroup]) -> dict[str, TextScores]:
-    """Return the text metrics of every group. What can't be computed here is left out and said in ``notes``."""
-    coco, java = coco_folder(), find_java()
-    if coco is None:
-        return {name: TextScores({}, {}, (f"no text metrics: {NO_COCO}",)) for name in groups}
-    with ExitStack() as stack:
-        meteor = stack.enter_context(Meteor(java, coco)) if groups and java else None
+class TextScorer:
+    """Scores groups of texts, once. Use it as a context: ``ask``, other work while METEOR is busy, ``scores``."""
+
+    def __init__(self) -> None:
+        coco, java = coco_folder(), find_java()
+        self._programs = (java, coco) if java and coco else None
+        self._missing = "" if self._programs else f"no METEOR: {NO_JAVA if coco else NO_COCO}"
+        self._table = ParaphraseTable(coco / TABLE) if java and coco else None
+        self._meteor: Meteor | None = None
+        self._pairs: dict[str, list[Pair]] = {}
+
+    def __enter__(self) -> TextScorer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._meteor is not None:
+            self._meteor.__exit__(kind, error, trace)
+
+    def ask(self, groups: Mapping[str, TextGroup]) -> None:
+        """Tokenize the texts of ``groups`` and set METEOR to work on them; call once."""
         different = list(dict.fromkeys(text for group in groups.values() for text in _texts(group)))
-        tokens = dict(zip(different, _tokens(different, java, coco), strict=True))
-        pairs = {name: _pairs(group, tokens) for name, group in groups.items()}
-        if meteor is None:
-            note = f"no METEOR: {NO_JAVA}"
-            return {name: replace(scores, notes=(note,)) for name, scores in _python_scores(pairs).items()}
-        meteor.ask([pair for group in pairs.values() for pair in group])
-        found = _python_scores(pairs)
-        for name, value in zip(pairs, meteor.score(list(pairs.values())), strict=True):
+        made = java_tokens(different, *self._programs) if self._programs else own_tokens(different)
+        tokens = dict(zip(different, made, strict=True))
+        self._pairs = {name: _pairs(group, tokens) for name, group in groups.items()}
+        if self._programs and self._table and different:
+            self._meteor = Meteor(*self._programs, self._table.relevant(made))
+            self._meteor.ask([pair for group in self._pairs.values() for pair in group])
+
+    def scores(self) -> dict[str, TextScores]:
+        """Return the text metrics of every group. What can't be computed here is left out and said in ``notes``."""
+        metrics = CaptionMetrics(self._pairs.values())
+        found = {}
+        for name, pairs in self._pairs.items():
+            made = metrics.score(pairs)
+            scores = {f"Bleu_{words}": value for words, value in enumerate(made.bleu, start=1)}
+            scores |= {"ROUGE_L": float(made.rouge_l_B.mean()), "CIDEr": float(made.cider_B.mean())}
+            rows = {"ROUGE_L": tuple(made.rouge_l_B.tolist()), "CIDEr": tuple(made.cider_B.tolist())}
+            found[name] = TextScores(scores, rows, (self._missing,) if self._missing else ())
+        if self._meteor is None:
+            return found
+        for name, value in zip(found, self._meteor.score(list(self._pairs.values())), strict=True):
             scores = {**found[name].scores, "METEOR": value}
-            found[name] = replace(found[name], scores={metric: scores[metric] for metric in TEXT_METRICS})
+            found[name] = TextScores({metric: scores[metric] for metric in TEXT_METRICS}, found[name].rows)
         return found
 
 
-def _tokens(texts: list[str], java: str | None, coco: Path) -> list[str]:
-    return java_tokens(texts, java, coco) if java else own_tokens(texts)
+def score_groups(groups: Mapping[str, TextGroup]) -> dict[str, TextScores]:
+    """Return the text metrics of every group. What can't be computed here is left out and said in ``notes``."""
+    with TextScorer() as scorer:
+        scorer.ask(groups)
+        return scorer.scores()
 
 
 def _texts(group: TextGroup) -> list[str]:
@@ -73,24 +102,3 @@ def _pairs(group: TextGroup, tokens: Mapping[str, str]) -> list[Pair]:
         (tokens[answer], tuple(tokens[text] for text in references))
         for answer, references in zip(group.answers, group.references, strict=True)
     ]
-
-
-def _python_scores(pairs: Mapping[str, list[Pair]]) -> dict[str, TextScores]:
-    """Return BLEU, ROUGE-L and CIDEr of every group; ROUGE-L of equal pairs is computed once."""
-    from pycocoevalcap.bleu.bleu import Bleu
-    from pycocoevalcap.cider.cider import Cider
-    from pycocoevalcap.rouge.rouge import Rouge
-
-    different = dict.fromkeys(pair for group in pairs.values() for pair in group)
-    rouge_l = {pair: float(Rouge().calc_score([pair[0]], list(pair[1]))) for pair in different}
-    found = {}
-    for name, group in pairs.items():
-        answers = {number: [answer] for number, (answer, _) in enumerate(group)}
-        references = {number: list(references) for number, (_, references) in enumerate(group)}
-        bleu, _ = Bleu(4).compute_score(references, answers, verbose=0)
-        scores = {f"Bleu_{order}": float(value) for order, value in enumerate(bleu, start=1)}
-        cider, each = Cider().compute_score(references, answers)
-        rows = {"ROUGE_L": tuple(rouge_l[pair] for pair in group), "CIDEr": tuple(map(float, each))}
-        scores |= {"ROUGE_L": float(np.mean(np.array(rows["ROUGE_L"]))), "CIDEr": float(cider)}
-        found[name] = TextScores(scores, rows)
-    return found
