@@ -102,7 +102,7 @@ class CaptionMetrics:
         """
         texts, place = np.unique(np.concatenate([answer_B, reference_BK.ravel()]), return_inverse=True)
         weight_G = np.log(len(answer_B)) - np.log(
-            np.maximum(np.bincount(most_BG.indices, minlength=counts_TG.shape[-1]), 1)
+            np.maximum(np.bincount(most_BG.indices, minlength=int(counts_TG.indices.max(initial=0)) + 1), 1)
         )
         weighted_TG = counts_TG[texts]
         weighted_TG.data = weighted_TG.data * weight_G[weighted_TG.indices]
