@@ -63,8 +63,12 @@ def annotate(arguments: AnnotateArguments, say: Callable[[str], None] = print) -
     rooms, frames = read_rooms(scenes, arguments.split, out, arguments.frames, arguments.min_iou)
     made, skipped, records = {}, {}, {}
     for task in extra:
-        generator = Drawing(f"{arguments.seed} {task}", arguments.wordings)
-        made[task] = referit.training(_source(Path(arguments.raw), task), rooms, generator, task)
+        source = _source(Path(arguments.raw), task)
+        if arguments.split == "train":
+            generator = Drawing(f"{arguments.seed} {task}", arguments.wordings)
+            made[task] = referit.training(source, rooms, generator, task)
+        else:
+            made[task] = referit.questions(source, rooms)
         say(summary(task, made[task]))
     for task in TASKS if named is None else named:
         try:
@@ -96,9 +100,16 @@ def _tasks(arguments: AnnotateArguments) -> tuple[list[str] | None, list[str]]:
     """Return the tasks named (``None`` for all whose files are there) and the further sources named."""
     words = [word.strip() for word in arguments.task.split(",") if word.strip()]
     extra = [word for word in words if word in referit.RAW_FILES]
-    if extra and arguments.split != "train":
-        raise ValueError(f"'{extra[0]}' makes training rows only; use --split train")
     tasks = [word for word in words if word not in extra]
+    if extra and arguments.split != "train":
+        only = [word for word in extra if referit.FORMS[word] != "scanrefer"]
+        if only:
+            raise ValueError(f"'{only[0]}' makes training rows only; use --split train")
+        if len(extra) > 1 or tasks:
+            raise ValueError(
+                f"the questions of '{extra[0]}' become {files.QUESTION_FILES['scanrefer']}, in ScanRefer's form; "
+                "name it alone and give it an --out folder of its own"
+            )
     return ([] if extra and not tasks else task_names(tasks)), extra
 
 
@@ -174,7 +185,8 @@ def write_training(made: dict[str, Made], rooms: Rooms, out: Path, frames: int) 
 
 def write_questions(made: dict[str, Made], rooms: Rooms, out: Path, frames: int) -> list[Path]:
     """Write each task's question file and the list of pictures; return the paths."""
-    written = [write(out / files.QUESTION_FILES[task], result.rows, indent=1) for task, result in made.items()]
+    names = {task: files.QUESTION_FILES[referit.FORMS.get(task, task)] for task in made}
+    written = [write(out / names[task], result.rows, indent=1) for task, result in made.items()]
     pictures = {scene: list(paths) for scene, paths in rooms.pictures.items() if paths}
     return [*written, write(out / f"selected_images_mark_3D_val_{frames}.json", pictures)]
 

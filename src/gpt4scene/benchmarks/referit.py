@@ -33,7 +33,10 @@ VIEW_WORDS = frozenset(
 )
 """Words that make an utterance view dependent, ReferIt3D's own list."""
 
-_GROUPS = ("Easy", "Hard", "View Dep", "View Indep")
+FORMS = {"nr3d": "scanrefer", "sr3d": "scanrefer", "beacon3d": "multi3dref", "vigil3d": "multi3dref"}
+"""The benchmark in whose form the rows of each source come."""
+
+NOT_MENTIONED = "target class not mentioned"
 
 
 def read_source(path: Path, name: str) -> list[Record]:
@@ -54,8 +57,20 @@ def read_source(path: Path, name: str) -> list[Record]:
 
 def training(records: Iterable[Record], rooms: Rooms, generator: random.Random, name: str) -> Made:
     """Return training rows of a source, by the rules (and in the answers) of ScanRefer or Multi3DRefer."""
-    benchmark = scanrefer if name in ("nr3d", "sr3d") else multi3dref
+    benchmark = scanrefer if FORMS[name] == "scanrefer" else multi3dref
     return benchmark.training(records, rooms, generator)
+
+
+def questions(records: Iterable[Record], rooms: Rooms) -> Made:
+    """Return question-file rows of Nr3D or Sr3D in ScanRefer's form, each with its ``question_type``.
+
+    Utterances that don't mention the target's class are left out, as in ReferIt3D's own evaluation.
+    """
+    asked = list(records)
+    mentioned = [record for record in asked if record.values["mentions_target_class"]]
+    made = scanrefer.questions(mentioned, rooms)
+    made.dropped[NOT_MENTIONED] += len(asked) - len(mentioned)
+    return made
 
 
 def question_type(stimulus: str, tokens: Iterable[str]) -> str:
@@ -77,24 +92,16 @@ def score(rows: Iterable[RowLike], ground_truth: Mapping[str, Sized], name: str 
     read = read_rows(rows, name)
     named = []
     for row in read:
-        if row.type_info not in ("easy_dep", "easy_indep", "hard_dep", "hard_indep"):
+        if row.type_info not in scanrefer.REFERIT_KINDS:
             raise DataError(f"{row.origin}: 'type_info' must be easy or hard _ dep or indep, found {row.type_info!r}")
         if row.scene_id not in ground_truth:
             raise DataError(f"{row.origin}: scene '{row.scene_id}' is not in the ground-truth boxes")
         named.append(scanrefer.chosen_proposal(row.pred, len(ground_truth[row.scene_id])))
-    right_B = np.array([(index or 0) == row.gt_id for index, row in zip(named, read, strict=True)])
-    read_B = np.array([index is not None for index in named])
-    kinds = [str(row.type_info).split("_") for row in read]
-    easy_B = np.array([difficulty == "easy" for difficulty, _ in kinds])
-    dependent_B = np.array([view == "dep" for _, view in kinds])
-    values = {"Overall Acc": right_B.astype(np.float64)}
-    for group, members_B in zip(_GROUPS, (easy_B, ~easy_B, dependent_B, ~dependent_B), strict=True):
-        values[f"{group} Acc"] = np.where(members_B, right_B, np.nan)
-    values["strict Overall Acc"] = (right_B & read_B).astype(np.float64)
+    values = scanrefer.object_accuracy(read, named, scanrefer.referit_groups(read))
     scores = {metric: float(np.nanmean(value)) for metric, value in values.items() if not np.isnan(value).all()}
     groups = {"kind": tuple(str(row.type_info) for row in read)}
     by_row = RowScores(row_keys(read), tuple(row.scene_id for row in read), groups, values)
-    counts = {"answers": len(read), "unreadable answers": int((~read_B).sum())}
+    counts = {"answers": len(read), "unreadable answers": sum(index is None for index in named)}
     return Report(name, scores, counts, (), by_row)
 
 
@@ -106,6 +113,8 @@ def _referit(record: Record) -> Record:
     except (ValueError, SyntaxError, IndexError):
         raise DataError(f"{record.origin}: 'stimulus_id' or 'tokens' is not in ReferIt3D's form") from None
     values = {"scene_id": record.text("scan_id"), "object_id": record.whole("target_id"), "type_info": kind}
+    values["ann_id"] = record.values.get("assignmentid") or record.origin.rpartition(" ")[2]
+    values["mentions_target_class"] = str(record.values.get("mentions_target_class", True)).strip().lower() == "true"
     return Record({**values, "description": record.text("utterance")}, record.origin)
 
 

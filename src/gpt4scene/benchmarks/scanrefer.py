@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -22,6 +22,9 @@ THRESHOLDS = (("0.25", 0.25), ("0.50", 0.5))
 FALLBACK = 0
 """The proposal that the public scorer takes where an answer names none."""
 
+REFERIT_KINDS = ("easy_dep", "easy_indep", "hard_dep", "hard_indep")
+"""Values of ``type_info`` that mark questions from ReferIt3D (Nr3D, Sr3D), which come in ScanRefer's form."""
+
 
 def chosen_proposal(answer: str, proposals: int) -> int | None:
     """Return the first identifier in ``answer`` that names one of ``proposals``, or ``None``."""
@@ -39,7 +42,9 @@ def score(
     ``proposals`` and ``ground_truth`` map a scene to its boxes (N x 6: centre, size); ``lookup`` maps scene and object
     to 0 where the object is the only one of its class there, else 1. Without it the unique and multiple figures are
     left out. An answer without a readable identifier counts as proposal ``FALLBACK``, as published; such answers are
-    counted, and the strict figures take them as wrong. Raises ``DataError`` for unknown scenes and objects.
+    counted, and the strict figures take them as wrong. Rows from ReferIt3D (``REFERIT_KINDS``) get figures by
+    difficulty and view instead, and its accuracy where the proposals are the ground-truth objects. Raises
+    ``DataError`` for unknown scenes and objects.
     """
     read = read_rows(rows, NAME)
     found = scene_boxes(proposals, "the proposal boxes")
@@ -47,16 +52,10 @@ def score(
     named = [chosen_proposal(row.pred, len(found.of(row.scene_id, row.origin))) for row in read]
     overlap_B = _overlaps(read, [FALLBACK if index is None else index for index in named], found, truth)
     strict_B = np.where([index is None for index in named], 0.0, overlap_B)
+    members, kinds, notes = _groups(read, lookup)
+    kinds["label"] = tuple(truth.label(row.scene_id, row.gt_id) for row in read)
     everyone_B = np.ones(len(read), dtype=bool)
-    groups = {"": (everyone_B, overlap_B)}
-    notes: tuple[str, ...] = ()
-    kinds = {"label": tuple(truth.label(row.scene_id, row.gt_id) for row in read)}
-    if lookup is None:
-        notes = ("no unique and multiple figures: scanrefer_unique_multiple_lookup.json is missing",)
-    else:
-        multiple_B = np.array([_is_multiple(row, lookup) for row in read])
-        groups |= {"Unique ": (~multiple_B, overlap_B), "Multiple ": (multiple_B, overlap_B)}
-        kinds["kind"] = tuple(np.where(multiple_B, "multiple", "unique").tolist())
+    groups = {"": (everyone_B, overlap_B)} | {name: (members_B, overlap_B) for name, members_B in members.items()}
     groups["strict "] = (everyone_B, strict_B)
     scores, counts, values = {}, {"answers": len(read)}, {}
     for group, (members_B, overlaps_B) in groups.items():
@@ -69,9 +68,69 @@ def score(
             metric = f"{group}Acc@{label}"
             values[metric] = np.where(members_B, overlaps_B >= threshold, np.nan)
             scores[metric] = float(np.sum(overlaps_B[members_B] >= threshold) / members_B.sum())
+    if is_referit(read):
+        notes += _add_object_accuracy(read, named, members, (found, truth), scores, values)
     counts["unreadable answers"] = sum(index is None for index in named)
     by_row = RowScores(row_keys(read), tuple(row.scene_id for row in read), kinds, values)
     return Report(NAME, scores, counts, notes, by_row)
+
+
+def is_referit(rows: Iterable[PredictionRow]) -> bool:
+    """Return whether every row is a question from ReferIt3D."""
+    return all(row.type_info in REFERIT_KINDS for row in rows)
+
+
+def referit_groups(rows: Iterable[PredictionRow]) -> dict[str, np.ndarray]:
+    """Return which rows, bool[B], are easy, hard, view dependent and view independent, as ReferIt3D names them."""
+    kinds = [str(row.type_info).split("_") for row in rows]
+    easy_B = np.array([difficulty == "easy" for difficulty, _ in kinds])
+    dependent_B = np.array([view == "dep" for _, view in kinds])
+    return {"Easy ": easy_B, "Hard ": ~easy_B, "View Dep ": dependent_B, "View Indep ": ~dependent_B}
+
+
+def object_accuracy(
+    rows: Sequence[PredictionRow], named: Sequence[int | None], groups: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return whether each row names its very object, float64[B] by metric: ReferIt3D's accuracy.
+
+    NaN where a row does not count for a metric. ``named`` are the objects named, ``None`` where an answer names none.
+    """
+    right_B = np.array([(FALLBACK if n is None else n) == row.gt_id for n, row in zip(named, rows, strict=True)])
+    readable_B = np.array([index is not None for index in named])
+    values = {"Overall Acc": right_B.astype(np.float64)}
+    values |= {f"{group}Acc": np.where(members_B, right_B, np.nan) for group, members_B in groups.items()}
+    return values | {"strict Overall Acc": (right_B & readable_B).astype(np.float64)}
+
+
+def _add_object_accuracy(
+    rows: Sequence[PredictionRow],
+    named: Sequence[int | None],
+    groups: Mapping[str, np.ndarray],
+    boxes: tuple[SceneBoxes, SceneBoxes],
+    scores: dict[str, float],
+    values: dict[str, np.ndarray],
+) -> tuple[str, ...]:
+    """Add ReferIt3D's accuracy to ``scores`` and ``values`` where numbers mean ground-truth objects; return notes."""
+    found, truth = boxes
+    if not all(np.array_equal(found[scene], truth[scene]) for scene in {row.scene_id for row in rows}):
+        return ("no ReferIt3D accuracy: it chooses among ground-truth objects, and these proposals are others",)
+    added = object_accuracy(rows, named, groups)
+    values |= added
+    scores |= {metric: float(np.nanmean(value)) for metric, value in added.items() if not np.isnan(value).all()}
+    return ()
+
+
+def _groups(
+    rows: Sequence[PredictionRow], lookup: Mapping[str, Mapping[str, int]] | None
+) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]], tuple[str, ...]]:
+    """Return the rows, bool[B], that get figures of their own, breakdowns, and what is missing."""
+    if is_referit(rows):
+        return referit_groups(rows), {"kind": tuple(str(row.type_info) for row in rows)}, ()
+    if lookup is None:
+        return {}, {}, ("no unique and multiple figures: scanrefer_unique_multiple_lookup.json is missing",)
+    multiple_B = np.array([_is_multiple(row, lookup) for row in rows])
+    kinds = {"kind": tuple(np.where(multiple_B, "multiple", "unique").tolist())}
+    return {"Unique ": ~multiple_B, "Multiple ": multiple_B}, kinds, ()
 
 
 def _overlaps(rows: list[PredictionRow], named: list[int], found: SceneBoxes, truth: SceneBoxes) -> np.ndarray:
@@ -107,6 +166,7 @@ def questions(records: Iterable[Record], rooms: Rooms) -> Made:
                 "qid": f"{scene}_{target}_{record.values.get('ann_id', 0)}",
                 "prompt": words.choose(None, description=record.text("description")),
                 "ref_captions": [f"{answers.object_mark(match.proposal)}."] if match else [],
+                **({"type_info": record.values["type_info"]} if "type_info" in record.values else {}),
             }
         )
     return made
