@@ -6,6 +6,7 @@ import torch
 
 from gpt4scene.benchmarks.annotate import AnnotateArguments, annotate, main
 from gpt4scene.benchmarks.scoring import score_folder
+from gpt4scene.inference.questions import read_questions
 from gpt4scene.types import DataError
 
 CUBES = [[x, 0.0, 0.5, 1.0, 1.0, 1.0] for x in (0.0, 2.0, 4.0, 6.0)]
@@ -120,6 +121,7 @@ def test_dropped_rows_are_counted_by_reason(arguments, scenes):
     made = annotate(arguments(split="train", min_iou=0.3), say=lines.append).made
     assert made["scanrefer"].dropped == {"scene without pictures": 1, "no proposal over the IoU": 1}
     assert made["multi3dref"].dropped == {"no proposal over the IoU": 2}
+    assert len(made["scan2cap"].rows) + made["scan2cap"].dropped.total() == 5  # every description is accounted for
     assert "scanrefer: 3 rows; dropped: no proposal over the IoU: 1, scene without pictures: 1" in lines
 
 
@@ -223,6 +225,29 @@ def test_further_sources_are_added_by_name_and_for_training_only(arguments, raw)
         annotate(arguments(task="beacon3d"))
     with pytest.raises(DataError, match="nr3d.csv is not in"):
         annotate(arguments(split="train", task="nr3d"))
+
+
+def test_nr3d_questions_are_asked_and_scored_as_scanrefer(arguments, raw, scenes, tmp_path):
+    head = "stimulus_id,utterance,scan_id,target_id,tokens,mentions_target_class\n"
+    lines = [f"a_00-chair-{n}-{n}-9,the chair,a_00,{n},\"['the', 'chair']\",True\n" for n in (1, 2, 3)]
+    (raw / "nr3d.csv").write_text(head + "".join(lines))
+    for split in ("train", "val"):  # objects themselves are marked, as with `prepare --objects scannet`
+        (scenes / f"scannet_mask3d_{split}_attributes.pt").write_bytes(
+            (scenes / f"scannet_{split}_attributes.pt").read_bytes()
+        )
+    annotate(arguments(task="nr3d"), say=lambda line: None)
+    questions = read_questions(tmp_path / "out" / "scanrefer_mask3d_val.json", "scanrefer")
+    assert [question.type_info for question in questions] == ["easy_indep", "easy_indep", "hard_indep"]
+    answers = [
+        {"scene_id": q.scene_id, "gt_id": q.obj_id, "pred": "<OBJ001>.", "type_info": q.type_info, "index": q.index}
+        for q in questions
+    ]
+    (tmp_path / "answers").mkdir()
+    (tmp_path / "answers" / "scanrefer.jsonl").write_text("".join(json.dumps(row) + "\n" for row in answers))
+    scores = score_folder(tmp_path / "answers", tmp_path / "out")["scanrefer"].scores
+    assert (scores["Overall Acc"], scores["Easy Acc"], scores["Hard Acc"]) == (1 / 3, 0.5, 0)
+    with pytest.raises(ValueError, match="name it alone"):
+        annotate(arguments(task="nr3d,scanrefer"))
 
 
 def test_other_entries_of_the_registry_stay(arguments, tmp_path):

@@ -21,6 +21,8 @@ THRESHOLDS = (("0.25", 0.25), ("0.50", 0.5))
 NOTHING = "sos eos"
 """The caption that stands for none: the proposal missed the object, or nobody asked about it."""
 
+NOT_TAKEN = "no proposal takes the object"
+
 
 def framed(caption: str) -> str:
     """Return ``caption`` between the words ``sos`` and ``eos``, line breaks as spaces."""
@@ -166,7 +168,7 @@ def training(records: Iterable[Record], rooms: Rooms, generator: random.Random) 
     """Return a training row for every description of an object whose proposal meets the IoU."""
     records = list(records)
     made, words = Made(), wordings(NAME)
-    matches = {(scene, target): match for scene, target, match in _matched(records, rooms, made)}
+    matches = {(scene, target): match for scene, target, match in _matched(records, rooms, made, by_description=True)}
     for record in records:
         match = matches.get((record.text("scene_id"), record.whole("object_id")))
         if match is None:
@@ -179,18 +181,25 @@ def training(records: Iterable[Record], rooms: Rooms, generator: random.Random) 
     return made
 
 
-def _matched(records: Sequence[Record], rooms: Rooms, made: Made) -> list[tuple[str, int, Match]]:
-    """Return scene, object and proposal asked about; objects (not rows) without one are counted in ``made``."""
-    described: dict[str, dict[int, str]] = {}
+def _matched(
+    records: Sequence[Record], rooms: Rooms, made: Made, by_description: bool = False
+) -> list[tuple[str, int, Match]]:
+    """Return scene, object and proposal asked about; what gets none is counted in ``made``.
+
+    Counted are objects, or their descriptions, whichever become rows.
+    """
+    described: dict[str, dict[int, list[str]]] = {}
     for record in records:
-        described.setdefault(record.text("scene_id"), {}).setdefault(record.whole("object_id"), record.origin)
+        targets = described.setdefault(record.text("scene_id"), {})
+        targets.setdefault(record.whole("object_id"), []).append(record.origin)
     triples = []
     for scene, targets in described.items():
+        rows = {target: len(origins) if by_description else 1 for target, origins in targets.items()}
         reason = rooms.lacks(scene)
         if reason:
-            made.dropped[f"{reason} (objects)"] += len(targets)
+            made.dropped[reason] += sum(rows.values())
             continue
-        found = asked(rooms, scene, targets, next(iter(targets.values())))
-        made.dropped["no proposal takes the object (objects)"] += len(targets) - len(found)
+        found = asked(rooms, scene, targets, next(iter(targets.values()))[0])
+        made.dropped[NOT_TAKEN] += sum(count for target, count in rows.items() if target not in found)
         triples += [(scene, target, found[target]) for target in sorted(found)]
     return triples
