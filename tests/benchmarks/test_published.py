@@ -17,9 +17,10 @@ NAMES = {
 }
 
 
-def report(scene="scene0011_00", task="scanrefer"):
-    rows = RowScores((0,), (scene,), {}, {"Acc@0.25": np.array([1.0])})
-    return Report(task, {"Acc@0.25": 1.0, "Acc@0.50": 0.5}, {"answers": 1}, (), rows)
+def report(scene="scene0011_00", task="scanrefer", kind="unique", **counts):
+    rows = RowScores((0,), (scene,), {"kind": (kind,)}, {"Acc@0.25": np.array([1.0])})
+    scores = {"EM1": 0.5} if task == "sqa3d" else {"Acc@0.25": 1.0, "Acc@0.50": 0.5}
+    return Report(task, scores, {"answers": 1, **counts}, (), rows)
 
 
 def test_every_figure_names_its_paper_and_table_and_a_metric_of_ours():
@@ -34,10 +35,20 @@ def test_every_figure_names_its_paper_and_table_and_a_metric_of_ours():
 
 def test_only_the_same_split_and_only_scannet(capsys):
     assert {entry.split for entry in beside(report())} == {"val"}
-    assert beside(report(), split="test") == []
     assert beside(report(scene="room00_00")) == []
     print_beside(report(scene="room00_00"))
     assert capsys.readouterr().out == ""
+
+
+def test_sqa3d_is_published_on_test_which_its_size_tells_from_val():
+    assert beside(report(task="sqa3d", answers=3261)) == []
+    assert {entry.split for entry in beside(report(task="sqa3d", answers=3519))} == {"test"}
+    parts = {"answers": 3000, "missing questions": 519}
+    assert {entry.split for entry in beside(report(task="sqa3d", **parts))} == {"test"}
+
+
+def test_nr3d_is_not_set_beside_scanrefer():
+    assert beside(report(kind="easy_dep")) == []
 
 
 def test_table(capsys):
@@ -45,6 +56,8 @@ def test_table(capsys):
     out = capsys.readouterr().out
     assert "100.00" in out
     assert "arXiv:2412.18450, Table 2" in out
+    print_beside(report(task="sqa3d", answers=3519))
+    assert "test" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("task", TASKS)

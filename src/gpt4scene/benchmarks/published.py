@@ -10,8 +10,12 @@ from importlib import resources
 import yaml
 
 from gpt4scene.benchmarks.reports import Report
+from gpt4scene.benchmarks.scanrefer import REFERIT_KINDS
 
 _LEAST_WIDTH = 130
+SQA3D_VAL = 3261
+"""Questions of SQA3D's val split; test has 3,519."""
+
 _SCANNET = re.compile(r"scene\d{4}_\d{2}")
 
 
@@ -40,19 +44,32 @@ def published_figures() -> list[Published]:
     return found
 
 
-def beside(report: Report, split: str = "val") -> list[Published]:
-    """Return the published figures on ``split`` that ``report`` can be set beside; none for rooms outside ScanNet."""
+def split_of(report: Report) -> str | None:
+    """Return the split whose questions ``report`` answers, ``None`` where published figures are of other questions.
+
+    Only rooms of ScanNet have published figures, and Nr3D and Sr3D, though in ScanRefer's form, have others. All
+    benchmarks are reported on val except SQA3D, whose test split is told from the smaller val by its size.
+    """
     if not report.rows.scenes or not all(_SCANNET.fullmatch(scene) for scene in report.rows.scenes):
-        return []
+        return None
+    if any(kind in REFERIT_KINDS for kind in report.rows.groups.get("kind", ())):
+        return None
+    asked = report.counts["answers"] + report.counts.get("missing questions", 0)
+    return "test" if report.task == "sqa3d" and asked > SQA3D_VAL else "val"
+
+
+def beside(report: Report) -> list[Published]:
+    """Return the published figures on the split that ``report`` answers."""
+    split = split_of(report)
     return [entry for entry in published_figures() if (entry.task, entry.split) == (report.task, split)]
 
 
-def print_beside(report: Report, split: str = "val") -> None:
+def print_beside(report: Report) -> None:
     """Print ``report`` and the published figures on the same split as one table; nothing where there are none."""
     from rich.console import Console
     from rich.table import Table
 
-    entries = beside(report, split)
+    entries = beside(report)
     if not entries:
         return
     metrics = [name for name in report.scores if any(name in entry.figures for entry in entries)]
@@ -60,7 +77,7 @@ def print_beside(report: Report, split: str = "val") -> None:
     for name in ("model", *metrics, "split", "EM", "source"):
         table.add_column(name, justify="right" if name in metrics else "left")
     ours = [f"{100 * report.scores[name]:.2f}" for name in metrics]
-    table.add_row("these answers", *ours, split, "exact", f"{report.counts['answers']} answers")
+    table.add_row("these answers", *ours, entries[0].split, "exact", f"{report.counts['answers']} answers")
     for entry in entries:
         figures = [f"{entry.figures[name]:.1f}" if name in entry.figures else "" for name in metrics]
         table.add_row(entry.model, *figures, entry.split, entry.em, f"arXiv:{entry.arxiv}, {entry.table}")
