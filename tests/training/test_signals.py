@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import torch
 from transformers import TrainerControl
 
+from gpt4scene.training import signals
 from gpt4scene.training.signals import StopOnSignal, Stopped
 
 ARGUMENTS = SimpleNamespace(device=torch.device("cpu"))
@@ -22,6 +23,21 @@ def test_a_signal_becomes_a_checkpoint_and_an_end():
         stop.on_step_end(ARGUMENTS, None, control)
     assert control.should_training_stop and control.should_save and control.should_log
     assert stop.received == signal.SIGTERM
+
+
+def test_a_signal_that_comes_while_the_processes_are_asked_is_not_lost(monkeypatch):
+    def asked(number, device):
+        if not stop.received and not number:
+            signal.raise_signal(signal.SIGTERM)
+        return number
+
+    monkeypatch.setattr(signals, "highest_of_all", asked)
+    control = TrainerControl()
+    with StopOnSignal() as stop:
+        stop.on_step_end(ARGUMENTS, None, control)
+        assert not control.should_training_stop
+        stop.on_step_end(ARGUMENTS, None, control)
+    assert control.should_training_stop and stop.received == signal.SIGTERM
 
 
 def test_handlers_are_put_back():

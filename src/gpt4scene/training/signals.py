@@ -28,12 +28,13 @@ class Stopped(Exception):
 class StopOnSignal(TrainerCallback):
     """Turns the first SIGINT or SIGTERM into a checkpoint and an end of training; the second one kills.
 
-    Use it as a context manager around ``Trainer.train``; afterwards ``received`` is the signal, or 0. Every process
-    learns after each step whether any other got one, so that all save the same step.
+    Use it as a context manager around ``Trainer.train``; afterwards ``received`` is the signal that all processes
+    stopped for, or 0. Every process learns after each step whether any other got one, so that all save the same step.
     """
 
     def __init__(self) -> None:
         self.received = 0
+        self._noted = 0  # apart, since a signal may come while the processes are being asked
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> StopOnSignal:
@@ -46,15 +47,15 @@ class StopOnSignal(TrainerCallback):
             signal.signal(number, handler)
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        if self.received:
+        if self._noted:
             os._exit(128 + number)
-        self.received = number
+        self._noted = number
         # A handler must not use the buffered stream: it may interrupt a write to it.
         os.write(sys.__stderr__.fileno(), b"\nstopping after this step, then saving; a second signal stops at once\n")
 
     def on_step_end(self, args, state, control, **_: object):
         """Ask all processes; when one got a signal, log, save and stop."""
-        self.received = highest_of_all(self.received, args.device)
+        self.received = highest_of_all(self._noted, args.device)
         if self.received:
             control.should_log = control.should_save = control.should_training_stop = True
         return control
