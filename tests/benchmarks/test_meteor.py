@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gpt4scene.benchmarks.java import coco_folder, find_java
-from gpt4scene.benchmarks.meteor import Meteor, corpus_score
+from gpt4scene.benchmarks.meteor import JAR, Meteor, score
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +34,18 @@ def test_groups_score_as_the_program_says(programs):
     groups = [PAIRS, *([pair] for pair in PAIRS)]
     with Meteor(java, coco) as meteor:
         meteor.ask(PAIRS[:2])
-        ours = meteor.score(groups)
+        ours = [float(score(meteor.statistics(group).sum(axis=0))) for group in groups]
         lines = meteor._wait_for(len(PAIRS))
     sent = "EVAL ||| " + " ||| ".join(lines) + "\n"
-    command = [java, "-Xmx2G", "-jar", str(coco / "meteor" / "meteor-1.5.jar"), "-", "-", "-stdio", "-l", "en", "-norm"]
+    command = [java, "-Xmx2G", "-jar", str(coco / JAR), "-", "-", "-stdio", "-l", "en", "-norm"]
     said = subprocess.run(command, input=sent, capture_output=True, text=True, check=True).stdout.split()
     assert ours == pytest.approx([float(said[-1]), *map(float, said[:-1])], abs=1e-12)
 
 
 def test_no_match_is_zero():
-    assert corpus_score(np.array([[3.0, 4, 1, 1] + [0.0] * 19])) == 0
+    nothing, something = [3.0, 4, 1, 1] + [0.0] * 20, [1.0, 1, 0, 0, 1, 1] + [0.0] * 14 + [1, 1, 1, 1]
+    assert score(np.array(nothing)) == 0
+    assert score(np.array([nothing, something])).tolist() == [0, 1]
 
 
 def test_the_end_of_the_program_is_noticed(programs):
@@ -51,4 +53,4 @@ def test_the_end_of_the_program_is_noticed(programs):
     with Meteor(java, coco) as meteor:
         meteor._process.kill()
         with pytest.raises(RuntimeError, match="METEOR ended before it had answered"):
-            meteor.score([PAIRS])
+            meteor.statistics(PAIRS)

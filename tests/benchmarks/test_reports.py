@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt4scene.benchmarks.reports import RowScores, breakdown, differences, intervals
+from gpt4scene.benchmarks.reports import Pooled, RowScores, breakdown, differences, intervals
 from gpt4scene.types import DataError
 
 
@@ -67,3 +67,35 @@ def test_only_common_questions_are_compared():
     assert (gain.rows, gain.difference) == (1, 1.0)
     with pytest.raises(DataError, match="no question in common"):
         differences(scores([1], keys="a"), scores([1], keys="b"))
+
+
+def ratio(sum_2):
+    return sum_2[..., 0] / sum_2[..., 1]
+
+
+def pooled(pairs, scenes, keys=None):
+    statistics = {"ratio": Pooled(np.array(pairs, dtype=float), ratio)}
+    return RowScores(tuple(keys or range(len(pairs))), tuple(scenes), {"kind": ("x",) * len(pairs)}, {}, statistics)
+
+
+def test_a_pooled_metric_is_computed_anew_for_every_draw():
+    generator = np.random.default_rng(1)
+    pairs = generator.integers(1, 9, (12, 2))
+    rows = pooled(pairs, "aabbbccddeef")
+    assert rows.pooled["ratio"].total() == pytest.approx(pairs[:, 0].sum() / pairs[:, 1].sum())
+    low, high = intervals(rows, resamples=4000)["ratio"]
+    by_scene = {scene: pairs[[place for place, own in enumerate(rows.scenes) if own == scene]] for scene in "abcdef"}
+    draws = [
+        np.concatenate([by_scene[s] for s in generator.choice(list("abcdef"), 6)]).sum(axis=0) for _ in range(4000)
+    ]
+    assert (low, high) == pytest.approx(np.percentile([ratio(draw) for draw in draws], [2.5, 97.5]), rel=0.05)
+
+
+def test_a_pooled_metric_is_broken_down_and_compared_over_the_same_draws():
+    first, second = pooled([(1, 2), (3, 4), (5, 6)], "abc"), pooled([(2, 2), (3, 4)], "ab")
+    assert breakdown(first, "kind")["x"] == {"rows": 3, "ratio": pytest.approx(9 / 12)}
+    assert breakdown(first, "scene")["b"]["ratio"] == 0.75
+    gain = differences(first, second)["ratio"]
+    assert (gain.first, gain.second, gain.rows) == (pytest.approx(4 / 6), pytest.approx(5 / 6), 2)
+    assert gain.interval[0] <= gain.difference <= gain.interval[1]
+    assert differences(first, first)["ratio"].interval == (0, 0)

@@ -28,9 +28,12 @@ _BETA = 1.2
 
 @dataclass(frozen=True)
 class CaptionScores:
-    """BLEU of a group of pairs for 1 to 4 words; ROUGE-L and CIDEr of every pair, float64[B] each."""
+    """What BLEU of a group sums up (``bleu`` scores the sums); ROUGE-L and CIDEr of every pair, float64[B] each.
 
-    bleu: tuple[float, ...]
+    Columns: for n-grams of 1 to 4 words those matched, then those said; words said, words of the closest reference.
+    """
+
+    bleu_B10: np.ndarray
     rouge_l_B: np.ndarray
     cider_B: np.ndarray
 
@@ -55,38 +58,33 @@ class CaptionMetrics:
         for row, (_, refs) in enumerate(group):
             reference_BK[row, : len(refs)] = [self._row[text] for text in refs]
         number_B = np.array([len(refs) for _, refs in group])
-        clipped, cider_B = [], np.zeros(len(group))
+        matched_B, cider_B = [], np.zeros(len(group))
         for counts_TG in self._counts:
             said_BG = counts_TG[answer_B]
             most_BG = counts_TG[reference_BK[:, 0]]
             for reference_B in reference_BK[:, 1:].T:
                 most_BG = most_BG.maximum(counts_TG[reference_B])
-            clipped.append(float(said_BG.minimum(most_BG).sum()))
+            matched_B.append(said_BG.minimum(most_BG).sum(axis=1))
             cider_B += self._cider(counts_TG, most_BG, answer_B, reference_BK, number_B)
         for pair in group:
             if pair not in self._rouge_l:
                 self._rouge_l[pair] = rouge_l(*pair)
         return CaptionScores(
-            self._bleu(clipped, answer_B, reference_BK, number_B),
+            np.column_stack([*matched_B, *self._lengths(answer_B, reference_BK, number_B)]),
             np.array([self._rouge_l[pair] for pair in group]),
             cider_B * 10.0 / LONGEST,
         )
 
-    def _bleu(
-        self, clipped: Sequence[float], answer_B: np.ndarray, reference_BK: np.ndarray, number_B: np.ndarray
-    ) -> tuple[float, ...]:
-        """Return BLEU of 1 to 4 words; the reference length is that of the closest one, the shorter of two."""
+    def _lengths(self, answer_B: np.ndarray, reference_BK: np.ndarray, number_B: np.ndarray) -> list[np.ndarray]:
+        """Return how many n-grams of each length every answer has, its words, and those of its closest reference.
+
+        Of two references as close as each other the shorter one counts.
+        """
         said_B, wanted_BK = self._length_T[answer_B], self._length_T[reference_BK]
         off_BK = np.abs(wanted_BK - said_B[:, None]) * (wanted_BK.max() + 1) + wanted_BK
         off_BK[np.arange(off_BK.shape[1]) >= number_B[:, None]] = np.iinfo(np.int64).max
-        wanted = np.take_along_axis(wanted_BK, off_BK.argmin(axis=1)[:, None], axis=1).sum()
-        ratio = (said_B.sum() + _TINY) / (wanted + _SMALL)
-        brevity = np.exp(1 - 1 / ratio) if ratio < 1 else 1.0
-        found, product = [], 1.0
-        for shorter, matched in enumerate(clipped):
-            product *= (matched + _TINY) / (np.maximum(said_B - shorter, 0).sum() + _SMALL)
-            found.append(float(product ** (1 / (shorter + 1)) * brevity))
-        return tuple(found)
+        wanted_B = np.take_along_axis(wanted_BK, off_BK.argmin(axis=1)[:, None], axis=1)[:, 0]
+        return [*(np.maximum(said_B - shorter, 0) for shorter in range(LONGEST)), said_B, wanted_B]
 
     def _cider(
         self,
@@ -118,6 +116,14 @@ class CaptionMetrics:
         off_P = (bigrams_T[said_P] - bigrams_T[reference_P]).astype(np.float64)
         likeness_P *= np.exp(-(off_P**2) / (2 * _SIGMA**2))
         return np.bincount(owner_P, weights=likeness_P, minlength=len(answer_B)) / number_B
+
+
+def bleu(sum_10: np.ndarray) -> np.ndarray:
+    """Return BLEU of 1 to 4 words, float64[..., 4], where ``CaptionScores`` statistics sum to ``[..., 10]``."""
+    share_4 = (sum_10[..., :LONGEST] + _TINY) / (sum_10[..., LONGEST : 2 * LONGEST] + _SMALL)
+    ratio = (sum_10[..., -2:-1] + _TINY) / (sum_10[..., -1:] + _SMALL)
+    brevity = np.exp(np.minimum(1 - 1 / ratio, 0))
+    return np.cumprod(share_4, axis=-1) ** (1 / np.arange(1, LONGEST + 1)) * brevity
 
 
 def rouge_l(answer: str, references: Sequence[str]) -> float:

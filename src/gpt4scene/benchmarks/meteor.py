@@ -52,6 +52,7 @@ class Meteor:
         )
         self._asked: dict[Pair, int] = {}
         self._lines = 0
+        self._known: np.ndarray | None = None
         self._writer: threading.Thread | None = None
 
     def __enter__(self) -> Meteor:
@@ -78,12 +79,18 @@ class Meteor:
             self._lines += 1
         self._send([_score_line(pair) for pair in new])
 
-    def score(self, groups: Sequence[Sequence[Pair]]) -> list[float]:
-        """Return METEOR of each group, all its pairs together; raise ``RuntimeError`` when the program ends early."""
-        self.ask([pair for group in groups for pair in group])
+    def statistics(self, pairs: Sequence[Pair]) -> np.ndarray:
+        """Return what METEOR sums up of every pair, float64[B, 24] (``score`` scores the sums).
+
+        Raises ``RuntimeError`` when the program ends early.
+        """
+        self.ask(pairs)
         lines = self._wait_for(self._lines)
-        statistics_N23 = np.array([line.split() for line in lines], dtype=np.float64)
-        return [corpus_score(statistics_N23[[self._asked[pair] for pair in group]]) for group in groups]
+        if self._known is None or len(self._known) != self._lines:
+            statistics_N23 = np.array([line.split() for line in lines], dtype=np.float64).reshape(-1, 23)
+            whole_N = (statistics_N23[:, 21:] == statistics_N23[:, :2]).all(axis=1) & (statistics_N23[:, 20] == 1)
+            self._known = np.column_stack([statistics_N23, whole_N])
+        return self._known[[self._asked[pair] for pair in pairs]]
 
     def _send(self, lines: Sequence[str]) -> None:
         if self._writer:
@@ -104,24 +111,24 @@ class Meteor:
             time.sleep(_PAUSE_S)
 
 
-def corpus_score(statistics_N23: np.ndarray) -> float:
-    """Return METEOR 1.5 (English) of pairs with these statistics taken together, as the program's ``EVAL`` does.
+def score(sum_24: np.ndarray) -> np.ndarray:
+    """Return METEOR 1.5 (English), float64[...], of pairs whose statistics sum to ``[..., 24]``; as ``EVAL`` does.
 
     Columns: words of answer and reference, function words of both; for exact, stem, synonym and paraphrase matches the
-    matched content words of both, then function words of both; chunks; matched words of both. A pair that matches from
-    end to end in one chunk adds no chunk. Formula and weights: Denkowski and Lavie 2014, "Meteor Universal".
+    matched content words of both, then function words of both; chunks; matched words of both; 1 for a pair that matches
+    from end to end in one chunk, which adds no chunk. Formula, weights: Denkowski and Lavie 2014, "Meteor Universal".
     """
-    whole_N = (statistics_N23[:, 21:] == statistics_N23[:, :2]).all(axis=1) & (statistics_N23[:, 20] == 1)
-    sum_23 = statistics_N23.sum(axis=0)
-    matched_42 = _CONTENT * sum_23[4:20].reshape(4, 2, 2)[:, 0] + (1 - _CONTENT) * sum_23[4:20].reshape(4, 2, 2)[:, 1]
-    words_2 = _CONTENT * (sum_23[:2] - sum_23[2:4]) + (1 - _CONTENT) * sum_23[2:4]
-    matched_2 = _STAGE_WEIGHTS @ matched_42
-    if not matched_2.all():
-        return 0.0
-    precision, recall = matched_2 / words_2
+    stages_422 = sum_24[..., 4:20].reshape(*sum_24.shape[:-1], 4, 2, 2)
+    matched_42 = _CONTENT * stages_422[..., 0, :] + (1 - _CONTENT) * stages_422[..., 1, :]
+    words_2 = _CONTENT * (sum_24[..., :2] - sum_24[..., 2:4]) + (1 - _CONTENT) * sum_24[..., 2:4]
+    matched_2 = np.einsum("s,...sw->...w", _STAGE_WEIGHTS, matched_42)
+    some = matched_2.all(axis=-1)
+    matched_2, words_2 = np.where(some[..., None], matched_2, 1.0), np.where(some[..., None], words_2, 1.0)
+    precision, recall = matched_2[..., 0] / words_2[..., 0], matched_2[..., 1] / words_2[..., 1]
     mean = precision * recall / (_ALPHA * precision + (1 - _ALPHA) * recall)
-    chunks = sum_23[20] - whole_N.sum()
-    return float(mean * (1 - _GAMMA * (chunks / sum_23[21:].mean()) ** _BETA))
+    chunks = sum_24[..., 20] - sum_24[..., 23]
+    matches = np.where(some, sum_24[..., 21:23].mean(axis=-1), 1.0)
+    return np.where(some, mean * (1 - _GAMMA * (chunks / matches) ** _BETA), 0.0)
 
 
 def _write(stream: IO[bytes], content: bytes) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,17 +16,34 @@ RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
+class Pooled:
+    """A metric of all rows together, such as BLEU: ``statistics_BS`` of every row, and the ``score`` of their sum.
+
+    ``score`` takes sums float64[..., S] to float64[...].
+    """
+
+    statistics_BS: np.ndarray
+    score: Callable[[np.ndarray], np.ndarray]
+
+    def total(self) -> float:
+        """Return the score of all rows."""
+        return float(self.score(self.statistics_BS.sum(axis=0)))
+
+
+@dataclass(frozen=True)
 class RowScores:
-    """Values of every row (or Scan2Cap object) for the metrics that are means over rows.
+    """Values of every row (or Scan2Cap object).
 
     ``keys`` tell rows apart across runs, ``scenes`` are their rooms, ``groups`` name the group of each row under the
-    name of a breakdown, ``values`` hold float64[B] per metric, NaN where a row does not count for it.
+    name of a breakdown. For metrics that are means over rows ``values`` hold float64[B], NaN where a row does not count
+    for it; ``pooled`` holds the others.
     """
 
     keys: tuple[object, ...]
     scenes: tuple[str, ...]
     groups: Mapping[str, tuple[str, ...]]
     values: Mapping[str, np.ndarray]
+    pooled: Mapping[str, Pooled] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,10 +69,9 @@ def intervals(rows: RowScores, seed: int = 0, resamples: int = RESAMPLES) -> dic
 
     Questions about one room are not independent, so whole scenes are drawn. The same seed gives the same numbers.
     """
-    names, draws_RS = _draws(rows.scenes, seed, resamples)
-    return {
-        metric: _percentiles(_means(value_B, rows.scenes, names, draws_RS)) for metric, value_B in rows.values.items()
-    }
+    draws = _Draws(rows.scenes, seed, resamples)
+    found = {metric: _percentiles(draws.means(value_B)) for metric, value_B in rows.values.items()}
+    return found | {metric: _percentiles(draws.pooled(one)) for metric, one in rows.pooled.items()}
 
 
 def breakdown(rows: RowScores, by: str) -> dict[str, dict[str, float]]:
@@ -76,12 +92,14 @@ def breakdown(rows: RowScores, by: str) -> dict[str, dict[str, float]]:
             values = value_B[members_B]
             if not np.isnan(values).all():
                 found[group][metric] = float(np.nanmean(values))
+        for metric, one in rows.pooled.items():
+            found[group][metric] = float(one.score(one.statistics_BS[members_B].sum(axis=0)))
     return found
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of the second minus mean of the first over the rows that both have, and its 95 % interval."""
+    """The second's score minus the first's over the rows that both have, and its 95 % interval."""
 
     first: float
     second: float
@@ -102,8 +120,7 @@ def differences(
     if not pairs:
         raise DataError("the two runs answer no question in common; were they made from the same question file?")
     ours, theirs = np.array(pairs).T
-    scenes = tuple(first.scenes[number] for number in ours)
-    names, draws_RS = _draws(scenes, seed, resamples)
+    draws = _Draws([first.scenes[number] for number in ours], seed, resamples)
     found = {}
     for metric in first.values.keys() & second.values.keys():
         one_B, two_B = first.values[metric][ours], second.values[metric][theirs]
@@ -115,27 +132,40 @@ def differences(
             first=float(one_B[counted_B].mean()),
             second=float(two_B[counted_B].mean()),
             difference=float(gain_B[counted_B].mean()),
-            interval=_percentiles(_means(gain_B, scenes, names, draws_RS)),
+            interval=_percentiles(draws.means(gain_B)),
             rows=int(counted_B.sum()),
         )
-    return {metric: found[metric] for metric in first.values if metric in found}
+    for metric in first.pooled.keys() & second.pooled.keys():
+        one = replace(first.pooled[metric], statistics_BS=first.pooled[metric].statistics_BS[ours])
+        two = replace(second.pooled[metric], statistics_BS=second.pooled[metric].statistics_BS[theirs])
+        interval = _percentiles(draws.pooled(two) - draws.pooled(one))
+        found[metric] = Difference(one.total(), two.total(), two.total() - one.total(), interval, len(ours))
+    return {metric: found[metric] for metric in (*first.values, *first.pooled) if metric in found}
 
 
-def _draws(scenes: Sequence[str], seed: int, resamples: int) -> tuple[list[str], np.ndarray]:
-    """Return the scenes in order and how often each occurs in every resample, int[R, S]."""
-    names = sorted(set(scenes))
-    generator = np.random.default_rng(seed)
-    return names, generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
+class _Draws:
+    """Scenes drawn with replacement, the same for every metric of the same rows."""
 
+    def __init__(self, scenes: Sequence[str], seed: int, resamples: int) -> None:
+        names, self._scene_B = np.unique(np.array(scenes, dtype=str), return_inverse=True)
+        self._count = len(names)
+        generator = np.random.default_rng(seed)
+        self._draws_RS = generator.multinomial(self._count, np.full(self._count, 1 / self._count), size=resamples)
 
-def _means(value_B: np.ndarray, scenes: Sequence[str], names: Sequence[str], draws_RS: np.ndarray) -> np.ndarray:
-    place = {name: number for number, name in enumerate(names)}
-    scene_B = np.array([place[scene] for scene in scenes])
-    counted_B = ~np.isnan(value_B)
-    sum_S = np.bincount(scene_B, weights=np.where(counted_B, value_B, 0.0), minlength=len(names))
-    count_S = np.bincount(scene_B, weights=counted_B, minlength=len(names))
-    sum_R, count_R = draws_RS @ sum_S, draws_RS @ count_S
-    return sum_R[count_R > 0] / count_R[count_R > 0]
+    def means(self, value_B: np.ndarray) -> np.ndarray:
+        """Return the mean of every resample in which a row counts."""
+        counted_B = ~np.isnan(value_B)
+        sum_R = self._draws_RS @ self._by_scene(np.where(counted_B, value_B, 0.0))
+        count_R = self._draws_RS @ self._by_scene(counted_B)
+        return sum_R[count_R > 0] / count_R[count_R > 0]
+
+    def pooled(self, one: Pooled) -> np.ndarray:
+        """Return the score of every resample, float64[R]."""
+        sums = [self._draws_RS @ self._by_scene(column_B) for column_B in one.statistics_BS.T]
+        return one.score(np.stack(sums, axis=-1))
+
+    def _by_scene(self, value_B: np.ndarray) -> np.ndarray:
+        return np.bincount(self._scene_B, weights=value_B, minlength=self._count)
 
 
 def _percentiles(mean_R: np.ndarray) -> tuple[float, float]:

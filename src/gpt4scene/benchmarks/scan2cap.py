@@ -70,10 +70,11 @@ def report(
     counts |= {f"proposals under IoU {label}": int((overlap < threshold).sum()) for label, threshold in THRESHOLDS}
     notes = dict.fromkeys(note for found in texts.values() for note in found.notes)
     truth = scene_boxes(ground_truth, "the ground-truth boxes")
-    places = [(scene, int(target)) for scene, target in (key.rsplit("|", 1) for key in corpus)]
-    values = {f"{name}{suffix}": np.array(v) for suffix, found in texts.items() for name, v in found.rows.items()}
+    places = [_place(key) for key in corpus]
+    values = {f"{name}{suffix}": value for suffix, found in texts.items() for name, value in found.rows.items()}
+    pooled = {f"{name}{suffix}": one for suffix, found in texts.items() for name, one in found.pooled.items()}
     labels = {"label": tuple(truth.label(*place) for place in places)}
-    by_object_scores = RowScores(tuple(corpus), tuple(scene for scene, _ in places), labels, values)
+    by_object_scores = RowScores(tuple(corpus), tuple(scene for scene, _ in places), labels, values, pooled)
     return Report(NAME, scores, counts, tuple(notes), by_object_scores)
 
 
@@ -92,6 +93,13 @@ def score(
     read = read_rows(rows, NAME)
     texts = score_groups(text_groups(read, proposals, ground_truth, corpus))
     return report(read, proposals, ground_truth, corpus, texts)
+
+
+def _place(key: str) -> tuple[str, int]:
+    scene, _, target = key.rpartition("|")
+    if not scene or not target.isdecimal():
+        raise DataError(f"{NAME}: the corpus key '{key}' must name scene and object as 'scene0011_00|4'")
+    return scene, int(target)
 
 
 def _by_object(rows: Iterable[RowLike], corpus: Mapping[str, Sequence[str]]) -> dict[str, PredictionRow]:

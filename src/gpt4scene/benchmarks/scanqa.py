@@ -47,6 +47,7 @@ def report(rows: Iterable[RowLike], texts: dict[str, TextScores]) -> Report:
         tuple(row.scene_id for row in rows),
         {"question": tuple(first_word(row.prompt) for row in rows)},
         {metric: np.array(value, dtype=np.float64) for metric, value in values.items()},
+        texts[""].pooled,
     )
     return Report(NAME, scores, counts, texts[""].notes, by_row)
 

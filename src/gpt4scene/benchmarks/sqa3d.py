@@ -52,9 +52,9 @@ def report(rows: Iterable[RowLike], texts: dict[str, TextScores]) -> Report:
         scores[f"EM_refined_type{kind}"] = float(near_B[members_B].sum() / (members_B.sum() + _COUNT_START))
     scores |= {**texts[""].scores, "strict EM1": sum(strict) / len(rows)}
     values = {"EM1": hit_B, "EM1_refined": near_B, "strict EM1": np.array(strict, dtype=np.float64)}
-    values |= {metric: np.array(value) for metric, value in texts[""].rows.items()}
+    values |= texts[""].rows
     kinds = {"question": tuple(TYPES[kind] for kind in kind_B)}
-    by_row = RowScores(row_keys(rows), tuple(row.scene_id for row in rows), kinds, values)
+    by_row = RowScores(row_keys(rows), tuple(row.scene_id for row in rows), kinds, values, texts[""].pooled)
     return Report(NAME, scores, counts, texts[""].notes, by_row)
 
 

@@ -7,14 +7,19 @@ Without Java our own tokenizer makes the same tokens, and METEOR is left out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 
-from gpt4scene.benchmarks.caption_metrics import CaptionMetrics, Pair
+import numpy as np
+
+from gpt4scene.benchmarks import meteor
+from gpt4scene.benchmarks.caption_metrics import CaptionMetrics, Pair, bleu
 from gpt4scene.benchmarks.java import NO_COCO, NO_JAVA, coco_folder, find_java
 from gpt4scene.benchmarks.meteor import TABLE, Meteor
 from gpt4scene.benchmarks.paraphrases import ParaphraseTable
 from gpt4scene.benchmarks.ptb import java_tokens, own_tokens
+from gpt4scene.benchmarks.reports import Pooled
 from gpt4scene.types import Scores
 
 TEXT_METRICS = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr")
@@ -31,10 +36,14 @@ class TextGroup:
 
 @dataclass(frozen=True)
 class TextScores:
-    """Scores of one group by metric name, ``rows`` by metric that is a mean over rows, and what is missing and why."""
+    """Scores of one group by metric name; what is missing and why.
+
+    ``rows`` holds, for metrics that are means over rows, the value of every row, float64[B]; ``pooled`` the others.
+    """
 
     scores: Scores
-    rows: Mapping[str, tuple[float, ...]]
+    rows: Mapping[str, np.ndarray]
+    pooled: Mapping[str, Pooled] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -71,19 +80,25 @@ class TextScorer:
     def scores(self) -> dict[str, TextScores]:
         """Return the text metrics of every group. What can't be computed here is left out and said in ``notes``."""
         metrics = CaptionMetrics(self._pairs.values())
+        made = {name: metrics.score(pairs) for name, pairs in self._pairs.items()}
         found = {}
         for name, pairs in self._pairs.items():
-            made = metrics.score(pairs)
-            scores = {f"Bleu_{words}": value for words, value in enumerate(made.bleu, start=1)}
-            scores |= {"ROUGE_L": float(made.rouge_l_B.mean()), "CIDEr": float(made.cider_B.mean())}
-            rows = {"ROUGE_L": tuple(made.rouge_l_B.tolist()), "CIDEr": tuple(made.cider_B.tolist())}
-            found[name] = TextScores(scores, rows, (self._missing,) if self._missing else ())
-        if self._meteor is None:
-            return found
-        for name, value in zip(found, self._meteor.score(list(self._pairs.values())), strict=True):
-            scores = {**found[name].scores, "METEOR": value}
-            found[name] = TextScores({metric: scores[metric] for metric in TEXT_METRICS}, found[name].rows)
+            rows = {"ROUGE_L": made[name].rouge_l_B, "CIDEr": made[name].cider_B}
+            pooled = {
+                metric: Pooled(made[name].bleu_B10, partial(_bleu, order))
+                for order, metric in enumerate(TEXT_METRICS[:4])
+            }
+            if self._meteor is not None:
+                pooled["METEOR"] = Pooled(self._meteor.statistics(pairs), meteor.score)
+            scores = {metric: float(value.mean()) for metric, value in rows.items()}
+            scores |= {metric: value.total() for metric, value in pooled.items()}
+            scores = {metric: scores[metric] for metric in TEXT_METRICS if metric in scores}
+            found[name] = TextScores(scores, rows, pooled, (self._missing,) if self._missing else ())
         return found
+
+
+def _bleu(order: int, sum_10: np.ndarray) -> np.ndarray:
+    return bleu(sum_10)[..., order]
 
 
 def score_groups(groups: Mapping[str, TextGroup]) -> dict[str, TextScores]:
