@@ -3,7 +3,14 @@ import json
 import pytest
 import torch
 
-from gpt4scene.benchmarks.files import read_attributes, read_json, read_predictions, tasks_in
+from gpt4scene.benchmarks.files import (
+    read_attributes,
+    read_corpus,
+    read_json,
+    read_lookup,
+    read_predictions,
+    tasks_in,
+)
 from gpt4scene.types import DataError
 
 
@@ -95,7 +102,16 @@ def test_rows_without_or_with_shared_qid_are_all_kept(tmp_path):
         ("[3]", "row 0: a prediction must be an object"),
         ('[{"scene_id": "s"}]', "row 0: 'pred' is missing"),
         ('[{"scene_id": "s", "pred": "a", "gt_id": "x"}]', "row 0: 'gt_id' must be a whole number"),
+        ('[{"scene_id": "s", "pred": "a", "gt_id": 1.5}]', "row 0: 'gt_id' must be a whole number, found 1.5"),
+        ('[{"scene_id": "s", "pred": "a", "gt_id": Infinity}]', "row 0: 'gt_id' must be a whole number, found inf"),
+        ('[{"scene_id": "s", "pred": "a", "gt_id": true}]', "row 0: 'gt_id' must be a whole number, found True"),
         ('[{"scene_id": "s", "pred": "a", "ref_captions": "a"}]', "row 0: 'ref_captions' must be a list"),
+        (
+            '[{"scene_id": "s", "pred": "a", "ref_captions": [["a"]]}]',
+            "row 0: 'ref_captions' must hold texts or numbers",
+        ),
+        ('[{"scene_id": "s", "pred": "a", "type_info": {"a": 1}}]', "row 0: 'type_info' must hold texts or numbers"),
+        ('[{"scene_id": "s", "pred": "a", "qid": [1]}]', "row 0: 'qid' must hold texts or numbers"),
     ],
 )
 def test_broken_lists_are_named(tmp_path, content, sentence):
@@ -111,6 +127,37 @@ def test_missing_files_are_named(tmp_path):
         read_attributes(tmp_path / "x.pt")
 
 
+def test_a_byte_order_mark_is_no_matter(tmp_path):
+    (tmp_path / "scanqa.json").write_text(json.dumps([row()]), encoding="utf-8-sig")
+    assert len(read_predictions(tmp_path, "scanqa").rows) == 1
+    (tmp_path / "scanqa.jsonl").write_text(json.dumps(row(0)) + "\n", encoding="utf-8-sig")
+    assert read_predictions(tmp_path, "scanqa").rows[0].index == 0
+
+
+def test_another_encoding_is_named(tmp_path):
+    (tmp_path / "x.json").write_bytes('["é"]'.encode("latin-1"))
+    with pytest.raises(DataError, match="x.json: not UTF-8 text .byte 2."):
+        read_json(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize(
+    ("read", "content", "sentence"),
+    [
+        (read_corpus, [], "expected"),
+        (read_corpus, {"s0": ["sos eos"]}, "the key 's0' must name scene and object"),
+        (read_corpus, {"s|x": ["sos eos"]}, "must name scene and object"),
+        (read_corpus, {"s|0": []}, "'s|0' must hold a list of captions"),
+        (read_corpus, {"s|0": [1]}, "'s|0' must hold a list of captions"),
+        (read_lookup, {"s": [0]}, "expected"),
+        (read_lookup, {"s": {"4": "unique"}}, "object 4 of scene 's' must be 0 .unique. or 1, found 'unique'"),
+    ],
+)
+def test_broken_companions_are_named(tmp_path, read, content, sentence):
+    (tmp_path / "x.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=f"x.json: .*{sentence}".replace("|", "[|]")):
+        read(tmp_path / "x.json")
+
+
 def test_attributes(tmp_path):
     path = tmp_path / "a.pt"
     torch.save({"room00_00": {"objects": ["chair"], "locs": torch.tensor([[0.1, 0, 0, 1, 1, 1]])}}, path)
@@ -119,14 +166,29 @@ def test_attributes(tmp_path):
     assert boxes["room00_00"][0, 0] == float(torch.tensor(0.1))
 
 
+def test_files_without_answers_are_named(tmp_path):
+    (tmp_path / "scanqa.jsonl").write_text('{"settings": {}}\n')
+    with pytest.raises(DataError, match="the journal of 'scanqa' holds no answers .*scanqa.jsonl"):
+        read_predictions(tmp_path, "scanqa")
+
+
 def test_broken_attributes_are_named(tmp_path):
     path = tmp_path / "a.pt"
-    path.write_bytes(b"no archive")
-    with pytest.raises(DataError, match="a.pt: not a readable attributes file"):
-        read_attributes(path)
+    for content in (b"no archive", b"hi\n", b"", b"\x80\x02c"):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="a.pt: not a readable attributes file"):
+            read_attributes(path)
     torch.save([1], path)
     with pytest.raises(DataError, match="a.pt: expected"):
         read_attributes(path)
+    for broken in (
+        {"objects": None, "locs": []},
+        {"objects": [], "locs": [[0, 0], [1]]},
+        {"objects": [], "locs": None},
+    ):
+        torch.save({"s": broken}, path)
+        with pytest.raises(DataError, match="a.pt: scene 's' must hold labels"):
+            read_attributes(path)
     torch.save({"s": {"objects": [""], "locs": torch.full((1, 6), float("nan"))}}, path)
     with pytest.raises(DataError, match="a.pt: box 0 of scene 's' holds a value that is not finite"):
         read_attributes(path)

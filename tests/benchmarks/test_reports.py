@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt4scene.benchmarks.reports import Pooled, RowScores, breakdown, differences, intervals
+from gpt4scene.benchmarks.output import compare, write_scores
+from gpt4scene.benchmarks.reports import Report, RowScores, breakdown, differences, intervals
 from gpt4scene.types import DataError
 
 
@@ -99,3 +100,15 @@ def test_a_pooled_metric_is_broken_down_and_compared_over_the_same_draws():
     assert (gain.first, gain.second, gain.rows) == (pytest.approx(4 / 6), pytest.approx(5 / 6), 2)
     assert gain.interval[0] <= gain.difference <= gain.interval[1]
     assert differences(first, first)["ratio"].interval == (0, 0)
+
+
+def test_runs_without_a_task_in_common_are_named():
+    report = Report("scanqa", {}, {}, (), scores([1]))
+    with pytest.raises(DataError, match="no task in common .scanqa and sqa3d."):
+        compare({"scanqa": report}, {"sqa3d": report})
+
+
+def test_scores_are_not_written_over_a_folder(tmp_path):
+    with pytest.raises(DataError, match="is a folder"):
+        write_scores({}, tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -141,8 +141,11 @@ def read_rooms(scenes: Path, split: str, out: Path, frames: int = 0, min_iou: fl
             f"{scenes}: pictures for several counts ({', '.join(p.name for p in lists)}); choose one by --frames"
         )
     pictures = files.read_json(lists[0])
-    if not isinstance(pictures, dict) or not all(isinstance(paths, list) for paths in pictures.values()):
+    if not isinstance(pictures, dict):
         raise DataError(f"{lists[0]}: expected {{scene: [picture paths]}}")
+    for scene, paths in pictures.items():
+        if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+            raise DataError(f"{lists[0]}: scene '{scene}' must hold a list of picture paths, found {paths!r}")
     rooms = Rooms(
         {scene: _from_out(paths, scenes, out) for scene, paths in pictures.items()},
         files.read_attributes(scenes / files.PROPOSALS.format(split=split)),

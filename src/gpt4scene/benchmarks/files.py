@@ -40,7 +40,10 @@ def read_json(path: Path) -> object:
     """Return the content of a JSON file; raise ``DataError`` for a missing, empty or broken one."""
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # some editors write a byte order mark
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); write or download it again") from None
     if not text.strip():
         raise DataError(f"{path}: the file is empty; write or download it again")
     try:
@@ -79,7 +82,7 @@ def read_predictions(folder: Path, task: str) -> Predictions:
 
     Read are ``<task>.jsonl`` with ``<task>.shard*.jsonl``, else ``<task>.json``, else
     ``<model>_<task>/predictions_chunk_<i>.json`` of one model. A last line that was cut off while it was written is
-    left out and noted. Raises ``DataError`` for a missing or broken file and for questions answered twice.
+    left out and noted. Raises ``DataError`` for missing, empty or broken files and for questions answered twice.
     """
     found = prediction_files(folder, task)
     if not found:
@@ -103,6 +106,8 @@ def read_predictions(folder: Path, task: str) -> Predictions:
         notes += more
     answered = {row.index for row in rows}
     rows += [row for row in unended if row.index is None or row.index not in answered]
+    if not rows:
+        raise DataError(f"{folder}: the {form} of '{task}' holds no answers ({', '.join(map(str, found[form]))})")
     check_duplicates(rows)
     if all(row.index is not None for row in rows):
         rows.sort(key=lambda row: row.index)
@@ -138,24 +143,36 @@ def read_attributes(path: Path) -> SceneBoxes:
         import torch
     except ImportError:
         raise DataError(f"{path}: reading it needs PyTorch (`pip install 'gpt4scene[torch]'`)") from None
-    import pickle
-
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-        raise DataError(f"{path}: not a readable attributes file ({str(error).splitlines()[0]})") from None
+    except Exception as error:  # a file that is none makes the unpickler fail in every way there is
+        reason = " ".join(str(error).split())[:100]
+        raise DataError(f"{path}: not a readable attributes file ({type(error).__name__}: {reason})") from None
     if not isinstance(content, Mapping) or not all(isinstance(v, Mapping) and "locs" in v for v in content.values()):
         raise DataError(f"{path}: expected {{scene: {{'objects': labels, 'locs': boxes}}}}")
-    boxes = scene_boxes({scene: torch.as_tensor(value["locs"]).tolist() for scene, value in content.items()}, str(path))
-    labels = {scene: tuple(map(str, value.get("objects", ()))) for scene, value in content.items()}
-    return SceneBoxes(boxes.scenes, str(path), labels)
+    boxes, labels = {}, {}
+    for scene, value in content.items():
+        try:
+            boxes[scene] = torch.as_tensor(value["locs"]).tolist()
+            labels[scene] = tuple(map(str, value.get("objects", ())))
+        except (TypeError, ValueError, RuntimeError):
+            raise DataError(
+                f"{path}: scene '{scene}' must hold labels in 'objects' and rows of six numbers in 'locs'"
+            ) from None
+    return SceneBoxes(scene_boxes(boxes, str(path)).scenes, str(path), labels)
 
 
 def read_corpus(path: Path) -> dict[str, list[str]]:
     """Return ``scan2cap_val_corpus.json``: ``scene|object -> captions``."""
     corpus = read_json(path)
-    if not isinstance(corpus, dict) or not all(isinstance(captions, list) for captions in corpus.values()):
+    if not isinstance(corpus, dict):
         raise DataError(f"{path}: expected {{'scene|object': [captions]}}")
+    for key, captions in corpus.items():
+        scene, _, target = key.rpartition("|")
+        if not scene or not target.isdecimal():
+            raise DataError(f"{path}: the key '{key}' must name scene and object as 'scene0011_00|4'")
+        if not isinstance(captions, list) or not captions or not all(isinstance(caption, str) for caption in captions):
+            raise DataError(f"{path}: '{key}' must hold a list of captions, found {captions!r}")
     return corpus
 
 
@@ -164,6 +181,10 @@ def read_lookup(path: Path) -> dict[str, dict[str, int]]:
     lookup = read_json(path)
     if not isinstance(lookup, dict) or not all(isinstance(objects, dict) for objects in lookup.values()):
         raise DataError(f"{path}: expected {{scene: {{object: 0 or 1}}}}")
+    for scene, objects in lookup.items():
+        for target, kind in objects.items():
+            if kind not in (0, 1):
+                raise DataError(f"{path}: object {target} of scene '{scene}' must be 0 (unique) or 1, found {kind!r}")
     return lookup
 
 

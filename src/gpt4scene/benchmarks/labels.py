@@ -27,8 +27,11 @@ def read_label_map(path: Path) -> dict[str, str]:
 
     NYU40 classes outside ``CLASSES`` become others. Raises ``DataError`` for a file without these columns.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = list(csv.reader(file, delimiter="\t"))
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = list(csv.reader(file, delimiter="\t"))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a table in UTF-8 ({error}); download it again") from None
     if not lines or len(lines[0]) < 8 or lines[0][1] != "raw_category" or lines[0][7] != "nyu40class":
         raise DataError(f"{path}: no ScanNet label map; column 1 must be 'raw_category' and column 7 'nyu40class'")
     return {line[1]: line[7] if line[7] in CLASSES else OTHERS for line in lines[1:] if len(line) > 7}

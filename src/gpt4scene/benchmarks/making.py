@@ -123,7 +123,7 @@ class Record:
     def _number(self, value: object, key: str) -> int:
         try:
             return int(value)  # type: ignore[call-overload]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise DataError(f"{self.origin}: '{key}' must hold whole numbers, found {value!r}") from None
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gpt4scene.benchmarks.published import print_beside
 from gpt4scene.benchmarks.reports import Difference, Report, breakdown, differences, intervals
+from gpt4scene.types import DataError
 
 Intervals = Mapping[str, tuple[float, float]]
 
@@ -17,7 +18,7 @@ Intervals = Mapping[str, tuple[float, float]]
 def print_reports(reports: Mapping[str, Report], seed: int = 0) -> None:
     """Print a table a task (values times 100, as papers do), its counts and notes underneath, on standard output.
 
-    Beside metrics that are means over rows stands their 95 % interval over scenes.
+    Beside each metric stands its 95 % interval over scenes, where it has one.
     """
     from rich.console import Console
     from rich.table import Table
@@ -42,7 +43,12 @@ def print_reports(reports: Mapping[str, Report], seed: int = 0) -> None:
 def compare(
     first: Mapping[str, Report], second: Mapping[str, Report], seed: int = 0
 ) -> dict[str, dict[str, Difference]]:
-    """Return the paired differences (second minus first) of every task that both runs answered."""
+    """Return the paired differences (second minus first) of every task that both runs answered.
+
+    Raises ``DataError`` where there is no such task.
+    """
+    if not first.keys() & second.keys():
+        raise DataError(f"the two runs answer no task in common ({', '.join(first)} and {', '.join(second)})")
     return {task: differences(first[task].rows, second[task].rows, seed) for task in first if task in second}
 
 
@@ -84,6 +90,8 @@ def _range(bounds: tuple[float, float] | None) -> str:
 
 def _write(content: object, path: str | Path) -> None:
     path = Path(path)
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; name a file in it")
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f"{path.name}.{os.getpid()}.part")
     scratch.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -46,11 +46,14 @@ def read_source(path: Path, name: str) -> list[Record]:
     """
     if name == "beacon3d":
         rows = read_json(path)
-        if not isinstance(rows, list):
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise DataError(f"{path}: expected a list of grounding rows")
     else:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                rows = list(csv.DictReader(file))
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise DataError(f"{path}: not a CSV file in UTF-8 ({error}); download it again") from None
     make = {"nr3d": _referit, "sr3d": _referit, "beacon3d": _beacon, "vigil3d": _vigil}[name]
     return [make(Record(row, f"{path}, row {number}")) for number, row in enumerate(rows)]
 
@@ -110,7 +113,7 @@ def _referit(record: Record) -> Record:
     try:
         words = ast.literal_eval(tokens) if isinstance(tokens, str) else tokens
         kind = question_type(record.text("stimulus_id"), map(str, words))
-    except (ValueError, SyntaxError, IndexError):
+    except (TypeError, ValueError, SyntaxError, IndexError):
         raise DataError(f"{record.origin}: 'stimulus_id' or 'tokens' is not in ReferIt3D's form") from None
     values = {"scene_id": record.text("scan_id"), "object_id": record.whole("target_id"), "type_info": kind}
     values["ann_id"] = record.values.get("assignmentid") or record.origin.rpartition(" ")[2]

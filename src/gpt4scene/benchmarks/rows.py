@@ -54,6 +54,14 @@ def read_row(record: object, origin: str) -> PredictionRow:
     references = record.get("ref_captions") or ()
     if isinstance(references, str) or not isinstance(references, Sequence):
         raise DataError(f"{origin}: 'ref_captions' must be a list, found {references!r}")
+    for key, values in (
+        ("ref_captions", references),
+        ("type_info", [record.get("type_info")]),
+        ("qid", [record.get("qid")]),
+    ):
+        wrong = next((value for value in values if not isinstance(value, str | int | float | None)), None)
+        if wrong is not None:
+            raise DataError(f"{origin}: '{key}' must hold texts or numbers, found {wrong!r}")
     index = record.get("index")
     return PredictionRow(
         scene_id=record["scene_id"],
@@ -85,6 +93,8 @@ def _whole(value: object, key: str, origin: str) -> int:
         return 0
     try:
         number = int(value)  # type: ignore[call-overload]
-    except (TypeError, ValueError):
-        raise DataError(f"{origin}: '{key}' must be a whole number, found {value!r}") from None
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    if number is None or isinstance(value, bool) or (isinstance(value, float) and value != number):
+        raise DataError(f"{origin}: '{key}' must be a whole number, found {value!r}")
     return number
