@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt4scene.benchmarks.output import compare, write_scores
-from gpt4scene.benchmarks.reports import Report, RowScores, breakdown, differences, intervals
+from gpt4scene.benchmarks.reports import Pooled, Report, RowScores, breakdown, differences, intervals
 from gpt4scene.types import DataError
 
 
