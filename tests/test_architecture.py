@@ -16,7 +16,7 @@ SCRIPTS = sorted(
 )
 LIMIT_FILE, LIMIT_FUNCTION, LIMIT_KEYS = 400, 60, 60
 
-BASE = {"types", "registry", "arguments", "coercion", "spellings", "config", "__init__"}
+BASE = {"types", "registry", "arguments", "coercion", "spellings", "config", "tensor_file", "__init__"}
 MAY_IMPORT = {
     "data": BASE,
     "scenes": BASE,

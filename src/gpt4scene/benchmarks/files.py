@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from gpt4scene.benchmarks.boxes import SceneBoxes, scene_boxes
 from gpt4scene.benchmarks.rows import PredictionRow, read_row
+from gpt4scene.tensor_file import NotReadable, read_tensors
 from gpt4scene.types import TASKS, DataError
 
 QUESTION_FILES = {
@@ -140,22 +143,17 @@ def read_attributes(path: Path) -> SceneBoxes:
     if not path.is_file():
         raise DataError(f"{path}: there is no such file; download the annotations or run `gpt4scene prepare`")
     try:
-        import torch
-    except ImportError:
-        raise DataError(f"{path}: reading it needs PyTorch (`pip install 'gpt4scene[torch]'`)") from None
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a file that is none makes the unpickler fail in every way there is
-        reason = " ".join(str(error).split())[:100]
-        raise DataError(f"{path}: not a readable attributes file ({type(error).__name__}: {reason})") from None
+        content = read_tensors(path)
+    except NotReadable as error:
+        raise DataError(f"{path}: not a readable attributes file ({error})") from None
     if not isinstance(content, Mapping) or not all(isinstance(v, Mapping) and "locs" in v for v in content.values()):
         raise DataError(f"{path}: expected {{scene: {{'objects': labels, 'locs': boxes}}}}")
     boxes, labels = {}, {}
     for scene, value in content.items():
         try:
-            boxes[scene] = torch.as_tensor(value["locs"]).tolist()
+            boxes[scene] = np.array([*value["locs"]], dtype=np.float64)
             labels[scene] = tuple(map(str, value.get("objects", ())))
-        except (TypeError, ValueError, RuntimeError):
+        except (TypeError, ValueError):
             raise DataError(
                 f"{path}: scene '{scene}' must hold labels in 'objects' and rows of six numbers in 'locs'"
             ) from None

@@ -7,12 +7,12 @@ The row number is the object's number, so that a number without object (an empty
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ..tensor_file import read_tensors, tensor_bytes
 from ..types import DataError
 from .types import SceneObject
 
@@ -32,30 +32,24 @@ def attributes_of(objects: Sequence[SceneObject]) -> dict:
 
 def write_attributes(path: str | Path, scenes: Mapping[str, Mapping]) -> None:
     """Write the file; scenes in the order given, equal content gives equal bytes."""
-    import torch
-
     path = Path(path)
     content = {
-        scene: {"objects": list(entry["objects"]), "locs": torch.as_tensor(np.array(entry["locs"], np.float32))}
+        scene: {"objects": list(entry["objects"]), "locs": np.asarray(entry["locs"], dtype=np.float32)}
         for scene, entry in scenes.items()
     }
     part = path.with_name(path.name + ".part")
-    with open(part, "wb") as file:
-        torch.save(content, file)
+    part.write_bytes(tensor_bytes(content))
     os.replace(part, path)
 
 
 def read_attributes(path: str | Path) -> Attributes:
-    """The file's scenes; DataError when it is no such file. Nothing in it is executed (``weights_only``)."""
-    import torch
-
+    """The file's scenes; DataError when it is no such file. Nothing in it is executed."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
         return {
-            scene: {"objects": list(entry["objects"]), "locs": entry["locs"].float().numpy().reshape(-1, 6)}
-            for scene, entry in content.items()
+            scene: {"objects": list(entry["objects"]), "locs": np.asarray(entry["locs"], np.float32).reshape(-1, 6)}
+            for scene, entry in read_tensors(path).items()
         }
     except FileNotFoundError as error:
         raise DataError(f"{path}: is missing; `gpt4scene prepare` writes it") from error
-    except (RuntimeError, pickle.UnpicklingError, EOFError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: is no attributes file {{scene: {{'objects', 'locs'}}}} ({error})") from error
