@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt4scene.benchmarks.output import compare, write_scores
-from gpt4scene.benchmarks.reports import Pooled, Report, RowScores, breakdown, differences, intervals
+from gpt4scene.benchmarks.reports import Pooled, Report, RowScores, breakdown, differences, intervals, row_keys
+from gpt4scene.benchmarks.rows import PredictionRow
 from gpt4scene.types import DataError
 
 
@@ -112,3 +113,11 @@ def test_scores_are_not_written_over_a_folder(tmp_path):
     with pytest.raises(DataError, match="is a folder"):
         write_scores({}, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_public_predictions_and_journals_are_told_apart_by_the_same_keys():
+    said = [("s", "q1"), ("s", "q2"), ("s", "q1"), ("t", None)]
+    public = row_keys([PredictionRow(scene, "", qid=qid) for scene, qid in said])
+    journal = row_keys([PredictionRow(scene, "", qid=qid, index=index) for index, (scene, qid) in enumerate(said)])
+    assert public == journal
+    assert len(set(public)) == 4

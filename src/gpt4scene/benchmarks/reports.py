@@ -54,12 +54,15 @@ class Report(ScoreReport):
 
 
 def row_keys(rows: Sequence[PredictionRow]) -> tuple[object, ...]:
-    """Return the identity of each row: its question index, or what it says about the question and how often before."""
+    """Return the identity of each row: what it says about its question, and how often that was said before.
+
+    Public predictions and journals of one question file give the same keys; question indices only the latter have.
+    """
     seen: Counter[tuple] = Counter()
     keys: list[object] = []
     for row in rows:
         said = (row.scene_id, row.qid, row.gt_id, row.pred_id, row.prompt)
-        keys.append(row.index if row.index is not None else (*said, seen[said]))
+        keys.append((*said, seen[said]))
         seen[said] += 1
     return tuple(keys)
 
