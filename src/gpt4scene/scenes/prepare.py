@@ -6,12 +6,10 @@ import argparse
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +32,7 @@ from .scene_file import (
     write_split_files,
 )
 from .sheet import write_sheet
+from .workers import in_processes
 
 JPEG_QUALITY = 92
 
@@ -150,22 +149,17 @@ def _outcomes(arguments: PrepareArguments, paths: Sequence[Path]) -> Iterator[Ou
     if workers <= 1:
         yield from map(work, paths)
         return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_leave_interrupts_to_the_parent)
-    try:
-        running = {pool.submit(work, path): path for path in paths}
-        for future in as_completed(running):
-            try:
-                yield future.result()
-            except BrokenProcessPool:
-                name = running[future].resolve().name
-                yield name, "failed", "a worker process was ended from outside (out of memory?); run the command again"
-    finally:
-        pool.shutdown(cancel_futures=True)
+    yield from in_processes(work, paths, workers, _worker_died)
 
 
-def _leave_interrupts_to_the_parent() -> None:
-    """On Ctrl-C workers finish the scene they are at; the parent gives them no other."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _worker_died(path: Path, exit_code: int) -> Outcome:
+    if exit_code == -signal.SIGKILL:
+        why = "was killed twice, the second time with no other beside it; the scene needs more memory than there is"
+    elif exit_code < 0:
+        why = f"was ended twice by signal {-exit_code} ({signal.strsignal(-exit_code)})"
+    else:
+        why = f"ended twice with status {exit_code}; what it said stands above"
+    return path.resolve().name, "failed", f"{path}: the process that prepared it {why}"
 
 
 def _attempt(arguments: PrepareArguments, path: Path) -> Outcome:
@@ -179,6 +173,9 @@ def _attempt(arguments: PrepareArguments, path: Path) -> Outcome:
         return name, "failed", str(error)
     except MemoryError:
         return name, "failed", f"{path}: needs more memory than there is; use fewer workers"
+    except Exception as error:  # nobody foresaw it: its traceback is shown, and the other scenes are still prepared
+        traceback.print_exc()
+        return name, "failed", f"{path}: {type(error).__name__}: {error} (the traceback above is worth a report)"
 
 
 def prepare_scene(arguments: PrepareArguments, path: Path) -> str:
