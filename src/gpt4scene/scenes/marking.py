@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from .bev import TopView, paint, top_view
 from .frames import covering, evenly, tracked_frames
 from .markers import Marker, Place, Spot, draw, place
+from .outlines import draw_outlines
 from .pictures import read_color
 from .room import Room
 from .types import Frame, SceneObject
@@ -21,12 +23,14 @@ TOP_LEAST_PIXELS = 12
 @dataclass(frozen=True)
 class Look:
     """How pictures are made: ``bev_size`` is the longest side of the top view in pixels, ``least_area`` the share
-    of a frame that an object must cover to be marked, ``marker_place`` the rule for where its number goes.
+    of a frame that an object must cover to be marked, ``marker_place`` the rule for where its number goes, ``outlines``
+    whether a line goes around what is visible of each object.
     """
 
     bev_size: int = 1024
     least_area: float = 0.001
     marker_place: Place = "inside"
+    outlines: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def mark_frame(room: Room, frame: Frame, look: Look) -> Marked:
     markers = place([_spot(room, item, look.least_area) for item in shown], grid, size, look.marker_place)
     plain = read_color(frame)
     found = tuple(MarkedObject(marker, item.area) for marker, item in zip(markers, shown, strict=True))
-    return Marked(plain, draw(plain, markers), found)
+    return Marked(plain, draw(_outlined(plain, room, shown, look), markers), found)
 
 
 def mark_top(room: Room, look: Look) -> MarkedTop:
@@ -98,7 +102,14 @@ def mark_top(room: Room, look: Look) -> MarkedTop:
             spots.append(Spot(item.id, _footprint(view, item, grid)))
     markers = place(spots, grid, (view.width, view.height), look.marker_place)
     found = sorted((MarkedObject(m, areas.get(m.id, 0.0)) for m in markers), key=lambda one: one.marker.id)
-    return MarkedTop(plain, draw(plain, markers), tuple(found), view)
+    return MarkedTop(plain, draw(_outlined(plain, room, shown, look), markers), tuple(found), view)
+
+
+def _outlined(plain: np.ndarray, room: Room, shown: Sequence[Shown], look: Look) -> np.ndarray:
+    if not look.outlines:
+        return plain
+    spots = [Spot(room.finder.objects[item.object_index].id, item.mask) for item in shown]
+    return draw_outlines(plain, spots, noisy=room.measured)
 
 
 def _footprint(view: TopView, item: SceneObject, grid: PixelGrid) -> np.ndarray:

@@ -58,6 +58,7 @@ class PrepareArguments:
     geometry: Literal["voxels", "tsdf"] = field(
         default="voxels", metadata={"help": "what depth frames become where there is no mesh; tsdf: smoother, slower"}
     )
+    outlines: bool = field(default=False, metadata={"help": "draw a line around what is visible of each object, too"})
     keep_unmarked: bool = field(default=False, metadata={"help": "write every picture without markers, too"})
     contact_sheet: bool = field(default=False, metadata={"help": "write a page a scene: views, objects with crops"})
     overwrite: bool = field(default=False, metadata={"help": "prepare finished scenes again"})
@@ -66,8 +67,12 @@ class PrepareArguments:
     shard: int = field(default=0, metadata={"help": "this machine's part, from 0"})
 
     def settings(self) -> dict:
-        """What a finished scene must have been made with to be kept."""
+        """What a finished scene must have been made with to be kept.
+
+        Options that came later are named where they are used only, so that scenes of before have the settings of today.
+        """
         ignored = ("scans", "out", "contact_sheet", "overwrite", "workers", "num_shards", "shard")
+        ignored += () if self.outlines else ("outlines",)
         return {key: value for key, value in asdict(self).items() if key not in ignored}
 
     def check(self) -> None:
@@ -189,15 +194,15 @@ def prepare_scene(arguments: PrepareArguments, path: Path) -> str:
         before = read_scene(record)["settings"]
         if before == settings:
             return "finished before"
-        changed = ", ".join(
-            f"{k} {before.get(k)} -> {settings.get(k)}" for k in settings if before.get(k) != settings[k]
-        )
+        defaults = {name: item.default for name, item in PrepareArguments.__dataclass_fields__.items()}
+        pairs = [(k, before.get(k, defaults.get(k)), settings.get(k, defaults.get(k))) for k in {**settings, **before}]
+        changed = ", ".join(f"{k} {old} -> {new}" for k, old, new in pairs if old != new)
         raise DataError(f"{record}: was prepared with other settings ({changed}); choose another --out or --overwrite")
     record.unlink(missing_ok=True)
     scan = SCAN_READERS[arguments.format].read(path)
     source, place = object_source(arguments.objects)
     room = open_room(scan, lambda upright_scan: source.find(upright_scan, place), arguments.geometry == "tsdf")
-    look = Look(arguments.bev_size, arguments.least_area, arguments.marker_place)
+    look = Look(arguments.bev_size, arguments.least_area, arguments.marker_place, arguments.outlines)
     top = mark_top(room, look)
     top_image = f"images_3D/{scan.scene_id}/bev.jpg"
     _save(out, top_image, top, arguments.keep_unmarked)
