@@ -125,6 +125,19 @@ def test_dropped_rows_are_counted_by_reason(arguments, scenes):
     assert "scanrefer: 3 rows; dropped: no proposal over the IoU: 1, scene without pictures: 1" in lines
 
 
+def test_training_needs_half_an_overlap_and_questions_need_a_touch(arguments, scenes):
+    near = [[0.4, 0, 0.5, 1, 1, 1], [0.0] * 6, [20.0, 0, 0.5, 1, 1, 1]]  # IoU 0.43 with the cabinet, no other near
+    content = {scene: {"objects": [], "locs": torch.tensor(near)} for scene in ("a_00", "b_00")}
+    for split in ("train", "val"):
+        torch.save(content, scenes / f"scannet_mask3d_{split}_attributes.pt")
+    made = annotate(arguments(split="train", task="scanrefer,scan2cap,multi3dref"), say=lambda line: None).made
+    assert [len(made[task].rows) for task in ("scanrefer", "scan2cap", "multi3dref")] == [0, 0, 1]
+    made = annotate(arguments(task="scanrefer,scan2cap"), say=lambda line: None).made
+    assert [(row["obj_id"], row["ref_captions"]) for row in made["scanrefer"].rows][:2] == [(0, ["<OBJ000>."]), (1, [])]
+    assert [(row["obj_id"], row["pred_id"]) for row in made["scan2cap"].rows] == [(0, 0)]
+    assert made["scan2cap"].dropped["no proposal takes the object"] == 2
+
+
 def test_two_targets_with_one_proposal_are_dropped(arguments, scenes):
     wide = [[3.0, 0, 0.5, 3, 1, 1], CUBES[0]]
     content = {scene: {"objects": [], "locs": torch.tensor(wide)} for scene in ("a_00", "b_00")}

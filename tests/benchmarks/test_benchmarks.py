@@ -54,6 +54,16 @@ def test_scanrefer_unique_and_multiple():
     assert "Unique Acc@0.25" not in scanrefer.score(rows[1:], BOXES, BOXES, {"s": {"1": 1}}).scores
 
 
+def test_exactly_half_an_overlap_falls_just_short_except_in_32_bits():
+    """1e-8 on the union keeps IoU 0.5 below the threshold; Multi3DRefer rounds it back up, as published."""
+    twice = {"s": [[0.0, 0, 0, 2, 1, 1]]}
+    once = {"s": [[0.5, 0, 0, 1, 1, 1]]}
+    row = {"scene_id": "s", "pred": "<OBJ000>", "ref_captions": [0], "type_info": "st_wo_d"}
+    assert scanrefer.score([row], twice, once).scores["Acc@0.50"] == 0
+    assert scan2cap.text_groups([row], twice, once, {"s|0": ["sos a eos"]})["@0.50"].answers == ("sos eos",)
+    assert multi3dref.score([row], twice, once).scores["all F1@0.50"] == 1
+
+
 def many(pred, targets, kind="mt"):
     row = {"scene_id": "s", "pred": pred, "ref_captions": targets, "type_info": kind}
     return multi3dref.score([row], BOXES, BOXES).scores
@@ -96,6 +106,14 @@ def test_scanqa_cleans_the_answer_only_and_sqa3d_both():
     assert qa(scanqa, "A chair.", ["a chair"])["strict EM1"] == 1
     assert qa(sqa3d, "A chair.", ["the chair"])["EM1"] == 1
     assert qa(scanqa, "2", ["two"])["EM1"] == 1
+
+
+def test_the_texts_of_scanqa_keep_their_references_and_those_of_sqa3d_do_not():
+    row = {"scene_id": "s", "pred": "The TV.", "ref_captions": [" The 2 chairs "], "type_info": 0}
+    (group,) = scanqa.text_groups([row]).values()
+    assert (group.answers, group.references) == (("TV",), (("The 2 chairs",),))
+    (group,) = sqa3d.text_groups([row]).values()
+    assert (group.answers, group.references) == (("TV",), (("two chairs",),))
 
 
 def test_refined_takes_parts_and_strict_does_not():
