@@ -17,7 +17,12 @@ def test_scores_from_python(root, capsys, monkeypatch):
     exec(block, {})
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "1.0"
-    assert "'Acc@0.25': 1.0" in out[1]
+    assert out[1].startswith("0.99999")
+    assert "'Acc@0.25': 1.0" in out[2]
+    assert out[3] == "1.0"
+    assert "'objects without an answer': 0" in out[4]
+    assert out[5] == "0 0.5"
+    assert out[6] == "(0.0, 1.0)"
 
 
 def test_the_worked_example_of_a_new_benchmark(root):
