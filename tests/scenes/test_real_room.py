@@ -55,6 +55,9 @@ def test_a_real_room_is_prepared_from_depth_frames(shared_data, tmp_path):
     entry = torch.load(out / "scannet_mask3d_val_attributes.pt", weights_only=True)["hololens_000"]
     assert len(entry["objects"]) == 11 and entry["objects"][7] == "fruit basket"
     _check_markers(folder, scene)
+    _check_that_nothing_is_left_out(source, scene)
+    for picture in [scene["bev"], *scene["frames"]]:
+        _check_labels(picture)
     shown = {frame["name"]: {marker["id"] for marker in frame["markers"]} for frame in scene["frames"]}
     for name, ids in SEEN_BY_EYE.items():
         assert ids <= shown[name], name
@@ -80,6 +83,36 @@ def _check_markers(folder, scene):
                 assert (np.abs(point - center) <= size / 2 + 0.021).all(), (picture["name"], marker["id"])
                 checked += 1
     assert checked > 25
+
+
+def _check_that_nothing_is_left_out(source, scene):
+    """From the recording's own files and every reading: what fills enough of a frame has its marker."""
+    content = json.loads((source / "objects.json").read_text())
+    poses, k = np.loadtxt(source / "poses_all_373.txt").reshape(-1, 4, 4), np.loadtxt(source / "K.txt").reshape(3, 3)
+    lines = dict(line.split() for line in (source / "frame_index.txt").read_text().splitlines())
+    least, large = scene["settings"]["least_area"], 0
+    for frame in scene["frames"]:
+        depth = np.asarray(Image.open(source / "depth" / f"{frame['name']}.png")) / 1000.0
+        v, u = np.nonzero(depth)
+        z = depth[v, u]
+        local = np.stack([(u - k[0, 2]) / k[0, 0] * z, (v - k[1, 2]) / k[1, 1] * z, z, np.ones(len(z))])
+        points = (np.array(content["axis_align"]) @ poses[int(lines[f"{frame['name']}.png"])] @ local)[:3].T
+        marked = {marker["id"] for marker in frame["markers"]}
+        for item in content["objects"]:
+            inside = (np.abs(points - item["center"]) <= np.array(item["size"]) / 2).all(axis=1) & (points[:, 2] > 0.02)
+            if inside.sum() / depth.size >= 1.3 * least:
+                assert item["id"] in marked, (frame["name"], item["label"])
+                large += 1
+    assert large > 60
+
+
+def _check_labels(picture):
+    boxes = [(marker["id"], *marker["label_box"], *marker["pixel"]) for marker in picture["markers"]]
+    for number, x0, y0, x1, y1, _, _ in boxes:
+        for other, u0, v0, u1, v1, x, y in boxes:
+            if other != number:
+                assert x1 <= u0 or u1 <= x0 or y1 <= v0 or v1 <= y0, (number, other)
+                assert not (x0 <= x < x1 and y0 <= y < y1), (number, other)
 
 
 def _check_top(out, scene):
