@@ -1,9 +1,11 @@
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt4scene.benchmarks.output import compare, write_scores
+from gpt4scene.benchmarks.output import compare, write_comparison, write_scores
 from gpt4scene.benchmarks.reports import Pooled, Report, RowScores, breakdown, differences, intervals, row_keys
 from gpt4scene.benchmarks.rows import PredictionRow
 from gpt4scene.types import DataError
@@ -107,6 +109,13 @@ def test_runs_without_a_task_in_common_are_named():
     report = Report("scanqa", {}, {}, (), scores([1]))
     with pytest.raises(DataError, match="no task in common .scanqa and sqa3d."):
         compare({"scanqa": report}, {"sqa3d": report})
+
+
+def test_a_comparison_is_written_as_it_is_printed(tmp_path):
+    first, second = (Report("scanqa", {}, {}, (), scores(values, "ab")) for values in ([1, 0], [1, 1]))
+    write_comparison(compare({"scanqa": first}, {"scanqa": second}), tmp_path / "x.json")
+    written = json.loads((tmp_path / "x.json").read_text())["scanqa"]["EM1"]
+    assert written == {"first": 0.5, "second": 1.0, "difference": 0.5, "interval": [0.0, 1.0], "rows": 2}
 
 
 def test_scores_are_not_written_over_a_folder(tmp_path):

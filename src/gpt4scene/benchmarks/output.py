@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from gpt4scene.benchmarks.published import print_beside
@@ -66,6 +67,11 @@ def print_comparison(found: Mapping[str, Mapping[str, Difference]]) -> None:
             values = (f"{100 * value:.2f}" for value in (gain.first, gain.second))
             table.add_row(metric, *values, f"{100 * gain.difference:+.2f}", _range(gain.interval), str(gain.rows))
         console.print(table)
+
+
+def write_comparison(found: Mapping[str, Mapping[str, Difference]], path: str | Path) -> None:
+    """Write ``{task: {metric: {first, second, difference, interval, rows}}}`` to ``path``, values 0 to 1."""
+    _write({task: {name: asdict(gain) for name, gain in metrics.items()} for task, metrics in found.items()}, path)
 
 
 def write_scores(reports: Mapping[str, Report], path: str | Path) -> None:
