@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import binary_closing, distance_transform_edt, label
@@ -87,6 +87,20 @@ def floor_and_cut(mesh: Mesh, cameras: Sequence[Camera]) -> tuple[float, float]:
     return floor, max(floor + 2.2, seen_from + 0.3)
 
 
+def facing_in(mesh: Mesh, cameras: Sequence[Camera]) -> Mesh:
+    """The mesh with its floor facing up: some tools write every triangle the other way round.
+
+    Which way a triangle faces tells ceilings from table tops.
+    """
+    floor, _ = floor_and_cut(mesh, cameras)
+    a, b, c = (mesh.vertices[mesh.faces[:, i]] for i in range(3))
+    area = np.cross(b - a, c - a)[:, 2]
+    near = area[np.abs((a[:, 2] + b[:, 2] + c[:, 2]) / 3 - floor) < _BIN]
+    if near.sum() >= -0.6 * np.abs(near).sum():
+        return mesh
+    return replace(mesh, faces=np.ascontiguousarray(mesh.faces[:, ::-1]))
+
+
 def top_view(
     caster: Raycaster,
     objects: Sequence[SceneObject],
@@ -95,7 +109,7 @@ def top_view(
 ) -> TopView:
     """The view that is tight on the room: on everything met from above but stray specks, and on every object's box."""
     floor, cut = floor_and_cut(caster.mesh, cameras)
-    low, high = caster.mesh.vertices[:, :2].min(axis=0), caster.mesh.vertices[:, :2].max(axis=0)
+    low, high = _rough_extent(caster.mesh)
     for _ in range(4):  # each round drops specks and looks closer
         side = float((high - low).max()) or 1.0
         view = _view(low - 0.02 * side, high + 0.02 * side, 256, floor, cut)
@@ -117,6 +131,24 @@ def top_view(
             high = np.maximum(high, (item.center + item.size / 2)[:2])
     margin = 0.02 * float((high - low).max())
     return _view(low - margin, high + margin, longest_side, floor, cut)
+
+
+def _rough_extent(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest x and y of all faces but those so far out that the room would be lost between them."""
+    corners = mesh.vertices[mesh.faces][:, :, :2]
+    sides = corners[:, 1:] - corners[:, :1]
+    area = np.abs(sides[:, 0, 0] * sides[:, 1, 1] - sides[:, 0, 1] * sides[:, 1, 0])
+    away = corners.mean(axis=1)
+    away = np.abs(away - [_heavy(away[:, axis], area, 0.5) for axis in (0, 1)]).max(axis=1)
+    near = corners[away <= 10.0 + 4.0 * _heavy(away, area, 0.75)]
+    return near.min(axis=(0, 1)), near.max(axis=(0, 1))
+
+
+def _heavy(values_N: np.ndarray, weights_N: np.ndarray, share: float) -> float:
+    """The value below which so large a share of the weight lies."""
+    order = np.argsort(values_N)
+    total = np.cumsum(weights_N[order])
+    return float(values_N[order[np.searchsorted(total, share * total[-1])]])
 
 
 def _view(low: np.ndarray, high: np.ndarray, longest_side: int, floor: float, cut: float) -> TopView:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..types import DataError
-from .bev import TopView, look_down, top_points
+from .bev import TopView, facing_in, look_down, top_points
 from .checks import check_scan
 from .freespace import FreeSpace
 from .fuse import fuse_depth, voxel_mesh
@@ -104,7 +104,8 @@ def open_room(scan: Scan, find_objects: Callable[[Scan], tuple[SceneObject, ...]
     if len(scan.mesh.vertices) == 0:
         raise DataError(f"{scan.source}: the mesh is empty")
     if len(scan.mesh.faces):
-        return Room(scan, objects, Raycaster(scan.mesh), ObjectFinder(marked, scan.mesh), False, False)
+        mesh = facing_in(scan.mesh, [frame.camera for frame in scan.frames])
+        return Room(scan, objects, Raycaster(mesh), ObjectFinder(marked, mesh), False, False)
     voxels = voxel_mesh(scan.mesh, CLOUD_VOXEL)
     finder = ObjectFinder([voxels.carried(item) for item in marked], voxels.mesh)
     return Room(scan, objects, Raycaster(voxels.mesh), finder, False, True)
