@@ -9,9 +9,10 @@ import numpy as np
 
 from ..types import DataError
 from .bev import TopView, facing_in, look_down, top_points
+from .ceilings import without_ceilings
 from .checks import check_scan
 from .freespace import FreeSpace
-from .fuse import fuse_depth, voxel_mesh
+from .fuse import VOXEL, fuse_depth, voxel_mesh
 from .pictures import read_depth
 from .render import Hits, Raycaster
 from .tsdf import fuse_mesh
@@ -33,12 +34,14 @@ class Room:
 
     ``measured``: the surface was fused from depth frames, so each frame's own depth says what it shows, and the surface
     only where it has no reading but ``free`` space leads to it. ``voxels``: the
-    surface consists of voxels and not of a scanner's triangles.
+    surface consists of voxels and not of a scanner's triangles. ``above`` is the surface as the bird's-eye view takes
+    it, with the same numbers of faces.
     """
 
     scan: Scan
     objects: tuple[SceneObject, ...]
     caster: Raycaster
+    above: Raycaster
     finder: ObjectFinder
     measured: bool
     voxels: bool
@@ -79,7 +82,7 @@ class Room:
 
     def top_hits(self, view: TopView) -> Hits:
         """First hits of all pixels of a top view."""
-        return look_down(self.caster, view)
+        return look_down(self.above, view)
 
 
 def open_room(scan: Scan, find_objects: Callable[[Scan], tuple[SceneObject, ...]], smooth: bool = False) -> Room:
@@ -97,15 +100,20 @@ def open_room(scan: Scan, find_objects: Callable[[Scan], tuple[SceneObject, ...]
             raise DataError(
                 f"{scan.source}: the mask of object {item.id} names vertex {item.vertices.max()} of {count}"
             )
+    cameras = [frame.camera for frame in scan.frames]
     if scan.mesh is None:
         surface = fuse_mesh(scan.frames) if smooth else voxel_mesh(fuse_depth(scan.frames)).mesh
         finder = ObjectFinder([replace(item, vertices=None) for item in marked], surface)
-        return Room(scan, objects, Raycaster(surface), finder, True, True, FreeSpace(scan.frames))
+        caster = Raycaster(surface)
+        above = caster if smooth else without_ceilings(caster, cameras, VOXEL)
+        return Room(scan, objects, caster, above, finder, True, True, FreeSpace(scan.frames))
     if len(scan.mesh.vertices) == 0:
         raise DataError(f"{scan.source}: the mesh is empty")
     if len(scan.mesh.faces):
-        mesh = facing_in(scan.mesh, [frame.camera for frame in scan.frames])
-        return Room(scan, objects, Raycaster(mesh), ObjectFinder(marked, mesh), False, False)
+        mesh = facing_in(scan.mesh, cameras)
+        caster = Raycaster(mesh)
+        return Room(scan, objects, caster, caster, ObjectFinder(marked, mesh), False, False)
     voxels = voxel_mesh(scan.mesh, CLOUD_VOXEL)
     finder = ObjectFinder([voxels.carried(item) for item in marked], voxels.mesh)
-    return Room(scan, objects, Raycaster(voxels.mesh), finder, False, True)
+    caster = Raycaster(voxels.mesh)
+    return Room(scan, objects, caster, without_ceilings(caster, cameras, CLOUD_VOXEL), finder, False, True)
