@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.ndimage import label
+from scipy.ndimage import distance_transform_edt, label
 
 from .bev import floor_and_cut
 from .render import Raycaster
@@ -22,6 +22,8 @@ LEAST_ROOM = 0.35
 """Metres of emptiness below a ceiling."""
 LEAST_EXTENT = 1.0
 """Square metres; lamps and boards are smaller."""
+REACH = 0.6
+"""Metres beside a known ceiling to where it may go on over something that stands close below it."""
 _CELL = 0.1
 
 
@@ -42,14 +44,28 @@ def without_ceilings(caster: Raycaster, cameras: Sequence[Camera], voxel: float)
     thin = high[caster.cast(below, np.broadcast_to([0.0, 0.0, -1.0], below.shape)).depth > LEAST_ROOM]
     if not len(thin):
         return caster
-    cells = np.floor(centers[thin, :2] / _CELL).astype(np.int64)
-    cells -= cells.min(axis=0)
-    covered = np.zeros(cells.max(axis=0) + 1, dtype=bool)
-    covered[cells[:, 0], cells[:, 1]] = True
-    parts, _ = label(covered, np.ones((3, 3)))  # pyright: ignore (stubs)
-    wide = (np.bincount(parts.ravel()) * _CELL**2 >= LEAST_EXTENT)[parts[cells[:, 0], cells[:, 1]]]  # pyright: ignore (stubs)
-    if not wide.any():
+    cells = np.floor(centers[high, :2] / _CELL).astype(np.int64)
+    ceiling = _parts_of_ceilings(cells - cells.min(axis=0), centers[high, 2], np.isin(high, thin))
+    if not ceiling.any():
         return caster
     faces = mesh.faces.copy()
-    faces[thin[wide]] = 0  # a triangle of one point
+    faces[high[ceiling]] = 0  # a triangle of one point
     return Raycaster(replace(mesh, faces=faces))
+
+
+def _parts_of_ceilings(cells_N2: np.ndarray, heights_N: np.ndarray, thin_N: np.ndarray) -> np.ndarray:
+    """Which faces belong to a wide ceiling, or go on where one ends, bool [N]."""
+    x, y = cells_N2.T
+    low, high = (np.full(cells_N2.max(axis=0) + 1, value) for value in (np.inf, -np.inf))
+    np.minimum.at(low, (x[thin_N], y[thin_N]), heights_N[thin_N])
+    np.maximum.at(high, (x[thin_N], y[thin_N]), heights_N[thin_N])
+    parts, _ = label(np.isfinite(low), np.ones((3, 3)))  # pyright: ignore (stubs)
+    wide = np.bincount(parts.ravel()) * _CELL**2 >= LEAST_EXTENT
+    wide[0] = False
+    away, (rows, columns) = distance_transform_edt(~wide[parts], return_indices=True)  # pyright: ignore (stubs)
+    if not wide.any():
+        return np.zeros(len(x), dtype=bool)
+    distance = away[x, y] * _CELL
+    nearest = rows[x, y], columns[x, y]
+    step = np.maximum(low[nearest] - heights_N, heights_N - high[nearest])
+    return (distance <= REACH) & (step <= 0.1 + distance)

@@ -89,7 +89,7 @@ def mark_top(room: Room, look: Look) -> MarkedTop:
     it in its box's footprint, with area 0.
     """
     cameras = [frame.camera for frame in room.scan.frames]
-    view = top_view(room.above, room.objects, cameras, look.bev_size)
+    view = top_view(room.caster, room.objects, cameras, look.bev_size)
     hits = room.top_hits(view)
     plain = paint(room.above, view, hits, gap=0.10 if room.voxels else 0.06)
     grid = pixel_grid(view.width, view.height, share=0.5)
