@@ -78,7 +78,7 @@ def _arrays(value: Any) -> Any:
     import torch
 
     if isinstance(value, torch.Tensor):
-        return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+        return (value.detach().float() if value.dtype == torch.bfloat16 else value.detach()).numpy()
     if isinstance(value, Mapping):
         return {key: _arrays(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):

@@ -128,6 +128,9 @@ def test_details_and_comparison(oracle, grounding, tmp_path, capsys):
     flags = ["--annotation_dir", str(oracle / "annotation"), "--details", str(tmp_path / "new" / "details.json")]
     assert main([*flags, "--compare", str(grounding), str(grounding)]) == 0
     assert "+0.00" in capsys.readouterr().out
+    assert main([*flags[:2], "--compare", str(grounding), str(grounding), "--json", str(tmp_path / "gain.json")]) == 0
+    gain = json.loads((tmp_path / "gain.json").read_text())["scanrefer"]["Acc@0.25"]
+    assert (gain["first"], gain["difference"], gain["rows"]) == (0.525, 0.0, 240)
     details = json.loads((tmp_path / "new" / "details.json").read_text())["scanrefer"]
     low, high = details["intervals"]["Acc@0.25"]
     assert low < details["scores"]["Acc@0.25"] < high

@@ -132,7 +132,7 @@ def _checked(rows: Iterable[RowLike]) -> list[PredictionRow]:
     for row in read:
         if row.type_info not in TYPES:
             raise DataError(f"{row.origin}: 'type_info' must be one of {', '.join(TYPES)}, found {row.type_info!r}")
-        if not all(str(index).isdigit() for index in row.ref_captions):
+        if not all(str(index).isdecimal() for index in row.ref_captions):
             raise DataError(f"{row.origin}: 'ref_captions' must be object ids, found {list(row.ref_captions)}")
         if not row.ref_captions and not str(row.type_info).startswith("zt"):
             raise DataError(f"{row.origin}: a question of kind '{row.type_info}' has no target in 'ref_captions'")

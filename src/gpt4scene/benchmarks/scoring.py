@@ -189,7 +189,7 @@ def missing_questions(answers: files.Predictions, questions: Sequence[Mapping], 
 
 def _id(question: Mapping, key: str) -> int:
     value = question.get(key, 0)
-    return int(value) if isinstance(value, (int, str)) and str(value).lstrip("-").isdigit() else 0
+    return int(value) if isinstance(value, (int, str)) and str(value).lstrip("-").isdecimal() else 0
 
 
 def public_flags(argv: Sequence[str]) -> list[str]:
@@ -229,13 +229,17 @@ def main(argv: Sequence[str], annotation_dir: str | Path | None = None) -> int:
         print(f"gpt4scene score: {error}", file=sys.stderr)
         return 2
     try:
-        runs = [score_folder(folder, flags.annotation_dir, tasks) for folder in folders]
+        places = {f"{number} {folder}": (folder, flags.annotation_dir) for number, folder in enumerate(folders)}
+        runs = list(score_folders(places, tasks).values())
         if flags.compare:
-            output.print_comparison(output.compare(runs[0], runs[1]))
+            found = output.compare(runs[0], runs[1])
+            output.print_comparison(found)
+            if flags.json:
+                output.write_comparison(found, flags.json)
         else:
             output.print_reports(runs[0])
-        if flags.json:
-            output.write_scores(runs[-1], flags.json)
+            if flags.json:
+                output.write_scores(runs[0], flags.json)
         if flags.details:
             output.write_details(runs[-1], flags.details)
     except (DataError, OSError, RuntimeError) as error:
@@ -252,6 +256,8 @@ def _parser(annotation_dir: str | Path | None) -> argparse.ArgumentParser:
         "--annotation_dir", default=annotation_dir, required=annotation_dir is None, help="boxes and question files"
     )
     parser.add_argument("--tasks", default="all", help="names separated by commas, or all (default: %(default)s)")
-    parser.add_argument("--json", help="write {task: {metric: value}} to this file")
-    parser.add_argument("--details", help="write intervals, counts and breakdowns to this JSON file")
+    parser.add_argument("--json", help="write {task: {metric: value}} (or the differences) to this file")
+    parser.add_argument(
+        "--details", help="write intervals, counts, breakdowns (of the second of two) to this JSON file"
+    )
     return parser

@@ -6,9 +6,10 @@ Without Java our own tokenizer makes the same tokens, and METEOR is left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from types import TracebackType
 
 import numpy as np
@@ -24,6 +25,12 @@ from gpt4scene.types import Scores
 
 TEXT_METRICS = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr")
 """Names and order of the text metrics."""
+
+
+Place = tuple[str, "str | None"]
+"""A text, and the text after it where the tokenizer looks that far."""
+_LAST = "x"
+"""Has the effect that the end of a file has."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +76,25 @@ class TextScorer:
 
     def ask(self, groups: Mapping[str, TextGroup]) -> None:
         """Tokenize the texts of ``groups`` and set METEOR to work on them; call once."""
-        different = list(dict.fromkeys(text for group in groups.values() for text in _texts(group)))
-        made = java_tokens(different, *self._programs) if self._programs else own_tokens(different)
-        tokens = dict(zip(different, made, strict=True))
-        self._pairs = {name: _pairs(group, tokens) for name, group in groups.items()}
+        places = {name: (_places(group.answers), _places(_references(group))) for name, group in groups.items()}
+        different = list(dict.fromkeys(place for both in places.values() for part in both for place in part))
+        tokens = dict(zip(different, self._tokens(different), strict=True))
+        for name, group in groups.items():
+            answers, references = ([tokens[place] for place in part] for part in places[name])
+            taken = iter(references)
+            self._pairs[name] = [
+                (answer, tuple(islice(taken, len(texts))))
+                for answer, texts in zip(answers, group.references, strict=True)
+            ]
         if self._programs and self._table and different:
-            self._meteor = Meteor(*self._programs, self._table.relevant(made))
+            self._meteor = Meteor(*self._programs, self._table.relevant(tokens.values()))
             self._meteor.ask([pair for group in self._pairs.values() for pair in group])
+
+    def _tokens(self, places: Sequence[Place]) -> list[str]:
+        if not self._programs:
+            return own_tokens([text for text, _ in places])
+        made = iter(java_tokens([line for place in places for line in place if line is not None], *self._programs))
+        return [next(made) if after is None else (next(made), next(made))[0] for _, after in places]
 
     def scores(self) -> dict[str, TextScores]:
         """Return the text metrics of every group. What can't be computed here is left out and said in ``notes``."""
@@ -108,12 +127,16 @@ def score_groups(groups: Mapping[str, TextGroup]) -> dict[str, TextScores]:
         return scorer.scores()
 
 
-def _texts(group: TextGroup) -> list[str]:
-    return [*group.answers, *(text for references in group.references for text in references)]
+def _references(group: TextGroup) -> list[str]:
+    return [text for texts in group.references for text in texts]
 
 
-def _pairs(group: TextGroup, tokens: Mapping[str, str]) -> list[Pair]:
+def _places(texts: Sequence[str]) -> list[Place]:
+    """Return each text with the one after it where that matters: behind a full stop the tokenizer looks ahead.
+
+    ``Vitamin C.`` keeps its stop before ``a table`` but not before ``A table``, although lines are texts of their own.
+    """
+    following = [*texts[1:], _LAST] if texts else []
     return [
-        (tokens[answer], tuple(tokens[text] for text in references))
-        for answer, references in zip(group.answers, group.references, strict=True)
+        (text, after if text.rstrip().endswith(".") else None) for text, after in zip(texts, following, strict=True)
     ]
