@@ -1,5 +1,6 @@
 """Many scans: array jobs into one folder, and runs that are killed in the middle."""
 
+import errno
 import hashlib
 import json
 import os
@@ -10,7 +11,9 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from gpt4scene.scenes import prepare as prepare_module
 from gpt4scene.scenes.prepare import main
 
 CALL = ["--frames", "2", "--bev_size", "100"]
@@ -29,9 +32,9 @@ def digest(folder):
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def prepare(scans, out, *more):
+def prepare(scans, out, *more, **how):
     command = [sys.executable, "-m", "gpt4scene.scenes.prepare", "--scans", str(scans), "--out", str(out), *CALL, *more]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how)
 
 
 @pytest.fixture(scope="module")
@@ -97,14 +100,74 @@ def test_lists_keep_the_scenes_of_earlier_runs(scans, tmp_path):
     assert list(json.loads((tmp_path / "selected_images_mark_3D_val_2.json").read_text())) == ["room0", "room1"]
 
 
-def test_an_interrupt_stops_after_the_scenes_at_hand(scans, whole, tmp_path):
-    running = prepare(scans, tmp_path, "--workers", "2")
+@pytest.mark.parametrize("moment", ["while processes start", "when a scene is done"])
+def test_an_interrupt_stops_after_the_scenes_at_hand(scans, whole, tmp_path, moment):
+    out = tmp_path / "out"
+    running = prepare(scans, out, "--workers", "2", start_new_session=True)
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("scenes/*/scene.json")) and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
         time.sleep(0.01)
-    running.send_signal(signal.SIGINT)
+        if out.exists() if moment == "while processes start" else list(out.glob("scenes/*/scene.json")):
+            break
+    time.sleep(0.3)  # the first moment: workers are importing what they need
+    os.killpg(running.pid, signal.SIGINT)  # a terminal sends it to the workers as well
     said = running.communicate(timeout=60)[1]
     assert running.returncode in (0, 1)  # 0 when all had been done by then
     assert "Traceback" not in said
-    assert prepare(scans, tmp_path).wait() == 0
-    assert digest(tmp_path) == whole
+    assert not list(out.rglob("*.part"))
+    assert prepare(scans, out).wait() == 0
+    assert digest(out) == whole
+
+
+def test_after_a_kill_beside_workers_that_live_on_a_second_run_is_whole(scans, whole, tmp_path):
+    running = prepare(scans, tmp_path, "--workers", "2")
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("images_2D/*/*.jpg")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    running.kill()  # its workers finish what they are at, at the same time as the next run does the same
+    again = prepare(scans, tmp_path, "--workers", "2")
+    said = again.communicate()[1]
+    running.communicate()
+    assert again.returncode == 0, said
+    assert {name: value for name, value in digest(tmp_path).items() if not name.endswith(".part")} == whole
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(scans, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for out in ("file", "file/below"):
+        assert main(["--scans", str(scans), "--out", str(tmp_path / out), *CALL]) == 1
+        assert f"gpt4scene prepare: {tmp_path / out}: " in capsys.readouterr().err
+    (tmp_path / "out" / "images_3D").mkdir(parents=True)
+    (tmp_path / "out" / "images_3D" / "room0").touch()  # where a folder must go
+    assert main(["--scans", str(scans / "room0"), "--out", str(tmp_path / "out"), *CALL]) == 1
+    assert "images_3D/room0: " in capsys.readouterr().err
+
+
+def test_a_full_disk_is_named_and_leaves_nothing_half_written(scans, tmp_path, capsys, monkeypatch):
+    def full(self, *_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as writing says it: without a file
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    assert main(["--scans", str(scans / "room0"), "--out", str(tmp_path / "out"), *CALL]) == 1
+    assert f"{tmp_path / 'out'}: No space left on device" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "scenes").exists()
+
+
+def test_an_error_that_nobody_foresaw_costs_its_scene_only(scans, tmp_path, capsys, monkeypatch):
+    look = prepare_module.open_room
+
+    def stumbles(scan, *rest):
+        if scan.scene_id == "room1":
+            raise IndexError("out of reach")
+        return look(scan, *rest)
+
+    monkeypatch.setattr(prepare_module, "open_room", stumbles)
+    assert main(["--scans", str(scans), "--out", str(tmp_path), *CALL]) == 1
+    said = capsys.readouterr().err
+    assert "4 prepared, 0 finished before, 1 failed" in said
+    assert "room1: IndexError: out of reach" in said and "Traceback" in said
+
+
+def test_the_right_format_is_proposed(scans, tmp_path, capsys):
+    assert main(["--scans", str(scans), "--format", "scannet", "--out", str(tmp_path / "o")]) == 1
+    assert "--format posed is what it looks like" in capsys.readouterr().err

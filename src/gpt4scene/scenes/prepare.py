@@ -174,13 +174,20 @@ def _attempt(arguments: PrepareArguments, path: Path) -> Outcome:
         if arguments.contact_sheet:
             _add_sheet(Path(arguments.out), name, outcome)
         return name, outcome, ""
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        return name, "failed", _sentence(error, arguments.out)
+    except ValueError as error:
         return name, "failed", str(error)
     except MemoryError:
         return name, "failed", f"{path}: needs more memory than there is; use fewer workers"
     except Exception as error:  # nobody foresaw it: its traceback is shown, and the other scenes are still prepared
         traceback.print_exc()
         return name, "failed", f"{path}: {type(error).__name__}: {error} (the traceback above is worth a report)"
+
+
+def _sentence(error: OSError, place: str) -> str:
+    """What the system says, with the file; writing to a full disk names none, and then it is ``place``."""
+    return f"{error.filename or place}: {error.strerror or error}"
 
 
 def prepare_scene(arguments: PrepareArguments, path: Path) -> str:
@@ -241,7 +248,7 @@ def _save(out: Path, image: str, marked: Marked, keep_unmarked: bool) -> None:
 def write_picture(path: Path, pixels_HW3: np.ndarray) -> None:
     """Write a JPEG under a temporary name, then rename; colours are not subsampled, so that numbers stay sharp."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     Image.fromarray(pixels_HW3).save(part, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     os.replace(part, path)
 
@@ -280,6 +287,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"gpt4scene prepare: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"gpt4scene prepare: {_sentence(error, arguments.out)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("gpt4scene prepare: stopped; the same command goes on where it was", file=sys.stderr)
         return 1

@@ -52,7 +52,9 @@ def find_scans(format_name: str, paths: list[str]) -> list[Path]:
             raise DataError(f"{path}: there is no such file or folder")
         inside = [path] if reader.accepts(path) else sorted(p for p in _children(path) if reader.accepts(p))
         if not inside:
-            raise DataError(f"{path}: neither is nor holds a scan of format '{format_name}' ({reader.about})")
+            raise DataError(
+                f"{path}: neither is nor holds a scan of format '{format_name}' ({reader.about}){_other_format(path)}"
+            )
         found += inside
     names: dict[str, Path] = {}
     for path in found:
@@ -60,6 +62,14 @@ def find_scans(format_name: str, paths: list[str]) -> list[Path]:
             continue
         raise DataError(f"two scans are called '{path.name}': {names[path.resolve().name]} and {path}; rename one")
     return list(dict.fromkeys(found))
+
+
+def _other_format(path: Path) -> str:
+    """A hint at the format that the path has instead, empty when it has none."""
+    for name in SCAN_READERS:
+        if any(SCAN_READERS[name].accepts(one) for one in (path, *sorted(_children(path)))):
+            return f"; --format {name} is what it looks like"
+    return ""
 
 
 def _children(path: Path) -> list[Path]:

@@ -57,7 +57,7 @@ def contact_sheet(out: Path, content: Mapping) -> Image.Image:
 
 def write_sheet(out: Path, content: Mapping, path: Path) -> None:
     """Write the page as JPEG under a temporary name, then rename."""
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     contact_sheet(out, content).save(part, "JPEG", quality=88)
     os.replace(part, path)
 

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Generic, TypeVar
@@ -93,6 +93,7 @@ def _done(work: Callable, items: Sequence, count: int) -> Iterator[_Done]:
 def _started(work: Callable, item: object) -> _Worker:
     """A new process at work on ``item``. It never sees Ctrl-C: that is the caller's to answer."""
     context = get_context("spawn")
+    resource_tracker.ensure_running()  # when it starts on its own it lifts the mask below
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(work, theirs), daemon=True)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited, from the first instruction on
