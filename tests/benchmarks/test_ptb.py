@@ -73,6 +73,43 @@ def test_real_words_between_odd_marks(real_texts):
     assert len(wrong) <= 10, wrong[:20]
 
 
+TYPOS = "abcdefghijklmnopqrstuvwxyzABCST0123456789 .,'-/\"!?;:()&%$#@*_+<>=~`^[]{}|\\"
+BEYOND = (
+    TYPOS + "\u2019\u2018\u201c\u201d\u2013\u2014\u2026\u00e9\u00fc\u00bd\u00b0\u00b2\u20ac\u2022\u00d7\u200b\U0001f600"
+)
+
+
+def mistyped(text, alphabet, generator):
+    """``text`` with one to three letters put in, left out, or exchanged."""
+    letters = list(text)
+    for _ in range(generator.randint(1, 3)):
+        place, kind = generator.randrange(len(letters) + 1), generator.random()
+        letters[place : place + (kind > 0.4)] = [] if 0.4 < kind < 0.7 else [generator.choice(alphabet)]
+    return "".join(letters)
+
+
+@pytest.mark.parametrize(("alphabet", "most"), [(TYPOS, 10), (BEYOND, 25)], ids=["ascii", "beyond"])
+def test_real_sentences_with_typing_errors(real_texts, alphabet, most):
+    generator = random.Random(5)
+    sentences = [text for text in real_texts if text.count(" ") > 2]
+    texts = [mistyped(text, alphabet, generator) for text in sentences]
+    assert len(texts) > 10_000
+    wrong = [row for row in both(texts) if row[1] != row[2]]
+    assert len(wrong) <= most, wrong[:20]
+
+
+ODD = (
+    "documen'ts can'the do n't isn'tt don`ts o\u2019clock do\u2019or \u2019em \u2019n \u201990s \u2019small it\u2019s "
+    "bot\u2018tle @home foo@bar.com ^_^ ** << ph.d. &amp; &lt; &nbsp; \u00bd. 2\u00bd a\u00bd m\u00b2 2m\u00b2 a\u200bb "
+    "\U0001f600hi \u2015 n't"
+)
+
+
+def test_odd_words():
+    words = ODD.split()
+    assert [row for row in both([*words, *(f"the {word} here" for word in words)]) if row[1] != row[2]] == []
+
+
 @pytest.mark.parametrize(
     ("text", "tokens"),
     [

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 
-_LETTER = r"[^\W\d_]"
-_ALNUM = r"[A-Za-z0-9]"
+_LETTER = r"[^\W\d_\u00b9\u00b2\u00b3\u00bc-\u00be]"
+_ALNUM = rf"(?:{_LETTER}|[0-9])"
 _NAME = rf"{_LETTER}(?:{_LETTER}|\d)*"
 _HYPHENED = rf"{_ALNUM}[A-Za-z0-9.,]*(?:-(?:{_LETTER}(?:\.{_LETTER})+\.|{_ALNUM}+))+"
 _AUXILIARY = r"(?i:[smd]|ll|re|ve)(?![A-Za-z])"
-_PREFIXED = rf"(?:[dDoOlL]'{_ALNUM})?{_ALNUM}+"
+_APOSTROPHE = "['`\u2018]"
+_PREFIXED = rf"(?:[dDoOlL]{_APOSTROPHE}{_ALNUM})?{_ALNUM}+"
 
 _ANYWHERE = (
     "al ala apr ariz assn aug bhd bldg blvd bros calif co colo conn corp cos dec esq est etc ext feb fla fri ga inc "
@@ -36,6 +37,10 @@ _PATTERNS = {
     "address": r"https?://[^\s\"<>|()]+[^\s\"<>|.!?(){},-]",
     "tag": r"</?[A-Za-z][\w:.-]*(?: +[A-Za-z][\w:.-]*(?: *= *(?:\"[^\"]*\"|'[^']*'|[^ <>\"']+))?)* */?>",
     "mark-up": r"<[!?][A-Za-z-][^>]*>",
+    "entity": r"(?i:&(?:amp|lt|gt|nbsp|quot|apos);)|&#\d{1,4};",
+    "mail": r"[A-Za-z0-9][^\s\"<>|(){}]*@(?:[^\s\"<>|(){}.]+\.)*[^\s\"<>|(){}.]+|@[A-Za-z_][A-Za-z_0-9]*",
+    "degree": r"(?i:ph\.d)\.",
+    "stars": r"\*{2,}|@{2,}|<<|>>|\^_\^",
     "fraction": r"(?:\d{1,4}[- ])?\d{1,4}/\d{1,4}",
     "phone": r"(?:\(\d{2,3}\) ?|\+{0,2}(?:\d{2,4}[- ])?\d{2,4}[- ])\d{3,4}[- ]?\d{3,5}",
     "date": r"\d{1,2}[-/]\d{1,2}[-/]\d{2,4}",
@@ -53,8 +58,9 @@ _PATTERNS = {
     "initials": rf"{_LETTER}(?:\.{_LETTER})*\.",
     "title": rf"(?i:{_words(_BEFORE_NO_LETTER)})\.",
     "numbered": rf"(?i:{_words(_BEFORE_NUMBER)})\.(?= ?\d)",
-    "foreign": rf"(?:[A-HJ-XZn]'(?!{_AUXILIARY}){_LETTER}|(?i:qu|jusqu)'(?!{_AUXILIARY})){_LETTER}+|(?i:c'est|c'mon)",
-    "vowels": r"[A-Za-z]+[aeiouyAEIOUY]'[aeiouA-Z][A-Za-z]*",
+    "foreign": rf"(?:[A-HJ-XZn]{_APOSTROPHE}(?!{_AUXILIARY}){_LETTER}|(?i:qu|jusqu)'(?!{_AUXILIARY})){_LETTER}+",
+    "contracted": r"(?i:c'est|c'mon)",
+    "vowels": r"[A-Za-z]+[aeiouyAEIOUY]['`\u2018][aeiouA-Z][A-Za-z]*",
     "clipped": rf"(?i:[djlny]|ol)'(?!{_AUXILIARY})",
     "ma'am": r"(?i:ma'am|n'er|ne'er)",
     "auxiliary": rf"'{_AUXILIARY}",
@@ -71,7 +77,13 @@ _SCANNERS = tuple((kind, re.compile(pattern)) for kind, pattern in _PATTERNS.ite
 _ABBREVIATION = re.compile(rf"(?i:{_words(_ANYWHERE)})\.")
 _AUXILIARY_START = re.compile(r"'(?i:[smd]|ll|re|ve)")
 _PLAIN = re.compile(r"[A-Za-z]+(?= |$)")
-_NOT = re.compile(r"([A-Za-z]*[A-MO-Za-mo-z])[nN]'[tT](?![A-Za-z])")
+_NOT = re.compile(r"([A-Za-z]*[A-MO-Za-mo-z])?([nN]['`\u2018][tT])([A-Za-z]*)")
+_CURLED = re.compile("\u2019(?i:[smdn]|ll|re|ve)")
+_SKIPPED = re.compile(
+    "[\x81-\x9f\xab\xad\xbb\u200b-\u2012\u2015\u201b\u201f\u2024\u2025\u2027-\u202f\u2039\u203a\u203c\u203d"
+    "\u2043\u2045-\u206f\ufe00-\ufe0f\ufeff\U00010000-\U0010ffff]+"
+)
+_ENTITIES = {"&amp;": ["&"], "&lt;": ["<"], "&gt;": [">"], "&nbsp;": [], "&quot;": [], "&apos;": []}
 _SPLIT = {
     "cannot": ["can", "not"],
     "gonna": ["gon", "na"],
@@ -101,7 +113,8 @@ _RENAMED = {
 
 def tokenize(text: str) -> str:
     """Return the lower-case tokens of one line, joined by spaces, punctuation included."""
-    text = re.sub(r"(?<=[A-Za-z])\u2019(?=[A-Za-z])", "'", text)
+    text = _SKIPPED.sub(" ", text)
+    seen = text.replace("\u2019", "'")
     tokens: list[str] = []
     place = 0
     while place < len(text):
@@ -114,28 +127,35 @@ def tokenize(text: str) -> str:
             tokens += _SPLIT.get(word, [word])
             place = plain.end()
             continue
-        found, place = _next(text, place)
+        found, place = _next(text, seen, place)
         tokens += found
     return " ".join(tokens)
 
 
-def _next(text: str, place: int) -> tuple[list[str], int]:
+def _next(text: str, seen: str, place: int) -> tuple[list[str], int]:
     """Return the tokens that start at ``place`` and where they end: the longest match of all patterns.
 
-    An abbreviation wins over what reaches at most two characters further.
+    An abbreviation wins over what reaches at most two characters further. ``seen`` is ``text`` with straight
+    apostrophes; tokens keep theirs as they are, but for auxiliaries and ``n't``.
     """
+    curled = _CURLED.match(text, place)
+    if curled:
+        token = curled[0].lower()
+        return [token if token == "\u2019n" else "'" + token[1:]], curled.end()
     kind, end = "", place
     for name, scanner in _SCANNERS:
-        match = scanner.match(text, place)
+        match = scanner.match(seen, place)
         if match and match.end() > end:
             kind, end = name, match.end()
-    negation = _NOT.match(text, place)
+    negation = _NOT.match(seen, place)
     if negation and negation.end() > end:
-        return [negation[1].lower(), "n't"], negation.end()
+        return _negated(negation, text), negation.end()
     abbreviation = _ABBREVIATION.match(text, place)
     if abbreviation and end <= abbreviation.end() + 2:
         return [abbreviation[0].lower()], abbreviation.end()
     token = text[place:end].lower()
+    if kind in ("auxiliary", "quotes"):
+        token = seen[place:end].lower()
     if kind == "leading clip" and token in ("'tis", "'twas"):
         return ["'t"], place + 2
     if token in _SPLIT and _AUXILIARY_START.match(text, end):
@@ -143,9 +163,17 @@ def _next(text: str, place: int) -> tuple[list[str], int]:
     return _spelled(kind, token), end
 
 
+def _negated(found: re.Match[str], text: str) -> list[str]:
+    """Return ``n't`` and the word before it, if any; letters glued behind it (``isn'tt``) stay with it."""
+    tail = text[found.start(2) : found.end()].lower() if found[3] else found[2].lower().replace("\u2018", "`")
+    return [found[1].lower(), tail] if found[1] else [tail]
+
+
 def _spelled(kind: str, token: str) -> list[str]:
     if token in _SPLIT:
         return _SPLIT[token]
+    if kind == "entity":
+        return _ENTITIES.get(token, [token])
     if kind == "dots":
         return ["..."]
     if kind == "dashes":
