@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -175,11 +176,14 @@ def test_depth_frames_alone_mark_the_same_objects(box_room, scene, tmp_path, geo
 
 def test_broken_scans_are_listed_and_the_others_go_on(box_room, box_room_folder, tmp_path, capsys):
     scans = tmp_path / "scans"
-    for name in ("good", "no_mesh", "no_pose", "bad_mask", "cut_image"):
+    for name in ("good", "no_mesh", "no_pose", "bad_mask", "cut_image", "no_pose_file", "no_pictures"):
         box_room.write(scans / name, depth=False, align=np.eye(4))
     (scans / "no_mesh" / "mesh.ply").unlink()
     (scans / "no_pose" / "poses.txt").write_text("-inf " * 16 + "\n" + "\n".join(["-inf " * 16] * 7))
     (scans / "bad_mask" / "masks" / "1.txt").write_text("5000000\n")
+    (scans / "no_pose_file" / "poses.txt").unlink()
+    shutil.rmtree(scans / "no_pictures" / "images")
+    (scans / "something_else").mkdir()
     image = scans / "cut_image" / "images" / "00000.png"
     image.write_bytes(image.read_bytes()[:100])
     out = tmp_path / "out"
@@ -187,9 +191,16 @@ def test_broken_scans_are_listed_and_the_others_go_on(box_room, box_room_folder,
     said = capsys.readouterr().err
     assert status == 1
     assert list(json.loads((out / "selected_images_mark_3D_val_3.json").read_text())) == ["good"]
-    assert "1 prepared, 0 finished before, 4 failed" in said
-    for part in ("no_mesh: ", "none of the 8 frames has a pose", "names vertex 5000000", "00000.png"):
+    assert "1 prepared, 0 finished before, 6 failed" in said
+    for part in (
+        "no_mesh: ",
+        "none of the 8 frames has a pose",
+        "names vertex 5000000",
+        "00000.png",
+        "poses.txt: is missing",
+    ):
         assert part in said
+    assert f"{scans / 'no_pictures' / 'images'}: is missing" in said and "something_else" not in said
     assert not (out / "scenes" / "cut_image").exists()
 
 

@@ -86,16 +86,20 @@ def image_files(folder: Path) -> list[Path]:
     return files
 
 
-def read_numbers(path: Path) -> list[list[float]]:
-    """The rows of numbers in a text file (``inf``, ``nan`` allowed); DataError names the first bad line."""
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file; DataError when it is missing or no text."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
         raise DataError(f"{path}: is missing") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is no text file") from error
+
+
+def read_numbers(path: Path) -> list[list[float]]:
+    """The rows of numbers in a text file (``inf``, ``nan`` allowed); DataError names the first bad line."""
     rows = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         words = line.split("#")[0].replace(",", " ").split()
         try:
             row = [float(word) for word in words]

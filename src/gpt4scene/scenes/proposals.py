@@ -27,8 +27,10 @@ class ObjectSource:
 def own_objects(scan: Scan, place: str) -> tuple[SceneObject, ...]:
     """The objects that came with the scan; DataError when it has none."""
     if not scan.objects:
+        lacks = "" if scan.mesh is not None else " (nor a mesh, which ScanNet's annotation is about)"
         raise DataError(
-            f"{scan.source}: has no objects of its own; add objects.json, or choose --objects boxes:FILE or clusters"
+            f"{scan.source}: has no objects of its own{lacks}; add objects.json, or choose --objects boxes:FILE or "
+            "clusters"
         )
     return scan.objects
 

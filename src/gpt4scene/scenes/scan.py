@@ -17,21 +17,33 @@ from .types import Scan
 
 @dataclass(frozen=True)
 class ScanReader:
-    """``read`` makes a scan of a path; ``accepts`` tells cheaply whether a path is of this kind."""
+    """``read`` makes a scan of a path; ``accepts`` tells cheaply whether a path is of this kind.
+
+    A folder that has one of ``parts`` (``*`` stands for its name), but not all that makes it a scan, is a broken one.
+    """
 
     read: Callable[[Path], Scan]
     accepts: Callable[[Path], bool]
+    parts: tuple[str, ...]
     about: str
+
+    def begun(self, path: Path) -> bool:
+        """True for what is, or was meant to be, a scan of this kind."""
+        return self.accepts(path) or any((path / p.replace("*", path.resolve().name)).exists() for p in self.parts)
 
 
 def _readers() -> Registry[ScanReader]:
     readers: Registry[ScanReader] = Registry("scan format")
-    readers.add("posed", ScanReader(read_posed, is_posed, "images/, poses.txt, intrinsics.txt, depth/ or mesh.ply"))
-    readers.add("scannet", ScanReader(read_scannet, is_scannet, "<scene>_vh_clean_2.ply, <scene>.sens or color/, ..."))
-    readers.add("transforms", ScanReader(read_transforms, is_transforms, "transforms.json and a .ply, as nerfstudio"))
-    readers.add("colmap", ScanReader(read_colmap, is_colmap, "sparse/0/cameras.txt, images.txt and images/"))
-    readers.add("tum", ScanReader(read_tum, is_tum, "rgb.txt, depth.txt, groundtruth.txt"))
-    readers.add("arkit", ScanReader(read_arkit, is_arkit, "lowres_wide/, lowres_depth/, lowres_wide.traj"))
+
+    def add(name: str, read: Callable[[Path], Scan], accepts: Callable[[Path], bool], parts: str, about: str) -> None:
+        readers.add(name, ScanReader(read, accepts, tuple(parts.split()), about))
+
+    add("posed", read_posed, is_posed, "images poses.txt", "images/, poses.txt, intrinsics.txt, depth/ or mesh.ply")
+    add("scannet", read_scannet, is_scannet, "color *.txt", "<scene>_vh_clean_2.ply, <scene>.sens or color/, ...")
+    add("transforms", read_transforms, is_transforms, "images", "transforms.json and a .ply, as nerfstudio")
+    add("colmap", read_colmap, is_colmap, "sparse images", "sparse/0/cameras.txt, images.txt and images/")
+    add("tum", read_tum, is_tum, "rgb.txt groundtruth.txt", "rgb.txt, depth.txt, groundtruth.txt")
+    add("arkit", read_arkit, is_arkit, "lowres_wide *_frames", "lowres_wide/, lowres_depth/, lowres_wide.traj")
     return readers
 
 
@@ -41,8 +53,8 @@ SCAN_READERS = _readers()
 def find_scans(format_name: str, paths: list[str]) -> list[Path]:
     """Every scan among ``paths``: a path that is one, else the scans directly inside it, sorted by name.
 
-    Raises ValueError for an unknown format, DataError for a path that neither is nor holds a scan, and for two scans
-    of one name.
+    Broken scans are among them, so that reading them says what they lack. Raises ValueError for an unknown format,
+    DataError for a path that neither is nor holds a scan, and for two scans of one name.
     """
     reader = SCAN_READERS[format_name]
     found: list[Path] = []
@@ -50,7 +62,9 @@ def find_scans(format_name: str, paths: list[str]) -> list[Path]:
         path = Path(text)
         if not path.exists():
             raise DataError(f"{path}: there is no such file or folder")
-        inside = [path] if reader.accepts(path) else sorted(p for p in _children(path) if reader.accepts(p))
+        inside = [path] if reader.accepts(path) else sorted(p for p in _children(path) if reader.begun(p))
+        if reader.begun(path) and not any(reader.accepts(p) for p in inside):
+            inside = [path]
         if not inside:
             raise DataError(
                 f"{path}: neither is nor holds a scan of format '{format_name}' ({reader.about}){_other_format(path)}"

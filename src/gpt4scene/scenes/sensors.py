@@ -10,7 +10,7 @@ import numpy as np
 from ..types import DataError
 from .pictures import picture_size
 from .ply import read_ply
-from .posed import image_files, read_matrix, read_numbers, read_objects
+from .posed import image_files, read_lines, read_matrix, read_numbers, read_objects
 from .transforms import rotation_of
 from .types import Camera, Frame, Scan, SceneObject, box_of
 
@@ -70,7 +70,7 @@ def _stamped(path: Path, optional: bool = False) -> list[tuple[float, str]]:
     if optional and not path.is_file():
         return []
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         words = line.split("#")[0].split()
         if not words:
             continue

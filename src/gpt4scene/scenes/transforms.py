@@ -15,7 +15,7 @@ import numpy as np
 from ..types import DataError
 from .pictures import picture_size
 from .ply import read_ply
-from .posed import IMAGE_ENDINGS, read_matrix, read_numbers, read_objects
+from .posed import IMAGE_ENDINGS, read_lines, read_matrix, read_numbers, read_objects
 from .types import Camera, Frame, Mesh, Scan
 
 MESH_NAMES = ("mesh.ply", "meshed-poisson.ply", "meshed-delaunay.ply", "fused.ply", "point_cloud.ply", "sparse_pc.ply")
@@ -137,7 +137,7 @@ def read_colmap(folder: str | Path) -> Scan:
     if model is None:
         raise DataError(f"{folder}: has no sparse/0/cameras.txt; export the model with colmap model_converter as TXT")
     cameras = _colmap_cameras(model / "cameras.txt")
-    lines = [line for line in _lines(model / "images.txt") if not line.startswith("#")]
+    lines = [line for line in read_lines(model / "images.txt") if not line.startswith("#")]
     frames = []
     for number, line in enumerate(lines[::2]):  # every other line lists the picture's points
         words = line.split(maxsplit=9)
@@ -161,16 +161,9 @@ def read_colmap(folder: str | Path) -> Scan:
     return _scan(folder, tuple(frames), mesh)
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (FileNotFoundError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: is missing or no text file") from error
-
-
 def _colmap_cameras(path: Path) -> dict[str, tuple[np.ndarray, int, int]]:
     cameras = {}
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
