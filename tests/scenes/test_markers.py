@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -103,3 +104,21 @@ def test_colours_differ_between_neighbouring_numbers_and_from_their_ink():
     for color in colors:
         light, dark = sorted((luminance(color), luminance(ink_on(tuple(color)))), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 4.5  # WCAG 2, level AA
+
+
+@pytest.mark.parametrize("count", [150, 900])
+def test_hundreds_of_objects_all_have_their_number(count):
+    side = int(np.ceil(np.sqrt(count)))
+    width, height = 640 / side, 480 / side
+    spots = [
+        spot(i, i % side * width, i // side * height, (i % side + 0.8) * width, (i // side + 0.8) * height)
+        for i in range(count)
+    ]
+    spots = [one if one.mask.any() else spot(one.id, 0, 0, 640, 480) for one in spots]
+    markers = place(spots, GRID, SIZE)
+    held = np.zeros((480, 640), int)
+    for marker, one in zip(markers, spots, strict=True):
+        x0, y0, x1, y1 = marker.box
+        held[y0:y1, x0:x1] += 1
+        assert on_mask(marker, one)
+    assert held.max() == 1 and held.sum() > 5000

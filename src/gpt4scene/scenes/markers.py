@@ -7,6 +7,7 @@ picture, and is large enough to be read after the picture shrinks to 512 pixels.
 from __future__ import annotations
 
 import colorsys
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +22,8 @@ from .visibility import PixelGrid
 Place = Literal["inside", "centroid"]
 TEXT_SHARE = 17 / 512
 """Font size as a share of the picture's longer side."""
+MOST_COVERED = 0.4
+"""Share of a picture that all its labels may cover together."""
 SHRINKS = (1.0, 0.8, 0.65)
 """Sizes that are tried, one after the other, where numbers crowd."""
 _FINE = 4
@@ -77,7 +80,7 @@ def place(spots: Sequence[Spot], grid: PixelGrid, size: tuple[int, int], how: Pl
     as a last resort stands beside its object with a line to it. Equal input gives equal output.
     """
     width, height = size
-    font_size = max(9, round(max(size) * TEXT_SHARE))
+    font_size = _common_size([spot.id for spot in spots], size)
     chosen: dict[int, Marker] = {}
     order = sorted(range(len(spots)), key=lambda i: (int(spots[i].mask.sum()), spots[i].id))
     for index in order:
@@ -90,6 +93,13 @@ def place(spots: Sequence[Spot], grid: PixelGrid, size: tuple[int, int], how: Pl
                 break
         chosen[index] = marker or _beside(spot.id, pixels, wish, grid, (width, height), font_size, others)
     return [chosen[index] for index in range(len(spots))]
+
+
+def _common_size(numbers: Sequence[int], size: tuple[int, int]) -> int:
+    """The font size that numbers start with: smaller only where they would cover ``MOST_COVERED`` of the picture."""
+    font_size = max(9, round(max(size) * TEXT_SHARE))
+    covered = sum(math.prod(label_size(number, font_size)) for number in numbers) / math.prod(size)
+    return font_size if covered <= MOST_COVERED else max(6, int(font_size * math.sqrt(MOST_COVERED / covered)))
 
 
 def _candidates(mask: np.ndarray, grid: PixelGrid, how: Place) -> tuple[np.ndarray, np.ndarray]:
@@ -168,23 +178,36 @@ def _beside(
     font_size: int,
     others: Sequence[Marker],
 ) -> Marker:
-    """The label at the nearest free place, its pixel on the object and, if possible, under no other label."""
+    """The label at the nearest free place, its pixel on the object and, if possible, under no other label.
+
+    Where the picture has no free place for the smallest label, it covers others.
+    """
     bare = np.ones(len(pixels), dtype=bool)
     for other in others:
         x0, y0, x1, y1 = other.box
         bare &= ~((pixels >= (x0, y0)) & (pixels < (x1, y1))).all(axis=1)
     pixel = pixels[int(np.argmax(np.where(bare, wish, -np.inf) if bare.any() else wish))]
-    places = grid.pixels
-    for shrink in (SHRINKS[-1], 0.5, 0.35):
+    taken = _taken(others, size)
+    for shrink in (SHRINKS[-1], 0.5, 0.35, 0.25):
         small = max(6, round(font_size * shrink))
         label = label_size(number, small)
-        left, top = _boxes_at(places, label, size)
+        left, top = _boxes_at(grid.pixels, label, size)
+        right, bottom = np.minimum(left + label[0], size[0]), np.minimum(top + label[1], size[1])
+        covered = taken[bottom, right] - taken[top, right] - taken[bottom, left] + taken[top, left]
         away = np.hypot(left + label[0] / 2 - pixel[0], top + label[1] / 2 - pixel[1])
-        away = np.where(_free(left, top, label, others), away, np.inf)
-        best = int(np.argmin(away))
-        if np.isfinite(away[best]):
+        best = int(np.argmin(np.where(covered == 0, away, np.inf)))
+        if covered[best] == 0:
             break
     return _marker(number, pixel, int(left[best]), int(top[best]), label, small)
+
+
+def _taken(others: Sequence[Marker], size: tuple[int, int]) -> np.ndarray:
+    """How many pixels above and left of each corner are taken by labels and their pixels, int [H + 1, W + 1]."""
+    held = np.zeros((size[1] + 1, size[0] + 1), dtype=np.int32)
+    for other in others:
+        (x, y), (x0, y0, x1, y1) = other.pixel, other.box
+        held[max(0, min(y0 - 1, y)) + 1 : max(y1, y) + 2, max(0, min(x0 - 1, x)) + 1 : max(x1, x) + 2] = 1
+    return held.cumsum(axis=0).cumsum(axis=1)
 
 
 def draw(image_HW3: np.ndarray, markers: Sequence[Marker]) -> np.ndarray:
