@@ -201,17 +201,87 @@ def replaced(name, old, new):
     return lambda folder: (folder / name).write_text((folder / name).read_text().replace(old, new))
 
 
+def camera_line(folder, line):
+    (folder / "sparse/0/cameras.txt").write_text(f"# Camera list\n{line}\n")
+
+
+def binary_model(folder):
+    for name in ("cameras", "images"):
+        (folder / f"sparse/0/{name}.txt").rename(folder / f"sparse/0/{name}.bin")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "1 SIMPLE_PINHOLE 200 150 140 100 75",
+        "1 SIMPLE_RADIAL 200 150 140 100 75 0",
+        "1 RADIAL 200 150 140 100 75 0 0",
+        "1 OPENCV 200 150 140 140 100 75 0 0 0 0",
+    ],
+)
+def test_colmap_models_without_distortion_are_pinholes(box_room, tmp_path, line):
+    (tmp_path / "room").mkdir()
+    colmap(tmp_path / "room", box_room)
+    camera_line(tmp_path / "room", line)
+    (tmp_path / "room" / "sparse/0/images.txt").write_text(
+        (tmp_path / "room" / "sparse/0/images.txt").read_text().replace("1.0 2.0 -1 3.0 4.0 7", "")  # no points at all
+    )
+    scan = SCAN_READERS["colmap"].read(tmp_path / "room")
+    assert len(scan.frames) == len(box_room.cameras)
+    assert scan.frames[0].camera.intrinsics.tolist() == [[140, 0, 99.5], [0, 140, 74.5], [0, 0, 1]]
+
+
+def test_instant_ngp_names_pictures_with_dots_and_gives_an_angle(box_room, tmp_path):
+    (tmp_path / "room").mkdir()
+    transforms(tmp_path / "room", box_room)
+    content = json.loads((tmp_path / "room" / "transforms.json").read_text())
+    angle = 2 * np.arctan(100 / content.pop("fl_x"))
+    for key in ("fl_y", "cx", "cy", "w", "h"):
+        content.pop(key)
+    for row in content["frames"]:
+        row["file_path"] = "./" + row["file_path"]
+    common = {"camera_angle_x": angle, "k1": 0, "k2": 0, "p1": 0, "p2": 0, "aabb_scale": 16, "scale": 0.33}
+    (tmp_path / "room" / "transforms.json").write_text(json.dumps({**common, **content}))
+    for frame, camera in zip(SCAN_READERS["transforms"].read(tmp_path / "room").frames, box_room.cameras, strict=True):
+        assert np.allclose(frame.camera.intrinsics, camera.intrinsics) and np.allclose(frame.camera.pose, camera.pose)
+
+
+def test_arkit_pictures_between_two_poses_have_none(box_room, tmp_path):
+    (tmp_path / "room").mkdir()
+    arkit(tmp_path / "room", box_room)
+    inside = tmp_path / "room" / "room_frames"
+    for folder, ending in (("lowres_wide", "png"), ("lowres_wide_intrinsics", "pincam")):
+        first = inside / folder / f"room_100.000.{ending}"
+        first.with_name(f"room_100.017.{ending}").write_bytes(first.read_bytes())
+    track = inside / "lowres_wide.traj"
+    track.write_text(
+        track.read_text().replace("100.1 ", "100.1 inf ", 1).replace("inf ", "inf inf inf inf inf inf #", 1)
+    )
+    tracked = {frame.name: frame.camera.tracked for frame in SCAN_READERS["arkit"].read(tmp_path / "room").frames}
+    assert not tracked.pop("room_100.017") and not tracked.pop("room_100.100")
+    assert all(tracked.values()) and len(tracked) == len(box_room.cameras) - 1
+
+
 BREAKS = [
     ("transforms", "list 'frames'", lambda folder: (folder / "transforms.json").write_text("{}")),
     ("transforms", "lacks or spoils 'file_path'", edit_transforms(lambda c: c["frames"][0].pop("file_path"))),
     ("transforms", "no 4x4", edit_transforms(lambda c: c["frames"][0].update(transform_matrix=[1]))),
     ("transforms", "lens distortion", edit_transforms(lambda c: c.update(k1=0.2))),
+    ("transforms", "lens distortion", edit_transforms(lambda c: c["frames"][3].update(k4=0.2))),
+    ("transforms", "model OPENCV_FISHEYE", edit_transforms(lambda c: c.update(camera_model="OPENCV_FISHEYE"))),
+    ("transforms", "model EQUIRECTANGULAR", edit_transforms(lambda c: c.update(camera_model="EQUIRECTANGULAR"))),
+    ("transforms", "lens distortion", edit_transforms(lambda c: c.update(is_fisheye=True))),
+    ("transforms", "two pictures are called", edit_transforms(lambda c: c["frames"].append(c["frames"][0]))),
+    ("colmap", "model_converter", lambda folder: binary_model(folder)),
+    ("colmap", "has lens distortion", lambda folder: camera_line(folder, "1 SIMPLE_RADIAL 200 150 140 100 75 0.01")),
+    ("colmap", "has lens distortion", lambda folder: camera_line(folder, "1 OPENCV_FISHEYE 200 150 1 1 1 1 0 0 0 0")),
+    ("colmap", "is no camera", lambda folder: camera_line(folder, "1 PINHOLE 200 x 1 1 1 1")),
     (
         "transforms",
         "missing.png: is missing",
         edit_transforms(lambda c: c["frames"][0].update(file_path="missing.png")),
     ),
-    ("colmap", "has lens distortion; run", replaced("sparse/0/cameras.txt", "PINHOLE", "OPENCV")),
+    ("colmap", "has lens distortion; run", lambda folder: camera_line(folder, "1 OPENCV 200 150 1 1 1 1 0 0 1e-4 0")),
     ("colmap", "is not understood", replaced("sparse/0/images.txt", " 1 0.png", " 8 0.png")),
     ("tum", "a quaternion", replaced("groundtruth.txt", "# timestamp", "1 2 3\n#")),
     ("tum", "is not 'time-stamp file'", replaced("rgb.txt", "# color", "x y\n#")),
@@ -221,7 +291,9 @@ BREAKS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "sentence", "damage"), BREAKS, ids=[f"{b[0]}: {b[1]}" for b in BREAKS])
+@pytest.mark.parametrize(
+    ("name", "sentence", "damage"), BREAKS, ids=[f"{i} {b[0]}: {b[1]}" for i, b in enumerate(BREAKS)]
+)
 def test_broken_folders_say_what_is_wrong(box_room, tmp_path, name, sentence, damage):
     folder = tmp_path / "room"
     folder.mkdir()

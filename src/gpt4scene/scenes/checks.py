@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..types import DataError
-from .types import Camera, Scan
+from .types import Camera, Scan, SceneObject
+
+LARGEST_NUMBER = 999
 
 
 def check_scan(scan: Scan) -> None:
@@ -24,6 +28,21 @@ def check_scan(scan: Scan) -> None:
         wrong = _wrong_pose(scan.align)
         if wrong:
             raise DataError(f"{scan.source}: the axis alignment {wrong}")
+
+
+def check_objects(scan: Scan, objects: Sequence[SceneObject]) -> None:
+    """DataError for objects that cannot be: a number that no answer can name, or a mask that is not of this mesh."""
+    count = len(scan.mesh.vertices) if scan.mesh is not None else 0
+    for item in objects:
+        if item.id > LARGEST_NUMBER:
+            raise DataError(
+                f"{scan.source}: object {item.id} ({item.label}): numbers end at {LARGEST_NUMBER}, because "
+                "answers name objects by three digits, as <OBJ017>; number the objects anew"
+            )
+        if item.vertices is not None and len(item.vertices) and int(item.vertices.max()) >= count:
+            raise DataError(
+                f"{scan.source}: the mask of object {item.id} names vertex {item.vertices.max()} of {count}"
+            )
 
 
 def _wrong_camera(camera: Camera) -> str:

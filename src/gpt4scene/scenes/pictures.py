@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ..types import DataError
 from .types import Frame, Stored
@@ -17,10 +17,29 @@ MOST_PIXELS = 64_000_000
 
 
 def read_color(frame: Frame) -> np.ndarray:
-    """The colour picture as uint8 ``[H, W, 3]``; DataError when unreadable or of another size than its camera."""
+    """The colour picture as uint8 ``[H, W, 3]``; DataError when unreadable or of another size than its camera.
+
+    Pixels are taken as they are stored, which is what reconstruction tools do, and turned as the EXIF data say only
+    where they fit the camera no other way. Grey pictures become colour, 16 bits become 8, transparency is left out.
+    """
+    size = (frame.camera.width, frame.camera.height)
     with _opened(frame.image) as picture:
-        _check_size(frame.image, picture.size, (frame.camera.width, frame.camera.height), "the camera says")
-        return np.asarray(_decoded(frame.image, picture).convert("RGB"))
+        if picture.size != size and picture.size == size[::-1] and _turned(picture):
+            return _rgb(ImageOps.exif_transpose(_decoded(frame.image, picture)))
+        _check_size(frame.image, picture.size, size, "the camera says")
+        return _rgb(_decoded(frame.image, picture))
+
+
+def _rgb(picture: Image.Image) -> np.ndarray:
+    if picture.mode.startswith("I"):  # one channel of 16 bits, which Pillow would cut off at 255
+        grey = (np.asarray(picture) >> 8).clip(0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    return np.asarray(picture.convert("RGB"))
+
+
+def _turned(picture: Image.Image) -> bool:
+    """True for a picture that its EXIF data want to be shown turned or mirrored."""
+    return picture.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
 
 
 def read_depth(frame: Frame) -> np.ndarray | None:
@@ -41,8 +60,14 @@ def read_depth(frame: Frame) -> np.ndarray | None:
 
 
 def picture_size(source: Path | Stored) -> tuple[int, int]:
-    """Width and height from the header alone."""
+    """Width and height from the header alone; DataError where EXIF data leave open which side is the width."""
     with _opened(source) as picture:
+        if _turned(picture):
+            raise DataError(
+                f"{_place(source)}: is stored turned (EXIF orientation), and nothing says whether the camera's numbers "
+                "are about the stored pixels; save the pictures upright and without that tag (exiftran -ai, or "
+                "ImageMagick's mogrify -auto-orient)"
+            )
         return picture.size
 
 

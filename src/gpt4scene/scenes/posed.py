@@ -149,6 +149,8 @@ def parse_objects(path: Path, content: object, mesh: Mesh | None, align: np.ndar
     for row, entry in enumerate(entries):
         try:
             number, label = int(entry["id"]), str(entry["label"])
+            if number != float(entry["id"]):
+                raise DataError(f"{path}, object {row}: id {entry['id']} is no whole number")
             vertices = _mask(path.parent / entry["mask"], mesh) if entry.get("mask") else None
             if "center" in entry:
                 center, size = (np.array(entry[key], dtype=np.float64).reshape(3) for key in ("center", "size"))
@@ -157,7 +159,7 @@ def parse_objects(path: Path, content: object, mesh: Mesh | None, align: np.ndar
                 center, size = box_of(points if align is None else transformed(points, align))
             else:
                 raise KeyError("center and size, or mask")
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise DataError(
                 f"{path}, object {row}: lacks {error} (each has id, label, center and size, or mask)"
             ) from error

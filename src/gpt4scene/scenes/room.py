@@ -10,7 +10,7 @@ import numpy as np
 from ..types import DataError
 from .bev import TopView, facing_in, look_down, top_points
 from .ceilings import without_ceilings
-from .checks import check_scan
+from .checks import check_objects, check_scan
 from .freespace import FreeSpace
 from .fuse import VOXEL, fuse_depth, voxel_mesh
 from .pictures import read_depth
@@ -94,12 +94,7 @@ def open_room(scan: Scan, find_objects: Callable[[Scan], tuple[SceneObject, ...]
     scan = upright(scan)
     objects = find_objects(scan)
     marked = tuple(item for item in objects if item.label not in STRUCTURE)
-    for item in objects:
-        count = len(scan.mesh.vertices) if scan.mesh is not None else 0
-        if item.vertices is not None and len(item.vertices) and int(item.vertices.max()) >= count:
-            raise DataError(
-                f"{scan.source}: the mask of object {item.id} names vertex {item.vertices.max()} of {count}"
-            )
+    check_objects(scan, (*objects, *scan.objects))
     cameras = [frame.camera for frame in scan.frames]
     if scan.mesh is None:
         surface = fuse_mesh(scan.frames) if smooth else voxel_mesh(fuse_depth(scan.frames)).mesh

@@ -18,7 +18,9 @@ TUM_INTRINSICS = ((525.0, 0.0, 319.5), (0.0, 525.0, 239.5), (0.0, 0.0, 1.0))
 """The sequences' default camera (TUM RGB-D, file formats page); ``intrinsics.txt`` overrides it."""
 TUM_DEPTH_SCALE = 5000.0
 CLOSEST = 0.02
-"""Seconds by which stamps of one moment may differ."""
+"""Seconds by which stamps of one moment may differ in a TUM sequence."""
+CLOSEST_ARKIT = 0.005
+"""The same in ARKitScenes: pictures come up to 60 a second, poses 10 a second; those between two poses have none."""
 
 
 def is_tum(folder: Path) -> bool:
@@ -49,7 +51,7 @@ def read_tum(folder: str | Path) -> Scan:
     for stamp, name in pictures:
         pose = np.full((4, 4), np.nan)
         nearest = _nearest(times, stamp)
-        if nearest is not None:
+        if nearest is not None and np.isfinite(track[nearest]).all():
             _, x, y, z, qx, qy, qz, qw = track[nearest]
             pose = np.eye(4)
             pose[:3, :3], pose[:3, 3] = rotation_of(qw, qx, qy, qz), (x, y, z)
@@ -81,11 +83,11 @@ def _stamped(path: Path, optional: bool = False) -> list[tuple[float, str]]:
     return sorted(rows)
 
 
-def _nearest(times: np.ndarray, stamp: float) -> int | None:
+def _nearest(times: np.ndarray, stamp: float, closest: float = CLOSEST) -> int | None:
     if not len(times):
         return None
     index = int(np.argmin(np.abs(times - stamp)))
-    return index if abs(times[index] - stamp) <= CLOSEST else None
+    return index if abs(times[index] - stamp) <= closest else None
 
 
 def is_arkit(folder: Path) -> bool:
@@ -118,9 +120,9 @@ def read_arkit(folder: str | Path) -> Scan:
             stamp = float(image.stem.rpartition("_")[2])
         except ValueError as error:
             raise DataError(f"{image}: the name must end in a time stamp, like {scene}_1234.567.png") from error
-        nearest = _nearest(times, stamp)
+        nearest = _nearest(times, stamp, CLOSEST_ARKIT)
         pose = np.full((4, 4), np.nan)
-        if nearest is not None:
+        if nearest is not None and np.isfinite(track[nearest]).all():
             world_to_camera = np.eye(4)
             world_to_camera[:3, :3] = _rotation_about(np.array(track[nearest][1:4]))
             world_to_camera[:3, 3] = track[nearest][4:]

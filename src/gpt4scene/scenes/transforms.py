@@ -20,6 +20,13 @@ from .types import Camera, Frame, Mesh, Scan
 
 MESH_NAMES = ("mesh.ply", "meshed-poisson.ply", "meshed-delaunay.ply", "fused.ply", "point_cloud.ply", "sparse_pc.ply")
 """Geometry beside the poses, best first."""
+PLAIN_MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "OPENCV", "PERSPECTIVE")
+"""Camera models of a ``transforms.json`` that are pinholes when their distortion is zero; fisheyes never are."""
+COLMAP_MODELS = {
+    **{"SIMPLE_PINHOLE": (1, 3), "PINHOLE": (2, 4), "SIMPLE_RADIAL": (1, 4)},
+    **{"RADIAL": (1, 5), "OPENCV": (2, 8), "FULL_OPENCV": (2, 12)},
+}
+"""COLMAP's models that are pinholes when all after the principal point is zero: focal lengths before it, numbers in all."""
 _FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
 """Between cameras that look along -z with y up (OpenGL) and ours."""
 
@@ -67,8 +74,16 @@ def _frame(folder: Path, common: Mapping, row: Mapping) -> Frame:
     fx = float(values["fl_x"]) if "fl_x" in values else width / 2 / np.tan(float(values["camera_angle_x"]) / 2)
     fy = float(values.get("fl_y", fx))
     cx, cy = float(values.get("cx", width / 2)), float(values.get("cy", height / 2))
-    if any(abs(float(values.get(key, 0))) > 1e-3 for key in ("k1", "k2", "k3", "p1", "p2")):
-        raise DataError(f"{folder / 'transforms.json'}: the pictures have lens distortion; export undistorted ones")
+    model = str(values.get("camera_model", "PINHOLE"))
+    if (
+        model not in PLAIN_MODELS
+        or values.get("is_fisheye")
+        or any(abs(float(values.get(key) or 0)) > 1e-3 for key in ("k1", "k2", "k3", "k4", "p1", "p2"))
+    ):
+        raise DataError(
+            f"{folder / 'transforms.json'}: the pictures have lens distortion (camera model {model}); undistort them, "
+            "for example with colmap image_undistorter, and use --format colmap"
+        )
     intrinsics = np.array([[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1]])
     matrix = np.array(row["transform_matrix"], dtype=np.float64)
     if matrix.shape != (4, 4):
@@ -117,12 +132,12 @@ def _scan(folder: Path, frames: tuple[Frame, ...], mesh: Mesh | None) -> Scan:
 
 def is_colmap(folder: Path) -> bool:
     """True for a folder with a COLMAP model as text."""
-    return _model(folder) is not None
+    return _model(folder, ".txt") is not None
 
 
-def _model(folder: Path) -> Path | None:
+def _model(folder: Path, ending: str) -> Path | None:
     for inside in (folder / "sparse" / "0", folder / "sparse", folder):
-        if (inside / "cameras.txt").is_file() and (inside / "images.txt").is_file():
+        if (inside / f"cameras{ending}").is_file() and (inside / f"images{ending}").is_file():
             return inside
     return None
 
@@ -133,9 +148,13 @@ def read_colmap(folder: str | Path) -> Scan:
     Geometry is a ``.ply`` beside them (``mesh.ply``, ``fused.ply``, ...) or else the model's sparse points.
     """
     folder = Path(folder)
-    model = _model(folder)
+    model = _model(folder, ".txt")
     if model is None:
-        raise DataError(f"{folder}: has no sparse/0/cameras.txt; export the model with colmap model_converter as TXT")
+        binary = _model(folder, ".bin") or folder / "sparse" / "0"
+        raise DataError(
+            f"{folder}: has no sparse/0/cameras.txt; run colmap model_converter --input_path {binary} --output_path "
+            f"{binary} --output_type TXT"
+        )
     cameras = _colmap_cameras(model / "cameras.txt")
     lines = [line for line in read_lines(model / "images.txt") if not line.startswith("#")]
     frames = []
@@ -170,10 +189,11 @@ def _colmap_cameras(path: Path) -> dict[str, tuple[np.ndarray, int, int]]:
         try:
             width, height = int(words[2]), int(words[3])
             values = [float(word) for word in words[4:]]
-            if words[1] == "SIMPLE_PINHOLE":
-                fx, fy, cx, cy = values[0], values[0], values[1], values[2]
-            elif words[1] == "PINHOLE":
-                fx, fy, cx, cy = values[:4]
+            lengths, count = COLMAP_MODELS.get(words[1], (0, len(values)))
+            if len(values) != count:
+                raise ValueError(f"{words[1]} has {count} numbers")
+            if lengths and not any(values[lengths + 2 :]):
+                fx, fy, cx, cy = values[0], values[lengths - 1], values[lengths], values[lengths + 1]
             else:
                 raise DataError(
                     f"{path}, line {number}: camera model {words[1]} has lens distortion; run colmap image_undistorter"
