@@ -55,7 +55,7 @@ def class_names(folder: Path) -> dict[int, str]:
     try:
         content = json.loads(source.read_text(encoding="utf-8"))
         return {int(key): str(value) for key, value in content.items()}
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: must be JSON {{class number: name}} ({error})") from error
 
 

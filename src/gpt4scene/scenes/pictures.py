@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import io
+import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ..types import DataError
 from .types import Frame, Stored
 
 MOST_PIXELS = 64_000_000
 """No scanner writes larger frames; a header that claims more is damaged or hostile."""
+
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what shows the picture upright."""
 
 
 def read_color(frame: Frame) -> np.ndarray:
@@ -24,8 +37,9 @@ def read_color(frame: Frame) -> np.ndarray:
     """
     size = (frame.camera.width, frame.camera.height)
     with _opened(frame.image) as picture:
-        if picture.size != size and picture.size == size[::-1] and _turned(picture):
-            return _rgb(ImageOps.exif_transpose(_decoded(frame.image, picture)))
+        turn = _turn(picture) if picture.size != size else None
+        if turn is not None and picture.size == size[::-1]:
+            return _rgb(_decoded(frame.image, picture).transpose(turn))
         _check_size(frame.image, picture.size, size, "the camera says")
         return _rgb(_decoded(frame.image, picture))
 
@@ -37,9 +51,14 @@ def _rgb(picture: Image.Image) -> np.ndarray:
     return np.asarray(picture.convert("RGB"))
 
 
-def _turned(picture: Image.Image) -> bool:
-    """True for a picture that its EXIF data want to be shown turned or mirrored."""
-    return picture.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+def _turn(picture: Image.Image) -> Image.Transpose | None:
+    """How EXIF data in the header want the picture to be shown; None for as it is stored."""
+    exif = Image.Exif()
+    try:
+        exif.load(picture.info.get("exif", b""))
+        return TURNS.get(exif.get(ExifTags.Base.Orientation, 1))
+    except (SyntaxError, ValueError, OSError, TypeError, KeyError, IndexError, struct.error):
+        return None  # a camera's notes are damaged; nothing depends on them
 
 
 def read_depth(frame: Frame) -> np.ndarray | None:
@@ -62,7 +81,7 @@ def read_depth(frame: Frame) -> np.ndarray | None:
 def picture_size(source: Path | Stored) -> tuple[int, int]:
     """Width and height from the header alone; DataError where EXIF data leave open which side is the width."""
     with _opened(source) as picture:
-        if _turned(picture):
+        if _turn(picture) is not None:
             raise DataError(
                 f"{_place(source)}: is stored turned (EXIF orientation), and nothing says whether the camera's numbers "
                 "are about the stored pixels; save the pictures upright and without that tag (exiftran -ai, or "

@@ -96,6 +96,16 @@ def read_lines(path: Path) -> list[str]:
         raise DataError(f"{path}: is no text file") from error
 
 
+def read_json(path: Path) -> object:
+    """The content of a JSON file; DataError when it is missing, no JSON, or nested without end."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: is missing") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: must be JSON ({error})") from error
+
+
 def read_numbers(path: Path) -> list[list[float]]:
     """The rows of numbers in a text file (``inf``, ``nan`` allowed); DataError names the first bad line."""
     rows = []
@@ -131,13 +141,7 @@ def read_matrix(path: Path, side: int) -> np.ndarray:
 
 def read_objects(path: Path, mesh: Mesh | None, align: np.ndarray | None) -> tuple[SceneObject, ...]:
     """Objects of an ``objects.json``, sorted by number; see ``parse_objects``."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: is missing") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: must be JSON with a list 'objects' ({error})") from error
-    return parse_objects(path, content, mesh, align)
+    return parse_objects(path, read_json(path), mesh, align)
 
 
 def parse_objects(path: Path, content: object, mesh: Mesh | None, align: np.ndarray | None) -> tuple[SceneObject, ...]:
@@ -179,11 +183,11 @@ def parse_objects(path: Path, content: object, mesh: Mesh | None, align: np.ndar
 def _mask(path: Path, mesh: Mesh | None) -> np.ndarray:
     if mesh is None:
         raise DataError(f"{path}: masks are vertex indices and need a mesh.ply")
-    values = [int(value) for row in read_numbers(path) for value in row if np.isfinite(value)]
-    vertices = np.unique(np.array(values, dtype=np.int64))
-    if len(vertices) and (vertices[0] < 0 or vertices[-1] >= len(mesh.vertices)):
-        raise DataError(f"{path}: names vertex {vertices[-1]} but the mesh has {len(mesh.vertices)}")
-    return vertices
+    values = np.array([value for row in read_numbers(path) for value in row])
+    wrong = values[~((values >= 0) & (values < len(mesh.vertices)) & (values == np.floor(values)))]
+    if len(wrong):
+        raise DataError(f"{path}: names vertex {wrong[-1]:.16g} but the mesh has {len(mesh.vertices)}, from 0")
+    return np.unique(values.astype(np.int64))
 
 
 def write_posed(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from ..registry import Registry
 from ..types import DataError
 from .clusters import cluster_objects
 from .mask3d import mask3d_objects
-from .posed import parse_objects
+from .posed import parse_objects, read_json
 from .types import Scan, SceneObject
 
 
@@ -43,12 +42,9 @@ def box_objects(scan: Scan, place: str) -> tuple[SceneObject, ...]:
     path = Path(place)
     if path.is_dir():
         path = path / f"{scan.scene_id}.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: is missing; --objects boxes:FILE names a JSON file or a folder of them") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: is no JSON file ({error})") from error
+    if not path.is_file():
+        raise DataError(f"{path}: is missing; --objects boxes:FILE names a JSON file or a folder of them")
+    content = read_json(path)
     if isinstance(content, dict) and "objects" not in content:
         if scan.scene_id not in content:
             raise DataError(f"{path}: has neither 'objects' nor an entry for scene '{scan.scene_id}'")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from ..types import DataError
 from .pictures import picture_size
 from .ply import read_ply
-from .posed import image_files, read_matrix
+from .posed import image_files, read_json, read_matrix
 from .sens import read_sens
 from .types import Camera, Frame, Mesh, Scan, SceneObject, box_of, transformed
 
@@ -99,15 +98,13 @@ def _intrinsics(folder: Path, about: dict[str, str], kind: str) -> np.ndarray:
 
 
 def _json(path: Path, key: str) -> list:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))[key]
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: is missing; objects are listed by its segments") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: must be JSON with a list '{key}'; download it again") from error
-    if not isinstance(content, list):
-        raise DataError(f"{path}: '{key}' is not a list")
-    return content
+    if not path.is_file():
+        raise DataError(f"{path}: is missing; objects are listed by its segments")
+    content = read_json(path)
+    rows = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(rows, list):
+        raise DataError(f"{path}: must be JSON with a list '{key}'; download it again")
+    return rows
 
 
 def _objects(folder: Path, scene: str, mesh: Mesh | None, align: np.ndarray | None) -> tuple[SceneObject, ...]:

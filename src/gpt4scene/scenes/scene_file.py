@@ -32,7 +32,7 @@ def read_scene(path: Path) -> dict:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict) or "settings" not in content:
             raise ValueError("it has no settings")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise DataError(f"{path}: is damaged ({error}); remove it and prepare the scene again") from error
     return content
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from ..types import DataError
 from .pictures import picture_size
 from .ply import read_ply
-from .posed import image_files, read_lines, read_matrix, read_numbers, read_objects
+from .posed import image_files, read_json, read_lines, read_matrix, read_numbers, read_objects
 from .transforms import rotation_of
 from .types import Camera, Frame, Scan, SceneObject, box_of
 
@@ -162,9 +161,9 @@ def _oriented_boxes(path: Path) -> tuple[SceneObject, ...]:
     if not path.is_file():
         return ()
     corners = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
-    objects = []
+    objects, content = [], read_json(path)
     try:
-        for number, entry in enumerate(json.loads(path.read_text(encoding="utf-8"))["data"]):
+        for number, entry in enumerate(content["data"]):  # pyright: ignore (anything else is caught below)
             box = entry["segments"]["obbAligned"]
             axes = np.array(box["normalizedAxes"], dtype=np.float64).reshape(3, 3)
             points = (corners * np.array(box["axesLengths"])) @ axes + np.array(box["centroid"])

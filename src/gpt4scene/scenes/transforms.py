@@ -6,7 +6,6 @@ be free of lens distortion. Lengths are the tool's own: a reconstruction from a 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 from ..types import DataError
 from .pictures import picture_size
 from .ply import read_ply
-from .posed import IMAGE_ENDINGS, read_lines, read_matrix, read_numbers, read_objects
+from .posed import IMAGE_ENDINGS, read_json, read_lines, read_matrix, read_numbers, read_objects
 from .types import Camera, Frame, Mesh, Scan
 
 MESH_NAMES = ("mesh.ply", "meshed-poisson.ply", "meshed-delaunay.ply", "fused.ply", "point_cloud.ply", "sparse_pc.ply")
@@ -26,7 +25,7 @@ COLMAP_MODELS = {
     **{"SIMPLE_PINHOLE": (1, 3), "PINHOLE": (2, 4), "SIMPLE_RADIAL": (1, 4)},
     **{"RADIAL": (1, 5), "OPENCV": (2, 8), "FULL_OPENCV": (2, 12)},
 }
-"""COLMAP's models that are pinholes when all after the principal point is zero: focal lengths before it, numbers in all."""
+"""COLMAP's models that are pinholes when all after the principal point is zero: focal lengths, all numbers."""
 _FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
 """Between cameras that look along -z with y up (OpenGL) and ours."""
 
@@ -44,15 +43,10 @@ def read_transforms(folder: str | Path) -> Scan:
     """
     folder = Path(folder)
     path = folder / "transforms.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        rows = content["frames"]
-        if not isinstance(rows, list) or not rows:
-            raise ValueError("'frames' is no list with entries")
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: is missing") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: must be JSON with a list 'frames' ({error})") from error
+    content = read_json(path)
+    rows = content.get("frames") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or not isinstance(rows, list) or not rows:
+        raise DataError(f"{path}: must be JSON with a list 'frames' that is not empty")
     frames = []
     for number, row in enumerate(rows):
         try:
