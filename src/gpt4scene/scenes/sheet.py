@@ -12,7 +12,9 @@ from .markers import color_of, ink_on
 
 WIDTH = 2048
 _COLUMNS = 4
-_CROP = 120
+_CROPS = range(240, 110, -10)
+"""Sides of crops: the largest with which all objects fit beside the bird's-eye view."""
+_GAP = 8
 _LINE = 22
 _PAGE = (245, 245, 245)
 _INK = (20, 20, 20)
@@ -22,8 +24,7 @@ def contact_sheet(out: Path, content: Mapping) -> Image.Image:
     """The page of a prepared scene, from its ``scene.json`` and pictures under ``out``."""
     top = _fitting(out / content["bev"]["image"], WIDTH // 2, WIDTH // 2)
     objects = [item for item in content["objects"] if any(item["size"])]
-    per_row = WIDTH // 2 // (_CROP + 8)
-    list_height = -(-len(objects) // per_row) * (_CROP + _LINE + 8)
+    crop, per_row, list_height = _list_size(len(objects), top.height)
     frame_width = WIDTH // _COLUMNS
     frames = [(_fitting(out / row["image"], frame_width, frame_width), row["name"]) for row in content["frames"]]
     frame_height = max((picture.height for picture, _ in frames), default=0) + _LINE
@@ -38,21 +39,40 @@ def contact_sheet(out: Path, content: Mapping) -> Image.Image:
     small = ImageFont.load_default(15)
     best = _best_views(content)
     for index, item in enumerate(objects):
-        x = WIDTH // 2 + 8 + index % per_row * (_CROP + 8)
-        y = head + index // per_row * (_CROP + _LINE + 8)
+        x = WIDTH // 2 + _GAP + index % per_row * (crop + _GAP)
+        y = head + index // per_row * (crop + _LINE + _GAP)
         if item["id"] in best:
-            page.paste(_crop(out, *best[item["id"]]), (x, y))
+            page.paste(_crop(out, *best[item["id"]], crop), (x, y))
         else:
-            pen.rectangle([x, y, x + _CROP - 1, y + _CROP - 1], outline=_INK)
-            pen.text((x + 8, y + _CROP // 2 - 8), "in no frame", fill=_INK, font=small)
+            pen.rectangle([x, y, x + crop - 1, y + crop - 1], outline=_INK)
+            pen.text((x + 8, y + crop // 2 - 8), "in no frame", fill=_INK, font=small)
         color = color_of(item["id"])
-        pen.rectangle([x, y + _CROP, x + _CROP - 1, y + _CROP + _LINE - 1], fill=color)
-        pen.text((x + 4, y + _CROP + 2), f"{item['id']} {item['label']}"[:17], fill=ink_on(color), font=small)
+        pen.rectangle([x, y + crop, x + crop - 1, y + crop + _LINE - 1], fill=color)
+        name = _shortened(f"{item['id']} {item['label']}", small, crop - 8)
+        pen.text((x + 4, y + crop + 2), name, fill=ink_on(color), font=small)
     for index, (picture, name) in enumerate(frames):
         x, y = index % _COLUMNS * frame_width, head + body + index // _COLUMNS * frame_height
-        page.paste(picture, (x, y))
+        page.paste(picture, (x + (frame_width - picture.width) // 2, y))
         pen.text((x + 6, y + picture.height + 2), name, fill=_INK, font=small)
     return page
+
+
+def _list_size(objects: int, height: int) -> tuple[int, int, int]:
+    """Side of a crop, crops in a row, and height of all of them, if possible within ``height``."""
+    sizes = []
+    for crop in _CROPS:
+        per_row = WIDTH // 2 // (crop + _GAP)
+        sizes.append((crop, per_row, -(-objects // per_row) * (crop + _LINE + _GAP)))
+    return next((size for size in sizes if size[2] <= height), sizes[-1])
+
+
+def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """The text as far as it fits; dots stand for the rest."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text.rstrip() + "…"
 
 
 def write_sheet(out: Path, content: Mapping, path: Path) -> None:
@@ -79,12 +99,12 @@ def _best_views(content: Mapping) -> dict[int, tuple[Mapping, Mapping]]:
     return best
 
 
-def _crop(out: Path, frame: Mapping, marker: Mapping) -> Image.Image:
-    """A square around the marker, about as large as the object."""
+def _crop(out: Path, frame: Mapping, marker: Mapping, shown: int) -> Image.Image:
+    """A square around the marker, about as large as the object, ``shown`` pixels wide."""
     width, height = frame["width"], frame["height"]
     shorter = min(width, height)
     side = int(min(shorter, max(shorter / 4, 2 * (marker["area"] * width * height) ** 0.5)))
     x = min(max(0, marker["pixel"][0] - side // 2), width - side)
     y = min(max(0, marker["pixel"][1] - side // 2), height - side)
     with Image.open(out / frame["image"]) as picture:
-        return picture.convert("RGB").crop((x, y, x + side, y + side)).resize((_CROP, _CROP), Image.Resampling.LANCZOS)
+        return picture.convert("RGB").crop((x, y, x + side, y + side)).resize((shown, shown), Image.Resampling.LANCZOS)
