@@ -116,7 +116,8 @@ def ours(folder: Path, out: Path, sizes: dict) -> dict:
     command = [sys.executable, "-m", "gpt4scene.scenes.prepare", "--scans", str(folder), "--out", str(out)]
     command += ["--overwrite", "--frames", str(sizes["chosen"]), "--bev_size", str(sizes["bev"])]
     code = (
-        "import json, os, resource, subprocess, sys, time; sys.platform == 'linux' and os.sched_setaffinity(0, {max(os.sched_getaffinity(0))}); "
+        "import json, os, resource, subprocess, sys, time; "
+        "sys.platform == 'linux' and os.sched_setaffinity(0, {max(os.sched_getaffinity(0))}); "
         "start = time.perf_counter(); "
         "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL); "
         "wall = time.perf_counter() - start; used = resource.getrusage(resource.RUSAGE_CHILDREN); "
