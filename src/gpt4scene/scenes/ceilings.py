@@ -20,8 +20,8 @@ LOWEST = 1.5
 """Metres above the floor; lower ones stand on the floor as furniture does."""
 LEAST_ROOM = 0.35
 """Metres of emptiness below a ceiling."""
-LEAST_EXTENT = 1.0
-"""Square metres; lamps and boards are smaller."""
+LEAST_EXTENT = 3.0
+"""Square metres; lamps, boards and the leaves of a tall plant are smaller."""
 REACH = 0.6
 """Metres beside a known ceiling to where it may go on over something that stands close below it."""
 _CELL = 0.1
