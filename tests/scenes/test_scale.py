@@ -109,7 +109,8 @@ def test_an_interrupt_stops_after_the_scenes_at_hand(scans, whole, tmp_path, mom
         time.sleep(0.01)
         if out.exists() if moment == "while processes start" else list(out.glob("scenes/*/scene.json")):
             break
-    time.sleep(0.3)  # the first moment: workers are importing what they need
+    if moment == "while processes start":
+        time.sleep(0.3)  # workers are importing what they need
     os.killpg(running.pid, signal.SIGINT)  # a terminal sends it to the workers as well
     said = running.communicate(timeout=60)[1]
     assert running.returncode in (0, 1)  # 0 when all had been done by then

@@ -12,7 +12,7 @@ from scipy.spatial import KDTree
 from ..types import DataError
 from .frames import evenly
 from .pictures import read_color, read_depth
-from .types import Camera, Frame, Mesh, SceneObject
+from .types import Camera, Frame, Mesh, SceneObject, product
 
 VOXEL = 0.02
 """Edge of a voxel in metres."""
@@ -75,7 +75,7 @@ def back_project(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
 def between(pixels_N2: np.ndarray, source: Camera, target: Camera) -> np.ndarray:
     """Pixels of ``target`` (float, x and y) that look along the same rays; both cameras share one pose."""
     homogeneous = np.concatenate([pixels_N2, np.ones((len(pixels_N2), 1))], axis=1)
-    moved = homogeneous @ (target.intrinsics @ np.linalg.inv(source.intrinsics)).T
+    moved = product(homogeneous, target.intrinsics @ np.linalg.inv(source.intrinsics))
     return moved[:, :2] / moved[:, 2:3]
 
 

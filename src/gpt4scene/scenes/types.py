@@ -39,8 +39,8 @@ class Camera:
     def project(self, points_N3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pixels ``[N, 2]`` (x, y) and depths ``[N]`` along the viewing axis of world points; depth <= 0 is behind."""
         rotation, origin = self.pose[:3, :3], self.pose[:3, 3]
-        local = (np.asarray(points_N3, dtype=np.float64) - origin) @ rotation
-        image = local @ self.intrinsics.T
+        local = product(np.asarray(points_N3, dtype=np.float64) - origin, rotation.T)
+        image = product(local, self.intrinsics)
         with np.errstate(divide="ignore", invalid="ignore"):
             return image[:, :2] / image[:, 2:3], local[:, 2]
 
@@ -50,7 +50,7 @@ class Camera:
         The world point of a pixel with depth z is ``pose[:3, 3] + z * ray``.
         """
         homogeneous = np.concatenate([pixels_N2, np.ones((len(pixels_N2), 1))], axis=1)
-        return homogeneous @ np.linalg.inv(self.intrinsics).T @ self.pose[:3, :3].T
+        return product(homogeneous, self.pose[:3, :3] @ np.linalg.inv(self.intrinsics))
 
 
 @dataclass(frozen=True)
@@ -138,4 +138,17 @@ def box_of(points_N3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def transformed(points_N3: np.ndarray, transform: np.ndarray) -> np.ndarray:
     """Points ``[N, 3]`` after a 4x4 transform, in double precision."""
-    return np.asarray(points_N3, dtype=np.float64) @ transform[:3, :3].T + transform[:3, 3]
+    return product(np.asarray(points_N3, dtype=np.float64), transform[:3, :3]) + transform[:3, 3]
+
+
+def product(points_N3: np.ndarray, matrix_33: np.ndarray) -> np.ndarray:
+    """``points_N3 @ matrix_33.T``, float64 [N, 3], without BLAS.
+
+    BLAS splits even these over threads that wait for each other when all cores are at work (a picture took ten times
+    longer beside other workers), and rounds differently from one kind of processor to another.
+    """
+    out = np.empty((len(points_N3), 3))
+    x, y, z = points_N3.T
+    for row, (a, b, c) in enumerate(matrix_33):
+        out[:, row] = x * a + y * b + z * c
+    return out
