@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gpt4scene.cli import guarded
-from gpt4scene.public_files import ITEMS, fetch
+from gpt4scene.files.public import ITEMS, fetch
 
 
 def main(argv: Sequence[str]) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gpt4scene import cli
-from gpt4scene.config import ConfigError
+from gpt4scene.settings.config import ConfigError
 from gpt4scene.types import DataError
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"

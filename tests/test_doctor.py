@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from gpt4scene import doctor
-from gpt4scene.config import ConfigError, parse
 from gpt4scene.demo import tiny_model
 from gpt4scene.doctor import Finding
+from gpt4scene.settings.config import ConfigError, parse
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gpt4scene.config import parse
-from gpt4scene.data.sources import read_registry
+from gpt4scene.data.datasets import read_registry
+from gpt4scene.settings.config import parse
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = "scripts/qwen2vl_7b_full_sft_mark_32_3D_img512.sh"

@@ -9,7 +9,7 @@ import pytest
 
 from gpt4scene.cli import COMMANDS
 from gpt4scene.cli import main as gpt4scene
-from gpt4scene.config import parse
+from gpt4scene.settings.config import parse
 
 ENVIRONMENT = {"git", "pip", "huggingface-cli"}
 """Programs of others, whose flags are not ours to check."""

@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 import trimesh
 
-from gpt4scene.scenes.posed import read_posed, write_posed
+from gpt4scene.scans.posed import read_posed, write_posed
+from gpt4scene.scans.types import Camera, Mesh, SceneObject, box_of
 from gpt4scene.scenes.render import Raycaster
-from gpt4scene.scenes.types import Camera, Mesh, SceneObject, box_of
 
 FULL = {"faces": 150_000, "objects": 30, "frames": 40, "width": 1296, "height": 968, "chosen": 32, "bev": 1024}
 SMALL = {"faces": 8_000, "objects": 8, "frames": 4, "width": 320, "height": 240, "chosen": 4, "bev": 256}

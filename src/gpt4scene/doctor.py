@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gpt4scene.arguments import attention_backend
-from gpt4scene.config import ConfigError, TrainConfig, parse
+from gpt4scene.settings.arguments import attention_backend
+from gpt4scene.settings.config import ConfigError, TrainConfig, parse
 
 GIB = 2**30
 
@@ -119,7 +119,7 @@ def _torch() -> Iterator[Finding]:
 
 
 def _java() -> Finding:
-    from gpt4scene.benchmarks.java import NO_JAVA, find_java
+    from gpt4scene.metrics.java import NO_JAVA, find_java
 
     path = find_java()
     return Finding("ok", f"Java: {path}") if path else Finding("note", f"METEOR cannot be scored: {NO_JAVA}")
@@ -180,7 +180,7 @@ def _weights_bytes(folder: Path) -> int:
 
 def _data(config: TrainConfig) -> Iterator[Finding]:
     """Reads the first row of every data set and opens its pictures; needs no decoding of the rest."""
-    from gpt4scene.data.sources import load_conversations
+    from gpt4scene.data.datasets import load_conversations
     from gpt4scene.data.templates import TEMPLATES
     from gpt4scene.data.vision import PictureSizes
 

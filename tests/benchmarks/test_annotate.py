@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from gpt4scene.benchmarks.annotate import AnnotateArguments, annotate, main
-from gpt4scene.benchmarks.scoring import score_folder
-from gpt4scene.inference.questions import read_questions
+from gpt4scene.benchmarks.score import score_folder
+from gpt4scene.files.questions import read_questions
 from gpt4scene.types import DataError
 
 CUBES = [[x, 0.0, 0.5, 1.0, 1.0, 1.0] for x in (0.0, 2.0, 4.0, 6.0)]

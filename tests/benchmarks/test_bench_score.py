@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from gpt4scene.benchmarks.java import coco_folder, find_java
+from gpt4scene.metrics.java import coco_folder, find_java
 
 
 @pytest.mark.slow

@@ -6,7 +6,10 @@ from types import ModuleType
 
 import torch
 
-from gpt4scene.benchmarks import annotate, files, raw, scoring, text
+from gpt4scene.benchmarks import annotate, raw
+from gpt4scene.benchmarks import score as scoring
+from gpt4scene.files import answers as files
+from gpt4scene.metrics import texts as text
 from gpt4scene.types import TASKS
 
 

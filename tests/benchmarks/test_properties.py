@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gpt4scene.benchmarks import scan2cap, scanqa, sqa3d, text
+from gpt4scene.benchmarks import scan2cap, scanqa, sqa3d
+from gpt4scene.metrics import texts as text
 
 PROPERTY = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 BOXES = {scene: [[2.0 * n, 0, 0, 1, 1, 1] for n in range(4)] for scene in "st"}

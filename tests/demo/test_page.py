@@ -4,8 +4,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gpt4scene.benchmarks import files
 from gpt4scene.demo.page import COLUMNS, compare, findings, write_page
+from gpt4scene.files import answers as files
 from gpt4scene.report.rendering import MAIN
 from gpt4scene.types import TASKS, DataError
 

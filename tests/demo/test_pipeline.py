@@ -93,7 +93,7 @@ def test_every_scene_is_shown_the_next_ones_pictures():
 
 
 def test_training_flags_are_settings_that_train_reads(tmp_path):
-    from gpt4scene.config import parse
+    from gpt4scene.settings.config import parse
 
     config = parse(steps.training_flags(DemoArguments(), tmp_path))
     assert config.data.image_resolution == 112 and config.tuning.freeze_vision_tower

@@ -5,7 +5,6 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from gpt4scene.benchmarks import answers
 from gpt4scene.benchmarks.multi3dref import TYPES
 from gpt4scene.benchmarks.raw import read_raw
 from gpt4scene.benchmarks.sqa3d import question_type
@@ -13,6 +12,7 @@ from gpt4scene.demo.balance import choose_plans, commonest_share
 from gpt4scene.demo.plan import Piece, RoomPlan
 from gpt4scene.demo.questions import ASKED_COLOURS, NUMBERS, Viewpoint, nearest, questions
 from gpt4scene.demo.raw import write_raw
+from gpt4scene.metrics import exact_match
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_every_kind_of_benchmark_question_occurs(plans):
 def test_words_survive_the_cleaning_of_answers(plans):
     for item in (item for plan in plans for item in questions(plan) if item.answer):
         said = f"{item.answer.capitalize()}."
-        assert answers.clean(answers.trim(said)) == item.answer
+        assert exact_match.clean(exact_match.trim(said)) == item.answer
 
 
 def test_raw_files_have_the_official_names_and_keys(plans, tmp_path):

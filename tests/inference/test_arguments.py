@@ -1,7 +1,7 @@
 import pytest
 
 from gpt4scene.inference.arguments import InferArguments, parse, to_flags
-from gpt4scene.inference.public_call import our_flags
+from gpt4scene.settings.public_call import our_flags
 
 NEEDED = ["--model", "m", "--annotation_dir", "a", "--output_dir", "o"]
 

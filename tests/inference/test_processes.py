@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from gpt4scene.inference import journal
+from gpt4scene.files import journal
 from gpt4scene.inference.run import main
 
 TASKS = ("scanqa", "scanrefer")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gpt4scene.inference import journal, run
+from gpt4scene.files import journal
+from gpt4scene.inference import run
 from gpt4scene.inference.run import main
 
 SCENES = ["scene0000_00", "scene0001_00", "scene0002_00"]

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gpt4scene.config import parse
 from gpt4scene.demo import tiny_model
+from gpt4scene.settings.config import parse
 from gpt4scene.training import sft
 
 ANSWERS = ("Red.", "Two lamps on a table.", "A chair.", "No.")

@@ -9,12 +9,12 @@ import safetensors.torch
 import torch
 from transformers import AutoTokenizer
 
-from gpt4scene.config import parse
 from gpt4scene.data.collator import collate
 from gpt4scene.model.inputs import model_inputs, row_losses
 from gpt4scene.model.loading import load_model
+from gpt4scene.settings.config import parse
 from gpt4scene.training import sft
-from gpt4scene.training.settings import training_arguments
+from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.signals import Stopped
 from gpt4scene.types import DataError
 
@@ -284,7 +284,7 @@ def test_tokenized_rows_train_alike(train, flags, tmp_path, monkeypatch, capsys)
     assert read == train(tmp_path / "lazy", **keys | {"tokenized_path": tmp_path / "fresh"})
     with pytest.raises(DataError, match=r"image_resolution \(56 there, 84 now\)"):
         sft.run(parse(flags(tmp_path / "other", **keys | {"image_resolution": 84})))
-    monkeypatch.setattr("gpt4scene.training.datasets.LARGE", 1000)
+    monkeypatch.setattr("gpt4scene.training.run_data.LARGE", 1000)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     assert sft.run(parse(flags(tmp_path / "large", **keys))) == 0
     assert "over 1 billion parameters needs an accelerator" in capsys.readouterr().err

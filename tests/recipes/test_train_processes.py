@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 SCRIPT = """
 import json, sys
-from gpt4scene.config import parse
+from gpt4scene.settings.config import parse
 from gpt4scene.training import sft
 for words in json.load(open(sys.argv[1])):
     sft.run(parse(words))

@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gpt4scene.benchmarks import files
-from gpt4scene.benchmarks import text as text_metrics
+from gpt4scene.files import answers as files
+from gpt4scene.metrics import texts as text_metrics
 from gpt4scene.report import pages
 from gpt4scene.types import DataError
 

@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
+from gpt4scene.scans.posed import read_posed
+from gpt4scene.scans.types import Mesh, Scan
 from gpt4scene.scenes.clusters import REACH, cluster_objects, dense_groups, spread_points
-from gpt4scene.scenes.posed import read_posed
 from gpt4scene.scenes.prepare import main
-from gpt4scene.scenes.types import Mesh, Scan
 from gpt4scene.scenes.upright import upright
 from gpt4scene.types import DataError
 

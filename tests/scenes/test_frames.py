@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gpt4scene.scans.types import Camera, Frame, Scan
 from gpt4scene.scenes.frames import covering, evenly, tracked_frames
-from gpt4scene.scenes.types import Camera, Frame, Scan
 from gpt4scene.types import DataError
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from gpt4scene.scans.posed import read_posed
 from gpt4scene.scenes.markers import color_of
-from gpt4scene.scenes.posed import read_posed
 from gpt4scene.scenes.prepare import PrepareArguments, main, prepare
 from gpt4scene.scenes.render import Raycaster
 from gpt4scene.scenes.visibility import pixel_grid

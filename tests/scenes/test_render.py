@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import trimesh
 
+from gpt4scene.scans.types import Mesh
 from gpt4scene.scenes.render import Raycaster, all_pixels
-from gpt4scene.scenes.types import Mesh
 
 
 def slab_depth(origin, directions, low, high):

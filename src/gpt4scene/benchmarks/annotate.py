@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gpt4scene.benchmarks import files, multi3dref, referit, scan2cap, scanqa, scanrefer, sqa3d
+from gpt4scene.benchmarks import multi3dref, referit, scan2cap, scanqa, scanrefer, sqa3d
 from gpt4scene.benchmarks.labels import LABEL_MAP, plain_classes, read_label_map
-from gpt4scene.benchmarks.making import Drawing, Made, Record, Rooms
+from gpt4scene.benchmarks.matching import Drawing, Made, Record, Rooms
 from gpt4scene.benchmarks.raw import find_raw, read_raw
-from gpt4scene.benchmarks.scoring import task_names
+from gpt4scene.benchmarks.score import task_names
+from gpt4scene.files import answers as files
 from gpt4scene.types import TASKS, DataError
 
 BENCHMARKS = {"scanqa": scanqa, "sqa3d": sqa3d, "scan2cap": scan2cap, "scanrefer": scanrefer, "multi3dref": multi3dref}

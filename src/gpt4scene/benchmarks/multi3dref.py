@@ -8,9 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from gpt4scene.benchmarks import answers
-from gpt4scene.benchmarks.boxes import PUBLISHED_EPSILON, SceneBoxes, iou, scene_boxes
-from gpt4scene.benchmarks.making import (
+from gpt4scene.benchmarks.matching import (
     NO_PROPOSAL,
     SHARED_PROPOSAL,
     Made,
@@ -20,8 +18,10 @@ from gpt4scene.benchmarks.making import (
     unstopped,
     wordings,
 )
-from gpt4scene.benchmarks.reports import Report, RowScores, row_keys
-from gpt4scene.benchmarks.rows import PredictionRow, RowLike, read_rows
+from gpt4scene.files.answer_rows import PredictionRow, RowLike, read_rows, row_keys
+from gpt4scene.metrics import exact_match
+from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, SceneBoxes, iou, scene_boxes
+from gpt4scene.metrics.intervals import Report, RowScores
 from gpt4scene.types import DataError
 
 NAME = "multi3dref"
@@ -97,7 +97,7 @@ def score(rows: Iterable[RowLike], proposals: Mapping[str, object], ground_truth
     truth = scene_boxes(ground_truth, "the ground-truth boxes")
     proposals_B = [found.of(row.scene_id, row.origin) for row in read]
     targets_B = [_targets(row, truth) for row in read]
-    mentioned = [answers.object_ids(row.pred) for row in read]
+    mentioned = [exact_match.object_ids(row.pred) for row in read]
     named = [[i for i in row if i < len(boxes)] for row, boxes in zip(mentioned, proposals_B, strict=True)]
     once = [list(dict.fromkeys(row)) for row in mentioned]
     said = [str(row.type_info) for row in read]
@@ -141,7 +141,7 @@ def _checked(rows: Iterable[RowLike]) -> list[PredictionRow]:
 
 def spoken_ids(proposals: Iterable[int]) -> str:
     """Return the answer that names ``proposals``: ``No.``, ``Yes. <OBJ001>.``, ``Yes. <OBJ001> and <OBJ004>.`` …"""
-    marks = [answers.object_mark(index) for index in sorted(proposals)]
+    marks = [exact_match.object_mark(index) for index in sorted(proposals)]
     if not marks:
         return "No."
     if len(marks) < 3:

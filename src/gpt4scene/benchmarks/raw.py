@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from gpt4scene.benchmarks import sqa3d
-from gpt4scene.benchmarks.files import read_json
-from gpt4scene.benchmarks.making import Record
+from gpt4scene.benchmarks.matching import Record
+from gpt4scene.files.answers import read_json
 from gpt4scene.types import DataError
 
 RAW_FILES = {

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from gpt4scene.benchmarks import answers
-from gpt4scene.benchmarks.making import NO_PICTURES, Made, Record, Rooms, TrainingRow, spoken, wordings
-from gpt4scene.benchmarks.reports import Report, RowScores, row_keys
-from gpt4scene.benchmarks.rows import PredictionRow, RowLike, read_rows
-from gpt4scene.benchmarks.text import TextGroup, TextScores, score_groups
+from gpt4scene.benchmarks.matching import NO_PICTURES, Made, Record, Rooms, TrainingRow, spoken, wordings
+from gpt4scene.files.answer_rows import PredictionRow, RowLike, read_rows, row_keys
+from gpt4scene.metrics import exact_match
+from gpt4scene.metrics.intervals import Report, RowScores
+from gpt4scene.metrics.texts import TextGroup, TextScores, score_groups
 from gpt4scene.types import DataError
 
 NAME = "scanqa"
@@ -24,7 +24,7 @@ def text_groups(rows: Iterable[RowLike]) -> dict[str, TextGroup]:
     rows = _checked(rows)
     return {
         "": TextGroup(
-            tuple(answers.clean(answers.trim(row.pred)) for row in rows),
+            tuple(exact_match.clean(exact_match.trim(row.pred)) for row in rows),
             tuple(tuple(text.strip() for text in row.texts) for row in rows),
         )
     }
@@ -33,11 +33,13 @@ def text_groups(rows: Iterable[RowLike]) -> dict[str, TextGroup]:
 def report(rows: Iterable[RowLike], texts: dict[str, TextScores]) -> Report:
     """Return the report of ``rows`` with the text metrics already computed (``score_groups(text_groups(rows))``)."""
     rows = _checked(rows)
-    cleaned = [answers.clean(answers.trim(row.pred)) for row in rows]
+    cleaned = [exact_match.clean(exact_match.trim(row.pred)) for row in rows]
     pairs = list(zip(cleaned, rows, strict=True))
-    hits = [answers.exact(text, row.texts) for text, row in pairs]
-    near = [answers.refined(text, row.texts) for text, row in pairs]
-    strict = [answers.exact(text, [answers.clean(answers.trim(ref)) for ref in row.texts]) for text, row in pairs]
+    hits = [exact_match.exact(text, row.texts) for text, row in pairs]
+    near = [exact_match.refined(text, row.texts) for text, row in pairs]
+    strict = [
+        exact_match.exact(text, [exact_match.clean(exact_match.trim(ref)) for ref in row.texts]) for text, row in pairs
+    ]
     scores = {"EM1": sum(hits) / len(rows), "EM1_refined": sum(near) / len(rows), **texts[""].scores}
     scores["strict EM1"] = sum(strict) / len(rows)
     counts = {"answers": len(rows), "empty answers": sum(not text for text in cleaned)}

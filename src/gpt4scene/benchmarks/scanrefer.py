@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from gpt4scene.benchmarks import answers
-from gpt4scene.benchmarks.boxes import PUBLISHED_EPSILON, SceneBoxes, iou, scene_boxes
 from gpt4scene.benchmarks.labels import OTHERS
-from gpt4scene.benchmarks.making import NO_PROPOSAL, Made, Record, Rooms, TrainingRow, wordings
-from gpt4scene.benchmarks.reports import Report, RowScores, row_keys
-from gpt4scene.benchmarks.rows import PredictionRow, RowLike, read_rows
+from gpt4scene.benchmarks.matching import NO_PROPOSAL, Made, Record, Rooms, TrainingRow, wordings
+from gpt4scene.files.answer_rows import PredictionRow, RowLike, read_rows, row_keys
+from gpt4scene.metrics import exact_match
+from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, SceneBoxes, iou, scene_boxes
+from gpt4scene.metrics.intervals import Report, RowScores
 from gpt4scene.types import DataError
 
 NAME = "scanrefer"
@@ -28,7 +28,7 @@ REFERIT_KINDS = ("easy_dep", "easy_indep", "hard_dep", "hard_indep")
 
 def chosen_proposal(answer: str, proposals: int) -> int | None:
     """Return the first identifier in ``answer`` that names one of ``proposals``, or ``None``."""
-    return next((index for index in answers.object_ids(answer) if index < proposals), None)
+    return next((index for index in exact_match.object_ids(answer) if index < proposals), None)
 
 
 def score(
@@ -165,7 +165,7 @@ def questions(records: Iterable[Record], rooms: Rooms) -> Made:
                 "obj_id": target,
                 "qid": f"{scene}_{target}_{record.values.get('ann_id', 0)}",
                 "prompt": words.choose(None, description=record.text("description")),
-                "ref_captions": [f"{answers.object_mark(match.proposal)}."] if match else [],
+                "ref_captions": [f"{exact_match.object_mark(match.proposal)}."] if match else [],
                 **({"type_info": record.values["type_info"]} if "type_info" in record.values else {}),
             }
         )
@@ -183,7 +183,7 @@ def training(records: Iterable[Record], rooms: Rooms, generator: random.Random) 
             made.dropped[reason or NO_PROPOSAL] += 1
             continue
         prompt = words.choose(generator, description=record.text("description"))
-        made.rows.append(TrainingRow(scene, prompt, f"{answers.object_mark(match.proposal)}."))
+        made.rows.append(TrainingRow(scene, prompt, f"{exact_match.object_mark(match.proposal)}."))
     return made
 
 

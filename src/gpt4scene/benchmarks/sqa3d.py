@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from gpt4scene.benchmarks import answers
-from gpt4scene.benchmarks.making import NO_PICTURES, Made, Record, Rooms, TrainingRow, spoken, wordings
-from gpt4scene.benchmarks.reports import Report, RowScores, row_keys
-from gpt4scene.benchmarks.rows import PredictionRow, RowLike, read_rows
-from gpt4scene.benchmarks.text import TextGroup, TextScores, score_groups
+from gpt4scene.benchmarks.matching import NO_PICTURES, Made, Record, Rooms, TrainingRow, spoken, wordings
+from gpt4scene.files.answer_rows import PredictionRow, RowLike, read_rows, row_keys
+from gpt4scene.metrics import exact_match
+from gpt4scene.metrics.intervals import Report, RowScores
+from gpt4scene.metrics.texts import TextGroup, TextScores, score_groups
 from gpt4scene.types import DataError
 
 NAME = "sqa3d"
@@ -27,8 +27,8 @@ def text_groups(rows: Iterable[RowLike]) -> dict[str, TextGroup]:
     rows = _checked(rows)
     return {
         "": TextGroup(
-            tuple(answers.clean(answers.trim(row.pred)) for row in rows),
-            tuple(tuple(answers.clean(text).strip() for text in row.texts) for row in rows),
+            tuple(exact_match.clean(exact_match.trim(row.pred)) for row in rows),
+            tuple(tuple(exact_match.clean(text).strip() for text in row.texts) for row in rows),
         )
     }
 
@@ -37,12 +37,14 @@ def report(rows: Iterable[RowLike], texts: dict[str, TextScores]) -> Report:
     """Return the report of ``rows`` with the text metrics already computed (``score_groups(text_groups(rows))``)."""
     rows = _checked(rows)
     kind_B = np.array([int(row.type_info) for row in rows])
-    cleaned = [answers.clean(answers.trim(row.pred)) for row in rows]
+    cleaned = [exact_match.clean(exact_match.trim(row.pred)) for row in rows]
     pairs = list(zip(cleaned, rows, strict=True))
-    references = [[answers.clean(text) for text in row.texts] for row in rows]
-    hit_B = np.array([answers.exact(*pair) for pair in zip(cleaned, references, strict=True)], dtype=np.float64)
-    near_B = np.array([answers.refined(*pair) for pair in zip(cleaned, references, strict=True)], dtype=np.float64)
-    strict = [answers.exact(text, [answers.clean(answers.trim(ref)) for ref in row.texts]) for text, row in pairs]
+    references = [[exact_match.clean(text) for text in row.texts] for row in rows]
+    hit_B = np.array([exact_match.exact(*pair) for pair in zip(cleaned, references, strict=True)], dtype=np.float64)
+    near_B = np.array([exact_match.refined(*pair) for pair in zip(cleaned, references, strict=True)], dtype=np.float64)
+    strict = [
+        exact_match.exact(text, [exact_match.clean(exact_match.trim(ref)) for ref in row.texts]) for text, row in pairs
+    ]
     scores = {"EM1": float(hit_B.sum() / len(rows)), "EM1_refined": float(near_B.sum() / len(rows))}
     counts = {"answers": len(rows), "empty answers": sum(not text for text in cleaned)}
     for kind, name in enumerate(TYPES):

@@ -11,8 +11,8 @@ from torch.utils.data import Dataset
 from gpt4scene.data.encoding import Encoder, SpecialTokens
 from gpt4scene.data.packing import make_pack, with_dummy_picture
 from gpt4scene.data.positions import pack_positions
-from gpt4scene.data.tokenized import TokenizedRows
 from gpt4scene.data.vision import VisionSpec, patches
+from gpt4scene.files.tokenized import TokenizedRows
 from gpt4scene.types import IGNORED, Conversation, DataError, EncodedSample, Pack
 
 

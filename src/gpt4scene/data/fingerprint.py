@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from gpt4scene.data.datasets import read_registry
 from gpt4scene.data.encoding import Encoder
-from gpt4scene.data.files import dataset_files
-from gpt4scene.data.sources import read_registry
+from gpt4scene.files.rows import dataset_files
 from gpt4scene.types import DataError
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json")
@@ -59,21 +59,6 @@ def fingerprint(
         **reading,
     }
     return json.loads(json.dumps(settings))
-
-
-def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return one phrase for each setting that differs, with both values where they are short."""
-    found = []
-    for name in sorted(there.keys() | now.keys()):
-        old, new = there.get(name), now.get(name)
-        if old == new:
-            continue
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            parts = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-            found.append(f"{name} ({', '.join(parts)})")
-        else:
-            found.append(f"{name} ({old} there, {new} now)")
-    return found
 
 
 def _tokenizer_files(folder: Path) -> dict[str, str]:

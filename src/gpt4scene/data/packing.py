@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from gpt4scene.data.encoding import Encoder, SpecialTokens
-from gpt4scene.data.tokenized import TokenizedRows
 from gpt4scene.data.vision import VisionSpec
+from gpt4scene.files.tokenized import TokenizedRows
 from gpt4scene.types import IGNORED, Branch, Conversation, EncodedSample, Pack
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gpt4scene.data.datasets import LoadedRows
 from gpt4scene.data.encoding import Encoder
-from gpt4scene.data.sources import LoadedRows
 from gpt4scene.types import Conversation, DataError
 
 

@@ -1,5 +1,5 @@
 """``python -m gpt4scene.demo`` is ``gpt4scene demo``."""
 
-from .pipeline import main
+from gpt4scene.demo.pipeline import main
 
 raise SystemExit(main())

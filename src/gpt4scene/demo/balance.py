@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .plan import RoomPlan, draw_plan
-from .questions import questions
+from gpt4scene.demo.plan import RoomPlan, draw_plan
+from gpt4scene.demo.questions import questions
 
 
 def choose_plans(count: int, seed: int, *, first: int = 0, candidates: int = 40, exchanges: int = 80) -> list[RoomPlan]:

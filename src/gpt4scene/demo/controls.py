@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gpt4scene.benchmarks import files
-from gpt4scene.benchmarks.making import TrainingRow, wordings
-from gpt4scene.inference.questions import read_questions
+from gpt4scene.benchmarks.matching import TrainingRow, wordings
+from gpt4scene.files import answers as files
+from gpt4scene.files.questions import read_questions
 from gpt4scene.types import Question
 
 _FIELD = re.compile(r"\\\{(\w+)\\\}")

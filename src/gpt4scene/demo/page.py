@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpt4scene.benchmarks.scoring import score_folders
-from gpt4scene.inference.questions import read_json
+from gpt4scene.benchmarks.score import score_folders
+from gpt4scene.files.questions import read_json
 from gpt4scene.report.curve import loss_curve, read_log
+from gpt4scene.report.images import FRAME_SIDE, TOP_SIDE, Listed, Picture, shrink
 from gpt4scene.report.pages import report, scene_files
-from gpt4scene.report.pictures import FRAME_SIDE, TOP_SIDE, Listed, Picture, shrink
 from gpt4scene.report.rendering import MAIN, TITLES, hundred, render, write_text
 from gpt4scene.types import TASKS, DataError
 

@@ -16,9 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from gpt4scene.demo import steps
 from gpt4scene.types import DataError
-
-from . import steps
 
 NOTES = "steps.json"
 Say = Callable[[str], None]
@@ -84,7 +83,7 @@ def demo(arguments: DemoArguments, say: Say | None = None) -> Path:
 
     Raises ``ValueError`` for wrong arguments and ``DataError`` naming the step that failed; the same call goes on.
     """
-    from .page import write_page
+    from gpt4scene.demo.page import write_page
 
     say = say or (lambda line: print(line, file=sys.stderr, flush=True))
     arguments.check()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .furniture import CLAY, COLOURS, GLASS, KINDS, LEAF, LIGHT, WOOD, Kind, Rgb
+from gpt4scene.demo.furniture import CLAY, COLOURS, GLASS, KINDS, LEAF, LIGHT, WOOD, Kind, Rgb
 
 ALWAYS = ("bed", "sofa", "table", "desk", "cabinet", "bookshelf", "chair")
 SOMETIMES = ("armchair", "refrigerator", "piano")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .plan import COUNTED, SOMETIMES, Piece, RoomPlan
+from gpt4scene.demo.plan import COUNTED, SOMETIMES, Piece, RoomPlan
 
 NUMBERS = ("zero", "one", "two", "three", "four")
 """Words, because the published ScanQA score turns digits of the answer into words but not those of the reference."""

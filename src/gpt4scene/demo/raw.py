@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .plan import RoomPlan
-from .questions import Asked, questions
+from gpt4scene.demo.plan import RoomPlan
+from gpt4scene.demo.questions import Asked, questions
 
 
 def write_raw(plans: Sequence[RoomPlan], out: str | Path, split: str) -> list[Path]:

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from gpt4scene.scenes.posed import write_posed
+from gpt4scene.demo.furniture import KINDS, Part, box_mesh, parts_mesh
+from gpt4scene.demo.plan import Piece, RoomPlan
+from gpt4scene.scans.posed import write_posed
+from gpt4scene.scans.types import Camera, Mesh, SceneObject, box_of, transformed
 from gpt4scene.scenes.render import Raycaster
-from gpt4scene.scenes.types import Camera, Mesh, SceneObject, box_of, transformed
-
-from .furniture import KINDS, Part, box_mesh, parts_mesh
-from .plan import Piece, RoomPlan
 
 EYE_HEIGHT = 1.55
 """Height of the camera over the floor, metres."""

@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpt4scene.benchmarks.annotate import AnnotateArguments, annotate
-from gpt4scene.benchmarks.scoring import score_folders
+from gpt4scene.benchmarks.score import score_folders
+from gpt4scene.demo.balance import choose_plans
+from gpt4scene.demo.controls import write_controls
+from gpt4scene.demo.raw import write_raw
+from gpt4scene.demo.rooms import View, write_room
 from gpt4scene.scenes.prepare import PrepareArguments, prepare
 from gpt4scene.types import DataError
 
-from .balance import choose_plans
-from .controls import write_controls
-from .raw import write_raw
-from .rooms import View, write_room
-
 if TYPE_CHECKING:
-    from .pipeline import DemoArguments
+    from gpt4scene.demo.pipeline import DemoArguments
 
 FOLDERS = (
     *("rooms", "raw", "scenes", "scenes_held_out", "data", "annotation", "annotation_held_out"),
@@ -108,7 +107,7 @@ def _quiet(_: str) -> None:
 
 def make_model(arguments: DemoArguments, out: Path) -> None:
     """Write the untrained checkpoint."""
-    from .tiny_model import build
+    from gpt4scene.demo.tiny_model import build
 
     build(out / "model", seed=arguments.seed)
 
@@ -143,7 +142,7 @@ def training_flags(arguments: DemoArguments, out: Path) -> list[str]:
 
 def train_model(arguments: DemoArguments, out: Path) -> None:
     """Train on the rows of the training rooms."""
-    from gpt4scene.config import parse
+    from gpt4scene.settings.config import parse
     from gpt4scene.training import sft
     from gpt4scene.training.signals import Stopped
 
@@ -211,7 +210,7 @@ def write_summary(settings: dict, out: Path, took: dict[str, float]) -> None:
 
 def count_rows(annotation_dir: Path) -> dict[str, int]:
     """Return the number of questions of each task in an annotation folder."""
-    from gpt4scene.inference.questions import find_tasks, question_file, read_questions
+    from gpt4scene.files.questions import find_tasks, question_file, read_questions
 
     counts = {}
     for task in find_tasks(annotation_dir, "all"):

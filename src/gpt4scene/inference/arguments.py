@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gpt4scene.arguments import key
-from gpt4scene.coercion import BadValueError, check_range, coerce
-from gpt4scene.inference.public_call import our_flags
 from gpt4scene.registry import nearest
+from gpt4scene.settings.arguments import key
+from gpt4scene.settings.coercion import BadValueError, check_range, coerce
+from gpt4scene.settings.public_call import our_flags
 from gpt4scene.types import TASKS
 
 

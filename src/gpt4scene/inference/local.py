@@ -9,10 +9,10 @@ import torch
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionSpec
-from gpt4scene.inference.checkpoint import ModelFolder, find_model
 from gpt4scene.inference.engine import BRANCH_LIMIT, Engine
 from gpt4scene.model.export import load_with_adapter
 from gpt4scene.model.families import family_of
+from gpt4scene.model.folder import ModelFolder, find_model
 from gpt4scene.model.loading import load_model, load_tokenizer
 
 

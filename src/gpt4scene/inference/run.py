@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gpt4scene.inference import journal, launcher
+from gpt4scene.files import journal
+from gpt4scene.files.questions import find_tasks, load_questions, question_file
+from gpt4scene.inference import launcher
 from gpt4scene.inference.arguments import InferArguments, parse, to_flags
 from gpt4scene.inference.progress import Progress, duration
-from gpt4scene.inference.questions import find_tasks, load_questions, question_file
 from gpt4scene.inference.shards import questions_per_scene, shard
 from gpt4scene.types import DataError, Question
 
@@ -128,7 +129,7 @@ def _make_plan(arguments: InferArguments) -> _Plan:
 
 def _shared_settings(arguments: InferArguments) -> dict[str, Any]:
     """Return everything but the questions that answers depend on; not shards, device or branch limit."""
-    from gpt4scene.inference.checkpoint import find_model, identity
+    from gpt4scene.model.folder import find_model, identity
 
     local = arguments.engine == "local"
     settings = {
@@ -214,8 +215,8 @@ def _engine(arguments: InferArguments, say: Say):
         return ServerEngine(arguments.base_url, arguments.model, spec, arguments.image_resolution, limit)
     from transformers.utils.logging import disable_progress_bar
 
-    from gpt4scene.arguments import attention_backend
     from gpt4scene.inference.local import load_engine
+    from gpt4scene.settings.arguments import attention_backend
 
     if not sys.stderr.isatty():
         disable_progress_bar()

@@ -7,8 +7,8 @@ import re
 import torch
 from transformers import PreTrainedModel
 
-from gpt4scene.arguments import TuningArguments
 from gpt4scene.model.families import Family, family_of
+from gpt4scene.settings.arguments import TuningArguments
 
 
 def prepare_for_training(

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from gpt4scene.benchmarks import files
-from gpt4scene.benchmarks.answers import object_ids, object_mark
-from gpt4scene.benchmarks.boxes import PUBLISHED_EPSILON, SceneBoxes, iou
-from gpt4scene.benchmarks.reports import Report
-from gpt4scene.benchmarks.rows import PredictionRow
 from gpt4scene.benchmarks.scanrefer import FALLBACK, chosen_proposal
+from gpt4scene.files import answers as files
+from gpt4scene.files.answer_rows import PredictionRow
+from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, SceneBoxes, iou
+from gpt4scene.metrics.exact_match import object_ids, object_mark
+from gpt4scene.metrics.intervals import Report
 
 Verdict = Literal["right", "partly", "wrong", ""]
 """Empty where no rule tells right from wrong, as for most captions."""

@@ -15,14 +15,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpt4scene.benchmarks import files
-from gpt4scene.benchmarks.reports import Report, breakdown, intervals
-from gpt4scene.benchmarks.scoring import BOXED, score_folder
+from gpt4scene.benchmarks.score import BOXED, score_folder
+from gpt4scene.files import answers as files
+from gpt4scene.metrics.intervals import Report, breakdown, intervals
+from gpt4scene.report.images import Listed, copy_scene, missing_reasons
+from gpt4scene.report.judging import Boxes, Judged, by_scene, judge, tally
+from gpt4scene.report.rendering import MAIN, render, write_text
 from gpt4scene.types import DataError
-
-from .judging import Boxes, Judged, by_scene, judge, tally
-from .pictures import Listed, copy_scene, missing_reasons
-from .rendering import MAIN, render, write_text
 
 INDEX = "index.html"
 MARK = '<meta name="generator" content="gpt4scene report">'

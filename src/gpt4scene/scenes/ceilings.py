@@ -12,9 +12,9 @@ from dataclasses import replace
 import numpy as np
 from scipy.ndimage import distance_transform_edt, label
 
-from .bev import floor_and_cut
-from .render import Raycaster
-from .types import Camera
+from gpt4scene.scans.types import Camera
+from gpt4scene.scenes.bev import floor_and_cut
+from gpt4scene.scenes.render import Raycaster
 
 LOWEST = 1.5
 """Metres above the floor; lower ones stand on the floor as furniture does."""

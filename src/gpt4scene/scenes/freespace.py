@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .frames import evenly
-from .fuse import FARTHEST, MOST_FRAMES, voxel_keys
-from .pictures import read_depth
-from .types import Camera, Frame
+from gpt4scene.scans.images import read_depth
+from gpt4scene.scans.types import Camera, Frame
+from gpt4scene.scenes.frames import evenly
+from gpt4scene.scenes.fuse import FARTHEST, MOST_FRAMES, voxel_keys
 
 CELL = 0.2
 """Edge of a cell in metres."""

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_closing, distance_transform_edt
 
-from .visibility import PixelGrid
+from gpt4scene.scenes.visibility import PixelGrid
 
 Place = Literal["inside", "centroid"]
 TEXT_SHARE = 17 / 512

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .bev import TopView, paint, top_view
-from .frames import covering, evenly, tracked_frames
-from .markers import Marker, Place, Spot, draw, place
-from .outlines import draw_outlines
-from .pictures import read_color
-from .room import Room
-from .types import Frame, SceneObject
-from .visibility import PixelGrid, Shown, pixel_grid
+from gpt4scene.scans.images import read_color
+from gpt4scene.scans.types import Frame, SceneObject
+from gpt4scene.scenes.bev import TopView, paint, top_view
+from gpt4scene.scenes.frames import covering, evenly, tracked_frames
+from gpt4scene.scenes.markers import Marker, Place, Spot, draw, place
+from gpt4scene.scenes.outlines import draw_outlines
+from gpt4scene.scenes.room import Room
+from gpt4scene.scenes.visibility import PixelGrid, Shown, pixel_grid
 
 TOP_LEAST_PIXELS = 12
 """An object counts as seen from above when it covers this many pixels of the bird's-eye view."""

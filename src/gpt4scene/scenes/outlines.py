@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import binary_closing, distance_transform_edt, gaussian_filter, label
 
-from .markers import Spot, color_of, ink_on
+from gpt4scene.scenes.markers import Spot, color_of, ink_on
 
 LINE_SHARE = 1.1 / 512
 """Width of the line as a share of the picture's longer side: it still shows when that shrinks to 512 pixels."""

@@ -16,12 +16,11 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from ..types import DataError
-from .marking import Look, Marked, choose_frames, mark_frame, mark_top
-from .proposals import OBJECT_SOURCES, object_source
-from .room import open_room
-from .scan import SCAN_READERS, find_scans
-from .scene_file import (
+from gpt4scene.scans.readers import SCAN_READERS, find_scans
+from gpt4scene.scenes.marking import Look, Marked, choose_frames, mark_frame, mark_top
+from gpt4scene.scenes.proposals import OBJECT_SOURCES, object_source
+from gpt4scene.scenes.room import open_room
+from gpt4scene.scenes.scene_file import (
     frame_rows,
     object_rows,
     read_scene,
@@ -31,8 +30,9 @@ from .scene_file import (
     write_json,
     write_split_files,
 )
-from .sheet import write_sheet
-from .workers import in_processes
+from gpt4scene.scenes.sheet import write_sheet
+from gpt4scene.scenes.workers import in_processes
+from gpt4scene.types import DataError
 
 JPEG_QUALITY = 92
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .types import Camera, Mesh
+from gpt4scene.scans.types import Camera, Mesh
 
 
 @dataclass(frozen=True)

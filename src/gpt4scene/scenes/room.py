@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..types import DataError
-from .bev import TopView, facing_in, look_down, top_points
-from .ceilings import without_ceilings
-from .checks import check_objects, check_scan
-from .freespace import FreeSpace
-from .fuse import VOXEL, fuse_depth, voxel_mesh
-from .pictures import read_depth
-from .render import Hits, Raycaster
-from .tsdf import fuse_mesh
-from .types import Camera, Frame, Scan, SceneObject
-from .upright import upright
-from .visibility import ObjectFinder, PixelGrid, Shown, agreeing, depth_at, hit_points, shown_objects
+from gpt4scene.scans.checks import check_objects, check_scan
+from gpt4scene.scans.images import read_depth
+from gpt4scene.scans.types import Camera, Frame, Scan, SceneObject
+from gpt4scene.scenes.bev import TopView, facing_in, look_down, top_points
+from gpt4scene.scenes.ceilings import without_ceilings
+from gpt4scene.scenes.freespace import FreeSpace
+from gpt4scene.scenes.fuse import VOXEL, fuse_depth, voxel_mesh
+from gpt4scene.scenes.render import Hits, Raycaster
+from gpt4scene.scenes.tsdf import fuse_mesh
+from gpt4scene.scenes.upright import upright
+from gpt4scene.scenes.visibility import ObjectFinder, PixelGrid, Shown, agreeing, depth_at, hit_points, shown_objects
+from gpt4scene.types import DataError
 
 CLOUD_VOXEL = 0.03
 """Voxel edge in metres for point clouds that come without faces."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from .markers import color_of, ink_on
+from gpt4scene.scenes.markers import color_of, ink_on
 
 WIDTH = 2048
 _COLUMNS = 4

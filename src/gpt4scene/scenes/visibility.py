@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .fuse import between
-from .render import Hits
-from .types import Camera, Mesh, SceneObject
+from gpt4scene.scans.types import Camera, Mesh, SceneObject
+from gpt4scene.scenes.fuse import between
+from gpt4scene.scenes.render import Hits
 
 LEAST_GRID = 320
 """The grid's longest side never falls below this (or the picture's own size)."""

@@ -9,16 +9,16 @@ from pathlib import Path
 import torch
 from transformers import TrainingArguments, set_seed
 
-from gpt4scene.arguments import attention_backend
-from gpt4scene.config import TrainConfig
 from gpt4scene.model.loading import load_model, load_tokenizer, local_folder
 from gpt4scene.model.tuning import prepare_for_training
+from gpt4scene.settings.arguments import attention_backend
+from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
-from gpt4scene.training.datasets import load_data, too_large_for_cpu
+from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.manifest import Manifest
 from gpt4scene.training.output import Dealing, MarkComplete, check_dealing, open_output
 from gpt4scene.training.processes import on_first, part_in_order, together
-from gpt4scene.training.settings import training_arguments
+from gpt4scene.training.run_data import load_data, too_large_for_cpu
 from gpt4scene.training.signals import StopOnSignal, Stopped
 from gpt4scene.training.trainer import Checkpoint, PackTrainer
 

@@ -1,1 +1,0 @@
-"""Web page to look at scenes and ask questions."""

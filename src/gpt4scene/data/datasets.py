@@ -1,0 +1,214 @@
+"""The datasets of a run: ``dataset_info.json`` says where rows lie and how they are written."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpt4scene.data.conversations import FORMATS, Columns, Tags
+from gpt4scene.data.mixing import mix, resample
+from gpt4scene.files.rows import dataset_files, read_rows
+from gpt4scene.registry import nearest
+from gpt4scene.types import Conversation, DataError, Origin
+
+REGISTRY_FILE = "dataset_info.json"
+
+
+@dataclass(frozen=True)
+class LoadedRows:
+    """Rows that can be used, and one sentence for each that was skipped."""
+
+    rows: list[Conversation]
+    skipped: list[str]
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """One dataset of ``dataset_info.json``. Exactly one of ``file_name``, ``hf_hub_url``, ``script_url`` leads to rows.
+
+    ``num_samples`` draws that many rows at random, repeating some when there are fewer. ``subset``, ``split`` and
+    ``folder`` go to ``datasets.load_dataset``.
+    """
+
+    name: str
+    columns: Columns
+    tags: Tags
+    formatting: str = "alpaca"
+    file_name: str | None = None
+    hf_hub_url: str | None = None
+    script_url: str | None = None
+    num_samples: int | None = None
+    subset: str | None = None
+    split: str = "train"
+    folder: str | None = None
+
+
+class PictureResolver:
+    """Finds the files that picture paths mean: as written, then below each of ``bases``, in order.
+
+    Rows that name the same pictures get one shared tuple.
+    """
+
+    def __init__(self, bases: Sequence[str | os.PathLike | None]) -> None:
+        self.bases = list(dict.fromkeys(str(base) for base in bases if base is not None))
+        self._found: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    def __call__(self, names: tuple[str, ...], origin: Origin) -> tuple[str, ...]:
+        """Return existing paths. Raises DataError that lists all places tried."""
+        found = self._found.get(names)
+        if found is None:
+            found = self._found[names] = tuple(self._find(name, origin) for name in names)
+        return found
+
+    def _find(self, name: str, origin: Origin) -> str:
+        tried = [name, *(os.path.join(base, name) for base in self.bases if not os.path.isabs(name))]
+        for path in tried:
+            if os.path.isfile(path):
+                return path
+        raise DataError(f"{origin}: picture '{name}' is not there; tried {', '.join(tried)}; set media_dir")
+
+
+def load_conversations(
+    datasets: Sequence[str],
+    dataset_dir: str | os.PathLike,
+    media_dir: str | os.PathLike | None = None,
+    *,
+    max_samples: int | None = None,
+    mix_strategy: str = "concat",
+    interleave_probs: Sequence[float] | None = None,
+    skip_bad_rows: bool = False,
+    seed: int = 0,
+) -> LoadedRows:
+    """Return the rows of ``datasets``, mixed.
+
+    Args:
+        datasets: names in ``dataset_info.json``.
+        dataset_dir: folder of ``dataset_info.json``.
+        media_dir: where relative picture paths are looked for first, before ``dataset_dir`` and the file's own folder.
+        max_samples: at most this many rows of each dataset, from its start.
+        mix_strategy: ``concat``, ``interleave_under`` or ``interleave_over``.
+        interleave_probs: chance of each dataset when interleaving; None takes turns.
+        skip_bad_rows: leave wrong rows out and list them, instead of stopping at the first.
+        seed: for ``num_samples`` and interleaving.
+
+    Raises DataError for an unknown dataset, an unreadable file, and, unless skipped, a wrong row.
+    """
+    folder = Path(dataset_dir)
+    entries = read_registry(folder, datasets)
+    skipped: list[str] = []
+    loaded = []
+    for index, entry in enumerate(entries):
+        rows = _load(entry, folder, media_dir, max_samples, skipped if skip_bad_rows else None)
+        if entry.num_samples is not None:
+            rows = resample(rows, entry.num_samples, np.random.default_rng([seed, index]))
+        loaded.append(rows)
+    rows = mix(loaded, mix_strategy, interleave_probs, np.random.default_rng(seed))
+    if not rows:
+        reason = f"; all {len(skipped)} were skipped, the first because of {skipped[0]}" if skipped else ""
+        raise DataError(f"no rows in {', '.join(datasets)}{reason}")
+    return LoadedRows(rows, skipped)
+
+
+def read_registry(dataset_dir: Path, names: Sequence[str]) -> list[DatasetEntry]:
+    """Return the entries of ``names`` in ``dataset_info.json``. Raises DataError for unknown names and bad entries."""
+    path = dataset_dir / REGISTRY_FILE
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: the file does not exist; dataset_dir must be the folder that holds it") from None
+    except ValueError as error:
+        raise DataError(f"{path}: not readable JSON ({error})") from None
+    if not isinstance(known, dict):
+        raise DataError(f"{path}: must hold an object of datasets by name")
+    entries = []
+    for name in names:
+        if name not in known:
+            listed = ", ".join(sorted(known))
+            raise DataError(f"{path}: dataset '{name}' is not in it{nearest(name, list(known))} (known: {listed})")
+        entries.append(_entry(name, known[name], path))
+    return entries
+
+
+def _entry(name: str, values: Any, path: Path) -> DatasetEntry:
+    where = f"{path}: dataset '{name}'"
+    if not isinstance(values, Mapping):
+        raise DataError(f"{where} must be an object with file_name or hf_hub_url")
+    if values.get("ranking"):
+        raise DataError(f"{where} holds preference pairs (ranking: true), which supervised fine-tuning can't use")
+    if not any(values.get(key) for key in ("file_name", "hf_hub_url", "script_url")):
+        raise DataError(f"{where} has none of file_name, hf_hub_url, script_url")
+    formatting = values.get("formatting", "alpaca")
+    if formatting not in FORMATS:
+        raise DataError(f"{where}: formatting '{formatting}' is none of {', '.join(FORMATS)}")
+    simple = {field.name for field in fields(DatasetEntry)} - {"name", "columns", "tags", "formatting"}
+    return DatasetEntry(
+        name=name,
+        formatting=formatting,
+        columns=_named(Columns, values.get("columns"), f"{where}: columns", others={"tools", "videos", "audios"}),
+        tags=_named(Tags, values.get("tags"), f"{where}: tags", others={"observation_tag", "function_tag"}),
+        **{key: values[key] for key in simple if values.get(key) is not None},
+    )
+
+
+def _named(kind: type, values: Any, where: str, others: set[str]) -> Any:
+    """Return ``kind`` with the given names; those of ``others`` are known to the format and not used here."""
+    values = values or {}
+    names = [field.name for field in fields(kind)]
+    for key in values:
+        if key not in names and key not in others:
+            raise DataError(f"{where}: '{key}' is not a key{nearest(key, names)} (known: {', '.join(names)})")
+    return kind(**{key: value for key, value in values.items() if key in names and value is not None})
+
+
+def _load(
+    entry: DatasetEntry,
+    dataset_dir: Path,
+    media_dir: str | os.PathLike | None,
+    max_samples: int | None,
+    skipped: list[str] | None,
+) -> list[Conversation]:
+    """Return the rows of one dataset; wrong rows go to ``skipped`` where it is a list, else they raise."""
+    rows: list[Conversation] = []
+    convert = FORMATS[entry.formatting]
+    seen = 0
+    for source, folder in _sources(entry, dataset_dir):
+        resolve = PictureResolver([media_dir, dataset_dir, folder])
+        for index, row in enumerate(_rows_of(entry, source, dataset_dir)):
+            if max_samples is not None and seen >= max_samples:
+                return rows
+            seen += 1
+            try:
+                rows.append(convert(row, entry.columns, entry.tags, Origin(entry.name, str(source), index), resolve))
+            except DataError as error:
+                if skipped is None:
+                    raise
+                skipped.append(str(error))
+    return rows
+
+
+def _sources(entry: DatasetEntry, dataset_dir: Path) -> Iterator[tuple[Path | str, Path | None]]:
+    """Yield what holds the rows and the folder that pictures may lie beside."""
+    if entry.hf_hub_url or entry.script_url:
+        yield (entry.hf_hub_url or str(dataset_dir / str(entry.script_url))), None
+        return
+    for file in dataset_files(dataset_dir / str(entry.file_name)):
+        yield file, file.parent
+
+
+def _rows_of(entry: DatasetEntry, source: Path | str, dataset_dir: Path) -> Iterator[Any]:
+    if isinstance(source, Path):
+        return read_rows(source)
+    import datasets
+
+    try:
+        return iter(datasets.load_dataset(source, name=entry.subset, split=entry.split, data_dir=entry.folder))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"{dataset_dir / REGISTRY_FILE}: dataset '{entry.name}' could not be loaded from '{source}' ({error})"
+        ) from None

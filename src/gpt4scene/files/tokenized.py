@@ -1,0 +1,223 @@
+"""The ``tokenized_path`` folder: rows already encoded, with the fingerprint of everything that shaped them.
+
+``tokenized.json`` holds the fingerprint, and pictures, grids and sources by number. Arrays lie beside it, one ``.npy``
+each, mapped and not read: the run-length coded prefix of every scene, and the branch of every row. ``starts[i]`` to
+``starts[i + 1]`` is entry i of the array it belongs to.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from gpt4scene.types import IGNORED, DataError, EncodedSample, Origin
+
+FORMAT = 1
+META_FILE = "tokenized.json"
+ARRAYS = (
+    "prefix_values",
+    "prefix_counts",
+    "prefix_starts",
+    "branch_ids",
+    "branch_learned",
+    "branch_starts",
+    "row_scenes",
+    "row_sources",
+    "row_numbers",
+)
+
+
+class TokenizedRows(Sequence[EncodedSample]):
+    """Encoded rows of a folder, or some of them; each is put together when it is asked for.
+
+    ``skipped`` holds the sentences about rows that were left out when the folder was written.
+    """
+
+    def __init__(self, folder: Path, meta: Mapping[str, Any], chosen: np.ndarray | None = None) -> None:
+        self.folder, self._meta = folder, meta
+        self.skipped: tuple[str, ...] = tuple(meta["skipped"])
+        self._arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
+        self._scenes = [
+            (tuple(scene["images"]), tuple(tuple(grid) for grid in scene["grids"])) for scene in meta["scenes"]
+        ]
+        self._chosen = np.arange(len(self._arrays["row_scenes"])) if chosen is None else chosen
+        self._prefixes: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    @overload
+    def __getitem__(self, index: int) -> EncodedSample: ...
+    @overload
+    def __getitem__(self, index: slice) -> TokenizedRows: ...
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return self.select(range(len(self))[index])
+        arrays, row = self._arrays, int(self._chosen[index])
+        scene = int(arrays["row_scenes"][row])
+        images, grids = self._scenes[scene]
+        start, stop = arrays["branch_starts"][row : row + 2]
+        prefix_P = self._prefix(scene)
+        branch = arrays["branch_ids"][start:stop].astype(np.int64)
+        labels = np.full(len(prefix_P) + len(branch), IGNORED, dtype=np.int64)
+        labels[len(prefix_P) :] = np.where(arrays["branch_learned"][start:stop], branch, IGNORED)
+        dataset, file = self._meta["sources"][arrays["row_sources"][row]]
+        origin = Origin(dataset, file, int(arrays["row_numbers"][row]))
+        return EncodedSample(np.concatenate([prefix_P, branch]), labels, len(prefix_P), images, grids, origin)
+
+    def _prefix(self, scene: int) -> np.ndarray:
+        known = self._prefixes.get(scene)
+        if known is None:
+            start, stop = self._arrays["prefix_starts"][scene : scene + 2]
+            runs = self._arrays["prefix_values"][start:stop], self._arrays["prefix_counts"][start:stop]
+            known = self._prefixes[scene] = np.repeat(*runs).astype(np.int64)
+        return known
+
+    def select(self, indices: Iterable[int]) -> TokenizedRows:
+        """Return these rows alone, in this order; arrays are shared."""
+        return TokenizedRows(self.folder, self._meta, self._chosen[np.fromiter(indices, dtype=np.int64)])
+
+    def pictures(self) -> list[tuple[str, ...]]:
+        """Return the pictures of every row."""
+        return [self._scenes[scene][0] for scene in self._arrays["row_scenes"][self._chosen]]
+
+    def scene_keys(self) -> list[int | None]:
+        """Return a number for every row, equal where rows share a prefix; None where a row has none."""
+        lengths = np.diff(self._arrays["prefix_starts"])
+        return [int(scene) if lengths[scene] else None for scene in self._arrays["row_scenes"][self._chosen]]
+
+
+def write_tokenized(
+    folder: str | os.PathLike,
+    samples: Iterable[EncodedSample],
+    fingerprint: Mapping[str, Any],
+    skipped: Sequence[str] = (),
+) -> None:
+    """Write encoded rows; the folder appears whole or not at all.
+
+    Args:
+        folder: must not exist, or be empty.
+        samples: rows in order.
+        fingerprint: of ``fingerprint.fingerprint``.
+        skipped: sentences about rows that were left out.
+
+    Raises DataError when the folder already holds something, OSError when it can't be written.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"{folder}: already holds something; choose another tokenized_path or remove it")
+    meta, arrays = _columns(samples)
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for name, array in arrays.items():
+        np.save(partial / f"{name}.npy", array)
+    content = {"format": FORMAT, "fingerprint": fingerprint, "skipped": list(skipped), **meta}
+    (partial / META_FILE).write_text(json.dumps(content), encoding="utf-8")
+    if folder.exists():
+        folder.rmdir()
+    partial.rename(folder)
+
+
+def read_tokenized(folder: str | os.PathLike, fingerprint: Mapping[str, Any]) -> TokenizedRows:
+    """Return the rows of a folder that was written under the same ``fingerprint``.
+
+    Raises DataError naming every difference, or saying that the folder is none of ours.
+    """
+    folder = Path(folder)
+    try:
+        meta = json.loads((folder / META_FILE).read_text(encoding="utf-8"))
+        known = meta["format"] == FORMAT
+    except (OSError, ValueError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise DataError(
+            f"{folder}: no folder of tokenized rows of this version ({META_FILE} is missing or of another format); "
+            "choose another tokenized_path or remove it"
+        )
+    changed = differences(meta["fingerprint"], fingerprint)
+    if changed:
+        raise DataError(
+            f"{folder}: the tokenized rows were made with other settings: {'; '.join(changed)}; "
+            "set these back, or choose another tokenized_path"
+        )
+    return TokenizedRows(folder, meta)
+
+
+def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return one phrase for each setting that differs, with both values where they are short."""
+    found = []
+    for name in sorted(there.keys() | now.keys()):
+        old, new = there.get(name), now.get(name)
+        if old == new:
+            continue
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            parts = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+            found.append(f"{name} ({', '.join(parts)})")
+        else:
+            found.append(f"{name} ({old} there, {new} now)")
+    return found
+
+
+def has_tokenized(folder: str | os.PathLike) -> bool:
+    """Return whether anything is there to be read: False for a missing or empty folder."""
+    path = Path(folder)
+    return path.exists() and (not path.is_dir() or any(path.iterdir()))
+
+
+def _columns(samples: Iterable[EncodedSample]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the numbered tables and the arrays of ``samples``."""
+    scenes: dict[Hashable, int] = {}
+    sources: dict[tuple[str, str], int] = {}
+    tables: list[dict[str, Any]] = []
+    runs: list[tuple[np.ndarray, np.ndarray]] = []
+    rows: list[tuple[int, int, int]] = []
+    ids: list[np.ndarray] = []
+    learned: list[np.ndarray] = []
+    for sample in samples:
+        prefix_P = sample.ids_L[: sample.cut]
+        key = (sample.images, prefix_P.tobytes())
+        if key not in scenes:
+            scenes[key] = len(scenes)
+            tables.append({"images": sample.images, "grids": sample.grids})
+            runs.append(_runs(prefix_P))
+        origin = sample.origin
+        source = sources.setdefault((origin.dataset, origin.file), len(sources))
+        rows.append((scenes[key], source, origin.row))
+        ids.append(sample.ids_L[sample.cut :].astype(np.int32))
+        learned.append(sample.labels_L[sample.cut :] != IGNORED)
+    by_row = np.array(rows, dtype=np.int64).reshape(-1, 3)
+    arrays = {
+        "prefix_values": _joined([values for values, _ in runs], np.int32),
+        "prefix_counts": _joined([counts for _, counts in runs], np.int32),
+        "prefix_starts": _starts([values for values, _ in runs]),
+        "branch_ids": _joined(ids, np.int32),
+        "branch_learned": _joined(learned, np.bool_),
+        "branch_starts": _starts(ids),
+        "row_scenes": by_row[:, 0].astype(np.int32),
+        "row_sources": by_row[:, 1].astype(np.int32),
+        "row_numbers": by_row[:, 2],
+    }
+    return {"scenes": tables, "sources": [list(source) for source in sources]}, arrays
+
+
+def _runs(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the run-length code of ``ids``: values and counts."""
+    if not len(ids):
+        return ids, ids
+    first = np.flatnonzero(np.diff(ids, prepend=ids[0] - 1))
+    return ids[first], np.diff(first, append=len(ids))
+
+
+def _joined(parts: Sequence[np.ndarray], kind: type) -> np.ndarray:
+    return np.concatenate([np.empty(0, dtype=kind), *parts]).astype(kind)
+
+
+def _starts(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return np.cumsum([0, *(len(part) for part in parts)], dtype=np.int64)

@@ -1,0 +1,1 @@
+"""Figures as pure functions of answers and references: no file is read here but what a metric itself needs."""

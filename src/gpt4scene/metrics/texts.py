@@ -1,0 +1,142 @@
+"""BLEU, METEOR, ROUGE-L and CIDEr of answers against references, as the COCO caption evaluation computes them.
+
+Texts of all groups of a call go through one tokenizer run, have their n-grams counted once, and share one METEOR.
+Without Java our own tokenizer makes the same tokens, and METEOR is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from types import TracebackType
+
+import numpy as np
+
+from gpt4scene.metrics import meteor
+from gpt4scene.metrics.captions import CaptionMetrics, Pair, bleu
+from gpt4scene.metrics.intervals import Pooled
+from gpt4scene.metrics.java import NO_COCO, NO_JAVA, coco_folder, find_java
+from gpt4scene.metrics.meteor import TABLE, Meteor
+from gpt4scene.metrics.paraphrases import ParaphraseTable
+from gpt4scene.metrics.tokenizers import java_tokens, own_tokens
+from gpt4scene.types import Scores
+
+TEXT_METRICS = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr")
+"""Names and order of the text metrics."""
+
+
+Place = tuple[str, "str | None"]
+"""A text, and the text after it where the tokenizer looks that far."""
+_LAST = "x"
+"""Has the effect that the end of a file has."""
+
+
+@dataclass(frozen=True)
+class TextGroup:
+    """Answers that are scored together, each with at least one reference."""
+
+    answers: tuple[str, ...]
+    references: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class TextScores:
+    """Scores of one group by metric name; what is missing and why.
+
+    ``rows`` holds, for metrics that are means over rows, the value of every row, float64[B]; ``pooled`` the others.
+    """
+
+    scores: Scores
+    rows: Mapping[str, np.ndarray]
+    pooled: Mapping[str, Pooled] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class TextScorer:
+    """Scores groups of texts, once. Use it as a context: ``ask``, other work while METEOR is busy, ``scores``."""
+
+    def __init__(self) -> None:
+        coco, java = coco_folder(), find_java()
+        self._programs = (java, coco) if java and coco else None
+        self._missing = "" if self._programs else f"no METEOR: {NO_JAVA if coco else NO_COCO}"
+        self._table = ParaphraseTable(coco / TABLE) if java and coco else None
+        self._meteor: Meteor | None = None
+        self._pairs: dict[str, list[Pair]] = {}
+
+    def __enter__(self) -> TextScorer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._meteor is not None:
+            self._meteor.__exit__(kind, error, trace)
+
+    def ask(self, groups: Mapping[str, TextGroup]) -> None:
+        """Tokenize the texts of ``groups`` and set METEOR to work on them; call once."""
+        places = {name: (_places(group.answers), _places(_references(group))) for name, group in groups.items()}
+        different = list(dict.fromkeys(place for both in places.values() for part in both for place in part))
+        tokens = dict(zip(different, self._tokens(different), strict=True))
+        for name, group in groups.items():
+            answers, references = ([tokens[place] for place in part] for part in places[name])
+            taken = iter(references)
+            self._pairs[name] = [
+                (answer, tuple(islice(taken, len(texts))))
+                for answer, texts in zip(answers, group.references, strict=True)
+            ]
+        if self._programs and self._table and different:
+            self._meteor = Meteor(*self._programs, self._table.relevant(tokens.values()))
+            self._meteor.ask([pair for group in self._pairs.values() for pair in group])
+
+    def _tokens(self, places: Sequence[Place]) -> list[str]:
+        if not self._programs:
+            return own_tokens([text for text, _ in places])
+        made = iter(java_tokens([line for place in places for line in place if line is not None], *self._programs))
+        return [next(made) if after is None else (next(made), next(made))[0] for _, after in places]
+
+    def scores(self) -> dict[str, TextScores]:
+        """Return the text metrics of every group. What can't be computed here is left out and said in ``notes``."""
+        metrics = CaptionMetrics(self._pairs.values())
+        made = {name: metrics.score(pairs) for name, pairs in self._pairs.items()}
+        found = {}
+        for name, pairs in self._pairs.items():
+            rows = {"ROUGE_L": made[name].rouge_l_B, "CIDEr": made[name].cider_B}
+            pooled = {
+                metric: Pooled(made[name].bleu_B10, partial(_bleu, order))
+                for order, metric in enumerate(TEXT_METRICS[:4])
+            }
+            if self._meteor is not None:
+                pooled["METEOR"] = Pooled(self._meteor.statistics(pairs), meteor.score)
+            scores = {metric: float(value.mean()) for metric, value in rows.items()}
+            scores |= {metric: value.total() for metric, value in pooled.items()}
+            scores = {metric: scores[metric] for metric in TEXT_METRICS if metric in scores}
+            found[name] = TextScores(scores, rows, pooled, (self._missing,) if self._missing else ())
+        return found
+
+
+def _bleu(order: int, sum_10: np.ndarray) -> np.ndarray:
+    return bleu(sum_10)[..., order]
+
+
+def score_groups(groups: Mapping[str, TextGroup]) -> dict[str, TextScores]:
+    """Return the text metrics of every group. What can't be computed here is left out and said in ``notes``."""
+    with TextScorer() as scorer:
+        scorer.ask(groups)
+        return scorer.scores()
+
+
+def _references(group: TextGroup) -> list[str]:
+    return [text for texts in group.references for text in texts]
+
+
+def _places(texts: Sequence[str]) -> list[Place]:
+    """Return each text with the one after it where that matters: behind a full stop the tokenizer looks ahead.
+
+    ``Vitamin C.`` keeps its stop before ``a table`` but not before ``A table``, although lines are texts of their own.
+    """
+    following = [*texts[1:], _LAST] if texts else []
+    return [
+        (text, after if text.rstrip().endswith(".") else None) for text, after in zip(texts, following, strict=True)
+    ]

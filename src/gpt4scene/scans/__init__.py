@@ -1,0 +1,1 @@
+"""Recordings: one reader a format, each giving a Scan. Imports no torch."""

@@ -1,0 +1,67 @@
+"""Whether a scan makes sense before work starts on it, so that a slip in a file is named and not computed with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gpt4scene.scans.types import Camera, Scan, SceneObject
+from gpt4scene.types import DataError
+
+LARGEST_NUMBER = 999
+
+
+def check_scan(scan: Scan) -> None:
+    """DataError naming the folder, the frame and the way out for cameras or an alignment that cannot be.
+
+    A pose must turn and move, not stretch or mirror; a focal length is positive; the alignment is rigid, too.
+    """
+    if not scan.frames:
+        raise DataError(f"{scan.source}: has no frames")
+    for frame in scan.frames:
+        for camera in (frame.camera, frame.depth_camera):
+            wrong = _wrong_camera(camera) if camera is not None else ""
+            if wrong:
+                raise DataError(f"{scan.source}, frame {frame.name}: {wrong}")
+    if scan.align is not None:
+        wrong = _wrong_pose(scan.align)
+        if wrong:
+            raise DataError(f"{scan.source}: the axis alignment {wrong}")
+
+
+def check_objects(scan: Scan, objects: Sequence[SceneObject]) -> None:
+    """DataError for objects that cannot be: a number that no answer can name, or a mask that is not of this mesh."""
+    count = len(scan.mesh.vertices) if scan.mesh is not None else 0
+    for item in objects:
+        if item.id > LARGEST_NUMBER:
+            raise DataError(
+                f"{scan.source}: object {item.id} ({item.label}): numbers end at {LARGEST_NUMBER}, because "
+                "answers name objects by three digits, as <OBJ017>; number the objects anew"
+            )
+        if item.vertices is not None and len(item.vertices) and int(item.vertices.max()) >= count:
+            raise DataError(
+                f"{scan.source}: the mask of object {item.id} names vertex {item.vertices.max()} of {count}"
+            )
+
+
+def _wrong_camera(camera: Camera) -> str:
+    intrinsics = camera.intrinsics
+    if not np.isfinite(intrinsics).all() or min(intrinsics[0, 0], intrinsics[1, 1]) <= 0:
+        return "the intrinsics have no positive focal length (3x3: fx 0 cx, 0 fy cy, 0 0 1)"
+    if abs(intrinsics[2, 2] - 1) > 1e-6 or np.abs(intrinsics[[1, 2, 2], [0, 0, 1]]).max() > 1e-6:
+        return "the intrinsics are not of the form fx s cx, 0 fy cy, 0 0 1"
+    if camera.tracked:
+        wrong = _wrong_pose(camera.pose)
+        return f"the pose {wrong} (4x4 camera-to-world, metres)" if wrong else ""
+    return ""
+
+
+def _wrong_pose(pose: np.ndarray) -> str:
+    """What is wrong with a rigid 4x4 matrix; empty when nothing is."""
+    if not np.isfinite(pose).all() or np.abs(pose[3] - [0, 0, 0, 1]).max() > 1e-4:
+        return "does not end in the row 0 0 0 1"
+    rotation = pose[:3, :3]
+    if np.abs(rotation @ rotation.T - np.eye(3)).max() > 0.02:
+        return "stretches or skews: its 3x3 part is no rotation"
+    return "mirrors: its 3x3 part has determinant -1" if np.linalg.det(rotation) < 0 else ""

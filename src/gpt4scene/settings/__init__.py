@@ -1,0 +1,1 @@
+"""What a user types: YAML keys, flags and the public ways of calling."""

@@ -1,0 +1,83 @@
+"""From the settings of a run to transformers' ``TrainingArguments``, with what can be derived filled in."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+from gpt4scene.data.packing import packs_per_step
+from gpt4scene.settings.config import TrainConfig
+
+LOADER_WORKERS = 4
+"""Processes that decode pictures beside each accelerator."""
+
+
+def training_arguments(config: TrainConfig) -> TrainingArguments:
+    """Return the Trainer's arguments; joins the process group where the run has several processes.
+
+    A micro-batch is one pack, so the Trainer's batch size is 1 and its accumulation counts packs. Left to us where the
+    user said nothing: ``use_cpu`` without an accelerator, gradient checkpointing, worker processes for pictures, a
+    cosine schedule, a log line per step. Must be called before a model is loaded: under ZeRO-3, transformers then
+    loads each weight straight to its shard. Raises ValueError when ``scene_packing`` does not divide the questions of
+    a step.
+    """
+    given = dict(config.training)
+    batch_size, accumulation = given.get("per_device_train_batch_size", 8), given.get("gradient_accumulation_steps", 1)
+    packs = packs_per_step(config.tuning.scene_packing, batch_size, accumulation)
+    accelerated = torch.accelerator.is_available()
+    derived: dict[str, Any] = {
+        "use_cpu": not accelerated,
+        "dataloader_num_workers": LOADER_WORKERS if accelerated else 0,
+        "lr_scheduler_type": "cosine",
+        "logging_steps": 1,
+        "report_to": "none",
+    }
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        derived["ddp_find_unused_parameters"] = False
+    fixed: dict[str, Any] = {
+        "per_device_train_batch_size": 1,
+        "gradient_accumulation_steps": packs,
+        "remove_unused_columns": False,
+        "disable_tqdm": True,
+        "use_cache": True,  # the Trainer writes this into the model's config, where it would slow generation down
+    }
+    checkpointing = _checkpointing_key()
+    fixed[checkpointing] = not config.tuning.disable_gradient_checkpointing
+    if not {"gradient_checkpointing_kwargs", "activation_checkpointing_kwargs"} & set(given):
+        fixed[f"{checkpointing}_kwargs"] = {"use_reentrant": False}
+    if config.tuning.pure_bf16:
+        fixed["bf16"] = bool(given.get("deepspeed"))
+    values = derived | given | fixed
+    for name in ("resume_from_checkpoint", "overwrite_output_dir"):
+        values.pop(name, None)
+    if values["use_cpu"]:
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    arguments = TrainingArguments(**values)
+    if arguments.deepspeed and arguments.use_cpu:
+        _join_deepspeed_on_cpu()
+    if not arguments.use_cpu:
+        arguments._n_gpu = 1  # one process drives one device; without this, several visible ones mean DataParallel
+    return arguments
+
+
+def _join_deepspeed_on_cpu() -> None:
+    """Start DeepSpeed's communication on the process group that TrainingArguments made.
+
+    On a CPU, transformers leaves that until the model is wrapped, but ZeRO-3 shards weights while they are loaded.
+    DeepSpeed's own shared-memory operation is not used: it would be compiled at this point, for minutes.
+    """
+    import deepspeed
+
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    if not deepspeed.comm.is_initialized():
+        deepspeed.init_distributed(dist_backend="gloo", verbose=False)
+
+
+def _checkpointing_key() -> str:
+    """Return the installed version's name for recomputing activations, which transformers is changing."""
+    known = {field.name for field in dataclasses.fields(TrainingArguments)}
+    return "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"

@@ -1,0 +1,147 @@
+"""The rows of a run: loaded, looked at, split, and ready to be dealt out as packs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from transformers import PreTrainedTokenizerBase, TrainingArguments
+
+from gpt4scene.data.collator import PackDataset
+from gpt4scene.data.datasets import load_conversations
+from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.fingerprint import fingerprint
+from gpt4scene.data.screening import screen
+from gpt4scene.data.split import split_rows
+from gpt4scene.data.templates import TEMPLATES
+from gpt4scene.data.vision import VisionSpec
+from gpt4scene.files.tokenized import TokenizedRows, has_tokenized, read_tokenized, write_tokenized
+from gpt4scene.settings.arguments import DataArguments
+from gpt4scene.settings.config import TrainConfig
+from gpt4scene.training.processes import on_first, together
+from gpt4scene.types import Conversation
+
+LARGE = 10**9
+"""Parameters above which training without an accelerator is not tried once rows are tokenized."""
+
+
+@dataclass(frozen=True)
+class RunData:
+    """Rows to train on, rows held out (or None), and what was left out.
+
+    ``summary`` goes to ``run.json``.
+    """
+
+    train: PackDataset
+    evaluation: PackDataset | None
+    skipped: tuple[str, ...]
+    summary: dict[str, Any]
+
+    @property
+    def sentence(self) -> str:
+        """How many rows there are and how many were skipped, the first few by name."""
+        text = f"{len(self.train)} training rows in {self.summary['scenes']} scenes"
+        if self.evaluation is not None:
+            text += f", {len(self.evaluation)} held out"
+        if self.skipped:
+            shown = "\n  ".join(self.skipped[:5])
+            text += f", {len(self.skipped)} skipped:\n  {shown}\n(run.json lists them all)"
+        return text
+
+
+def load_data(
+    config: TrainConfig, folder: Path, tokenizer: PreTrainedTokenizerBase, arguments: TrainingArguments
+) -> RunData:
+    """Return the data of a run for the checkpoint in ``folder``; every process calls this.
+
+    No picture is decoded: token counts come from image headers. With ``tokenized_path``, rows are read from there,
+    after the first process has written them where they are missing. Raises DataError for a wrong row (unless
+    ``skip_bad_rows``), an unknown dataset, a row longer than ``cutoff_len``, or tokenized rows that do not fit this
+    run; ValueError for an unknown template.
+    """
+    data = config.data
+    encoder = together(lambda: make_encoder(data, folder, tokenizer))
+    reading = {
+        "media_dir": data.media_dir,
+        "max_samples": data.max_samples,
+        "mix_strategy": data.mix_strategy,
+        "interleave_probs": data.interleave_probs,
+        "skip_bad_rows": data.skip_bad_rows,
+        "seed": arguments.seed,
+    }
+    shape = on_first(lambda: fingerprint(encoder, folder, data.dataset, data.dataset_dir, **reading))
+    if data.tokenized_path:
+        on_first(lambda: _write_missing(data, encoder, reading, shape))
+        rows = together(lambda: read_tokenized(data.tokenized_path, shape))
+        skipped = rows.skipped
+    else:
+        rows, skipped = together(lambda: _read_rows(data, encoder, reading))
+    pictures = rows.pictures() if isinstance(rows, TokenizedRows) else [row.images for row in rows]
+    kept, held_out = together(lambda: split_rows(pictures, data.val_size, seed=arguments.seed, by=data.val_split))
+    # Every process must run the vision tower in every step where parameters are sharded, or gradients reduced.
+    dummy = arguments.world_size > 1 or not config.tuning.freeze_vision_tower
+    summary = {
+        "rows": len(kept),
+        "scenes": len({pictures[index] for index in kept}),
+        "held_out": len(held_out),
+        "fingerprint": shape,
+        "skipped": skipped,
+    }
+    return RunData(
+        PackDataset(_select(rows, kept), encoder, dummy_image=dummy),
+        PackDataset(_select(rows, held_out), encoder, dummy_image=dummy) if held_out else None,
+        tuple(skipped),
+        summary,
+    )
+
+
+def _read_rows(
+    data: DataArguments, encoder: Encoder, reading: dict[str, Any]
+) -> tuple[list[Conversation], tuple[str, ...]]:
+    """Return the usable rows of the datasets, and a sentence for each that was skipped."""
+    loaded = load_conversations(data.dataset, data.dataset_dir, **reading)
+    usable = screen(loaded.rows, encoder, skip_bad_rows=data.skip_bad_rows)
+    return usable.rows, (*loaded.skipped, *usable.skipped)
+
+
+def _write_missing(data: DataArguments, encoder: Encoder, reading: dict[str, Any], shape: dict[str, Any]) -> None:
+    """Write the rows to ``tokenized_path`` where nothing is there yet."""
+    if data.tokenized_path and not has_tokenized(data.tokenized_path):
+        rows, skipped = _read_rows(data, encoder, reading)
+        write_tokenized(data.tokenized_path, map(encoder.encode, rows), shape, skipped)
+
+
+def _select(rows: Sequence[Conversation] | TokenizedRows, indices: Sequence[int]):
+    return rows.select(indices) if isinstance(rows, TokenizedRows) else [rows[index] for index in indices]
+
+
+def make_encoder(data: DataArguments, folder: Path, tokenizer: PreTrainedTokenizerBase) -> Encoder:
+    """Return the encoder that the settings describe, for the checkpoint in ``folder``."""
+    return Encoder(
+        tokenizer,
+        TEMPLATES[data.template],
+        VisionSpec.from_folder(folder),
+        data.image_resolution,
+        data.cutoff_len,
+        train_on_prompt=data.train_on_prompt,
+        mask_history=data.mask_history,
+    )
+
+
+def too_large_for_cpu(folder: Path) -> bool:
+    """Return whether the checkpoint has over a billion parameters and there is no accelerator here.
+
+    Counts from the headers of its safetensors files; for other files, from their size at two bytes a parameter.
+    """
+    if torch.accelerator.is_available():
+        return False
+    count = sum(file.stat().st_size // 2 for file in folder.glob("pytorch_model*.bin"))
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, framework="np") as weights:
+            count += sum(math.prod(weights.get_slice(name).get_shape()) for name in list(weights.keys()))
+    return count > LARGE

@@ -1,0 +1,97 @@
+import pytest
+
+from gpt4scene.data.conversations import Columns, Tags, alpaca_conversation, conversation
+from gpt4scene.types import DataError, Origin, Turn
+
+ORIGIN = Origin("demo", "rows.json", 4)
+OPENAI = (
+    Columns(messages="messages"),
+    Tags(role_tag="role", content_tag="content", user_tag="user", assistant_tag="assistant"),
+)
+
+
+def unchanged(images, origin):
+    return images
+
+
+def read(row, columns=None, tags=None):
+    return conversation(row, columns or Columns(), tags or Tags(), ORIGIN, unchanged)
+
+
+def human(text, answer="Yes.", **more):
+    return {"conversations": [{"from": "human", "value": text}, {"from": "gpt", "value": answer}], **more}
+
+
+def test_both_key_styles_give_the_same_conversation():
+    ours = read(human("<image><image>A?", images=["a", "b"]))
+    messages = [{"role": "user", "content": "<image><image>A?"}, {"role": "assistant", "content": "Yes."}]
+    theirs = read({"messages": messages, "images": ["a", "b"]}, *OPENAI)
+    assert ours == theirs
+    assert ours.turns == (Turn("user", "<image><image>A?"), Turn("assistant", "Yes."))
+    assert ours.images == ("a", "b") and ours.origin is ORIGIN
+
+
+def test_a_row_in_the_other_key_style_is_read_all_the_same():
+    wanted = read(human("<image>A?", images=["a"]))
+    assert read(human("<image>A?", images=["a"]), *OPENAI) == wanted
+    messages = [{"role": "user", "content": "<image>A?"}, {"role": "assistant", "content": "Yes."}]
+    assert read({"messages": messages, "images": ["a"]}) == wanted
+
+
+def test_system_comes_from_messages_or_column():
+    column = Columns(system="rule")
+    assert read(human("A?", rule="Short."), column).turns[0] == Turn("system", "Short.")
+    assert read(human("A?", rule=""), column).turns[0].role == "user"
+    row = human("A?", rule="Short.")
+    row["conversations"].insert(0, {"from": "system", "value": "Long."})
+    assert read(row, column).turns[0] == Turn("system", "Long.")
+
+
+def test_marks_and_pictures_must_agree():
+    with pytest.raises(DataError, match=r"rows\.json, row 4 \(dataset 'demo'\): 33 <image> marks, but 32 pictures"):
+        read(human("<image>" * 33 + "A?", images=[f"{i}.jpg" for i in range(32)]))
+    with pytest.raises(DataError, match="1 <image> marks, but 0 pictures"):
+        read(human("<image>A?"))
+    with pytest.raises(DataError, match="stands in a assistant message"):
+        read(human("A?", "<image>", images=["a"]))
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ([1], "no object with keys"),
+        ({"messages": []}, "no list of messages under 'conversations' .keys: messages"),
+        ({"conversations": []}, "no list of messages"),
+        ({"conversations": [{"role": "user", "content": "A"}]}, "no 'from' and 'value'.*set tags"),
+        ({"conversations": [{"from": "robot", "value": "A"}]}, "speaker 'robot' is none of human, gpt, system"),
+        ({"conversations": [{"from": "human", "value": "A"}]}, "must take turns.*here: user"),
+        ({"conversations": [{"from": "gpt", "value": "A"}, {"from": "human", "value": "B"}]}, "must take turns"),
+        ({"conversations": [{"from": "system", "value": "A"}]}, "must take turns"),
+        (human(None), "'value' is no text .None"),
+        (human("<image>A?", images=[{"bytes": b""}]), "'images' is no list of picture paths"),
+    ],
+)
+def test_wrong_rows_are_named(row, words):
+    with pytest.raises(DataError, match=rf"rows\.json, row 4 .*{words}"):
+        read(row)
+
+
+def test_alpaca_rows():
+    row = {"instruction": "<image>Where?", "input": "Be exact.", "output": "Here.", "images": "a.png"}
+    row["history"] = [["Hello", "Hi"]]
+    made = alpaca_conversation(row, Columns(), Tags(), ORIGIN, unchanged)
+    assert [turn.text for turn in made.turns] == ["Hello", "Hi", "<image>Where?\nBe exact.", "Here."]
+    assert made.images == ("a.png",)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"question": "A"}, "no key 'instruction' .keys: question"),
+        ({"instruction": "A", "output": 3}, "'output' is no text"),
+        ({"instruction": "A", "output": "B", "history": ["ab"]}, "no pair"),
+    ],
+)
+def test_wrong_alpaca_rows_are_named(row, words):
+    with pytest.raises(DataError, match=f"row 4.*{words}"):
+        alpaca_conversation(row, Columns(), Tags(), ORIGIN, unchanged)

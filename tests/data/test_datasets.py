@@ -1,0 +1,201 @@
+import json
+
+import pytest
+
+from gpt4scene.data.datasets import load_conversations, read_registry
+from gpt4scene.types import DataError
+
+
+def row(number, images=("a.png",)):
+    text = "<image>" * len(images) + f"Question {number}?"
+    return {
+        "conversations": [{"from": "human", "value": text}, {"from": "gpt", "value": f"Answer {number}."}],
+        "images": list(images),
+    }
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A dataset folder: two datasets of five and three rows, pictures beside them."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("a.png", "b.png"):
+        (data / name).write_bytes(b"picture")
+    info = {name: {"file_name": f"{name}.json", "formatting": "sharegpt"} for name in ("rooms", "halls")}
+    (data / "dataset_info.json").write_text(json.dumps(info))
+    (data / "rooms.json").write_text(json.dumps([row(i) for i in range(5)]))
+    (data / "halls.json").write_text(json.dumps([row(10 + i, ("a.png", "b.png")) for i in range(3)]))
+    return data
+
+
+def register(folder, name, **entry):
+    path = folder / "dataset_info.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: {"formatting": "sharegpt", **entry}}))
+
+
+def answers(loaded):
+    return [row.turns[-1].text.removeprefix("Answer ").rstrip(".") for row in loaded.rows]
+
+
+def test_rows_keep_their_origin_and_share_picture_tuples(folder):
+    loaded = load_conversations(["rooms", "halls"], folder)
+    assert answers(loaded) == ["0", "1", "2", "3", "4", "10", "11", "12"] and loaded.skipped == []
+    third = loaded.rows[2]
+    assert (third.origin.dataset, third.origin.row) == ("rooms", 2) and third.origin.file.endswith("rooms.json")
+    assert third.images == (str(folder / "a.png"),) and third.images is loaded.rows[0].images
+
+
+def test_an_unknown_dataset_names_the_nearest(folder):
+    with pytest.raises(
+        DataError, match=r"dataset_info\.json: dataset 'room' .*did you mean 'rooms'.*known: halls, roo"
+    ):
+        load_conversations(["room"], folder)
+    with pytest.raises(DataError, match="dataset_dir must be the folder"):
+        load_conversations(["rooms"], folder / "other")
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet", "lines.json"])
+def test_other_file_kinds(folder, suffix):
+    rows, path = [row(i) for i in range(3)], folder / f"other.{suffix}"
+    if suffix == "parquet":
+        import pyarrow
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    else:
+        path.write_text("\n".join(json.dumps(r) for r in rows) + "\n")
+    register(folder, "other", file_name=path.name)
+    assert answers(load_conversations(["other"], folder)) == ["0", "1", "2"]
+
+
+def test_a_folder_is_read_file_by_file_in_order(folder):
+    many = folder / "many"
+    many.mkdir()
+    (many / "2.json").write_text(json.dumps([row(2)]))
+    (many / "1.jsonl").write_text(json.dumps(row(1)))
+    (many / "notes.txt").write_text("not rows")
+    register(folder, "many", file_name="many")
+    assert answers(load_conversations(["many"], folder)) == ["1", "2"]
+    for path in many.iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match="holds no .json, .jsonl, .parquet file"):
+        load_conversations(["many"], folder)
+
+
+def test_a_hub_entry_is_loaded_by_the_datasets_library(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    hub = tmp_path / "hub"
+    hub.mkdir()
+    (hub / "train.jsonl").write_text("\n".join(json.dumps(row(i)) for i in range(2)))
+    register(folder, "far", hf_hub_url=str(hub))
+    assert answers(load_conversations(["far"], folder)) == ["0", "1"]
+    register(folder, "gone", script_url="no_such_folder")
+    with pytest.raises(DataError, match="dataset 'gone' could not be loaded from"):
+        load_conversations(["gone"], folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "the file is empty"),
+        (b'[{"a": 1}, {"a"', r"row 1 \(line 1\).*cut off or damaged"),
+        (b'[{"a": 1} {"a": 2}]', "row 1.*a comma or ] is missing"),
+        (b'[{"a": 1}', "row 1.*a comma or ] is missing"),
+        (b"[{}] 2", "row 1.*behind the list"),
+        (b'{"a": 1}\n{"a"', r"row 0.*no list of messages"),
+        (b"\xff\xfe[", "not UTF-8"),
+    ],
+)
+def test_damaged_files_are_named_with_their_row(folder, content, words):
+    (folder / "bad.json").write_bytes(content)
+    register(folder, "bad", file_name="bad.json")
+    with pytest.raises(DataError, match=rf"bad\.json.*{words}"):
+        if b"[{" in content:  # rows before the damage are no conversations; skip them to reach it
+            load_conversations(["bad"], folder, skip_bad_rows=True)
+        load_conversations(["bad"], folder)
+
+
+def test_missing_files_and_kinds(folder):
+    register(folder, "gone", file_name="gone.json")
+    with pytest.raises(DataError, match=r"gone\.json: the file does not exist"):
+        load_conversations(["gone"], folder)
+    (folder / "table.xlsx").write_bytes(b"x")
+    register(folder, "table", file_name="table.xlsx")
+    with pytest.raises(DataError, match="can't read '.xlsx' files"):
+        load_conversations(["table"], folder)
+
+
+def test_bad_rows_stop_or_are_listed(folder):
+    rows = [row(0), row(1, ("a.png",) * 2), {"conversations": 3}, row(3)]
+    rows[1]["images"].pop()
+    (folder / "rooms.json").write_text(json.dumps(rows))
+    with pytest.raises(DataError, match=r"rooms\.json, row 1 .*2 <image> marks, but 1 pictures"):
+        load_conversations(["rooms"], folder)
+    loaded = load_conversations(["rooms"], folder, skip_bad_rows=True)
+    assert answers(loaded) == ["0", "3"] and len(loaded.skipped) == 2
+    assert "rooms.json, row 2" in loaded.skipped[1]
+
+
+def test_only_bad_rows_is_an_error(folder):
+    (folder / "rooms.json").write_text(json.dumps([{"conversations": 3}]))
+    with pytest.raises(DataError, match="no rows in rooms; all 1 were skipped, the first because of .*row 0"):
+        load_conversations(["rooms"], folder, skip_bad_rows=True)
+
+
+def test_pictures_are_found_in_all_promised_places(folder, tmp_path, monkeypatch):
+    media, beside, cwd = tmp_path / "media", folder / "sub", tmp_path / "cwd"
+    for place in (media, beside, cwd):
+        place.mkdir()
+    (beside / "rows.json").write_text(json.dumps([row(0, ("p.png",))]))
+    register(folder, "sub", file_name="sub/rows.json")
+    monkeypatch.chdir(cwd)
+    with pytest.raises(DataError) as missing:
+        load_conversations(["sub"], folder, media)
+    for place in ("tried p.png", str(media / "p.png"), str(folder / "p.png"), str(beside / "p.png")):
+        assert place in str(missing.value)
+    for place in (beside, folder, media):
+        (place / "p.png").write_bytes(b"x")
+        assert load_conversations(["sub"], folder, media).rows[0].images == (str(place / "p.png"),)
+    (cwd / "p.png").write_bytes(b"x")
+    assert load_conversations(["sub"], folder, media).rows[0].images == ("p.png",)
+
+
+def test_max_samples_and_num_samples(folder):
+    assert answers(load_conversations(["rooms", "halls"], folder, max_samples=2)) == ["0", "1", "10", "11"]
+    register(folder, "some", file_name="rooms.json", num_samples=8)
+    drawn = answers(load_conversations(["some"], folder, seed=3))
+    assert len(drawn) == 8 and set(drawn) == set("01234")
+    assert drawn == answers(load_conversations(["some"], folder, seed=3))
+    assert drawn != answers(load_conversations(["some"], folder, seed=4))
+
+
+def test_interleaving(folder):
+    both = ["rooms", "halls"]
+    under = answers(load_conversations(both, folder, mix_strategy="interleave_under"))
+    assert under == ["0", "10", "1", "11", "2", "12"]
+    over = answers(load_conversations(both, folder, mix_strategy="interleave_over"))
+    assert over == ["0", "10", "1", "11", "2", "12", "3", "10", "4"]
+    with pytest.raises(ValueError, match="interleave_probs"):
+        load_conversations(both, folder, mix_strategy="interleave_under", interleave_probs=[1.0])
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"file_name": "a.json", "formatting": "chatml"}, "formatting 'chatml' is none of sharegpt, alpaca"),
+        ({"formatting": "sharegpt"}, "has none of file_name"),
+        ({"file_name": "a.json", "ranking": True}, "preference pairs"),
+        ({"file_name": "a.json", "columns": {"message": "m"}}, "'message' is not a key; did you mean 'messages'"),
+        ({"file_name": "a.json", "tags": {"role": "m"}}, "tags: 'role' is not a key"),
+    ],
+)
+def test_wrong_entries_are_named(tmp_path, entry, words):
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"x": entry}))
+    with pytest.raises(DataError, match=rf"dataset_info\.json: dataset 'x'.*{words}"):
+        read_registry(tmp_path, ["x"])
+
+
+def test_an_empty_registry_is_named(tmp_path):
+    (tmp_path / "dataset_info.json").write_text("")
+    with pytest.raises(DataError, match=r"dataset_info\.json: not readable JSON"):
+        read_registry(tmp_path, ["x"])

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+import torch
+
+from gpt4scene.files.annotation import attributes_of, read_attributes, write_attributes
+from gpt4scene.scans.types import SceneObject
+from gpt4scene.types import DataError
+
+
+def test_rows_are_numbers_and_gaps_are_six_zeros(tmp_path):
+    objects = [
+        SceneObject(3, "sofa", np.array([1, 2, 3.5]), np.array([1, 1, 2.0])),
+        SceneObject(1, "cup", np.array([9.0, 9, 9]), np.zeros(3)),
+    ]
+    write_attributes(tmp_path / "a.pt", {"scene0000_00": attributes_of(objects), "empty": attributes_of([])})
+    content = torch.load(tmp_path / "a.pt", weights_only=True)
+    assert content["scene0000_00"]["objects"] == ["", "cup", "", "sofa"]
+    assert content["scene0000_00"]["locs"].dtype == torch.float32
+    assert content["scene0000_00"]["locs"].tolist() == [[0] * 6, [0] * 6, [0] * 6, [1, 2, 3.5, 1, 1, 2]]
+    read = read_attributes(tmp_path / "a.pt")
+    assert read["empty"]["locs"].shape == (0, 6) and read["scene0000_00"]["objects"][3] == "sofa"
+
+
+def test_equal_content_gives_equal_bytes(tmp_path):
+    entry = attributes_of([SceneObject(0, "x", np.ones(3), np.ones(3))])
+    write_attributes(tmp_path / "a.pt", {"s": entry})
+    first = (tmp_path / "a.pt").read_bytes()
+    write_attributes(tmp_path / "a.pt", {"s": entry})
+    assert (tmp_path / "a.pt").read_bytes() == first
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no pickle", "list"])
+def test_other_files_are_refused_by_name(tmp_path, content):
+    path = tmp_path / "bad.pt"
+    if content == "list":
+        torch.save([1], path)
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=r"bad\.pt"):
+        read_attributes(path)
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path):
+    torch.save({"s": {"objects": [print], "locs": torch.zeros(1, 6)}}, tmp_path / "evil.pt")
+    with pytest.raises(DataError, match=r"evil\.pt"):
+        read_attributes(tmp_path / "evil.pt")

@@ -1,0 +1,145 @@
+import json
+
+import pytest
+
+from gpt4scene.files.questions import find_tasks, load_questions, pictures_file
+from gpt4scene.types import DataError
+
+
+def write(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(value if isinstance(value, str) else json.dumps(value))
+    return path
+
+
+def row(scene="scene0000_00", **extra):
+    return {"scene_id": scene, "obj_id": 3, "prompt": "What is it?", "ref_captions": ["a chair"], **extra}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An annotation folder with one scene of two pictures beside the list of pictures."""
+    annotation = tmp_path / "annotation"
+    for name in ("bev", "frame"):
+        write(annotation / "pictures" / f"{name}.png", "not opened by these tests")
+    listed = {"scene0000_00": ["pictures/bev.png", "pictures/frame.png"]}
+    write(annotation / "selected_images_mark_3D_val_32.json", listed)
+    write(annotation / "scanqa_val.json", [row(qid="a"), row(qid="a"), row()])
+    return annotation
+
+
+def test_rows_without_or_with_equal_qid_are_all_asked(folder):
+    questions = load_questions(folder, ["scanqa"])
+    assert [question.key for question in questions] == [("scanqa", 0), ("scanqa", 1), ("scanqa", 2)]
+    assert [question.qid for question in questions] == ["a", "a", None]
+    assert questions[0].obj_id == 3 and questions[0].ref_captions == ("a chair",)
+    assert [image.rsplit("/", 1)[1] for image in questions[0].images] == ["bev.png", "frame.png"]
+    assert questions[0].images is questions[2].images
+
+
+def test_keys_of_the_tasks(folder):
+    write(folder / "sqa3d_val.json", [row(sqa_type=4)])
+    write(folder / "multi3dref_mask3d_val.json", [row(eval_type="zt_w_d", ref_captions=[])])
+    write(folder / "scan2cap_mask3d_val.json", [row(pred_id=7, iou=0.6)])
+    write(folder / "scanrefer_mask3d_val.json", [row(obj_id="12")])
+    found = {question.task: question for question in load_questions(folder, "all")}
+    assert list(found) == ["scanqa", "sqa3d", "scan2cap", "scanrefer", "multi3dref"]
+    assert (
+        found["sqa3d"].type_info == 4 and found["multi3dref"].type_info == "zt_w_d" and found["scanqa"].type_info == 0
+    )
+    assert found["scan2cap"].pred_id == 7 and found["scanrefer"].obj_id == 12
+    assert found["multi3dref"].ref_captions == ()
+
+
+def test_proposal_files_go_first_and_plain_names_are_accepted(folder):
+    write(folder / "scanrefer_val.json", [row(prompt="plain")])
+    assert load_questions(folder, ["scanrefer"])[0].prompt == "plain"
+    write(folder / "scanrefer_mask3d_val.json", [row(prompt="proposals")])
+    assert load_questions(folder, ["scanrefer"])[0].prompt == "proposals"
+
+
+def test_all_takes_what_is_there_and_names_are_checked(folder, tmp_path):
+    assert find_tasks(folder, "all") == ["scanqa"]
+    with pytest.raises(DataError, match="did you mean 'scanqa'"):
+        find_tasks(folder, "scanq")
+    with pytest.raises(DataError, match="scanrefer_mask3d_val.json"):
+        find_tasks(folder, "scanqa,scanrefer")
+    with pytest.raises(DataError, match="no question file"):
+        find_tasks(tmp_path, "all")
+    with pytest.raises(DataError, match="does not exist"):
+        find_tasks(tmp_path / "absent", "all")
+
+
+def test_list_of_pictures_is_chosen_or_asked_for(folder):
+    assert pictures_file(folder).name == "selected_images_mark_3D_val_32.json"
+    write(folder / "selected_images_val_32.json", {})
+    assert pictures_file(folder).name == "selected_images_mark_3D_val_32.json"
+    write(folder / "selected_images_mark_3D_val_8.json", {})
+    write(folder / "selected_images_mark_3D_train_8.json", {})
+    with pytest.raises(DataError, match="val_32.json, selected_images_mark_3D_val_8.json.*--pictures"):
+        pictures_file(folder)
+    assert pictures_file(folder, name="selected_images_val_32.json") == folder / "selected_images_val_32.json"
+    assert pictures_file(folder, name=folder / "selected_images_val_32.json").is_file()
+    with pytest.raises(DataError, match="tried"):
+        pictures_file(folder, name="absent.json")
+
+
+def test_pictures_are_found_in_all_four_places(folder, tmp_path, monkeypatch):
+    def image():
+        return load_questions(folder, ["scanqa"], media)[0].images[0]
+
+    media = tmp_path / "media"
+    listed = folder / "selected_images_mark_3D_val_32.json"
+    write(listed, {"scene0000_00": ["data/x.png"]})
+    expected = [folder.parent / "data", folder / "data", media / "data"]
+    for place in expected:
+        write(place / "x.png", "")
+        assert image() == str(place / "x.png")
+    monkeypatch.chdir(write(tmp_path / "work" / "data" / "x.png", "").parent.parent)
+    assert image() == "data/x.png"
+    write(listed, {"scene0000_00": [str(media / "data" / "x.png")]})
+    assert image() == str(media / "data" / "x.png")
+
+
+def test_missing_picture_names_every_place_tried(folder, tmp_path):
+    (folder / "pictures" / "frame.png").unlink()
+    with pytest.raises(DataError) as caught:
+        load_questions(folder, ["scanqa"], tmp_path / "media")
+    message = str(caught.value)
+    assert "scene0000_00" in message and "--media_dir" in message
+    for place in ("pictures", tmp_path / "media" / "pictures", folder / "pictures", tmp_path / "pictures"):
+        assert f"{place}/frame.png" in message
+
+
+def test_scene_without_pictures(folder):
+    write(folder / "scanqa_val.json", [row(), row(scene="scene0011_00")])
+    with pytest.raises(DataError, match="scene 'scene0011_00' is in the questions but not in the list"):
+        load_questions(folder, ["scanqa"])
+    write(folder / "selected_images_mark_3D_val_32.json", {"scene0000_00": [], "scene0011_00": []})
+    with pytest.raises(DataError, match="scene0000_00"):
+        load_questions(folder, ["scanqa"])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "empty"),
+        ('[{"scene_id": "a"', "not JSON"),
+        ("{}", "expected a list"),
+        ("[3]", "row 0"),
+        ('[{"scene_id": "a", "prompt": "x"}, {"scene_id": "a"}]', "row 1: 'prompt'"),
+        ('[{"scene_id": "a", "prompt": "x", "obj_id": "chair"}]', "row 0: 'obj_id'"),
+        ('[{"scene_id": "a", "prompt": "x", "ref_captions": [{}]}]', "row 0: 'ref_captions'"),
+    ],
+)
+def test_bad_question_files_are_named_with_their_row(folder, content, words):
+    path = write(folder / "scanqa_val.json", content)
+    with pytest.raises(DataError) as caught:
+        load_questions(folder, ["scanqa"])
+    assert str(path) in str(caught.value) and words in str(caught.value)
+
+
+def test_zero_byte_list_of_pictures(folder):
+    write(folder / "selected_images_mark_3D_val_32.json", "")
+    with pytest.raises(DataError, match="selected_images_mark_3D_val_32.json: the list of pictures is empty"):
+        load_questions(folder, ["scanqa"])

@@ -1,0 +1,137 @@
+import json
+
+import numpy as np
+import pytest
+
+from gpt4scene.data.collator import PackDataset
+from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.fingerprint import fingerprint
+from gpt4scene.data.packing import scene_keys
+from gpt4scene.data.templates import TEMPLATES
+from gpt4scene.files.tokenized import has_tokenized, read_tokenized, write_tokenized
+from gpt4scene.types import Conversation, DataError, Origin, Turn
+
+
+@pytest.fixture
+def rows(make_row, pictures):
+    turns = (Turn("user", "<image>A?"), Turn("assistant", "Yes."), Turn("user", "<image>B?"), Turn("assistant", "No."))
+    talk = Conversation(turns, pictures[:2], Origin("talks", "talks.jsonl", 5))
+    several = [make_row(pictures, f"Question {i}?", "It is. " * i, i) for i in range(4)]
+    return [*several, make_row(pictures[1:], "What?", "That.", 4), talk, make_row((), "Hello?", "Hi.", 6)]
+
+
+@pytest.fixture
+def folder(tmp_path, encoder, rows):
+    write_tokenized(tmp_path / "tokens", map(encoder.encode, rows), {"seed": 3}, ["row 9 was bad"])
+    return tmp_path / "tokens"
+
+
+def test_rows_come_back_as_they_were(folder, encoder, rows):
+    read = read_tokenized(folder, {"seed": 3})
+    assert len(read) == len(rows) and read.skipped == ("row 9 was bad",)
+    for row, back in zip(rows, read, strict=True):
+        sample = encoder.encode(row)
+        assert np.array_equal(back.ids_L, sample.ids_L) and np.array_equal(back.labels_L, sample.labels_L)
+        assert back.ids_L.dtype == sample.ids_L.dtype and back.labels_L.dtype == sample.labels_L.dtype
+        assert (back.cut, back.images, back.grids, back.origin) == (
+            sample.cut,
+            sample.images,
+            sample.grids,
+            sample.origin,
+        )
+
+
+def test_tokenized_rows_take_the_place_of_conversations(folder, encoder, rows):
+    read = read_tokenized(folder, {"seed": 3})
+    assert read.pictures() == [row.images for row in rows]
+    keys, expected = scene_keys(read, encoder), scene_keys(rows, encoder)
+    assert [keys.index(key) for key in keys if key is not None] == [
+        expected.index(k) for k in expected if k is not None
+    ]
+    assert [key is None for key in keys] == [key is None for key in expected]
+    ours, theirs = PackDataset(read, encoder)[(2, 0)], PackDataset(rows, encoder)[(2, 0)]
+    assert all(np.array_equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_some_rows_can_be_chosen(folder, rows):
+    read = read_tokenized(folder, {"seed": 3})
+    chosen = read.select([4, 0])
+    assert [row.origin for row in chosen] == [rows[4].origin, rows[0].origin]
+    assert chosen.pictures() == [rows[4].images, rows[0].images]
+    assert [row.origin for row in read[5:]] == [row.origin for row in rows[5:]]
+
+
+def test_a_prefix_is_stored_once_per_scene(tmp_path, encoder, make_row, pictures):
+    rows = [make_row(pictures, f"Question {i}?", "Yes.", i) for i in range(40)]
+    write_tokenized(tmp_path / "many", map(encoder.encode, rows), {})
+    write_tokenized(tmp_path / "one", map(encoder.encode, rows[:1]), {})
+    for name in ("prefix_values", "prefix_counts"):
+        many, one = (np.load(tmp_path / kind / f"{name}.npy") for kind in ("many", "one"))
+        assert np.array_equal(many, one) and len(many) < 50
+
+
+def test_other_settings_are_refused_by_name(folder):
+    with pytest.raises(
+        DataError, match=r"tokens: .*other settings: cutoff_len \(None there, 5 now\); seed \(3 there, 4"
+    ):
+        read_tokenized(folder, {"seed": 4, "cutoff_len": 5})
+
+
+def test_a_folder_that_is_none_of_ours_is_refused_and_kept(tmp_path, encoder, rows):
+    other = tmp_path / "other"
+    other.mkdir()
+    assert not has_tokenized(other) and not has_tokenized(tmp_path / "missing")
+    (other / "state.json").write_text("{}")
+    assert has_tokenized(other)
+    with pytest.raises(DataError, match="no folder of tokenized rows"):
+        read_tokenized(other, {})
+    with pytest.raises(DataError, match="already holds something"):
+        write_tokenized(other, map(encoder.encode, rows), {})
+    assert [path.name for path in other.iterdir()] == ["state.json"]
+
+
+def test_nothing_half_written_is_left_to_be_read(tmp_path, encoder, rows):
+    def samples():
+        yield encoder.encode(rows[0])
+        raise DataError("row 1 is bad")
+
+    with pytest.raises(DataError, match="row 1 is bad"):
+        write_tokenized(tmp_path / "tokens", samples(), {})
+    assert not has_tokenized(tmp_path / "tokens")
+
+
+@pytest.fixture
+def settings_of(tmp_path, tokenizer, spec):
+    """A function that returns the fingerprint of a small run, with changes."""
+    model, data = tmp_path / "model", tmp_path / "data"
+    model.mkdir()
+    data.mkdir()
+    (model / "tokenizer.json").write_text("{}")
+    (data / "rooms.json").write_text("[]")
+    (data / "dataset_info.json").write_text(json.dumps({"rooms": {"file_name": "rooms.json"}}))
+
+    def make(resolution=112, cutoff_len=100, **reading):
+        encoder = Encoder(tokenizer, TEMPLATES["qwen2_vl"], spec, resolution, cutoff_len)
+        return fingerprint(encoder, model, ["rooms"], data, **reading)
+
+    return make
+
+
+def test_the_fingerprint_sees_settings_and_file_contents(tmp_path, settings_of):
+    first = settings_of(seed=1)
+    assert first == settings_of(seed=1)
+    assert first == json.loads(json.dumps(first))
+    assert (
+        len({json.dumps(other) for other in (first, settings_of(224), settings_of(112, 99), settings_of(seed=2))}) == 4
+    )
+    write_tokenized(tmp_path / "tokens", [], first)
+    (tmp_path / "data" / "rooms.json").write_text("[1]")
+    (tmp_path / "model" / "tokenizer.json").write_text("[]")
+    with pytest.raises(DataError, match=r"dataset files \(rooms\); tokenizer files \(tokenizer.json\)"):
+        read_tokenized(tmp_path / "tokens", settings_of(seed=1))
+
+
+def test_a_model_folder_without_tokenizer_is_named(tmp_path, settings_of):
+    (tmp_path / "model" / "tokenizer.json").unlink()
+    with pytest.raises(DataError, match="model: no tokenizer files"):
+        settings_of()

@@ -1,0 +1,56 @@
+"""METEOR's statistics become the score that the program itself gives."""
+
+import subprocess
+
+import numpy as np
+import pytest
+
+from gpt4scene.metrics.java import coco_folder, find_java
+from gpt4scene.metrics.meteor import JAR, Meteor, score
+
+
+@pytest.fixture(scope="module")
+def programs():
+    java, coco = find_java(), coco_folder()
+    if java is None or coco is None:
+        pytest.skip("METEOR needs Java and pycocoevalcap")
+    return java, coco
+
+
+PAIRS = [
+    ("the brown chair", ("the brown chair",)),
+    ("a chair in brown", ("the brown chair", "a brown seat near the desk")),
+    ("", ("a table",)),
+    ("left", ("right", "left")),
+    ("it is next to the big couch", ("the large sofa is beside it", "it stands next to a big couch")),
+    ("sos eos", ("sos a lamp on the table eos",)),
+]
+
+
+@pytest.mark.slow
+def test_groups_score_as_the_program_says(programs):
+    """``EVAL`` of the program on the same statistics, all pairs together and one by one."""
+    java, coco = programs
+    groups = [PAIRS, *([pair] for pair in PAIRS)]
+    with Meteor(java, coco) as meteor:
+        meteor.ask(PAIRS[:2])
+        ours = [float(score(meteor.statistics(group).sum(axis=0))) for group in groups]
+        lines = meteor._wait_for(len(PAIRS))
+    sent = "EVAL ||| " + " ||| ".join(lines) + "\n"
+    command = [java, "-Xmx2G", "-jar", str(coco / JAR), "-", "-", "-stdio", "-l", "en", "-norm"]
+    said = subprocess.run(command, input=sent, capture_output=True, text=True, check=True).stdout.split()
+    assert ours == pytest.approx([float(said[-1]), *map(float, said[:-1])], abs=1e-12)
+
+
+def test_no_match_is_zero():
+    nothing, something = [3.0, 4, 1, 1] + [0.0] * 20, [1.0, 1, 0, 0, 1, 1] + [0.0] * 14 + [1, 1, 1, 1]
+    assert score(np.array(nothing)) == 0
+    assert score(np.array([nothing, something])).tolist() == [0, 1]
+
+
+def test_the_end_of_the_program_is_noticed(programs):
+    java, coco = programs
+    with Meteor(java, coco) as meteor:
+        meteor._process.kill()
+        with pytest.raises(RuntimeError, match="METEOR ended before it had answered"):
+            meteor.statistics(PAIRS)

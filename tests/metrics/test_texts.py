@@ -1,0 +1,43 @@
+"""Texts that are scored together get the tokens that a tokenizer run of their own gives them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gpt4scene.metrics.java import coco_folder, find_java
+from gpt4scene.metrics.texts import TextGroup, TextScorer, score_groups
+
+SAID = ("vitamin c", "no", "fig 5", "size m")
+BEFORE_SMALL = TextGroup(SAID, (("Vitamin C.", "a table"), ("no.", "chairs"), ("fig.", "x"), ("Size M.", "y")))
+BEFORE_OTHER = TextGroup(SAID, (("Vitamin C.", "A table"), ("no.", "5 chairs"), ("fig.", "7"), ("Size M.", "Y")))
+
+
+def pycocoevalcap_bleu(group):
+    from pycocoevalcap.bleu.bleu import Bleu
+    from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
+
+    wrapped = ({number: [{"caption": text}] for number, text in enumerate(group.answers)},)
+    wrapped += ({number: [{"caption": text} for text in texts] for number, texts in enumerate(group.references)},)
+    said, references = (PTBTokenizer().tokenize(texts) for texts in wrapped)
+    return Bleu(4).compute_score(references, said, verbose=0)[0]
+
+
+def test_what_follows_a_full_stop_is_that_of_the_group(monkeypatch):
+    if find_java() is None or coco_folder() is None:
+        pytest.skip("the published tokenizer needs Java and pycocoevalcap")
+    monkeypatch.setenv("PATH", str(Path(find_java()).parent), prepend=os.pathsep)  # where pycocoevalcap looks
+    scorer = TextScorer()
+    with scorer:
+        scorer.ask({"small": BEFORE_SMALL, "other": BEFORE_OTHER})
+        found = scorer.scores()
+    for name, group in (("small", BEFORE_SMALL), ("other", BEFORE_OTHER)):
+        published = dict(zip(("Bleu_1", "Bleu_2"), pycocoevalcap_bleu(group), strict=False))
+        assert {metric: found[name].scores[metric] for metric in published} == pytest.approx(published, abs=1e-12)
+    assert found["small"].scores["Bleu_1"] != found["other"].scores["Bleu_1"]
+
+
+def test_no_groups_and_empty_texts():
+    assert score_groups({}) == {}
+    scores = score_groups({"": TextGroup(("", "."), (("",), (".",)))})[""].scores
+    assert scores["CIDEr"] == 0

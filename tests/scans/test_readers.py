@@ -1,0 +1,303 @@
+"""Folders of transforms.json, COLMAP, TUM and ARKitScenes, written from the box room as each has it, and read back."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.spatial.transform import Rotation
+
+from gpt4scene.scans.images import read_color, read_depth
+from gpt4scene.scans.ply import write_ply
+from gpt4scene.scans.readers import SCAN_READERS
+from gpt4scene.scenes.prepare import main
+from gpt4scene.types import DataError
+
+
+def save_images(folder, images, stems=None):
+    folder.mkdir(parents=True)
+    names = [f"{stem}.png" for stem in stems or range(len(images))]
+    for name, image in zip(names, images, strict=True):
+        Image.fromarray(image).save(folder / name)
+    return names
+
+
+def save_depths(folder, depths, names, scale):
+    folder.mkdir(parents=True)
+    for name, depth in zip(names, depths, strict=True):
+        Image.fromarray(np.rint(depth * scale).astype(np.uint16)).save(folder / name)
+
+
+def objects_json(room):
+    rows = [{"id": o.id, "label": o.label, "center": list(o.center), "size": list(o.size)} for o in room.objects]
+    return json.dumps({"objects": rows})
+
+
+def transforms(folder, room):
+    images, depths = room.images()
+    names = save_images(folder / "images", images)
+    save_depths(folder / "depth", depths, names, 1000)
+    k = room.cameras[0].intrinsics
+    rows = [
+        {
+            "file_path": f"images/{name.removesuffix('.png')}",
+            "depth_file_path": f"depth/{name}",
+            "transform_matrix": (camera.pose @ np.diag([1, -1, -1, 1])).tolist(),
+        }
+        for name, camera in zip(names, room.cameras, strict=True)
+    ]
+    content = {"fl_x": k[0, 0], "fl_y": k[1, 1], "cx": k[0, 2] + 0.5, "cy": k[1, 2] + 0.5, "w": 200, "h": 150}
+    write_ply(folder / "scan.ply", room.mesh)
+    (folder / "transforms.json").write_text(json.dumps({**content, "ply_file_path": "scan.ply", "frames": rows}))
+
+
+def colmap(folder, room):
+    images, _ = room.images()
+    names = save_images(folder / "images", images)
+    model = folder / "sparse" / "0"
+    model.mkdir(parents=True)
+    k = room.cameras[0].intrinsics
+    camera_line = f"1 PINHOLE 200 150 {k[0, 0]} {k[1, 1]} {k[0, 2] + 0.5} {k[1, 2] + 0.5}"
+    (model / "cameras.txt").write_text(f"# Camera list\n{camera_line}\n")
+    lines = ["# Image list"]
+    for number, (name, camera) in enumerate(zip(names, room.cameras, strict=True)):
+        inverse = np.linalg.inv(camera.pose)
+        x, y, z, w = Rotation.from_matrix(inverse[:3, :3]).as_quat()
+        place = " ".join(map(str, inverse[:3, 3]))
+        lines += [f"{number + 1} {w} {x} {y} {z} {place} 1 {name}", "1.0 2.0 -1 3.0 4.0 7"]
+    (model / "images.txt").write_text("\n".join(lines) + "\n")
+    write_ply(folder / "mesh.ply", room.mesh)
+
+
+def tum(folder, room):
+    images, depths = room.images()
+    stamps = [f"{1305031102.175304 + i:.6f}" for i in range(len(images))]
+    names = save_images(folder / "rgb", images, stamps)
+    save_depths(folder / "depth", depths, names, 5000)
+    np.savetxt(folder / "intrinsics.txt", room.cameras[0].intrinsics)
+    listing = "# color images\n" + "\n".join(f"{s} rgb/{n}" for s, n in zip(stamps, names, strict=True))
+    (folder / "rgb.txt").write_text(listing)
+    (folder / "depth.txt").write_text(
+        "\n".join(f"{float(s) + 0.01:.6f} depth/{n}" for s, n in zip(stamps, names, strict=True))
+    )
+    lines = ["# timestamp tx ty tz qx qy qz qw"]
+    for stamp, camera in zip(stamps, room.cameras, strict=True):
+        values = [*camera.pose[:3, 3], *Rotation.from_matrix(camera.pose[:3, :3]).as_quat()]
+        lines.append(f"{float(stamp) - 0.004:.6f} " + " ".join(map(str, values)))
+    (folder / "groundtruth.txt").write_text("\n".join(lines))
+
+
+def arkit(folder, room):
+    images, depths = room.images()
+    inside = folder / f"{folder.name}_frames"
+    stems = [f"{folder.name}_{100 + i / 10:.3f}" for i in range(len(images))]
+    names = save_images(inside / "lowres_wide", images, stems)
+    save_depths(inside / "lowres_depth", depths, names, 1000)
+    (inside / "lowres_wide_intrinsics").mkdir()
+    k, lines = room.cameras[0].intrinsics, []
+    for index, camera in enumerate(room.cameras):
+        stamp = 100 + index / 10 + (0.001 if index == 2 else 0)
+        pincam = inside / "lowres_wide_intrinsics" / f"{folder.name}_{stamp:.3f}.pincam"
+        pincam.write_text(f"200 150 {k[0, 0]} {k[1, 1]} {k[0, 2]} {k[1, 2]}")
+        inverse = np.linalg.inv(camera.pose)
+        values = [*Rotation.from_matrix(inverse[:3, :3]).as_rotvec(), *inverse[:3, 3]]
+        lines.append(f"{100 + index / 10} " + " ".join(map(str, values)))
+    (inside / "lowres_wide.traj").write_text("\n".join(lines))
+    write_ply(folder / f"{folder.name}_3dod_mesh.ply", room.mesh)
+    turn = [[0, 1, 0], [-1, 0, 0], [0, 0, 1]]
+    boxes = [
+        {
+            "label": o.label,
+            "segments": {
+                "obbAligned": {
+                    "centroid": list(o.center),
+                    "axesLengths": [o.size[1], o.size[0], o.size[2]],
+                    "normalizedAxes": np.ravel(turn).tolist(),
+                }
+            },
+        }
+        for o in room.objects
+    ]
+    (folder / f"{folder.name}_3dod_annotation.json").write_text(json.dumps({"data": boxes, "skipped": False}))
+
+
+WRITERS = {"transforms": transforms, "colmap": colmap, "tum": tum, "arkit": arkit}
+
+
+@pytest.fixture(scope="module")
+def folders(box_room, tmp_path_factory):
+    made = {}
+    for name, write in WRITERS.items():
+        made[name] = tmp_path_factory.mktemp("formats") / f"{name}_room"
+        made[name].mkdir()
+        write(made[name], box_room)
+        if name != "arkit":
+            (made[name] / "objects.json").write_text(objects_json(box_room))
+    return made
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_cameras_pictures_and_geometry_come_back(folders, box_room, name):
+    images, depths = box_room.images()
+    reader = SCAN_READERS[name]
+    assert reader.accepts(folders[name])
+    scan = reader.read(folders[name])
+    assert scan.scene_id == f"{name}_room" and len(scan.frames) == len(images)
+    for frame, image, depth, camera in zip(scan.frames, images, depths, box_room.cameras, strict=True):
+        assert np.allclose(frame.camera.pose, camera.pose, atol=1e-6)
+        assert np.allclose(frame.camera.intrinsics, camera.intrinsics)
+        assert np.array_equal(read_color(frame), image)
+        if name != "colmap":
+            assert np.allclose(read_depth(frame), depth, atol=6e-4)
+    if name != "tum":
+        assert np.allclose(scan.mesh.vertices, box_room.mesh.vertices, atol=1e-5)
+    for found, item in zip(scan.objects, box_room.objects, strict=True):
+        assert found.label == item.label
+        assert np.allclose(found.center, item.center) and np.allclose(found.size, item.size)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_format_is_prepared(folders, tmp_path, name):
+    call = [
+        "--format",
+        name,
+        "--scans",
+        str(folders[name]),
+        "--out",
+        str(tmp_path),
+        "--frames",
+        "2",
+        "--bev_size",
+        "100",
+    ]
+    assert main(call) == 0
+    scene = json.loads((tmp_path / "scenes" / f"{name}_room" / "scene.json").read_text())
+    assert all(len(frame["markers"]) >= 3 for frame in scene["frames"])
+
+
+def test_sparse_points_stand_in_for_a_mesh(folders, box_room):
+    folder = folders["colmap"]
+    (folder / "mesh.ply").rename(folder / "kept.ply")
+    try:
+        track = " 1 2 3 4 5 6"
+        lines = [f"{i} {i} 0 {i} 10 20 30 0.5{track}" for i in range(5)] + ["9 0 0 0 1 2 3 0.5 1 2"]
+        (folder / "sparse/0/points3D.txt").write_text("# points\n" + "\n".join(lines))
+        mesh = SCAN_READERS["colmap"].read(folder).mesh
+        assert mesh.vertices.tolist() == [[i, 0, i] for i in range(5)] and (mesh.colors == [10, 20, 30]).all()
+    finally:
+        (folder / "kept.ply").rename(folder / "mesh.ply")
+
+
+def edit_transforms(change):
+    def edit(folder):
+        content = json.loads((folder / "transforms.json").read_text())
+        change(content)
+        (folder / "transforms.json").write_text(json.dumps(content))
+
+    return edit
+
+
+def replaced(name, old, new):
+    return lambda folder: (folder / name).write_text((folder / name).read_text().replace(old, new))
+
+
+def camera_line(folder, line):
+    (folder / "sparse/0/cameras.txt").write_text(f"# Camera list\n{line}\n")
+
+
+def binary_model(folder):
+    for name in ("cameras", "images"):
+        (folder / f"sparse/0/{name}.txt").rename(folder / f"sparse/0/{name}.bin")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "1 SIMPLE_PINHOLE 200 150 140 100 75",
+        "1 SIMPLE_RADIAL 200 150 140 100 75 0",
+        "1 RADIAL 200 150 140 100 75 0 0",
+        "1 OPENCV 200 150 140 140 100 75 0 0 0 0",
+    ],
+)
+def test_colmap_models_without_distortion_are_pinholes(box_room, tmp_path, line):
+    (tmp_path / "room").mkdir()
+    colmap(tmp_path / "room", box_room)
+    camera_line(tmp_path / "room", line)
+    (tmp_path / "room" / "sparse/0/images.txt").write_text(
+        (tmp_path / "room" / "sparse/0/images.txt").read_text().replace("1.0 2.0 -1 3.0 4.0 7", "")  # no points at all
+    )
+    scan = SCAN_READERS["colmap"].read(tmp_path / "room")
+    assert len(scan.frames) == len(box_room.cameras)
+    assert scan.frames[0].camera.intrinsics.tolist() == [[140, 0, 99.5], [0, 140, 74.5], [0, 0, 1]]
+
+
+def test_instant_ngp_names_pictures_with_dots_and_gives_an_angle(box_room, tmp_path):
+    (tmp_path / "room").mkdir()
+    transforms(tmp_path / "room", box_room)
+    content = json.loads((tmp_path / "room" / "transforms.json").read_text())
+    angle = 2 * np.arctan(100 / content.pop("fl_x"))
+    for key in ("fl_y", "cx", "cy", "w", "h"):
+        content.pop(key)
+    for row in content["frames"]:
+        row["file_path"] = "./" + row["file_path"]
+    common = {"camera_angle_x": angle, "k1": 0, "k2": 0, "p1": 0, "p2": 0, "aabb_scale": 16, "scale": 0.33}
+    (tmp_path / "room" / "transforms.json").write_text(json.dumps({**common, **content}))
+    for frame, camera in zip(SCAN_READERS["transforms"].read(tmp_path / "room").frames, box_room.cameras, strict=True):
+        assert np.allclose(frame.camera.intrinsics, camera.intrinsics) and np.allclose(frame.camera.pose, camera.pose)
+
+
+def test_arkit_pictures_between_two_poses_have_none(box_room, tmp_path):
+    (tmp_path / "room").mkdir()
+    arkit(tmp_path / "room", box_room)
+    inside = tmp_path / "room" / "room_frames"
+    for folder, ending in (("lowres_wide", "png"), ("lowres_wide_intrinsics", "pincam")):
+        first = inside / folder / f"room_100.000.{ending}"
+        first.with_name(f"room_100.017.{ending}").write_bytes(first.read_bytes())
+    track = inside / "lowres_wide.traj"
+    track.write_text(
+        track.read_text().replace("100.1 ", "100.1 inf ", 1).replace("inf ", "inf inf inf inf inf inf #", 1)
+    )
+    tracked = {frame.name: frame.camera.tracked for frame in SCAN_READERS["arkit"].read(tmp_path / "room").frames}
+    assert not tracked.pop("room_100.017") and not tracked.pop("room_100.100")
+    assert all(tracked.values()) and len(tracked) == len(box_room.cameras) - 1
+
+
+BREAKS = [
+    ("transforms", "list 'frames'", lambda folder: (folder / "transforms.json").write_text("{}")),
+    ("transforms", "lacks or spoils 'file_path'", edit_transforms(lambda c: c["frames"][0].pop("file_path"))),
+    ("transforms", "no 4x4", edit_transforms(lambda c: c["frames"][0].update(transform_matrix=[1]))),
+    ("transforms", "lens distortion", edit_transforms(lambda c: c.update(k1=0.2))),
+    ("transforms", "lens distortion", edit_transforms(lambda c: c["frames"][3].update(k4=0.2))),
+    ("transforms", "model OPENCV_FISHEYE", edit_transforms(lambda c: c.update(camera_model="OPENCV_FISHEYE"))),
+    ("transforms", "model EQUIRECTANGULAR", edit_transforms(lambda c: c.update(camera_model="EQUIRECTANGULAR"))),
+    ("transforms", "lens distortion", edit_transforms(lambda c: c.update(is_fisheye=True))),
+    ("transforms", "two pictures are called", edit_transforms(lambda c: c["frames"].append(c["frames"][0]))),
+    ("colmap", "model_converter", lambda folder: binary_model(folder)),
+    ("colmap", "has lens distortion", lambda folder: camera_line(folder, "1 SIMPLE_RADIAL 200 150 140 100 75 0.01")),
+    ("colmap", "has lens distortion", lambda folder: camera_line(folder, "1 OPENCV_FISHEYE 200 150 1 1 1 1 0 0 0 0")),
+    ("colmap", "is no camera", lambda folder: camera_line(folder, "1 PINHOLE 200 x 1 1 1 1")),
+    (
+        "transforms",
+        "missing.png: is missing",
+        edit_transforms(lambda c: c["frames"][0].update(file_path="missing.png")),
+    ),
+    ("colmap", "has lens distortion; run", lambda folder: camera_line(folder, "1 OPENCV 200 150 1 1 1 1 0 0 1e-4 0")),
+    ("colmap", "is not understood", replaced("sparse/0/images.txt", " 1 0.png", " 8 0.png")),
+    ("tum", "a quaternion", replaced("groundtruth.txt", "# timestamp", "1 2 3\n#")),
+    ("tum", "is not 'time-stamp file'", replaced("rgb.txt", "# color", "x y\n#")),
+    ("arkit", "is no ARKitScenes annotation", lambda folder: next(folder.glob("*.json")).write_text("{}")),
+    ("arkit", "three angles", lambda folder: next(folder.glob("*/lowres_wide.traj")).write_text("1 2\n")),
+    ("arkit", "width height fx", lambda folder: sorted(folder.glob("*/*/*.pincam"))[0].write_text("1 2\n")),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence", "damage"), BREAKS, ids=[f"{i} {b[0]}: {b[1]}" for i, b in enumerate(BREAKS)]
+)
+def test_broken_folders_say_what_is_wrong(box_room, tmp_path, name, sentence, damage):
+    folder = tmp_path / "room"
+    folder.mkdir()
+    WRITERS[name](folder, box_room)
+    damage(folder)
+    with pytest.raises(DataError, match=sentence):
+        SCAN_READERS[name].read(folder)

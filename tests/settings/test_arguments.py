@@ -1,0 +1,60 @@
+"""The training keys: every one documented, and the attention decision."""
+
+import dataclasses
+
+import pytest
+
+from gpt4scene.settings.arguments import DataArguments, ModelArguments, TuningArguments, attention_backend
+
+SECTIONS = (ModelArguments, DataArguments, TuningArguments)
+FIELDS = [(section, field) for section in SECTIONS for field in dataclasses.fields(section)]
+
+
+@pytest.mark.parametrize(("section", "field"), FIELDS, ids=[f"{s.__name__}.{f.name}" for s, f in FIELDS])
+def test_every_key_has_one_sentence(section, field):
+    sentence = field.metadata["help"]
+    assert sentence.endswith(".") and sentence[0].isupper() and ". " not in sentence
+
+
+def test_keys_are_few_and_unique():
+    names = [field.name for _, field in FIELDS]
+    assert len(names) == len(set(names)) < 60
+
+
+def test_defaults_are_the_published_run():
+    tuning = TuningArguments()
+    assert (tuning.finetuning_type, tuning.freeze_vision_tower, tuning.freeze_multi_modal_projector) == (
+        "full",
+        True,
+        True,
+    )
+    assert tuning.scene_packing == 1
+    data = DataArguments(dataset=["rooms"])
+    assert (data.template, data.image_resolution, data.val_split) == ("qwen2_vl", 512, "scene")
+
+
+def test_list_defaults_are_not_shared():
+    first, second = TuningArguments(), TuningArguments()
+    assert first.lora_target == second.lora_target == ["all"]
+    assert first.lora_target is not second.lora_target
+
+
+def test_lora_alpha_is_twice_the_rank_when_left_out():
+    assert TuningArguments(lora_rank=12).lora_scale == 24
+    assert TuningArguments(lora_rank=12, lora_alpha=5).lora_scale == 5
+
+
+@pytest.mark.parametrize(
+    ("wanted", "installed", "backend"),
+    [
+        ("auto", False, "sdpa"),
+        ("sdpa", True, "sdpa"),
+        ("disabled", True, "eager"),
+        ("fa2", True, "flash_attention_2"),
+        ("fa2", False, "sdpa"),
+    ],
+)
+def test_attention(wanted, installed, backend):
+    name, note = attention_backend(wanted, installed=installed)
+    assert name == backend
+    assert (note is not None) == (wanted == "fa2" and not installed)

@@ -1,0 +1,56 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from gpt4scene.settings.config import parse
+from gpt4scene.training import hf_arguments as settings
+from gpt4scene.training.hf_arguments import training_arguments
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Return a function: flags -> TrainingArguments."""
+
+    def make(flags=""):
+        least = f"--model_name_or_path m --dataset d --output_dir {tmp_path} --use_cpu"
+        return training_arguments(parse([*least.split(), *flags.split()]))
+
+    return make
+
+
+def test_a_micro_batch_is_a_pack(made):
+    arguments = made("--per_device_train_batch_size 4 --gradient_accumulation_steps 4 --scene_packing 8")
+    assert (arguments.per_device_train_batch_size, arguments.gradient_accumulation_steps) == (1, 2)
+
+
+def test_packs_must_divide_a_step(made, tmp_path):
+    config = parse(f"--model_name_or_path m --dataset d --output_dir {tmp_path}".split())
+    wrong = replace(config, tuning=replace(config.tuning, scene_packing=3))
+    with pytest.raises(ValueError, match="scene_packing 3 must divide the 8 questions"):
+        training_arguments(wrong)
+
+
+def test_what_the_user_says_wins(made):
+    derived, said = made(), made("--logging_steps 5 --lr_scheduler_type linear --dataloader_num_workers 2")
+    assert (derived.logging_steps, derived.lr_scheduler_type) == (1, "cosine")
+    assert (said.logging_steps, said.lr_scheduler_type, said.dataloader_num_workers) == (5, "linear", 2)
+
+
+def test_activations_are_computed_again_unless_refused(made):
+    key = settings._checkpointing_key()
+    assert getattr(made(), key) is True
+    assert getattr(made("--disable_gradient_checkpointing"), key) is False
+    assert getattr(made("--gradient_checkpointing false"), key) is False
+    assert getattr(made(), f"{key}_kwargs")["use_reentrant"] is False
+
+
+def test_pure_bf16_leaves_autocast_out(made):
+    assert made("--bf16").bf16 is True
+    assert made("--bf16 --pure_bf16").bf16 is False
+
+
+def test_a_cpu_is_used_where_there_is_no_accelerator(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    flags = f"--model_name_or_path m --dataset d --output_dir {tmp_path} --bf16".split()
+    assert training_arguments(parse(flags)).use_cpu is True
