@@ -8,9 +8,9 @@
 #   NAME            --name            name of the run; the next two follow from it   (GPT4Scene-qwen2vl_full_sft_mark_32_3D_img512)
 #   MODEL           --model           checkpoint, training output or LoRA folder     (model_outputs/$NAME)
 #   OUTPUT_DIR      --output_dir      where answers and scores go                    (eval_outputs/outputs_3D_mark/$NAME)
-#   ANNOTATION_DIR  --annotation_dir  question files, lists of pictures, boxes       (evaluate/annotation)
+#   ANNOTATION_DIR  --annotation_dir  question files, lists of images, boxes       (evaluate/annotation)
 #   TASKS           --tasks           names separated by commas                      (all)
-#   MEDIA_DIR       --media_dir       folder that picture paths are relative to      (the repository)
+#   MEDIA_DIR       --media_dir       folder that image paths are relative to      (the repository)
 #   CUDA_VISIBLE_DEVICES              GPUs to use                                    (all)
 #   PYTHON                            interpreter                                    (.venv of the repository, else python3)
 # Any other flag goes to `gpt4scene infer` (its --help lists them). Defaults lie in the repository, wherever you call from.

@@ -21,7 +21,7 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture
 def run(checkpoint, tmp_path):
-    """Settings of a run whose files are all there: one row with one picture."""
+    """Settings of a run whose files are all there: one row with one image."""
     data = tmp_path / "data"
     data.mkdir()
     Image.new("RGB", (56, 56)).save(data / "room.jpg")
@@ -58,7 +58,7 @@ def test_a_complete_run_has_nothing_wrong(run, capsys):
     assert "nothing is wrong" in capsys.readouterr().out
 
 
-def test_missing_picture_unknown_template_and_missing_deepspeed_are_all_named(run, tmp_path, capsys):
+def test_missing_image_unknown_template_and_missing_deepspeed_are_all_named(run, tmp_path, capsys):
     (tmp_path / "data" / "room.jpg").unlink()
     argv = [*run, "--template", "qwen2vl", "--deepspeed", str(tmp_path / "none.json")]
     text = wrong(argv)
@@ -67,8 +67,8 @@ def test_missing_picture_unknown_template_and_missing_deepspeed_are_all_named(ru
     assert "things wrong" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("content", "words"), [(b"", "is empty"), (b"no picture", "no picture")])
-def test_broken_pictures(run, tmp_path, content, words):
+@pytest.mark.parametrize(("content", "words"), [(b"", "is empty"), (b"no image", "no image")])
+def test_broken_images(run, tmp_path, content, words):
     (tmp_path / "data" / "room.jpg").write_bytes(content)
     assert words in wrong(run)
 

@@ -18,7 +18,7 @@ DATASET = "sharegpt_data_chat_scene_32_images_3D_mark"
 
 @pytest.fixture
 def files(tmp_path):
-    """A tiny checkpoint, and a data folder with four rows about each of two rooms, 33 pictures a row."""
+    """A tiny checkpoint, and a data folder with four rows about each of two rooms, 33 images a row."""
     tiny_model.build(tmp_path / "model")
     generator = np.random.default_rng(0)
     rows = []

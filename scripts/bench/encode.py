@@ -1,8 +1,8 @@
 """How long rows take to become tokens, and a step's questions to become a batch: the usual way beside ours.
 
-The usual way is what fine-tuning frameworks do: for every row, open its pictures, run the processor of Hugging Face on
-them, write out the picture tokens and tokenise the row. Ours reads picture headers once a file, and decodes a scene's
-pictures once a pack, when the batch is needed. Both must give the same tokens and the same pixels, bit for bit.
+The usual way is what fine-tuning frameworks do: for every row, open its images, run the processor of Hugging Face on
+them, write out the image tokens and tokenise the row. Ours reads image headers once a file, and decodes a scene's
+images once a pack, when the batch is needed. Both must give the same tokens and the same pixels, bit for bit.
 
     python scripts/bench/encode.py [--small] [--json FILE] [--model DIR]
 """
@@ -35,18 +35,18 @@ from gpt4scene.demo.tiny_model import build_tokenizer
 from gpt4scene.types import Conversation, Origin, Turn
 
 RESOLUTION = 512
-FULL = {"scenes": 4, "rows": 256, "pictures": 33, "width": 1296, "height": 968, "questions": [1, 4, 8, 16]}
-SMALL = {"scenes": 2, "rows": 16, "pictures": 3, "width": 320, "height": 240, "questions": [1, 4]}
+FULL = {"scenes": 4, "rows": 256, "images": 33, "width": 1296, "height": 968, "questions": [1, 4, 8, 16]}
+SMALL = {"scenes": 2, "rows": 16, "images": 3, "width": 320, "height": 240, "questions": [1, 4]}
 
 
-def picture_files(folder: Path, scene: int, sizes: dict) -> tuple[str, ...]:
-    """Write the JPEG pictures of a scene, smooth shapes with some noise, and return their paths."""
+def image_files(folder: Path, scene: int, sizes: dict) -> tuple[str, ...]:
+    """Write the JPEG images of a scene, smooth shapes with some noise, and return their paths."""
     random = np.random.default_rng(scene)
     paths = []
-    for index in range(sizes["pictures"]):
+    for index in range(sizes["images"]):
         coarse = random.integers(0, 256, (12, 16, 3), dtype=np.uint8)
-        picture = Image.fromarray(coarse).resize((sizes["width"], sizes["height"]), Image.Resampling.BICUBIC)
-        noisy = np.asarray(picture) ^ random.integers(0, 8, (sizes["height"], sizes["width"], 3), dtype=np.uint8)
+        image = Image.fromarray(coarse).resize((sizes["width"], sizes["height"]), Image.Resampling.BICUBIC)
+        noisy = np.asarray(image) ^ random.integers(0, 8, (sizes["height"], sizes["width"], 3), dtype=np.uint8)
         paths.append(folder / f"scene{scene:04d}_{index:02d}.jpg")
         Image.fromarray(noisy).save(paths[-1], quality=90)
     return tuple(map(str, paths))
@@ -54,7 +54,7 @@ def picture_files(folder: Path, scene: int, sizes: dict) -> tuple[str, ...]:
 
 def make_rows(folder: Path, sizes: dict) -> list[Conversation]:
     """Return rows about the scenes, taking turns."""
-    scenes = [picture_files(folder, scene, sizes) for scene in range(sizes["scenes"])]
+    scenes = [image_files(folder, scene, sizes) for scene in range(sizes["scenes"])]
     rows = []
     for number in range(sizes["rows"]):
         images = scenes[number % len(scenes)]
@@ -80,12 +80,12 @@ class UsualWay:
 
     def __call__(self, row: Conversation) -> tuple[list[int], np.ndarray]:
         """Return the row's token ids and normalised pixels."""
-        pictures = []
+        images = []
         for path in row.images:
-            with Image.open(path) as picture:
-                size = fit(picture.size, self.spec, RESOLUTION)
-                pictures.append(picture.convert("RGB").resize(size, Image.Resampling.BICUBIC))
-        values = self.processor(pictures, return_tensors="np")
+            with Image.open(path) as image:
+                size = fit(image.size, self.spec, RESOLUTION)
+                images.append(image.convert("RGB").resize(size, Image.Resampling.BICUBIC))
+        values = self.processor(images, return_tensors="np")
         counts = values["image_grid_thw"].prod(axis=1) // self.spec.merge_size**2
         text = "".join(segment.text for segment in self.template.render(row.turns))
         pieces = text.split(self.template.image_pad)
@@ -151,7 +151,7 @@ def batching(rows: list[Conversation], usual: UsualWay, questions: int, repeats:
 def main(argv: list[str] | None = None) -> int:
     """Print a table, write JSON when asked; 1 when the two ways disagree."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--small", action="store_true", help="a few small pictures: seconds instead of minutes")
+    parser.add_argument("--small", action="store_true", help="a few small images: seconds instead of minutes")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--model", help="checkpoint whose tokenizer and processor are used; a tiny one when left out")
     options = parser.parse_args(argv)
@@ -159,7 +159,7 @@ def main(argv: list[str] | None = None) -> int:
     tokenizer = AutoTokenizer.from_pretrained(options.model) if options.model else build_tokenizer()
     usual = UsualWay(tokenizer, VisionSpec.from_folder(options.model) if options.model else VisionSpec())
     with tempfile.TemporaryDirectory() as folder:
-        print(f"writing {sizes['scenes'] * sizes['pictures']} pictures ...", file=sys.stderr)
+        print(f"writing {sizes['scenes'] * sizes['images']} images ...", file=sys.stderr)
         rows = make_rows(Path(folder), sizes)
         results = [tokenizing(rows, usual, repeats, usual_rows)]
         results += [batching(rows, usual, questions, repeats) for questions in sizes["questions"]]

@@ -1,8 +1,8 @@
 """How long a scene's questions take: transformers' ``generate`` question by question beside one row of branches.
 
 The usual way is what public evaluation scripts do: every question is a sequence of its own (or several padded ones,
-``--batch``), pictures and all. Ours computes the pictures once and hangs all questions off them. Both start from
-picture files and decode them once; both must say the same, token for token.
+``--batch``), images and all. Ours computes the images once and hangs all questions off them. Both start from
+image files and decode them once; both must say the same, token for token.
 
     python scripts/bench/infer.py [--small] [--json FILE] [--model DIR] [--batch N]
 """
@@ -34,17 +34,17 @@ from gpt4scene.inference.engine import Engine
 from gpt4scene.inference.local import load_engine
 from gpt4scene.types import Question
 
-FULL = {"questions": [1, 4, 16, 64, 200], "pictures": 33, "side": (1296, 968), "tokens": 16, "repeats": 3, "timed": 4}
-SMALL = {"questions": [1, 6], "pictures": 5, "side": (320, 240), "tokens": 6, "repeats": 2, "timed": 6}
+FULL = {"questions": [1, 4, 16, 64, 200], "images": 33, "side": (1296, 968), "tokens": 16, "repeats": 3, "timed": 4}
+SMALL = {"questions": [1, 6], "images": 5, "side": (320, 240), "tokens": 6, "repeats": 2, "timed": 6}
 RESOLUTION = {"full": 512, "small": 168}
 PLACES = ("beside the bed", "under the window", "left of the door", "on the round table near the lamp")
 
 
 def make_questions(folder: Path, sizes: dict) -> list[Question]:
-    """Return questions of different lengths about one scene whose pictures are written into ``folder``."""
+    """Return questions of different lengths about one scene whose images are written into ``folder``."""
     random = np.random.default_rng(0)
     images = []
-    for index in range(sizes["pictures"]):
+    for index in range(sizes["images"]):
         coarse = random.integers(0, 256, (12, 16, 3), dtype=np.uint8)
         images.append(str(folder / f"{index:02d}.jpg"))
         Image.fromarray(coarse).resize(sizes["side"], Image.Resampling.BICUBIC).save(images[-1], quality=90)
@@ -128,7 +128,7 @@ def measure(questions: list[Question], usual: UsualWay, sizes: dict) -> list[dic
 def main(argv: list[str] | None = None) -> int:
     """Print a table, write JSON when asked; 1 when the two ways disagree."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--small", action="store_true", help="a few small pictures: seconds instead of minutes")
+    parser.add_argument("--small", action="store_true", help="a few small images: seconds instead of minutes")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--model", type=Path, help="checkpoint to run; a tiny random one when left out")
     parser.add_argument("--batch", type=int, default=1, help="sequences that the usual way generates at a time")

@@ -99,10 +99,10 @@ def build_scan(folder: Path, sizes: dict) -> None:
         camera = Camera(intrinsics, pose, sizes["width"], sizes["height"])
         half = camera.resized(sizes["width"] // 2, sizes["height"] // 2)
         hits = caster.first_hits(half)
-        picture = caster.colors(hits).astype(np.uint8).reshape(half.height, half.width, 3)
+        image = caster.colors(hits).astype(np.uint8).reshape(half.height, half.width, 3)
         rows = np.arange(camera.height) * half.height // camera.height
         columns = np.arange(camera.width) * half.width // camera.width
-        images.append(picture[rows[:, None], columns[None]])
+        images.append(image[rows[:, None], columns[None]])
         depths.append(np.where(hits.found, hits.depth, 0).reshape(half.height, half.width))
         cameras.append(camera)
     write_posed(folder, images, cameras, depths=depths, mesh=mesh, align=np.eye(4), objects=objects)
@@ -128,7 +128,7 @@ def ours(folder: Path, out: Path, sizes: dict) -> dict:
 
 
 Areas = dict[str, dict[int, float]]
-"""Frame -> object -> share of the picture that it covers."""
+"""Frame -> object -> share of the image that it covers."""
 
 
 def straightforward(folder: Path, names: list[str]) -> tuple[float, Areas]:
@@ -149,9 +149,9 @@ def straightforward(folder: Path, names: list[str]) -> tuple[float, Areas]:
         rays = camera.rays(np.stack([columns.ravel(), rows.ravel()], axis=1))
         origins = np.broadcast_to(camera.pose[:3, 3], rays.shape)
         _, index, face = surface.ray.intersects_location(origins, rays, multiple_hits=False)
-        picture = np.full(len(rays), -1)
-        picture[index] = owners[scan.mesh.faces[face, 0]]
-        found[frame.name] = {item.id: float((picture == item.id).mean()) for item in scan.objects}
+        image = np.full(len(rays), -1)
+        image[index] = owners[scan.mesh.faces[face, 0]]
+        found[frame.name] = {item.id: float((image == item.id).mean()) for item in scan.objects}
     return time.perf_counter() - start, found
 
 

@@ -1,8 +1,8 @@
 """How long a training step takes: transformers' model question by question beside one pack.
 
-The usual way gives every question a sequence of its own: its pictures are opened and go through the image processor,
-the whole sequence through the model, and the loss is the model's own. Ours opens a scene's pictures once and hangs all
-questions off them. Forward and backward, vision tower frozen, both from picture files; losses of all timed rows must be
+The usual way gives every question a sequence of its own: its images are opened and go through the image processor,
+the whole sequence through the model, and the loss is the model's own. Ours opens a scene's images once and hangs all
+questions off them. Forward and backward, vision tower frozen, both from image files; losses of all timed rows must be
 equal, and where all rows are timed the gradients too.
 
     python scripts/bench/train.py [--small] [--json FILE] [--model DIR]
@@ -39,21 +39,21 @@ from gpt4scene.types import Conversation, Origin, Turn
 
 FULL = {
     "questions": [1, 4, 8, 16, 32],
-    "pictures": 33,
+    "images": 33,
     "side": (1296, 968),
     "resolution": 512,
     "repeats": 3,
     "timed": 4,
 }
-SMALL = {"questions": [1, 6], "pictures": 5, "side": (320, 240), "resolution": 168, "repeats": 2, "timed": 6}
+SMALL = {"questions": [1, 6], "images": 5, "side": (320, 240), "resolution": 168, "repeats": 2, "timed": 6}
 ANSWERS = ("The lamp beside the bed is red.", "No.", "Two chairs and a round table under the window.")
 
 
 def make_rows(folder: Path, sizes: dict) -> list[Conversation]:
-    """Return rows about one scene, answers of unequal length; its pictures are written into ``folder``."""
+    """Return rows about one scene, answers of unequal length; its images are written into ``folder``."""
     random = np.random.default_rng(0)
     images = []
-    for index in range(sizes["pictures"]):
+    for index in range(sizes["images"]):
         coarse = random.integers(0, 256, (12, 16, 3), dtype=np.uint8)
         images.append(str(folder / f"{index:02d}.jpg"))
         Image.fromarray(coarse).resize(sizes["side"], Image.Resampling.BICUBIC).save(images[-1], quality=90)
@@ -81,9 +81,9 @@ class UsualWay:
         self.model.zero_grad()
         losses = []
         for row in rows:
-            pictures = [Image.open(image).convert("RGB") for image in row.images]
-            sizes = [fit(picture.size, self.encoder.spec, self.encoder.image_resolution) for picture in pictures]
-            resized = [p.resize(size, Image.Resampling.BICUBIC) for p, size in zip(pictures, sizes, strict=True)]
+            images = [Image.open(path).convert("RGB") for path in row.images]
+            sizes = [fit(image.size, self.encoder.spec, self.encoder.image_resolution) for image in images]
+            resized = [p.resize(size, Image.Resampling.BICUBIC) for p, size in zip(images, sizes, strict=True)]
             seen = self.processor(resized, return_tensors="pt")
             sample = self.encoder.encode(row)
             ids = torch.from_numpy(sample.ids_L)[None].to(self.device)
@@ -177,7 +177,7 @@ def measure(ours: Ours, usual: UsualWay, sizes: dict, device: str) -> list[dict]
 def main(argv: list[str] | None = None) -> int:
     """Print a table, write JSON when asked; 1 when the two ways disagree."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--small", action="store_true", help="a few small pictures: seconds instead of minutes")
+    parser.add_argument("--small", action="store_true", help="a few small images: seconds instead of minutes")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--model", type=Path, help="checkpoint to train; a tiny random one when left out")
     options = parser.parse_args(argv)

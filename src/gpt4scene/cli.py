@@ -43,7 +43,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("train", "gpt4scene.cli:train", "fine-tune a model: CONFIG.yaml, flags, or both (flags win)"),
     Command("infer", "gpt4scene.inference.run:main", "questions -> answers, scene by scene, resumable"),
     Command("score", "gpt4scene.benchmarks.score:main", "answers -> table and JSON of the benchmarks' figures"),
-    Command("report", "gpt4scene.report.pages:main", "answers -> HTML pages with pictures and scores"),
+    Command("report", "gpt4scene.report.pages:main", "answers -> HTML pages with images and scores"),
     Command("export", "gpt4scene.model.export:main", "merge a LoRA adapter into a checkpoint"),
     Command("doctor", "gpt4scene.doctor:main", "what is missing or wrong here, before a GPU is booked"),
     Command("demo", "gpt4scene.demo.pipeline:main", "synthetic rooms, a tiny model, all stages, one page"),

@@ -76,7 +76,7 @@ def machine() -> Iterator[Finding]:
 
 
 def run_files(config: TrainConfig) -> Iterator[Finding]:
-    """Findings about the files that a training run names: model, data sets, first pictures, DeepSpeed, output."""
+    """Findings about the files that a training run names: model, data sets, first images, DeepSpeed, output."""
     yield from _model(config.model.model_name_or_path)
     if config.model.adapter_name_or_path:
         yield _present(Path(config.model.adapter_name_or_path) / "adapter_config.json", "adapter")
@@ -179,15 +179,15 @@ def _weights_bytes(folder: Path) -> int:
 
 
 def _data(config: TrainConfig) -> Iterator[Finding]:
-    """Reads the first row of every data set and opens its pictures; needs no decoding of the rest."""
+    """Reads the first row of every data set and opens its images; needs no decoding of the rest."""
     from gpt4scene.data.datasets import load_conversations
     from gpt4scene.data.templates import TEMPLATES
-    from gpt4scene.data.vision import PictureSizes
+    from gpt4scene.data.vision import ImageSizes
 
     data = config.data
     problem = _problem(lambda: TEMPLATES[data.template])
     yield Finding("wrong", problem) if problem else Finding("ok", f"template: {data.template}")
-    sizes = PictureSizes()
+    sizes = ImageSizes()
     for name in data.dataset:
 
         def first_row(name: str = name) -> Any:
@@ -199,8 +199,8 @@ def _data(config: TrainConfig) -> Iterator[Finding]:
             continue
         row = first_row().rows[0]
         problem = _problem(lambda row=row: [sizes(path, row.origin) for path in row.images])
-        pictures = f"data: {name}: the first row and its {len(row.images)} pictures can be read"
-        yield Finding("wrong", f"data: {problem}") if problem else Finding("ok", pictures)
+        images = f"data: {name}: the first row and its {len(row.images)} images can be read"
+        yield Finding("wrong", f"data: {problem}") if problem else Finding("ok", images)
 
 
 def _output(config: TrainConfig) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ IGNORED = -100
 
 Role = Literal["system", "user", "assistant"]
 Grid = tuple[int, int, int]
-"""Patches of one picture: (time, rows, columns). 504x392 pixels at patch size 14 is (1, 28, 36)."""
+"""Patches of one image: (time, rows, columns). 504x392 pixels at patch size 14 is (1, 28, 36)."""
 
 
 class DataError(ValueError):
@@ -45,10 +45,10 @@ class Turn:
 
 @dataclass(frozen=True)
 class Conversation:
-    """One training row: turns in order, and the pictures that its ``<image>`` marks stand for, in order.
+    """One training row: turns in order, and the images that its ``<image>`` marks stand for, in order.
 
     ``images`` are paths as they will be opened. Rows about one scene share one tuple object, so that
-    165K rows of 33 pictures cost one list of paths per scene.
+    165K rows of 33 images cost one list of paths per scene.
     """
 
     turns: tuple[Turn, ...]
@@ -57,7 +57,7 @@ class Conversation:
 
     @property
     def scene(self) -> tuple[str, ...]:
-        """The key that rows with equal pictures share; packs are formed inside it."""
+        """The key that rows with equal images share; packs are formed inside it."""
         return self.images
 
 
@@ -65,8 +65,8 @@ class Conversation:
 class EncodedSample:
     """A row as tokens. ``ids_L[:cut]`` is the scene's prefix, ``ids_L[cut:]`` the row's own branch.
 
-    ``cut`` follows the last ``<|vision_end|>``, or is 0 where nothing can be shared (no picture, or an answer
-    before the last picture). ``labels_L`` holds the token itself where it is learned, ``IGNORED`` elsewhere.
+    ``cut`` follows the last ``<|vision_end|>``, or is 0 where nothing can be shared (no image, or an answer
+    before the last image). ``labels_L`` holds the token itself where it is learned, ``IGNORED`` elsewhere.
     """
 
     ids_L: np.ndarray

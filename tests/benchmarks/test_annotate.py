@@ -30,7 +30,7 @@ def refer(scene, target, ann=0, description="the thing near the door.", **keys):
 
 @pytest.fixture
 def raw(tmp_path):
-    """Official files about rooms a and b, and one row each about a room without pictures."""
+    """Official files about rooms a and b, and one row each about a room without images."""
     folder = tmp_path / "raw"
     (folder / "sqa").mkdir(parents=True)
     refers = [refer("a_00", 0), refer("a_00", 1), refer("a_00", 1, 1), refer("b_00", 3), refer("gone_00", 0)]
@@ -61,13 +61,13 @@ def raw(tmp_path):
 def scenes(tmp_path):
     folder = tmp_path / "scenes"
     (folder / "images").mkdir(parents=True)
-    pictures = {scene: [f"images/{scene}_{n}.jpg" for n in range(3)] for scene in ("a_00", "b_00")}
-    for path in sum(pictures.values(), []):
+    images = {scene: [f"images/{scene}_{n}.jpg" for n in range(3)] for scene in ("a_00", "b_00")}
+    for path in sum(images.values(), []):
         (folder / path).write_bytes(b"")
     for split in ("train", "val"):
-        (folder / f"selected_images_mark_3D_{split}_2.json").write_text(json.dumps(pictures))
+        (folder / f"selected_images_mark_3D_{split}_2.json").write_text(json.dumps(images))
         for name, boxes in (("scannet", CUBES), ("scannet_mask3d", PROPOSALS)):
-            content = {scene: {"objects": ["x"] * len(boxes), "locs": torch.tensor(boxes)} for scene in pictures}
+            content = {scene: {"objects": ["x"] * len(boxes), "locs": torch.tensor(boxes)} for scene in images}
             torch.save(content, folder / f"{name}_{split}_attributes.pt")
     return folder
 
@@ -119,10 +119,10 @@ def test_dropped_rows_are_counted_by_reason(arguments, scenes):
     torch.save(content, scenes / "scannet_mask3d_train_attributes.pt")
     lines = []
     made = annotate(arguments(split="train", min_iou=0.3), say=lines.append).made
-    assert made["scanrefer"].dropped == {"scene without pictures": 1, "no proposal over the IoU": 1}
+    assert made["scanrefer"].dropped == {"scene without images": 1, "no proposal over the IoU": 1}
     assert made["multi3dref"].dropped == {"no proposal over the IoU": 2}
     assert len(made["scan2cap"].rows) + made["scan2cap"].dropped.total() == 5  # every description is accounted for
-    assert "scanrefer: 3 rows; dropped: no proposal over the IoU: 1, scene without pictures: 1" in lines
+    assert "scanrefer: 3 rows; dropped: no proposal over the IoU: 1, scene without images: 1" in lines
 
 
 def test_training_needs_half_an_overlap_and_questions_need_a_touch(arguments, scenes):
@@ -178,8 +178,8 @@ def test_question_files(arguments, tmp_path):
     assert asked[0]["iou"] == pytest.approx(0.9 / 1.1, abs=1e-6)
     assert rows("scan2cap_val_corpus.json")["a_00|1"] == ["sos the thing . eos"] * 2
     assert rows("scanrefer_unique_multiple_lookup.json")["a_00"] == {"0": 0, "1": 0}
-    pictures = rows("selected_images_mark_3D_val_2.json")
-    assert all((out / path).is_file() for path in pictures["a_00"])
+    images = rows("selected_images_mark_3D_val_2.json")
+    assert all((out / path).is_file() for path in images["a_00"])
 
 
 def test_perfect_answers_to_the_question_files_score_full_marks(arguments, tmp_path):
@@ -271,10 +271,10 @@ def test_other_entries_of_the_registry_stay(arguments, tmp_path):
     assert set(info) == {"mine", "sharegpt_data_chat_scene_2_images_3D_mark"}
 
 
-def test_a_scene_with_a_missing_picture_has_no_rows(arguments, scenes):
+def test_a_scene_with_a_missing_image_has_no_rows(arguments, scenes):
     (scenes / "images" / "b_00_2.jpg").unlink()
     made = annotate(arguments(task="sqa3d,scanqa"), say=lambda line: None).made
-    assert made["sqa3d"].dropped == {"scene without pictures": 1}
+    assert made["sqa3d"].dropped == {"scene without images": 1}
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_broken_raw_rows_are_named(arguments, raw, change, sentence):
 @pytest.mark.parametrize(
     ("folder", "file", "content", "sentence"),
     [
-        ("scenes", "selected_images_mark_3D_val_2.json", b'{"a_00": [3]}', "scene 'a_00' must hold a list of picture"),
+        ("scenes", "selected_images_mark_3D_val_2.json", b'{"a_00": [3]}', "scene 'a_00' must hold a list of image"),
         ("scenes", "selected_images_mark_3D_val_2.json", b"[]", "expected .scene"),
         ("raw", "nr3d.csv", b"scan_id\n\xff\n", "nr3d.csv: not a CSV file in UTF-8"),
         ("raw", "nr3d.csv", b"scan_id,stimulus_id,tokens\na_00,a-b-2-1,True\n", "row 0: 'stimulus_id' or 'tokens'"),
@@ -317,7 +317,7 @@ def test_several_frame_counts_need_a_choice(arguments, scenes):
 def test_command(arguments, raw, scenes, tmp_path, capsys):
     flags = ["--raw", str(raw), "--scenes", str(scenes), "--out", str(tmp_path / "out")]
     assert main([*flags, "--split", "train", "--task", "scanqa,sqa3d"]) == 0
-    assert "scanqa: 2 rows; dropped: scene without pictures: 1" in capsys.readouterr().out
+    assert "scanqa: 2 rows; dropped: scene without images: 1" in capsys.readouterr().out
     assert main([*flags, "--split", "test"]) == 2
     assert main([*flags, "--task", "scanrefr"]) == 2
     assert main(flags[:-1]) == 2

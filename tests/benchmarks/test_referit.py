@@ -92,7 +92,7 @@ def test_referit_rows_become_training_rows(nr3d):
     made = training(records, rooms, random.Random(0), "nr3d")
     assert [row.answer for row in made.rows] == ["<OBJ003>.", "<OBJ003>."]
     assert "the lamp on the right" in made.rows[0].question
-    assert made.dropped == {"scene without pictures": 1}
+    assert made.dropped == {"scene without images": 1}
     assert records[0].values["type_info"] == "easy_dep"
 
 
@@ -100,7 +100,7 @@ def test_referit_rows_become_questions_of_scanrefer(nr3d):
     boxes = scene_boxes(BOXES, "boxes")
     made = questions(read_source(nr3d, "nr3d"), Rooms({"s": ("a.jpg",)}, boxes, boxes))
     assert [(row["obj_id"], row["qid"], row["type_info"]) for row in made.rows] == [(3, "s_3_1", "easy_dep")]
-    assert made.dropped == {"scene without pictures": 1, "target class not mentioned": 1}
+    assert made.dropped == {"scene without images": 1, "target class not mentioned": 1}
 
 
 def test_sr3d_columns(tmp_path):

@@ -17,8 +17,8 @@ def batch_of(encoder, rows, **options):
 
 
 @pytest.fixture
-def rows(make_row, pictures):
-    return [make_row(pictures, f"Question {i}?", "Yes, it is. " * (i + 1), i) for i in range(3)]
+def rows(make_row, images):
+    return [make_row(images, f"Question {i}?", "Yes, it is. " * (i + 1), i) for i in range(3)]
 
 
 def test_shapes_and_kinds(encoder, rows):
@@ -53,14 +53,14 @@ def test_every_label_is_the_token_after_its_position_in_its_own_branch(encoder, 
     assert (owners[: batch["prefix_length"]] == -1).all() and (owners[batch["prefix_length"] :] >= 0).all()
 
 
-def test_pixels_are_those_of_the_pictures_in_order(encoder, rows, pictures):
+def test_pixels_are_those_of_the_images_in_order(encoder, rows, images):
     _, batch = batch_of(encoder, rows)
-    expected = np.concatenate([patches(path, encoder.spec, encoder.image_resolution) for path in pictures])
+    expected = np.concatenate([patches(path, encoder.spec, encoder.image_resolution) for path in images])
     assert np.array_equal(batch["pixel_values"].numpy(), expected)
     assert "pixel_values" not in batch_of(encoder, rows, pixels=False)[1]
 
 
-def test_a_pack_without_pictures_may_get_a_blank_one(encoder, make_row):
+def test_a_pack_without_images_may_get_a_blank_one(encoder, make_row):
     row = make_row((), "Hello?", "Hi.")
     _, plain = batch_of(encoder, [row])
     assert plain["pixel_values"].shape == (0, 1176) and plain["image_grid_thw"].shape == (0, 3)
@@ -73,21 +73,21 @@ def test_a_pack_without_pictures_may_get_a_blank_one(encoder, make_row):
     assert set(batch["label_rows"].tolist()) == {0, 1}
 
 
-def test_a_pack_with_pictures_gets_no_blank_one(encoder, rows):
+def test_a_pack_with_images_gets_no_blank_one(encoder, rows):
     _, batch = batch_of(encoder, rows, dummy_image=True)
     assert batch["row_weights"].tolist() == [1.0] * 3
 
 
-def test_a_changed_picture_is_named(encoder, rows, pictures):
+def test_a_changed_image_is_named(encoder, rows, images):
     pack = make_pack([encoder.encode(row) for row in rows])
-    Path(pictures[0]).write_bytes(Path(pictures[2]).read_bytes())
+    Path(images[0]).write_bytes(Path(images[2]).read_bytes())
     with pytest.raises(DataError, match=r"p0\.png .needed by demo\.json, row 0.*the file changed"):
         collate(pack, encoder.spec, encoder.image_resolution, encoder.special)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_loader_gives_the_packs_of_each_epoch(encoder, make_row, pictures, workers):
-    rows = [make_row(pictures[: 1 + i % 2], f"Question {i}?", "Yes.", i) for i in range(9)]
+def test_a_loader_gives_the_packs_of_each_epoch(encoder, make_row, images, workers):
+    rows = [make_row(images[: 1 + i % 2], f"Question {i}?", "Yes.", i) for i in range(9)]
     plan = PackPlan(scene_keys(rows, encoder), 2, seed=1, ranks=2)
     dataset = PackDataset(rows, encoder)
     sampler = PackSampler(plan, rank=0)
@@ -108,11 +108,11 @@ def test_no_rows_is_the_filling_pack(encoder, rows):
     assert batch["label_rows"].tolist() == [0]
 
 
-def test_a_truncated_picture_in_a_worker_is_named(encoder, make_row, pictures):
-    rows = [make_row(pictures, "A?", "Yes.", 8)]
+def test_a_truncated_image_in_a_worker_is_named(encoder, make_row, images):
+    rows = [make_row(images, "A?", "Yes.", 8)]
     dataset = PackDataset(rows, encoder)
-    content = Path(pictures[1]).read_bytes()
-    Path(pictures[1]).write_bytes(content[: len(content) // 2])
+    content = Path(images[1]).read_bytes()
+    Path(images[1]).write_bytes(content[: len(content) // 2])
     loader = DataLoader(dataset, 1, sampler=[(0,)], collate_fn=only, num_workers=1)
     with pytest.raises(DataError, match=r"p1\.png .needed by demo\.json, row 8.*can't be decoded"):
         list(loader)

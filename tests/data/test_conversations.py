@@ -47,10 +47,10 @@ def test_system_comes_from_messages_or_column():
     assert read(row, column).turns[0] == Turn("system", "Long.")
 
 
-def test_marks_and_pictures_must_agree():
-    with pytest.raises(DataError, match=r"rows\.json, row 4 \(dataset 'demo'\): 33 <image> marks, but 32 pictures"):
+def test_marks_and_images_must_agree():
+    with pytest.raises(DataError, match=r"rows\.json, row 4 \(dataset 'demo'\): 33 <image> marks, but 32 images"):
         read(human("<image>" * 33 + "A?", images=[f"{i}.jpg" for i in range(32)]))
-    with pytest.raises(DataError, match="1 <image> marks, but 0 pictures"):
+    with pytest.raises(DataError, match="1 <image> marks, but 0 images"):
         read(human("<image>A?"))
     with pytest.raises(DataError, match="stands in a assistant message"):
         read(human("A?", "<image>", images=["a"]))
@@ -68,7 +68,7 @@ def test_marks_and_pictures_must_agree():
         ({"conversations": [{"from": "gpt", "value": "A"}, {"from": "human", "value": "B"}]}, "must take turns"),
         ({"conversations": [{"from": "system", "value": "A"}]}, "must take turns"),
         (human(None), "'value' is no text .None"),
-        (human("<image>A?", images=[{"bytes": b""}]), "'images' is no list of picture paths"),
+        (human("<image>A?", images=[{"bytes": b""}]), "'images' is no list of image paths"),
     ],
 )
 def test_wrong_rows_are_named(row, words):

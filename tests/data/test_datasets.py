@@ -16,11 +16,11 @@ def row(number, images=("a.png",)):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A dataset folder: two datasets of five and three rows, pictures beside them."""
+    """A dataset folder: two datasets of five and three rows, images beside them."""
     data = tmp_path / "data"
     data.mkdir()
     for name in ("a.png", "b.png"):
-        (data / name).write_bytes(b"picture")
+        (data / name).write_bytes(b"image")
     info = {name: {"file_name": f"{name}.json", "formatting": "sharegpt"} for name in ("rooms", "halls")}
     (data / "dataset_info.json").write_text(json.dumps(info))
     (data / "rooms.json").write_text(json.dumps([row(i) for i in range(5)]))
@@ -37,7 +37,7 @@ def answers(loaded):
     return [row.turns[-1].text.removeprefix("Answer ").rstrip(".") for row in loaded.rows]
 
 
-def test_rows_keep_their_origin_and_share_picture_tuples(folder):
+def test_rows_keep_their_origin_and_share_image_tuples(folder):
     loaded = load_conversations(["rooms", "halls"], folder)
     assert answers(loaded) == ["0", "1", "2", "3", "4", "10", "11", "12"] and loaded.skipped == []
     third = loaded.rows[2]
@@ -129,7 +129,7 @@ def test_bad_rows_stop_or_are_listed(folder):
     rows = [row(0), row(1, ("a.png",) * 2), {"conversations": 3}, row(3)]
     rows[1]["images"].pop()
     (folder / "rooms.json").write_text(json.dumps(rows))
-    with pytest.raises(DataError, match=r"rooms\.json, row 1 .*2 <image> marks, but 1 pictures"):
+    with pytest.raises(DataError, match=r"rooms\.json, row 1 .*2 <image> marks, but 1 images"):
         load_conversations(["rooms"], folder)
     loaded = load_conversations(["rooms"], folder, skip_bad_rows=True)
     assert answers(loaded) == ["0", "3"] and len(loaded.skipped) == 2
@@ -142,7 +142,7 @@ def test_only_bad_rows_is_an_error(folder):
         load_conversations(["rooms"], folder, skip_bad_rows=True)
 
 
-def test_pictures_are_found_in_all_promised_places(folder, tmp_path, monkeypatch):
+def test_images_are_found_in_all_promised_places(folder, tmp_path, monkeypatch):
     media, beside, cwd = tmp_path / "media", folder / "sub", tmp_path / "cwd"
     for place in (media, beside, cwd):
         place.mkdir()

@@ -13,25 +13,25 @@ from gpt4scene.data.packing import (
     packs_per_step,
     plan_packs,
     scene_keys,
-    with_dummy_picture,
+    with_dummy_image,
 )
 from gpt4scene.types import IGNORED
 
 KEYS = [row % 7 for row in range(100)]
 
 
-def test_a_pack_holds_the_prefix_once(encoder, make_row, pictures):
-    samples = [encoder.encode(make_row(pictures, f"Question {i}?", "Yes.", i)) for i in range(3)]
+def test_a_pack_holds_the_prefix_once(encoder, make_row, images):
+    samples = [encoder.encode(make_row(images, f"Question {i}?", "Yes.", i)) for i in range(3)]
     pack = make_pack(samples)
-    assert len(pack.branches) == 3 and pack.images == pictures and pack.grids == samples[0].grids
+    assert len(pack.branches) == 3 and pack.images == images and pack.grids == samples[0].grids
     assert pack.length == samples[0].cut + sum(len(sample.ids_L) - sample.cut for sample in samples)
     for sample, branch in zip(samples, pack.branches, strict=True):
         assert np.concatenate([pack.prefix_P, branch.ids_L]).tolist() == sample.ids_L.tolist()
         assert branch.labels_L.tolist() == sample.labels_L[sample.cut :].tolist() and branch.weight == 1.0
 
 
-def test_the_first_label_of_a_branch_is_ignored(encoder, make_row, pictures):
-    sample = encoder.encode(make_row(pictures, "A?", "Yes."))
+def test_the_first_label_of_a_branch_is_ignored(encoder, make_row, images):
+    sample = encoder.encode(make_row(images, "A?", "Yes."))
     labels = sample.labels_L.copy()
     labels[sample.cut] = 5
     changed = type(sample)(sample.ids_L, labels, sample.cut, sample.images, sample.grids, sample.origin)
@@ -39,8 +39,8 @@ def test_the_first_label_of_a_branch_is_ignored(encoder, make_row, pictures):
     assert labels[sample.cut] == 5
 
 
-def test_rows_of_different_scenes_are_refused(encoder, make_row, pictures):
-    one, two = make_row(pictures, "A?", "Yes."), make_row(pictures[::-1], "A?", "Yes.", 1)
+def test_rows_of_different_scenes_are_refused(encoder, make_row, images):
+    one, two = make_row(images, "A?", "Yes."), make_row(images[::-1], "A?", "Yes.", 1)
     with pytest.raises(ValueError, match="row 0.*row 1"):
         make_pack([encoder.encode(one), encoder.encode(two)])
     alone = encoder.encode(make_row((), "A?", "Yes."))
@@ -49,8 +49,8 @@ def test_rows_of_different_scenes_are_refused(encoder, make_row, pictures):
         make_pack([alone, alone])
 
 
-def test_keys_number_the_scenes(encoder, make_row, pictures):
-    rows = [make_row(images, "A?", "Yes.") for images in (pictures, pictures[:1], pictures, ())]
+def test_keys_number_the_scenes(encoder, make_row, images):
+    rows = [make_row(shown, "A?", "Yes.") for shown in (images, images[:1], images, ())]
     assert scene_keys(rows, encoder) == [0, 1, 0, None]
 
 
@@ -124,6 +124,6 @@ def test_branches_must_divide_the_questions_of_a_step():
 
 
 def test_a_filling_pack_weighs_nothing(encoder):
-    pack = with_dummy_picture(None, encoder.spec, encoder.special)
+    pack = with_dummy_image(None, encoder.spec, encoder.special)
     assert [branch.weight for branch in pack.branches] == [0.0] and pack.images == () and pack.grids == ((1, 2, 2),)
     assert (pack.branches[0].labels_L != IGNORED).sum() == 1

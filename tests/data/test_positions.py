@@ -32,7 +32,7 @@ def rope_index():
 
 
 def row(pieces):
-    """Tokens and grids of a row given as text lengths (int) and pictures (rows, columns in merged patches)."""
+    """Tokens and grids of a row given as text lengths (int) and images (rows, columns in merged patches)."""
     ids, grids = [], []
     for piece in pieces:
         if isinstance(piece, int):
@@ -53,8 +53,8 @@ def test_positions_equal_get_rope_index(rope_index, parts):
     assert np.array_equal(sample_positions(ids, grids, PAD, 2), rope_index(ids, grids))
 
 
-def test_every_branch_has_the_positions_of_its_own_sample(rope_index, encoder, make_row, pictures):
-    rows = [make_row(pictures, f"Question {'x' * i}?", "Answer." * (i + 1), i) for i in range(3)]
+def test_every_branch_has_the_positions_of_its_own_sample(rope_index, encoder, make_row, images):
+    rows = [make_row(images, f"Question {'x' * i}?", "Answer." * (i + 1), i) for i in range(3)]
     samples = [encoder.encode(row) for row in rows]
     pack = make_pack(samples)
     positions, at = pack_positions(pack, encoder.special.image_pad, 2), len(pack.prefix_P)
@@ -66,20 +66,20 @@ def test_every_branch_has_the_positions_of_its_own_sample(rope_index, encoder, m
     assert positions.shape == (3, pack.length) and positions.dtype == np.int64
 
 
-def test_pictures_in_a_branch_are_counted_in_the_order_of_the_row(rope_index):
+def test_images_in_a_branch_are_counted_in_the_order_of_the_row(rope_index):
     ids, grids = row([3, (2, 3), 2])
     later, later_grids = row([1, (4, 1), 2])
     ignored = np.full(len(later), -100)
     pack = Pack(ids, ("a", "b"), (*grids, *later_grids), (Branch(later, ignored),))
     whole = rope_index(np.concatenate([ids, later]), (*grids, *later_grids))
     assert np.array_equal(pack_positions(pack, PAD, 2), whole)
-    with pytest.raises(ValueError, match="1 of 3 picture grids have no tokens"):
+    with pytest.raises(ValueError, match="1 of 3 image grids have no tokens"):
         pack_positions(replace(pack, grids=(*pack.grids, (1, 2, 2))), PAD, 2)
 
 
 def test_disagreement_is_refused():
     ids, grids = row([2, (2, 2), 2])
-    with pytest.raises(ValueError, match="4 picture tokens, but the grids of 0 pictures make 0"):
+    with pytest.raises(ValueError, match="4 image tokens, but the grids of 0 images make 0"):
         sample_positions(ids, (), PAD, 2)
     ids[5], ids[7] = 1, PAD
     with pytest.raises(ValueError, match="not in one piece"):

@@ -23,8 +23,8 @@ def make_encoder(tokenizer, spec, cutoff_len):
     return Encoder(tokenizer, TEMPLATES["qwen2_vl"], spec, 112, cutoff_len)
 
 
-def test_long_rows_stop_or_are_listed(tokenizer, spec, make_row, pictures):
-    rows = [make_row(pictures, "Short?", "Yes."), make_row(pictures, "Long? " * 300, "No.", 1)]
+def test_long_rows_stop_or_are_listed(tokenizer, spec, make_row, images):
+    rows = [make_row(images, "Short?", "Yes."), make_row(images, "Long? " * 300, "No.", 1)]
     encoder = make_encoder(tokenizer, spec, 300)
     with pytest.raises(RowTooLong, match="row 1"):
         screen(rows, encoder)
@@ -32,26 +32,26 @@ def test_long_rows_stop_or_are_listed(tokenizer, spec, make_row, pictures):
     assert screened.rows == rows[:1] and len(screened.skipped) == 1 and "row 1" in screened.skipped[0]
 
 
-def test_a_row_between_its_byte_count_and_its_token_count_is_kept(tokenizer, spec, make_row, pictures):
-    row = make_row(pictures, "Where is the door of the room? " * 5, "There.")
+def test_a_row_between_its_byte_count_and_its_token_count_is_kept(tokenizer, spec, make_row, images):
+    row = make_row(images, "Where is the door of the room? " * 5, "There.")
     length = len(make_encoder(tokenizer, spec, None).encode(row).ids_L)
     encoder = make_encoder(tokenizer, spec, length)
     assert encoder.length_bound(row) > length
     assert screen([row], encoder).rows == [row]
 
 
-def test_rows_that_surely_fit_are_not_tokenised(tokenizer, spec, make_row, pictures):
+def test_rows_that_surely_fit_are_not_tokenised(tokenizer, spec, make_row, images):
     counting = CountingTokenizer(tokenizer)
     encoder = make_encoder(counting, spec, 32768)
-    screen([make_row(pictures, f"Question {i}?", "Yes.", i) for i in range(50)], encoder)
+    screen([make_row(images, f"Question {i}?", "Yes.", i) for i in range(50)], encoder)
     assert not any("Question" in text for text in counting.texts)
 
 
-def test_missing_and_empty_pictures_are_found_before_training(encoder, make_row, pictures):
-    Path(pictures[1]).write_bytes(b"")
-    rows = [make_row(pictures[:1], "A?", "Yes."), make_row(pictures, "B?", "No.", 1)]
+def test_missing_and_empty_images_are_found_before_training(encoder, make_row, images):
+    Path(images[1]).write_bytes(b"")
+    rows = [make_row(images[:1], "A?", "Yes."), make_row(images, "B?", "No.", 1)]
     with pytest.raises(DataError, match=r"p1\.png .needed by demo\.json, row 1.*empty"):
         screen(rows, encoder)
     assert screen(rows, encoder, skip_bad_rows=True).rows == rows[:1]
-    with pytest.raises(DataError, match="none of 1 rows can be used; the first because of picture"):
+    with pytest.raises(DataError, match="none of 1 rows can be used; the first because of image"):
         screen(rows[1:], encoder, skip_bad_rows=True)

@@ -41,11 +41,11 @@ def test_answers_and_their_end_marks_are_learned():
     assert learned(render(TALK, mask_history=True)) == ["There.<|im_end|>"]
 
 
-def test_train_on_prompt_never_learns_pictures():
+def test_train_on_prompt_never_learns_images():
     segments = TEMPLATES["qwen2_vl"].render(TALK, train_on_prompt=True)
     assert "Where is it?<|im_end|>" in learned(segments)
     assert not any("vision" in text or "image_pad" in text for text in learned(segments))
-    assert sum(segment.picture for segment in segments) == 2
+    assert sum(segment.image for segment in segments) == 2
 
 
 def test_an_unknown_template_names_the_nearest():

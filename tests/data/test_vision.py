@@ -6,14 +6,14 @@ import torch
 from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from gpt4scene.data.vision import PictureSizes, VisionSpec, fit, grid, normalise, patches, patchify, tokens
+from gpt4scene.data.vision import ImageSizes, VisionSpec, fit, grid, normalise, patches, patchify, tokens
 from gpt4scene.demo.tiny_model import build
 from gpt4scene.types import DataError, Origin
 
 ORIGIN = Origin("demo", "rows.json", 7)
 
 
-def reference(picture: Image.Image, spec: VisionSpec):
+def reference(image: Image.Image, spec: VisionSpec):
     processor = Qwen2VLImageProcessorPil(
         patch_size=spec.patch_size,
         merge_size=spec.merge_size,
@@ -22,15 +22,15 @@ def reference(picture: Image.Image, spec: VisionSpec):
         image_mean=list(spec.mean),
         image_std=list(spec.std),
     )
-    return processor(picture, return_tensors="np")
+    return processor(image, return_tensors="np")
 
 
 def noise(size, mode="RGB", seed=0):
     values = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 4), dtype=np.uint8)
     if mode == "RGBA":
         return Image.fromarray(values)
-    picture = Image.fromarray(values[:, :, :3])
-    return picture.quantize(64) if mode == "P" else picture.convert(mode)
+    image = Image.fromarray(values[:, :, :3])
+    return image.quantize(64) if mode == "P" else image.convert(mode)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "LA", "1"])
@@ -39,8 +39,8 @@ def test_pixels_equal_the_hugging_face_processor_bit_for_bit(tmp_path, spec, siz
     path = tmp_path / "a.png"
     noise(size, mode).save(path)
     ours = patches(str(path), spec, None)
-    with Image.open(path) as picture:
-        theirs = reference(picture, spec)
+    with Image.open(path) as image:
+        theirs = reference(image, spec)
     assert ours.dtype == np.uint8
     assert grid(fit(size, spec, None), spec) == tuple(theirs["image_grid_thw"][0])
     assert np.array_equal(normalise(torch.from_numpy(ours), spec).numpy(), theirs["pixel_values"])
@@ -49,8 +49,8 @@ def test_pixels_equal_the_hugging_face_processor_bit_for_bit(tmp_path, spec, siz
 def test_pixels_are_one_bicubic_step_from_the_original_to_the_grid(tmp_path, spec):
     path = tmp_path / "a.png"
     noise((1296, 968)).save(path)
-    with Image.open(path) as picture:
-        theirs = reference(picture.resize((504, 392), Image.Resampling.BICUBIC), spec)
+    with Image.open(path) as image:
+        theirs = reference(image.resize((504, 392), Image.Resampling.BICUBIC), spec)
     ours = patches(str(path), spec, 512)
     assert tuple(theirs["image_grid_thw"][0]) == (1, 28, 36)
     assert np.array_equal(normalise(torch.from_numpy(ours), spec).numpy(), theirs["pixel_values"])
@@ -59,8 +59,8 @@ def test_pixels_are_one_bicubic_step_from_the_original_to_the_grid(tmp_path, spe
 def test_every_byte_value_normalises_as_the_reference_does():
     spec = VisionSpec(patch_size=16, mean=(0.5, 0.5, 0.5), std=(0.5, 0.25, 0.3), min_pixels=32 * 32)
     values = np.arange(256, dtype=np.uint8).repeat(12).reshape(32, 32, 3)
-    picture = Image.fromarray(values)
-    theirs = reference(picture, spec)["pixel_values"]
+    image = Image.fromarray(values)
+    theirs = reference(image, spec)["pixel_values"]
     assert np.array_equal(normalise(torch.from_numpy(patchify(values, spec)), spec).numpy(), theirs)
 
 
@@ -88,33 +88,33 @@ def test_a_sliver_is_refused_with_its_name(tmp_path, spec):
     path = tmp_path / "sliver.png"
     noise((900, 3)).save(path)
     with pytest.raises(DataError, match=r"sliver\.png.*rows\.json, row 7.*200 times"):
-        PictureSizes().grid(str(path), spec, 512, ORIGIN)
+        ImageSizes().grid(str(path), spec, 512, ORIGIN)
 
 
 def test_sizes_read_the_header_once(tmp_path):
     path = tmp_path / "a.png"
     noise((57, 40)).save(path)
     path.write_bytes(path.read_bytes()[:200])
-    sizes = PictureSizes()
+    sizes = ImageSizes()
     assert sizes(str(path)) == (57, 40)
     path.unlink()
     assert sizes(str(path)) == (57, 40)
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(None, "does not exist"), (b"", "is empty"), (b"no picture at all", "is no picture")]
+    ("content", "words"), [(None, "does not exist"), (b"", "is empty"), (b"no image at all", "is no image")]
 )
 def test_bad_files_are_named_with_their_row(tmp_path, spec, content, words):
     path = tmp_path / "bad.jpg"
     if content is not None:
         path.write_bytes(content)
-    for read in (PictureSizes(), lambda name, origin: patches(name, spec, 512, origin)):
+    for read in (ImageSizes(), lambda name, origin: patches(name, spec, 512, origin)):
         with pytest.raises(DataError, match=rf"bad\.jpg \(needed by rows\.json, row 7 \(dataset 'demo'\)\).*{words}"):
             read(str(path), ORIGIN)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
-def test_a_truncated_picture_is_named_when_decoded(tmp_path, spec, suffix):
+def test_a_truncated_image_is_named_when_decoded(tmp_path, spec, suffix):
     path = tmp_path / f"cut.{suffix}"
     noise((200, 150)).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -126,7 +126,7 @@ def test_orientation_tags_are_not_applied(tmp_path, spec):
     path, exif = tmp_path / "turned.jpg", Image.Exif()
     exif[0x0112] = 6
     noise((112, 56)).save(path, exif=exif)
-    assert PictureSizes()(str(path)) == (112, 56)
+    assert ImageSizes()(str(path)) == (112, 56)
     assert len(patches(str(path), spec, 512)) == 8 * 4
 
 
@@ -163,9 +163,9 @@ def test_a_processor_that_does_something_else_is_refused(tmp_path):
 
 def test_pixels_of_a_real_photograph(shared_data, spec):
     path = sorted((shared_data / "scenes" / "hololens_000" / "images").iterdir())[0]
-    with Image.open(path) as picture:
-        size = fit(picture.size, spec, 512)
-        theirs = reference(picture.convert("RGB").resize(size, Image.Resampling.BICUBIC), spec)
+    with Image.open(path) as image:
+        size = fit(image.size, spec, 512)
+        theirs = reference(image.convert("RGB").resize(size, Image.Resampling.BICUBIC), spec)
     ours = normalise(torch.from_numpy(patches(str(path), spec, 512)), spec)
     assert np.array_equal(ours.numpy(), theirs["pixel_values"])
 

@@ -33,12 +33,12 @@ def write_questions(out, questions, predictions, scenes, answer):
     content = {scene: {"objects": ["chair", "desk"], "locs": torch.tensor(BOXES)} for scene in scenes}
     for name in (files.PROPOSALS, files.GROUND_TRUTH):
         torch.save(content, folder / name.format(split="val"))
-    pictures = {scene: [f"../scenes/{scene}/{name}.jpg" for name in ("bev", "few", "many")] for scene in scenes}
+    images = {scene: [f"../scenes/{scene}/{name}.jpg" for name in ("bev", "few", "many")] for scene in scenes}
     for scene in scenes:
         (out / "scenes" / scene).mkdir(parents=True)
         for width, name in ((300, "bev"), (310, "few"), (320, "many")):
             Image.new("RGB", (width, 200), (90, 60, 30)).save(out / "scenes" / scene / f"{name}.jpg")
-    (folder / "selected_images_mark_3D_val_2.json").write_text(json.dumps(pictures))
+    (folder / "selected_images_mark_3D_val_2.json").write_text(json.dumps(images))
     journal = out / "predictions" / predictions
     journal.mkdir(parents=True)
     answered = [
@@ -72,7 +72,7 @@ def finished(tmp_path):
     return out
 
 
-def test_page_shows_scores_curve_pictures_and_links(finished):
+def test_page_shows_scores_curve_images_and_links(finished):
     page = write_page(finished)
     assert page == finished / "index.html"
     text = page.read_text(encoding="utf-8")
@@ -84,7 +84,7 @@ def test_page_shows_scores_curve_pictures_and_links(finished):
         assert f'href="{name}"' in text and (finished / name).is_file()
 
 
-def test_every_picture_of_the_page_is_there(finished):
+def test_every_image_of_the_page_is_there(finished):
     text = write_page(finished).read_text(encoding="utf-8")
     sources = [part.split('"')[0] for part in text.split('<img src="')[1:]]
     assert len(sources) == 5
@@ -105,13 +105,13 @@ def test_answers_are_escaped(finished):
     assert "<b>" not in text and "&lt;b&gt;bold&lt;/b&gt;" in text
 
 
-def test_missing_picture_log_and_answers_are_no_failure(finished):
+def test_missing_image_log_and_answers_are_no_failure(finished):
     (finished / "scenes/room0/bev.jpg").unlink()
     (finished / "run/trainer_log.jsonl").unlink()
     (finished / "predictions/held_out/scanrefer.jsonl").unlink()
     (finished / "predictions/held_out").rmdir()
     text = write_page(finished).read_text(encoding="utf-8")
-    assert "no losses to draw" in text and "no picture" in text
+    assert "no losses to draw" in text and "no image" in text
     assert 'href="answers/held_out' not in text and 'href="answers/after/index.html"' in text
 
 
@@ -130,7 +130,7 @@ def words_of(scores):
 def test_sentences_for_a_model_that_learned_the_rooms_by_heart():
     found = findings(all_columns(after=0.95, held_out=0.12, before=0.0))
     assert [finding.verdict for finding in found] == ["right", "right", "right", "wrong"]
-    assert "reads the pictures" in found[2].title and "all 5 tasks" in found[2].title
+    assert "reads the images" in found[2].title and "all 5 tasks" in found[2].title
     assert "no better than the controls" in found[3].title and "does not carry over" in found[3].title
     assert "worse there than in the training rooms in all 5 tasks" in found[3].text
 
@@ -139,7 +139,7 @@ def test_sentences_for_a_model_that_does_not_look():
     found = findings(all_columns(after=0.5, swapped=0.48, wording=0.52, before=0.5))
     assert [finding.verdict for finding in found] == ["wrong", "wrong", "wrong", "wrong"]
     assert found[0].title == "Training lifts no figure."
-    assert found[2].title == "Nothing here shows that it reads the pictures."
+    assert found[2].title == "Nothing here shows that it reads the images."
 
 
 def test_sentences_for_held_out_rooms_above_the_controls():

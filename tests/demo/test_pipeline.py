@@ -11,7 +11,7 @@ from gpt4scene.demo.page import COLUMNS
 from gpt4scene.demo.pipeline import DemoArguments, Step, demo, main
 from gpt4scene.types import TASKS, DataError
 
-SMALL = dict(rooms=2, held_out=1, frames=2, picture_width=112, epochs=1)
+SMALL = dict(rooms=2, held_out=1, frames=2, image_width=112, epochs=1)
 FLAGS = [word for name, value in SMALL.items() for word in (f"--{name}", str(value))]
 
 
@@ -88,7 +88,7 @@ def test_wrong_values_are_named_together(capsys):
     assert main(["--help"]) == 0
 
 
-def test_every_scene_is_shown_the_next_ones_pictures():
+def test_every_scene_is_shown_the_next_ones_images():
     assert steps.swapped({"a": ["1"], "b": ["2"], "c": ["3"]}) == {"a": ["2"], "b": ["3"], "c": ["1"]}
 
 

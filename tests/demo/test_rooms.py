@@ -101,8 +101,8 @@ def test_look_at_is_a_right_handed_camera():
 def test_depth_of_the_floor_is_exact(room, plan):
     mesh, _ = room
     pose = look_at(np.array([0.0, 0.0, 2.3]), np.array([1e-6, 0.0, 0.0]))
-    picture, depth = photograph(Raycaster(mesh), Camera(SMALL.intrinsics, pose, SMALL.width, SMALL.height))
-    assert picture.shape == (48, 64, 3) and picture.dtype == np.uint8
+    image, depth = photograph(Raycaster(mesh), Camera(SMALL.intrinsics, pose, SMALL.width, SMALL.height))
+    assert image.shape == (48, 64, 3) and image.dtype == np.uint8
     assert depth.max() == pytest.approx(2.3, abs=1e-4)
     assert depth.min() > 0
 

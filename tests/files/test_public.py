@@ -42,7 +42,7 @@ class Hub:
         files = {"config.json": b"{}", "README.md": b"theirs"}
         if repo_id == ITEMS["data"].repo:
             for top in ("images_2D", "images_3D"):
-                write_zip(folder.parent / "made.zip", {f"{self.around}{top}/s/1.jpg": b"a picture", "__MACOSX/x": b""})
+                write_zip(folder.parent / "made.zip", {f"{self.around}{top}/s/1.jpg": b"an image", "__MACOSX/x": b""})
                 files[f"{top}.zip"] = (folder.parent / "made.zip").read_bytes()
         for name, content in files.items():
             if not any(fnmatch.fnmatch(name, pattern) for pattern in ignore_patterns):
@@ -55,7 +55,7 @@ def test_data_lands_in_the_public_layout_once(tmp_path, around):
     hub = Hub(around)
     assert fetch("data", tmp_path, hub) == tmp_path / "data"
     for top in ("images_2D", "images_3D"):
-        assert (tmp_path / "data/annotation" / top / "s/1.jpg").read_bytes() == b"a picture"
+        assert (tmp_path / "data/annotation" / top / "s/1.jpg").read_bytes() == b"an image"
     assert not list((tmp_path / "data").rglob("*.zip")) and not list(tmp_path.rglob("*MACOSX*"))
     (tmp_path / "data/annotation/images_2D/s/1.jpg").unlink()
     fetch("data", tmp_path, hub)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from gpt4scene.files.questions import find_tasks, load_questions, pictures_file
+from gpt4scene.files.questions import find_tasks, images_file, load_questions
 from gpt4scene.types import DataError
 
 
@@ -18,11 +18,11 @@ def row(scene="scene0000_00", **extra):
 
 @pytest.fixture
 def folder(tmp_path):
-    """An annotation folder with one scene of two pictures beside the list of pictures."""
+    """An annotation folder with one scene of two images beside the list of images."""
     annotation = tmp_path / "annotation"
     for name in ("bev", "frame"):
-        write(annotation / "pictures" / f"{name}.png", "not opened by these tests")
-    listed = {"scene0000_00": ["pictures/bev.png", "pictures/frame.png"]}
+        write(annotation / "images" / f"{name}.png", "not opened by these tests")
+    listed = {"scene0000_00": ["images/bev.png", "images/frame.png"]}
     write(annotation / "selected_images_mark_3D_val_32.json", listed)
     write(annotation / "scanqa_val.json", [row(qid="a"), row(qid="a"), row()])
     return annotation
@@ -70,21 +70,21 @@ def test_all_takes_what_is_there_and_names_are_checked(folder, tmp_path):
         find_tasks(tmp_path / "absent", "all")
 
 
-def test_list_of_pictures_is_chosen_or_asked_for(folder):
-    assert pictures_file(folder).name == "selected_images_mark_3D_val_32.json"
+def test_list_of_images_is_chosen_or_asked_for(folder):
+    assert images_file(folder).name == "selected_images_mark_3D_val_32.json"
     write(folder / "selected_images_val_32.json", {})
-    assert pictures_file(folder).name == "selected_images_mark_3D_val_32.json"
+    assert images_file(folder).name == "selected_images_mark_3D_val_32.json"
     write(folder / "selected_images_mark_3D_val_8.json", {})
     write(folder / "selected_images_mark_3D_train_8.json", {})
-    with pytest.raises(DataError, match="val_32.json, selected_images_mark_3D_val_8.json.*--pictures"):
-        pictures_file(folder)
-    assert pictures_file(folder, name="selected_images_val_32.json") == folder / "selected_images_val_32.json"
-    assert pictures_file(folder, name=folder / "selected_images_val_32.json").is_file()
+    with pytest.raises(DataError, match="val_32.json, selected_images_mark_3D_val_8.json.*--images"):
+        images_file(folder)
+    assert images_file(folder, name="selected_images_val_32.json") == folder / "selected_images_val_32.json"
+    assert images_file(folder, name=folder / "selected_images_val_32.json").is_file()
     with pytest.raises(DataError, match="tried"):
-        pictures_file(folder, name="absent.json")
+        images_file(folder, name="absent.json")
 
 
-def test_pictures_are_found_in_all_four_places(folder, tmp_path, monkeypatch):
+def test_images_are_found_in_all_four_places(folder, tmp_path, monkeypatch):
     def image():
         return load_questions(folder, ["scanqa"], media)[0].images[0]
 
@@ -101,17 +101,17 @@ def test_pictures_are_found_in_all_four_places(folder, tmp_path, monkeypatch):
     assert image() == str(media / "data" / "x.png")
 
 
-def test_missing_picture_names_every_place_tried(folder, tmp_path):
-    (folder / "pictures" / "frame.png").unlink()
+def test_missing_image_names_every_place_tried(folder, tmp_path):
+    (folder / "images" / "frame.png").unlink()
     with pytest.raises(DataError) as caught:
         load_questions(folder, ["scanqa"], tmp_path / "media")
     message = str(caught.value)
     assert "scene0000_00" in message and "--media_dir" in message
-    for place in ("pictures", tmp_path / "media" / "pictures", folder / "pictures", tmp_path / "pictures"):
+    for place in ("images", tmp_path / "media" / "images", folder / "images", tmp_path / "images"):
         assert f"{place}/frame.png" in message
 
 
-def test_scene_without_pictures(folder):
+def test_scene_without_images(folder):
     write(folder / "scanqa_val.json", [row(), row(scene="scene0011_00")])
     with pytest.raises(DataError, match="scene 'scene0011_00' is in the questions but not in the list"):
         load_questions(folder, ["scanqa"])
@@ -139,7 +139,7 @@ def test_bad_question_files_are_named_with_their_row(folder, content, words):
     assert str(path) in str(caught.value) and words in str(caught.value)
 
 
-def test_zero_byte_list_of_pictures(folder):
+def test_zero_byte_list_of_images(folder):
     write(folder / "selected_images_mark_3D_val_32.json", "")
-    with pytest.raises(DataError, match="selected_images_mark_3D_val_32.json: the list of pictures is empty"):
+    with pytest.raises(DataError, match="selected_images_mark_3D_val_32.json: the list of images is empty"):
         load_questions(folder, ["scanqa"])

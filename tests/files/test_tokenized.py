@@ -13,11 +13,11 @@ from gpt4scene.types import Conversation, DataError, Origin, Turn
 
 
 @pytest.fixture
-def rows(make_row, pictures):
+def rows(make_row, images):
     turns = (Turn("user", "<image>A?"), Turn("assistant", "Yes."), Turn("user", "<image>B?"), Turn("assistant", "No."))
-    talk = Conversation(turns, pictures[:2], Origin("talks", "talks.jsonl", 5))
-    several = [make_row(pictures, f"Question {i}?", "It is. " * i, i) for i in range(4)]
-    return [*several, make_row(pictures[1:], "What?", "That.", 4), talk, make_row((), "Hello?", "Hi.", 6)]
+    talk = Conversation(turns, images[:2], Origin("talks", "talks.jsonl", 5))
+    several = [make_row(images, f"Question {i}?", "It is. " * i, i) for i in range(4)]
+    return [*several, make_row(images[1:], "What?", "That.", 4), talk, make_row((), "Hello?", "Hi.", 6)]
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_rows_come_back_as_they_were(folder, encoder, rows):
 
 def test_tokenized_rows_take_the_place_of_conversations(folder, encoder, rows):
     read = read_tokenized(folder, {"seed": 3})
-    assert read.pictures() == [row.images for row in rows]
+    assert read.images() == [row.images for row in rows]
     keys, expected = scene_keys(read, encoder), scene_keys(rows, encoder)
     assert [keys.index(key) for key in keys if key is not None] == [
         expected.index(k) for k in expected if k is not None
@@ -57,12 +57,12 @@ def test_some_rows_can_be_chosen(folder, rows):
     read = read_tokenized(folder, {"seed": 3})
     chosen = read.select([4, 0])
     assert [row.origin for row in chosen] == [rows[4].origin, rows[0].origin]
-    assert chosen.pictures() == [rows[4].images, rows[0].images]
+    assert chosen.images() == [rows[4].images, rows[0].images]
     assert [row.origin for row in read[5:]] == [row.origin for row in rows[5:]]
 
 
-def test_a_prefix_is_stored_once_per_scene(tmp_path, encoder, make_row, pictures):
-    rows = [make_row(pictures, f"Question {i}?", "Yes.", i) for i in range(40)]
+def test_a_prefix_is_stored_once_per_scene(tmp_path, encoder, make_row, images):
+    rows = [make_row(images, f"Question {i}?", "Yes.", i) for i in range(40)]
     write_tokenized(tmp_path / "many", map(encoder.encode, rows), {})
     write_tokenized(tmp_path / "one", map(encoder.encode, rows[:1]), {})
     for name in ("prefix_values", "prefix_counts"):

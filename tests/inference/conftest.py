@@ -1,4 +1,4 @@
-"""A tiny random model, small pictures and questions about them, shared by the inference tests."""
+"""A tiny random model, small images and questions about them, shared by the inference tests."""
 
 import json
 
@@ -27,11 +27,11 @@ def paint(path, seed, size=(84, 56)):
 
 
 def _write_annotation(folder, scenes, tasks=("scanqa", "scanrefer"), prompts=PROMPTS, seed=0):
-    """An annotation folder: three pictures a scene, and the prompts as questions of every task about each scene."""
+    """An annotation folder: three images a scene, and the prompts as questions of every task about each scene."""
     folder.mkdir(parents=True, exist_ok=True)
     listed = {}
     for number, scene in enumerate(scenes):
-        names = [f"pictures/{scene}_{view}.png" for view in range(3)]
+        names = [f"images/{scene}_{view}.png" for view in range(3)]
         for view, name in enumerate(names):
             paint(folder / name, seed + 10 * number + view, (84, 56) if view else (112, 84))
         listed[scene] = names
@@ -61,7 +61,7 @@ def tiny_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory):
-    """Two scenes: their questions, each about the same three pictures."""
+    """Two scenes: their questions, each about the same three images."""
     folder = tmp_path_factory.mktemp("scenes")
     found = []
     for number in range(2):

@@ -52,7 +52,7 @@ def test_the_public_call():
         annotation_dir="./evaluate/annotation",
         output_dir="eval_outputs/outputs_3D_mark/run/",
         tasks="scan2cap",
-        pictures="./evaluate/annotation/selected_images_mark_3D_val_32.json",
+        images="./evaluate/annotation/selected_images_mark_3D_val_32.json",
         num_shards=8,
         shard=3,
         num_processes="1",

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from gpt4scene.data.vision import VisionSpec, patches, patchify
-from gpt4scene.inference.client import ServerEngine, picture_url
+from gpt4scene.inference.client import ServerEngine, image_url
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.types import DataError, Question
 
@@ -63,7 +63,7 @@ def server():
     http.server_close()
 
 
-def test_questions_of_a_scene_come_together_with_the_same_pictures(server, scenes):
+def test_questions_of_a_scene_come_together_with_the_same_images(server, scenes):
     engine = ServerEngine(server.url, "qwen", VisionSpec(), 112, request_limit=3)
     settings = GenerationSettings(max_new_tokens=7)
     answered = [list(answers) for answers in engine.answer_scenes(scenes, settings)]
@@ -72,30 +72,30 @@ def test_questions_of_a_scene_come_together_with_the_same_pictures(server, scene
         assert found == {question.key: (f"{len(question.prompt)}.", 2) for question in questions}
     asked = server.requests
     assert len(asked) == sum(map(len, scenes))
-    pictures = [json.dumps(body["messages"][0]["content"][:3]) for body in asked]
+    images = [json.dumps(body["messages"][0]["content"][:3]) for body in asked]
     half = len(scenes[0])
-    assert len(set(pictures[:half])) == len(set(pictures[half:])) == 1 and pictures[0] != pictures[half]
+    assert len(set(images[:half])) == len(set(images[half:])) == 1 and images[0] != images[half]
     assert asked[0]["messages"][0]["content"][-1] == {"type": "text", "text": scenes[0][0].prompt}
     assert (asked[0]["model"], asked[0]["max_tokens"], asked[0]["temperature"]) == ("qwen", 7, 0.0)
     assert "repetition_penalty" not in asked[0]
 
 
-def test_pictures_arrive_as_the_local_model_sees_them(scenes):
+def test_images_arrive_as_the_local_model_sees_them(scenes):
     spec = VisionSpec()
     path = scenes[0][0].images[0]
-    url = picture_url(path, spec, 56)
+    url = image_url(path, spec, 56)
     with Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/png;base64,")))) as sent:
         assert np.array_equal(patchify(np.asarray(sent), spec), patches(path, spec, 56))
 
 
-def test_pictures_stand_at_the_marks_of_the_prompt(server, scenes):
+def test_images_stand_at_the_marks_of_the_prompt(server, scenes):
     images = scenes[0][0].images[:2]
     engine = ServerEngine(server.url, "qwen", VisionSpec(), 112)
     list(engine.answer([Question("scanqa", 0, "s", "<image>from above, <image>from the door: what?", images)]))
     content = server.requests[0]["messages"][0]["content"]
     assert [part["type"] for part in content] == ["image_url", "text", "image_url", "text"]
     assert content[3]["text"] == "from the door: what?"
-    with pytest.raises(DataError, match="1 <image> marks, but scene s has 2 pictures"):
+    with pytest.raises(DataError, match="1 <image> marks, but scene s has 2 images"):
         list(engine.answer([Question("scanqa", 0, "s", "<image>what?", images)]))
 
 
@@ -110,9 +110,9 @@ def test_refusing_and_absent_servers_are_named(server, scenes):
         list(gone.answer(scenes[0]))
 
 
-def test_bad_picture_is_named(tmp_path):
+def test_bad_image_is_named(tmp_path):
     cut = tmp_path / "cut.png"
     Image.new("RGB", (64, 64)).save(cut)
     cut.write_bytes(cut.read_bytes()[:60])
     with pytest.raises(DataError, match="cut.png"):
-        picture_url(str(cut), VisionSpec(), 56)
+        image_url(str(cut), VisionSpec(), 56)

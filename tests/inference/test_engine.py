@@ -171,7 +171,7 @@ def test_answer_scenes_prefetches_and_equals_answer(engine, scenes):
     assert list(engine.answer_scenes([], SHORT)) == []
 
 
-def test_bad_picture_is_raised_when_its_scene_comes(engine, scenes, tmp_path):
+def test_bad_image_is_raised_when_its_scene_comes(engine, scenes, tmp_path):
     cut = tmp_path / "cut.png"
     cut.write_bytes(Path(scenes[0][0].images[0]).read_bytes()[:300])
     bad = [dataclasses.replace(scenes[0][0], images=(str(cut),))]
@@ -183,7 +183,7 @@ def test_bad_picture_is_raised_when_its_scene_comes(engine, scenes, tmp_path):
         list(engine.answer([dataclasses.replace(scenes[0][0], images=("absent.png",))]))
 
 
-def test_questions_without_pictures_and_of_several_scenes(engine, reference, scenes):
+def test_questions_without_images_and_of_several_scenes(engine, reference, scenes):
     mixed = [Question("scanqa", 90 + i, "none", text) for i, text in enumerate(("What is it?", "Is it red or green?"))]
     mixed = [scenes[0][0], mixed[0], dataclasses.replace(scenes[1][1], index=50), mixed[1]]
     assert by_index(engine.answer(mixed, SHORT)) == expected(reference, engine, mixed)

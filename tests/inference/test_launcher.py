@@ -47,10 +47,10 @@ def test_lines_carry_the_name_of_their_process(workers):
 def test_failing_process_stops_the_others_with_its_own_words(workers, tmp_path):
     code = (
         f"pathlib.Path({str(tmp_path)!r}, who).write_text(str(os.getpid()))\n"
-        "if who == 'b':\n    print('error: picture x.png: it is gone', file=sys.stderr); sys.exit(1)\n"
+        "if who == 'b':\n    print('error: image x.png: it is gone', file=sys.stderr); sys.exit(1)\n"
         "time.sleep(60)"
     )
-    with pytest.raises(WorkerError, match="process 2 of 2 failed: picture x.png: it is gone"):
+    with pytest.raises(WorkerError, match="process 2 of 2 failed: image x.png: it is gone"):
         workers(code, [["a"], ["b"]])
     if (tmp_path / "a").exists():
         with pytest.raises(ProcessLookupError):

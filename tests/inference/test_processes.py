@@ -88,15 +88,15 @@ def test_kill_9_and_resume_with_other_numbers_of_processes(flags, tmp_path):
 
 @pytest.mark.slow
 def test_worker_fails_with_its_own_error_and_ctrl_c_stops_all(flags, tmp_path):
-    picture = tmp_path / "annotation" / "pictures" / "d_1.png"
-    whole = picture.read_bytes()
-    picture.write_bytes(whole[:100])
+    image = tmp_path / "annotation" / "images" / "d_1.png"
+    whole = image.read_bytes()
+    image.write_bytes(whole[:100])
     process = start(flags("out", "--num_processes=2"))
     _, said = process.communicate()
     assert process.returncode == 1
     last = said.splitlines()[-1]
     assert last.startswith("error: process ") and "d_1.png" in last and "decoded" in last
-    picture.write_bytes(whole)
+    image.write_bytes(whole)
     process = start(flags("again", "--num_processes=2", "--branch_limit=1"))
     wait_for(lambda: lines(tmp_path / "again") > 5)
     process.send_signal(signal.SIGINT)

@@ -118,8 +118,8 @@ def test_what_answers_depend_on_and_what_not(infer, tmp_path, annotation, tiny_f
     (annotation / "scanqa_val.json").write_text(json.dumps(rows[:-1]))
     changed.append(settings())
     (annotation / "scanqa_val.json").write_text(json.dumps(rows))
-    picture = next((annotation / "pictures").iterdir())
-    picture.write_bytes(picture.read_bytes() + b" ")
+    image = next((annotation / "images").iterdir())
+    image.write_bytes(image.read_bytes() + b" ")
     changed.append(settings())
     assert len({same, *changed}) == 1 + len(changed)
 
@@ -151,23 +151,21 @@ def cut(path):
     path.write_bytes(path.read_bytes()[:120])
 
 
-def no_picture(path):
+def no_image(path):
     path.write_text("this is a text")
 
 
-@pytest.mark.parametrize(
-    ("harm", "words"), [(cut, "decoded"), (Path.unlink, "was not found"), (no_picture, "no picture")]
-)
-def test_bad_picture_stops_with_its_name_and_keeps_answers(infer, tmp_path, annotation, harm, words):
-    picture = annotation / "pictures" / "scene0002_00_1.png"
-    whole = picture.read_bytes()
-    harm(picture)
+@pytest.mark.parametrize(("harm", "words"), [(cut, "decoded"), (Path.unlink, "was not found"), (no_image, "no image")])
+def test_bad_image_stops_with_its_name_and_keeps_answers(infer, tmp_path, annotation, harm, words):
+    image = annotation / "images" / "scene0002_00_1.png"
+    whole = image.read_bytes()
+    harm(image)
     status, _, err = infer()
     error = err.splitlines()[-1]
     assert status == 1 and error.startswith("error: ") and "scene0002_00_1.png" in error and words in error
     if harm is not Path.unlink:
         assert len(answers(tmp_path / "out", "scanqa")) == 14, "two scenes came before the bad one"
-    picture.write_bytes(whole)
+    image.write_bytes(whole)
     if harm is cut:
         assert infer("--overwrite")[0] == 0
 
@@ -179,13 +177,13 @@ def test_zero_byte_json(infer, annotation, no_model, name):
     assert status == 1 and name in err and "empty" in err
 
 
-def test_scene_in_the_questions_but_not_in_the_pictures(infer, annotation, no_model):
+def test_scene_in_the_questions_but_not_in_the_images(infer, annotation, no_model):
     path = annotation / "selected_images_mark_3D_val_32.json"
     listed = json.loads(path.read_text())
     del listed[SCENES[1]]
     path.write_text(json.dumps(listed))
     status, _, err = infer()
-    assert status == 1 and f"scene '{SCENES[1]}' is in the questions but not in the list of pictures" in err
+    assert status == 1 and f"scene '{SCENES[1]}' is in the questions but not in the list of images" in err
 
 
 def test_model_folder_without_processor_or_weights(infer, tmp_path, tiny_folder):

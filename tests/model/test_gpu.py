@@ -37,12 +37,12 @@ def scene(tmp_path):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 3e-2)])
 def test_pack_equals_separate_samples_on_cuda(scene, dtype, tolerance):
-    folder, encoder, pictures = scene
+    folder, encoder, images = scene
     model = load_model(folder, dtype=dtype, device="cuda")
     samples = []
     for number, (question, answer) in enumerate((("What color is it?", "Red."), ("How many chairs?", "Two."))):
         turns = (Turn("user", "<image>" * 4 + question), Turn("assistant", answer))
-        samples.append(encoder.encode(Conversation(turns, pictures, Origin("d", "f", number))))
+        samples.append(encoder.encode(Conversation(turns, images, Origin("d", "f", number))))
 
     def losses(group):
         batch = collate(make_pack(group), encoder.spec, encoder.image_resolution, encoder.special)
@@ -53,8 +53,8 @@ def test_pack_equals_separate_samples_on_cuda(scene, dtype, tolerance):
 
 
 def test_engine_answers_alike_on_both_devices(scene):
-    folder, encoder, pictures = scene
-    questions = [Question("scanqa", n, "room", text, pictures) for n, text in enumerate(("What?", "How many lamps?"))]
+    folder, encoder, images = scene
+    questions = [Question("scanqa", n, "room", text, images) for n, text in enumerate(("What?", "How many lamps?"))]
     answers = {}
     for device in ("cpu", "cuda"):
         model = load_model(folder, dtype=torch.float32, device=device)

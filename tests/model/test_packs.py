@@ -26,8 +26,8 @@ def relative(a, b):
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    folder, random = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+def images(tmp_path_factory):
+    folder, random = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
     paths = []
     for index, (width, height) in enumerate(((80, 60), (60, 90), (112, 84))):
         Image.fromarray(random.integers(0, 255, (height, width, 3), dtype=np.uint8)).save(folder / f"{index}.png")
@@ -36,13 +36,13 @@ def pictures(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
-def setting(request, tmp_path_factory, pictures):
+def setting(request, tmp_path_factory, images):
     folder = tiny_model.build(tmp_path_factory.mktemp(request.param) / "model", request.param)
     spec = VisionSpec.from_folder(folder)
     template = TEMPLATES["qwen2_vl"]
     encoder = Encoder(load_tokenizer(folder), template, spec, image_resolution=112)
     rows = [
-        Conversation((Turn("user", "<image>" * 3 + question), Turn("assistant", answer)), pictures, Origin("d", "f", n))
+        Conversation((Turn("user", "<image>" * 3 + question), Turn("assistant", answer)), images, Origin("d", "f", n))
         for n, (question, answer) in enumerate(ROWS)
     ]
     return folder, encoder, [encoder.encode(row) for row in rows]

@@ -30,9 +30,9 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory) -> Path:
-    """``model/`` and ``data/``: two scenes of two pictures, four questions each, answers of unequal length.
+    """``model/`` and ``data/``: two scenes of two images, four questions each, answers of unequal length.
 
-    The dataset ``words`` has two rows without pictures.
+    The dataset ``words`` has two rows without images.
     """
     folder = tmp_path_factory.mktemp("workshop")
     shape = tiny_model.TinyShape(width=64, layers=2, heads=4, key_value_heads=2, vision_width=32, vision_layers=1)

@@ -291,11 +291,11 @@ def test_tokenized_rows_train_alike(train, flags, tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_picture_that_breaks_later_is_one_sentence(train, flags, tmp_path, workshop, workers):
+def test_a_image_that_breaks_later_is_one_sentence(train, flags, tmp_path, workshop, workers):
     data = tmp_path / "data"
     shutil.copytree(workshop / "data", data)
-    picture = data / "scene1_0.png"
-    picture.write_bytes(picture.read_bytes()[:2000])
+    image = data / "scene1_0.png"
+    image.write_bytes(image.read_bytes()[:2000])
     with pytest.raises(DataError, match=r"scene1_0\.png") as error:
         sft.run(parse(flags(tmp_path / "run", dataset_dir=data, dataloader_num_workers=workers)))
     assert len(str(error.value).splitlines()) == 1

@@ -187,10 +187,10 @@ def test_sigterm_saves_on_all_processes(flags, losses_of, environment, root, tmp
     assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "stopped"
 
 
-def test_a_bad_picture_on_one_process_is_one_sentence(torchrun, flags, root, tmp_path, workshop):
+def test_a_bad_image_on_one_process_is_one_sentence(torchrun, flags, root, tmp_path, workshop):
     shutil.copytree(workshop / "data", tmp_path / "data")
-    picture = tmp_path / "data/scene1_0.png"
-    picture.write_bytes(picture.read_bytes()[:2000])
+    image = tmp_path / "data/scene1_0.png"
+    image.write_bytes(image.read_bytes()[:2000])
     words = flags(tmp_path / "run", dataset_dir=tmp_path / "data", per_device_train_batch_size=1)
     done = torchrun([str(root / "src/train.py"), *words], tmp_path)
     assert done.returncode == 1

@@ -95,16 +95,16 @@ def test_first_page_holds_every_score_count_and_note(predictions, annotation, tm
         assert words in text
     assert ">50.0<" in text  # Acc@0.25: the first and second of four; object 0 is what "nothing" counts as
     assert "unreadable answers: 1" in text and "no METEOR" in text and "unique and multiple" in text
-    assert "Pictures are missing" not in text
+    assert "Images are missing" not in text
     assert "http" not in text and "<script" not in text
 
 
-def test_scene_page_shows_pictures_once_and_every_question(predictions, annotation, tmp_path):
+def test_scene_page_shows_images_once_and_every_question(predictions, annotation, tmp_path):
     out = tmp_path / "out"
     pages.report(predictions, annotation, out)
     text = scene_page(out)
     assert text.count("<img") == 2
-    assert [Image.open(path).size for path in sorted(out.glob("pictures/room_1_/*.jpg"))] == [(1000, 750), (320, 240)]
+    assert [Image.open(path).size for path in sorted(out.glob("images/room_1_/*.jpg"))] == [(1000, 750), (320, 240)]
     assert text.count("What is in room&lt;1&gt;?") == 2 + 1 + 4
     assert "dark red" in text and "<li>a chair .</li>" in text and 'title="lamp"' in text
 
@@ -129,31 +129,31 @@ def test_html_in_answers_and_names_is_escaped(predictions, annotation, tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["missing", "broken", "unlisted", "no list"])
-def test_missing_pictures_are_said_and_no_failure(damage, predictions, annotation, tmp_path):
+def test_missing_images_are_said_and_no_failure(damage, predictions, annotation, tmp_path):
     listed = annotation / "selected_images_mark_3D_val_1.json"
     if damage == "missing":
         (annotation / "media/0/frame.jpg").unlink()
     elif damage == "broken":
-        (annotation / "media/0/frame.jpg").write_bytes(b"no picture")
+        (annotation / "media/0/frame.jpg").write_bytes(b"no image")
     elif damage == "unlisted":
         listed.write_text(json.dumps({SCENES[1]: json.loads(listed.read_text())[SCENES[1]]}))
     else:
         listed.unlink()
     assert call(predictions, annotation, tmp_path / "out") == 0
     text = scene_page(tmp_path / "out")
-    assert "Not every picture could be shown" in text
+    assert "Not every image could be shown" in text
     assert {
         "missing": "media/0/frame.jpg was not found",
         "broken": "can&#39;t be read",
-        "unlisted": "lists no picture of scene",
-        "no list": "no list of pictures",
+        "unlisted": "lists no image of scene",
+        "no list": "no list of images",
     }[damage] in text
     assert text.count("<img") == (1 if damage in ("missing", "broken") else 0)
     affected = 2 if damage == "no list" else 1
-    assert f"Pictures are missing in {affected} of 2 scenes" in (tmp_path / "out/index.html").read_text()
+    assert f"Images are missing in {affected} of 2 scenes" in (tmp_path / "out/index.html").read_text()
 
 
-def test_media_dir_leads_to_the_pictures(predictions, annotation, tmp_path):
+def test_media_dir_leads_to_the_images(predictions, annotation, tmp_path):
     (annotation / "media").rename(tmp_path / "elsewhere")
     (tmp_path / "far").mkdir()
     (tmp_path / "elsewhere").rename(tmp_path / "far/media")

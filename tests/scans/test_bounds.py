@@ -143,17 +143,17 @@ def test_recordings_of_lost_and_broken_poses_are_read_or_named(jpeg, tmp_path):
         assert not any(frame.camera.tracked for frame in read_sens(path))
 
 
-def test_pictures_that_inflate_without_end_stay_in_bounds(good, jpeg, endless, tmp_path):
-    small, picture = zlib.compress(bytes(2400)), png(40, 30, 8, 2, chunk(b"IDAT", endless))
-    recordings = {"scene0_00": (jpeg, endless, (2, 1)), "scene1_00": (picture, small, (1, 1))}
+def test_images_that_inflate_without_end_stay_in_bounds(good, jpeg, endless, tmp_path):
+    small, image = zlib.compress(bytes(2400)), png(40, 30, 8, 2, chunk(b"IDAT", endless))
+    recordings = {"scene0_00": (jpeg, endless, (2, 1)), "scene1_00": (image, small, (1, 1))}
     for scene, (color, depth, codecs) in recordings.items():
         (tmp_path / scene).mkdir()
         sens(tmp_path / scene / f"{scene}.sens", color=color, depth=depth, codecs=codecs)
     said = read_in_bounds("scannet", [tmp_path / scene for scene in recordings])
-    assert "pixels need" in said[0] and said[1]  # Pillow stops at a picture's last row: it may be read or named
+    assert "pixels need" in said[0] and said[1]  # Pillow stops at an image's last row: it may be read or named
     deep = png(40, 30, 16, 0, chunk(b"IDAT", endless))
     folders = [
-        changed(good, tmp_path / "color", "images/00000.png", picture),
+        changed(good, tmp_path / "color", "images/00000.png", image),
         changed(good, tmp_path / "depth", "depth/00000.png", deep),
     ]
     assert all(read_in_bounds("posed", folders))
@@ -171,7 +171,7 @@ def bombs(endless):
 
 
 @pytest.mark.parametrize("name", ["images/00000.png", "images/00001.png", "depth/00000.png"])
-def test_pictures_that_claim_too_much_are_named(good, endless, tmp_path, name):
+def test_images_that_claim_too_much_are_named(good, endless, tmp_path, name):
     contents = bombs(endless)
     folders = [changed(good, tmp_path / str(i), name, content) for i, content in enumerate(contents.values())]
     for bomb, said in zip(contents, read_in_bounds("posed", folders), strict=True):

@@ -99,7 +99,7 @@ def test_whole_runs(small_folder, tmp_path_factory, capsys, data):
     assert status == 0 or str(folder) in said, said
 
 
-def test_a_picture_that_claims_gigapixels_is_refused_by_its_header(small_folder, tmp_path):
+def test_a_image_that_claims_gigapixels_is_refused_by_its_header(small_folder, tmp_path):
     folder = tmp_path / "room"
     shutil.copytree(small_folder, folder)
 
@@ -150,7 +150,7 @@ def test_cameras_that_cannot_be_are_named(small_folder, tmp_path, capsys, senten
     assert sentence in capsys.readouterr().err
 
 
-def test_a_colour_picture_where_depth_should_be_is_named(small_folder, tmp_path, capsys):
+def test_a_colour_image_where_depth_should_be_is_named(small_folder, tmp_path, capsys):
     folder = tmp_path / "room"
     shutil.copytree(small_folder, folder)
     Image.new("RGB", (40, 30)).save(folder / "depth" / "00000.png")
@@ -158,12 +158,12 @@ def test_a_colour_picture_where_depth_should_be_is_named(small_folder, tmp_path,
     assert "single-channel 16-bit" in capsys.readouterr().err
 
 
-def test_a_picture_whose_header_is_cut_short_is_named(small_folder, tmp_path):
+def test_a_image_whose_header_is_cut_short_is_named(small_folder, tmp_path):
     folder = tmp_path / "room"
     shutil.copytree(small_folder, folder)
-    picture = folder / "images" / "00000.png"
-    damaged = bytearray(picture.read_bytes())
+    image = folder / "images" / "00000.png"
+    damaged = bytearray(image.read_bytes())
     damaged[11] = 0  # the length of the header chunk
-    picture.write_bytes(damaged)
+    image.write_bytes(damaged)
     with pytest.raises(DataError, match="00000.png"):
         read_posed(folder)

@@ -1,4 +1,4 @@
-"""Pictures as phones and other tools store them: turned, grey, deep, see-through, upright; one frame; odd objects."""
+"""Images as phones and other tools store them: turned, grey, deep, see-through, upright; one frame; odd objects."""
 
 import json
 
@@ -19,7 +19,7 @@ def frame_of(path, width=40, height=30):
     return Frame("a", path, Camera(np.eye(3), np.eye(4), width, height))
 
 
-def test_grey_deep_indexed_and_transparent_pictures_become_plain_colour(tmp_path):
+def test_grey_deep_indexed_and_transparent_images_become_plain_colour(tmp_path):
     grey = COLORS[..., 0]
     kinds = {
         "grey": (Image.fromarray(grey), grey),
@@ -27,8 +27,8 @@ def test_grey_deep_indexed_and_transparent_pictures_become_plain_colour(tmp_path
         "alpha": (Image.fromarray(np.dstack([COLORS, 255 - grey])), COLORS),
         "indexed": (Image.fromarray(grey).convert("P"), grey),
     }
-    for name, (picture, expected) in kinds.items():
-        picture.save(tmp_path / f"{name}.png")
+    for name, (image, expected) in kinds.items():
+        image.save(tmp_path / f"{name}.png")
         found = read_color(frame_of(tmp_path / f"{name}.png"))
         assert found.dtype == np.uint8 and found.shape == (30, 40, 3)
         assert np.array_equal(found, expected if expected.ndim == 3 else np.repeat(expected[..., None], 3, 2)), name
@@ -66,7 +66,7 @@ def prepared(folder, out, *more):
     return json.loads((out / "scenes" / folder.name / "scene.json").read_text())
 
 
-def test_upright_pictures_and_a_single_frame(make_room, tmp_path):
+def test_upright_images_and_a_single_frame(make_room, tmp_path):
     folder = make_room(1, 150, 220).write(tmp_path / "room", align=np.eye(4))
     scene = prepared(folder, tmp_path / "out", "--contact_sheet", "--outlines")
     (frame,) = scene["frames"]  # 32 were asked for, one is there

@@ -43,7 +43,7 @@ def test_what_is_written_is_read_back(folder):
     assert scan.mesh is not None and np.allclose(scan.mesh.vertices, np.random.default_rng(0).normal(size=(9, 3)))
 
 
-def test_depth_intrinsics_follow_the_picture_size_when_no_file_gives_them(folder):
+def test_depth_intrinsics_follow_the_image_size_when_no_file_gives_them(folder):
     camera = read_posed(folder).frames[0].depth_camera
     assert (camera.width, camera.height) == (32, 24)
     assert np.allclose(camera.intrinsics, [[25, 0, 15.5], [0, 25, 11.5], [0, 0, 1]])
@@ -67,7 +67,7 @@ def _write(name, text):
 
 
 BREAKS = {
-    "2 poses for 3 pictures": _drop_pose,
+    "2 poses for 3 images": _drop_pose,
     "has 3 numbers, a 4x4 matrix": _write("poses.txt", "1 2 3\n"),
     "line 1: 'a b c' is not a row": _write("poses.txt", "a b c\n"),
     "intrinsics.txt: is missing": lambda folder: (folder / "intrinsics.txt").unlink(),
@@ -82,7 +82,7 @@ BREAKS = {
     "is not a box": _write("objects.json", '{"objects":[{"id":1,"label":"x","center":[0,0,0],"size":[1,-1,1]}]}'),
     "names vertex 99": _write("masks/2.txt", "99\n"),
     "holds no .jpg": lambda folder: [path.unlink() for path in (folder / "images").iterdir()],
-    "is no readable picture": lambda folder: (folder / "images" / "00000.jpg").write_bytes(b""),
+    "is no readable image": lambda folder: (folder / "images" / "00000.jpg").write_bytes(b""),
 }
 
 
@@ -93,7 +93,7 @@ def test_broken_folders_say_what_is_wrong(folder, sentence):
         read_posed(folder)
 
 
-def test_damaged_pictures_say_which(folder):
+def test_damaged_images_say_which(folder):
     scan = read_posed(folder)
     image = folder / "images" / "00000.jpg"
     image.write_bytes(image.read_bytes()[:200])

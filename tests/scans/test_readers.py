@@ -137,7 +137,7 @@ def folders(box_room, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_cameras_pictures_and_geometry_come_back(folders, box_room, name):
+def test_cameras_images_and_geometry_come_back(folders, box_room, name):
     images, depths = box_room.images()
     reader = SCAN_READERS[name]
     assert reader.accepts(folders[name])
@@ -231,7 +231,7 @@ def test_colmap_models_without_distortion_are_pinholes(box_room, tmp_path, line)
     assert scan.frames[0].camera.intrinsics.tolist() == [[140, 0, 99.5], [0, 140, 74.5], [0, 0, 1]]
 
 
-def test_instant_ngp_names_pictures_with_dots_and_gives_an_angle(box_room, tmp_path):
+def test_instant_ngp_names_images_with_dots_and_gives_an_angle(box_room, tmp_path):
     (tmp_path / "room").mkdir()
     transforms(tmp_path / "room", box_room)
     content = json.loads((tmp_path / "room" / "transforms.json").read_text())
@@ -246,7 +246,7 @@ def test_instant_ngp_names_pictures_with_dots_and_gives_an_angle(box_room, tmp_p
         assert np.allclose(frame.camera.intrinsics, camera.intrinsics) and np.allclose(frame.camera.pose, camera.pose)
 
 
-def test_arkit_pictures_between_two_poses_have_none(box_room, tmp_path):
+def test_arkit_images_between_two_poses_have_none(box_room, tmp_path):
     (tmp_path / "room").mkdir()
     arkit(tmp_path / "room", box_room)
     inside = tmp_path / "room" / "room_frames"
@@ -271,7 +271,7 @@ BREAKS = [
     ("transforms", "model OPENCV_FISHEYE", edit_transforms(lambda c: c.update(camera_model="OPENCV_FISHEYE"))),
     ("transforms", "model EQUIRECTANGULAR", edit_transforms(lambda c: c.update(camera_model="EQUIRECTANGULAR"))),
     ("transforms", "lens distortion", edit_transforms(lambda c: c.update(is_fisheye=True))),
-    ("transforms", "two pictures are called", edit_transforms(lambda c: c["frames"].append(c["frames"][0]))),
+    ("transforms", "two images are called", edit_transforms(lambda c: c["frames"].append(c["frames"][0]))),
     ("colmap", "model_converter", lambda folder: binary_model(folder)),
     ("colmap", "has lens distortion", lambda folder: camera_line(folder, "1 SIMPLE_RADIAL 200 150 140 100 75 0.01")),
     ("colmap", "has lens distortion", lambda folder: camera_line(folder, "1 OPENCV_FISHEYE 200 150 1 1 1 1 0 0 0 0")),

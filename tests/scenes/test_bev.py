@@ -69,13 +69,13 @@ def seen_from_above(mesh, room, size=300):
     return view, paint(caster, view, look_down(caster, view)).astype(int)
 
 
-def check_whole(view, picture, tolerance=0.05):
+def check_whole(view, image, tolerance=0.05):
     """The room's rectangle has no hole and no ceiling, and what is around it is a narrow white margin."""
     (left, top), (right, bottom) = view.to_pixels(np.array([[-HALF_X, HALF_Y], [HALF_X, -HALF_Y]]))
-    inside = picture[int(np.ceil(top)) + 1 : int(bottom) - 1, int(np.ceil(left)) + 1 : int(right) - 1]
+    inside = image[int(np.ceil(top)) + 1 : int(bottom) - 1, int(np.ceil(left)) + 1 : int(right) - 1]
     assert (inside.min(axis=2) > 245).sum() == 0
     assert (np.abs(inside - CEILING).max(axis=2) < 60).sum() == 0
-    assert inside.shape[0] * inside.shape[1] > 0.88 * picture.shape[0] * picture.shape[1]
+    assert inside.shape[0] * inside.shape[1] > 0.88 * image.shape[0] * image.shape[1]
     share = (np.abs(inside - THING).max(axis=2) < 20).mean()
     assert share == pytest.approx((1.4 * 0.8 + 0.5 + 0.4 * 0.4 + 1.8 * 0.8) / (4 * HALF_X * HALF_Y), rel=tolerance)
 
@@ -111,8 +111,8 @@ def test_edges_are_smooth(box_room):
     rim = np.stack([np.cos(angles), np.sin(angles), np.full(360, 0.5)], 1) * [0.7, 0.7, 1]
     fan = np.stack([np.zeros(360, int), np.arange(1, 361), np.roll(np.arange(1, 361), -1)], 1)
     disc = np.concatenate([[[0, 0, 0.5]], rim]), fan, np.tile(np.array(THING, np.uint8), (361, 1))
-    view, picture = seen_from_above(joined([*ROOMS["no ceiling"], disc]), box_room)
-    share = (picture - FLOOR) @ np.subtract(THING, FLOOR) / (np.subtract(THING, FLOOR) ** 2).sum()
+    view, image = seen_from_above(joined([*ROOMS["no ceiling"], disc]), box_room)
+    share = (image - FLOOR) @ np.subtract(THING, FLOOR) / (np.subtract(THING, FLOOR) ** 2).sum()
     between = (share > 0.1) & (share < 0.9)
     assert between.sum() > 0.6 * 2 * np.pi * 0.7 / view.metres_per_pixel
     metres = view.to_metres(np.stack(np.nonzero(between)[::-1], 1))
@@ -123,14 +123,14 @@ def test_edges_are_smooth(box_room):
 
 
 def test_pixels_are_where_the_description_says_to_the_pixel(box_room):
-    """A post a tenth of a pixel high stands on a known spot; its middle in the picture is that spot."""
+    """A post a tenth of a pixel high stands on a known spot; its middle in the image is that spot."""
     spots = np.array([[-1.234, 0.567], [1.9, -1.7], [0.001, 2.0]])
     for x, y in spots:
         post = sheet(
             [(x - 0.1, y - 0.1, 0.3), (x + 0.1, y - 0.1, 0.3), (x + 0.1, y + 0.1, 0.3), (x - 0.1, y + 0.1, 0.3)], THING
         )
-        view, picture = seen_from_above(joined([*ROOMS["no ceiling"], post]), box_room, 500)
-        share = (picture - FLOOR) @ np.subtract(THING, FLOOR) / (np.subtract(THING, FLOOR) ** 2).sum()
+        view, image = seen_from_above(joined([*ROOMS["no ceiling"], post]), box_room, 500)
+        share = (image - FLOOR) @ np.subtract(THING, FLOOR) / (np.subtract(THING, FLOOR) ** 2).sum()
         share = np.where(share > 0.05, share, 0)
         rows, columns = np.indices(share.shape)
         middle = np.array([[(share * columns).sum(), (share * rows).sum()]]) / share.sum()
@@ -144,12 +144,12 @@ def test_synthetic_rooms_are_whole(number):
     colors = np.where(mesh.vertices[:, 2:] > plan.height - 0.01, CEILING, mesh.colors // 2).astype(np.uint8)
     caster = Raycaster(Mesh(mesh.vertices, mesh.faces, colors))
     view = top_view(caster, objects, camera_walk(plan, View(64, 48, 4), np.random.default_rng(0)), 1024)
-    picture = paint(caster, view, look_down(caster, view)).astype(int)
+    image = paint(caster, view, look_down(caster, view)).astype(int)
     corners = np.array([[-plan.width, plan.depth], [plan.width, -plan.depth]]) / 2
     (left, top), (right, bottom) = view.to_pixels(corners)
-    inside = picture[int(top) + 2 : int(bottom) - 1, int(left) + 2 : int(right) - 1]
-    assert max(picture.shape[:2]) == 1024 and inside.max() < 200  # neither holes, nor the ceiling's purple
-    assert (right - left) * (bottom - top) > 0.85 * picture.shape[0] * picture.shape[1]
+    inside = image[int(top) + 2 : int(bottom) - 1, int(left) + 2 : int(right) - 1]
+    assert max(image.shape[:2]) == 1024 and inside.max() < 200  # neither holes, nor the ceiling's purple
+    assert (right - left) * (bottom - top) > 0.85 * image.shape[0] * image.shape[1]
 
 
 def cloud_of(mesh, count=700_000):

@@ -232,7 +232,7 @@ def test_depth_readings_overrule_hits_they_contradict():
 @pytest.mark.parametrize(
     ("size", "longest"), [((1296, 968), 324), ((640, 480), 320), ((200, 150), 200), ((4000, 10), 1000)]
 )
-def test_the_grid_is_a_quarter_of_the_picture_and_whole_pixels_inside(size, longest):
+def test_the_grid_is_a_quarter_of_the_image_and_whole_pixels_inside(size, longest):
     grid = pixel_grid(*size)
     assert max(len(grid.columns), len(grid.rows)) == longest
     for values, side in zip((grid.columns, grid.rows), size, strict=True):

@@ -1,7 +1,7 @@
 """Every synthetic room, checked from what is written: no marker lies, no visible object lacks one, none covers another.
 
 The checks read ``scene.json``, the PLY and mask files by themselves and ask rays of their own: for the pixels that
-markers name one ray against every triangle (Moeller and Trumbore), for whole pictures trimesh's ray queries.
+markers name one ray against every triangle (Moeller and Trumbore), for whole images trimesh's ray queries.
 """
 
 import copy
@@ -67,12 +67,12 @@ def rays_down(bev, pixels):
     return np.stack([x, y, np.full(len(x), bev["cut_height"])], 1), np.tile([0.0, 0.0, -1.0], (len(x), 1))
 
 
-def all_pixels(picture):
-    return np.stack(np.meshgrid(np.arange(picture["width"]), np.arange(picture["height"])), -1).reshape(-1, 2)
+def all_pixels(image):
+    return np.stack(np.meshgrid(np.arange(image["width"]), np.arange(image["height"])), -1).reshape(-1, 2)
 
 
-def areas_of(truth, picture, rays):
-    seen = truth.seen(*rays(picture, all_pixels(picture)))
+def areas_of(truth, image, rays):
+    seen = truth.seen(*rays(image, all_pixels(image)))
     return np.bincount(seen[seen >= 0], minlength=max(truth.boxes) + 1) / len(seen)
 
 
@@ -103,14 +103,14 @@ def check_top(truth, bev):
             assert areas[marker["id"]] * bev["width"] * bev["height"] < 2 * 12, marker  # really hidden
 
 
-def check_labels(picture):
-    for index, one in enumerate(picture["markers"]):
+def check_labels(image):
+    for index, one in enumerate(image["markers"]):
         x0, y0, x1, y1 = one["label_box"]
-        assert 0 <= x0 < x1 <= picture["width"] and 0 <= y0 < y1 <= picture["height"]
-        for other in picture["markers"][:index]:
+        assert 0 <= x0 < x1 <= image["width"] and 0 <= y0 < y1 <= image["height"]
+        for other in image["markers"][:index]:
             u0, v0, u1, v1 = other["label_box"]
             assert x1 <= u0 or u1 <= x0 or y1 <= v0 or v1 <= y0, (one, other)
-        for other in picture["markers"]:
+        for other in image["markers"]:
             x, y = other["pixel"]
             assert other is one or not (x0 <= x < x1 and y0 <= y < y1), "a label lies on another object's marked pixel"
 
@@ -130,8 +130,8 @@ def check_rooms(plans, view, tmp_path, bev_size, **more):
         assert scene["settings"]["least_area"] == LEAST and len(scene["frames"]) == FRAMES
         markers += sum(check_frame(truth, frame) for frame in scene["frames"])
         check_top(truth, scene["bev"])
-        for picture in [scene["bev"], *scene["frames"]]:
-            check_labels(picture)
+        for image in [scene["bev"], *scene["frames"]]:
+            check_labels(image)
     return markers, truth, scene
 
 

@@ -81,7 +81,7 @@ def test_drawing_changes_nothing_but_the_labels_and_keeps_the_input():
     assert (drawn[y0:y1, x0:x1] == color_of(12)).all(axis=2).any()
 
 
-def test_numbers_keep_their_contrast_when_the_picture_shrinks_to_512():
+def test_numbers_keep_their_contrast_when_the_image_shrinks_to_512():
     size = (1296, 968)
     grid = pixel_grid(*size)
     for number in (0, 7, 17, 123):

@@ -37,7 +37,7 @@ def test_the_line_follows_a_circle_without_the_steps_of_the_grid(radius):
     assert not changed[np.abs(distance - radius) > 9].any() and (GREY == 128).all()
 
 
-def test_where_an_object_goes_on_beyond_the_picture_there_is_no_line():
+def test_where_an_object_goes_on_beyond_the_image_there_is_no_line():
     half = np.zeros(GRID.shape, bool)
     half[:, : GRID.shape[1] // 2] = True
     rows, columns = line_of(draw_outlines(GREY, [Spot(0, half)]), 0)
@@ -86,16 +86,16 @@ def test_outlines_are_an_option_under_the_labels_and_change_nothing_else(box_roo
     )
     assert "outlines" not in bare["settings"] and lined["settings"].pop("outlines") is True
     assert bare == lined  # markers stand where they stood
-    for picture in [bare["bev"], *bare["frames"]]:
+    for image in [bare["bev"], *bare["frames"]]:
         a, b = (
-            np.asarray(Image.open(tmp_path / name / picture["image"])).astype(int).copy() for name in ("bare", "lined")
+            np.asarray(Image.open(tmp_path / name / image["image"])).astype(int).copy() for name in ("bare", "lined")
         )
         changed = np.abs(a - b).max(axis=2) > 25
         assert 0.003 < changed.mean() < 0.4
-        for marker in picture["markers"]:
+        for marker in image["markers"]:
             x0, y0, x1, y1 = marker["label_box"]
             assert not changed[y0 + 4 : y1 - 4, x0 + 4 : x1 - 4].any()  # JPEG blurs the rim of the label
-        twin = picture["image"].replace("/", "_unmarked/", 1)
+        twin = image["image"].replace("/", "_unmarked/", 1)
         assert (tmp_path / "bare" / twin).read_bytes() == (tmp_path / "lined" / twin).read_bytes()
 
 

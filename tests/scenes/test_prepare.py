@@ -34,12 +34,12 @@ def scene(prepared):
     return json.loads((prepared / "scenes" / "boxes" / "scene.json").read_text())
 
 
-def test_lists_name_existing_pictures_with_the_birds_eye_view_first(prepared):
+def test_lists_name_existing_images_with_the_birds_eye_view_first(prepared):
     for name in ("selected_images_mark_3D_val_6.json", "selected_images_3D_val_6.json"):
-        pictures = json.loads((prepared / name).read_text())["boxes"]
-        assert len(pictures) == 1 + FRAMES and pictures[0].startswith("images_3D")
-        assert all((prepared / picture).is_file() for picture in pictures)
-    assert Image.open(prepared / pictures[1]).size == (200, 150)
+        images = json.loads((prepared / name).read_text())["boxes"]
+        assert len(images) == 1 + FRAMES and images[0].startswith("images_3D")
+        assert all((prepared / image).is_file() for image in images)
+    assert Image.open(prepared / images[1]).size == (200, 150)
 
 
 def test_attributes_hold_the_objects_by_number(prepared, box_room):
@@ -77,8 +77,8 @@ def test_every_marker_is_on_its_own_surface_and_no_visible_object_is_left_out(bo
 
 
 def test_no_marker_covers_another(scene):
-    for picture in [scene["bev"], *scene["frames"]]:
-        boxes = [marker["label_box"] for marker in picture["markers"]]
+    for image in [scene["bev"], *scene["frames"]]:
+        boxes = [marker["label_box"] for marker in image["markers"]]
         for i, a in enumerate(boxes):
             for b in boxes[i + 1 :]:
                 assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
@@ -99,16 +99,16 @@ def test_the_birds_eye_view_maps_pixels_to_metres(prepared, scene, box_room):
 
 
 def test_the_birds_eye_view_shows_the_room_without_its_ceiling(prepared, scene, box_room):
-    picture = np.asarray(Image.open(prepared / "images_3D_unmarked" / "boxes" / "bev.jpg")).astype(int)
+    image = np.asarray(Image.open(prepared / "images_3D_unmarked" / "boxes" / "bev.jpg")).astype(int)
     bev = scene["bev"]
-    purple = (np.abs(picture - [250, 0, 250]).max(axis=2) < 60).mean()
+    purple = (np.abs(image - [250, 0, 250]).max(axis=2) < 60).mean()
     assert purple < 0.01
     sofa = box_room.objects[6]
     u = round((sofa.center[0] - bev["x_left"]) / bev["metres_per_pixel"] - 0.5)
     v = round((bev["y_top"] - sofa.center[1]) / bev["metres_per_pixel"] - 0.5)
     shade = box_room.mesh.colors[sofa.vertices[0]].astype(int)
-    assert np.abs(picture[v, u] - shade).max() < 12
-    inside = picture[20:-20, 20:-20]
+    assert np.abs(image[v, u] - shade).max() < 12
+    inside = image[20:-20, 20:-20]
     assert (inside.min(axis=2) > 250).mean() == 0  # no hole where there is floor
     covered = 4.6 * 5.0 / (bev["width"] * bev["height"] * bev["metres_per_pixel"] ** 2)
     assert covered > 0.8  # tight
@@ -142,7 +142,7 @@ def test_other_settings_are_refused_for_a_finished_scene(prepared, box_room_fold
     assert "frames 6 -> 4" in report.failed["boxes"]
 
 
-def test_a_moved_and_turned_world_gives_the_same_pictures(box_room, prepared, scene, tmp_path):
+def test_a_moved_and_turned_world_gives_the_same_images(box_room, prepared, scene, tmp_path):
     turn = np.eye(4)
     angle = 0.7
     turn[:3, :3] = [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
@@ -176,13 +176,13 @@ def test_depth_frames_alone_mark_the_same_objects(box_room, scene, tmp_path, geo
 
 def test_broken_scans_are_listed_and_the_others_go_on(box_room, box_room_folder, tmp_path, capsys):
     scans = tmp_path / "scans"
-    for name in ("good", "no_mesh", "no_pose", "bad_mask", "cut_image", "no_pose_file", "no_pictures"):
+    for name in ("good", "no_mesh", "no_pose", "bad_mask", "cut_image", "no_pose_file", "no_images"):
         box_room.write(scans / name, depth=False, align=np.eye(4))
     (scans / "no_mesh" / "mesh.ply").unlink()
     (scans / "no_pose" / "poses.txt").write_text("-inf " * 16 + "\n" + "\n".join(["-inf " * 16] * 7))
     (scans / "bad_mask" / "masks" / "1.txt").write_text("5000000\n")
     (scans / "no_pose_file" / "poses.txt").unlink()
-    shutil.rmtree(scans / "no_pictures" / "images")
+    shutil.rmtree(scans / "no_images" / "images")
     (scans / "something_else").mkdir()
     image = scans / "cut_image" / "images" / "00000.png"
     image.write_bytes(image.read_bytes()[:100])
@@ -200,7 +200,7 @@ def test_broken_scans_are_listed_and_the_others_go_on(box_room, box_room_folder,
         "poses.txt: is missing",
     ):
         assert part in said
-    assert f"{scans / 'no_pictures' / 'images'}: is missing" in said and "something_else" not in said
+    assert f"{scans / 'no_images' / 'images'}: is missing" in said and "something_else" not in said
     assert not (out / "scenes" / "cut_image").exists()
 
 

@@ -50,14 +50,14 @@ def test_a_real_room_is_prepared_from_depth_frames(shared_data, tmp_path):
         main(["--scans", str(folder), "--objects", "scan", "--frames", "32", "--out", str(out), "--keep_unmarked"]) == 0
     )
     scene = json.loads((out / "scenes" / "hololens_000" / "scene.json").read_text())
-    pictures = json.loads((out / "selected_images_mark_3D_val_32.json").read_text())["hololens_000"]
-    assert len(pictures) == 33 and all((out / picture).is_file() for picture in pictures)
+    images = json.loads((out / "selected_images_mark_3D_val_32.json").read_text())["hololens_000"]
+    assert len(images) == 33 and all((out / image).is_file() for image in images)
     entry = torch.load(out / "scannet_mask3d_val_attributes.pt", weights_only=True)["hololens_000"]
     assert len(entry["objects"]) == 11 and entry["objects"][7] == "fruit basket"
     _check_markers(folder, scene)
     _check_that_nothing_is_left_out(source, scene)
-    for picture in [scene["bev"], *scene["frames"]]:
-        _check_labels(picture)
+    for image in [scene["bev"], *scene["frames"]]:
+        _check_labels(image)
     shown = {frame["name"]: {marker["id"] for marker in frame["markers"]} for frame in scene["frames"]}
     for name, ids in SEEN_BY_EYE.items():
         assert ids <= shown[name], name
@@ -72,15 +72,15 @@ def _check_markers(folder, scene):
     frames = {frame.name: frame for frame in upright(read_posed(folder)).frames}
     boxes = {item["id"]: (np.array(item["center"]), np.array(item["size"])) for item in scene["objects"]}
     checked = 0
-    for picture in scene["frames"]:
-        frame = frames[picture["name"]]
-        for marker in picture["markers"]:
+    for image in scene["frames"]:
+        frame = frames[image["name"]]
+        for marker in image["markers"]:
             pixel = np.array([marker["pixel"]])
             depth = depth_at(pixel, frame.camera, read_depth(frame), frame.depth_camera)
             if depth[0] > 0:
                 center, size = boxes[marker["id"]]
                 point = hit_points(frame.camera, pixel, depth)[0]
-                assert (np.abs(point - center) <= size / 2 + 0.021).all(), (picture["name"], marker["id"])
+                assert (np.abs(point - center) <= size / 2 + 0.021).all(), (image["name"], marker["id"])
                 checked += 1
     assert checked > 25
 
@@ -106,8 +106,8 @@ def _check_that_nothing_is_left_out(source, scene):
     assert large > 60
 
 
-def _check_labels(picture):
-    boxes = [(marker["id"], *marker["label_box"], *marker["pixel"]) for marker in picture["markers"]]
+def _check_labels(image):
+    boxes = [(marker["id"], *marker["label_box"], *marker["pixel"]) for marker in image["markers"]]
     for number, x0, y0, x1, y1, _, _ in boxes:
         for other, u0, v0, u1, v1, x, y in boxes:
             if other != number:
@@ -116,13 +116,13 @@ def _check_labels(picture):
 
 
 def _check_top(out, scene):
-    picture = np.asarray(Image.open(out / "images_3D_unmarked" / "hololens_000" / "bev.jpg")).astype(int)
+    image = np.asarray(Image.open(out / "images_3D_unmarked" / "hololens_000" / "bev.jpg")).astype(int)
     bev = scene["bev"]
-    assert max(picture.shape[:2]) == 1024 and len(bev["markers"]) == 11
+    assert max(image.shape[:2]) == 1024 and len(bev["markers"]) == 11
 
     def patch(x, y):
         u, v = (x - bev["x_left"]) / bev["metres_per_pixel"], (bev["y_top"] - y) / bev["metres_per_pixel"]
-        return picture[int(v) - 20 : int(v) + 20, int(u) - 20 : int(u) + 20]
+        return image[int(v) - 20 : int(v) + 20, int(u) - 20 : int(u) + 20]
 
     carpet = patch(-0.3, 0.5)
     assert carpet.mean(axis=(0, 1)).argmax() == 2  # blue

@@ -90,9 +90,9 @@ def test_durations():
 def test_plot(tmp_path):
     history = [{"step": step, "loss": 1 / step} for step in range(1, 30)] + [{"step": 29, "eval_loss": 0.4}]
     assert plot_losses(history, tmp_path / "loss.png")
-    with Image.open(tmp_path / "loss.png") as picture:
-        assert picture.width > 500
-        assert len(picture.convert("RGB").getcolors(1 << 20)) > 20
+    with Image.open(tmp_path / "loss.png") as image:
+        assert image.width > 500
+        assert len(image.convert("RGB").getcolors(1 << 20)) > 20
     assert not plot_losses([{"step": 3, "train_loss": 1.0}], tmp_path / "none.png")
     assert [path.name for path in tmp_path.iterdir()] == ["loss.png"]
 

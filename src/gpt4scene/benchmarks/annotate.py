@@ -32,7 +32,7 @@ class AnnotateArguments:
     split: str = field(default="val", metadata={"help": "train: training rows; val: question files"})
     task: str = field(default="all", metadata={"help": "names separated by commas, or all five whose files are there"})
     raw_split: str = field(default="", metadata={"help": "read the raw files of another split, such as test of SQA3D"})
-    frames: int = field(default=0, metadata={"help": "frames a scene, where pictures were selected for several counts"})
+    frames: int = field(default=0, metadata={"help": "frames a scene, where images were selected for several counts"})
     label_map: str = field(default="", metadata={"help": f"ScanNet's {LABEL_MAP} (found by itself in the raw folder)"})
     min_iou: float = field(default=0.5, metadata={"help": "least IoU of a proposal in a training row"})
     seed: int = field(default=0, metadata={"help": "seed of the wordings that training rows get"})
@@ -130,8 +130,8 @@ def summary(task: str, made: Made) -> str:
 def read_rooms(scenes: Path, split: str, out: Path, frames: int = 0, min_iou: float = 0.5) -> tuple[Rooms, int]:
     """Return the scenes of ``split`` in the folder ``scenes`` and the number of frames a scene.
 
-    Picture paths are looked for as they are and beside their list, and given relative to ``out``; a scene with a
-    picture that is not there counts as one without pictures. Raises ``DataError`` when files are missing.
+    Image paths are looked for as they are and beside their list, and given relative to ``out``; a scene with a
+    image that is not there counts as one without images. Raises ``DataError`` when files are missing.
     """
     pattern = f"selected_images_mark_3D_{split}_{frames or '*'}.json"
     lists = sorted(scenes.glob(pattern))
@@ -139,16 +139,16 @@ def read_rooms(scenes: Path, split: str, out: Path, frames: int = 0, min_iou: fl
         raise DataError(f"{scenes}: no {pattern}; run `gpt4scene prepare` with --split {split} first")
     if len(lists) > 1:
         raise DataError(
-            f"{scenes}: pictures for several counts ({', '.join(p.name for p in lists)}); choose one by --frames"
+            f"{scenes}: images for several counts ({', '.join(p.name for p in lists)}); choose one by --frames"
         )
-    pictures = files.read_json(lists[0])
-    if not isinstance(pictures, dict):
-        raise DataError(f"{lists[0]}: expected {{scene: [picture paths]}}")
-    for scene, paths in pictures.items():
+    images = files.read_json(lists[0])
+    if not isinstance(images, dict):
+        raise DataError(f"{lists[0]}: expected {{scene: [image paths]}}")
+    for scene, paths in images.items():
         if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
-            raise DataError(f"{lists[0]}: scene '{scene}' must hold a list of picture paths, found {paths!r}")
+            raise DataError(f"{lists[0]}: scene '{scene}' must hold a list of image paths, found {paths!r}")
     rooms = Rooms(
-        {scene: _from_out(paths, scenes, out) for scene, paths in pictures.items()},
+        {scene: _from_out(paths, scenes, out) for scene, paths in images.items()},
         files.read_attributes(scenes / files.PROPOSALS.format(split=split)),
         files.read_attributes(scenes / files.GROUND_TRUTH.format(split=split)),
         min_iou,
@@ -172,10 +172,10 @@ def write_training(made: dict[str, Made], rooms: Rooms, out: Path, frames: int) 
     rows = []
     for result in made.values():
         for row in result.rows:
-            pictures = rooms.pictures[row.scene_id]
-            question = {"role": "user", "content": "<image>" * len(pictures) + row.question}
+            images = rooms.images[row.scene_id]
+            question = {"role": "user", "content": "<image>" * len(images) + row.question}
             answer = {"role": "assistant", "content": row.answer}
-            rows.append({"messages": [question, answer], "images": list(pictures)})
+            rows.append({"messages": [question, answer], "images": list(images)})
     info_path = out / "dataset_info.json"
     info = files.read_json(info_path) if info_path.is_file() else {}
     if not isinstance(info, dict):
@@ -188,11 +188,11 @@ def write_training(made: dict[str, Made], rooms: Rooms, out: Path, frames: int) 
 
 
 def write_questions(made: dict[str, Made], rooms: Rooms, out: Path, frames: int) -> list[Path]:
-    """Write each task's question file and the list of pictures; return the paths."""
+    """Write each task's question file and the list of images; return the paths."""
     names = {task: files.QUESTION_FILES[referit.FORMS.get(task, task)] for task in made}
     written = [write(out / names[task], result.rows, indent=1) for task, result in made.items()]
-    pictures = {scene: list(paths) for scene, paths in rooms.pictures.items() if paths}
-    return [*written, write(out / f"selected_images_mark_3D_val_{frames}.json", pictures)]
+    images = {scene: list(paths) for scene, paths in rooms.images.items() if paths}
+    return [*written, write(out / f"selected_images_mark_3D_val_{frames}.json", images)]
 
 
 def _write_companions(

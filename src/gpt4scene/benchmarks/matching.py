@@ -16,7 +16,7 @@ import yaml
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, SceneBoxes, iou_matrix
 from gpt4scene.types import DataError
 
-NO_PICTURES = "scene without pictures"
+NO_IMAGES = "scene without images"
 NO_BOXES = "scene without proposals or ground truth"
 NO_PROPOSAL = "no proposal over the IoU"
 SHARED_PROPOSAL = "two targets share a proposal"
@@ -49,9 +49,9 @@ class Match:
 
 @dataclass(frozen=True)
 class Rooms:
-    """What is known about the scenes: pictures in the order shown, proposals, ground-truth objects."""
+    """What is known about the scenes: images in the order shown, proposals, ground-truth objects."""
 
-    pictures: Mapping[str, Sequence[str]]
+    images: Mapping[str, Sequence[str]]
     proposals: SceneBoxes
     ground_truth: SceneBoxes
     min_iou: float = 0.5
@@ -62,8 +62,8 @@ class Rooms:
 
     def lacks(self, scene: str) -> str | None:
         """Return why no row can be made about ``scene``, or ``None``."""
-        if not self.pictures.get(scene):
-            return NO_PICTURES
+        if not self.images.get(scene):
+            return NO_IMAGES
         return None if scene in self.proposals and scene in self.ground_truth else NO_BOXES
 
     def overlap(self, scene: str) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from gpt4scene.benchmarks.matching import NO_PICTURES, Made, Record, Rooms, TrainingRow, spoken, wordings
+from gpt4scene.benchmarks.matching import NO_IMAGES, Made, Record, Rooms, TrainingRow, spoken, wordings
 from gpt4scene.files.answer_rows import PredictionRow, RowLike, read_rows, row_keys
 from gpt4scene.metrics import exact_match
 from gpt4scene.metrics.intervals import Report, RowScores
@@ -83,8 +83,8 @@ def questions(records: Iterable[Record], rooms: Rooms) -> Made:
     made, words = Made(), wordings(NAME)
     for record in records:
         scene = record.text("scene_id")
-        if not rooms.pictures.get(scene):
-            made.dropped[NO_PICTURES] += 1
+        if not rooms.images.get(scene):
+            made.dropped[NO_IMAGES] += 1
             continue
         objects = record.wholes("object_ids") if "object_ids" in record.values else []
         made.rows.append(
@@ -104,8 +104,8 @@ def training(records: Iterable[Record], rooms: Rooms, generator: random.Random) 
     made, words = Made(), wordings(NAME)
     for record in records:
         scene = record.text("scene_id")
-        if not rooms.pictures.get(scene):
-            made.dropped[NO_PICTURES] += 1
+        if not rooms.images.get(scene):
+            made.dropped[NO_IMAGES] += 1
             continue
         for answer in dict.fromkeys(str(answer).strip() for answer in record.items("answers")):
             if not answer:

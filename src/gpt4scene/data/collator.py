@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import Dataset
 
 from gpt4scene.data.encoding import Encoder, SpecialTokens
-from gpt4scene.data.packing import make_pack, with_dummy_picture
+from gpt4scene.data.packing import make_pack, with_dummy_image
 from gpt4scene.data.positions import pack_positions
 from gpt4scene.data.vision import VisionSpec, patches
 from gpt4scene.files.tokenized import TokenizedRows
@@ -25,25 +25,25 @@ def collate(
     dummy_image: bool = False,
     pixels: bool = True,
 ) -> dict:
-    """Return the batch of one pack; its pictures are decoded here, once for all branches.
+    """Return the batch of one pack; its images are decoded here, once for all branches.
 
     Keys: ``input_ids[1, L]``, ``position_ids[3, 1, L]``, ``pixel_values`` uint8 ``[P, 3*T*p*p]``,
     ``image_grid_thw[N, 3]``, ``owners[L]`` (-1 prefix, k branch), ``prefix_length`` (int), ``label_positions[M]`` (the
     position whose logits predict the label), ``label_ids[M]``, ``label_rows[M]`` (branch), ``row_weights[K]`` fp32. All
-    integers int64. Without pictures, ``pixel_values`` and ``image_grid_thw`` have no rows.
+    integers int64. Without images, ``pixel_values`` and ``image_grid_thw`` have no rows.
 
     Args:
         pack: what to collate.
         spec: of the checkpoint.
         image_resolution: as the pack was encoded with.
         special: token ids, ``encoder.special``.
-        dummy_image: give a pack without pictures a blank one in a branch of weight 0 (see ``with_dummy_picture``).
-        pixels: False leaves ``pixel_values`` out, where the prefix's pictures are already known.
+        dummy_image: give a pack without images a blank one in a branch of weight 0 (see ``with_dummy_image``).
+        pixels: False leaves ``pixel_values`` out, where the prefix's images are already known.
 
-    Raises DataError for a picture that can't be decoded or is no longer the one that was encoded.
+    Raises DataError for an image that can't be decoded or is no longer the one that was encoded.
     """
     if dummy_image and not pack.grids:
-        pack = with_dummy_picture(pack, spec, special)
+        pack = with_dummy_image(pack, spec, special)
     parts = [pack.prefix_P, *(branch.ids_L for branch in pack.branches)]
     owners = np.repeat(np.arange(-1, len(pack.branches)), [len(part) for part in parts])
     labels = [np.full(len(pack.prefix_P), IGNORED), *(branch.labels_L for branch in pack.branches)]
@@ -66,7 +66,7 @@ def collate(
 
 
 def pack_pixels(pack: Pack, spec: VisionSpec, image_resolution: int | None) -> np.ndarray:
-    """Return the uint8 patches ``[P, 3*T*p*p]`` of all pictures of a pack; a grid without a path is blank."""
+    """Return the uint8 patches ``[P, 3*T*p*p]`` of all images of a pack; a grid without a path is blank."""
     origin = pack.branches[0].origin
     parts = [np.empty((0, spec.patch_length), dtype=np.uint8)]
     for index, grid in enumerate(pack.grids):
@@ -77,8 +77,8 @@ def pack_pixels(pack: Pack, spec: VisionSpec, image_resolution: int | None) -> n
         part = patches(pack.images[index], spec, image_resolution, origin)
         if len(part) != wanted:
             raise DataError(
-                f"picture {pack.images[index]} (needed by {origin}) has {len(part)} patches, but {wanted} when its row "
-                "was encoded: the file changed; start again so that rows and pictures agree"
+                f"image {pack.images[index]} (needed by {origin}) has {len(part)} patches, but {wanted} when its row "
+                "was encoded: the file changed; start again so that rows and images agree"
             )
         parts.append(part)
     return np.concatenate(parts)
@@ -103,7 +103,7 @@ class PackDataset(Dataset):
     def pack(self, indices: Sequence[int]) -> Pack:
         """Return the pack of these rows; the filling pack where there are none."""
         if not indices:
-            return with_dummy_picture(None, self.encoder.spec, self.encoder.special)
+            return with_dummy_image(None, self.encoder.spec, self.encoder.special)
         return make_pack([self._sample(self.rows[index]) for index in indices])
 
     def _sample(self, row: Conversation | EncodedSample) -> EncodedSample:

@@ -11,7 +11,7 @@ from gpt4scene.registry import Registry
 from gpt4scene.types import Conversation, DataError, Origin, Role, Turn
 
 Resolve = Callable[[tuple[str, ...], Origin], tuple[str, ...]]
-"""From picture paths as written in the row to paths that exist; raises DataError."""
+"""From image paths as written in the row to paths that exist; raises DataError."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def conversation(row: Any, columns: Columns, tags: Tags, origin: Origin, resolve
     list that ``columns`` names is read in the other style where it has that one's list.
 
     Raises DataError naming ``origin`` for missing keys, unknown speakers, speakers that don't take turns, and
-    ``<image>`` marks that differ from the pictures in number.
+    ``<image>`` marks that differ from the images in number.
     """
     messages = _mapping(row, origin).get(columns.messages)
     if messages is None:
@@ -144,13 +144,13 @@ def _checked(
         raise DataError(f"{origin}: user and assistant must take turns, user first, assistant last; here: {order}")
     for turn in turns:
         if turn.role != "user" and IMAGE_MARK in turn.text:
-            raise DataError(f"{origin}: {IMAGE_MARK} stands in a {turn.role} message; pictures belong to user messages")
+            raise DataError(f"{origin}: {IMAGE_MARK} stands in a {turn.role} message; images belong to user messages")
     images = _images(row, columns, origin)
     marks = sum(turn.text.count(IMAGE_MARK) for turn in turns)
     if marks != len(images):
         raise DataError(
-            f"{origin}: {marks} {IMAGE_MARK} marks, but {len(images)} pictures under '{columns.images}'; "
-            "write one mark for each picture"
+            f"{origin}: {marks} {IMAGE_MARK} marks, but {len(images)} images under '{columns.images}'; "
+            "write one mark for each image"
         )
     return Conversation(tuple(turns), resolve(images, origin) if images else (), origin)
 
@@ -161,5 +161,5 @@ def _images(row: Mapping[str, Any], columns: Columns, origin: Origin) -> tuple[s
         return ()
     listed = [value] if isinstance(value, str) else value
     if not isinstance(listed, Sequence) or not all(isinstance(path, str) for path in listed):
-        raise DataError(f"{origin}: '{columns.images}' is no list of picture paths ({_short(value)})")
+        raise DataError(f"{origin}: '{columns.images}' is no list of image paths ({_short(value)})")
     return tuple(listed)

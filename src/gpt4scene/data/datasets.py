@@ -49,10 +49,10 @@ class DatasetEntry:
     folder: str | None = None
 
 
-class PictureResolver:
-    """Finds the files that picture paths mean: as written, then below each of ``bases``, in order.
+class ImageResolver:
+    """Finds the files that image paths mean: as written, then below each of ``bases``, in order.
 
-    Rows that name the same pictures get one shared tuple.
+    Rows that name the same images get one shared tuple.
     """
 
     def __init__(self, bases: Sequence[str | os.PathLike | None]) -> None:
@@ -71,7 +71,7 @@ class PictureResolver:
         for path in tried:
             if os.path.isfile(path):
                 return path
-        raise DataError(f"{origin}: picture '{name}' is not there; tried {', '.join(tried)}; set media_dir")
+        raise DataError(f"{origin}: image '{name}' is not there; tried {', '.join(tried)}; set media_dir")
 
 
 def load_conversations(
@@ -90,7 +90,7 @@ def load_conversations(
     Args:
         datasets: names in ``dataset_info.json``.
         dataset_dir: folder of ``dataset_info.json``.
-        media_dir: where relative picture paths are looked for first, before ``dataset_dir`` and the file's own folder.
+        media_dir: where relative image paths are looked for first, before ``dataset_dir`` and the file's own folder.
         max_samples: at most this many rows of each dataset, from its start.
         mix_strategy: ``concat``, ``interleave_under`` or ``interleave_over``.
         interleave_probs: chance of each dataset when interleaving; None takes turns.
@@ -178,7 +178,7 @@ def _load(
     convert = FORMATS[entry.formatting]
     seen = 0
     for source, folder in _sources(entry, dataset_dir):
-        resolve = PictureResolver([media_dir, dataset_dir, folder])
+        resolve = ImageResolver([media_dir, dataset_dir, folder])
         for index, row in enumerate(_rows_of(entry, source, dataset_dir)):
             if max_samples is not None and seen >= max_samples:
                 return rows
@@ -193,7 +193,7 @@ def _load(
 
 
 def _sources(entry: DatasetEntry, dataset_dir: Path) -> Iterator[tuple[Path | str, Path | None]]:
-    """Yield what holds the rows and the folder that pictures may lie beside."""
+    """Yield what holds the rows and the folder that images may lie beside."""
     if entry.hf_hub_url or entry.script_url:
         yield (entry.hf_hub_url or str(dataset_dir / str(entry.script_url))), None
         return

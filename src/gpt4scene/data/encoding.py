@@ -1,6 +1,6 @@
-"""Conversations and questions become tokens. Picture tokens are counted from file headers; no pixel is decoded here.
+"""Conversations and questions become tokens. Image tokens are counted from file headers; no pixel is decoded here.
 
-A row is cut after its last picture: what lies before is the scene's prefix, shared by all rows with the same pictures
+A row is cut after its last image: what lies before is the scene's prefix, shared by all rows with the same images
 and the same words before them; what lies behind is the row's own branch. The two sides are tokenised apart, always.
 """
 
@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from gpt4scene.data.templates import IMAGE_MARK, Segment, Template
-from gpt4scene.data.vision import PictureSizes, VisionSpec, tokens
+from gpt4scene.data.vision import ImageSizes, VisionSpec, tokens
 from gpt4scene.types import IGNORED, Conversation, DataError, EncodedSample, Grid, Origin, Question, Turn
 
 CACHED_TEXTS = 4096
@@ -67,9 +67,9 @@ class Encoder:
         spec: of the checkpoint.
         image_resolution: longest side in pixels, None for no bound.
         cutoff_len: longest row in tokens, None for no bound.
-        train_on_prompt: user messages behind the cut are learned too; picture tokens never are.
+        train_on_prompt: user messages behind the cut are learned too; image tokens never are.
         mask_history: only the last answer is learned.
-        sizes: picture sizes already known; give several encoders the same object to read headers once.
+        sizes: image sizes already known; give several encoders the same object to read headers once.
     """
 
     def __init__(
@@ -81,14 +81,14 @@ class Encoder:
         cutoff_len: int | None = None,
         train_on_prompt: bool = False,
         mask_history: bool = False,
-        sizes: PictureSizes | None = None,
+        sizes: ImageSizes | None = None,
     ) -> None:
         if train_on_prompt and mask_history:
             raise ValueError("train_on_prompt and mask_history exclude each other: one learns more, the other less")
         self.tokenizer, self.template, self.spec = tokenizer, template, spec
         self.image_resolution, self.cutoff_len = image_resolution, cutoff_len
         self.train_on_prompt, self.mask_history = train_on_prompt, mask_history
-        self.sizes = sizes if sizes is not None else PictureSizes()
+        self.sizes = sizes if sizes is not None else ImageSizes()
         self.special = SpecialTokens.of(tokenizer, template)
         self._texts: dict[str, np.ndarray] = {}
         self._prefixes: dict[Hashable, tuple[np.ndarray, tuple[Grid, ...]]] = {}
@@ -101,7 +101,7 @@ class Encoder:
     def encode_question(self, question: Question, system: str | None = None) -> EncodedSample:
         """Return a question that ends after the assistant's header, without labels.
 
-        Pictures stand at the prompt's ``<image>`` marks where there is one for each, directly before the prompt where
+        Images stand at the prompt's ``<image>`` marks where there is one for each, directly before the prompt where
         it has no mark. Raises DataError for any other number of marks.
         """
         origin = Origin(question.task, f"questions of {question.task}", question.index)
@@ -110,12 +110,12 @@ class Encoder:
         if marks and marks != len(question.images):
             raise DataError(
                 f"{origin}: the prompt has {marks} {IMAGE_MARK} marks, but scene {question.scene_id} has "
-                f"{len(question.images)} pictures"
+                f"{len(question.images)} images"
             )
         turns = (Turn("user", prompt),) if system is None else (Turn("system", system), Turn("user", prompt))
         self._refuse_control_tokens(turns, origin)
         segments = self.template.render(turns, generate=True)
-        return self._assemble(segments, _last_picture(segments), question.images, origin)
+        return self._assemble(segments, _last_image(segments), question.images, origin)
 
     def prefix_key(self, conversation: Conversation) -> Hashable | None:
         """Return what rows must have in common to share a prefix, or None where this row can share none."""
@@ -125,7 +125,7 @@ class Encoder:
     def length_bound(self, conversation: Conversation) -> int:
         """Return a number of tokens that the row can't pass, without tokenising its branch.
 
-        A byte-level vocabulary has no token shorter than a byte. Raises DataError for unreadable pictures.
+        A byte-level vocabulary has no token shorter than a byte. Raises DataError for unreadable images.
         """
         segments, last = self._rendered(conversation)
         if last < 0:
@@ -139,7 +139,7 @@ class Encoder:
         segments = self.template.render(
             conversation.turns, train_on_prompt=self.train_on_prompt, mask_history=self.mask_history
         )
-        return segments, -1 if _answers_before_pictures(conversation.turns) else _last_picture(segments)
+        return segments, -1 if _answers_before_images(conversation.turns) else _last_image(segments)
 
     def _refuse_control_tokens(self, turns: Sequence[Turn], origin: Origin) -> None:
         for turn in turns:
@@ -150,9 +150,9 @@ class Encoder:
     def _assemble(
         self, segments: list[Segment], last: int, images: tuple[str, ...], origin: Origin, check: bool = True
     ) -> EncodedSample:
-        marks = sum(segment.picture for segment in segments)
+        marks = sum(segment.image for segment in segments)
         if marks != len(images):
-            raise DataError(f"{origin}: {marks} {IMAGE_MARK} marks, but {len(images)} pictures")
+            raise DataError(f"{origin}: {marks} {IMAGE_MARK} marks, but {len(images)} images")
         if last < 0:
             grids = self._grids(images, origin)
             prefix_P = np.empty(0, dtype=np.int64)
@@ -188,16 +188,16 @@ class Encoder:
         return tuple(self.sizes.grid(path, self.spec, self.image_resolution, origin) for path in images)
 
     def _tokenise(self, segments: list[Segment], grids: list[Grid]) -> tuple[np.ndarray, np.ndarray]:
-        """Return ids and labels of the segments; ``grids`` are those of their pictures, in order."""
+        """Return ids and labels of the segments; ``grids`` are those of their images, in order."""
         ids, labels = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
-        pictures = iter(grids)
+        images = iter(grids)
         for segment in segments:
-            piece = self._picture(next(pictures)) if segment.picture else self._tokens(segment.text)
+            piece = self._image(next(images)) if segment.image else self._tokens(segment.text)
             ids.append(piece)
             labels.append(piece if segment.learned else np.full(len(piece), IGNORED, dtype=np.int64))
         return np.concatenate(ids), np.concatenate(labels)
 
-    def _picture(self, grid: Grid) -> np.ndarray:
+    def _image(self, grid: Grid) -> np.ndarray:
         span = np.full(tokens(grid, self.spec) + 2, self.special.image_pad, dtype=np.int64)
         span[0], span[-1] = self.special.image_start, self.special.image_end
         return span
@@ -216,10 +216,10 @@ def _text(segments: Sequence[Segment]) -> str:
     return "".join(segment.text for segment in segments)
 
 
-def _last_picture(segments: Sequence[Segment]) -> int:
-    return max((index for index, segment in enumerate(segments) if segment.picture), default=-1)
+def _last_image(segments: Sequence[Segment]) -> int:
+    return max((index for index, segment in enumerate(segments) if segment.image), default=-1)
 
 
-def _answers_before_pictures(turns: Sequence[Turn]) -> bool:
-    with_pictures = [index for index, turn in enumerate(turns) if turn.role == "user" and IMAGE_MARK in turn.text]
-    return bool(with_pictures) and any(turn.role == "assistant" for turn in turns[: with_pictures[-1]])
+def _answers_before_images(turns: Sequence[Turn]) -> bool:
+    with_images = [index for index, turn in enumerate(turns) if turn.role == "user" and IMAGE_MARK in turn.text]
+    return bool(with_images) and any(turn.role == "assistant" for turn in turns[: with_images[-1]])

@@ -31,7 +31,7 @@ def fingerprint(
     """Return every setting and file content that decides the encoded rows, as JSON values by name.
 
     Args:
-        encoder: its template, limits, resolution and picture rules count.
+        encoder: its template, limits, resolution and image rules count.
         model_folder: checkpoint whose tokenizer files count, by content.
         datasets: names in ``dataset_info.json``; entries count, and their files by content. What a hub serves can't
             be looked into; its name counts.

@@ -1,4 +1,4 @@
-"""Packs: rows of one scene that share their picture prefix. Forming them, and planning them for every epoch."""
+"""Packs: rows of one scene that share their image prefix. Forming them, and planning them for every epoch."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def make_pack(samples: Sequence[EncodedSample], weight: float = 1.0) -> Pack:
     return Pack(prefix_P, first.images, first.grids, tuple(branches))
 
 
-def with_dummy_picture(pack: Pack | None, spec: VisionSpec, special: SpecialTokens) -> Pack:
-    """Return the pack with one more branch of weight 0 that holds a smallest, blank picture.
+def with_dummy_image(pack: Pack | None, spec: VisionSpec, special: SpecialTokens) -> Pack:
+    """Return the pack with one more branch of weight 0 that holds a smallest, blank image.
 
     Where parameters are sharded over processes (ZeRO-3, FSDP), every rank must run the vision tower in every step, or
     the others wait for it forever. Without a pack, the result is a filling pack: it runs and changes nothing. Its
-    picture is a grid without a path.
+    image is a grid without a path.
     """
-    picture = [special.image_start, special.image_pad, special.image_end]
-    ids = np.array([*picture, special.message_end], dtype=np.int64)
-    labels = np.array([IGNORED] * len(picture) + [special.message_end], dtype=np.int64)
+    image = [special.image_start, special.image_pad, special.image_end]
+    ids = np.array([*image, special.message_end], dtype=np.int64)
+    labels = np.array([IGNORED] * len(image) + [special.message_end], dtype=np.int64)
     dummy = Branch(ids, labels, None, 0.0)
     grid = (1, spec.merge_size, spec.merge_size)
     if pack is None:

@@ -14,8 +14,8 @@ def sample_positions(
 ) -> np.ndarray:
     """Return int64 positions ``[3, L]`` (time, row, column) of one row of tokens that begins at ``start``.
 
-    Text counts up on all three rows. The tokens of a picture lie on its merged grid, offset by the position reached;
-    the text after it goes on at that position + the grid's longer side. Raises ValueError when picture tokens and
+    Text counts up on all three rows. The tokens of an image lie on its merged grid, offset by the position reached;
+    the text after it goes on at that position + the grid's longer side. Raises ValueError when image tokens and
     grids disagree.
     """
     length = len(ids_L)
@@ -23,12 +23,12 @@ def sample_positions(
     pads = np.flatnonzero(ids_L == image_token_id)
     counts = [time * rows * columns // merge_size**2 for time, rows, columns in grids]
     if len(pads) != sum(counts):
-        raise ValueError(f"{len(pads)} picture tokens, but the grids of {len(grids)} pictures make {sum(counts)}")
+        raise ValueError(f"{len(pads)} image tokens, but the grids of {len(grids)} images make {sum(counts)}")
     done, used, position = 0, 0, start
     for (time, rows, columns), count in zip(grids, counts, strict=True):
         first = int(pads[used])
         if pads[used + count - 1] != first + count - 1:
-            raise ValueError(f"the {count} tokens of a picture are not in one piece")
+            raise ValueError(f"the {count} tokens of an image are not in one piece")
         positions_3L[:, done:first] = np.arange(position, position + first - done)
         position += first - done
         rows, columns = rows // merge_size, columns // merge_size
@@ -42,7 +42,7 @@ def sample_positions(
 def pack_positions(pack: Pack, image_token_id: int, merge_size: int) -> np.ndarray:
     """Return int64 positions ``[3, L]`` of prefix and branches; every branch begins at the prefix's maximum + 1.
 
-    Grids are used up in the order of the row, so pictures may also stand in branches. Raises ValueError when picture
+    Grids are used up in the order of the row, so images may also stand in branches. Raises ValueError when image
     tokens and grids disagree.
     """
     left = list(pack.grids)
@@ -61,5 +61,5 @@ def pack_positions(pack: Pack, image_token_id: int, merge_size: int) -> np.ndarr
     for branch in pack.branches:
         parts.append(sample_positions(branch.ids_L, take(branch.ids_L), image_token_id, merge_size, start))
     if left:
-        raise ValueError(f"{len(left)} of {len(pack.grids)} picture grids have no tokens")
+        raise ValueError(f"{len(left)} of {len(pack.grids)} image grids have no tokens")
     return np.concatenate(parts, axis=1)

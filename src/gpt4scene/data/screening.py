@@ -1,4 +1,4 @@
-"""A look at every row before training starts, without decoding a picture or tokenising what needs no tokenising."""
+"""A look at every row before training starts, without decoding an image or tokenising what needs no tokenising."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from gpt4scene.types import Conversation, DataError
 
 
 def screen(rows: Sequence[Conversation], encoder: Encoder, *, skip_bad_rows: bool = False) -> LoadedRows:
-    """Return the rows that can be trained on: pictures open, and no row is longer than ``cutoff_len``.
+    """Return the rows that can be trained on: images open, and no row is longer than ``cutoff_len``.
 
-    Every picture's header is read once. A row is tokenised only where its bytes alone might pass ``cutoff_len``.
+    Every image's header is read once. A row is tokenised only where its bytes alone might pass ``cutoff_len``.
     Raises DataError at the first wrong row, or lists them all with ``skip_bad_rows``.
     """
     good: list[Conversation] = []

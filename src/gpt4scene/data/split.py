@@ -1,4 +1,4 @@
-"""Training and validation rows: by scene, so that no picture is on both sides, or by row on request."""
+"""Training and validation rows: by scene, so that no image is on both sides, or by row on request."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 SPLITS = ("scene", "row")
 
 
-def scene_groups(pictures: Sequence[tuple[str, ...]]) -> list[int]:
-    """Return a number for every row, equal where rows are linked by common pictures.
+def scene_groups(images: Sequence[tuple[str, ...]]) -> list[int]:
+    """Return a number for every row, equal where rows are linked by common images.
 
-    Rows with 9 and with 33 pictures of a room thus belong together. A row without pictures stands alone.
+    Rows with 9 and with 33 images of a room thus belong together. A row without images stands alone.
     """
     parent: dict[tuple[str, ...] | str, tuple[str, ...] | str] = {}
 
@@ -22,22 +22,20 @@ def scene_groups(pictures: Sequence[tuple[str, ...]]) -> list[int]:
             item = parent[item]
         return item
 
-    for images in dict.fromkeys(pictures):
-        for path in images:
-            parent[root(path)] = root(images)
+    for shown in dict.fromkeys(images):
+        for path in shown:
+            parent[root(path)] = root(shown)
     numbers: dict[object, int] = {}
-    return [
-        numbers.setdefault(root(images) if images else index, len(numbers)) for index, images in enumerate(pictures)
-    ]
+    return [numbers.setdefault(root(shown) if shown else index, len(numbers)) for index, shown in enumerate(images)]
 
 
 def split_rows(
-    pictures: Sequence[tuple[str, ...]], val_size: float, *, seed: int = 0, by: str = "scene"
+    images: Sequence[tuple[str, ...]], val_size: float, *, seed: int = 0, by: str = "scene"
 ) -> tuple[list[int], list[int]]:
     """Return the indices of training and of validation rows, both in order.
 
     Args:
-        pictures: the ``images`` of every row.
+        images: the ``images`` of every row.
         val_size: share of the rows below 1, number of rows from 1 on; 0 for no validation rows. By scene, whole
             scenes are taken until that many rows are reached; one scene at least stays on each side.
         seed: of the draw.
@@ -47,12 +45,12 @@ def split_rows(
     """
     if by not in SPLITS:
         raise ValueError(f"the split '{by}' is none of {', '.join(SPLITS)}")
-    rows = len(pictures)
+    rows = len(images)
     if val_size == 0:
         return list(range(rows)), []
     wanted = round(val_size * rows) if val_size < 1 else int(val_size)
     wanted = max(1, wanted)
-    groups = scene_groups(pictures) if by == "scene" else list(range(rows))
+    groups = scene_groups(images) if by == "scene" else list(range(rows))
     members: dict[int, list[int]] = {}
     for row, group in enumerate(groups):
         members.setdefault(group, []).append(row)

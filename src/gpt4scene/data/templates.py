@@ -13,16 +13,16 @@ from gpt4scene.registry import Registry
 from gpt4scene.types import Turn
 
 IMAGE_MARK = "<image>"
-"""What stands for a picture in the text of a user turn."""
+"""What stands for an image in the text of a user turn."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of text. ``picture`` marks a picture's place (start, one pad, end), which is never learned."""
+    """A piece of text. ``image`` marks an image's place (start, one pad, end), which is never learned."""
 
     text: str
     learned: bool = False
-    picture: bool = False
+    image: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Template:
 
     @property
     def image_text(self) -> str:
-        """A picture's place in the text."""
+        """An image's place in the text."""
         return self.image_start + self.image_pad + self.image_end
 
     @property
@@ -71,7 +71,7 @@ class Template:
                 learned = index == last_answer or not mask_history
                 segments += [Segment(header), Segment(turn.text + self.message_end, learned), Segment("\n")]
             elif turn.role == "user":
-                pieces = self._with_pictures(header + turn.text + self.message_end, train_on_prompt)
+                pieces = self._with_images(header + turn.text + self.message_end, train_on_prompt)
                 segments += [*pieces, Segment("\n")]
             else:
                 segments.append(Segment(f"{header}{turn.text}{self.message_end}\n"))
@@ -79,12 +79,12 @@ class Template:
             segments.append(Segment(f"{self.message_start}assistant\n"))
         return segments
 
-    def _with_pictures(self, text: str, learned: bool) -> list[Segment]:
-        picture = Segment(self.image_text, picture=True)
+    def _with_images(self, text: str, learned: bool) -> list[Segment]:
+        image = Segment(self.image_text, image=True)
         first, *rest = text.split(IMAGE_MARK)
         pieces = [Segment(first, learned)]
         for piece in rest:
-            pieces += [picture, Segment(piece, learned)]
+            pieces += [image, Segment(piece, learned)]
         return [piece for piece in pieces if piece.text]
 
 

@@ -1,8 +1,8 @@
-"""Pictures: how large they become, how many tokens that costs, and their pixels, for training and inference alike.
+"""Images: how large they become, how many tokens that costs, and their pixels, for training and inference alike.
 
-The rule is the one of public GPT4Scene inference: a picture whose longest side passes ``image_resolution`` is
+The rule is the one of public GPT4Scene inference: an image whose longest side passes ``image_resolution`` is
 shrunk to it on paper, Qwen's smart resize rounds that to whole merged patches, and one bicubic step takes the original
-straight to the result. Pictures are opened as stored: an EXIF orientation tag is not applied, because Qwen's own
+straight to the result. Images are opened as stored: an EXIF orientation tag is not applied, because Qwen's own
 loader (``Image.open(...).convert("RGB")``) and the released annotations do not apply it either.
 """
 
@@ -27,12 +27,12 @@ Size = tuple[int, int]
 """Width and height in pixels."""
 
 MAX_ASPECT = 200
-"""Qwen's smart resize refuses pictures more elongated than this."""
+"""Qwen's smart resize refuses images more elongated than this."""
 
 
 @dataclass(frozen=True)
 class VisionSpec:
-    """What a checkpoint's image processor does to a picture.
+    """What a checkpoint's image processor does to an image.
 
     ``min_pixels`` and ``max_pixels`` bound the area after smart resize; ``mean`` and ``std`` are per channel, 0 to 1.
     """
@@ -106,9 +106,9 @@ def _processor_config(folder: Path) -> tuple[dict, Path]:
 
 
 def fit(size: Size, spec: VisionSpec, image_resolution: int | None) -> Size:
-    """Return the width and height that a picture of ``size`` is resized to, multiples of ``spec.factor``.
+    """Return the width and height that an image of ``size`` is resized to, multiples of ``spec.factor``.
 
-    ``image_resolution`` bounds the longest side before rounding (None: no bound). Raises ValueError for a picture
+    ``image_resolution`` bounds the longest side before rounding (None: no bound). Raises ValueError for an image
     more than 200 times as long as wide. 1296x968 at 512 gives 504x392.
     """
     width, height = size
@@ -117,7 +117,7 @@ def fit(size: Size, spec: VisionSpec, image_resolution: int | None) -> Size:
         scale = image_resolution / longest
         width, height = max(1, int(width * scale)), max(1, int(height * scale))
     if max(width, height) > MAX_ASPECT * min(width, height):
-        raise ValueError(f"a picture of {size[0]}x{size[1]} is over {MAX_ASPECT} times as long as wide")
+        raise ValueError(f"an image of {size[0]}x{size[1]} is over {MAX_ASPECT} times as long as wide")
     factor = spec.factor
     new_width, new_height = round(width / factor) * factor, round(height / factor) * factor
     if new_width * new_height > spec.max_pixels:
@@ -132,19 +132,19 @@ def fit(size: Size, spec: VisionSpec, image_resolution: int | None) -> Size:
 
 
 def grid(size: Size, spec: VisionSpec) -> Grid:
-    """Return (time, rows, columns) in patches of a picture already fitted to ``size``: 504x392 is (1, 28, 36)."""
+    """Return (time, rows, columns) in patches of an image already fitted to ``size``: 504x392 is (1, 28, 36)."""
     width, height = size
     return 1, height // spec.patch_size, width // spec.patch_size
 
 
-def tokens(picture: Grid, spec: VisionSpec) -> int:
-    """Return the number of picture tokens of a grid, one for every merged patch: (1, 28, 36) costs 252."""
-    time, rows, columns = picture
+def tokens(image: Grid, spec: VisionSpec) -> int:
+    """Return the number of image tokens of a grid, one for every merged patch: (1, 28, 36) costs 252."""
+    time, rows, columns = image
     return time * rows * columns // spec.merge_size**2
 
 
-class PictureSizes:
-    """Remembers the size of every picture asked for; files are opened for their header only, once each."""
+class ImageSizes:
+    """Remembers the size of every image asked for; files are opened for their header only, once each."""
 
     def __init__(self) -> None:
         self._sizes: dict[str, Size] = {}
@@ -153,56 +153,56 @@ class PictureSizes:
         """Return (width, height) as stored in the file. Raises DataError that names the file and ``origin``."""
         size = self._sizes.get(path)
         if size is None:
-            with open_picture(path, origin) as picture:
-                size = self._sizes[path] = picture.size
+            with open_image(path, origin) as image:
+                size = self._sizes[path] = image.size
         return size
 
     def grid(self, path: str, spec: VisionSpec, image_resolution: int | None, origin: Origin | None = None) -> Grid:
-        """Return the patch grid of the picture at ``path`` without decoding it. Raises DataError."""
+        """Return the patch grid of the image at ``path`` without decoding it. Raises DataError."""
         try:
             return grid(fit(self(path, origin), spec, image_resolution), spec)
         except ValueError as error:
             raise error if isinstance(error, DataError) else _bad(path, origin, str(error)) from None
 
 
-def open_picture(path: str, origin: Origin | None = None) -> Image.Image:
-    """Open a picture lazily. Raises DataError for a missing or empty file and for one that is no picture."""
+def open_image(path: str, origin: Origin | None = None) -> Image.Image:
+    """Open an image lazily. Raises DataError for a missing or empty file and for one that is no image."""
     try:
         return Image.open(path)
     except FileNotFoundError:
         raise _bad(path, origin, "the file does not exist; check media_dir and dataset_dir") from None
     except UnidentifiedImageError:
         empty = os.path.getsize(path) == 0
-        raise _bad(path, origin, "the file is empty" if empty else "the file is no picture") from None
+        raise _bad(path, origin, "the file is empty" if empty else "the file is no image") from None
     except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
         raise _bad(path, origin, f"the file can't be read ({error})") from None
 
 
 def _bad(path: str, origin: Origin | None, what: str) -> DataError:
     row = f" (needed by {origin})" if origin is not None else ""
-    return DataError(f"picture {path}{row}: {what}")
+    return DataError(f"image {path}{row}: {what}")
 
 
-def to_rgb(picture: Image.Image) -> Image.Image:
-    """Return the picture in RGB; transparency is laid on white, as Qwen's and Hugging Face's loaders do."""
-    if picture.mode == "RGB":
-        return picture
-    if "A" in picture.getbands() or picture.info.get("transparency") is not None:
-        layered = picture.convert("RGBA")
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return the image in RGB; transparency is laid on white, as Qwen's and Hugging Face's loaders do."""
+    if image.mode == "RGB":
+        return image
+    if "A" in image.getbands() or image.info.get("transparency") is not None:
+        layered = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layered.size, (255, 255, 255, 255)), layered).convert("RGB")
-    return picture.convert("RGB")
+    return image.convert("RGB")
 
 
 def patches(path: str, spec: VisionSpec, image_resolution: int | None, origin: Origin | None = None) -> np.ndarray:
-    """Return the picture as uint8 patches ``[P, 3 * T * p * p]`` in the order that Qwen's vision tower reads.
+    """Return the image as uint8 patches ``[P, 3 * T * p * p]`` in the order that Qwen's vision tower reads.
 
     P follows 2x2 merge blocks row by row; inside a patch: channel, time (the still repeated), row, column. Raises
     DataError for a missing, truncated or unreadable file.
     """
-    with open_picture(path, origin) as picture:
+    with open_image(path, origin) as image:
         try:
-            size = fit(picture.size, spec, image_resolution)
-            resized = to_rgb(picture).resize(size, Image.Resampling.BICUBIC)
+            size = fit(image.size, spec, image_resolution)
+            resized = to_rgb(image).resize(size, Image.Resampling.BICUBIC)
         except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
             raise _bad(path, origin, f"it can't be decoded ({error}); copy or render it again") from None
     return patchify(np.asarray(resized), spec)

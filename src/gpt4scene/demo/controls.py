@@ -1,7 +1,7 @@
 """What can be scored without looking: answers chosen by how common they are among the training rows.
 
 Two controls: the commonest answer of the whole task, and the commonest answer to the same wording. A model that beats
-both has used the pictures, and one that looks loses its lead when it is shown those of another room.
+both has used the images, and one that looks loses its lead when it is shown those of another room.
 """
 
 from __future__ import annotations

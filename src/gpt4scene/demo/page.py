@@ -13,7 +13,7 @@ from typing import Any
 from gpt4scene.benchmarks.score import score_folders
 from gpt4scene.files.questions import read_json
 from gpt4scene.report.curve import loss_curve, read_log
-from gpt4scene.report.images import FRAME_SIDE, TOP_SIDE, Listed, Picture, shrink
+from gpt4scene.report.images import FRAME_SIDE, TOP_SIDE, Image, Listed, shrink
 from gpt4scene.report.pages import report, scene_files
 from gpt4scene.report.rendering import MAIN, TITLES, hundred, render, write_text
 from gpt4scene.types import TASKS, DataError
@@ -23,7 +23,7 @@ COLUMNS: Mapping[str, str] = {
     "after": "trained",
     "commonest": "commonest answer of the task",
     "wording": "commonest answer to the same wording",
-    "swapped": "trained, shown another room's pictures",
+    "swapped": "trained, shown another room's images",
     "held_out": "trained, rooms it has never seen",
 }
 """Who was asked, as in ``summary.json`` -> what the page calls it."""
@@ -82,12 +82,12 @@ class Room:
 
     scene: str
     group: str
-    picture: Picture
+    image: Image
     page: str | None
 
 
 def write_page(out: Path) -> Path:
-    """Write ``out/index.html`` with ``out/pictures`` and ``out/answers`` from what the demo's steps left in ``out``.
+    """Write ``out/index.html`` with ``out/images`` and ``out/answers`` from what the demo's steps left in ``out``.
 
     Raises ``DataError`` where ``summary.json`` is missing or broken, or answers can't be shown.
     """
@@ -101,7 +101,7 @@ def write_page(out: Path) -> Path:
     for name, reports in score_folders(asked).items():
         report(*asked[name], out / "answers" / name, reports=reports)
     answers = {name: f"answers/{name}/index.html" for name in asked}
-    rooms, example = _pictures(out)
+    rooms, example = _images(out)
     tasks = [task for task in TASKS if any(task in found for found in scores.values())]
     text = render(
         "demo.html",
@@ -145,13 +145,13 @@ def findings(scores: Scores) -> list[Finding]:
 
 
 def _looking(by: Comparison) -> Finding:
-    title = f"It reads the pictures: shown another room's, it loses in {by.share}."
-    means = "The questions are the same to the letter, so the answers depend on what is in the pictures."
+    title = f"It reads the images: shown another room's, it loses in {by.share}."
+    means = "The questions are the same to the letter, so the answers depend on what is in the images."
     if by.verdict == "partly":
-        title = f"It reads the pictures in {by.share}: there it loses when it is shown another room's."
+        title = f"It reads the images in {by.share}: there it loses when it is shown another room's."
         means = "Where it does not lose, nothing shows that it looked."
     elif by.verdict == "wrong":
-        title = "Nothing here shows that it reads the pictures."
+        title = "Nothing here shows that it reads the images."
         means = "It answers as well when it is shown another room's."
     return Finding(by.verdict, title, f"{means} {by.figures()}")
 
@@ -195,9 +195,9 @@ def _metrics(scores: Scores, task: str) -> list[str]:
     return list(dict.fromkeys(metric for found in scores.values() for metric in found.get(task, {})))
 
 
-def _pictures(out: Path) -> tuple[list[Room], list[Picture]]:
-    """Write ``out/pictures`` anew; return all rooms, and bird's-eye view and fullest frame of the first one."""
-    partial = out / f"pictures.{os.getpid()}.part"
+def _images(out: Path) -> tuple[list[Room], list[Image]]:
+    """Write ``out/images`` anew; return all rooms, and bird's-eye view and fullest frame of the first one."""
+    partial = out / f"images.{os.getpid()}.part"
     shutil.rmtree(partial, ignore_errors=True)
     rooms, example = [], []
     for questions, group in GROUPS.items():
@@ -207,26 +207,26 @@ def _pictures(out: Path) -> tuple[list[Room], list[Picture]]:
         for number, scene in enumerate(sorted(listed.scenes)):
             assert listed.source is not None
             names = [listed.source.parent / written for written in listed.scenes[scene]]
-            target = f"pictures/{questions}_{number:02d}"
+            target = f"images/{questions}_{number:02d}"
             side = TOP_SIDE if not rooms else FRAME_SIDE // 2
-            picture = _shrunk(names[0], out, partial, f"{target}.jpg", side, "bird's-eye view")
+            image = _shrunk(names[0], out, partial, f"{target}.jpg", side, "bird's-eye view")
             page = f"answers/{answers}/{pages[scene]}"
             if not rooms:
                 frame = _fullest(names[1:], out / "scenes" / "scenes" / scene / "scene.json")
-                example = [picture]
+                example = [image]
                 if frame is not None:
                     shown = f"frame {frame.stem}"
                     example.append(_shrunk(frame, out, partial, f"{target}_frame.jpg", FRAME_SIDE, shown))
-            rooms.append(Room(scene, group, picture, page if (out / page).is_file() else None))
-    shutil.rmtree(out / "pictures", ignore_errors=True)
+            rooms.append(Room(scene, group, image, page if (out / page).is_file() else None))
+    shutil.rmtree(out / "images", ignore_errors=True)
     if partial.is_dir():
-        partial.rename(out / "pictures")
+        partial.rename(out / "images")
     return rooms, example
 
 
-def _shrunk(source: Path, out: Path, partial: Path, file: str, side: int, name: str) -> Picture:
+def _shrunk(source: Path, out: Path, partial: Path, file: str, side: int, name: str) -> Image:
     made = shrink(source, partial, Path(file).name, side, name)
-    return Picture(name, file if made.file else None, made.width, made.height, made.missing)
+    return Image(name, file if made.file else None, made.width, made.height, made.missing)
 
 
 def _fullest(frames: Sequence[Path], scene_file: Path) -> Path | None:
@@ -244,7 +244,7 @@ def _facts(summary: Mapping[str, Any], rooms: Sequence[Room]) -> dict[str, str]:
     facts = {
         "training rooms": sum(room.group == GROUPS["annotation"] for room in rooms),
         "held-out rooms": sum(room.group == GROUPS["annotation_held_out"] for room in rooms),
-        "pictures a room": settings["frames"] + 1 if "frames" in settings else None,
+        "images a room": settings["frames"] + 1 if "frames" in settings else None,
         "longest side the model sees": f"{settings['image_resolution']} px" if "image_resolution" in settings else None,
         "training rows": summary.get("training_rows"),
         "passes over them": f"{settings['epochs']:g}" if "epochs" in settings else None,

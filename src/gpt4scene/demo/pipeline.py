@@ -31,8 +31,8 @@ class DemoArguments:
     rooms: int = field(default=6, metadata={"help": "rooms to learn from"})
     held_out: int = field(default=2, metadata={"help": "rooms that are only asked about"})
     frames: int = field(default=8, metadata={"help": "marked frames of each room, besides the bird's-eye view"})
-    picture_width: int = field(default=480, metadata={"help": "width of the rendered frames in pixels"})
-    image_resolution: int = field(default=112, metadata={"help": "longest side of the pictures that the model sees"})
+    image_width: int = field(default=480, metadata={"help": "width of the rendered frames in pixels"})
+    image_resolution: int = field(default=112, metadata={"help": "longest side of the images that the model sees"})
     epochs: float = field(default=110, metadata={"help": "passes over the training rows"})
     questions_per_step: int = field(default=16, metadata={"help": "questions of one room that share a training step"})
     learning_rate: float = field(default=1e-3, metadata={"help": "highest learning rate"})
@@ -40,7 +40,7 @@ class DemoArguments:
 
     def check(self) -> None:
         """ValueError with every wrong value at once."""
-        least = {"rooms": 2, "held_out": 1, "frames": 1, "picture_width": 64, "questions_per_step": 1}
+        least = {"rooms": 2, "held_out": 1, "frames": 1, "image_width": 64, "questions_per_step": 1}
         wrong = [
             f"{name} is {getattr(self, name)}, must be at least {low}"
             for name, low in least.items()
@@ -72,7 +72,7 @@ STEPS: tuple[Step, ...] = (
     Step("before", "ask the untrained model", steps.ask_before),
     Step("train", "train it on the rooms", steps.train_model),
     Step("after", "ask the trained model", steps.ask_after),
-    Step("swapped", "ask it the same with another room's pictures", steps.ask_swapped),
+    Step("swapped", "ask it the same with another room's images", steps.ask_swapped),
     Step("held_out", "ask it about rooms that it has never seen", steps.ask_held_out),
     Step("score", "score all answers and the controls", steps.score_all),
 )

@@ -1,4 +1,4 @@
-"""Floor plans: which pieces stand where in a synthetic room. Numbers only, no pictures yet.
+"""Floor plans: which pieces stand where in a synthetic room. Numbers only, no images yet.
 
 Plan frame: origin on the floor in the middle of the room, x along its width, y along its depth, z up, metres.
 """

@@ -31,7 +31,7 @@ class View:
 
     @property
     def intrinsics(self) -> np.ndarray:
-        """3x3 pinhole matrix; the optical axis passes the middle of the picture."""
+        """3x3 pinhole matrix; the optical axis passes the middle of the image."""
         focal = self.width / 2 / np.tan(np.radians(self.field) / 2)
         return np.array([[focal, 0, (self.width - 1) / 2], [0, focal, (self.height - 1) / 2], [0, 0, 1.0]])
 
@@ -161,7 +161,7 @@ def look_at(eye_3: np.ndarray, target_3: np.ndarray) -> np.ndarray:
 
 
 def photograph(caster: Raycaster, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """Return (picture uint8 [H, W, 3], depth float32 [H, W] in metres, 0 for nothing) of what ``camera`` sees."""
+    """Return (image uint8 [H, W, 3], depth float32 [H, W] in metres, 0 for nothing) of what ``camera`` sees."""
     hits = caster.first_hits(camera)
     paint = np.where(hits.found[:, None], np.rint(caster.colors(hits)), BACKGROUND).astype(np.uint8)
     depth = np.where(hits.found, hits.depth, 0).astype(np.float32)
@@ -180,7 +180,7 @@ def write_room(plan: RoomPlan, out: str | Path, view: View, seed: int = 0) -> Pa
     to_world = np.linalg.inv(plan.align)
     write_posed(
         partial,
-        [picture for picture, _ in shots],
+        [image for image, _ in shots],
         [camera.moved(to_world) for camera in cameras],
         depths=[depth for _, depth in shots],
         mesh=Mesh(transformed(mesh.vertices, to_world), mesh.faces, mesh.colors),

@@ -1,6 +1,6 @@
 """The steps of the demo. Each calls the function behind a command, with the folders that the demo lays out.
 
-``rooms/`` posed folders, ``raw/`` official question files, ``scenes/`` and ``scenes_held_out/`` marked pictures,
+``rooms/`` posed folders, ``raw/`` official question files, ``scenes/`` and ``scenes_held_out/`` marked images,
 ``data/`` training rows, ``annotation/`` and ``annotation_held_out/`` question files, ``model/`` the untrained
 checkpoint, ``run/`` the trained one, ``predictions/`` answers by what was asked of whom.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FOLDERS = (
     *("rooms", "raw", "scenes", "scenes_held_out", "data", "annotation", "annotation_held_out"),
-    *("model", "run", "predictions", "pictures", "answers"),
+    *("model", "run", "predictions", "images", "answers"),
 )
 """Folders that the demo writes and clears when it starts over."""
 FILES = ("scores.json", "summary.json", "index.html")
@@ -39,7 +39,7 @@ ASKED = {
     "held_out": "annotation_held_out",
 }
 """Folder under ``predictions/`` -> folder of its questions."""
-SWAPPED = "pictures_of_another_room.json"
+SWAPPED = "images_of_another_room.json"
 _LONGEST_ANSWER = 40
 
 
@@ -49,7 +49,7 @@ def make_rooms(arguments: DemoArguments, out: Path) -> None:
         shutil.rmtree(out / name, ignore_errors=True)
     plans = choose_plans(arguments.rooms + arguments.held_out, arguments.seed)
     groups = {"training": plans[: arguments.rooms], "held_out": plans[arguments.rooms :]}
-    view = View(arguments.picture_width, arguments.picture_width * 3 // 4, 2 * arguments.frames)
+    view = View(arguments.image_width, arguments.image_width * 3 // 4, 2 * arguments.frames)
     for group, members in groups.items():
         for plan in members:
             write_room(plan, out / "rooms" / group, view, arguments.seed)
@@ -58,7 +58,7 @@ def make_rooms(arguments: DemoArguments, out: Path) -> None:
 
 
 def prepare_rooms(arguments: DemoArguments, out: Path) -> None:
-    """Mark the pictures of all rooms; those of the training rooms serve training and validation."""
+    """Mark the images of all rooms; those of the training rooms serve training and validation."""
     for group, folder, split in (("training", "scenes", "train"), ("held_out", "scenes_held_out", "val")):
         report = prepare(
             PrepareArguments(
@@ -66,7 +66,7 @@ def prepare_rooms(arguments: DemoArguments, out: Path) -> None:
                 out=str(out / folder),
                 split=split,
                 frames=arguments.frames,
-                bev_size=arguments.picture_width,
+                bev_size=arguments.image_width,
             )
         )
         if report.failed:
@@ -78,7 +78,7 @@ def prepare_rooms(arguments: DemoArguments, out: Path) -> None:
 
 
 def annotate_rooms(arguments: DemoArguments, out: Path) -> None:
-    """Write training rows, question files, the answers of the two controls, and the list of swapped pictures."""
+    """Write training rows, question files, the answers of the two controls, and the list of swapped images."""
     raw, scenes = out / "raw" / "training", str(out / "scenes")
     for name in ("data", "annotation", "annotation_held_out"):
         shutil.rmtree(out / name, ignore_errors=True)
@@ -95,10 +95,10 @@ def annotate_rooms(arguments: DemoArguments, out: Path) -> None:
     (out / "annotation" / SWAPPED).write_text(json.dumps(swapped(json.loads(listed.read_text()))) + "\n")
 
 
-def swapped(pictures: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Return ``pictures`` with every scene showing those of the next one, the last those of the first."""
-    scenes = list(pictures)
-    return {scene: pictures[scenes[(place + 1) % len(scenes)]] for place, scene in enumerate(scenes)}
+def swapped(images: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return ``images`` with every scene showing those of the next one, the last those of the first."""
+    scenes = list(images)
+    return {scene: images[scenes[(place + 1) % len(scenes)]] for place, scene in enumerate(scenes)}
 
 
 def _quiet(_: str) -> None:
@@ -172,7 +172,7 @@ def ask_held_out(arguments: DemoArguments, out: Path) -> None:
     _ask(arguments, out, "run", "held_out")
 
 
-def _ask(arguments: DemoArguments, out: Path, model: str, name: str, pictures: str | None = None) -> None:
+def _ask(arguments: DemoArguments, out: Path, model: str, name: str, images: str | None = None) -> None:
     from gpt4scene.inference.arguments import InferArguments
     from gpt4scene.inference.run import infer
 
@@ -181,7 +181,7 @@ def _ask(arguments: DemoArguments, out: Path, model: str, name: str, pictures: s
             model=str(out / model),
             annotation_dir=str(out / ASKED[name]),
             output_dir=str(out / "predictions" / name),
-            pictures=pictures,
+            images=images,
             image_resolution=arguments.image_resolution,
             max_new_tokens=_LONGEST_ANSWER,
             num_processes="1",

@@ -32,7 +32,7 @@ SPECIAL_TOKENS = (
 """Qwen2-VL's special tokens, in the order of their ids."""
 
 VISION_SPREAD = 0.1
-"""Standard deviation of the vision tower's random weights: wide enough that pictures come out as different as they are,
+"""Standard deviation of the vision tower's random weights: wide enough that images come out as different as they are,
 since the demo trains on a tower that stays random."""
 
 DEFAULT_SYSTEM = "You are a helpful assistant."
@@ -229,11 +229,11 @@ def build(out: str | Path, family: str = "qwen2_vl", shape: TinyShape | None = N
 
 
 def _write_processor_files(folder: Path, family: str) -> None:
-    """Write picture and video processor settings as the family's hub checkpoints carry them."""
+    """Write image and video processor settings as the family's hub checkpoints carry them."""
     clip = {"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
     half = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
     third = family == "qwen3_vl"
-    picture = {
+    image = {
         "image_processor_type": "Qwen2VLImageProcessor",
         "processor_class": {"qwen2_vl": "Qwen2VLProcessor", "qwen2_5_vl": "Qwen2_5_VLProcessor"}.get(
             family, "Qwen3VLProcessor"
@@ -246,9 +246,9 @@ def _write_processor_files(folder: Path, family: str) -> None:
         else {"shortest_edge": 3136, "longest_edge": 12845056},
         **(half if third else clip),
     }
-    video = {**picture, "video_processor_type": "Qwen3VLVideoProcessor" if third else "Qwen2VLVideoProcessor"}
+    video = {**image, "video_processor_type": "Qwen3VLVideoProcessor" if third else "Qwen2VLVideoProcessor"}
     del video["image_processor_type"]
-    for name, content in (("preprocessor_config.json", picture), ("video_preprocessor_config.json", video)):
+    for name, content in (("preprocessor_config.json", image), ("video_preprocessor_config.json", video)):
         (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

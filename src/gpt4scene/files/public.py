@@ -1,6 +1,6 @@
 """The published data, question files and weights: where they are on the model hub, and where they land here.
 
-``fetch`` continues a broken download; picture archives are unpacked once, then removed.
+``fetch`` continues a broken download; image archives are unpacked once, then removed.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from rich.progress import track
 
 from gpt4scene.types import DataError
 
-PICTURES = "data/annotation"
+IMAGES = "data/annotation"
 """Where the published rows expect ``images_2D`` and ``images_3D``."""
 
 
 @dataclass(frozen=True)
 class PublicItem:
-    """One repository on the hub. ``folder`` is relative to the project; ``archives`` are picture archives inside it.
+    """One repository on the hub. ``folder`` is relative to the project; ``archives`` are image archives inside it.
 
     ``also`` is a second name for ``folder`` that public commands use.
     """
@@ -47,7 +47,7 @@ ITEMS = MappingProxyType(
             "alexzyqi/GPT4Scene-All",
             "dataset",
             "data",
-            "ScanAlign: training rows, and pictures for training and validation",
+            "ScanAlign: training rows, and images for training and validation",
             archives=("images_2D.zip", "images_3D.zip"),
         ),
         "annotation": PublicItem(
@@ -92,7 +92,7 @@ class Hub(Protocol):
 
 
 def fetch(name: str, root: Path, hub: Hub | None = None) -> Path:
-    """Download one of ``ITEMS`` below ``root``, unpack its pictures, and return its folder.
+    """Download one of ``ITEMS`` below ``root``, unpack its images, and return its folder.
 
     Files that are already there are not fetched again; nor are archives that were unpacked and removed. ``hub`` is
     ``huggingface_hub.HfApi()`` when left out.
@@ -108,7 +108,7 @@ def fetch(name: str, root: Path, hub: Hub | None = None) -> Path:
     _download(hub or _model_hub(), item, folder, leave_out + list(NOT_FETCHED if item.kind == "dataset" else ()))
     for archive in item.archives:
         for path in sorted(folder.rglob(archive)):
-            count = unpack(path, root / PICTURES)
+            count = unpack(path, root / IMAGES)
             marker = _marker(root, archive)
             marker.write_text(json.dumps({"archive": archive, "from": item.repo, "files": count}), encoding="utf-8")
             path.unlink()
@@ -118,7 +118,7 @@ def fetch(name: str, root: Path, hub: Hub | None = None) -> Path:
 
 
 def unpack(archive: Path, folder: Path) -> int:
-    """Unpack the pictures of ``images_2D.zip`` into ``folder/images_2D`` (likewise 3D) and return how many there are.
+    """Unpack the images of ``images_2D.zip`` into ``folder/images_2D`` (likewise 3D) and return how many there are.
 
     Whatever folders the archive puts around ``images_2D`` are left out. A file that is there with the right size is
     kept, so that an unpacking that was cut short goes on.
@@ -144,7 +144,7 @@ def unpack(archive: Path, folder: Path) -> int:
 
 def _marker(root: Path, archive: str) -> Path:
     """The file that says that an archive has been unpacked; remove it to fetch the archive again."""
-    return root / PICTURES / f".{archive}.unpacked"
+    return root / IMAGES / f".{archive}.unpacked"
 
 
 def _model_hub() -> Hub:
@@ -170,7 +170,7 @@ def _download(hub: Hub, item: PublicItem, folder: Path, leave_out: list[str]) ->
 
 
 def _members(opened: zipfile.ZipFile, archive: Path) -> Iterator[tuple[zipfile.ZipInfo, PurePosixPath]]:
-    """Every picture in the archive with its place below the annotation folder."""
+    """Every image in the archive with its place below the annotation folder."""
     top = archive.stem
     for info in opened.infolist():
         parts = PurePosixPath(info.filename.replace("\\", "/")).parts

@@ -1,7 +1,7 @@
-"""Question files and the pictures of their scenes, read into :class:`~gpt4scene.types.Question`.
+"""Question files and the images of their scenes, read into :class:`~gpt4scene.types.Question`.
 
 A folder of annotations holds one question file a task (``scanqa_val.json``, ``scanrefer_mask3d_val.json``, ...) and
-``selected_images_mark_3D_val_32.json``, which lists the pictures of every scene in the order shown to the model.
+``selected_images_mark_3D_val_32.json``, which lists the images of every scene in the order shown to the model.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def find_tasks(annotation_dir: str | Path, tasks: str | Iterable[str], split: st
     return [task for task in TASKS if task in names]
 
 
-def pictures_file(annotation_dir: str | Path, split: str = "val", name: str | Path | None = None) -> Path:
-    """Return the JSON file that lists every scene's pictures.
+def images_file(annotation_dir: str | Path, split: str = "val", name: str | Path | None = None) -> Path:
+    """Return the JSON file that lists every scene's images.
 
     ``name`` is a path, or a file name in ``annotation_dir``. Without it the only ``selected_images*_<split>_<n>.json``
     is taken; among several, one with ``mark_3D`` in its name goes first. A choice that stays open is a ``DataError``.
@@ -91,7 +91,7 @@ def pictures_file(annotation_dir: str | Path, split: str = "val", name: str | Pa
         for path in tried:
             if path.is_file():
                 return path
-        raise DataError("the list of pictures does not exist; tried: " + ", ".join(str(path) for path in tried))
+        raise DataError("the list of images does not exist; tried: " + ", ".join(str(path) for path in tried))
     form = re.compile(rf"selected_images.*_{re.escape(split)}(_\d+)?\.json")
     found = sorted(path for path in folder.glob("selected_images*.json") if form.fullmatch(path.name))
     marked = [path for path in found if "mark_3D" in path.name]
@@ -99,15 +99,14 @@ def pictures_file(annotation_dir: str | Path, split: str = "val", name: str | Pa
     if len(chosen) == 1:
         return chosen[0]
     if not chosen:
-        raise DataError(f"{folder}: no list of pictures (selected_images_mark_3D_{split}_32.json) is in this folder")
+        raise DataError(f"{folder}: no list of images (selected_images_mark_3D_{split}_32.json) is in this folder")
     raise DataError(
-        f"{folder}: several lists of pictures ({', '.join(path.name for path in chosen)}); "
-        "choose one with --pictures NAME"
+        f"{folder}: several lists of images ({', '.join(path.name for path in chosen)}); choose one with --images NAME"
     )
 
 
-def resolve_picture(written: str, listed_in: Path, media_dir: str | Path | None = None) -> tuple[str | None, list[str]]:
-    """Return the path that exists for a picture as ``written`` in ``listed_in``, or None, and every path tried.
+def resolve_image(written: str, listed_in: Path, media_dir: str | Path | None = None) -> tuple[str | None, list[str]]:
+    """Return the path that exists for an image as ``written`` in ``listed_in``, or None, and every path tried.
 
     Tried in order: the path as it is (relative ones from the working directory), under ``media_dir``, beside the
     JSON file, beside the JSON file's folder.
@@ -125,22 +124,22 @@ def resolve_picture(written: str, listed_in: Path, media_dir: str | Path | None 
     return None, tried
 
 
-def scene_pictures(
+def scene_images(
     listed_in: Path, scenes: Iterable[str], media_dir: str | Path | None = None
 ) -> dict[str, tuple[str, ...]]:
-    """Return ``{scene: picture paths}`` for ``scenes``, every path an existing file.
+    """Return ``{scene: image paths}`` for ``scenes``, every path an existing file.
 
-    A scene that the file does not list, a scene without pictures and a picture found nowhere raise ``DataError``.
+    A scene that the file does not list, a scene without images and an image found nowhere raise ``DataError``.
     """
-    listed = read_json(listed_in, "list of pictures")
+    listed = read_json(listed_in, "list of images")
     if not isinstance(listed, dict):
-        raise DataError(f"{listed_in}: expected one object {{scene: [picture, ...]}}, found a {type(listed).__name__}")
+        raise DataError(f"{listed_in}: expected one object {{scene: [image, ...]}}, found a {type(listed).__name__}")
     wanted = sorted(set(scenes))
     absent = [scene for scene in wanted if scene not in listed]
     if absent:
         more = f" (and {len(absent) - 1} more scenes)" if len(absent) > 1 else ""
         raise DataError(
-            f"{listed_in}: scene '{absent[0]}'{more} is in the questions but not in the list of pictures; "
+            f"{listed_in}: scene '{absent[0]}'{more} is in the questions but not in the list of images; "
             "prepare it, or remove its questions"
         )
     found: dict[str, tuple[str, ...]] = {}
@@ -148,10 +147,10 @@ def scene_pictures(
     for scene in wanted:
         written = listed[scene]
         if not isinstance(written, list) or not written or not all(isinstance(item, str) for item in written):
-            raise DataError(f"{listed_in}: the pictures of scene '{scene}' must be a list of paths, not empty")
+            raise DataError(f"{listed_in}: the images of scene '{scene}' must be a list of paths, not empty")
         paths = []
         for item in written:
-            path, tried = resolve_picture(item, listed_in, media_dir)
+            path, tried = resolve_image(item, listed_in, media_dir)
             if path is None:
                 missing.append((scene, item, tried))
             else:
@@ -159,10 +158,10 @@ def scene_pictures(
         found[scene] = tuple(paths)
     if missing:
         scene, item, tried = missing[0]
-        more = f" (and {len(missing) - 1} more pictures)" if len(missing) > 1 else ""
+        more = f" (and {len(missing) - 1} more images)" if len(missing) > 1 else ""
         raise DataError(
-            f"{listed_in}: picture '{item}' of scene '{scene}' was not found{more}; tried: {', '.join(tried)}; "
-            "--media_dir names the folder that holds the pictures"
+            f"{listed_in}: image '{item}' of scene '{scene}' was not found{more}; tried: {', '.join(tried)}; "
+            "--media_dir names the folder that holds the images"
         )
     return found
 
@@ -200,7 +199,7 @@ def _question(row: Any, task: str, index: int, where: str) -> Question:
 
 
 def read_questions(path: Path, task: str) -> list[Question]:
-    """Return the rows of one question file, without pictures. A row's identity is its place in the file."""
+    """Return the rows of one question file, without images. A row's identity is its place in the file."""
     rows = read_json(path, "question file")
     if not isinstance(rows, list):
         raise DataError(f"{path}: expected a list of questions, found a {type(rows).__name__}")
@@ -213,9 +212,9 @@ def load_questions(
     media_dir: str | Path | None = None,
     *,
     split: str = "val",
-    pictures: str | Path | None = None,
+    images: str | Path | None = None,
 ) -> list[Question]:
-    """Return all questions of ``tasks`` with their pictures resolved, in file order, task after task.
+    """Return all questions of ``tasks`` with their images resolved, in file order, task after task.
 
     Rows without ``qid`` and rows that share one are all asked. ``DataError`` names file, row or scene and the way out.
     """
@@ -227,6 +226,6 @@ def load_questions(
         questions += read_questions(path, task)
     if not questions:
         return []
-    listed_in = pictures_file(folder, split, pictures)
-    images = scene_pictures(listed_in, (question.scene_id for question in questions), media_dir)
-    return [dataclasses.replace(question, images=images[question.scene_id]) for question in questions]
+    listed_in = images_file(folder, split, images)
+    found = scene_images(listed_in, (question.scene_id for question in questions), media_dir)
+    return [dataclasses.replace(question, images=found[question.scene_id]) for question in questions]

@@ -1,6 +1,6 @@
 """The ``tokenized_path`` folder: rows already encoded, with the fingerprint of everything that shaped them.
 
-``tokenized.json`` holds the fingerprint, and pictures, grids and sources by number. Arrays lie beside it, one ``.npy``
+``tokenized.json`` holds the fingerprint, and images, grids and sources by number. Arrays lie beside it, one ``.npy``
 each, mapped and not read: the run-length coded prefix of every scene, and the branch of every row. ``starts[i]`` to
 ``starts[i + 1]`` is entry i of the array it belongs to.
 """
@@ -83,8 +83,8 @@ class TokenizedRows(Sequence[EncodedSample]):
         """Return these rows alone, in this order; arrays are shared."""
         return TokenizedRows(self.folder, self._meta, self._chosen[np.fromiter(indices, dtype=np.int64)])
 
-    def pictures(self) -> list[tuple[str, ...]]:
-        """Return the pictures of every row."""
+    def images(self) -> list[tuple[str, ...]]:
+        """Return the images of every row."""
         return [self._scenes[scene][0] for scene in self._arrays["row_scenes"][self._chosen]]
 
     def scene_keys(self) -> list[int | None]:

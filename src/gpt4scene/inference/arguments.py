@@ -22,13 +22,13 @@ class InferArguments:
     """What to ask, of which model, how, and where the answers go."""
 
     model: str = key("Checkpoint, training output or LoRA output folder; on a server, the name it serves.")
-    annotation_dir: str = key("Folder of question files and of the list of pictures.")
+    annotation_dir: str = key("Folder of question files and of the list of images.")
     output_dir: str = key("Folder that the answers are written into; a run that was stopped goes on there.")
     tasks: str = key("Tasks separated by commas, or all that have a question file.", "all")
     split: str = key("Split in the names of the question files.", "val")
-    pictures: str | None = key("List of pictures, when the annotation folder holds several.", None)
-    media_dir: str | None = key("Folder that picture paths are relative to, tried after the working directory.", None)
-    image_resolution: int = key("Longest side of a picture in pixels before it is fitted to patches.", 512, least=28)
+    images: str | None = key("List of images, when the annotation folder holds several.", None)
+    media_dir: str | None = key("Folder that image paths are relative to, tried after the working directory.", None)
+    image_resolution: int = key("Longest side of an image in pixels before it is fitted to patches.", 512, least=28)
     template: str | None = key("Name of the chat template; that of the model's family when left out.", None)
     max_new_tokens: int = key("Longest answer in tokens.", 128, least=1)
     temperature: float = key("0 takes the likeliest token; above 0 tokens are drawn.", 0.0, least=0)

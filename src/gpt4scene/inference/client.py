@@ -1,7 +1,7 @@
 """Answers from an OpenAI-compatible server (vLLM, SGLang, ...), asked so that its prefix cache hits.
 
 Scenes come one after another and the questions of a scene together: the first alone, so that the server has computed
-the pictures before the others arrive. Pictures are shrunk by our own rule and sent as PNG, so that the server's
+the images before the others arrive. Images are shrunk by our own rule and sent as PNG, so that the server's
 processor finds nothing left to resize.
 """
 
@@ -17,21 +17,21 @@ from typing import Any
 from PIL import Image
 
 from gpt4scene.data.templates import IMAGE_MARK
-from gpt4scene.data.vision import VisionSpec, fit, open_picture, to_rgb
+from gpt4scene.data.vision import VisionSpec, fit, open_image, to_rgb
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.types import Answer, DataError, Question
 
 REQUEST_LIMIT = 8
-"""Requests at a time; each carries all pictures of the scene, some ten megabytes."""
+"""Requests at a time; each carries all images of the scene, some ten megabytes."""
 
 
-def picture_url(path: str, spec: VisionSpec, image_resolution: int | None) -> str:
-    """Return the picture as a PNG data URL, resized as for the local model; ``DataError`` names an unreadable file."""
-    with open_picture(path) as picture:
+def image_url(path: str, spec: VisionSpec, image_resolution: int | None) -> str:
+    """Return the image as a PNG data URL, resized as for the local model; ``DataError`` names an unreadable file."""
+    with open_image(path) as image:
         try:
-            resized = to_rgb(picture).resize(fit(picture.size, spec, image_resolution), Image.Resampling.BICUBIC)
+            resized = to_rgb(image).resize(fit(image.size, spec, image_resolution), Image.Resampling.BICUBIC)
         except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"picture {path}: it can't be decoded ({error}); copy or render it again") from None
+            raise DataError(f"image {path}: it can't be decoded ({error}); copy or render it again") from None
     buffer = io.BytesIO()
     resized.save(buffer, format="PNG", compress_level=1)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
@@ -43,7 +43,7 @@ class ServerEngine:
     Args:
         base_url: such as ``http://localhost:8000/v1``.
         model: the name under which the server serves it.
-        spec: of the served checkpoint, for the sizes of the pictures.
+        spec: of the served checkpoint, for the sizes of the images.
         image_resolution: longest side in pixels before fitting to patches.
         request_limit: requests at a time.
         timeout: seconds that one request may take.
@@ -91,28 +91,28 @@ class ServerEngine:
         for questions in scenes:
             yield self.answer(questions, settings)
 
-    def _pictures(self, images: tuple[str, ...]) -> list[dict[str, Any]]:
+    def _images(self, images: tuple[str, ...]) -> list[dict[str, Any]]:
         known, parts = self._scene
         if known != images:
-            urls = [picture_url(path, self.spec, self.image_resolution) for path in images]
+            urls = [image_url(path, self.spec, self.image_resolution) for path in images]
             parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
             self._scene = (images, parts)
         return parts
 
     def _content(self, question: Question) -> list[dict[str, Any]]:
-        """Return the pictures, then the prompt; pictures stand at the prompt's marks where it has them."""
-        pictures = self._pictures(question.images)
+        """Return the images, then the prompt; images stand at the prompt's marks where it has them."""
+        images = self._images(question.images)
         first, *rest = question.prompt.split(IMAGE_MARK)
         if not rest:
-            return [*pictures, {"type": "text", "text": question.prompt}]
-        if len(rest) != len(pictures):
+            return [*images, {"type": "text", "text": question.prompt}]
+        if len(rest) != len(images):
             raise DataError(
                 f"{question.task}, row {question.index}: the prompt has {len(rest)} {IMAGE_MARK} marks, but scene "
-                f"{question.scene_id} has {len(pictures)} pictures"
+                f"{question.scene_id} has {len(images)} images"
             )
         content = [{"type": "text", "text": first}]
-        for picture, text in zip(pictures, rest, strict=True):
-            content += [picture, {"type": "text", "text": text}]
+        for image, text in zip(images, rest, strict=True):
+            content += [image, {"type": "text", "text": text}]
         return [part for part in content if part.get("text") != ""]
 
     def _ask(self, question: Question, settings: GenerationSettings) -> Answer:

@@ -1,6 +1,6 @@
 """Answers from the local model, scene by scene: the prefix once, all questions as branches of one row.
 
-The pictures of a scene are computed once and stay in the key/value cache. Its questions hang off that prefix side by
+The images of a scene are computed once and stay in the key/value cache. Its questions hang off that prefix side by
 side; in every step each unfinished branch grows by one token, all of them in one row under one mask. Answers equal
 those of ``generate`` question by question, up to the rounding of another order of sums.
 """
@@ -31,7 +31,7 @@ BRANCH_LIMIT = 128
 
 @dataclass(frozen=True)
 class Visit:
-    """Questions that share a prefix, encoded, and the pixels of their pictures (None where the engine has them)."""
+    """Questions that share a prefix, encoded, and the pixels of their images (None where the engine has them)."""
 
     questions: tuple[Question, ...]
     pack: Pack
@@ -61,7 +61,7 @@ class Engine:
     Args:
         model: with the pack attention (``model.loading.load_model``), on ``device``.
         tokenizer: of the checkpoint.
-        encoder: turns questions into tokens; its picture size rule is used for the pixels too.
+        encoder: turns questions into tokens; its image size rule is used for the pixels too.
         spec: of the checkpoint.
         device: where the model is.
         branch_limit: questions side by side; memory grows with it, answers do not change.
@@ -91,7 +91,7 @@ class Engine:
     def answer(self, questions: Sequence[Question], settings: GenerationSettings | None = None) -> Iterator[Answer]:
         """Yield the answers to questions, each as soon as it is complete.
 
-        Questions with the same pictures should come together; the prefix of the last scene stays cached, so that a
+        Questions with the same images should come together; the prefix of the last scene stays cached, so that a
         further question about it costs only its own tokens.
         """
         yield from self._visits(self.prepare(questions), settings or GenerationSettings())
@@ -99,11 +99,11 @@ class Engine:
     def answer_scenes(
         self, scenes: Iterable[Sequence[Question]], settings: GenerationSettings | None = None
     ) -> Iterator[Iterator[Answer]]:
-        """Yield an iterator of answers for each scene; the next scene's pictures are decoded meanwhile.
+        """Yield an iterator of answers for each scene; the next scene's images are decoded meanwhile.
 
         An error in a scene's files is raised when that scene's turn comes.
         """
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="pictures") as pool:
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="images") as pool:
             ahead: Future[list[Visit]] | None = None
             for scene in scenes:
                 following = pool.submit(self.prepare, scene, reuse=False)
@@ -147,7 +147,7 @@ class Engine:
 
     @torch.inference_mode()
     def _fill_prefix(self, visit: Visit) -> None:
-        """Run the scene's pictures through the model and keep their keys and values."""
+        """Run the scene's images through the model and keep their keys and values."""
         pack = visit.pack
         self.forget()
         if not len(pack.prefix_P):

@@ -1,4 +1,4 @@
-"""A model folder made ready to answer: weights, tokenizer, picture rule and template together."""
+"""A model folder made ready to answer: weights, tokenizer, image rule and template together."""
 
 from __future__ import annotations
 

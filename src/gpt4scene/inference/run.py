@@ -112,7 +112,7 @@ def _make_plan(arguments: InferArguments) -> _Plan:
         tasks,
         arguments.media_dir,
         split=arguments.split,
-        pictures=arguments.pictures,
+        images=arguments.images,
     )
     shared = _shared_settings(arguments)
     settings = {}
@@ -122,7 +122,7 @@ def _make_plan(arguments: InferArguments) -> _Plan:
         settings[task] = {
             **shared,
             "questions": hashlib.sha256(path.read_bytes()).hexdigest()[:16],
-            "pictures": _hash_pictures(question for question in questions if question.task == task),
+            "pictures": _hash_images(question for question in questions if question.task == task),
         }
     return _Plan(questions, settings)
 
@@ -147,8 +147,8 @@ def _shared_settings(arguments: InferArguments) -> dict[str, Any]:
     return settings
 
 
-def _hash_pictures(questions: Iterable[Question]) -> str:
-    """Return a hash of the scenes' pictures by order, name and size in bytes, the same wherever they lie."""
+def _hash_images(questions: Iterable[Question]) -> str:
+    """Return a hash of the scenes' images by order, name and size in bytes, the same wherever they lie."""
     digest = hashlib.sha256()
     for scene, images in sorted({question.scene_id: question.images for question in questions}.items()):
         parts = [f"{os.path.basename(path)} {os.path.getsize(path)}" for path in images]

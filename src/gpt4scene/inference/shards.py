@@ -1,4 +1,4 @@
-"""Whole scenes dealt out to processes, so that a scene's pictures are seen by one process only."""
+"""Whole scenes dealt out to processes, so that a scene's images are seen by one process only."""
 
 from __future__ import annotations
 

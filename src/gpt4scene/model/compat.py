@@ -16,7 +16,7 @@ def check_versions(torch_version: str | None = None) -> None:
     version = torch_version or torch.__version__
     if version.startswith(SLOW_CONV3D):
         raise ValueError(
-            f"torch {version} embeds picture patches 10 to 20 times slower than other versions; install another one"
+            f"torch {version} embeds image patches 10 to 20 times slower than other versions; install another one"
         )
 
 

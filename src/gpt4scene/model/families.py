@@ -9,7 +9,7 @@ from gpt4scene.registry import Registry
 
 @dataclass(frozen=True)
 class Family:
-    """A family of vision-language models that shares Qwen2-VL's prefix of picture tokens and 3-row positions.
+    """A family of vision-language models that shares Qwen2-VL's prefix of image tokens and 3-row positions.
 
     ``tower`` is the vision tower, ``mergers`` the modules inside it that map to the language model's width,
     ``layers`` the list of language layers; all are module paths from the top of the model. ``template`` is

@@ -33,7 +33,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Curve:
-    """Everything the template draws, in pixels of a ``WIDTH`` x ``HEIGHT`` picture."""
+    """Everything the template draws, in pixels of a ``WIDTH`` x ``HEIGHT`` image."""
 
     lines: tuple[Line, ...]
     steps: tuple[Tick, ...]

@@ -1,4 +1,4 @@
-"""Pictures of scenes, shrunk to what a page needs. A picture that is missing is said on the page and is no error."""
+"""Images of scenes, shrunk to what a page needs. An image that is missing is said on the page and is no error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from gpt4scene.files.questions import pictures_file, read_json, resolve_picture
+from gpt4scene.files.questions import images_file, read_json, resolve_image
 from gpt4scene.types import DataError
 
 TOP_SIDE, FRAME_SIDE = 1000, 640
@@ -16,8 +16,8 @@ TOP_SIDE, FRAME_SIDE = 1000, 640
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture on a page: its place under the page's folder, or, where there is none, the reason in ``missing``."""
+class PageImage:
+    """An image on a page: its place under the page's folder, or, where there is none, the reason in ``missing``."""
 
     name: str
     file: str | None = None
@@ -28,7 +28,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Listed:
-    """The list of pictures of an annotation folder; ``missing`` says why there is none."""
+    """The list of images of an annotation folder; ``missing`` says why there is none."""
 
     source: Path | None
     scenes: dict[str, list[str]]
@@ -38,53 +38,53 @@ class Listed:
     def read(cls, annotation_dir: Path) -> Listed:
         """Return the list that inference would take, the bird's-eye view of each scene first."""
         try:
-            source = pictures_file(annotation_dir)
-            content = read_json(source, "list of pictures")
+            source = images_file(annotation_dir)
+            content = read_json(source, "list of images")
         except DataError as error:
             return cls(None, {}, str(error))
         if not isinstance(content, dict):
-            return cls(None, {}, f"{source}: expected one object {{scene: [picture, …]}}")
+            return cls(None, {}, f"{source}: expected one object {{scene: [image, …]}}")
         return cls(source, {scene: list(map(str, names)) for scene, names in content.items() if names})
 
 
-def copy_scene(listed: Listed, scene: str, media_dir: Path | None, out: Path, folder: str) -> list[Picture]:
-    """Write the pictures of ``scene`` as JPEG to ``out/folder`` and return them in the order shown to the model."""
+def copy_scene(listed: Listed, scene: str, media_dir: Path | None, out: Path, folder: str) -> list[PageImage]:
+    """Write the images of ``scene`` as JPEG to ``out/folder`` and return them in the order shown to the model."""
     if listed.source is None:
-        return [Picture("pictures", missing=listed.missing)]
+        return [PageImage("images", missing=listed.missing)]
     names = listed.scenes.get(scene, [])
     if not names:
-        return [Picture("pictures", missing=f"{listed.source}: lists no picture of scene '{scene}'")]
+        return [PageImage("images", missing=f"{listed.source}: lists no image of scene '{scene}'")]
     shown = []
     for number, written in enumerate(names):
-        path, tried = resolve_picture(written, listed.source, media_dir)
+        path, tried = resolve_image(written, listed.source, media_dir)
         name = "bird's-eye view" if number == 0 else Path(written).stem
         if path is None:
-            shown.append(Picture(name, missing=f"{written} was not found; tried {', '.join(tried)}"))
+            shown.append(PageImage(name, missing=f"{written} was not found; tried {', '.join(tried)}"))
             continue
         side = FRAME_SIDE if number else TOP_SIDE
         shown.append(shrink(Path(path), out, f"{folder}/{number:02d}.jpg", side, name))
     return shown
 
 
-def shrink(source: Path, out: Path, file: str, side: int, name: str) -> Picture:
+def shrink(source: Path, out: Path, file: str, side: int, name: str) -> PageImage:
     """Write ``source`` to ``out/file`` as JPEG, its longer side at most ``side`` pixels."""
     target = out / file
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with Image.open(source) as picture:
-            picture.draft("RGB", (side, side))
-            small = picture.convert("RGB")
+        with Image.open(source) as image:
+            image.draft("RGB", (side, side))
+            small = image.convert("RGB")
     except (
         OSError,
         SyntaxError,
         Image.DecompressionBombError,
     ) as error:
-        return Picture(name, missing=f"{source} can't be read ({error})")
+        return PageImage(name, missing=f"{source} can't be read ({error})")
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
     small.save(target, "JPEG", quality=86, optimize=True)
-    return Picture(name, file, small.width, small.height)
+    return PageImage(name, file, small.width, small.height)
 
 
-def missing_reasons(pictures: Sequence[Picture]) -> list[str]:
-    """Return what is missing among ``pictures``, in their order."""
-    return [f"{picture.name}: {picture.missing}" for picture in pictures if picture.missing]
+def missing_reasons(images: Sequence[PageImage]) -> list[str]:
+    """Return what is missing among ``images``, in their order."""
+    return [f"{image.name}: {image.missing}" for image in images if image.missing]

@@ -1,4 +1,4 @@
-"""Answers as HTML pages: score tables, and a page a scene with its pictures, questions and answers.
+"""Answers as HTML pages: score tables, and a page a scene with its images, questions and answers.
 
 ``gpt4scene report --predictions DIR --annotation_dir DIR --out DIR``. The pages need no network and no script.
 """
@@ -26,7 +26,7 @@ from gpt4scene.types import DataError
 INDEX = "index.html"
 MARK = '<meta name="generator" content="gpt4scene report">'
 """Stands in the first page; a folder whose first page lacks it is never replaced."""
-_OURS = frozenset({INDEX, "scenes", "pictures"})
+_OURS = frozenset({INDEX, "scenes", "images", "pictures"})
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def report(
 ) -> Path:
     """Write the pages about the answers in ``predictions`` and return the first, ``out/index.html``.
 
-    Pictures are found as inference finds them (``media_dir`` as well); those that are missing are named on the page.
+    Images are found as inference finds them (``media_dir`` as well); those that are missing are named on the page.
     ``reports`` are those of ``score_folder`` where the caller has them. ``out`` appears whole or not at all. Pages of
     an earlier call are replaced; a folder that holds anything else raises ``DataError``, as do missing, broken and
     contradicting files.
@@ -80,16 +80,16 @@ def report(
         (partial / "scenes").mkdir(parents=True)
         missing = 0
         for place, page in enumerate(pages):
-            folder = f"pictures/{Path(page.file).stem}"
-            pictures = copy_scene(listed, page.scene, Path(media_dir) if media_dir else None, partial, folder)
-            missing += bool(missing_reasons(pictures))
+            folder = f"images/{Path(page.file).stem}"
+            images = copy_scene(listed, page.scene, Path(media_dir) if media_dir else None, partial, folder)
+            missing += bool(missing_reasons(images))
             around = (pages[place - 1] if place else None, pages[place + 1] if place + 1 < len(pages) else None)
             text = render(
                 "scene.html",
                 page=page,
                 around=around,
-                pictures=pictures,
-                missing=missing_reasons(pictures),
+                images=images,
+                missing=missing_reasons(images),
                 counts={task: tally(items) for task, items in page.tasks.items()},
                 labels=boxes.names(page.scene),
             )
@@ -163,11 +163,11 @@ def _replace(partial: Path, out: Path) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Write the pages as the flags say; return 0 when done, 1 when files are wrong, 2 when the call is."""
-    parser = argparse.ArgumentParser(prog="gpt4scene report", description="Answers as HTML pages with their pictures.")
+    parser = argparse.ArgumentParser(prog="gpt4scene report", description="Answers as HTML pages with their images.")
     parser.add_argument("--predictions", required=True, help="folder of journals or public prediction files")
-    parser.add_argument("--annotation_dir", required=True, help="boxes, question files and the list of pictures")
+    parser.add_argument("--annotation_dir", required=True, help="boxes, question files and the list of images")
     parser.add_argument("--out", required=True, help="folder for the pages; an earlier report there is replaced")
-    parser.add_argument("--media_dir", help="folder that holds the pictures, where the list does not lead to them")
+    parser.add_argument("--media_dir", help="folder that holds the images, where the list does not lead to them")
     try:
         flags = parser.parse_args(argv)
         for folder in (flags.predictions, flags.annotation_dir, flags.media_dir):

@@ -49,7 +49,7 @@ def hundred(value: float | None) -> str:
 
 
 def objects(text: str, labels: Mapping[int, str] | None = None) -> Markup:
-    """Return ``text`` escaped, its ``<OBJ###>`` in the colour that the number has in the pictures.
+    """Return ``text`` escaped, its ``<OBJ###>`` in the colour that the number has in the images.
 
     ``labels`` names the objects; the name shows when the pointer rests on the number.
     """

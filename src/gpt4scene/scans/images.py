@@ -1,4 +1,4 @@
-"""Colour and depth pictures of frames, decoded with bounded memory wherever they are stored."""
+"""Colour and depth images of frames, decoded with bounded memory wherever they are stored."""
 
 from __future__ import annotations
 
@@ -26,36 +26,36 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF orientation -> what shows the picture upright."""
+"""EXIF orientation -> what shows the image upright."""
 
 
 def read_color(frame: Frame) -> np.ndarray:
-    """The colour picture as uint8 ``[H, W, 3]``; DataError when unreadable or of another size than its camera.
+    """The colour image as uint8 ``[H, W, 3]``; DataError when unreadable or of another size than its camera.
 
     Pixels are taken as they are stored, which is what reconstruction tools do, and turned as the EXIF data say only
-    where they fit the camera no other way. Grey pictures become colour, 16 bits become 8, transparency is left out.
+    where they fit the camera no other way. Grey images become colour, 16 bits become 8, transparency is left out.
     """
     size = (frame.camera.width, frame.camera.height)
-    with _opened(frame.image) as picture:
-        turn = _turn(picture) if picture.size != size else None
-        if turn is not None and picture.size == size[::-1]:
-            return _rgb(_decoded(frame.image, picture).transpose(turn))
-        _check_size(frame.image, picture.size, size, "the camera says")
-        return _rgb(_decoded(frame.image, picture))
+    with _opened(frame.image) as image:
+        turn = _turn(image) if image.size != size else None
+        if turn is not None and image.size == size[::-1]:
+            return _rgb(_decoded(frame.image, image).transpose(turn))
+        _check_size(frame.image, image.size, size, "the camera says")
+        return _rgb(_decoded(frame.image, image))
 
 
-def _rgb(picture: Image.Image) -> np.ndarray:
-    if picture.mode.startswith("I"):  # one channel of 16 bits, which Pillow would cut off at 255
-        grey = (np.asarray(picture) >> 8).clip(0, 255).astype(np.uint8)
+def _rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I"):  # one channel of 16 bits, which Pillow would cut off at 255
+        grey = (np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
-    return np.asarray(picture.convert("RGB"))
+    return np.asarray(image.convert("RGB"))
 
 
-def _turn(picture: Image.Image) -> Image.Transpose | None:
-    """How EXIF data in the header want the picture to be shown; None for as it is stored."""
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """How EXIF data in the header want the image to be shown; None for as it is stored."""
     exif = Image.Exif()
     try:
-        exif.load(picture.info.get("exif", b""))
+        exif.load(image.info.get("exif", b""))
         return TURNS.get(exif.get(ExifTags.Base.Orientation, 1))
     except (SyntaxError, ValueError, OSError, TypeError, KeyError, IndexError, struct.error):
         return None  # a camera's notes are damaged; nothing depends on them
@@ -70,24 +70,24 @@ def read_depth(frame: Frame) -> np.ndarray | None:
     if isinstance(frame.depth, Stored) and frame.depth.codec in ("raw_ushort", "zlib_ushort"):
         raw = _stored_depth(frame.depth, size)
     else:
-        with _opened(frame.depth) as picture:
-            _check_size(frame.depth, picture.size, size, "the depth camera says")
-            raw = np.asarray(_decoded(frame.depth, picture))
+        with _opened(frame.depth) as image:
+            _check_size(frame.depth, image.size, size, "the depth camera says")
+            raw = np.asarray(_decoded(frame.depth, image))
         if raw.ndim != 2 or raw.dtype.kind not in "ui":
-            raise DataError(f"{_place(frame.depth)}: depth must be a single-channel 16-bit picture, in millimetres")
+            raise DataError(f"{_place(frame.depth)}: depth must be a single-channel 16-bit image, in millimetres")
     return raw.astype(np.float32) / np.float32(frame.depth_scale)
 
 
-def picture_size(source: Path | Stored) -> tuple[int, int]:
+def image_size(source: Path | Stored) -> tuple[int, int]:
     """Width and height from the header alone; DataError where EXIF data leave open which side is the width."""
-    with _opened(source) as picture:
-        if _turn(picture) is not None:
+    with _opened(source) as image:
+        if _turn(image) is not None:
             raise DataError(
                 f"{_place(source)}: is stored turned (EXIF orientation), and nothing says whether the camera's numbers "
-                "are about the stored pixels; save the pictures upright and without that tag (exiftran -ai, or "
+                "are about the stored pixels; save the images upright and without that tag (exiftran -ai, or "
                 "ImageMagick's mogrify -auto-orient)"
             )
-        return picture.size
+        return image.size
 
 
 def _place(source: Path | Stored) -> str:
@@ -96,26 +96,24 @@ def _place(source: Path | Stored) -> str:
 
 def _opened(source: Path | Stored) -> Image.Image:
     try:
-        picture = Image.open(source if isinstance(source, Path) else io.BytesIO(read_stored(source)))
+        image = Image.open(source if isinstance(source, Path) else io.BytesIO(read_stored(source)))
     except FileNotFoundError as error:
         raise DataError(f"{source}: is missing") from error
     except DataError:
         raise
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise DataError(f"{_place(source)}: is no readable picture; export it again") from error
-    if picture.size[0] * picture.size[1] > MOST_PIXELS:
-        raise DataError(
-            f"{_place(source)}: claims {picture.size[0]}x{picture.size[1]} pixels, more than a frame can have"
-        )
-    return picture
+        raise DataError(f"{_place(source)}: is no readable image; export it again") from error
+    if image.size[0] * image.size[1] > MOST_PIXELS:
+        raise DataError(f"{_place(source)}: claims {image.size[0]}x{image.size[1]} pixels, more than a frame can have")
+    return image
 
 
-def _decoded(source: Path | Stored, picture: Image.Image) -> Image.Image:
+def _decoded(source: Path | Stored, image: Image.Image) -> Image.Image:
     try:
-        picture.load()
+        image.load()
     except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{_place(source)}: the picture is cut off or damaged ({error}); export it again") from error
-    return picture
+        raise DataError(f"{_place(source)}: the image is cut off or damaged ({error}); export it again") from error
+    return image
 
 
 def _check_size(source: Path | Stored, found: tuple[int, int], wanted: tuple[int, int], who: str) -> None:
@@ -124,7 +122,7 @@ def _check_size(source: Path | Stored, found: tuple[int, int], wanted: tuple[int
 
 
 def read_stored(source: Stored) -> bytes:
-    """The bytes of a stored picture; DataError when the file ends before them."""
+    """The bytes of a stored image; DataError when the file ends before them."""
     with open(source.path, "rb") as file:
         file.seek(source.offset)
         blob = file.read(source.length)
@@ -134,7 +132,7 @@ def read_stored(source: Stored) -> bytes:
 
 
 def _stored_depth(source: Stored, size: tuple[int, int]) -> np.ndarray:
-    """uint16 ``[H, W]`` from raw or zlib bytes; never inflates more than one picture's worth."""
+    """uint16 ``[H, W]`` from raw or zlib bytes; never inflates more than one image's worth."""
     wanted = size[0] * size[1] * 2
     blob = read_stored(source)
     if source.codec == "zlib_ushort":

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gpt4scene.scans.images import picture_size
+from gpt4scene.scans.images import image_size
 from gpt4scene.scans.ply import read_ply, write_ply
 from gpt4scene.scans.types import Camera, Frame, Mesh, Scan, SceneObject, box_of, transformed
 from gpt4scene.types import DataError
@@ -29,17 +29,17 @@ def is_posed(folder: Path) -> bool:
 
 
 def read_posed(folder: str | Path) -> Scan:
-    """The scan in a posed folder; its name is the scene id. Pictures are opened later, one at a time.
+    """The scan in a posed folder; its name is the scene id. Images are opened later, one at a time.
 
-    Raises DataError when poses and pictures differ in number, a matrix has another shape, or a mask leaves the mesh.
+    Raises DataError when poses and images differ in number, a matrix has another shape, or a mask leaves the mesh.
     """
     folder = Path(folder)
     images = image_files(folder / "images")
     poses = read_matrices(folder / "poses.txt", 4)
     if len(poses) != len(images):
         raise DataError(
-            f"{folder / 'poses.txt'}: has {len(poses)} poses for {len(images)} pictures in images/; "
-            "write one line a picture, 'nan' sixteen times for a lost one"
+            f"{folder / 'poses.txt'}: has {len(poses)} poses for {len(images)} images in images/; "
+            "write one line an image, 'nan' sixteen times for a lost one"
         )
     mesh = read_ply(folder / "mesh.ply") if (folder / "mesh.ply").is_file() else None
     align_file = folder / "axis_align.txt"
@@ -53,11 +53,11 @@ def read_posed(folder: str | Path) -> Scan:
 
 def _frames(folder: Path, images: list[Path], poses: list[np.ndarray]) -> tuple[Frame, ...]:
     intrinsics = read_matrix(folder / "intrinsics.txt", 3)
-    width, height = picture_size(images[0])
+    width, height = image_size(images[0])
     depth = {path.stem: path for path in (folder / "depth").glob("*.png")}
     depth_size, depth_intrinsics = (width, height), intrinsics
     if depth:
-        depth_size = picture_size(next(iter(sorted(depth.values()))))
+        depth_size = image_size(next(iter(sorted(depth.values()))))
         own = folder / "depth_intrinsics.txt"
         if own.is_file():
             depth_intrinsics = read_matrix(own, 3)
@@ -73,16 +73,16 @@ def _frames(folder: Path, images: list[Path], poses: list[np.ndarray]) -> tuple[
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The pictures of a folder, sorted by name; DataError when there is none or two share a name."""
+    """The images of a folder, sorted by name; DataError when there is none or two share a name."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: is missing; a scan needs a folder of colour pictures")
+        raise DataError(f"{folder}: is missing; a scan needs a folder of colour images")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
     if not files:
-        raise DataError(f"{folder}: holds no .jpg or .png picture")
+        raise DataError(f"{folder}: holds no .jpg or .png image")
     stems = [path.stem for path in files]
     if len(set(stems)) != len(stems):
         double = next(stem for stem in stems if stems.count(stem) > 1)
-        raise DataError(f"{folder}: two pictures are called '{double}'; remove one")
+        raise DataError(f"{folder}: two images are called '{double}'; remove one")
     return files
 
 
@@ -206,7 +206,7 @@ def write_posed(
     """Write a posed folder that ``read_posed`` reads back, and return it.
 
     ``images`` uint8 [H, W, 3], ``depths`` metres [h, w] (0 nothing), ``cameras`` one each with equal intrinsics.
-    ``depth_camera`` gives the depth intrinsics where its picture is no plain rescaling of the colour picture.
+    ``depth_camera`` gives the depth intrinsics where its image is no plain rescaling of the colour image.
     Objects with ``vertices`` get a mask file; boxes are always written.
     """
     folder = Path(folder)

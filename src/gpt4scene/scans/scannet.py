@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gpt4scene.scans.images import picture_size
+from gpt4scene.scans.images import image_size
 from gpt4scene.scans.ply import read_ply
 from gpt4scene.scans.posed import image_files, read_json, read_matrix
 from gpt4scene.scans.sens import read_sens
@@ -66,15 +66,15 @@ def _alignment(path: Path, about: dict[str, str]) -> np.ndarray | None:
 def _exported_frames(folder: Path, about: dict[str, str]) -> tuple[Frame, ...]:
     images = sorted(image_files(folder / "color"), key=lambda path: (len(path.stem), path.stem))
     depth = {path.stem: path for path in (folder / "depth").glob("*.png")}
-    width, height = picture_size(images[0])
+    width, height = image_size(images[0])
     intrinsics = _intrinsics(folder, about, "color")
-    depth_size = picture_size(sorted(depth.values())[0]) if depth else (0, 0)
+    depth_size = image_size(sorted(depth.values())[0]) if depth else (0, 0)
     depth_intrinsics = _intrinsics(folder, about, "depth") if depth else intrinsics
     frames = []
     for image in images:
         pose_file = folder / "pose" / f"{image.stem}.txt"
         if not pose_file.is_file():
-            raise DataError(f"{pose_file}: is missing; every picture in color/ needs its pose")
+            raise DataError(f"{pose_file}: is missing; every image in color/ needs its pose")
         pose = read_matrix(pose_file, 4)
         own = depth.get(image.stem)
         name = image.stem.zfill(6) if image.stem.isdigit() else image.stem

@@ -1,4 +1,4 @@
-"""ScanNet's ``.sens`` recordings, read by position: only the small frame headers are read here, pictures when needed.
+"""ScanNet's ``.sens`` recordings, read by position: only the small frame headers are read here, images when needed.
 
 Layout (version 4, little endian), as ScanNet's SensReader has it: version u32; length u64 and name of the sensor; four
 4x4 float32 matrices (colour intrinsics and extrinsics, depth intrinsics and extrinsics); codecs i32 of colour and
@@ -24,10 +24,10 @@ _LARGEST_SIDE = 16384
 
 
 def read_sens(path: str | Path) -> tuple[Frame, ...]:
-    """The frames of a recording, named by their six-digit number; pictures stay in the file until they are asked for.
+    """The frames of a recording, named by their six-digit number; images stay in the file until they are asked for.
 
     Lost frames keep their non-finite pose. Raises DataError when the file is cut off, has another version, or a codec
-    that holds no whole pictures (raw colour, occipital depth).
+    that holds no whole images (raw colour, occipital depth).
     """
     path = Path(path)
     size = path.stat().st_size
@@ -42,7 +42,7 @@ def read_sens(path: str | Path) -> tuple[Frame, ...]:
         color_code, depth_code, cw, ch, dw, dh, units, count = struct.unpack("<2i4IfQ", _bytes(path, file, 36))
         color_codec, depth_codec = _codecs(path, color_code, depth_code)
         if not (0 < cw <= _LARGEST_SIDE and 0 < ch <= _LARGEST_SIDE and dw <= _LARGEST_SIDE and dh <= _LARGEST_SIDE):
-            raise DataError(f"{path}: the header is damaged (pictures of {cw}x{ch} and {dw}x{dh} pixels)")
+            raise DataError(f"{path}: the header is damaged (images of {cw}x{ch} and {dw}x{dh} pixels)")
         if count * _FRAME.size > size:
             raise DataError(f"{path}: is cut off: {count} frames cannot be in {size} bytes; copy it again")
         frames = []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gpt4scene.scans.images import picture_size
+from gpt4scene.scans.images import image_size
 from gpt4scene.scans.ply import read_ply
 from gpt4scene.scans.posed import image_files, read_json, read_lines, read_matrix, read_numbers, read_objects
 from gpt4scene.scans.transforms import rotation_of
@@ -19,7 +19,7 @@ TUM_DEPTH_SCALE = 5000.0
 CLOSEST = 0.02
 """Seconds by which stamps of one moment may differ in a TUM sequence."""
 CLOSEST_ARKIT = 0.005
-"""The same in ARKitScenes: pictures come up to 60 a second, poses 10 a second; those between two poses have none."""
+"""The same in ARKitScenes: images come up to 60 a second, poses 10 a second; those between two poses have none."""
 
 
 def is_tum(folder: Path) -> bool:
@@ -28,26 +28,26 @@ def is_tum(folder: Path) -> bool:
 
 
 def read_tum(folder: str | Path) -> Scan:
-    """The scan of a TUM RGB-D sequence: pictures, depth and poses matched by the nearest time stamp.
+    """The scan of a TUM RGB-D sequence: images, depth and poses matched by the nearest time stamp.
 
-    A picture without pose within ``CLOSEST`` seconds counts as lost. ``objects.json`` and ``axis_align.txt`` are read
+    An image without pose within ``CLOSEST`` seconds counts as lost. ``objects.json`` and ``axis_align.txt`` are read
     as in a posed folder.
     """
     folder = Path(folder)
-    pictures, depth = _stamped(folder / "rgb.txt"), _stamped(folder / "depth.txt", optional=True)
-    if not pictures:
-        raise DataError(f"{folder / 'rgb.txt'}: lists no picture")
+    images, depth = _stamped(folder / "rgb.txt"), _stamped(folder / "depth.txt", optional=True)
+    if not images:
+        raise DataError(f"{folder / 'rgb.txt'}: lists no image")
     track = read_numbers(folder / "groundtruth.txt")
     if any(len(row) != 8 for row in track):
         raise DataError(f"{folder / 'groundtruth.txt'}: each line has a time stamp, three lengths and a quaternion")
     times = np.array([row[0] for row in track])
     own = folder / "intrinsics.txt"
     intrinsics = read_matrix(own, 3) if own.is_file() else np.array(TUM_INTRINSICS)
-    width, height = picture_size(folder / pictures[0][1])
-    depth_size = picture_size(folder / depth[0][1]) if depth else (0, 0)
+    width, height = image_size(folder / images[0][1])
+    depth_size = image_size(folder / depth[0][1]) if depth else (0, 0)
     depth_times = np.array([stamp for stamp, _ in depth])
     frames = []
-    for stamp, name in pictures:
+    for stamp, name in images:
         pose = np.full((4, 4), np.nan)
         nearest = _nearest(times, stamp)
         if nearest is not None and np.isfinite(track[nearest]).all():
@@ -128,7 +128,7 @@ def read_arkit(folder: str | Path) -> Scan:
             pose = np.linalg.inv(world_to_camera)
         camera = _pincam(recording / "lowres_wide_intrinsics", image.stem, stamp, pose)
         depth = recording / "lowres_depth" / image.name
-        small = camera.resized(*picture_size(depth)) if depth.is_file() else None
+        small = camera.resized(*image_size(depth)) if depth.is_file() else None
         frames.append(Frame(image.stem, image, camera, depth if small else None, small))
     mesh_file = folder / f"{scene}_3dod_mesh.ply"
     mesh = read_ply(mesh_file) if mesh_file.is_file() else None
@@ -137,7 +137,7 @@ def read_arkit(folder: str | Path) -> Scan:
 
 
 def _pincam(folder: Path, stem: str, stamp: float, pose: np.ndarray) -> Camera:
-    """The camera of a picture; its file's stamp may be a millisecond off."""
+    """The camera of an image; its file's stamp may be a millisecond off."""
     start = stem.rpartition("_")[0]
     path = folder / f"{stem}.pincam"
     for shift in (-0.001, 0.001):

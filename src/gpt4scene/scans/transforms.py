@@ -1,6 +1,6 @@
 """Recordings with poses from reconstruction tools: nerfstudio's ``transforms.json``, and COLMAP models as text.
 
-Both put pixel (0, 0)'s corner at the origin, so half a pixel is taken off their principal points. Their pictures must
+Both put pixel (0, 0)'s corner at the origin, so half a pixel is taken off their principal points. Their images must
 be free of lens distortion. Lengths are the tool's own: a reconstruction from a video alone has no metres.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gpt4scene.scans.images import picture_size
+from gpt4scene.scans.images import image_size
 from gpt4scene.scans.ply import read_ply
 from gpt4scene.scans.posed import IMAGE_ENDINGS, read_json, read_lines, read_matrix, read_numbers, read_objects
 from gpt4scene.scans.types import Camera, Frame, Mesh, Scan
@@ -64,7 +64,7 @@ def read_transforms(folder: str | Path) -> Scan:
 def _frame(folder: Path, common: Mapping, row: Mapping) -> Frame:
     image = _existing(folder / str(row["file_path"]))
     values = {**common, **row}
-    width, height = (int(values[key]) for key in ("w", "h")) if "w" in values else picture_size(image)
+    width, height = (int(values[key]) for key in ("w", "h")) if "w" in values else image_size(image)
     fx = float(values["fl_x"]) if "fl_x" in values else width / 2 / np.tan(float(values["camera_angle_x"]) / 2)
     fy = float(values.get("fl_y", fx))
     cx, cy = float(values.get("cx", width / 2)), float(values.get("cy", height / 2))
@@ -75,7 +75,7 @@ def _frame(folder: Path, common: Mapping, row: Mapping) -> Frame:
         or any(abs(float(values.get(key) or 0)) > 1e-3 for key in ("k1", "k2", "k3", "k4", "p1", "p2"))
     ):
         raise DataError(
-            f"{folder / 'transforms.json'}: the pictures have lens distortion (camera model {model}); undistort them, "
+            f"{folder / 'transforms.json'}: the images have lens distortion (camera model {model}); undistort them, "
             "for example with colmap image_undistorter, and use --format colmap"
         )
     intrinsics = np.array([[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1]])
@@ -86,14 +86,14 @@ def _frame(folder: Path, common: Mapping, row: Mapping) -> Frame:
     depth, depth_camera = None, None
     if row.get("depth_file_path"):
         depth = _existing(folder / str(row["depth_file_path"]))
-        depth_camera = camera.resized(*picture_size(depth))
+        depth_camera = camera.resized(*image_size(depth))
     return Frame(
         image.stem, image, camera, depth, depth_camera, 1 / float(values.get("depth_unit_scale_factor", 0.001))
     )
 
 
 def _existing(path: Path) -> Path:
-    """``path``, or the picture of that name with an ending; DataError when there is none."""
+    """``path``, or the image of that name with an ending; DataError when there is none."""
     for candidate in (path, *(path.with_name(path.name + ending) for ending in IMAGE_ENDINGS)):
         if candidate.is_file():
             return candidate
@@ -103,7 +103,7 @@ def _existing(path: Path) -> Path:
 def _check_names(path: Path, frames: list[Frame]) -> None:
     for before, after in zip(frames, frames[1:], strict=False):
         if before.name == after.name:
-            raise DataError(f"{path}: two pictures are called '{before.name}'; rename one")
+            raise DataError(f"{path}: two images are called '{before.name}'; rename one")
 
 
 def _geometry(folder: Path, named: str | None) -> Mesh | None:
@@ -137,7 +137,7 @@ def _model(folder: Path, ending: str) -> Path | None:
 
 
 def read_colmap(folder: str | Path) -> Scan:
-    """The scan of a COLMAP text model (``sparse/0/cameras.txt``, ``images.txt``) with the pictures in ``images/``.
+    """The scan of a COLMAP text model (``sparse/0/cameras.txt``, ``images.txt``) with the images in ``images/``.
 
     Geometry is a ``.ply`` beside them (``mesh.ply``, ``fused.ply``, ...) or else the model's sparse points.
     """
@@ -152,7 +152,7 @@ def read_colmap(folder: str | Path) -> Scan:
     cameras = _colmap_cameras(model / "cameras.txt")
     lines = [line for line in read_lines(model / "images.txt") if not line.startswith("#")]
     frames = []
-    for number, line in enumerate(lines[::2]):  # every other line lists the picture's points
+    for number, line in enumerate(lines[::2]):  # every other line lists the image's points
         words = line.split(maxsplit=9)
         try:
             qw, qx, qy, qz, tx, ty, tz = (float(word) for word in words[1:8])
@@ -161,13 +161,13 @@ def read_colmap(folder: str | Path) -> Scan:
         except (ValueError, IndexError, KeyError) as error:
             if isinstance(error, DataError):
                 raise
-            raise DataError(f"{model / 'images.txt'}, picture {number}: '{line[:60]}' is not understood") from error
+            raise DataError(f"{model / 'images.txt'}, image {number}: '{line[:60]}' is not understood") from error
         world_to_camera = np.eye(4)
         world_to_camera[:3, :3] = rotation_of(qw, qx, qy, qz)
         world_to_camera[:3, 3] = tx, ty, tz
         frames.append(Frame(image.stem, image, Camera(intrinsics, np.linalg.inv(world_to_camera), width, height)))
     if not frames:
-        raise DataError(f"{model / 'images.txt'}: lists no picture")
+        raise DataError(f"{model / 'images.txt'}: lists no image")
     frames.sort(key=lambda frame: frame.name)
     _check_names(model / "images.txt", frames)
     mesh = _geometry(folder, None) or _sparse_points(model / "points3D.txt")

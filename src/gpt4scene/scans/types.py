@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera: ``intrinsics`` 3x3 in pixels, ``pose`` 4x4 camera-to-world, picture size in pixels."""
+    """A pinhole camera: ``intrinsics`` 3x3 in pixels, ``pose`` 4x4 camera-to-world, image size in pixels."""
 
     intrinsics: np.ndarray
     pose: np.ndarray
@@ -26,7 +26,7 @@ class Camera:
         return bool(np.isfinite(self.pose).all())
 
     def resized(self, width: int, height: int) -> Camera:
-        """The same camera with a picture of another size; pixel centres map to pixel centres."""
+        """The same camera with an image of another size; pixel centres map to pixel centres."""
         scale = np.diag([width / self.width, height / self.height, 1.0])
         half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
         intrinsics = np.linalg.inv(half) @ scale @ half @ self.intrinsics
@@ -55,7 +55,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Stored:
-    """A picture inside a larger file: ``length`` bytes from ``offset``, coded as ``codec`` (see ``pictures.py``)."""
+    """An image inside a larger file: ``length`` bytes from ``offset``, coded as ``codec`` (see ``images.py``)."""
 
     path: Path
     offset: int
@@ -65,7 +65,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Frame:
-    """One colour picture with its camera, and the depth picture taken with it where there is one.
+    """One colour image with its camera, and the depth image taken with it where there is one.
 
     ``depth`` holds millimetres / ``depth_scale`` as uint16, 0 where nothing was measured; its camera has its own
     intrinsics and size but the colour camera's pose.

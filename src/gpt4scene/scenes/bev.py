@@ -200,7 +200,7 @@ def top_points(view: TopView, pixels_N2: np.ndarray, hits: Hits) -> np.ndarray:
 
 
 def paint(caster: Raycaster, view: TopView, hits: Hits, gap: float = 0.06) -> np.ndarray:
-    """The picture of a top view, uint8 [H, W, 3], from its pixels' hits: edges smoothed, pinholes closed.
+    """The image of a top view, uint8 [H, W, 3], from its pixels' hits: edges smoothed, pinholes closed.
 
     A pixel at an edge in depth or colour is the mean of four more rays. Gaps up to ``gap`` metres wide between
     surfaces take the nearest colour: scans have them where a voxel or a triangle is missing. Specks smaller than a

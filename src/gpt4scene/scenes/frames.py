@@ -41,7 +41,7 @@ def covering(areas_FN: np.ndarray, wanted: int) -> list[int]:
     while len(chosen) < wanted:
         gains = np.maximum(areas_FN - best_N, 0)
         fresh = ((areas_FN > 0) & (best_N == 0)).sum(axis=1)
-        # A new object outweighs any gain in area, because areas of one frame sum to at most the picture.
+        # A new object outweighs any gain in area, because areas of one frame sum to at most the image.
         score = np.where(free, fresh * (1.0 + areas_FN.shape[1]) + gains.sum(axis=1), -1.0)
         if score.max() <= 0:
             break

@@ -1,7 +1,7 @@
-"""Object numbers in pictures: where they go and how they look.
+"""Object numbers in images: where they go and how they look.
 
 A number sits on a pixel of its own object's visible surface, covers no other number, has the same colour in every
-picture, and is large enough to be read after the picture shrinks to 512 pixels.
+image, and is large enough to be read after the image shrinks to 512 pixels.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from gpt4scene.scenes.visibility import PixelGrid
 
 Place = Literal["inside", "centroid"]
 TEXT_SHARE = 17 / 512
-"""Font size as a share of the picture's longer side."""
+"""Font size as a share of the image's longer side."""
 MOST_COVERED = 0.4
-"""Share of a picture that all its labels may cover together."""
+"""Share of an image that all its labels may cover together."""
 SHRINKS = (1.0, 0.8, 0.65)
 """Sizes that are tried, one after the other, where numbers crowd."""
 _FINE = 4
@@ -32,9 +32,9 @@ _FINE = 4
 
 @dataclass(frozen=True)
 class Marker:
-    """A number in a picture: ``pixel`` (x, y) on the object, ``box`` (x0, y0, x1, y1) of the label, ends excluded.
+    """A number in an image: ``pixel`` (x, y) on the object, ``box`` (x0, y0, x1, y1) of the label, ends excluded.
 
-    The label covers its pixel, unless the picture is too crowded: then a line joins the label to a dot at ``pixel``.
+    The label covers its pixel, unless the image is too crowded: then a line joins the label to a dot at ``pixel``.
     """
 
     id: int
@@ -73,7 +73,7 @@ def ink_on(color: tuple[int, int, int]) -> tuple[int, int, int]:
 
 
 def place(spots: Sequence[Spot], grid: PixelGrid, size: tuple[int, int], how: Place = "inside") -> list[Marker]:
-    """Markers for all spots of one picture of ``size`` (width, height), in the order of the spots.
+    """Markers for all spots of one image of ``size`` (width, height), in the order of the spots.
 
     ``inside`` takes the pixel farthest from the mask's edge, ``centroid`` the mask pixel nearest to its centroid.
     The smallest object chooses first; a number that would cover another moves within its own mask, then shrinks, and
@@ -96,7 +96,7 @@ def place(spots: Sequence[Spot], grid: PixelGrid, size: tuple[int, int], how: Pl
 
 
 def _common_size(numbers: Sequence[int], size: tuple[int, int]) -> int:
-    """The font size that numbers start with: smaller only where they would cover ``MOST_COVERED`` of the picture."""
+    """The font size that numbers start with: smaller only where they would cover ``MOST_COVERED`` of the image."""
     font_size = max(9, round(max(size) * TEXT_SHARE))
     covered = sum(math.prod(label_size(number, font_size)) for number in numbers) / math.prod(size)
     return font_size if covered <= MOST_COVERED else max(6, int(font_size * math.sqrt(MOST_COVERED / covered)))
@@ -135,7 +135,7 @@ def label_size(number: int, font_size: int) -> tuple[int, int]:
 
 
 def _boxes_at(pixels_K2: np.ndarray, label: tuple[int, int], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Left and top edges [K] of labels around pixels, pushed into the picture."""
+    """Left and top edges [K] of labels around pixels, pushed into the image."""
     left = np.clip(pixels_K2[:, 0] - label[0] // 2, 0, max(0, size[0] - label[0]))
     top = np.clip(pixels_K2[:, 1] - label[1] // 2, 0, max(0, size[1] - label[1]))
     return left, top
@@ -180,7 +180,7 @@ def _beside(
 ) -> Marker:
     """The label at the nearest free place, its pixel on the object and, if possible, under no other label.
 
-    Where the picture has no free place for the smallest label, it covers others.
+    Where the image has no free place for the smallest label, it covers others.
     """
     bare = np.ones(len(pixels), dtype=bool)
     for other in others:
@@ -211,17 +211,17 @@ def _taken(others: Sequence[Marker], size: tuple[int, int]) -> np.ndarray:
 
 
 def draw(image_HW3: np.ndarray, markers: Sequence[Marker]) -> np.ndarray:
-    """The picture with its markers, uint8 [H, W, 3]; the input is not changed."""
-    picture = Image.fromarray(image_HW3).convert("RGB")
-    pen = ImageDraw.Draw(picture)
+    """The image with its markers, uint8 [H, W, 3]; the input is not changed."""
+    image = Image.fromarray(image_HW3).convert("RGB")
+    pen = ImageDraw.Draw(image)
     for marker in markers:
         if marker.apart:
             _draw_line(pen, marker)
     for marker in markers:
         x0, y0, x1, y1 = marker.box
         tile = _tile(marker.id, marker.font_size, (x1 - x0, y1 - y0))
-        picture.paste(tile, marker.box[:2], tile)
-    return np.asarray(picture)
+        image.paste(tile, marker.box[:2], tile)
+    return np.asarray(image)
 
 
 def _draw_line(pen: ImageDraw.ImageDraw, marker: Marker) -> None:

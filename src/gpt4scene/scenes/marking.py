@@ -1,4 +1,4 @@
-"""One scene's pictures: chosen frames and the bird's-eye view, with their markers."""
+"""One scene's images: chosen frames and the bird's-eye view, with their markers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOP_LEAST_PIXELS = 12
 
 @dataclass(frozen=True)
 class Look:
-    """How pictures are made: ``bev_size`` is the longest side of the top view in pixels, ``least_area`` the share
+    """How images are made: ``bev_size`` is the longest side of the top view in pixels, ``least_area`` the share
     of a frame that an object must cover to be marked, ``marker_place`` the rule for where its number goes, ``outlines``
     whether a line goes around what is visible of each object.
     """
@@ -35,7 +35,7 @@ class Look:
 
 @dataclass(frozen=True)
 class MarkedObject:
-    """A marker and the share of the picture that its object visibly covers; 0 for one hidden from above."""
+    """A marker and the share of the image that its object visibly covers; 0 for one hidden from above."""
 
     marker: Marker
     area: float
@@ -43,7 +43,7 @@ class MarkedObject:
 
 @dataclass(frozen=True)
 class Marked:
-    """A picture without and with its markers, uint8 [H, W, 3]."""
+    """An image without and with its markers, uint8 [H, W, 3]."""
 
     plain: np.ndarray
     drawn: np.ndarray
@@ -114,7 +114,7 @@ def _outlined(plain: np.ndarray, room: Room, shown: Sequence[Shown], look: Look)
 
 def _footprint(view: TopView, item: SceneObject, grid: PixelGrid) -> np.ndarray:
     mask = view.covers(item, grid.pixels).reshape(grid.shape)
-    if not mask.any():  # a box outside the picture cannot be: the view holds every box
+    if not mask.any():  # a box outside the image cannot be: the view holds every box
         middle = view.to_pixels(item.center[None, :2])[0]
         mask.flat[int(np.argmin(np.abs(grid.pixels - middle).sum(axis=1)))] = True
     return mask

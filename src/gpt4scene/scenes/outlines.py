@@ -1,7 +1,7 @@
-"""Contours of objects: thin lines in the object's colour around what a picture shows of it.
+"""Contours of objects: thin lines in the object's colour around what an image shows of it.
 
 Visibility is known on a coarse grid. The line follows a smooth distance field through the grid's cells, so that it has
-no steps at the picture's own resolution.
+no steps at the image's own resolution.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from scipy.ndimage import binary_closing, distance_transform_edt, gaussian_filte
 from gpt4scene.scenes.markers import Spot, color_of, ink_on
 
 LINE_SHARE = 1.1 / 512
-"""Width of the line as a share of the picture's longer side: it still shows when that shrinks to 512 pixels."""
+"""Width of the line as a share of the image's longer side: it still shows when that shrinks to 512 pixels."""
 LEAST_CELLS = 4
 """Parts and holes of fewer cells get no line, unless the object has nothing else."""
 _MARGIN = 3
 
 
 def draw_outlines(image_HW3: np.ndarray, spots: Sequence[Spot], noisy: bool = False) -> np.ndarray:
-    """The picture with the outline of every spot, uint8 [H, W, 3]; the input is not changed.
+    """The image with the outline of every spot, uint8 [H, W, 3]; the input is not changed.
 
-    A spot's mask is what is visible of its object, on a grid whose cells divide the picture evenly. Where an object
-    goes on beyond the picture there is no line. ``noisy`` masks come from depth readings and lack some within the
+    A spot's mask is what is visible of its object, on a grid whose cells divide the image evenly. Where an object
+    goes on beyond the image there is no line. ``noisy`` masks come from depth readings and lack some within the
     object. The smallest object is drawn last. Equal input gives equal output.
     """
-    picture = image_HW3.astype(np.float32)
+    image = image_HW3.astype(np.float32)
     for spot in sorted(spots, key=lambda one: (-int(one.mask.sum()), one.id)):
-        _draw(picture, spot.id, _cleaned(spot.mask, noisy))
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+        _draw(image, spot.id, _cleaned(spot.mask, noisy))
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
-def _draw(picture: np.ndarray, number: int, mask: np.ndarray) -> None:
-    height, width = picture.shape[:2]
+def _draw(image: np.ndarray, number: int, mask: np.ndarray) -> None:
+    height, width = image.shape[:2]
     (left, top), distance = _distance(mask, width, height)
     half = max(0.75, max(width, height) * LINE_SHARE / 2)
     casing = half + max(0.5, half / 2)
@@ -45,7 +45,7 @@ def _draw(picture: np.ndarray, number: int, mask: np.ndarray) -> None:
     color = color_of(number)
     for ink, reach, strength in ((ink_on(color), casing, 0.5), (color, half, 1.0)):
         cover = (strength * np.clip(reach + 0.5 - away, 0, 1))[:, None]
-        picture[rows, columns] += cover * (np.array(ink, np.float32) - picture[rows, columns])
+        image[rows, columns] += cover * (np.array(ink, np.float32) - image[rows, columns])
 
 
 def _cleaned(mask: np.ndarray, noisy: bool) -> np.ndarray:
@@ -63,7 +63,7 @@ def _cleaned(mask: np.ndarray, noisy: bool) -> np.ndarray:
 
 
 def _distance(mask: np.ndarray, width: int, height: int) -> tuple[tuple[int, int], np.ndarray]:
-    """Left and top of a part of the picture, and the distance in pixels of each of its pixels from the edge.
+    """Left and top of a part of the image, and the distance in pixels of each of its pixels from the edge.
 
     Positive inside of the object; exact near the edge, and no more than about three cells anywhere.
     """

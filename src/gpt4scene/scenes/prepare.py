@@ -1,4 +1,4 @@
-"""Scans to pictures: marked frames, a marked bird's-eye view, and the files that all later stages read."""
+"""Scans to images: marked frames, a marked bird's-eye view, and the files that all later stages read."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class PrepareArguments:
     """Everything that ``gpt4scene prepare`` can be told."""
 
     scans: tuple[str, ...] = field(metadata={"help": "scan folders, or folders that hold scan folders"})
-    out: str = field(metadata={"help": "folder that receives pictures, lists and attributes"})
+    out: str = field(metadata={"help": "folder that receives images, lists and attributes"})
     format: str = field(default="posed", metadata={"help": "kind of recording"})
     objects: str = field(default="scan", metadata={"help": "objects to mark: scan, boxes:FILE, ..."})
     frames: int = field(default=32, metadata={"help": "frames of each scene, besides the bird's-eye view"})
@@ -59,7 +59,7 @@ class PrepareArguments:
         default="voxels", metadata={"help": "what depth frames become where there is no mesh; tsdf: smoother, slower"}
     )
     outlines: bool = field(default=False, metadata={"help": "draw a line around what is visible of each object, too"})
-    keep_unmarked: bool = field(default=False, metadata={"help": "write every picture without markers, too"})
+    keep_unmarked: bool = field(default=False, metadata={"help": "write every image without markers, too"})
     contact_sheet: bool = field(default=False, metadata={"help": "write a page a scene: views, objects with crops"})
     overwrite: bool = field(default=False, metadata={"help": "prepare finished scenes again"})
     workers: int = field(default=1, metadata={"help": "processes; 0 takes one for each core"})
@@ -242,10 +242,10 @@ def _add_sheet(out: Path, name: str, outcome: str) -> None:
 def _save(out: Path, image: str, marked: Marked, keep_unmarked: bool) -> None:
     pairs = [(image, marked.drawn)] + ([(unmarked(image), marked.plain)] if keep_unmarked else [])
     for name, pixels in pairs:
-        write_picture(out / name, pixels)
+        write_image(out / name, pixels)
 
 
-def write_picture(path: Path, pixels_HW3: np.ndarray) -> None:
+def write_image(path: Path, pixels_HW3: np.ndarray) -> None:
     """Write a JPEG under a temporary name, then rename; colours are not subsampled, so that numbers stay sharp."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")

@@ -67,6 +67,6 @@ class Raycaster:
 
 
 def all_pixels(width: int, height: int) -> np.ndarray:
-    """Pixels (x, y) of a picture row by row, int [H * W, 2]."""
+    """Pixels (x, y) of an image row by row, int [H * W, 2]."""
     columns, rows = np.meshgrid(np.arange(width), np.arange(height))
     return np.stack([columns.ravel(), rows.ravel()], axis=1)

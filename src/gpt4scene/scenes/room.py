@@ -29,7 +29,7 @@ STRUCTURE = frozenset({"wall", "floor", "ceiling"})
 
 @dataclass(frozen=True)
 class Room:
-    """What the pictures of a scene are made from. ``objects`` are all that were found, ``finder`` has those to be
+    """What the images of a scene are made from. ``objects`` are all that were found, ``finder`` has those to be
     marked, which leaves out ``STRUCTURE``.
 
     ``measured``: the surface was fused from depth frames, so each frame's own depth says what it shows, and the surface

@@ -104,7 +104,7 @@ def finished_scenes(out: Path, split: str, frames: int) -> Iterator[tuple[str, d
 
 
 def write_split_files(out: Path, split: str, frames: int) -> list[Path]:
-    """Write the picture lists and attribute files of a split from its finished scenes; the paths written.
+    """Write the image lists and attribute files of a split from its finished scenes; the paths written.
 
     ``selected_images_mark_3D_<split>_<n>.json`` (without ``mark_`` for unmarked twins) hold paths relative to ``out``,
     bird's-eye view first. ``scannet_<split>_attributes.pt`` has the annotated objects (the marked ones where a scan has
@@ -115,10 +115,10 @@ def write_split_files(out: Path, split: str, frames: int) -> list[Path]:
         plain: dict[str, list[str]] = {}
         annotated, proposed = {}, {}
         for scene_id, content in finished_scenes(out, split, frames):
-            pictures = [content["bev"], *content["frames"]]
-            marked[scene_id] = [picture["image"] for picture in pictures]
+            images = [content["bev"], *content["frames"]]
+            marked[scene_id] = [image["image"] for image in images]
             if content["settings"]["keep_unmarked"]:
-                plain[scene_id] = [unmarked(picture["image"]) for picture in pictures]
+                plain[scene_id] = [unmarked(image["image"]) for image in images]
             proposed[scene_id] = attributes_of(_objects(content["objects"]))
             annotated[scene_id] = attributes_of(_objects(content["ground_truth"] or content["objects"]))
         written = [out / f"selected_images_mark_3D_{split}_{frames}.json"]
@@ -133,7 +133,7 @@ def write_split_files(out: Path, split: str, frames: int) -> list[Path]:
 
 
 def unmarked(image: str) -> str:
-    """Path of a picture's twin without markers: ``images_2D/...`` becomes ``images_2D_unmarked/...``."""
+    """Path of an image's twin without markers: ``images_2D/...`` becomes ``images_2D_unmarked/...``."""
     folder, _, rest = image.partition("/")
     return f"{folder}_unmarked/{rest}"
 

@@ -21,13 +21,13 @@ _INK = (20, 20, 20)
 
 
 def contact_sheet(out: Path, content: Mapping) -> Image.Image:
-    """The page of a prepared scene, from its ``scene.json`` and pictures under ``out``."""
+    """The page of a prepared scene, from its ``scene.json`` and images under ``out``."""
     top = _fitting(out / content["bev"]["image"], WIDTH // 2, WIDTH // 2)
     objects = [item for item in content["objects"] if any(item["size"])]
     crop, per_row, list_height = _list_size(len(objects), top.height)
     frame_width = WIDTH // _COLUMNS
     frames = [(_fitting(out / row["image"], frame_width, frame_width), row["name"]) for row in content["frames"]]
-    frame_height = max((picture.height for picture, _ in frames), default=0) + _LINE
+    frame_height = max((image.height for image, _ in frames), default=0) + _LINE
     rows = -(-len(frames) // _COLUMNS)
     head = 44
     body = max(top.height, list_height) + 8
@@ -50,10 +50,10 @@ def contact_sheet(out: Path, content: Mapping) -> Image.Image:
         pen.rectangle([x, y + crop, x + crop - 1, y + crop + _LINE - 1], fill=color)
         name = _shortened(f"{item['id']} {item['label']}", small, crop - 8)
         pen.text((x + 4, y + crop + 2), name, fill=ink_on(color), font=small)
-    for index, (picture, name) in enumerate(frames):
+    for index, (image, name) in enumerate(frames):
         x, y = index % _COLUMNS * frame_width, head + body + index // _COLUMNS * frame_height
-        page.paste(picture, (x + (frame_width - picture.width) // 2, y))
-        pen.text((x + 6, y + picture.height + 2), name, fill=_INK, font=small)
+        page.paste(image, (x + (frame_width - image.width) // 2, y))
+        pen.text((x + 6, y + image.height + 2), name, fill=_INK, font=small)
     return page
 
 
@@ -83,14 +83,14 @@ def write_sheet(out: Path, content: Mapping, path: Path) -> None:
 
 
 def _fitting(path: Path, width: int, height: int) -> Image.Image:
-    with Image.open(path) as picture:
-        picture = picture.convert("RGB")
-    scale = min(width / picture.width, height / picture.height)
-    return picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
+    with Image.open(path) as image:
+        image = image.convert("RGB")
+    scale = min(width / image.width, height / image.height)
+    return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
 
 
 def _best_views(content: Mapping) -> dict[int, tuple[Mapping, Mapping]]:
-    """Object -> (frame, marker) where it covers most of the picture."""
+    """Object -> (frame, marker) where it covers most of the image."""
     best: dict[int, tuple[Mapping, Mapping]] = {}
     for frame in content["frames"]:
         for marker in frame["markers"]:
@@ -106,5 +106,5 @@ def _crop(out: Path, frame: Mapping, marker: Mapping, shown: int) -> Image.Image
     side = int(min(shorter, max(shorter / 4, 2 * (marker["area"] * width * height) ** 0.5)))
     x = min(max(0, marker["pixel"][0] - side // 2), width - side)
     y = min(max(0, marker["pixel"][1] - side // 2), height - side)
-    with Image.open(out / frame["image"]) as picture:
-        return picture.convert("RGB").crop((x, y, x + side, y + side)).resize((shown, shown), Image.Resampling.LANCZOS)
+    with Image.open(out / frame["image"]) as image:
+        return image.convert("RGB").crop((x, y, x + side, y + side)).resize((shown, shown), Image.Resampling.LANCZOS)

@@ -1,6 +1,6 @@
-"""Which objects a picture shows, and where: the first surface along each pixel's ray decides.
+"""Which objects an image shows, and where: the first surface along each pixel's ray decides.
 
-Rays go through whole pixels of a coarser grid (a quarter of the picture is enough), so that every answer is exact for
+Rays go through whole pixels of a coarser grid (a quarter of the image is enough), so that every answer is exact for
 the pixel it names.
 """
 
@@ -16,14 +16,14 @@ from gpt4scene.scenes.fuse import between
 from gpt4scene.scenes.render import Hits
 
 LEAST_GRID = 320
-"""The grid's longest side never falls below this (or the picture's own size)."""
+"""The grid's longest side never falls below this (or the image's own size)."""
 BOX_MARGIN = 0.02
 """Metres by which surfaces may stick out of their object's box."""
 
 
 @dataclass(frozen=True)
 class PixelGrid:
-    """Every few pixels of a picture: ``columns`` [w] and ``rows`` [h] are whole pixel coordinates."""
+    """Every few pixels of an image: ``columns`` [w] and ``rows`` [h] are whole pixel coordinates."""
 
     columns: np.ndarray
     rows: np.ndarray
@@ -41,7 +41,7 @@ class PixelGrid:
 
 
 def pixel_grid(width: int, height: int, share: float = 0.25) -> PixelGrid:
-    """A grid over a picture with about ``share`` of its resolution, but not below ``LEAST_GRID`` on the longer side."""
+    """A grid over an image with about ``share`` of its resolution, but not below ``LEAST_GRID`` on the longer side."""
     longest = max(width, height)
     step = longest / min(longest, max(LEAST_GRID, round(longest * share)))
     sides = []
@@ -85,10 +85,10 @@ class ObjectFinder:
 
 @dataclass(frozen=True)
 class Shown:
-    """One object in one picture, on the picture's grid.
+    """One object in one image, on the image's grid.
 
     ``mask`` bool [h, w]: the object's visible surface. ``own``: the part of it that no smaller object claims too.
-    ``area`` is the mask's share of the picture.
+    ``area`` is the mask's share of the image.
     """
 
     object_index: int
@@ -100,7 +100,7 @@ class Shown:
 def shown_objects(
     finder: ObjectFinder, points_N3: np.ndarray, faces_N: np.ndarray | None, shape: tuple[int, int], least_area: float
 ) -> list[Shown]:
-    """The objects that cover at least ``least_area`` of a picture, in the order of ``finder.objects``.
+    """The objects that cover at least ``least_area`` of an image, in the order of ``finder.objects``.
 
     ``points_N3`` are first hits on the grid ``shape`` row by row, NaN where there is none.
     """

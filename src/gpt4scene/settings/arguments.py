@@ -43,10 +43,10 @@ class DataArguments:
 
     dataset: list[str] = key("Names in dataset_info.json, separated by commas.")
     dataset_dir: str = key("Folder that holds dataset_info.json.", "data")
-    media_dir: str | None = key("Folder that picture paths are relative to; the dataset folder when left out.", None)
+    media_dir: str | None = key("Folder that image paths are relative to; the dataset folder when left out.", None)
     template: str = key("Name of the chat template.", "qwen2_vl")
     cutoff_len: int = key("Longest row in tokens; a longer one is an error, never cut.", 32768, least=1)
-    image_resolution: int = key("Longest side of a picture in pixels before it is fitted to patches.", 512, least=28)
+    image_resolution: int = key("Longest side of an image in pixels before it is fitted to patches.", 512, least=28)
     max_samples: int | None = key("Take at most this many rows of each dataset.", None, least=1)
     train_on_prompt: bool = key("Learn the questions as well as the answers.", False)
     mask_history: bool = key("Learn only the last answer of a conversation.", False)
@@ -90,7 +90,7 @@ class TuningArguments:
     lora_target: list[str] = key("Names of the linear modules that get LoRA, or all.", ["all"])
     pure_bf16: bool = key("Keep trained weights in bf16: saves memory, loses small updates.", False)
     disable_gradient_checkpointing: bool = key("Keep activations instead of computing them again.", False)
-    scene_packing: int = key("Questions of one scene that share one pass over its pictures; 1 is off.", 1, least=1)
+    scene_packing: int = key("Questions of one scene that share one pass over its images; 1 is off.", 1, least=1)
     loss_average: Literal["row", "token"] = key(
         "Mean over each answer's tokens, then over rows; or one mean over all answer tokens of the batch.", "row"
     )

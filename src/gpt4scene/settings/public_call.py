@@ -22,7 +22,7 @@ _WITHOUT_EFFECT = ("evaluate", "batch_size", "num_workers", "save_interval", "ca
 def our_flags(argv: Sequence[str]) -> list[str]:
     """Return our flags for ``config.py key value …``; a call that starts with a flag is returned as it is.
 
-    ``scene_anno`` gives the list of pictures and, beside it, the annotation folder. Keys about batches, loader
+    ``scene_anno`` gives the list of images and, beside it, the annotation folder. Keys about batches, loader
     processes and saving have no meaning here: scenes are answered as one row and every answer is saved at once. The
     caller starts one process a chunk, so none is started here. Raises ``ValueError`` for other keys.
     """
@@ -36,7 +36,7 @@ def our_flags(argv: Sequence[str]) -> list[str]:
     flags = ["--num_processes=1"]
     for name, value in zip(words[::2], words[1::2], strict=True):
         if name == "scene_anno":
-            flags += [f"--pictures={value}"]
+            flags += [f"--images={value}"]
             if "anno_root" not in words[::2]:
                 flags += [f"--annotation_dir={os.path.dirname(value) or '.'}"]
         elif name in _FLAGS:

@@ -27,7 +27,7 @@ RENAMED = MappingProxyType(
 NEGATED = frozenset({"gradient_checkpointing", "activation_checkpointing"})
 """Renamed keys whose yes is the new key's no."""
 
-_LAZY = "rows are tokenized when they are needed, from picture headers alone"
+_LAZY = "rows are tokenized when they are needed, from image headers alone"
 _MACHINE = "transformers 5 finds that out by itself"
 
 RETIRED = MappingProxyType(

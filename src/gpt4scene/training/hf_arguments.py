@@ -13,14 +13,14 @@ from gpt4scene.data.packing import packs_per_step
 from gpt4scene.settings.config import TrainConfig
 
 LOADER_WORKERS = 4
-"""Processes that decode pictures beside each accelerator."""
+"""Processes that decode images beside each accelerator."""
 
 
 def training_arguments(config: TrainConfig) -> TrainingArguments:
     """Return the Trainer's arguments; joins the process group where the run has several processes.
 
     A micro-batch is one pack, so the Trainer's batch size is 1 and its accumulation counts packs. Left to us where the
-    user said nothing: ``use_cpu`` without an accelerator, gradient checkpointing, worker processes for pictures, a
+    user said nothing: ``use_cpu`` without an accelerator, gradient checkpointing, worker processes for images, a
     cosine schedule, a log line per step. Must be called before a model is loaded: under ZeRO-3, transformers then
     loads each weight straight to its shard. Raises ValueError when ``scene_packing`` does not divide the questions of
     a step.

@@ -59,7 +59,7 @@ def load_data(
 ) -> RunData:
     """Return the data of a run for the checkpoint in ``folder``; every process calls this.
 
-    No picture is decoded: token counts come from image headers. With ``tokenized_path``, rows are read from there,
+    No image is decoded: token counts come from image headers. With ``tokenized_path``, rows are read from there,
     after the first process has written them where they are missing. Raises DataError for a wrong row (unless
     ``skip_bad_rows``), an unknown dataset, a row longer than ``cutoff_len``, or tokenized rows that do not fit this
     run; ValueError for an unknown template.
@@ -81,13 +81,13 @@ def load_data(
         skipped = rows.skipped
     else:
         rows, skipped = together(lambda: _read_rows(data, encoder, reading))
-    pictures = rows.pictures() if isinstance(rows, TokenizedRows) else [row.images for row in rows]
-    kept, held_out = together(lambda: split_rows(pictures, data.val_size, seed=arguments.seed, by=data.val_split))
+    images = rows.images() if isinstance(rows, TokenizedRows) else [row.images for row in rows]
+    kept, held_out = together(lambda: split_rows(images, data.val_size, seed=arguments.seed, by=data.val_split))
     # Every process must run the vision tower in every step where parameters are sharded, or gradients reduced.
     dummy = arguments.world_size > 1 or not config.tuning.freeze_vision_tower
     summary = {
         "rows": len(kept),
-        "scenes": len({pictures[index] for index in kept}),
+        "scenes": len({images[index] for index in kept}),
         "held_out": len(held_out),
         "fingerprint": shape,
         "skipped": skipped,

@@ -109,7 +109,7 @@ class PackTrainer(Trainer):
     ) -> tuple[list[dict], torch.Tensor]:
         """Return the packs of a step, and the number of rows (or answer tokens) in it on all processes.
 
-        Raises DataError for a picture that can't be read; the other processes then end too.
+        Raises DataError for an image that can't be read; the other processes then end too.
         """
         batches = list(islice(epoch_iterator, num_batches))
         errors = [batch for batch in batches if isinstance(batch, DataError)]
