@@ -7,7 +7,7 @@ public way, a configuration file (not read) and pairs: ``… eval_configs.py out
 import sys
 from pathlib import Path
 
-from gpt4scene.benchmarks.score import main
+from gpt4scene.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], annotation_dir=Path(__file__).parent / "annotation"))
+    sys.exit(main(["score", *sys.argv[1:]], {"annotation_dir": str(Path(__file__).parent / "annotation")}))

@@ -7,7 +7,7 @@ configuration file (not read) and pairs: ``… eval_configs.py model_path DIR va
 import sys
 from pathlib import Path
 
-from gpt4scene.inference.run import main
+from gpt4scene.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], annotation_dir=Path(__file__).parent / "annotation"))
+    sys.exit(main(["infer", *sys.argv[1:]], {"annotation_dir": str(Path(__file__).parent / "annotation")}))

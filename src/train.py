@@ -2,7 +2,7 @@
 
 import sys
 
-from gpt4scene.cli import guarded, train
+from gpt4scene.cli import main
 
 if __name__ == "__main__":
-    sys.exit(guarded(train, sys.argv[1:]))
+    sys.exit(main(["train", *sys.argv[1:]]))

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from gpt4scene import cli
-from gpt4scene.settings.config import ConfigError
-from gpt4scene.types import DataError
+from gpt4scene.errors import ConfigError, DataError
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 
@@ -23,8 +22,9 @@ def run_python(*words, **environment):
 
 @pytest.mark.parametrize("command", cli.COMMANDS, ids=[command.name for command in cli.COMMANDS])
 def test_every_listed_command_exists(command):
-    module, _, function = command.target.partition(":")
+    module, _, function = command.function.partition(":")
     assert callable(getattr(importlib.import_module(module), function))
+    assert command.kinds()
 
 
 def test_help_lists_the_commands_and_imports_no_torch():
@@ -51,7 +51,7 @@ def test_version(capsys):
 
 def test_train_help_names_the_keys(capsys):
     assert cli.main(["train", "--help"]) == 0
-    assert "scene_packing (1):" in capsys.readouterr().out
+    assert "--scene_packing INT" in capsys.readouterr().out
 
 
 def test_wrong_settings_are_exit_2_and_all_said(capsys):
@@ -63,7 +63,7 @@ def test_wrong_settings_are_exit_2_and_all_said(capsys):
 @pytest.mark.parametrize(
     ("error", "status", "words"),
     [
-        (ConfigError(["first", "second"]), 2, "error: first\nerror: second\n"),
+        (ConfigError("first", "second"), 2, "error: first\nerror: second\n"),
         (DataError("row 3 is wrong"), 1, "error: row 3 is wrong\n"),
         (FileNotFoundError(2, "No such file or directory", "a.json"), 1, "error: a.json: No such file or directory\n"),
         (OSError(28, "No space left on device"), 1, "error: No space left on device\n"),
@@ -75,10 +75,10 @@ def test_mistakes_become_sentences(error, status, words, capsys, monkeypatch):
     monkeypatch.delenv("GPT4SCENE_DEBUG", raising=False)
     monkeypatch.delenv("RANK", raising=False)
 
-    def fail(_):
+    def fail():
         raise error
 
-    assert cli.guarded(fail, []) == status
+    assert cli.guarded(fail) == status
     said = capsys.readouterr().err
     assert words in said and "Traceback" not in said
 
@@ -86,29 +86,29 @@ def test_mistakes_become_sentences(error, status, words, capsys, monkeypatch):
 def test_debugging_shows_the_traceback(capsys, monkeypatch):
     monkeypatch.setenv("GPT4SCENE_DEBUG", "1")
 
-    def fail(_):
+    def fail():
         raise DataError("row 3 is wrong")
 
-    assert cli.guarded(fail, []) == 1
+    assert cli.guarded(fail) == 1
     assert "Traceback" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), ModuleNotFoundError("gone", name="gpt4scene.gone")])
 def test_bugs_keep_their_traceback(error):
-    def fail(_):
+    def fail():
         raise error
 
     with pytest.raises(type(error)):
-        cli.guarded(fail, [])
+        cli.guarded(fail)
 
 
 def test_other_processes_say_which_they_are(capsys, monkeypatch):
     monkeypatch.setenv("RANK", "3")
 
-    def fail(_):
+    def fail():
         raise DataError("row 3 is wrong")
 
-    cli.guarded(fail, [])
+    cli.guarded(fail)
     assert capsys.readouterr().err == "[process 3] error: row 3 is wrong\n"
 
 

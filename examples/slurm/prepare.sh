@@ -22,5 +22,5 @@ if ! python -c 'import gpt4scene' 2>/dev/null; then export PATH="$PWD/.venv/bin:
 
 first=${SLURM_ARRAY_TASK_MIN:-0}
 export OMP_NUM_THREADS=1 # one process a core already keeps the node busy
-exec python -m gpt4scene.scenes.prepare "$@" --workers "${SLURM_CPUS_PER_TASK:-1}" \
+exec python -m gpt4scene prepare "$@" --workers "${SLURM_CPUS_PER_TASK:-1}" \
     --num_shards "${SLURM_ARRAY_TASK_COUNT:-1}" --shard "$((${SLURM_ARRAY_TASK_ID:-0} - first))"

@@ -113,7 +113,7 @@ def ours(folder: Path, out: Path, sizes: dict) -> dict:
 
     It is bound to one core, start included. Other load slows the clock; the processor's seconds hardly change.
     """
-    command = [sys.executable, "-m", "gpt4scene.scenes.prepare", "--scans", str(folder), "--out", str(out)]
+    command = [sys.executable, "-m", "gpt4scene", "prepare", "--scans", str(folder), "--out", str(out)]
     command += ["--overwrite", "--frames", str(sizes["chosen"]), "--bev_size", str(sizes["bev"])]
     code = (
         "import json, os, resource, subprocess, sys, time; "

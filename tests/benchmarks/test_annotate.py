@@ -3,11 +3,12 @@ import re
 
 import pytest
 import torch
+from commands import annotate as main
 
-from gpt4scene.benchmarks.annotate import AnnotateArguments, annotate, main
+from gpt4scene.benchmarks.annotate import AnnotateArguments, annotate
 from gpt4scene.benchmarks.score import score_folder
+from gpt4scene.errors import DataError
 from gpt4scene.files.questions import read_questions
-from gpt4scene.types import DataError
 
 CUBES = [[x, 0.0, 0.5, 1.0, 1.0, 1.0] for x in (0.0, 2.0, 4.0, 6.0)]
 """Ground-truth boxes of both rooms: cabinet, chair, chair, lamp."""

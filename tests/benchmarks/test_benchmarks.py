@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpt4scene.benchmarks import multi3dref, scan2cap, scanqa, scanrefer, sqa3d
+from gpt4scene.errors import DataError
 from gpt4scene.metrics.texts import TextScores
-from gpt4scene.types import DataError
 
 BOXES = {"s": [[2.0 * n, 0, 0, 1, 1, 1] for n in range(4)] + [[0.0] * 6]}
 NO_TEXTS = {"": TextScores({}, {})}

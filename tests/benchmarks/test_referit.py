@@ -6,8 +6,8 @@ import pytest
 from gpt4scene.benchmarks import scanrefer
 from gpt4scene.benchmarks.matching import Rooms
 from gpt4scene.benchmarks.referit import question_type, questions, read_source, score, training
+from gpt4scene.errors import DataError
 from gpt4scene.metrics.boxes import scene_boxes
-from gpt4scene.types import DataError
 
 BOXES = {"s": [[2.0 * n, 0, 0, 1, 1, 1] for n in range(40)]}
 

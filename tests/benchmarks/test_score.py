@@ -2,10 +2,13 @@ import json
 import shutil
 
 import pytest
+from commands import score as main
 
-from gpt4scene.benchmarks.score import main, public_flags, score_folder, score_folders, task_names
+from gpt4scene.benchmarks.score import score_folder, score_folders, task_names
+from gpt4scene.errors import DataError
 from gpt4scene.metrics import texts as text
-from gpt4scene.types import TASKS, DataError
+from gpt4scene.settings.public_call import score_flags
+from gpt4scene.types import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +153,9 @@ def test_command_the_public_way(oracle, grounding, capsys):
         str(grounding),
     ]
     words += ["calculate_score_tag", "scanrefer#multi3dref", "num_chunks", "1"]
-    assert main(words, annotation_dir=oracle / "annotation") == 0
+    assert main(words, {"annotation_dir": str(oracle / "annotation")}) == 0
     assert "multi3dref" in capsys.readouterr().out
-    assert public_flags(words)[-1] == "scanrefer#multi3dref"
+    assert score_flags(words)[-1] == "--tasks=scanrefer,multi3dref"
 
 
 @pytest.mark.parametrize(
@@ -167,7 +170,7 @@ def test_command_the_public_way(oracle, grounding, capsys):
 )
 def test_wrong_calls_and_failed_work_differ(words, status, sentence, grounding, oracle, capsys):
     words = [word.format(grounding) for word in words]
-    assert main(words, annotation_dir=oracle / "annotation") == status
+    assert main(words, {"annotation_dir": str(oracle / "annotation")}) == status
     assert sentence in capsys.readouterr().err
 
 

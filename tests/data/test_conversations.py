@@ -1,7 +1,8 @@
 import pytest
 
 from gpt4scene.data.conversations import Columns, Tags, alpaca_conversation, conversation
-from gpt4scene.types import DataError, Origin, Turn
+from gpt4scene.errors import DataError
+from gpt4scene.types import Origin, Turn
 
 ORIGIN = Origin("demo", "rows.json", 4)
 OPENAI = (

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from gpt4scene.data.datasets import load_conversations, read_registry
-from gpt4scene.types import DataError
+from gpt4scene.errors import DataError
 
 
 def row(number, images=("a.png",)):

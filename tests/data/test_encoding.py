@@ -6,7 +6,8 @@ import pytest
 
 from gpt4scene.data.encoding import Encoder, RowTooLong
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.types import IGNORED, Conversation, DataError, Origin, Question, Turn
+from gpt4scene.errors import DataError
+from gpt4scene.types import IGNORED, Conversation, Origin, Question, Turn
 
 TEMPLATE = TEMPLATES["qwen2_vl"]
 

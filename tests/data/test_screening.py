@@ -5,7 +5,7 @@ import pytest
 from gpt4scene.data.encoding import Encoder, RowTooLong
 from gpt4scene.data.screening import screen
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.types import DataError
+from gpt4scene.errors import DataError
 
 
 class CountingTokenizer:

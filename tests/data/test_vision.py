@@ -8,7 +8,8 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from gpt4scene.data.vision import ImageSizes, VisionSpec, fit, grid, normalise, patches, patchify, tokens
 from gpt4scene.demo.tiny_model import build
-from gpt4scene.types import DataError, Origin
+from gpt4scene.errors import DataError
+from gpt4scene.types import Origin
 
 ORIGIN = Origin("demo", "rows.json", 7)
 

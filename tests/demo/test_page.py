@@ -5,9 +5,10 @@ import torch
 from PIL import Image
 
 from gpt4scene.demo.page import COLUMNS, compare, findings, write_page
+from gpt4scene.errors import DataError
 from gpt4scene.files import answers as files
 from gpt4scene.report.rendering import MAIN
-from gpt4scene.types import TASKS, DataError
+from gpt4scene.types import TASKS
 
 BOXES = [[0, 0, 0, 1, 1, 1], [5, 0, 0, 1, 1, 1]]
 EVIL = "<b>bold</b>"

@@ -5,11 +5,13 @@ import os
 import subprocess
 
 import pytest
+from commands import demo as main
 
 from gpt4scene.demo import pipeline, steps
 from gpt4scene.demo.page import COLUMNS
-from gpt4scene.demo.pipeline import DemoArguments, Step, demo, main
-from gpt4scene.types import TASKS, DataError
+from gpt4scene.demo.pipeline import DemoArguments, Step, demo
+from gpt4scene.errors import DataError
+from gpt4scene.types import TASKS
 
 SMALL = dict(rooms=2, held_out=1, frames=2, image_width=112, epochs=1)
 FLAGS = [word for name, value in SMALL.items() for word in (f"--{name}", str(value))]
@@ -83,7 +85,7 @@ def test_a_damaged_note_starts_over(counted, tmp_path):
 def test_wrong_values_are_named_together(capsys):
     assert main(["--rooms", "1", "--epochs", "0"]) == 2
     message = capsys.readouterr().err
-    assert "rooms is 1, must be at least 2" in message and "epochs must be above 0" in message
+    assert "--rooms must be 2 or more, not 1" in message and "epochs must be above 0" in message
     assert main(["--rooms", "many"]) == 2
     assert main(["--help"]) == 0
 

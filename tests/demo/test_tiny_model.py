@@ -53,6 +53,6 @@ def test_chat_template_is_qwens(tmp_path):
 
 
 def test_command_writes_a_checkpoint(tmp_path, capsys):
-    assert tiny_model.main(["--out", str(tmp_path / "m"), "--width", "64", "--layers", "1"]) == 0
+    assert tiny_model.main(tiny_model.TinyModelArguments(out=str(tmp_path / "m"), width=64, layers=1)) == 0
     assert (tmp_path / "m" / "config.json").is_file()
     assert str(tmp_path / "m") in capsys.readouterr().out

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import attributes_of, read_attributes, write_attributes
 from gpt4scene.scans.types import SceneObject
-from gpt4scene.types import DataError
 
 
 def test_rows_are_numbers_and_gaps_are_six_zeros(tmp_path):

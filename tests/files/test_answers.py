@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 
+from gpt4scene.errors import DataError
 from gpt4scene.files.answers import (
     read_attributes,
     read_corpus,
@@ -11,7 +12,6 @@ from gpt4scene.files.answers import (
     read_predictions,
     tasks_in,
 )
-from gpt4scene.types import DataError
 
 
 def row(index=None, **keys):

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpt4scene.errors import DataError
 from gpt4scene.files import journal as module
 from gpt4scene.files.journal import Journal, done, journal_path, merge, read_journal, read_rows, to_public
-from gpt4scene.types import Answer, DataError, Question
+from gpt4scene.types import Answer, Question
 
 SETTINGS = {"model": "abc", "image_resolution": 512}
 PUBLIC = ["scene_id", "qid", "gt_id", "pred_id", "prompt", "pred", "ref_captions", "type_info"]

@@ -10,9 +10,10 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+from gpt4scene import cli
+from gpt4scene.errors import DataError
 from gpt4scene.files import public as public_files
 from gpt4scene.files.public import ITEMS, fetch, unpack
-from gpt4scene.types import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -160,14 +161,13 @@ def script():
 def test_script_fetches_what_is_asked(script, tmp_path, monkeypatch, capsys):
     hub = Hub()
     monkeypatch.setattr("huggingface_hub.HfApi", lambda: hub)
-    assert script.main(["--what", "annotation", "--root", str(tmp_path)]) == 0
+    assert script.main(script.DownloadArguments(("annotation",), str(tmp_path))) == 0
     assert hub.asked == [("alexzyqi/GPT4Scene-Val-Annotation", "dataset")]
-    assert script.main(["--root", str(tmp_path)]) == 0
+    assert script.main(script.DownloadArguments(root=str(tmp_path))) == 0
     assert [repo for repo, _ in hub.asked[1:]] == [item.repo for item in ITEMS.values()]
     assert capsys.readouterr().out.splitlines()[0] == str(tmp_path / "evaluate/annotation")
 
 
-def test_script_refuses_unknown_parts(script, tmp_path):
-    with pytest.raises(SystemExit) as stopped:
-        script.main(["--what", "everything"])
-    assert stopped.value.code == 2
+def test_script_refuses_unknown_parts(script, capsys):
+    assert cli.call(script.DownloadArguments, script.main, "download.py", "", ["--what", "wieghts"]) == 2
+    assert "did you mean 'weights'?" in capsys.readouterr().err

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from gpt4scene.errors import DataError
 from gpt4scene.files.questions import find_tasks, images_file, load_questions
-from gpt4scene.types import DataError
 
 
 def write(path, value):

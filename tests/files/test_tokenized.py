@@ -8,8 +8,9 @@ from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.fingerprint import fingerprint
 from gpt4scene.data.packing import scene_keys
 from gpt4scene.data.templates import TEMPLATES
+from gpt4scene.errors import DataError
 from gpt4scene.files.tokenized import has_tokenized, read_tokenized, write_tokenized
-from gpt4scene.types import Conversation, DataError, Origin, Turn
+from gpt4scene.types import Conversation, Origin, Turn
 
 
 @pytest.fixture

@@ -1,7 +1,14 @@
 import pytest
 
-from gpt4scene.inference.arguments import InferArguments, parse, to_flags
-from gpt4scene.settings.public_call import our_flags
+from gpt4scene.inference.arguments import InferArguments, to_flags
+from gpt4scene.settings import flags as reading
+from gpt4scene.settings.public_call import infer_flags
+
+
+def parse(words, annotation_dir=None):
+    defaults = {} if annotation_dir is None else {"annotation_dir": annotation_dir}
+    return reading.read(InferArguments, infer_flags(words), "gpt4scene infer", defaults)
+
 
 NEEDED = ["--model", "m", "--annotation_dir", "a", "--output_dir", "o"]
 
@@ -18,10 +25,10 @@ def test_flags_are_read_and_written_back():
     ("flags", "words"),
     [
         (["--modle", "x"], "did you mean '--model'"),
-        (["--image_resolution", "ten"], "whole number"),
+        (["--image_resolution", "ten"], "into int"),
         (["--max_new_tokens", "0"], "1 or more"),
         (["--tasks", "scanq"], "did you mean 'scanqa'"),
-        (["--dtype", "fp8"], "must be one of"),
+        (["--dtype", "fp8"], "Choose from"),
         (["--engine", "server"], "needs --base_url"),
         (["--num_shards", "2", "--shard", "2"], "below --num_shards 2"),
         (["--num_processes", "none"], "auto or 1 and more"),
@@ -63,8 +70,8 @@ def test_the_public_call():
 
 def test_wrong_public_calls_are_named():
     with pytest.raises(ValueError, match="did you mean 'model_path'"):
-        our_flags(["c.py", "model_pth", "x"])
+        infer_flags(["c.py", "model_pth", "x"])
     with pytest.raises(ValueError, match="'val_tag' has no value"):
-        our_flags(["c.py", "val_tag"])
+        infer_flags(["c.py", "val_tag"])
     with pytest.raises(ValueError, match="'scanqa' is not a flag"):
-        our_flags(["scanqa"])
+        infer_flags(["scanqa"])

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from gpt4scene.data.vision import VisionSpec, patches, patchify
+from gpt4scene.errors import DataError
 from gpt4scene.inference.client import ServerEngine, image_url
 from gpt4scene.inference.decoding import GenerationSettings
-from gpt4scene.types import DataError, Question
+from gpt4scene.types import Question
 
 pytest.importorskip("openai")
 

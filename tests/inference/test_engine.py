@@ -10,11 +10,12 @@ from gpt4scene.data.packing import make_pack
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionSpec, normalise
 from gpt4scene.demo.tiny_model import build
+from gpt4scene.errors import DataError
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.engine import Engine
 from gpt4scene.model.families import family_of
 from gpt4scene.model.loading import load_model, load_tokenizer
-from gpt4scene.types import DataError, Question
+from gpt4scene.types import Question
 
 SHORT = GenerationSettings(max_new_tokens=12)
 

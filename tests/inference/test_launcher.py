@@ -22,7 +22,7 @@ def workers(tmp_path, monkeypatch):
     real = launcher.subprocess.Popen
 
     def popen(command, **options):
-        return real([command[0], str(script), *command[3:]], **options)
+        return real([command[0], str(script), *command[4:]], **options)
 
     monkeypatch.setattr(launcher.subprocess, "Popen", popen)
 

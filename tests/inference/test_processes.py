@@ -8,9 +8,9 @@ import sys
 import time
 
 import pytest
+from commands import infer as main
 
 from gpt4scene.files import journal
-from gpt4scene.inference.run import main
 
 TASKS = ("scanqa", "scanrefer")
 PROMPTS = tuple(f"What is object {number}?" for number in range(40))
@@ -24,9 +24,7 @@ def flags(tiny_folder, tmp_path, write_annotation):
 
 
 def start(arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "gpt4scene.inference.run", *arguments], stderr=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen([sys.executable, "-m", "gpt4scene", "infer", *arguments], stderr=subprocess.PIPE, text=True)
 
 
 def lines(folder):
@@ -145,4 +143,4 @@ def test_evaluate_infer_is_the_same_program(root, tmp_path):
     program = [sys.executable, root / "evaluate" / "infer.py", "--help"]
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert f"(default:{root}/evaluate/annotation)" in "".join(done.stdout.split())
+    assert f"left out, --annotation_dir is {root}/evaluate/annotation" in done.stdout

@@ -4,10 +4,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from commands import infer as main
 
 from gpt4scene.files import journal
 from gpt4scene.inference import run
-from gpt4scene.inference.run import main
+from gpt4scene.inference.arguments import InferArguments
+from gpt4scene.settings import flags
 
 SCENES = ["scene0000_00", "scene0001_00", "scene0002_00"]
 
@@ -97,16 +99,20 @@ def test_other_settings_are_refused_unless_overwritten(infer, tmp_path, annotati
     assert not old.exists()
 
 
+def read(words):
+    return flags.read(InferArguments, words, "gpt4scene infer")
+
+
 def test_what_answers_depend_on_and_what_not(infer, tmp_path, annotation, tiny_folder, no_model, write_annotation):
-    def settings(*flags, model=tiny_folder):
-        arguments = run.parse(
-            [f"--model={model}", f"--annotation_dir={annotation}", "--output_dir=o", "--tasks=scanqa", *flags]
+    def settings(*more, model=tiny_folder):
+        arguments = read(
+            [f"--model={model}", f"--annotation_dir={annotation}", "--output_dir=o", "--tasks=scanqa", *more]
         )
         return journal.fingerprint(run._make_plan(arguments).settings["scanqa"])
 
     same = settings()
-    for flags in (["--branch_limit=3"], ["--device=cpu"], ["--num_shards=4", "--shard=1"], ["--seed=5"]):
-        assert settings(*flags) == same
+    for more in (["--branch_limit=3"], ["--device=cpu"], ["--num_shards=4", "--shard=1"], ["--seed=5"]):
+        assert settings(*more) == same
     changed = [
         settings(f) for f in ("--max_new_tokens=5", "--image_resolution=56", "--temperature=1", "--dtype=bfloat16")
     ]
@@ -142,7 +148,7 @@ def test_public_call_writes_public_files(tiny_folder, annotation, tmp_path, caps
 
 def test_wrong_calls_exit_with_2(capsys):
     assert main(["--model=m"]) == 2
-    assert "error: the following arguments are required" in capsys.readouterr().err
+    assert "error: --annotation_dir, --output_dir are missing" in capsys.readouterr().err
     assert main(["--help"]) == 0
     assert "--num_shards" in capsys.readouterr().out
 

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpt4scene.errors import DataError
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, iou, iou_matrix, scene_boxes
-from gpt4scene.types import DataError
 
 corners = st.tuples(*[st.integers(0, 6)] * 3, *[st.integers(1, 4)] * 3)
 

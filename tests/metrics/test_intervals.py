@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt4scene.benchmarks.tables import compare, write_comparison, write_scores
+from gpt4scene.errors import DataError
 from gpt4scene.files.answer_rows import PredictionRow, row_keys
 from gpt4scene.metrics.intervals import Pooled, Report, RowScores, breakdown, differences, intervals
-from gpt4scene.types import DataError
 
 
 def scores(values, scenes=None, keys=None, **groups):

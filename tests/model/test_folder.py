@@ -3,9 +3,9 @@ import shutil
 
 import pytest
 
+from gpt4scene.errors import DataError
 from gpt4scene.model import folder as checkpoint
 from gpt4scene.model.folder import ModelFolder, find_model, identity
-from gpt4scene.types import DataError
 
 
 def fake(folder, weights=b"weights", adapter_of=None):

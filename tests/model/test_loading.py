@@ -7,9 +7,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gpt4scene.demo import tiny_model
+from gpt4scene.errors import DataError
 from gpt4scene.model.compat import check_versions
 from gpt4scene.model.loading import base_of_adapter, load_model, load_tokenizer, save_processor_files
-from gpt4scene.types import DataError
 
 
 @pytest.fixture

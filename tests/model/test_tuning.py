@@ -2,14 +2,14 @@
 
 import pytest
 import torch
+from commands import export as export_main
 
 from gpt4scene.demo import tiny_model
-from gpt4scene.model.export import main as export_main
+from gpt4scene.errors import DataError
 from gpt4scene.model.export import merge_adapter
 from gpt4scene.model.loading import load_model
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import TuningArguments
-from gpt4scene.types import DataError
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,12 @@ import torch
 from transformers import AutoTokenizer
 
 from gpt4scene.data.collator import collate
+from gpt4scene.errors import DataError, Stopped
 from gpt4scene.model.inputs import model_inputs, row_losses
 from gpt4scene.model.loading import load_model
 from gpt4scene.settings.config import parse
 from gpt4scene.training import sft
 from gpt4scene.training.hf_arguments import training_arguments
-from gpt4scene.training.signals import Stopped
-from gpt4scene.types import DataError
 
 WEIGHTS = "model.safetensors"
 

@@ -4,12 +4,13 @@ import sys
 
 import pytest
 import torch
+from commands import report as report_command
 from PIL import Image
 
+from gpt4scene.errors import DataError
 from gpt4scene.files import answers as files
 from gpt4scene.metrics import texts as text_metrics
 from gpt4scene.report import pages
-from gpt4scene.types import DataError
 
 SCENES = ("room<1>", "room_2")
 BOXES = [[0, 0, 0, 1, 1, 1], [5, 0, 0, 1, 1, 1], [5.5, 0, 0, 1, 1, 1]]
@@ -78,7 +79,7 @@ def predictions(tmp_path):
 
 
 def call(predictions, annotation, out, *more):
-    return pages.main(
+    return report_command(
         ["--predictions", str(predictions), "--annotation_dir", str(annotation), "--out", str(out), *more]
     )
 
@@ -210,7 +211,7 @@ def test_empty_predictions_folder(annotation, tmp_path, capsys):
 def test_wrong_calls(annotation, tmp_path, capsys):
     assert call(tmp_path / "nowhere", annotation, tmp_path / "out") == 2
     assert "there is no such folder" in capsys.readouterr().err
-    assert pages.main(["--predictions", str(tmp_path)]) == 2
+    assert report_command(["--predictions", str(tmp_path)]) == 2
 
 
 def test_page_names_are_safe_and_different():

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.sens import read_sens
-from gpt4scene.types import DataError
 
 ROOM = 300 << 20
 READ = """

@@ -7,15 +7,15 @@ import zlib
 
 import numpy as np
 import pytest
+from commands import prepare as main
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.images import read_color, read_depth
 from gpt4scene.scans.ply import read_ply, write_ply
 from gpt4scene.scans.posed import read_posed
-from gpt4scene.scenes.prepare import main
-from gpt4scene.types import DataError
 
 
 @st.composite

@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from commands import prepare as main
 from PIL import Image
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.images import read_color
 from gpt4scene.scans.posed import read_posed
 from gpt4scene.scans.types import Camera, Frame
-from gpt4scene.scenes.prepare import main
-from gpt4scene.types import DataError
 
 COLORS = np.random.default_rng(0).integers(0, 256, (30, 40, 3)).astype(np.uint8)
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import trimesh
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.ply import read_ply, write_ply
 from gpt4scene.scans.types import Mesh
-from gpt4scene.types import DataError
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.images import read_color, read_depth
 from gpt4scene.scans.posed import read_posed, write_posed
 from gpt4scene.scans.types import Camera, Mesh, SceneObject
-from gpt4scene.types import DataError
 
 INTRINSICS = np.array([[50.0, 0, 31.5], [0, 50.0, 23.5], [0, 0, 1]])
 

@@ -4,14 +4,14 @@ import json
 
 import numpy as np
 import pytest
+from commands import prepare as main
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.images import read_color, read_depth
 from gpt4scene.scans.ply import write_ply
 from gpt4scene.scans.readers import SCAN_READERS
-from gpt4scene.scenes.prepare import main
-from gpt4scene.types import DataError
 
 
 def save_images(folder, images, stems=None):

@@ -7,16 +7,16 @@ import zlib
 
 import numpy as np
 import pytest
+from commands import prepare as main
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.images import read_color, read_depth
 from gpt4scene.scans.ply import write_ply
 from gpt4scene.scans.scannet import read_scannet
 from gpt4scene.scans.sens import read_sens
-from gpt4scene.scenes.prepare import main
-from gpt4scene.types import DataError
 
 CLASSES = (21, 22, 23, 24, 26, 27, 28)
 ALIGN = np.array([[0.8, 0.6, 0, 1], [-0.6, 0.8, 0, 2], [0, 0, 1, 0.5], [0, 0, 0, 1.0]])

@@ -2,13 +2,13 @@ import json
 
 import numpy as np
 import pytest
+from commands import prepare as main
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.posed import read_posed
 from gpt4scene.scans.types import Mesh, Scan
 from gpt4scene.scenes.clusters import REACH, cluster_objects, dense_groups, spread_points
-from gpt4scene.scenes.prepare import main
 from gpt4scene.scenes.upright import upright
-from gpt4scene.types import DataError
 
 LUMPS = {"table": (0, 1, 2), "cabinet": (3,), "chair": (4,), "bin": (5,), "sofa": (6,)}
 """What hangs together in the box room: cup and book lie on the table."""

@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.types import Camera, Frame, Scan
 from gpt4scene.scenes.frames import covering, evenly, tracked_frames
-from gpt4scene.types import DataError
 
 
 @pytest.mark.parametrize(("count", "wanted"), [(100, 32), (33, 32), (1000, 8), (7, 3)])

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.posed import read_posed
 from gpt4scene.scans.types import Camera, Mesh, Scan, SceneObject
 from gpt4scene.scenes.bev import TopView, floor_and_cut, look_down, top_points, top_view
@@ -15,7 +16,6 @@ from gpt4scene.scenes.room import open_room
 from gpt4scene.scenes.tsdf import fuse_mesh
 from gpt4scene.scenes.upright import estimated_align, upright
 from gpt4scene.scenes.visibility import ObjectFinder, agreeing, pixel_grid, shown_objects
-from gpt4scene.types import DataError
 
 
 def surface_distance(room, points):

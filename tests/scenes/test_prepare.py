@@ -5,11 +5,12 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from commands import prepare as main
 from PIL import Image
 
 from gpt4scene.scans.posed import read_posed
 from gpt4scene.scenes.markers import color_of
-from gpt4scene.scenes.prepare import PrepareArguments, main, prepare
+from gpt4scene.scenes.prepare import PrepareArguments, prepare
 from gpt4scene.scenes.render import Raycaster
 from gpt4scene.scenes.visibility import pixel_grid
 
@@ -217,9 +218,9 @@ def test_several_processes_write_what_one_writes(box_room, tmp_path):
 CALLS = {
     "did you mean 'boxes'": ["--objects", "boxs:x.json"],
     "needs a place": ["--objects", "boxes"],
-    "must be at least 1": ["--frames", "0"],
-    "bev_size is 5": ["--bev_size", "5"],
-    "invalid choice": ["--format", "nothing"],
+    "--frames must be 1 or more": ["--frames", "0"],
+    "--bev_size must be between 64 and 8192, not 5": ["--bev_size", "5"],
+    "scan format 'nothing' is not known": ["--format", "nothing"],
     "shard is 3": ["--shard", "3"],
 }
 

@@ -6,11 +6,11 @@ import os
 import numpy as np
 import pytest
 import torch
+from commands import prepare as main
 from PIL import Image
 
 from gpt4scene.scans.images import read_depth
 from gpt4scene.scans.posed import read_posed
-from gpt4scene.scenes.prepare import main
 from gpt4scene.scenes.upright import upright
 from gpt4scene.scenes.visibility import depth_at, hit_points
 

@@ -100,7 +100,7 @@ def test_a_scene_whose_process_is_killed_is_named_and_costs_no_other(box_room, t
         box_room.write(scans / name, depth=False, align=np.eye(4))
     (scans / "stuck" / "images" / "00000.png").unlink()
     os.mkfifo(scans / "stuck" / "images" / "00000.png")  # whoever reads this waits for ever
-    command = [sys.executable, "-m", "gpt4scene.scenes.prepare", "--scans", str(scans), "--out", str(out)]
+    command = [sys.executable, "-m", "gpt4scene", "prepare", "--scans", str(scans), "--out", str(out)]
     command += ["--frames", "2", "--bev_size", "100", "--workers", "2"]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120

@@ -1,5 +1,6 @@
 """YAML and flags -> typed settings: the public command and YAML, every kind of value, and all mistakes at once."""
 
+import dataclasses
 import json
 import shlex
 
@@ -7,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpt4scene.errors import ConfigError
+from gpt4scene.settings import flags
 from gpt4scene.settings.coercion import BadValueError, coerce
-from gpt4scene.settings.config import ConfigError, describe_keys, parse
+from gpt4scene.settings.config import SECTIONS, parse
 
 LEAST = ["--model_name_or_path", "m", "--dataset", "d", "--output_dir", "o"]
 
@@ -176,7 +179,7 @@ def test_ancestor_keys():
             *shlex.split(
                 "--finetuning_type lora --lora_rank 16 --lora_alpha 32 --lora_dropout 0.05 --lora_target all "
                 "--adapter_name_or_path a --freeze_trainable_layers -2 --freeze_trainable_modules all --pure_bf16 no "
-                "--disable_gradient_checkpointing true --media_dir pics --mask_history true --train_on_prompt true "
+                "--disable_gradient_checkpointing true --media_dir pics --mask_history true "
                 "--freeze_multi_modal_projector false --dataset a,b --mix_strategy interleave_over "
                 "--interleave_probs 0.25,0.75"
             ),
@@ -186,7 +189,7 @@ def test_ancestor_keys():
     assert (tuning.lora_rank, tuning.lora_alpha, tuning.lora_dropout, tuning.lora_target) == (16, 32, 0.05, ["all"])
     assert (tuning.freeze_trainable_layers, tuning.freeze_trainable_modules) == (-2, ["all"])
     assert tuning.disable_gradient_checkpointing and not tuning.freeze_multi_modal_projector
-    assert (data.media_dir, data.mask_history, data.train_on_prompt) == ("pics", True, True)
+    assert (data.media_dir, data.mask_history, data.train_on_prompt) == ("pics", True, False)
     assert data.interleave_probs == [0.25, 0.75]
     assert config.model.adapter_name_or_path == "a"
 
@@ -301,9 +304,10 @@ def test_resolved_is_plain_and_hides_tokens():
     assert resolved["data"]["dataset"] == ["d"]
 
 
-def test_describe_keys_names_every_key():
-    text = describe_keys()
-    assert "scene_packing (1):" in text and "model_name_or_path (required):" in text and "lora_target (all):" in text
+def test_the_help_names_every_key():
+    text = flags.help_text(SECTIONS, "gpt4scene train", "")
+    for one in (one for section in SECTIONS for one in dataclasses.fields(section)):
+        assert f"--{one.name} " in text
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

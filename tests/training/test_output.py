@@ -3,8 +3,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from gpt4scene.errors import DataError
 from gpt4scene.training.output import MARK, Dealing, check_dealing, newest_checkpoint, open_output
-from gpt4scene.types import DataError
 
 DEALING = Dealing(questions=8, branches=4, processes=2, rows=100, seed=42)
 

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import torch
 from transformers import TrainerControl
 
+from gpt4scene.errors import Stopped
 from gpt4scene.training import signals
-from gpt4scene.training.signals import StopOnSignal, Stopped
+from gpt4scene.training.signals import StopOnSignal
 
 ARGUMENTS = SimpleNamespace(device=torch.device("cpu"))
 
@@ -48,9 +49,8 @@ def test_handlers_are_put_back():
 
 
 def test_exit_status_is_the_shells():
-    assert Stopped(signal.SIGINT, 3, 9).exit_status == 130
-    assert Stopped(signal.SIGTERM, 3, 9).exit_status == 143
-    assert str(Stopped(signal.SIGTERM, 3, 9)) == "SIGTERM after step 3 of 9, saved in checkpoint-3"
+    assert Stopped("stopped").exit_status == 130
+    assert Stopped("stopped", signal.SIGTERM).exit_status == 143
 
 
 def test_a_second_signal_stops_at_once():

@@ -2,44 +2,42 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from gpt4scene.benchmarks import multi3dref, referit, scan2cap, scanqa, scanrefer, sqa3d
 from gpt4scene.benchmarks.labels import LABEL_MAP, plain_classes, read_label_map
 from gpt4scene.benchmarks.matching import Drawing, Made, Record, Rooms
 from gpt4scene.benchmarks.raw import find_raw, read_raw
 from gpt4scene.benchmarks.score import task_names
+from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files import answers as files
-from gpt4scene.types import TASKS, DataError
+from gpt4scene.settings.arguments import Arguments, key
+from gpt4scene.types import TASKS
 
 BENCHMARKS = {"scanqa": scanqa, "sqa3d": sqa3d, "scan2cap": scan2cap, "scanrefer": scanrefer, "multi3dref": multi3dref}
 
 
 @dataclass(frozen=True)
-class AnnotateArguments:
+class AnnotateArguments(Arguments):
     """What to annotate; every field is a flag of ``gpt4scene annotate``."""
 
-    raw: str = field(metadata={"help": "folder of the official benchmark files"})
-    scenes: str = field(metadata={"help": "folder that `gpt4scene prepare` wrote"})
-    out: str = field(metadata={"help": "folder to write; becomes a dataset_dir (train) or an annotation_dir (val)"})
-    split: str = field(default="val", metadata={"help": "train: training rows; val: question files"})
-    task: str = field(default="all", metadata={"help": "names separated by commas, or all five whose files are there"})
-    raw_split: str = field(default="", metadata={"help": "read the raw files of another split, such as test of SQA3D"})
-    frames: int = field(default=0, metadata={"help": "frames a scene, where images were selected for several counts"})
-    label_map: str = field(default="", metadata={"help": f"ScanNet's {LABEL_MAP} (found by itself in the raw folder)"})
-    min_iou: float = field(default=0.5, metadata={"help": "least IoU of a proposal in a training row"})
-    seed: int = field(default=0, metadata={"help": "seed of the wordings that training rows get"})
-    wordings: int = field(
-        default=0,
-        metadata={"help": "draw from the first n wordings only (1: those of the question files); 0 draws from all"},
-    )
+    raw: str = key("folder of the official benchmark files")
+    scenes: str = key("folder that `gpt4scene prepare` wrote")
+    out: str = key("folder to write; becomes a dataset_dir (train) or an annotation_dir (val)")
+    split: Literal["train", "val"] = key("train: training rows; val: question files", "val")
+    task: str = key("names separated by commas, or all five whose files are there", "all")
+    raw_split: str = key("read the raw files of another split, such as test of SQA3D", "")
+    frames: int = key("frames a scene, where images were selected for several counts", 0)
+    label_map: str = key(f"ScanNet's {LABEL_MAP} (found by itself in the raw folder)", "")
+    min_iou: float = key("least IoU of a proposal in a training row", 0.5)
+    seed: int = key("seed of the wordings that training rows get", 0)
+    wordings: int = key("draw from the first n wordings only (1: those of the question files); 0 draws from all", 0)
 
 
 @dataclass(frozen=True)
@@ -54,11 +52,10 @@ class Annotated:
 def annotate(arguments: AnnotateArguments, say: Callable[[str], None] = print) -> Annotated:
     """Write training rows or question files to ``arguments.out`` and return what was made.
 
-    ``say`` gets a line per task with the number of rows and, by reason, how many were dropped. Raises ``ValueError``
+    ``say`` gets a line per task with the number of rows and, by reason, how many were dropped. Raises ``ConfigError``
     for an unknown task or split and ``DataError`` for missing or broken files; then nothing is written.
     """
-    if arguments.split not in ("train", "val"):
-        raise ValueError(f"split '{arguments.split}' is not known (known: train, val)")
+    arguments.check()
     named, extra = _tasks(arguments)
     scenes, out = Path(arguments.scenes), Path(arguments.out)
     rooms, frames = read_rooms(scenes, arguments.split, out, arguments.frames, arguments.min_iou)
@@ -105,9 +102,9 @@ def _tasks(arguments: AnnotateArguments) -> tuple[list[str] | None, list[str]]:
     if extra and arguments.split != "train":
         only = [word for word in extra if referit.FORMS[word] != "scanrefer"]
         if only:
-            raise ValueError(f"'{only[0]}' makes training rows only; use --split train")
+            raise ConfigError(f"'{only[0]}' makes training rows only; use --split train")
         if len(extra) > 1 or tasks:
-            raise ValueError(
+            raise ConfigError(
                 f"the questions of '{extra[0]}' become {files.QUESTION_FILES['scanrefer']}, in ScanRefer's form; "
                 "name it alone and give it an --out folder of its own"
             )
@@ -225,24 +222,8 @@ def write(path: Path, content: object, indent: int | None = None) -> Path:
     return path
 
 
-def main(argv: Sequence[str]) -> int:
-    """Annotate as the flags say; return 0 when done, 1 when files are wrong, 2 when the call is."""
-    parser = argparse.ArgumentParser(prog="gpt4scene annotate", description="Official files to rows and questions.")
-    for name, entry in AnnotateArguments.__dataclass_fields__.items():
-        required = name in ("raw", "scenes", "out")
-        default = None if required else entry.default
-        kind = str if required else type(entry.default)
-        parser.add_argument(f"--{name}", type=kind, default=default, required=required, help=entry.metadata["help"])
-    try:
-        arguments = AnnotateArguments(**vars(parser.parse_args(argv)))
-        result = annotate(arguments)
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    except (DataError, OSError) as error:
-        print(f"gpt4scene annotate: {error}", file=sys.stderr)
-        return 1
-    except ValueError as error:
-        print(f"gpt4scene annotate: {error}", file=sys.stderr)
-        return 2
+def main(arguments: AnnotateArguments) -> int:
+    """Annotate as the arguments say; return 0 when done."""
+    result = annotate(arguments)
     print(f"wrote {len(result.written)} files to {arguments.out}")
     return 0

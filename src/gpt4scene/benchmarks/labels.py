@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from gpt4scene.types import DataError
+from gpt4scene.errors import DataError
 
 OTHERS = "others"
 CLASSES = (

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import yaml
 
+from gpt4scene.errors import DataError
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, SceneBoxes, iou_matrix
-from gpt4scene.types import DataError
 
 NO_IMAGES = "scene without images"
 NO_BOXES = "scene without proposals or ground truth"

@@ -18,11 +18,11 @@ from gpt4scene.benchmarks.matching import (
     unstopped,
     wordings,
 )
+from gpt4scene.errors import DataError
 from gpt4scene.files.answer_rows import PredictionRow, RowLike, read_rows, row_keys
 from gpt4scene.metrics import exact_match
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, SceneBoxes, iou, scene_boxes
 from gpt4scene.metrics.intervals import Report, RowScores
-from gpt4scene.types import DataError
 
 NAME = "multi3dref"
 TYPES = ("zt_w_d", "zt_wo_d", "st_w_d", "st_wo_d", "mt")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from gpt4scene.benchmarks import sqa3d
 from gpt4scene.benchmarks.matching import Record
+from gpt4scene.errors import DataError
 from gpt4scene.files.answers import read_json
-from gpt4scene.types import DataError
 
 RAW_FILES = {
     "scanqa": ("ScanQA_v1.0_{split}.json",),

@@ -15,10 +15,10 @@ import numpy as np
 
 from gpt4scene.benchmarks import multi3dref, scanrefer
 from gpt4scene.benchmarks.matching import Made, Record, Rooms
+from gpt4scene.errors import DataError
 from gpt4scene.files.answer_rows import RowLike, read_rows, row_keys
 from gpt4scene.files.answers import read_json
 from gpt4scene.metrics.intervals import Report, RowScores
-from gpt4scene.types import DataError
 
 RAW_FILES = {
     "nr3d": "nr3d.csv",

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from gpt4scene.benchmarks.matching import NO_PROPOSAL, Made, Match, Record, Rooms, TrainingRow, wordings
+from gpt4scene.errors import DataError
 from gpt4scene.files.answer_rows import PredictionRow, RowLike, read_rows
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, iou, scene_boxes
 from gpt4scene.metrics.exact_match import object_mark
 from gpt4scene.metrics.intervals import Report, RowScores
 from gpt4scene.metrics.texts import TextGroup, TextScores, score_groups
-from gpt4scene.types import DataError
 
 NAME = "scan2cap"
 THRESHOLDS = (("0.25", 0.25), ("0.50", 0.5))

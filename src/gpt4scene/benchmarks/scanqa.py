@@ -8,11 +8,11 @@ from collections.abc import Iterable
 import numpy as np
 
 from gpt4scene.benchmarks.matching import NO_IMAGES, Made, Record, Rooms, TrainingRow, spoken, wordings
+from gpt4scene.errors import DataError
 from gpt4scene.files.answer_rows import PredictionRow, RowLike, read_rows, row_keys
 from gpt4scene.metrics import exact_match
 from gpt4scene.metrics.intervals import Report, RowScores
 from gpt4scene.metrics.texts import TextGroup, TextScores, score_groups
-from gpt4scene.types import DataError
 
 NAME = "scanqa"
 QUESTION_WORDS = ("what", "where", "how", "which", "is", "who")

@@ -9,11 +9,11 @@ import numpy as np
 
 from gpt4scene.benchmarks.labels import OTHERS
 from gpt4scene.benchmarks.matching import NO_PROPOSAL, Made, Record, Rooms, TrainingRow, wordings
+from gpt4scene.errors import DataError
 from gpt4scene.files.answer_rows import PredictionRow, RowLike, read_rows, row_keys
 from gpt4scene.metrics import exact_match
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, SceneBoxes, iou, scene_boxes
 from gpt4scene.metrics.intervals import Report, RowScores
-from gpt4scene.types import DataError
 
 NAME = "scanrefer"
 THRESHOLDS = (("0.25", 0.25), ("0.50", 0.5))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -11,11 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gpt4scene.benchmarks import multi3dref, scan2cap, scanqa, scanrefer, sqa3d, tables
+from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files import answers as files
 from gpt4scene.metrics.intervals import Report
 from gpt4scene.metrics.texts import TextGroup, TextScorer, TextScores
 from gpt4scene.registry import nearest
-from gpt4scene.types import TASKS, DataError
+from gpt4scene.settings.arguments import Arguments, key
+from gpt4scene.types import TASKS
 
 BOXED = ("scanrefer", "multi3dref", "scan2cap")
 _NO_BOXES = (files.SceneBoxes({}, "none"), files.SceneBoxes({}, "none"))
@@ -24,7 +24,7 @@ _NO_BOXES = (files.SceneBoxes({}, "none"), files.SceneBoxes({}, "none"))
 def task_names(words: str | Sequence[str]) -> list[str] | None:
     """Return the tasks that ``words`` name (``all`` gives ``None``; commas or ``#`` separate), in published order.
 
-    Raises ``ValueError`` for an unknown name, with the nearest one.
+    Raises ``ConfigError`` for an unknown name, with the nearest one.
     """
     if isinstance(words, str):
         words = words.replace("#", ",").split(",")
@@ -33,7 +33,8 @@ def task_names(words: str | Sequence[str]) -> list[str] | None:
         return None
     for word in words:
         if word not in TASKS:
-            raise ValueError(f"task '{word}' is not known{nearest(word, list(TASKS))} (known: {', '.join(TASKS)}, all)")
+            known = f"(known: {', '.join(TASKS)}, all)"
+            raise ConfigError(f"task '{word}' is not known{nearest(word, list(TASKS))} {known}")
     return [task for task in TASKS if task in words]
 
 
@@ -193,72 +194,51 @@ def _id(question: Mapping, key: str) -> int:
     return int(value) if isinstance(value, (int, str)) and str(value).lstrip("-").isdecimal() else 0
 
 
-def public_flags(argv: Sequence[str]) -> list[str]:
-    """Return our flags for the public way of calling: a configuration file, then ``key value`` pairs.
+@dataclass(frozen=True)
+class ScoreArguments(Arguments):
+    """What to score; every field is a flag of ``gpt4scene score``."""
 
-    ``output_dir`` becomes ``--predictions``, ``anno_root`` ``--annotation_dir``, ``calculate_score_tag`` (else
-    ``val_tag``) ``--tasks``; other pairs are passed over. A call that starts with a flag is returned as it is.
-    """
-    if not argv or argv[0].startswith("-"):
-        return list(argv)
-    pairs = dict(zip(argv[1::2], argv[2::2], strict=False))
-    flags = {
-        "--predictions": pairs.get("output_dir"),
-        "--annotation_dir": pairs.get("anno_root"),
-        "--tasks": pairs.get("calculate_score_tag") or pairs.get("val_tag"),
-    }
-    return [word for flag, value in flags.items() if value for word in (flag, value)]
+    annotation_dir: str = key("folder of boxes and question files")
+    predictions: str | None = key("folder of journals or public prediction files", None)
+    compare: tuple[str, str] | None = key("two such folders: paired differences instead", None)
+    tasks: str = key("names separated by commas, or all", "all")
+    json: str | None = key("write {task: {metric: value}} (or the differences) to this file", None)
+    details: str | None = key("write intervals, counts, breakdowns (of the second of two) to this JSON file", None)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders of answers."""
+        return self.compare or ((self.predictions,) if self.predictions else ())
+
+    def problems(self) -> list[str]:
+        """Return a sentence for every wrong value."""
+        wrong = super().problems()
+        if bool(self.predictions) == bool(self.compare):
+            wrong.append("give either --predictions DIR or --compare DIR DIR")
+        for folder in (*self.folders, self.annotation_dir):
+            if folder and not Path(folder).is_dir():
+                wrong.append(f"{folder}: there is no such folder")
+        try:
+            task_names(self.tasks)
+        except ValueError as error:
+            wrong.append(str(error))
+        return wrong
 
 
-def main(argv: Sequence[str], annotation_dir: str | Path | None = None) -> int:
-    """Score as the flags say; return 0 when done, 1 when files are wrong, 2 when the call is.
-
-    ``annotation_dir`` is the default of the flag of that name.
-    """
-    try:
-        flags = _parser(annotation_dir).parse_args(public_flags(argv))
-        tasks = task_names(flags.tasks)
-        if bool(flags.predictions) == bool(flags.compare):
-            raise ValueError("give either --predictions DIR or --compare DIR DIR")
-        folders = flags.compare or [flags.predictions]
-        for folder in (*folders, flags.annotation_dir):
-            if not Path(folder).is_dir():
-                raise ValueError(f"{folder}: there is no such folder")
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    except ValueError as error:
-        print(f"gpt4scene score: {error}", file=sys.stderr)
-        return 2
-    try:
-        places = {f"{number} {folder}": (folder, flags.annotation_dir) for number, folder in enumerate(folders)}
-        runs = list(score_folders(places, tasks).values())
-        if flags.compare:
-            found = tables.compare(runs[0], runs[1])
-            tables.print_comparison(found)
-            if flags.json:
-                tables.write_comparison(found, flags.json)
-        else:
-            tables.print_reports(runs[0])
-            if flags.json:
-                tables.write_scores(runs[0], flags.json)
-        if flags.details:
-            tables.write_details(runs[-1], flags.details)
-    except (DataError, OSError, RuntimeError) as error:
-        print(f"gpt4scene score: {error}", file=sys.stderr)
-        return 1
+def main(arguments: ScoreArguments) -> int:
+    """Score as the arguments say; return 0 when done."""
+    tasks, annotation_dir = task_names(arguments.tasks), arguments.annotation_dir
+    places = {f"{number} {folder}": (folder, annotation_dir) for number, folder in enumerate(arguments.folders)}
+    runs = list(score_folders(places, tasks).values())
+    if arguments.compare:
+        found = tables.compare(runs[0], runs[1])
+        tables.print_comparison(found)
+        if arguments.json:
+            tables.write_comparison(found, arguments.json)
+    else:
+        tables.print_reports(runs[0])
+        if arguments.json:
+            tables.write_scores(runs[0], arguments.json)
+    if arguments.details:
+        tables.write_details(runs[-1], arguments.details)
     return 0
-
-
-def _parser(annotation_dir: str | Path | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="gpt4scene score", description="Predictions to the published figures.")
-    parser.add_argument("--predictions", help="folder of journals or public prediction files")
-    parser.add_argument("--compare", nargs=2, metavar="DIR", help="two such folders: paired differences instead")
-    parser.add_argument(
-        "--annotation_dir", default=annotation_dir, required=annotation_dir is None, help="boxes and question files"
-    )
-    parser.add_argument("--tasks", default="all", help="names separated by commas, or all (default: %(default)s)")
-    parser.add_argument("--json", help="write {task: {metric: value}} (or the differences) to this file")
-    parser.add_argument(
-        "--details", help="write intervals, counts, breakdowns (of the second of two) to this JSON file"
-    )
-    return parser

@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from gpt4scene.benchmarks.published import print_beside
+from gpt4scene.errors import DataError
 from gpt4scene.metrics.intervals import Difference, Report, breakdown, differences, intervals
-from gpt4scene.types import DataError
 
 Intervals = Mapping[str, tuple[float, float]]
 

@@ -12,8 +12,9 @@ from gpt4scene.data.encoding import Encoder, SpecialTokens
 from gpt4scene.data.packing import make_pack, with_dummy_image
 from gpt4scene.data.positions import pack_positions
 from gpt4scene.data.vision import VisionSpec, patches
+from gpt4scene.errors import DataError
 from gpt4scene.files.tokenized import TokenizedRows
-from gpt4scene.types import IGNORED, Conversation, DataError, EncodedSample, Pack
+from gpt4scene.types import IGNORED, Conversation, EncodedSample, Pack
 
 
 def collate(

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpt4scene.data.templates import IMAGE_MARK
+from gpt4scene.errors import DataError
 from gpt4scene.registry import Registry
-from gpt4scene.types import Conversation, DataError, Origin, Role, Turn
+from gpt4scene.types import Conversation, Origin, Role, Turn
 
 Resolve = Callable[[tuple[str, ...], Origin], tuple[str, ...]]
 """From image paths as written in the row to paths that exist; raises DataError."""

@@ -13,9 +13,10 @@ import numpy as np
 
 from gpt4scene.data.conversations import FORMATS, Columns, Tags
 from gpt4scene.data.mixing import mix, resample
+from gpt4scene.errors import DataError
 from gpt4scene.files.rows import dataset_files, read_rows
 from gpt4scene.registry import nearest
-from gpt4scene.types import Conversation, DataError, Origin
+from gpt4scene.types import Conversation, Origin
 
 REGISTRY_FILE = "dataset_info.json"
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from gpt4scene.data.templates import IMAGE_MARK, Segment, Template
 from gpt4scene.data.vision import ImageSizes, VisionSpec, tokens
-from gpt4scene.types import IGNORED, Conversation, DataError, EncodedSample, Grid, Origin, Question, Turn
+from gpt4scene.errors import DataError
+from gpt4scene.types import IGNORED, Conversation, EncodedSample, Grid, Origin, Question, Turn
 
 CACHED_TEXTS = 4096
 CACHED_PREFIXES = 1024

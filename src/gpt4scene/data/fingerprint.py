@@ -12,8 +12,8 @@ from typing import Any
 
 from gpt4scene.data.datasets import read_registry
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.errors import DataError
 from gpt4scene.files.rows import dataset_files
-from gpt4scene.types import DataError
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json")
 """Files of a checkpoint that decide token ids. The chat template is not among them: rows are written by ours."""

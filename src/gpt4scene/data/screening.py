@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from gpt4scene.data.datasets import LoadedRows
 from gpt4scene.data.encoding import Encoder
-from gpt4scene.types import Conversation, DataError
+from gpt4scene.errors import DataError
+from gpt4scene.types import Conversation
 
 
 def screen(rows: Sequence[Conversation], encoder: Encoder, *, skip_bad_rows: bool = False) -> LoadedRows:

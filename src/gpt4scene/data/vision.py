@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from gpt4scene.types import DataError, Grid, Origin
+from gpt4scene.errors import DataError
+from gpt4scene.types import Grid, Origin
 
 if TYPE_CHECKING:
     import torch

@@ -1,5 +1,8 @@
 """``python -m gpt4scene.demo`` is ``gpt4scene demo``."""
 
-from gpt4scene.demo.pipeline import main
+import sys
 
-raise SystemExit(main())
+from gpt4scene.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["demo", *sys.argv[1:]]))

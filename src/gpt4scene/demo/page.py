@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from gpt4scene.benchmarks.score import score_folders
+from gpt4scene.errors import DataError
 from gpt4scene.files.questions import read_json
 from gpt4scene.report.curve import loss_curve, read_log
-from gpt4scene.report.images import FRAME_SIDE, TOP_SIDE, Image, Listed, shrink
+from gpt4scene.report.images import FRAME_SIDE, TOP_SIDE, Listed, PageImage, shrink
 from gpt4scene.report.pages import report, scene_files
 from gpt4scene.report.rendering import MAIN, TITLES, hundred, render, write_text
-from gpt4scene.types import TASKS, DataError
+from gpt4scene.types import TASKS
 
 COLUMNS: Mapping[str, str] = {
     "before": "untrained",
@@ -82,7 +83,7 @@ class Room:
 
     scene: str
     group: str
-    image: Image
+    image: PageImage
     page: str | None
 
 
@@ -195,7 +196,7 @@ def _metrics(scores: Scores, task: str) -> list[str]:
     return list(dict.fromkeys(metric for found in scores.values() for metric in found.get(task, {})))
 
 
-def _images(out: Path) -> tuple[list[Room], list[Image]]:
+def _images(out: Path) -> tuple[list[Room], list[PageImage]]:
     """Write ``out/images`` anew; return all rooms, and bird's-eye view and fullest frame of the first one."""
     partial = out / f"images.{os.getpid()}.part"
     shutil.rmtree(partial, ignore_errors=True)
@@ -224,9 +225,9 @@ def _images(out: Path) -> tuple[list[Room], list[Image]]:
     return rooms, example
 
 
-def _shrunk(source: Path, out: Path, partial: Path, file: str, side: int, name: str) -> Image:
+def _shrunk(source: Path, out: Path, partial: Path, file: str, side: int, name: str) -> PageImage:
     made = shrink(source, partial, Path(file).name, side, name)
-    return Image(name, file if made.file else None, made.width, made.height, made.missing)
+    return PageImage(name, file if made.file else None, made.width, made.height, made.missing)
 
 
 def _fullest(frames: Sequence[Path], scene_file: Path) -> Path | None:

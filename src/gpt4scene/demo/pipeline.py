@@ -6,49 +6,42 @@ skipped when the same command is given again; with other settings the demo start
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gpt4scene.demo import steps
-from gpt4scene.types import DataError
+from gpt4scene.errors import DataError
+from gpt4scene.settings.arguments import Arguments, key
 
 NOTES = "steps.json"
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class DemoArguments:
+class DemoArguments(Arguments):
     """What the demo can be told; the defaults take under ten minutes on two cores."""
 
-    out: str = field(default="outputs/demo", metadata={"help": "folder that receives everything"})
-    rooms: int = field(default=6, metadata={"help": "rooms to learn from"})
-    held_out: int = field(default=2, metadata={"help": "rooms that are only asked about"})
-    frames: int = field(default=8, metadata={"help": "marked frames of each room, besides the bird's-eye view"})
-    image_width: int = field(default=480, metadata={"help": "width of the rendered frames in pixels"})
-    image_resolution: int = field(default=112, metadata={"help": "longest side of the images that the model sees"})
-    epochs: float = field(default=110, metadata={"help": "passes over the training rows"})
-    questions_per_step: int = field(default=16, metadata={"help": "questions of one room that share a training step"})
-    learning_rate: float = field(default=1e-3, metadata={"help": "highest learning rate"})
-    seed: int = field(default=0, metadata={"help": "seed of rooms, model and training"})
+    out: str = key("folder that receives everything", "outputs/demo")
+    rooms: int = key("rooms to learn from", 6, least=2)
+    held_out: int = key("rooms that are only asked about", 2, least=1)
+    frames: int = key("marked frames of each room, besides the bird's-eye view", 8, least=1)
+    image_width: int = key("width of the rendered frames in pixels", 480, least=64)
+    image_resolution: int = key("longest side of the images that the model sees", 112, least=28)
+    epochs: float = key("passes over the training rows", 110)
+    questions_per_step: int = key("questions of one room that share a training step", 16, least=1)
+    learning_rate: float = key("highest learning rate", 1e-3)
+    seed: int = key("seed of rooms, model and training", 0)
 
-    def check(self) -> None:
-        """ValueError with every wrong value at once."""
-        least = {"rooms": 2, "held_out": 1, "frames": 1, "image_width": 64, "questions_per_step": 1}
-        wrong = [
-            f"{name} is {getattr(self, name)}, must be at least {low}"
-            for name, low in least.items()
-            if getattr(self, name) < low
-        ]
-        wrong += [f"{name} must be above 0" for name in ("epochs", "learning_rate") if getattr(self, name) <= 0]
-        if wrong:
-            raise ValueError("; ".join(wrong))
+    def problems(self) -> list[str]:
+        """Return a sentence for every wrong value."""
+        above = [f"--{name} must be above 0" for name in ("epochs", "learning_rate") if getattr(self, name) <= 0]
+        return [*super().problems(), *above]
 
     def settings(self) -> dict:
         """What a finished step must have been made with to be kept."""
@@ -141,27 +134,7 @@ def _note(out: Path, settings: dict, took: dict[str, float]) -> None:
     partial.replace(out / NOTES)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``gpt4scene demo``: 0 when the page is there, 1 when a step failed, 2 when the call was wrong."""
-    parser = argparse.ArgumentParser(prog="gpt4scene demo", description="All stages on synthetic rooms, offline.")
-    for entry in fields(DemoArguments):
-        kind = {"int": int, "float": float}.get(str(entry.type), str)
-        text = f"{entry.metadata['help']} (default: %(default)s)"
-        parser.add_argument(f"--{entry.name}", type=kind, default=entry.default, help=text)
-    try:
-        arguments = DemoArguments(**vars(parser.parse_args(argv)))
-        arguments.check()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    except ValueError as error:
-        print(f"gpt4scene demo: {error}", file=sys.stderr)
-        return 2
-    try:
-        print(demo(arguments))
-    except DataError as error:
-        print(f"gpt4scene demo: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("gpt4scene demo: stopped; the same command goes on where it was", file=sys.stderr)
-        return 130
+def main(arguments: DemoArguments) -> int:
+    """Run the demo as the arguments say; return 0 when the page is there."""
+    print(demo(arguments))
     return 0

@@ -18,8 +18,8 @@ from gpt4scene.demo.balance import choose_plans
 from gpt4scene.demo.controls import write_controls
 from gpt4scene.demo.raw import write_raw
 from gpt4scene.demo.rooms import View, write_room
+from gpt4scene.errors import DataError
 from gpt4scene.scenes.prepare import PrepareArguments, prepare
-from gpt4scene.types import DataError
 
 if TYPE_CHECKING:
     from gpt4scene.demo.pipeline import DemoArguments
@@ -144,12 +144,8 @@ def train_model(arguments: DemoArguments, out: Path) -> None:
     """Train on the rows of the training rooms."""
     from gpt4scene.settings.config import parse
     from gpt4scene.training import sft
-    from gpt4scene.training.signals import Stopped
 
-    try:
-        sft.run(parse(training_flags(arguments, out)))
-    except Stopped as stop:
-        raise KeyboardInterrupt from stop
+    sft.run(parse(training_flags(arguments, out)))
 
 
 def ask_before(arguments: DemoArguments, out: Path) -> None:

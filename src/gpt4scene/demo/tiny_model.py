@@ -5,13 +5,13 @@ It lets every command run anywhere, offline. ``python -m gpt4scene.demo.tiny_mod
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpt4scene.registry import Registry
+from gpt4scene.registry import Registry, nearest
+from gpt4scene.settings.arguments import Arguments, key
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -252,19 +252,34 @@ def _write_processor_files(folder: Path, family: str) -> None:
         (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Write a tiny checkpoint; see ``--help``."""
-    parser = argparse.ArgumentParser(prog="python -m gpt4scene.demo.tiny_model", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", required=True, help="folder to write")
-    parser.add_argument("--family", default="qwen2_vl", choices=sorted(TINY_FAMILIES))
-    parser.add_argument("--width", type=int, default=128, help="hidden size of the language model")
-    parser.add_argument("--layers", type=int, default=2, help="layers of the language model")
-    parser.add_argument("--seed", type=int, default=0)
-    values = parser.parse_args(argv)
-    out = build(values.out, values.family, TinyShape(width=values.width, layers=values.layers), values.seed)
-    print(f"wrote {out}")
+@dataclass(frozen=True)
+class TinyModelArguments(Arguments):
+    """What to write; every field is a flag of ``python -m gpt4scene.demo.tiny_model``."""
+
+    out: str = key("folder to write")
+    family: str = key(f"model family: {', '.join(sorted(TINY_FAMILIES))}", "qwen2_vl")
+    width: int = key("hidden size of the language model", 128, least=1)
+    layers: int = key("layers of the language model", 2, least=1)
+    seed: int = key("seed of the weights", 0)
+
+    def problems(self) -> list[str]:
+        """Return a sentence for every wrong value."""
+        known = sorted(TINY_FAMILIES)
+        wrong = [f"--family '{self.family}' is not known{nearest(self.family, known)} (known: {', '.join(known)})"]
+        return [*super().problems(), *(wrong if self.family not in known else [])]
+
+
+def main(arguments: TinyModelArguments) -> int:
+    """Write a tiny checkpoint; return 0 when done."""
+    shape = TinyShape(width=arguments.width, layers=arguments.layers)
+    print(f"wrote {build(arguments.out, arguments.family, shape, arguments.seed)}")
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    import sys
+
+    from gpt4scene.cli import call
+
+    program = "python -m gpt4scene.demo.tiny_model"
+    sys.exit(call(TinyModelArguments, main, program, "A tiny random checkpoint.", sys.argv[1:]))

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from gpt4scene.errors import DataError
 from gpt4scene.files.tensors import read_tensors, tensor_bytes
 from gpt4scene.scans.types import SceneObject
-from gpt4scene.types import DataError
 
 Attributes = dict[str, dict]
 """Scene id -> ``{"objects": list of labels, "locs": float32 array [n, 6]}``."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from gpt4scene.types import DataError
+from gpt4scene.errors import DataError
 
 KEYS = ("scene_id", "qid", "gt_id", "pred_id", "prompt", "pred", "ref_captions", "type_info")
 """Keys of a public prediction row, in the order in which they are written."""

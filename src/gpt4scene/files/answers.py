@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from gpt4scene.errors import DataError
 from gpt4scene.files.answer_rows import PredictionRow, read_row
 from gpt4scene.files.tensors import NotReadable, read_tensors
 from gpt4scene.metrics.boxes import SceneBoxes, scene_boxes
-from gpt4scene.types import TASKS, DataError
+from gpt4scene.types import TASKS
 
 QUESTION_FILES = {
     "scanqa": "scanqa_val.json",

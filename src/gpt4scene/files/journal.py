@@ -16,7 +16,8 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gpt4scene.types import Answer, DataError
+from gpt4scene.errors import DataError
+from gpt4scene.types import Answer
 
 Settings = Mapping[str, Any]
 Key = tuple[str, int]

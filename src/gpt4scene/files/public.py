@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import track
 
-from gpt4scene.types import DataError
+from gpt4scene.errors import DataError
 
 IMAGES = "data/annotation"
 """Where the published rows expect ``images_2D`` and ``images_3D``."""

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from gpt4scene.errors import DataError
 from gpt4scene.registry import nearest
-from gpt4scene.types import TASKS, DataError, Question
+from gpt4scene.types import TASKS, Question
 
 PROPOSAL_TASKS = frozenset({"scanrefer", "scan2cap", "multi3dref"})
 """Tasks whose object numbers are Mask3D proposals; their files carry ``_mask3d_`` in the name."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from gpt4scene.errors import DataError
 from gpt4scene.registry import Registry
-from gpt4scene.types import DataError
 
 _SPACE = " \t\r\n"
 

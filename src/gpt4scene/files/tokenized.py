@@ -16,7 +16,8 @@ from typing import Any, overload
 
 import numpy as np
 
-from gpt4scene.types import IGNORED, DataError, EncodedSample, Origin
+from gpt4scene.errors import DataError
+from gpt4scene.types import IGNORED, EncodedSample, Origin
 
 FORMAT = 1
 META_FILE = "tokenized.json"

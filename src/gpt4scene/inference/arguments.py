@@ -1,24 +1,19 @@
-"""The keys of an inference run, read from flags."""
+"""What ``gpt4scene infer`` can be told."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import typing
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.registry import nearest
-from gpt4scene.settings.arguments import key
-from gpt4scene.settings.coercion import BadValueError, check_range, coerce
-from gpt4scene.settings.public_call import our_flags
+from gpt4scene.settings.arguments import Arguments, key
 from gpt4scene.types import TASKS
 
 
 @dataclass(frozen=True)
-class InferArguments:
+class InferArguments(Arguments):
     """What to ask, of which model, how, and where the answers go."""
 
     model: str = key("Checkpoint, training output or LoRA output folder; on a server, the name it serves.")
@@ -26,7 +21,7 @@ class InferArguments:
     output_dir: str = key("Folder that the answers are written into; a run that was stopped goes on there.")
     tasks: str = key("Tasks separated by commas, or all that have a question file.", "all")
     split: str = key("Split in the names of the question files.", "val")
-    images: str | None = key("List of images, when the annotation folder holds several.", None)
+    images: str | None = key("List of images, when the annotation folder holds several.", None, also=("pictures",))
     media_dir: str | None = key("Folder that image paths are relative to, tried after the working directory.", None)
     image_resolution: int = key("Longest side of an image in pixels before it is fitted to patches.", 512, least=28)
     template: str | None = key("Name of the chat template; that of the model's family when left out.", None)
@@ -53,77 +48,29 @@ class InferArguments:
     overwrite: bool = key("Delete the answers of these tasks in the output folder and start over.", False)
     public_name: str | None = key("Also write <name>_<task>/predictions_chunk_<i>.json, the public form.", None)
 
-    def __post_init__(self) -> None:
+    def problems(self) -> list[str]:
+        """Return a sentence for every wrong value."""
+        wrong = super().problems()
         if self.engine == "server" and not self.base_url:
-            raise ValueError("--engine server needs --base_url, such as http://localhost:8000/v1")
+            wrong.append("--engine server needs --base_url, such as http://localhost:8000/v1")
         if self.shard >= self.num_shards:
-            raise ValueError(f"--shard must be below --num_shards {self.num_shards}, found {self.shard}")
+            wrong.append(f"--shard must be below --num_shards {self.num_shards}, found {self.shard}")
         if self.num_processes != "auto" and not (self.num_processes.isdigit() and int(self.num_processes) > 0):
-            raise ValueError(f"--num_processes must be auto or 1 and more, found {self.num_processes}")
+            wrong.append(f"--num_processes must be auto or 1 and more, found {self.num_processes}")
+        if self.template is not None and self.template not in TEMPLATES:
+            wrong.append(f"--template: '{self.template}' is not known{nearest(self.template, list(TEMPLATES))}")
         for task in self.tasks.split(","):
             if task.strip() not in ("all", *TASKS):
-                raise ValueError(
-                    f"--tasks: '{task}' is not known{nearest(task, list(TASKS))} (known: all, {', '.join(TASKS)})"
-                )
+                near = nearest(task, list(TASKS))
+                wrong.append(f"--tasks: '{task}' is not known{near} (known: all, {', '.join(TASKS)})")
+        return wrong
 
 
 def to_flags(arguments: InferArguments) -> list[str]:
-    """Return the flags that ``parse`` reads ``arguments`` from."""
+    """Return the flags that say ``arguments``."""
     flags: list[str] = []
     for field in dataclasses.fields(arguments):
         value = getattr(arguments, field.name)
         if value is not None and value != field.default:
             flags += [f"--{field.name}={value}"]
     return flags
-
-
-class _Parser(argparse.ArgumentParser):
-    """Raises ``ValueError`` instead of leaving the process."""
-
-    def error(self, message: str) -> typing.NoReturn:
-        """Raise ``message``."""
-        raise ValueError(message)
-
-
-def _reader(field: dataclasses.Field, hint: Any):
-    def read(text: str) -> Any:
-        try:
-            value = coerce(text, hint)
-            check_range(value, field.metadata["least"], field.metadata["most"])
-        except BadValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-        return value
-
-    return read
-
-
-def parse(argv: Sequence[str], annotation_dir: str | Path | None = None) -> InferArguments:
-    """Return the arguments that flags, or the public project's ``config.py key value …``, stand for.
-
-    ``annotation_dir`` is the default of the flag of that name. Raises ``ValueError`` with one sentence;
-    ``--help`` prints and raises ``SystemExit``.
-    """
-    argv = our_flags(argv)
-    parser = _Parser(prog="gpt4scene infer", description="Questions to answers, scene by scene.", allow_abbrev=False)
-    hints = typing.get_type_hints(InferArguments)
-    names = []
-    for field in dataclasses.fields(InferArguments):
-        default = annotation_dir if field.name == "annotation_dir" else field.default
-        required = default is None if field.name == "annotation_dir" else default is dataclasses.MISSING
-        options: dict[str, Any] = {"nargs": "?", "const": "true"} if hints[field.name] is bool else {}
-        text = field.metadata["help"] + ("" if required or default is None else f" (default: {default})")
-        parser.add_argument(
-            f"--{field.name}",
-            type=_reader(field, hints[field.name]),
-            default=None if required else default,
-            required=required,
-            help=text.replace("%", "%%"),
-            metavar="X",
-            **options,
-        )
-        names.append(f"--{field.name}")
-    values, unknown = parser.parse_known_args(list(argv))
-    if unknown:
-        flag = unknown[0].split("=")[0]
-        raise ValueError(f"{flag} is not a flag{nearest(flag, names)}; --help lists them")
-    return InferArguments(**{**vars(values), "annotation_dir": str(values.annotation_dir)})

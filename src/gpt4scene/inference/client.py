@@ -18,8 +18,9 @@ from PIL import Image
 
 from gpt4scene.data.templates import IMAGE_MARK
 from gpt4scene.data.vision import VisionSpec, fit, open_image, to_rgb
+from gpt4scene.errors import DataError
 from gpt4scene.inference.decoding import GenerationSettings
-from gpt4scene.types import Answer, DataError, Question
+from gpt4scene.types import Answer, Question
 
 REQUEST_LIMIT = 8
 """Requests at a time; each carries all images of the scene, some ten megabytes."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import gpt4scene
+from gpt4scene.errors import WorkError
 
 PARENT = "GPT4SCENE_LAUNCHER"
 """Environment variable that tells a worker which process started it."""
@@ -24,7 +25,7 @@ _TAIL = 60
 _GRACE_S = 10.0
 
 
-class WorkerError(RuntimeError):
+class WorkerError(WorkError):
     """A worker process failed; the message holds its own last words."""
 
 
@@ -60,7 +61,7 @@ class _Worker:
 
 
 def run_workers(commands: Sequence[Sequence[str]], gpus: Sequence[str], say: Callable[[str], None]) -> None:
-    """Run ``python -m gpt4scene.inference.run`` once for each of ``commands``, and wait for all.
+    """Run ``python -m gpt4scene infer`` once for each of ``commands``, and wait for all.
 
     Worker i sees ``gpus[i modulo their number]`` only, or shares the CPU's cores where there are none. Its lines go
     through ``say`` under its name. The first failure stops the others and raises ``WorkerError``; so does leaving this
@@ -90,7 +91,7 @@ def _start(index: int, number: int, command: Sequence[str], gpus: Sequence[str],
     else:
         environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // number)))
     process = subprocess.Popen(
-        [sys.executable, "-m", "gpt4scene.inference.run", *command],
+        [sys.executable, "-m", "gpt4scene", "infer", *command],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gpt4scene.errors import DataError
 from gpt4scene.files import journal
 from gpt4scene.files.questions import find_tasks, load_questions, question_file
 from gpt4scene.inference import launcher
-from gpt4scene.inference.arguments import InferArguments, parse, to_flags
+from gpt4scene.inference.arguments import InferArguments, to_flags
 from gpt4scene.inference.progress import Progress, duration
 from gpt4scene.inference.shards import questions_per_scene, shard
-from gpt4scene.types import DataError, Question
+from gpt4scene.types import Question
 
-DONE, FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
 Say = Callable[[str], None]
 
 
@@ -60,6 +59,7 @@ def infer(arguments: InferArguments, say: Say | None = None) -> InferSummary:
     takes lines for the user; they go to stderr when left out.
     """
     say = say or (lambda line: print(line, file=sys.stderr, flush=True))
+    arguments.check()
     start = time.monotonic()
     plan = _make_plan(arguments)
     out = Path(arguments.output_dir)
@@ -247,48 +247,10 @@ def _finish(arguments: InferArguments, plan: _Plan, scenes: set[str]) -> dict[st
     return files
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM arrived."""
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    def stop(*_: object) -> None:
-        raise _Terminated
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def main(argv: Sequence[str], annotation_dir: str | Path | None = None) -> int:
-    """Infer as the flags say; return 0 when done, 1 when the work failed, 2 when the call was wrong, 130 on Ctrl-C.
-
-    ``annotation_dir`` is the default of the flag of that name.
-    """
-    try:
-        arguments = parse(argv, annotation_dir)
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return WRONG_CALL
-    try:
-        with _sigterm_raises():
-            summary = infer(arguments)
-    except KeyboardInterrupt as stop:
-        print(f"\nstopped; answers so far are in {arguments.output_dir}, the same command goes on", file=sys.stderr)
-        return 143 if isinstance(stop, _Terminated) else INTERRUPTED
-    except (ValueError, OSError, launcher.WorkerError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return FAILED
+def main(arguments: InferArguments) -> int:
+    """Infer as the arguments say; return 0 when done."""
+    summary = infer(arguments)
     for task, path in summary.files.items():
         print(f"{task}: {path}")
     print(f"{summary.answered} questions answered in {duration(summary.seconds)}, {summary.kept} kept", file=sys.stderr)
-    return DONE
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    return 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gpt4scene.types import DataError
+from gpt4scene.errors import DataError
 
 PUBLISHED_EPSILON = 1e-8
 """Added to the union by the public scorer, so that a box against itself stays just below 1."""

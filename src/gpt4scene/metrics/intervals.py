@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from gpt4scene.types import DataError, ScoreReport
+from gpt4scene.errors import DataError
+from gpt4scene.types import ScoreReport
 
 RESAMPLES = 2000
 """Bootstrap samples behind an interval."""

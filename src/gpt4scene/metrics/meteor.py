@@ -20,6 +20,7 @@ from typing import IO
 
 import numpy as np
 
+from gpt4scene.errors import WorkError
 from gpt4scene.metrics.captions import Pair
 
 JAR, TABLE = Path("meteor") / "meteor-1.5.jar", Path("meteor") / "data" / "paraphrase-en.gz"
@@ -82,7 +83,7 @@ class Meteor:
     def statistics(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Return what METEOR sums up of every pair, float64[B, 24] (``score`` scores the sums).
 
-        Raises ``RuntimeError`` when the program ends early.
+        Raises ``WorkError`` when the program ends early.
         """
         self.ask(pairs)
         lines = self._wait_for(self._lines)
@@ -107,7 +108,7 @@ class Meteor:
             if self._received.count(b"\n") >= count:
                 return self._received.decode(errors="replace").split("\n")[:count]
             if ended:
-                raise RuntimeError("METEOR ended before it had answered; it needs 2 GB of memory")
+                raise WorkError("METEOR ended before it had answered; it needs 2 GB of memory")
             time.sleep(_PAUSE_S)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
+from gpt4scene.errors import DataError
 from gpt4scene.model.loading import (
     base_of_adapter,
     is_adapter,
@@ -16,7 +18,7 @@ from gpt4scene.model.loading import (
     local_folder,
     save_processor_files,
 )
-from gpt4scene.types import DataError
+from gpt4scene.settings.arguments import Arguments, key
 
 
 def load_with_adapter(adapter: str | Path, base: str | Path | None = None, **options):
@@ -54,13 +56,19 @@ def merge_adapter(adapter: str | Path, out: str | Path, base: str | Path | None 
     return out
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Merge a LoRA adapter; see ``--help``."""
-    parser = argparse.ArgumentParser(prog="gpt4scene export", description=__doc__.splitlines()[0])
-    parser.add_argument("--model", help="base checkpoint; default: the one that the adapter names")
-    parser.add_argument("--adapter", required=True, help="LoRA output folder")
-    parser.add_argument("--out", required=True, help="checkpoint folder to write")
-    parser.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
-    values = parser.parse_args(argv)
-    print(f"wrote {merge_adapter(values.adapter, values.out, values.model, values.dtype)}")
+@dataclass(frozen=True)
+class ExportArguments(Arguments):
+    """What to merge; every field is a flag of ``gpt4scene export``."""
+
+    adapter: str = key("LoRA output folder")
+    out: str = key("checkpoint folder to write")
+    model: str | None = key("base checkpoint; the one that the adapter names when left out", None)
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = key(
+        "number format of the weights; auto keeps it", "auto"
+    )
+
+
+def main(arguments: ExportArguments) -> int:
+    """Merge as the arguments say; return 0 when done."""
+    print(f"wrote {merge_adapter(arguments.adapter, arguments.out, arguments.model, arguments.dtype)}")
     return 0

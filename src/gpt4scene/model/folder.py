@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpt4scene.types import DataError
+from gpt4scene.errors import DataError
 
 ADAPTER_CONFIG = "adapter_config.json"
 _WEIGHTS = re.compile(r"(model|pytorch_model|adapter_model)[^/]*\.(safetensors|bin)")

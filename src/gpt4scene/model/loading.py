@@ -15,10 +15,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from gpt4scene.errors import DataError
 from gpt4scene.model import attention as pack_attention
 from gpt4scene.model.compat import check_versions, keep_used_renamings
 from gpt4scene.model.families import family_of
-from gpt4scene.types import DataError
 
 PROCESSOR_FILES = (
     "preprocessor_config.json",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from gpt4scene.errors import DataError
 from gpt4scene.files.questions import images_file, read_json, resolve_image
-from gpt4scene.types import DataError
 
 TOP_SIDE, FRAME_SIDE = 1000, 640
 """Longest side in pixels of bird's-eye views and of frames on a page."""

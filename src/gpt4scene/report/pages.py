@@ -5,23 +5,22 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gpt4scene.benchmarks.score import BOXED, score_folder
+from gpt4scene.errors import DataError
 from gpt4scene.files import answers as files
 from gpt4scene.metrics.intervals import Report, breakdown, intervals
 from gpt4scene.report.images import Listed, copy_scene, missing_reasons
 from gpt4scene.report.judging import Boxes, Judged, by_scene, judge, tally
 from gpt4scene.report.rendering import MAIN, render, write_text
-from gpt4scene.types import DataError
+from gpt4scene.settings.arguments import Arguments, key
 
 INDEX = "index.html"
 MARK = '<meta name="generator" content="gpt4scene report">'
@@ -161,26 +160,23 @@ def _replace(partial: Path, out: Path) -> None:
     shutil.rmtree(old)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Write the pages as the flags say; return 0 when done, 1 when files are wrong, 2 when the call is."""
-    parser = argparse.ArgumentParser(prog="gpt4scene report", description="Answers as HTML pages with their images.")
-    parser.add_argument("--predictions", required=True, help="folder of journals or public prediction files")
-    parser.add_argument("--annotation_dir", required=True, help="boxes, question files and the list of images")
-    parser.add_argument("--out", required=True, help="folder for the pages; an earlier report there is replaced")
-    parser.add_argument("--media_dir", help="folder that holds the images, where the list does not lead to them")
-    try:
-        flags = parser.parse_args(argv)
-        for folder in (flags.predictions, flags.annotation_dir, flags.media_dir):
-            if folder and not Path(folder).is_dir():
-                raise ValueError(f"{folder}: there is no such folder")
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    except ValueError as error:
-        print(f"gpt4scene report: {error}", file=sys.stderr)
-        return 2
-    try:
-        print(report(flags.predictions, flags.annotation_dir, flags.out, flags.media_dir))
-    except (DataError, OSError, RuntimeError) as error:
-        print(f"gpt4scene report: {error}", file=sys.stderr)
-        return 1
+@dataclass(frozen=True)
+class ReportArguments(Arguments):
+    """What to show; every field is a flag of ``gpt4scene report``."""
+
+    predictions: str = key("folder of journals or public prediction files")
+    annotation_dir: str = key("boxes, question files and the list of images")
+    out: str = key("folder for the pages; an earlier report there is replaced")
+    media_dir: str | None = key("folder that holds the images, where the list does not lead to them", None)
+
+    def problems(self) -> list[str]:
+        """Return a sentence for every wrong value."""
+        folders = (self.predictions, self.annotation_dir, self.media_dir)
+        missing = [folder for folder in folders if folder and not Path(folder).is_dir()]
+        return [*super().problems(), *(f"{folder}: there is no such folder" for folder in missing)]
+
+
+def main(arguments: ReportArguments) -> int:
+    """Write the pages as the arguments say; return 0 when done."""
+    print(report(arguments.predictions, arguments.annotation_dir, arguments.out, arguments.media_dir))
     return 0

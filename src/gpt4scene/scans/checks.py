@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.types import Camera, Scan, SceneObject
-from gpt4scene.types import DataError
 
 LARGEST_NUMBER = 999
 

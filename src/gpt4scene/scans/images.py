@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.types import Frame, Stored
-from gpt4scene.types import DataError
 
 MOST_PIXELS = 64_000_000
 """No scanner writes larger frames; a header that claims more is damaged or hostile."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.types import Scan, SceneObject, box_of
-from gpt4scene.types import DataError
 
 MOST_PROPOSALS = 100
 """Proposals after the first hundred, in export order, are left out, as in the published data."""

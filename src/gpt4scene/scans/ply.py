@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.types import Mesh
-from gpt4scene.types import DataError
 
 GREY = 160
 """Colour of vertices in files that have none."""

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.images import image_size
 from gpt4scene.scans.ply import read_ply, write_ply
 from gpt4scene.scans.types import Camera, Frame, Mesh, Scan, SceneObject, box_of, transformed
-from gpt4scene.types import DataError
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.images import image_size
 from gpt4scene.scans.ply import read_ply
 from gpt4scene.scans.posed import image_files, read_json, read_matrix
 from gpt4scene.scans.sens import read_sens
 from gpt4scene.scans.types import Camera, Frame, Mesh, Scan, SceneObject, box_of, transformed
-from gpt4scene.types import DataError
 
 
 def is_scannet(folder: Path) -> bool:

@@ -14,8 +14,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.types import Camera, Frame, Stored
-from gpt4scene.types import DataError
 
 COLOR_CODECS = {1: "png", 2: "jpeg"}
 DEPTH_CODECS = {0: "raw_ushort", 1: "zlib_ushort"}

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.images import image_size
 from gpt4scene.scans.ply import read_ply
 from gpt4scene.scans.posed import image_files, read_json, read_lines, read_matrix, read_numbers, read_objects
 from gpt4scene.scans.transforms import rotation_of
 from gpt4scene.scans.types import Camera, Frame, Scan, SceneObject, box_of
-from gpt4scene.types import DataError
 
 TUM_INTRINSICS = ((525.0, 0.0, 319.5), (0.0, 525.0, 239.5), (0.0, 0.0, 1.0))
 """The sequences' default camera (TUM RGB-D, file formats page); ``intrinsics.txt`` overrides it."""

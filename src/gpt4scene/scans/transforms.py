@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.images import image_size
 from gpt4scene.scans.ply import read_ply
 from gpt4scene.scans.posed import IMAGE_ENDINGS, read_json, read_lines, read_matrix, read_numbers, read_objects
 from gpt4scene.scans.types import Camera, Frame, Mesh, Scan
-from gpt4scene.types import DataError
 
 MESH_NAMES = ("mesh.ply", "meshed-poisson.ply", "meshed-delaunay.ply", "fused.ply", "point_cloud.ply", "sparse_pc.ply")
 """Geometry beside the poses, best first."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.ndimage import binary_closing, distance_transform_edt, label
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.types import Camera, Mesh, SceneObject
 from gpt4scene.scenes.render import Hits, Raycaster
-from gpt4scene.types import DataError
 
 BACKGROUND = 255
 """White, where there is no surface."""

@@ -11,11 +11,11 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.types import Mesh, Scan, SceneObject, box_of
 from gpt4scene.scenes.bev import floor_and_cut
 from gpt4scene.scenes.fuse import fuse_depth, voxel_keys, voxel_mesh
 from gpt4scene.scenes.upright import point_normals, wall_angle
-from gpt4scene.types import DataError
 
 THIN = 0.04
 """Metres between the points that are grouped."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.types import Frame, Scan
-from gpt4scene.types import DataError
 
 
 def tracked_frames(scan: Scan) -> list[Frame]:

@@ -9,10 +9,10 @@ import numpy as np
 from scipy.ndimage import maximum_filter, minimum_filter
 from scipy.spatial import KDTree
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.images import read_color, read_depth
 from gpt4scene.scans.types import Camera, Frame, Mesh, SceneObject, product
 from gpt4scene.scenes.frames import evenly
-from gpt4scene.types import DataError
 
 VOXEL = 0.02
 """Edge of a voxel in metres."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import sys
@@ -16,6 +15,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.readers import SCAN_READERS, find_scans
 from gpt4scene.scenes.marking import Look, Marked, choose_frames, mark_frame, mark_top
 from gpt4scene.scenes.proposals import OBJECT_SOURCES, object_source
@@ -32,39 +32,39 @@ from gpt4scene.scenes.scene_file import (
 )
 from gpt4scene.scenes.sheet import write_sheet
 from gpt4scene.scenes.workers import in_processes
-from gpt4scene.types import DataError
+from gpt4scene.settings.arguments import Arguments, key
 
 JPEG_QUALITY = 92
 
 
 @dataclass(frozen=True)
-class PrepareArguments:
+class PrepareArguments(Arguments):
     """Everything that ``gpt4scene prepare`` can be told."""
 
-    scans: tuple[str, ...] = field(metadata={"help": "scan folders, or folders that hold scan folders"})
-    out: str = field(metadata={"help": "folder that receives images, lists and attributes"})
-    format: str = field(default="posed", metadata={"help": "kind of recording"})
-    objects: str = field(default="scan", metadata={"help": "objects to mark: scan, boxes:FILE, ..."})
-    frames: int = field(default=32, metadata={"help": "frames of each scene, besides the bird's-eye view"})
-    split: str = field(default="val", metadata={"help": "word in the names of lists and attribute files"})
-    frame_choice: Literal["even", "coverage"] = field(
-        default="even", metadata={"help": "evenly spaced as published, or showing as many objects as possible"}
+    scans: tuple[str, ...] = key("scan folders, or folders that hold scan folders")
+    out: str = key("folder that receives images, lists and attributes")
+    format: str = key(f"kind of recording: {', '.join(SCAN_READERS)}", "posed")
+    objects: str = key("; ".join(f"{name}: {source.about}" for name, source in OBJECT_SOURCES.items()), "scan")
+    frames: int = key("frames of each scene, besides the bird's-eye view", 32, least=1)
+    split: str = key("word in the names of lists and attribute files", "val")
+    frame_choice: Literal["even", "coverage"] = key(
+        "evenly spaced as published, or showing as many objects as possible", "even"
     )
-    marker_place: Literal["inside", "centroid"] = field(
-        default="inside", metadata={"help": "pixel farthest from the visible surface's edge, or nearest its centroid"}
+    marker_place: Literal["inside", "centroid"] = key(
+        "pixel farthest from the visible surface's edge, or nearest its centroid", "inside"
     )
-    bev_size: int = field(default=1024, metadata={"help": "longest side of the bird's-eye view in pixels"})
-    least_area: float = field(default=0.001, metadata={"help": "least share of a frame that a marked object covers"})
-    geometry: Literal["voxels", "tsdf"] = field(
-        default="voxels", metadata={"help": "what depth frames become where there is no mesh; tsdf: smoother, slower"}
+    bev_size: int = key("longest side of the bird's-eye view in pixels", 1024, least=64, most=8192)
+    least_area: float = key("least share of a frame that a marked object covers", 0.001, least=0)
+    geometry: Literal["voxels", "tsdf"] = key(
+        "what depth frames become where there is no mesh; tsdf: smoother, slower", "voxels"
     )
-    outlines: bool = field(default=False, metadata={"help": "draw a line around what is visible of each object, too"})
-    keep_unmarked: bool = field(default=False, metadata={"help": "write every image without markers, too"})
-    contact_sheet: bool = field(default=False, metadata={"help": "write a page a scene: views, objects with crops"})
-    overwrite: bool = field(default=False, metadata={"help": "prepare finished scenes again"})
-    workers: int = field(default=1, metadata={"help": "processes; 0 takes one for each core"})
-    num_shards: int = field(default=1, metadata={"help": "parts into which the scans are divided over machines"})
-    shard: int = field(default=0, metadata={"help": "this machine's part, from 0"})
+    outlines: bool = key("draw a line around what is visible of each object, too", False)
+    keep_unmarked: bool = key("write every image without markers, too", False)
+    contact_sheet: bool = key("write a page a scene: views, objects with crops", False)
+    overwrite: bool = key("prepare finished scenes again", False)
+    workers: int = key("processes; 0 takes one for each core", 1, least=0)
+    num_shards: int = key("parts into which the scans are divided over machines", 1, least=1)
+    shard: int = key("this machine's part, from 0", 0, least=0)
 
     def settings(self) -> dict:
         """What a finished scene must have been made with to be kept.
@@ -75,32 +75,21 @@ class PrepareArguments:
         ignored += () if self.outlines else ("outlines",)
         return {key: value for key, value in asdict(self).items() if key not in ignored}
 
-    def check(self) -> None:
-        """ValueError with every wrong value at once."""
-        wrong = []
-        for what, good in (
-            (f"frames is {self.frames}, must be at least 1", self.frames >= 1),
-            (f"bev_size is {self.bev_size}, must be from 64 to 8192", 64 <= self.bev_size <= 8192),
-            (f"least_area is {self.least_area}, must be from 0 to below 1", 0 <= self.least_area < 1),
-            (f"workers is {self.workers}, must be 0 or more", self.workers >= 0),
-            (f"shard is {self.shard}, must be from 0 to {self.num_shards - 1}", 0 <= self.shard < self.num_shards),
-            (f"geometry '{self.geometry}' must be voxels or tsdf", self.geometry in ("voxels", "tsdf")),
-            (f"split '{self.split}' must be a plain word", self.split.replace("_", "a").isalnum()),
-            (f"frame_choice '{self.frame_choice}' must be even or coverage", self.frame_choice in ("even", "coverage")),
-            (
-                f"marker_place '{self.marker_place}' must be inside or centroid",
-                self.marker_place in ("inside", "centroid"),
-            ),
-        ):
-            if not good:
-                wrong.append(what)
+    def problems(self) -> list[str]:
+        """Return a sentence for every wrong value."""
+        wrong = super().problems()
+        if self.least_area >= 1:
+            wrong.append(f"--least_area is {self.least_area}, must be from 0 to below 1")
+        if self.shard >= self.num_shards:
+            wrong.append(f"--shard is {self.shard}, must be from 0 to {self.num_shards - 1}")
+        if not self.split.replace("_", "a").isalnum():
+            wrong.append(f"--split '{self.split}' must be a plain word")
         for look_up in (lambda: SCAN_READERS[self.format], lambda: object_source(self.objects)):
             try:
                 look_up()
             except ValueError as error:
                 wrong.append(str(error))
-        if wrong:
-            raise ValueError("; ".join(wrong))
+        return wrong
 
 
 @dataclass
@@ -122,7 +111,7 @@ def prepare(
 ) -> PrepareReport:
     """Prepare every scan and write the split's files; broken scans are reported, the others go on.
 
-    A scene whose ``scene.json`` exists is kept. ``started`` is told the number of scenes. Raises ValueError when an
+    A scene whose ``scene.json`` exists is kept. ``started`` is told the number of scenes. Raises ConfigError when an
     argument is wrong and DataError when a path holds no scan, before any work.
     """
     arguments.check()
@@ -253,46 +242,9 @@ def write_image(path: Path, pixels_HW3: np.ndarray) -> None:
     os.replace(part, path)
 
 
-def _parser() -> argparse.ArgumentParser:
-    about = "; ".join(f"{name}: {source.about}" for name, source in OBJECT_SOURCES.items())
-    parser = argparse.ArgumentParser(prog="gpt4scene prepare", description=__doc__, epilog=f"Objects -- {about}.")
-    for name, item in PrepareArguments.__dataclass_fields__.items():
-        text = item.metadata["help"]
-        flags = [f"--{name}"] + ([f"--{name.replace('_', '-')}"] if "_" in name else [])
-        if name == "scans":
-            parser.add_argument("--scans", nargs="+", required=True, metavar="PATH", help=text)
-        elif name == "out":
-            parser.add_argument("--out", required=True, metavar="DIR", help=text)
-        elif item.type == "bool":
-            parser.add_argument(*flags, action="store_true", help=text)
-        else:
-            choices = sorted(SCAN_READERS) if name == "format" else None
-            kind = {"int": int, "float": float}.get(str(item.type), str)
-            parser.add_argument(*flags, type=kind, default=item.default, choices=choices, help=f"{text} (%(default)s)")
-    return parser
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``gpt4scene prepare``: 0 when all scenes are there, 1 when one failed, 2 when the call was wrong."""
-    try:
-        values = vars(_parser().parse_args(argv))
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    arguments = PrepareArguments(**{**values, "scans": tuple(values["scans"])})
-    try:
-        report = _with_progress(arguments)
-    except DataError as error:
-        print(f"gpt4scene prepare: {error}", file=sys.stderr)
-        return 1
-    except ValueError as error:
-        print(f"gpt4scene prepare: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"gpt4scene prepare: {_sentence(error, arguments.out)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("gpt4scene prepare: stopped; the same command goes on where it was", file=sys.stderr)
-        return 1
+def main(arguments: PrepareArguments) -> int:
+    """Run ``gpt4scene prepare``: 0 when all scenes are there, 1 when one failed."""
+    report = _with_progress(arguments)
     for line in _summary(report):
         print(line, file=sys.stderr)
     for path in report.written:
@@ -321,7 +273,3 @@ def _with_progress(arguments: PrepareArguments) -> PrepareReport:
             lambda name, outcome, _: progress.update(task, advance=1, description=name),
             lambda count: progress.update(task, total=count),
         )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

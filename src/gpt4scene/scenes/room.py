@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.checks import check_objects, check_scan
 from gpt4scene.scans.images import read_depth
 from gpt4scene.scans.types import Camera, Frame, Scan, SceneObject
@@ -18,7 +19,6 @@ from gpt4scene.scenes.render import Hits, Raycaster
 from gpt4scene.scenes.tsdf import fuse_mesh
 from gpt4scene.scenes.upright import upright
 from gpt4scene.scenes.visibility import ObjectFinder, PixelGrid, Shown, agreeing, depth_at, hit_points, shown_objects
-from gpt4scene.types import DataError
 
 CLOUD_VOXEL = 0.03
 """Voxel edge in metres for point clouds that come without faces."""

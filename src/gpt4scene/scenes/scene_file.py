@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import attributes_of, write_attributes
 from gpt4scene.scans.types import Frame, SceneObject
 from gpt4scene.scenes.marking import Marked, MarkedTop
-from gpt4scene.types import DataError
 
 
 def scene_json(out: Path, scene_id: str) -> Path:

@@ -1,4 +1,4 @@
-"""The keys of a training run: one dataclass per subject, one sentence per key.
+"""What commands can be told, one sentence a key; and the keys of a training run, one dataclass a subject.
 
 Keys that LLaMA-Factory users write keep their names and meaning; ``config.py`` reads them from YAML and flags.
 Everything else that a run can set is a field of transformers' ``TrainingArguments`` and is passed through.
@@ -9,25 +9,68 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import typing
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from gpt4scene.errors import ConfigError
+from gpt4scene.registry import nearest
+from gpt4scene.settings.coercion import BadValueError, check_range
 
 FlashAttention = Literal["auto", "fa2", "sdpa", "disabled"]
 
 
-def key(help: str, default: Any = dataclasses.MISSING, *, least: float | None = None, most: float | None = None) -> Any:
+def key(
+    help: str,
+    default: Any = dataclasses.MISSING,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    also: tuple[str, ...] = (),
+) -> Any:
     """Return a dataclass field with its sentence and the closed range of numbers that it takes.
 
-    A list as ``default`` is copied for every instance.
+    ``also`` are older names of the flag, still taken. A list as ``default`` is copied for every instance.
     """
-    metadata = {"help": help, "least": least, "most": most}
+    metadata = {"help": help, "least": least, "most": most, "also": also}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
-class ModelArguments:
+class Arguments:
+    """What a command can be told: the base of every command's own dataclass, whose fields are made by ``key``.
+
+    ``settings.flags`` makes flags of the fields; functions that take arguments call ``check`` first.
+    """
+
+    def problems(self) -> list[str]:
+        """Return a sentence for every value that cannot be; subclasses add what they know of theirs."""
+        found, hints = [], typing.get_type_hints(type(self))
+        for one in dataclasses.fields(self):
+            value = getattr(self, one.name)
+            choices = typing.get_args(hints[one.name]) if typing.get_origin(hints[one.name]) is Literal else ()
+            if choices and value not in choices:
+                listed = ", ".join(map(str, choices))
+                found.append(f"--{one.name} must be one of {listed}, not {value!r}{nearest(str(value), list(choices))}")
+            if one.default is dataclasses.MISSING and value in ("", ()):
+                found.append(f"--{one.name} is empty")
+            try:
+                check_range(value, one.metadata["least"], one.metadata["most"])
+            except BadValueError as error:
+                found.append(f"--{one.name} {error}")
+        return found
+
+    def check(self) -> None:
+        """Raise ``ConfigError`` with all ``problems``, if there are any."""
+        found = self.problems()
+        if found:
+            raise ConfigError(*found)
+
+
+@dataclass(frozen=True)
+class ModelArguments(Arguments):
     """Which model, and how it attends."""
 
     model_name_or_path: str = key("Folder or hub name of the checkpoint to start from.")
@@ -38,7 +81,7 @@ class ModelArguments:
 
 
 @dataclass(frozen=True)
-class DataArguments:
+class DataArguments(Arguments):
     """Which rows, and how they become tokens and pixels."""
 
     dataset: list[str] = key("Names in dataset_info.json, separated by commas.")
@@ -67,7 +110,7 @@ class DataArguments:
 
 
 @dataclass(frozen=True)
-class TuningArguments:
+class TuningArguments(Arguments):
     """What is trained, and what the loss is."""
 
     stage: Literal["sft"] = key("Training stage; supervised fine-tuning is the only one.", "sft")

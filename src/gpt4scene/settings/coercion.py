@@ -47,7 +47,7 @@ def coerce(value: Any, hint: Any) -> Any:
 
 def check_range(value: Any, least: float | None, most: float | None) -> None:
     """Raise ``BadValueError`` when a number lies outside ``least`` to ``most`` (both included; ``None`` is open)."""
-    if value is None or isinstance(value, str):
+    if not isinstance(value, int | float):
         return
     if (least is not None and value < least) or (most is not None and value > most):
         above = f"{least:g} or more" if most is None else f"between {least or 0:g} and {most:g}"

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 import yaml
 
+from gpt4scene.data.templates import TEMPLATES
+from gpt4scene.errors import ConfigError
 from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import DataArguments, ModelArguments, TuningArguments
 from gpt4scene.settings.coercion import BadValueError, check_range, coerce
@@ -22,14 +24,6 @@ from gpt4scene.settings.spellings import NEGATED, REFUSED, RENAMED, RETIRED
 FLAGS = "command line"
 Section = TypeVar("Section", ModelArguments, DataArguments, TuningArguments)
 SECTIONS: tuple[type, ...] = (ModelArguments, DataArguments, TuningArguments)
-
-
-class ConfigError(ValueError):
-    """The settings are wrong. ``problems`` has one sentence per mistake; the message is all of them, a line each."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(self.problems))
 
 
 @dataclass(frozen=True)
@@ -103,7 +97,7 @@ def parse(argv: Sequence[str]) -> TrainConfig:
     _require(values, entries, source, problems)
     problems += contradictions(values)
     if problems:
-        raise ConfigError(list(dict.fromkeys(problems)))
+        raise ConfigError(*dict.fromkeys(problems))
     own = set(_own_hints())
     return TrainConfig(
         model=_section(ModelArguments, values),
@@ -124,22 +118,8 @@ def training_hints() -> dict[str, Any]:
         hints = typing.get_type_hints(TrainingArguments)
         names = [f.name for f in dataclasses.fields(TrainingArguments) if f.init]
     except ImportError as error:
-        raise ConfigError([f'training needs torch and transformers: pip install -e ".[torch]" ({error})']) from None
+        raise ConfigError(f'training needs torch and transformers: pip install -e ".[torch]" ({error})') from None
     return {name: hints[name] for name in names} | {"resume_from_checkpoint": bool | str | None}
-
-
-def describe_keys() -> str:
-    """Our own keys as text: one per line with its default and its sentence."""
-    lines = []
-    for section in SECTIONS:
-        lines.append((section.__doc__ or "").splitlines()[0])
-        for one in dataclasses.fields(section):
-            default = one.default
-            if one.default_factory is not dataclasses.MISSING:
-                default = ",".join(one.default_factory())
-            shown = "required" if default is dataclasses.MISSING else "unset" if default is None else str(default)
-            lines.append(f"  {one.name} ({shown}): {one.metadata['help']}")
-    return "\n".join(lines)
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -294,6 +274,12 @@ def contradictions(values: dict[str, Any]) -> list[str]:
             f"scene_packing {branches} must divide per_device_train_batch_size x gradient_accumulation_steps, "
             f"which is {rows} questions a step on each process"
         )
+    if get("train_on_prompt") and get("mask_history"):
+        found.append("train_on_prompt and mask_history exclude each other: one learns more of a row, the other less")
+    template = get("template")
+    if template is not None and template not in TEMPLATES:
+        known = list(TEMPLATES)
+        found.append(f"template '{template}' is not known{nearest(template, known)} (known: {', '.join(known)})")
     if get("bf16") and get("fp16"):
         found.append("bf16 and fp16 exclude each other")
     if get("pure_bf16") and get("fp16"):
@@ -324,6 +310,6 @@ def _mixing(values: dict[str, Any]) -> list[str]:
     datasets = values.get("dataset") or []
     if len(chances) != len(datasets):
         found.append(f"interleave_probs has {len(chances)} numbers for {len(datasets)} datasets")
-    if any(chance < 0 for chance in chances) or abs(sum(chances) - 1) > 1e-6:
-        found.append("interleave_probs must be 0 or more and add up to 1")
+    if any(chance <= 0 for chance in chances) or abs(sum(chances) - 1) > 1e-6:
+        found.append("interleave_probs must be above 0 and add up to 1")
     return found

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from transformers import TrainerCallback
 
+from gpt4scene.errors import DataError
 from gpt4scene.training import callbacks, manifest
-from gpt4scene.types import DataError
 
 MARK = "batches.json"
 """File that a checkpoint gets last: how rows were dealt out. Without it, the checkpoint was never finished."""

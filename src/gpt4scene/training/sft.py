@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from transformers import TrainingArguments, set_seed
 
+from gpt4scene.errors import Stopped
 from gpt4scene.model.loading import load_model, load_tokenizer, local_folder
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import attention_backend
-from gpt4scene.settings.config import TrainConfig
+from gpt4scene.settings.config import TrainConfig, parse
 from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
 from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.manifest import Manifest
 from gpt4scene.training.output import Dealing, MarkComplete, check_dealing, open_output
 from gpt4scene.training.processes import on_first, part_in_order, together
 from gpt4scene.training.run_data import load_data, too_large_for_cpu
-from gpt4scene.training.signals import StopOnSignal, Stopped
+from gpt4scene.training.signals import StopOnSignal
 from gpt4scene.training.trainer import Checkpoint, PackTrainer
+
+
+def main(words: Sequence[str]) -> int:
+    """Train as ``words``, a YAML file and flags, say; return 0 when done. Wrong settings are found before any work."""
+    config = parse(words)
+    if os.environ.get("RANK", "0") == "0":
+        for note in config.notes:
+            print(f"note: {note}", file=sys.stderr)
+    return run(config)
 
 
 def run(config: TrainConfig) -> int:
@@ -100,7 +112,10 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.received:
         _plot(trainer, config)
-        raise Stopped(stop.received, trainer.state.global_step, trainer.state.max_steps)
+        name = signal.Signals(stop.received).name
+        step, total = trainer.state.global_step, trainer.state.max_steps
+        kept = f"after step {step} of {total}, saved in checkpoint-{step}"
+        raise Stopped(f"stopped by {name} {kept}; go on with --resume_from_checkpoint true", stop.received)
     return _finish(trainer, config, arguments, result.metrics)
 
 

@@ -11,20 +11,6 @@ import torch
 from transformers import TrainerCallback
 
 
-class Stopped(Exception):
-    """The run was asked to stop and has saved a checkpoint; ``signal_number`` is SIGINT or SIGTERM."""
-
-    def __init__(self, signal_number: int, step: int, total: int) -> None:
-        self.signal_number = signal_number
-        name = signal.Signals(signal_number).name
-        super().__init__(f"{name} after step {step} of {total}, saved in checkpoint-{step}")
-
-    @property
-    def exit_status(self) -> int:
-        """130 for Ctrl-C, 143 for SIGTERM, as shells have it."""
-        return 128 + self.signal_number
-
-
 class StopOnSignal(TrainerCallback):
     """Turns the first SIGINT or SIGTERM into a checkpoint and an end of training; the second one kills.
 

@@ -21,11 +21,11 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from gpt4scene.data.collator import PackDataset, only
 from gpt4scene.data.packing import PackPlan, PackSampler, scene_keys
+from gpt4scene.errors import DataError
 from gpt4scene.model.inputs import model_inputs, row_losses
 from gpt4scene.model.loading import load_model, save_processor_files
 from gpt4scene.training.output import Dealing
 from gpt4scene.training.processes import OtherProcessFailed
-from gpt4scene.types import DataError
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,140 @@
+"""Dataclasses of arguments become the flags of commands, their help and their completion, by cyclopts.
+
+Every command's flags are made here, from the fields that ``settings.arguments.key`` makes: names as they are (hyphens
+are taken for underscores), several words after a flag are a list, ``--flag`` and ``--flag true`` mean the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Annotated, TypeVar
+
+from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, UnusedCliTokensError
+from rich.console import Console
+
+from gpt4scene.errors import ConfigError
+from gpt4scene.registry import nearest
+from gpt4scene.settings.arguments import Arguments
+
+Kind = TypeVar("Kind", bound=Arguments)
+_WIDTH = 110
+_RULES = Parameter(name_transform=lambda name: name, negative=(), consume_multiple=True)
+
+
+def read(kind: type[Kind], words: Sequence[str], program: str, defaults: Mapping[str, str] | None = None) -> Kind:
+    """Return the arguments that ``words`` say, checked. ``defaults`` stand in for flags that are left out.
+
+    Raises ``ConfigError`` with a sentence a mistake, and the nearest flag for one that is none.
+    """
+    words = _spelled_out(kind, words)
+    given = {_name(word) for word in words}
+    words += [f"--{name}={value}" for name, value in (defaults or {}).items() if name not in given]
+    _refuse(kind, {_name(word) for word in words if word.startswith("--")})
+    try:
+        arguments = app([kind], program)(words, exit_on_error=False, print_error=False)
+    except MissingArgumentError as error:
+        name = error.argument.name if error.argument is not None else "a flag"
+        raise ConfigError(f"{name} is missing, or has no value; --help lists the flags") from None
+    except UnusedCliTokensError as error:
+        raise ConfigError(f"'{(error.unused_tokens or ['?'])[0]}' stands alone; write --flag value") from None
+    except CycloptsError as error:
+        raise ConfigError(" ".join(str(error).split()).rstrip(".") + "; --help lists the flags") from None
+    arguments.check()
+    return arguments
+
+
+def help_text(kinds: Sequence[type], program: str, about: str) -> str:
+    """Return the help of a command: what it does, and every flag with its sentence and default."""
+    console = Console(width=_WIDTH, color_system=None)
+    with console.capture() as captured:
+        app(kinds, program, about).help_print(console=console)
+    return captured.get().rstrip()
+
+
+def app(kinds: Sequence[type], program: str, about: str = "") -> App:
+    """Return the cyclopts app whose call gives the arguments, a list of them where there are several ``kinds``."""
+    parameters = [
+        inspect.Parameter(
+            f"part_{number}",
+            inspect.Parameter.KEYWORD_ONLY,
+            annotation=Annotated[kind, Parameter(name="*")],
+            default=inspect.Parameter.empty if _needed(kind) else kind(),
+        )
+        for number, kind in enumerate(kinds)
+    ]
+
+    def arguments(**given: object) -> object:
+        found = [given.get(one.name, one.default) for one in parameters]
+        return found[0] if len(found) == 1 else found
+
+    arguments.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    arguments.__annotations__ = {one.name: one.annotation for one in parameters}
+    made = App(
+        name=program,
+        help=about,
+        help_format="plaintext",
+        help_flags=[],
+        version_flags=[],
+        default_parameter=_RULES,
+        result_action="return_value",
+    )
+    if kinds:
+        made.default(arguments)
+    return made
+
+
+def _needed(kind: type) -> list[str]:
+    """Return the names of the fields that have no default."""
+    return [one.name for one in dataclasses.fields(kind) if one.default is one.default_factory is dataclasses.MISSING]
+
+
+def _spelled_out(kind: type, words: Sequence[str]) -> list[str]:
+    """Return ``words`` with older names replaced, and ``--flag true`` as ``--flag=true`` where a flag is yes or no."""
+    hints = typing.get_type_hints(kind)
+    older = {name: one.name for one in dataclasses.fields(kind) for name in one.metadata["also"]}
+    found: list[str] = []
+    for word in words:
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            name = f"--{older[_name(name)]}" if _name(name) in older else name
+            found.append(name + equals + value)
+        elif found and hints.get(_name(found[-1])) is bool and "=" not in found[-1] and _is_truth(word):
+            found[-1] += f"={word}"
+        else:
+            found.append(word)
+    return _last_of_each(found)
+
+
+def _last_of_each(words: Sequence[str]) -> list[str]:
+    """Return ``words`` where a flag that is given twice stands once, as it was given last: scripts append overrides."""
+    groups: dict[str, list[str]] = {"": []}
+    name = ""
+    for word in words:
+        if word.startswith("--"):
+            name = _name(word)
+            groups[name] = []
+        groups[name].append(word)
+    return [word for group in groups.values() for word in group]
+
+
+def _refuse(kind: type, given: set[str]) -> None:
+    """Raise ``ConfigError`` that names every flag that is none, and every one that is missing."""
+    known = [f"--{one.name}" for one in dataclasses.fields(kind)]
+    flags = [f"--{name}" for name in sorted(given)]
+    wrong = [f"{flag} is not a flag{nearest(flag, known)}" for flag in flags if flag not in known]
+    missing = [f"--{name}" for name in _needed(kind) if name not in given]
+    if missing:
+        wrong.append(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
+    if wrong:
+        raise ConfigError(*wrong[:-1], f"{wrong[-1]}; --help lists the flags")
+
+
+def _name(word: str) -> str:
+    return word.partition("=")[0].removeprefix("--").replace("-", "_")
+
+
+def _is_truth(word: str) -> bool:
+    return word.lower() in ("true", "false", "yes", "no", "1", "0", "on", "off")
