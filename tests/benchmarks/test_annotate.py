@@ -296,8 +296,8 @@ def test_broken_raw_rows_are_named(arguments, raw, change, sentence):
     ("folder", "file", "content", "sentence"),
     [
         ("scenes", "selected_images_mark_3D_val_2.json", b'{"a_00": [3]}', "scene 'a_00' must hold a list of image"),
-        ("scenes", "selected_images_mark_3D_val_2.json", b"[]", "expected .scene"),
-        ("raw", "nr3d.csv", b"scan_id\n\xff\n", "nr3d.csv: not a CSV file in UTF-8"),
+        ("scenes", "selected_images_mark_3D_val_2.json", b"[]", "expected one object .scene"),
+        ("raw", "nr3d.csv", b"scan_id\n\xff\n", "nr3d.csv: the file is not UTF-8"),
         ("raw", "nr3d.csv", b"scan_id,stimulus_id,tokens\na_00,a-b-2-1,True\n", "row 0: 'stimulus_id' or 'tokens'"),
         ("raw", "scannetv2-labels.combined.tsv", b"\xff", "tsv: not a table in UTF-8"),
     ],
@@ -310,7 +310,7 @@ def test_broken_files_are_named(arguments, raw, scenes, folder, file, content, s
 
 def test_several_frame_counts_need_a_choice(arguments, scenes):
     (scenes / "selected_images_mark_3D_val_8.json").write_text("{}")
-    with pytest.raises(DataError, match="choose one by --frames"):
+    with pytest.raises(DataError, match="choose one with --frames"):
         annotate(arguments())
     assert annotate(arguments(frames=2), say=lambda line: None).made["scanqa"].rows
 

@@ -6,9 +6,8 @@ from types import ModuleType
 
 import torch
 
-from gpt4scene.benchmarks import annotate, raw
+from gpt4scene.benchmarks import annotate, questions, records
 from gpt4scene.benchmarks import score as scoring
-from gpt4scene.files import answers as files
 from gpt4scene.metrics import texts as text
 from gpt4scene.types import TASKS
 
@@ -38,8 +37,8 @@ def test_the_worked_example_of_a_new_benchmark(root, tmp_path, monkeypatch):
     module = ModuleType("counting")
     exec(block, vars(module))
     monkeypatch.setattr(scoring, "TASKS", (*TASKS, "counting"))
-    monkeypatch.setitem(raw.RAW_FILES, "counting", ("counting_{split}.json",))
-    monkeypatch.setitem(files.QUESTION_FILES, "counting", "counting_val.json")
+    monkeypatch.setitem(records.RAW_FILES, "counting", ("counting_{split}.json",))
+    monkeypatch.setitem(questions.QUESTION_FILES, "counting", "counting_{split}.json")
     monkeypatch.setitem(annotate.BENCHMARKS, "counting", module)
     (tmp_path / "a.jpg").write_bytes(b"")
     for split in ("train", "val"):

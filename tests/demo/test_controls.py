@@ -7,7 +7,7 @@ import pytest
 
 from gpt4scene.benchmarks.matching import TrainingRow, wordings
 from gpt4scene.demo import controls
-from gpt4scene.files.answers import read_predictions
+from gpt4scene.files.predictions import read_predictions
 from gpt4scene.types import TASKS, Question
 
 FIELDS = {

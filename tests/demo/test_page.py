@@ -4,9 +4,10 @@ import pytest
 import torch
 from PIL import Image
 
+from gpt4scene.benchmarks.questions import QUESTION_FILES
 from gpt4scene.demo.page import COLUMNS, compare, findings, write_page
 from gpt4scene.errors import DataError
-from gpt4scene.files import answers as files
+from gpt4scene.files.annotation import GROUND_TRUTH, PROPOSALS
 from gpt4scene.report.rendering import MAIN
 from gpt4scene.types import TASKS
 
@@ -30,9 +31,9 @@ def write_questions(out, questions, predictions, scenes, answer):
         {"scene_id": scene, "obj_id": 1, "qid": None, "prompt": f"Which? {EVIL}", "ref_captions": ["<OBJ001>."]}
         for scene in scenes
     ]
-    (folder / files.QUESTION_FILES["scanrefer"]).write_text(json.dumps(rows))
+    (folder / QUESTION_FILES["scanrefer"].format(split="val")).write_text(json.dumps(rows))
     content = {scene: {"objects": ["chair", "desk"], "locs": torch.tensor(BOXES)} for scene in scenes}
-    for name in (files.PROPOSALS, files.GROUND_TRUTH):
+    for name in (PROPOSALS, GROUND_TRUTH):
         torch.save(content, folder / name.format(split="val"))
     images = {scene: [f"../scenes/{scene}/{name}.jpg" for name in ("bev", "few", "many")] for scene in scenes}
     for scene in scenes:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gpt4scene.benchmarks.multi3dref import TYPES
-from gpt4scene.benchmarks.raw import read_raw
+from gpt4scene.benchmarks.records import read_raw
 from gpt4scene.benchmarks.sqa3d import question_type
 from gpt4scene.demo.balance import choose_plans, commonest_share
 from gpt4scene.demo.plan import Piece, RoomPlan

@@ -18,7 +18,7 @@ def test_rows_are_numbers_and_gaps_are_six_zeros(tmp_path):
     assert content["scene0000_00"]["locs"].dtype == torch.float32
     assert content["scene0000_00"]["locs"].tolist() == [[0] * 6, [0] * 6, [0] * 6, [1, 2, 3.5, 1, 1, 2]]
     read = read_attributes(tmp_path / "a.pt")
-    assert read["empty"]["locs"].shape == (0, 6) and read["scene0000_00"]["objects"][3] == "sofa"
+    assert read["empty"].shape == (0, 6) and read.label("scene0000_00", 3) == "sofa"
 
 
 def test_equal_content_gives_equal_bytes(tmp_path):

@@ -4,14 +4,10 @@ import pytest
 import torch
 
 from gpt4scene.errors import DataError
-from gpt4scene.files.answers import (
-    read_attributes,
-    read_corpus,
-    read_json,
-    read_lookup,
-    read_predictions,
-    tasks_in,
-)
+from gpt4scene.files.annotation import read_attributes, read_corpus, read_lookup
+from gpt4scene.files.predictions import read_predictions, tasks_in
+from gpt4scene.files.whole import read_json
+from gpt4scene.types import TASKS
 
 
 def row(index=None, **keys):
@@ -30,7 +26,7 @@ def test_shards_are_read_together_in_question_order(tmp_path):
     journal(tmp_path / "scanqa.shard10.jsonl", [row(1)])
     journal(tmp_path / "scanqa.shard2.jsonl", [row(0)])
     assert [r.index for r in read_predictions(tmp_path, "scanqa").rows] == [0, 1, 2, 3]
-    assert tasks_in(tmp_path) == ["scanqa"]
+    assert tasks_in(tmp_path, TASKS) == ["scanqa"]
 
 
 def test_public_chunks(tmp_path):
@@ -97,7 +93,7 @@ def test_rows_without_or_with_shared_qid_are_all_kept(tmp_path):
     ("content", "sentence"),
     [
         ("", "is empty"),
-        ("[{", "no JSON at line 1"),
+        ("[{", "not JSON .line 1"),
         ("{}", "expected a list"),
         ("[3]", "row 0: a prediction must be an object"),
         ('[{"scene_id": "s"}]', "row 0: 'pred' is missing"),
@@ -121,7 +117,7 @@ def test_broken_lists_are_named(tmp_path, content, sentence):
 
 
 def test_missing_files_are_named(tmp_path):
-    with pytest.raises(DataError, match="there is no such file"):
+    with pytest.raises(DataError, match="does not exist"):
         read_json(tmp_path / "x.json")
     with pytest.raises(DataError, match="gpt4scene prepare"):
         read_attributes(tmp_path / "x.pt")
@@ -136,7 +132,7 @@ def test_a_byte_order_mark_is_no_matter(tmp_path):
 
 def test_another_encoding_is_named(tmp_path):
     (tmp_path / "x.json").write_bytes('["é"]'.encode("latin-1"))
-    with pytest.raises(DataError, match="x.json: not UTF-8 text .byte 2."):
+    with pytest.raises(DataError, match="x.json: the file is not UTF-8 text .byte 2."):
         read_json(tmp_path / "x.json")
 
 

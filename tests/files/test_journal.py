@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from gpt4scene.errors import DataError
 from gpt4scene.files import journal as module
-from gpt4scene.files.journal import Journal, done, journal_path, merge, read_journal, read_rows, to_public
+from gpt4scene.files.journal import Journal, done, journal_path, journal_rows, merge, read_journal
+from gpt4scene.files.predictions import write_public
 from gpt4scene.types import Answer, Question
 
 SETTINGS = {"model": "abc", "image_resolution": 512}
@@ -16,6 +17,10 @@ PUBLIC = ["scene_id", "qid", "gt_id", "pred_id", "prompt", "pred", "ref_captions
 
 def answer(index, text="A chair.", task="scanqa", **extra):
     return Answer(Question(task, index, f"scene{index}", f"Question {index}?", **extra), text)
+
+
+def indices(content):
+    return [row["index"] for _, row in content.rows]
 
 
 def fill(folder, indices, shard=0, num_shards=1, settings=SETTINGS, task="scanqa"):
@@ -47,7 +52,7 @@ def test_torn_file_goes_on_with_whole_lines(tmp_path_factory, cut):
     path = fill(folder, range(3))
     content = path.read_bytes()
     path.write_bytes(content[: cut % (len(content) + 1)])
-    kept = [row["index"] for row in read_journal(path)[1]]
+    kept = indices(read_journal(path))
     assert kept == list(range(len(kept)))
     with Journal(path, SETTINGS) as journal:
         assert journal.answers == len(kept)
@@ -63,7 +68,7 @@ def test_all_shards_of_the_folder_count_as_done(tmp_path):
     torn.write_bytes(torn.read_bytes()[:-3])
     fill(tmp_path, [0], task="sqa3d")
     assert done(tmp_path, ["scanqa", "sqa3d"]) == {("scanqa", i) for i in (0, 1, 2, 3)} | {("sqa3d", 0)}
-    assert [row["index"] for row in read_rows(tmp_path, "scanqa")] == [0, 1, 2, 3]
+    assert sorted(row["index"] for _, row in journal_rows(tmp_path, "scanqa")[0]) == [0, 1, 2, 3]
     assert torn.read_bytes()[-1:] != b"\n", "another process may be writing that file: it is not ours to cut"
 
 
@@ -115,7 +120,7 @@ def test_full_disk_in_the_middle_of_a_line_leaves_whole_lines(tmp_path):
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert path.read_bytes() == before
         journal.append(answer(2))
-    assert [row["index"] for row in read_journal(path)[1]] == [0, 1, 2]
+    assert indices(read_journal(path)) == [0, 1, 2]
 
 
 def test_merge_joins_shards_by_index(tmp_path):
@@ -123,8 +128,8 @@ def test_merge_joins_shards_by_index(tmp_path):
     fill(tmp_path, [4, 0], 1, 2)
     whole = merge(tmp_path, "scanqa", SETTINGS)
     assert module.journal_files(tmp_path, "scanqa") == [whole]
-    settings, rows = read_journal(whole)
-    assert settings == SETTINGS and [row["index"] for row in rows] == [0, 1, 4, 5]
+    content = read_journal(whole)
+    assert content.settings == SETTINGS and indices(content) == [0, 1, 4, 5]
     with Journal(whole, SETTINGS) as journal:
         assert journal.answers == 4
     before = whole.read_bytes()
@@ -134,9 +139,9 @@ def test_merge_joins_shards_by_index(tmp_path):
 
 def test_public_files_by_chunk(tmp_path):
     fill(tmp_path, [1, 0, 2])
-    stale = to_public(tmp_path, "scanqa", "qwenvl", 3, 4)
+    stale = write_public(tmp_path, "scanqa", "qwenvl", 3, 4)
     assert stale == tmp_path / "qwenvl_scanqa" / "predictions_chunk_3.json"
-    path = to_public(tmp_path, "scanqa", "qwenvl", 0, 2, {"scene0", "scene2"})
+    path = write_public(tmp_path, "scanqa", "qwenvl", 0, 2, {"scene0", "scene2"})
     assert [path.name for path in stale.parent.iterdir()] == ["predictions_chunk_0.json"]
     rows = json.loads(path.read_text())
     assert [list(row) for row in rows] == [[*PUBLIC, "index"]] * 2

@@ -2,8 +2,9 @@ import json
 
 import pytest
 
+from gpt4scene.benchmarks.questions import find_tasks, load_questions
 from gpt4scene.errors import DataError
-from gpt4scene.files.questions import find_tasks, images_file, load_questions
+from gpt4scene.files.images import image_list_file
 
 
 def write(path, value):
@@ -71,17 +72,17 @@ def test_all_takes_what_is_there_and_names_are_checked(folder, tmp_path):
 
 
 def test_list_of_images_is_chosen_or_asked_for(folder):
-    assert images_file(folder).name == "selected_images_mark_3D_val_32.json"
+    assert image_list_file(folder).name == "selected_images_mark_3D_val_32.json"
     write(folder / "selected_images_val_32.json", {})
-    assert images_file(folder).name == "selected_images_mark_3D_val_32.json"
+    assert image_list_file(folder).name == "selected_images_mark_3D_val_32.json"
     write(folder / "selected_images_mark_3D_val_8.json", {})
     write(folder / "selected_images_mark_3D_train_8.json", {})
-    with pytest.raises(DataError, match="val_32.json, selected_images_mark_3D_val_8.json.*--images"):
-        images_file(folder)
-    assert images_file(folder, name="selected_images_val_32.json") == folder / "selected_images_val_32.json"
-    assert images_file(folder, name=folder / "selected_images_val_32.json").is_file()
+    with pytest.raises(DataError, match="val_32.json, selected_images_mark_3D_val_8.json.*choose one with --images"):
+        image_list_file(folder)
+    assert image_list_file(folder, name="selected_images_val_32.json") == folder / "selected_images_val_32.json"
+    assert image_list_file(folder, name=folder / "selected_images_val_32.json").is_file()
     with pytest.raises(DataError, match="tried"):
-        images_file(folder, name="absent.json")
+        image_list_file(folder, name="absent.json")
 
 
 def test_images_are_found_in_all_four_places(folder, tmp_path, monkeypatch):

@@ -54,9 +54,9 @@ def being_written(folder):
 
 def same_answers(one, other):
     for task in TASKS:
-        rows = [row for path in journal.journal_files(one, task) for row in journal.read_journal(path)[1]]
+        rows = [row for path in journal.journal_files(one, task) for _, row in journal.read_journal(path).rows]
         assert sorted(row["index"] for row in rows) == list(range(4 * len(PROMPTS))), "each question once"
-        wanted = {row["index"]: row["pred"] for row in journal.read_rows(other, task)}
+        wanted = {row["index"]: row["pred"] for row in journal.ordered_rows(other, task)}
         assert {row["index"]: row["pred"] for row in rows} == wanted
 
 

@@ -35,7 +35,7 @@ def infer(tiny_folder, annotation, tmp_path, capsys):
 
 
 def answers(folder, task):
-    return {row["index"]: row["pred"] for row in journal.read_rows(folder, task)}
+    return {row["index"]: row["pred"] for row in journal.ordered_rows(folder, task)}
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_all_tasks_are_answered_once(infer, tmp_path, monkeypatch):
     status, out, err = infer()
     assert status == 0, err
     assert out.splitlines() == [f"{task}: {tmp_path / 'out' / task}.jsonl" for task in ("scanqa", "scanrefer")]
-    rows = journal.read_rows(tmp_path / "out", "scanqa")
+    rows = journal.ordered_rows(tmp_path / "out", "scanqa")
     assert [row["index"] for row in rows] == list(range(21)) and {row["scene_id"] for row in rows} == set(SCENES)
     before = (tmp_path / "out" / "scanqa.jsonl").read_bytes()
     monkeypatch.setattr(run, "_engine", lambda *_: pytest.fail("nothing is left to ask"))
@@ -64,7 +64,9 @@ def test_shards_answer_as_one_process_does(infer, tmp_path, monkeypatch):
     for task in ("scanqa", "scanrefer"):
         assert answers(tmp_path / "parts", task) == answers(tmp_path / "out", task)
         rows = [
-            row for path in journal.journal_files(tmp_path / "parts", task) for row in journal.read_journal(path)[1]
+            row
+            for path in journal.journal_files(tmp_path / "parts", task)
+            for _, row in journal.read_journal(path).rows
         ]
         assert len(rows) == 21, "no question is asked twice"
     monkeypatch.setattr(run, "_engine", lambda *_: pytest.fail("nothing is left to ask"))
@@ -224,7 +226,7 @@ def test_full_disk_keeps_whole_lines_and_goes_on(infer, tmp_path):
     for path in (tmp_path / "out").iterdir():
         content = path.read_bytes()
         assert content.endswith(b"\n") and len(content) <= 2500
-        kept += len(journal.read_journal(path)[1])
+        kept += len(journal.read_journal(path).rows)
     assert kept
     status, _, err = infer()
     assert status == 0 and f"{kept} of 42 questions have answers" in err

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gpt4scene.benchmarks.tables import compare, write_comparison, write_scores
 from gpt4scene.errors import DataError
-from gpt4scene.files.answer_rows import PredictionRow, row_keys
+from gpt4scene.files.answers import AnswerRow, row_keys
 from gpt4scene.metrics.intervals import Pooled, Report, RowScores, breakdown, differences, intervals
 
 
@@ -126,7 +126,7 @@ def test_scores_are_not_written_over_a_folder(tmp_path):
 
 def test_public_predictions_and_journals_are_told_apart_by_the_same_keys():
     said = [("s", "q1"), ("s", "q2"), ("s", "q1"), ("t", None)]
-    public = row_keys([PredictionRow(scene, "", qid=qid) for scene, qid in said])
-    journal = row_keys([PredictionRow(scene, "", qid=qid, index=index) for index, (scene, qid) in enumerate(said)])
+    public = row_keys([AnswerRow(scene, "", qid=qid) for scene, qid in said])
+    journal = row_keys([AnswerRow(scene, "", qid=qid, index=index) for index, (scene, qid) in enumerate(said)])
     assert public == journal
     assert len(set(public)) == 4

@@ -7,8 +7,10 @@ import torch
 from commands import report as report_command
 from PIL import Image
 
+from gpt4scene.benchmarks import scan2cap
+from gpt4scene.benchmarks.questions import QUESTION_FILES
 from gpt4scene.errors import DataError
-from gpt4scene.files import answers as files
+from gpt4scene.files.annotation import GROUND_TRUTH, PROPOSALS
 from gpt4scene.metrics import texts as text_metrics
 from gpt4scene.report import pages
 
@@ -46,11 +48,11 @@ def annotation(tmp_path, monkeypatch):
     folder = tmp_path / "annotation"
     folder.mkdir()
     for task, rows in QUESTIONS.items():
-        (folder / files.QUESTION_FILES[task]).write_text(json.dumps(rows))
+        (folder / QUESTION_FILES[task].format(split="val")).write_text(json.dumps(rows))
     content = {scene: {"objects": ["chair", "desk", "lamp"], "locs": torch.tensor(BOXES)} for scene in SCENES}
-    for name in (files.PROPOSALS, files.GROUND_TRUTH):
+    for name in (PROPOSALS, GROUND_TRUTH):
         torch.save(content, folder / name.format(split="val"))
-    (folder / files.CORPUS).write_text(json.dumps({f"{scene}|0": ["sos a chair . eos"] for scene in SCENES}))
+    (folder / scan2cap.CORPUS).write_text(json.dumps({f"{scene}|0": ["sos a chair . eos"] for scene in SCENES}))
     listed = {}
     for number, scene in enumerate(SCENES):
         (folder / "media" / str(number)).mkdir(parents=True)

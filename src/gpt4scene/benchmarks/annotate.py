@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +10,15 @@ from typing import Literal
 
 from gpt4scene.benchmarks import multi3dref, referit, scan2cap, scanqa, scanrefer, sqa3d
 from gpt4scene.benchmarks.labels import LABEL_MAP, plain_classes, read_label_map
-from gpt4scene.benchmarks.matching import Drawing, Made, Record, Rooms
-from gpt4scene.benchmarks.raw import find_raw, read_raw
+from gpt4scene.benchmarks.matching import Drawing, Made, Rooms
+from gpt4scene.benchmarks.questions import QUESTION_FILES
+from gpt4scene.benchmarks.records import read_raw
 from gpt4scene.benchmarks.score import task_names
 from gpt4scene.errors import ConfigError, DataError
-from gpt4scene.files import answers as files
+from gpt4scene.files.annotation import GROUND_TRUTH, PROPOSALS, read_attributes
+from gpt4scene.files.images import IMAGE_LIST, ImageSearch, image_list_file, read_image_list
+from gpt4scene.files.raw import Record, find_raw
+from gpt4scene.files.whole import copy_file, read_json, write_json
 from gpt4scene.settings.arguments import Arguments, key
 from gpt4scene.types import TASKS
 
@@ -105,7 +107,7 @@ def _tasks(arguments: AnnotateArguments) -> tuple[list[str] | None, list[str]]:
             raise ConfigError(f"'{only[0]}' makes training rows only; use --split train")
         if len(extra) > 1 or tasks:
             raise ConfigError(
-                f"the questions of '{extra[0]}' become {files.QUESTION_FILES['scanrefer']}, in ScanRefer's form; "
+                f"the questions of '{extra[0]}' become {QUESTION_FILES['scanrefer'].format(split='val')}, in its form; "
                 "name it alone and give it an --out folder of its own"
             )
     return ([] if extra and not tasks else task_names(tasks)), extra
@@ -127,40 +129,22 @@ def summary(task: str, made: Made) -> str:
 def read_rooms(scenes: Path, split: str, out: Path, frames: int = 0, min_iou: float = 0.5) -> tuple[Rooms, int]:
     """Return the scenes of ``split`` in the folder ``scenes`` and the number of frames a scene.
 
-    Image paths are looked for as they are and beside their list, and given relative to ``out``; a scene with a
-    image that is not there counts as one without images. Raises ``DataError`` when files are missing.
+    Image paths are given relative to ``out``; a scene with an image that is not there counts as one without images.
+    Raises ``DataError`` when files are missing.
     """
-    pattern = f"selected_images_mark_3D_{split}_{frames or '*'}.json"
-    lists = sorted(scenes.glob(pattern))
-    if not lists:
-        raise DataError(f"{scenes}: no {pattern}; run `gpt4scene prepare` with --split {split} first")
-    if len(lists) > 1:
-        raise DataError(
-            f"{scenes}: images for several counts ({', '.join(p.name for p in lists)}); choose one by --frames"
-        )
-    images = files.read_json(lists[0])
-    if not isinstance(images, dict):
-        raise DataError(f"{lists[0]}: expected {{scene: [image paths]}}")
-    for scene, paths in images.items():
-        if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
-            raise DataError(f"{lists[0]}: scene '{scene}' must hold a list of image paths, found {paths!r}")
-    rooms = Rooms(
-        {scene: _from_out(paths, scenes, out) for scene, paths in images.items()},
-        files.read_attributes(scenes / files.PROPOSALS.format(split=split)),
-        files.read_attributes(scenes / files.GROUND_TRUTH.format(split=split)),
-        min_iou,
-    )
-    return rooms, int(lists[0].stem.rsplit("_", 1)[1])
+    listed_in = image_list_file(scenes, split, frames=frames or None, flag="--frames")
+    search = ImageSearch.around(listed_in)
+    images = {scene: _from_out(paths, search, out) for scene, paths in read_image_list(listed_in).items()}
+    proposals = read_attributes(scenes / PROPOSALS.format(split=split))
+    ground_truth = read_attributes(scenes / GROUND_TRUTH.format(split=split))
+    return Rooms(images, proposals, ground_truth, min_iou), int(listed_in.stem.rsplit("_", 1)[1])
 
 
-def _from_out(paths: Sequence[str], scenes: Path, out: Path) -> tuple[str, ...]:
-    found = []
-    for path in paths:
-        place = next((place for place in (scenes / path, Path(path)) if place.is_file()), None)
-        if place is None:
-            return ()
-        found.append(Path(os.path.relpath(place.resolve(), out.resolve())).as_posix())
-    return tuple(found)
+def _from_out(paths: Sequence[str], search: ImageSearch, out: Path) -> tuple[str, ...]:
+    found = [search.find(path) for path in paths]
+    if None in found:
+        return ()
+    return tuple(Path(os.path.relpath(Path(path).resolve(), out.resolve())).as_posix() for path in found if path)
 
 
 def write_training(made: dict[str, Made], rooms: Rooms, out: Path, frames: int) -> list[Path]:
@@ -174,52 +158,40 @@ def write_training(made: dict[str, Made], rooms: Rooms, out: Path, frames: int) 
             answer = {"role": "assistant", "content": row.answer}
             rows.append({"messages": [question, answer], "images": list(images)})
     info_path = out / "dataset_info.json"
-    info = files.read_json(info_path) if info_path.is_file() else {}
+    info = read_json(info_path) if info_path.is_file() else {}
     if not isinstance(info, dict):
         raise DataError(f"{info_path}: expected {{name: {{'file_name': …}}}}; move it away")
     tags = {"role_tag": "role", "content_tag": "content"}
     tags |= {"user_tag": "user", "assistant_tag": "assistant", "system_tag": "system"}
     entry = {"file_name": f"{name}.json", "formatting": "sharegpt", "num_samples": len(rows)}
     entry |= {"columns": {"messages": "messages", "images": "images"}, "tags": tags}
-    return [write(out / f"{name}.json", rows), write(info_path, {**info, name: entry}, indent=2)]
+    return [write_json(out / f"{name}.json", rows, indent=None), write_json(info_path, {**info, name: entry}, indent=2)]
 
 
 def write_questions(made: dict[str, Made], rooms: Rooms, out: Path, frames: int) -> list[Path]:
     """Write each task's question file and the list of images; return the paths."""
-    names = {task: files.QUESTION_FILES[referit.FORMS.get(task, task)] for task in made}
-    written = [write(out / names[task], result.rows, indent=1) for task, result in made.items()]
+    names = {task: QUESTION_FILES[referit.FORMS.get(task, task)].format(split="val") for task in made}
+    written = [write_json(out / names[task], result.rows) for task, result in made.items()]
     images = {scene: list(paths) for scene, paths in rooms.images.items() if paths}
-    return [*written, write(out / f"selected_images_mark_3D_val_{frames}.json", images)]
+    return [*written, write_json(out / IMAGE_LIST.format(split="val", frames=frames), images)]
 
 
 def _write_companions(
     arguments: AnnotateArguments, records: dict[str, list[Record]], scenes: Path, out: Path, say: Callable[[str], None]
 ) -> list[Path]:
     written = []
-    for pattern in (files.PROPOSALS, files.GROUND_TRUTH):
+    for pattern in (PROPOSALS, GROUND_TRUTH):
         name = pattern.format(split="val")
-        if not (out / name).exists() or not (out / name).samefile(scenes / name):
-            shutil.copyfile(scenes / name, out / f"{name}.part")
-            (out / f"{name}.part").replace(out / name)
-        written.append(out / name)
+        written.append(copy_file(scenes / name, out / name))
     if "scan2cap" in records:
-        written.append(write(out / files.CORPUS, scan2cap.caption_corpus(records["scan2cap"])))
+        written.append(write_json(out / scan2cap.CORPUS, scan2cap.caption_corpus(records["scan2cap"])))
     if "scanrefer" in records:
         path = Path(arguments.label_map) if arguments.label_map else find_raw(Path(arguments.raw), LABEL_MAP)
         if path is None:
             say(f"scanrefer: no {LABEL_MAP}; unique and multiple go by the raw object names")
         classes = plain_classes() if path is None else read_label_map(path)
-        written.append(write(out / files.LOOKUP, scanrefer.unique_multiple(records["scanrefer"], classes)))
+        written.append(write_json(out / scanrefer.LOOKUP, scanrefer.unique_multiple(records["scanrefer"], classes)))
     return written
-
-
-def write(path: Path, content: object, indent: int | None = None) -> Path:
-    """Write ``content`` as JSON and return ``path``; the file appears whole or not at all."""
-    scratch = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with scratch.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=indent, ensure_ascii=False)
-    scratch.replace(path)
-    return path
 
 
 def main(arguments: AnnotateArguments) -> int:

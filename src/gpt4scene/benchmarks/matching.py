@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import yaml
 
-from gpt4scene.errors import DataError
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, SceneBoxes, iou_matrix
 
 NO_IMAGES = "scene without images"
@@ -89,42 +88,6 @@ class Rooms:
         """Return ``match`` where it meets ``min_iou`` (the rule for training rows), else ``None``."""
         found = self.match(scene, target, origin)
         return found if found and found.iou >= self.min_iou else None
-
-
-@dataclass(frozen=True)
-class Record:
-    """One row of a raw file; ``origin`` names file and row."""
-
-    values: Mapping[str, Any]
-    origin: str
-
-    def text(self, key: str) -> str:
-        """Return the text under ``key``, trimmed; raise ``DataError`` when it is missing or empty."""
-        value = self.values.get(key)
-        if not isinstance(value, str) or not value.strip():
-            raise DataError(f"{self.origin}: '{key}' is missing or no text (found keys: {', '.join(self.values)})")
-        return value.strip()
-
-    def whole(self, key: str) -> int:
-        """Return the whole number under ``key`` (official files also write it as text)."""
-        return self._number(self.values.get(key), key)
-
-    def wholes(self, key: str) -> list[int]:
-        """Return the whole numbers of the list under ``key``."""
-        return [self._number(value, key) for value in self.items(key)]
-
-    def items(self, key: str) -> list[Any]:
-        """Return the list under ``key``; raise ``DataError`` when it is none."""
-        value = self.values.get(key)
-        if not isinstance(value, list):
-            raise DataError(f"{self.origin}: '{key}' must be a list (found keys: {', '.join(self.values)})")
-        return value
-
-    def _number(self, value: object, key: str) -> int:
-        try:
-            return int(value)  # type: ignore[call-overload]
-        except (TypeError, ValueError, OverflowError):
-            raise DataError(f"{self.origin}: '{key}' must hold whole numbers, found {value!r}") from None
 
 
 @dataclass(frozen=True)

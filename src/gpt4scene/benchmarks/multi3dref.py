@@ -8,18 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from gpt4scene.benchmarks.matching import (
-    NO_PROPOSAL,
-    SHARED_PROPOSAL,
-    Made,
-    Record,
-    Rooms,
-    TrainingRow,
-    unstopped,
-    wordings,
-)
+from gpt4scene.benchmarks.matching import NO_PROPOSAL, SHARED_PROPOSAL, Made, Rooms, TrainingRow, unstopped, wordings
 from gpt4scene.errors import DataError
-from gpt4scene.files.answer_rows import PredictionRow, RowLike, read_rows, row_keys
+from gpt4scene.files.answers import AnswerRow, RowLike, read_rows, row_keys
+from gpt4scene.files.raw import Record
 from gpt4scene.metrics import exact_match
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, SceneBoxes, iou, scene_boxes
 from gpt4scene.metrics.intervals import Report, RowScores
@@ -123,11 +115,11 @@ def score(rows: Iterable[RowLike], proposals: Mapping[str, object], ground_truth
     return Report(NAME, scores, counts, (), by_row)
 
 
-def _targets(row: PredictionRow, truth: SceneBoxes) -> np.ndarray:
+def _targets(row: AnswerRow, truth: SceneBoxes) -> np.ndarray:
     return np.array([truth.row(row.scene_id, int(index), row.origin) for index in row.ref_captions]).reshape(-1, 6)
 
 
-def _checked(rows: Iterable[RowLike]) -> list[PredictionRow]:
+def _checked(rows: Iterable[RowLike]) -> list[AnswerRow]:
     read = read_rows(rows, NAME)
     for row in read:
         if row.type_info not in TYPES:

@@ -6,7 +6,6 @@ ReferIt3D names ground-truth objects, so its published figures compare object id
 from __future__ import annotations
 
 import ast
-import csv
 import random
 from collections.abc import Iterable, Mapping, Sized
 from pathlib import Path
@@ -14,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from gpt4scene.benchmarks import multi3dref, scanrefer
-from gpt4scene.benchmarks.matching import Made, Record, Rooms
+from gpt4scene.benchmarks.matching import Made, Rooms
 from gpt4scene.errors import DataError
-from gpt4scene.files.answer_rows import RowLike, read_rows, row_keys
-from gpt4scene.files.answers import read_json
+from gpt4scene.files.answers import RowLike, read_rows, row_keys
+from gpt4scene.files.raw import Record, read_records, read_table
 from gpt4scene.metrics.intervals import Report, RowScores
 
 RAW_FILES = {
@@ -44,18 +43,9 @@ def read_source(path: Path, name: str) -> list[Record]:
 
     Raises ``DataError`` for a file without the columns of that source.
     """
-    if name == "beacon3d":
-        rows = read_json(path)
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise DataError(f"{path}: expected a list of grounding rows")
-    else:
-        try:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                rows = list(csv.DictReader(file))
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"{path}: not a CSV file in UTF-8 ({error}); download it again") from None
+    records = read_records(path) if name == "beacon3d" else read_table(path)
     make = {"nr3d": _referit, "sr3d": _referit, "beacon3d": _beacon, "vigil3d": _vigil}[name]
-    return [make(Record(row, f"{path}, row {number}")) for number, row in enumerate(rows)]
+    return [make(record) for record in records]
 
 
 def training(records: Iterable[Record], rooms: Rooms, generator: random.Random, name: str) -> Made:

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from gpt4scene.benchmarks.matching import NO_PROPOSAL, Made, Match, Record, Rooms, TrainingRow, wordings
+from gpt4scene.benchmarks.matching import NO_PROPOSAL, Made, Match, Rooms, TrainingRow, wordings
 from gpt4scene.errors import DataError
-from gpt4scene.files.answer_rows import PredictionRow, RowLike, read_rows
+from gpt4scene.files.answers import AnswerRow, RowLike, read_rows
+from gpt4scene.files.raw import Record
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, iou, scene_boxes
 from gpt4scene.metrics.exact_match import object_mark
 from gpt4scene.metrics.intervals import Report, RowScores
@@ -20,6 +21,9 @@ NAME = "scan2cap"
 THRESHOLDS = (("0.25", 0.25), ("0.50", 0.5))
 NOTHING = "sos eos"
 """The caption that stands for none: the proposal missed the object, or nobody asked about it."""
+
+CORPUS = "scan2cap_val_corpus.json"
+"""File of the captions of all annotated objects."""
 
 NOT_TAKEN = "no proposal takes the object"
 
@@ -102,7 +106,7 @@ def _place(key: str) -> tuple[str, int]:
     return scene, int(target)
 
 
-def _by_object(rows: Iterable[RowLike], corpus: Mapping[str, Sequence[str]]) -> dict[str, PredictionRow]:
+def _by_object(rows: Iterable[RowLike], corpus: Mapping[str, Sequence[str]]) -> dict[str, AnswerRow]:
     by_object = {}
     for row in read_rows(rows, NAME):
         key = f"{row.scene_id}|{row.gt_id}"
@@ -116,7 +120,7 @@ def _by_object(rows: Iterable[RowLike], corpus: Mapping[str, Sequence[str]]) -> 
 
 
 def _overlaps(
-    by_object: Mapping[str, PredictionRow], proposals: Mapping[str, object], ground_truth: Mapping[str, object]
+    by_object: Mapping[str, AnswerRow], proposals: Mapping[str, object], ground_truth: Mapping[str, object]
 ) -> dict[str, float]:
     found = scene_boxes(proposals, "the proposal boxes")
     truth = scene_boxes(ground_truth, "the ground-truth boxes")

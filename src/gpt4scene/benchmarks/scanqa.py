@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from gpt4scene.benchmarks.matching import NO_IMAGES, Made, Record, Rooms, TrainingRow, spoken, wordings
+from gpt4scene.benchmarks.matching import NO_IMAGES, Made, Rooms, TrainingRow, spoken, wordings
 from gpt4scene.errors import DataError
-from gpt4scene.files.answer_rows import PredictionRow, RowLike, read_rows, row_keys
+from gpt4scene.files.answers import AnswerRow, RowLike, read_rows, row_keys
+from gpt4scene.files.raw import Record
 from gpt4scene.metrics import exact_match
 from gpt4scene.metrics.intervals import Report, RowScores
 from gpt4scene.metrics.texts import TextGroup, TextScores, score_groups
@@ -70,7 +71,7 @@ def score(rows: Iterable[RowLike]) -> Report:
     return report(rows, score_groups(text_groups(rows)))
 
 
-def _checked(rows: Iterable[RowLike]) -> list[PredictionRow]:
+def _checked(rows: Iterable[RowLike]) -> list[AnswerRow]:
     read = read_rows(rows, NAME)
     for row in read:
         if not row.ref_captions:

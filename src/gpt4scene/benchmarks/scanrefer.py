@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from gpt4scene.benchmarks.labels import OTHERS
-from gpt4scene.benchmarks.matching import NO_PROPOSAL, Made, Record, Rooms, TrainingRow, wordings
+from gpt4scene.benchmarks.matching import NO_PROPOSAL, Made, Rooms, TrainingRow, wordings
 from gpt4scene.errors import DataError
-from gpt4scene.files.answer_rows import PredictionRow, RowLike, read_rows, row_keys
+from gpt4scene.files.answers import AnswerRow, RowLike, read_rows, row_keys
+from gpt4scene.files.raw import Record
 from gpt4scene.metrics import exact_match
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, SceneBoxes, iou, scene_boxes
 from gpt4scene.metrics.intervals import Report, RowScores
@@ -18,6 +19,9 @@ from gpt4scene.metrics.intervals import Report, RowScores
 NAME = "scanrefer"
 THRESHOLDS = (("0.25", 0.25), ("0.50", 0.5))
 """IoU thresholds: as they stand in metric names, and as numbers."""
+
+LOOKUP = "scanrefer_unique_multiple_lookup.json"
+"""File that tells unique from multiple objects."""
 
 FALLBACK = 0
 """The proposal that the public scorer takes where an answer names none."""
@@ -75,12 +79,12 @@ def score(
     return Report(NAME, scores, counts, notes, by_row)
 
 
-def is_referit(rows: Iterable[PredictionRow]) -> bool:
+def is_referit(rows: Iterable[AnswerRow]) -> bool:
     """Return whether every row is a question from ReferIt3D."""
     return all(row.type_info in REFERIT_KINDS for row in rows)
 
 
-def referit_groups(rows: Iterable[PredictionRow]) -> dict[str, np.ndarray]:
+def referit_groups(rows: Iterable[AnswerRow]) -> dict[str, np.ndarray]:
     """Return which rows, bool[B], are easy, hard, view dependent and view independent, as ReferIt3D names them."""
     kinds = [str(row.type_info).split("_") for row in rows]
     easy_B = np.array([difficulty == "easy" for difficulty, _ in kinds])
@@ -89,7 +93,7 @@ def referit_groups(rows: Iterable[PredictionRow]) -> dict[str, np.ndarray]:
 
 
 def object_accuracy(
-    rows: Sequence[PredictionRow], named: Sequence[int | None], groups: Mapping[str, np.ndarray]
+    rows: Sequence[AnswerRow], named: Sequence[int | None], groups: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """Return whether each row names its very object, float64[B] by metric: ReferIt3D's accuracy.
 
@@ -103,7 +107,7 @@ def object_accuracy(
 
 
 def _add_object_accuracy(
-    rows: Sequence[PredictionRow],
+    rows: Sequence[AnswerRow],
     named: Sequence[int | None],
     groups: Mapping[str, np.ndarray],
     boxes: tuple[SceneBoxes, SceneBoxes],
@@ -121,7 +125,7 @@ def _add_object_accuracy(
 
 
 def _groups(
-    rows: Sequence[PredictionRow], lookup: Mapping[str, Mapping[str, int]] | None
+    rows: Sequence[AnswerRow], lookup: Mapping[str, Mapping[str, int]] | None
 ) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]], tuple[str, ...]]:
     """Return the rows, bool[B], that get figures of their own, breakdowns, and what is missing."""
     if is_referit(rows):
@@ -133,13 +137,13 @@ def _groups(
     return {"Unique ": ~multiple_B, "Multiple ": multiple_B}, kinds, ()
 
 
-def _overlaps(rows: list[PredictionRow], named: list[int], found: SceneBoxes, truth: SceneBoxes) -> np.ndarray:
+def _overlaps(rows: list[AnswerRow], named: list[int], found: SceneBoxes, truth: SceneBoxes) -> np.ndarray:
     proposals_B6 = [found.row(row.scene_id, index, row.origin) for row, index in zip(rows, named, strict=True)]
     targets_B6 = [truth.row(row.scene_id, row.gt_id, row.origin) for row in rows]
     return iou(np.array(proposals_B6), np.array(targets_B6), PUBLISHED_EPSILON)
 
 
-def _is_multiple(row: PredictionRow, lookup: Mapping[str, Mapping[str, int]]) -> bool:
+def _is_multiple(row: AnswerRow, lookup: Mapping[str, Mapping[str, int]]) -> bool:
     kind = lookup.get(row.scene_id, {}).get(str(row.gt_id))
     if kind is None:
         raise DataError(

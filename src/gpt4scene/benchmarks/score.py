@@ -9,8 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gpt4scene.benchmarks import multi3dref, scan2cap, scanqa, scanrefer, sqa3d, tables
+from gpt4scene.benchmarks.questions import QUESTION_FILES, question_file
 from gpt4scene.errors import ConfigError, DataError
-from gpt4scene.files import answers as files
+from gpt4scene.files.annotation import GROUND_TRUTH, PROPOSALS, read_attributes, read_corpus, read_lookup
+from gpt4scene.files.predictions import Predictions, read_predictions, tasks_in
+from gpt4scene.files.questions import read_question_rows
+from gpt4scene.metrics.boxes import SceneBoxes
 from gpt4scene.metrics.intervals import Report
 from gpt4scene.metrics.texts import TextGroup, TextScorer, TextScores
 from gpt4scene.registry import nearest
@@ -18,7 +22,7 @@ from gpt4scene.settings.arguments import Arguments, key
 from gpt4scene.types import TASKS
 
 BOXED = ("scanrefer", "multi3dref", "scan2cap")
-_NO_BOXES = (files.SceneBoxes({}, "none"), files.SceneBoxes({}, "none"))
+_NO_BOXES = (SceneBoxes({}, "none"), SceneBoxes({}, "none"))
 
 
 def task_names(words: str | Sequence[str]) -> list[str] | None:
@@ -86,8 +90,8 @@ class _Folder:
     """What one folder of predictions holds, read and checked."""
 
     annotation_dir: Path
-    answers: dict[str, files.Predictions]
-    boxes: tuple[files.SceneBoxes, files.SceneBoxes]
+    answers: dict[str, Predictions]
+    boxes: tuple[SceneBoxes, SceneBoxes]
     corpus: Mapping[str, Sequence[str]]
     groups: dict[str, dict[str, TextGroup]]
 
@@ -105,16 +109,16 @@ class _Folder:
 def _tasks(predictions: Path, tasks: Sequence[str] | str | None) -> list[str]:
     if not predictions.is_dir():
         raise DataError(f"{predictions}: there is no such folder of predictions")
-    names = (task_names(tasks) if tasks is not None else None) or files.tasks_in(predictions)
+    names = (task_names(tasks) if tasks is not None else None) or tasks_in(predictions, TASKS)
     if not names:
         raise DataError(f"{predictions}: no answers here; expected files such as {TASKS[0]}.jsonl or {TASKS[0]}.json")
     return names
 
 
 def _opened(predictions: Path, annotation_dir: Path, names: Sequence[str]) -> _Folder:
-    answers = {task: files.read_predictions(predictions, task) for task in names}
+    answers = {task: read_predictions(predictions, task) for task in names}
     boxes = _boxes(annotation_dir) if any(task in BOXED for task in names) else _NO_BOXES
-    corpus = files.read_corpus(annotation_dir / files.CORPUS) if "scan2cap" in names else {}
+    corpus = read_corpus(annotation_dir / scan2cap.CORPUS) if "scan2cap" in names else {}
     groups: dict[str, dict[str, TextGroup]] = {}
     for task in names:
         rows = answers[task].rows
@@ -125,18 +129,18 @@ def _opened(predictions: Path, annotation_dir: Path, names: Sequence[str]) -> _F
     return _Folder(annotation_dir, answers, boxes, corpus, groups)
 
 
-def _boxes(annotation_dir: Path) -> tuple[files.SceneBoxes, files.SceneBoxes]:
+def _boxes(annotation_dir: Path) -> tuple[SceneBoxes, SceneBoxes]:
     return (
-        files.read_attributes(annotation_dir / files.PROPOSALS.format(split="val")),
-        files.read_attributes(annotation_dir / files.GROUND_TRUTH.format(split="val")),
+        read_attributes(annotation_dir / PROPOSALS.format(split="val")),
+        read_attributes(annotation_dir / GROUND_TRUTH.format(split="val")),
     )
 
 
 def _report(
     task: str,
-    answers: files.Predictions,
+    answers: Predictions,
     annotation_dir: Path,
-    boxes: tuple[files.SceneBoxes, files.SceneBoxes],
+    boxes: tuple[SceneBoxes, SceneBoxes],
     corpus: Mapping[str, Sequence[str]],
     texts: dict[str, TextScores],
 ) -> Report:
@@ -149,20 +153,21 @@ def _report(
         return scan2cap.report(rows, *boxes, corpus, texts)
     if task == "multi3dref":
         return multi3dref.score(rows, *boxes)
-    lookup = annotation_dir / files.LOOKUP
-    return scanrefer.score(rows, *boxes, files.read_lookup(lookup) if lookup.is_file() else None)
+    lookup = annotation_dir / scanrefer.LOOKUP
+    return scanrefer.score(rows, *boxes, read_lookup(lookup) if lookup.is_file() else None)
 
 
-def _with_missing(report: Report, answers: files.Predictions, annotation_dir: Path) -> Report:
-    path = files.question_file(annotation_dir, report.task)
-    if not path.is_file():
-        note = f"missing questions are not counted: {path} is not there"
+def _with_missing(report: Report, answers: Predictions, annotation_dir: Path) -> Report:
+    path = question_file(annotation_dir, report.task)
+    if path is None:
+        wanted = annotation_dir / QUESTION_FILES[report.task].format(split="val")
+        note = f"missing questions are not counted: {wanted} is not there"
         return replace(report, notes=(*answers.notes, *report.notes, note))
-    counts = {"missing questions": missing_questions(answers, files.read_questions(path), path), **report.counts}
+    counts = {"missing questions": missing_questions(answers, read_question_rows(path), path), **report.counts}
     return replace(report, counts=counts, notes=(*answers.notes, *report.notes))
 
 
-def missing_questions(answers: files.Predictions, questions: Sequence[Mapping], path: Path) -> int:
+def missing_questions(answers: Predictions, questions: Sequence[Mapping], path: Path) -> int:
     """Return how many of ``questions`` (the rows of the file ``path``) have no answer.
 
     Answers find their question by ``index``, or, in the public form, by scene and objects. Raises ``DataError`` for

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from gpt4scene.benchmarks.published import print_beside
 from gpt4scene.errors import DataError
+from gpt4scene.files.whole import write_json
 from gpt4scene.metrics.intervals import Difference, Report, breakdown, differences, intervals
 
 Intervals = Mapping[str, tuple[float, float]]
@@ -71,12 +70,12 @@ def print_comparison(found: Mapping[str, Mapping[str, Difference]]) -> None:
 
 def write_comparison(found: Mapping[str, Mapping[str, Difference]], path: str | Path) -> None:
     """Write ``{task: {metric: {first, second, difference, interval, rows}}}`` to ``path``, values 0 to 1."""
-    _write({task: {name: asdict(gain) for name, gain in metrics.items()} for task, metrics in found.items()}, path)
+    write_json(path, {task: {name: asdict(gain) for name, gain in metrics.items()} for task, metrics in found.items()})
 
 
 def write_scores(reports: Mapping[str, Report], path: str | Path) -> None:
     """Write ``{task: {metric: value}}`` (values 0 to 1) to ``path``; the file appears whole or not at all."""
-    _write({task: report.scores for task, report in reports.items()}, path)
+    write_json(path, {task: report.scores for task, report in reports.items()})
 
 
 def write_details(reports: Mapping[str, Report], path: str | Path, seed: int = 0) -> None:
@@ -87,18 +86,8 @@ def write_details(reports: Mapping[str, Report], path: str | Path, seed: int = 0
         parts = {by: breakdown(report.rows, by) for by in (*report.rows.groups, "scene")}
         content[task] = {"scores": report.scores, "intervals": bounds, "counts": report.counts}
         content[task] |= {"notes": list(report.notes), "by": parts}
-    _write(content, path)
+    write_json(path, content)
 
 
 def _range(bounds: tuple[float, float] | None) -> str:
     return "" if bounds is None or math.isnan(bounds[0]) else f"{100 * bounds[0]:.2f} to {100 * bounds[1]:.2f}"
-
-
-def _write(content: object, path: str | Path) -> None:
-    path = Path(path)
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder; name a file in it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f"{path.name}.{os.getpid()}.part")
-    scratch.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    scratch.replace(path)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gpt4scene.benchmarks.matching import TrainingRow, wordings
-from gpt4scene.files import answers as files
+from gpt4scene.benchmarks.questions import TYPE_KEYS, question_file
 from gpt4scene.files.questions import read_questions
 from gpt4scene.types import Question
 
@@ -59,7 +59,9 @@ def answers_by_wording(task: str, rows: Sequence[TrainingRow], questions: Sequen
 def write_controls(rows: Mapping[str, Sequence[TrainingRow]], annotation_dir: Path, out: Path) -> None:
     """Write ``out/commonest`` and ``out/wording``: predictions for the question files of ``annotation_dir``."""
     for task, learned in rows.items():
-        questions = read_questions(files.question_file(annotation_dir, task), task)
+        path = question_file(annotation_dir, task)
+        assert path is not None, "annotate has written the questions of every task"
+        questions = read_questions(path, task, TYPE_KEYS.get(task))
         _write(out / "commonest", task, questions, answers_by_task(learned, questions))
         _write(out / "wording", task, questions, answers_by_wording(task, learned, questions))
 

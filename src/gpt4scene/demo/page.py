@@ -12,7 +12,7 @@ from typing import Any
 
 from gpt4scene.benchmarks.score import score_folders
 from gpt4scene.errors import DataError
-from gpt4scene.files.questions import read_json
+from gpt4scene.files.whole import read_json
 from gpt4scene.report.curve import loss_curve, read_log
 from gpt4scene.report.images import FRAME_SIDE, TOP_SIDE, Listed, PageImage, shrink
 from gpt4scene.report.pages import report, scene_files

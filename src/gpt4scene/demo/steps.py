@@ -206,13 +206,14 @@ def write_summary(settings: dict, out: Path, took: dict[str, float]) -> None:
 
 def count_rows(annotation_dir: Path) -> dict[str, int]:
     """Return the number of questions of each task in an annotation folder."""
-    from gpt4scene.files.questions import find_tasks, question_file, read_questions
+    from gpt4scene.benchmarks.questions import find_tasks, question_file
+    from gpt4scene.files.questions import read_question_rows
 
     counts = {}
     for task in find_tasks(annotation_dir, "all"):
         path = question_file(annotation_dir, task)
         assert path is not None
-        counts[task] = len(read_questions(path, task))
+        counts[task] = len(read_question_rows(path))
     return counts
 
 

@@ -1,27 +1,57 @@
-"""``scannet*_attributes.pt``: names and boxes of a split's objects, in the form that the field's scorers read.
+"""The companion files of an annotation folder: boxes and labels of objects, captions, unique and multiple objects.
 
-``{scene: {"objects": [label, ...], "locs": float tensor [n, 6]}}``, centre and size in metres in the aligned frame.
-The row number is the object's number, so that a number without object (an empty proposal) is a row of six zeros.
+``scannet*_attributes.pt`` is ``{scene: {"objects": [label, ...], "locs": float tensor [n, 6]}}``, centre and size in
+metres in the aligned frame. The row number is the object's number, so that an empty proposal is a row of six zeros.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gpt4scene.errors import DataError
-from gpt4scene.files.tensors import read_tensors, tensor_bytes
+from gpt4scene.files.tensors import NotReadable, read_tensors, tensor_bytes
+from gpt4scene.files.whole import read_json, write_bytes
+from gpt4scene.metrics.boxes import SceneBoxes, scene_boxes
 from gpt4scene.scans.types import SceneObject
 
-Attributes = dict[str, dict]
-"""Scene id -> ``{"objects": list of labels, "locs": float32 array [n, 6]}``."""
+PROPOSALS = "scannet_mask3d_{split}_attributes.pt"
+"""File of the marked objects, which answers name by number."""
+
+GROUND_TRUTH = "scannet_{split}_attributes.pt"
+"""File of the annotated objects."""
 
 
-def attributes_of(objects: Sequence[SceneObject]) -> dict:
-    """One scene's entry; numbers without object get an empty name and six zeros."""
+def read_attributes(path: Path) -> SceneBoxes:
+    """Return boxes and labels of a ``scannet*_attributes.pt`` file; nothing in it is executed.
+
+    Raises ``DataError`` for a missing or broken file, boxes of another shape and numbers that are not finite.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file; download the annotations or run `gpt4scene prepare`")
+    try:
+        content = read_tensors(path)
+    except NotReadable as error:
+        raise DataError(f"{path}: not a readable attributes file ({error})") from None
+    if not isinstance(content, Mapping) or not all(isinstance(v, Mapping) and "locs" in v for v in content.values()):
+        raise DataError(f"{path}: expected {{scene: {{'objects': labels, 'locs': boxes}}}}")
+    boxes, labels = {}, {}
+    for scene, value in content.items():
+        try:
+            boxes[scene] = np.array([*value["locs"]], dtype=np.float64)
+            labels[scene] = tuple(map(str, value.get("objects", ())))
+        except (TypeError, ValueError):
+            raise DataError(
+                f"{path}: scene '{scene}' must hold labels in 'objects' and rows of six numbers in 'locs'"
+            ) from None
+    return SceneBoxes(scene_boxes(boxes, str(path)).scenes, str(path), labels)
+
+
+def attributes_of(objects: Sequence[SceneObject]) -> dict[str, Any]:
+    """Return one scene's entry; numbers without object get an empty name and six zeros."""
     count = max((item.id for item in objects), default=-1) + 1
     labels, locs = [""] * count, np.zeros((count, 6), dtype=np.float32)
     for item in objects:
@@ -30,26 +60,36 @@ def attributes_of(objects: Sequence[SceneObject]) -> dict:
     return {"objects": labels, "locs": locs}
 
 
-def write_attributes(path: str | Path, scenes: Mapping[str, Mapping]) -> None:
+def write_attributes(path: str | Path, scenes: Mapping[str, Mapping[str, Any]]) -> None:
     """Write the file; scenes in the order given, equal content gives equal bytes."""
-    path = Path(path)
     content = {
         scene: {"objects": list(entry["objects"]), "locs": np.asarray(entry["locs"], dtype=np.float32)}
         for scene, entry in scenes.items()
     }
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(tensor_bytes(content))
-    os.replace(part, path)
+    write_bytes(path, tensor_bytes(content))
 
 
-def read_attributes(path: str | Path) -> Attributes:
-    """The file's scenes; DataError when it is no such file. Nothing in it is executed."""
-    try:
-        return {
-            scene: {"objects": list(entry["objects"]), "locs": np.asarray(entry["locs"], np.float32).reshape(-1, 6)}
-            for scene, entry in read_tensors(path).items()
-        }
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: is missing; `gpt4scene prepare` writes it") from error
-    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: is no attributes file {{scene: {{'objects', 'locs'}}}} ({error})") from error
+def read_corpus(path: Path) -> dict[str, list[str]]:
+    """Return the captions of annotated objects: ``scene|object -> captions``."""
+    corpus = read_json(path)
+    if not isinstance(corpus, dict):
+        raise DataError(f"{path}: expected {{'scene|object': [captions]}}")
+    for key, captions in corpus.items():
+        scene, _, target = key.rpartition("|")
+        if not scene or not target.isdecimal():
+            raise DataError(f"{path}: the key '{key}' must name scene and object as 'scene0011_00|4'")
+        if not isinstance(captions, list) or not captions or not all(isinstance(caption, str) for caption in captions):
+            raise DataError(f"{path}: '{key}' must hold a list of captions, found {captions!r}")
+    return corpus
+
+
+def read_lookup(path: Path) -> dict[str, dict[str, int]]:
+    """Return which objects are the only ones of their class: ``scene -> object -> 0 unique | 1 multiple``."""
+    lookup = read_json(path)
+    if not isinstance(lookup, dict) or not all(isinstance(objects, dict) for objects in lookup.values()):
+        raise DataError(f"{path}: expected {{scene: {{object: 0 or 1}}}}")
+    for scene, objects in lookup.items():
+        for target, kind in objects.items():
+            if kind not in (0, 1):
+                raise DataError(f"{path}: object {target} of scene '{scene}' must be 0 (unique) or 1, found {kind!r}")
+    return lookup

@@ -1,4 +1,4 @@
-"""The prediction row: what every scorer reads, with the public keys."""
+"""The row of an answer, under the public keys: what inference writes and every scorer reads."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from gpt4scene.errors import DataError
+from gpt4scene.types import Answer
 
 KEYS = ("scene_id", "qid", "gt_id", "pred_id", "prompt", "pred", "ref_captions", "type_info")
-"""Keys of a public prediction row, in the order in which they are written."""
+"""Keys of a public row, in the order in which they are written."""
 
 
 @dataclass(frozen=True)
-class PredictionRow:
+class AnswerRow:
     """One answer with what its scorer needs. ``origin`` names file and row in error messages.
 
     ``gt_id`` is the ground-truth object, ``pred_id`` the proposal that Scan2Cap asked about, ``ref_captions`` the
@@ -38,11 +39,28 @@ class PredictionRow:
         return [str(reference) for reference in self.ref_captions]
 
 
-RowLike: TypeAlias = "PredictionRow | Mapping[str, Any]"
+RowLike: TypeAlias = "AnswerRow | Mapping[str, Any]"
 """A row, or a plain mapping with the public keys."""
 
 
-def read_row(record: object, origin: str) -> PredictionRow:
+def record_of(answer: Answer) -> dict[str, Any]:
+    """Return the public row of an answer, plus ``task`` and ``index``, its identity."""
+    question = answer.question
+    return {
+        "scene_id": question.scene_id,
+        "qid": question.qid,
+        "gt_id": question.obj_id,
+        "pred_id": question.pred_id,
+        "prompt": question.prompt,
+        "pred": answer.text,
+        "ref_captions": list(question.ref_captions),
+        "type_info": question.type_info,
+        "task": question.task,
+        "index": question.index,
+    }
+
+
+def read_row(record: object, origin: str) -> AnswerRow:
     """Return the row that ``record`` (a mapping with the public keys) stands for.
 
     Raises ``DataError`` naming ``origin`` when ``scene_id`` or ``pred`` is missing or a value has the wrong kind.
@@ -64,7 +82,7 @@ def read_row(record: object, origin: str) -> PredictionRow:
         if wrong is not None:
             raise DataError(f"{origin}: '{key}' must hold texts or numbers, found {wrong!r}")
     index = record.get("index")
-    return PredictionRow(
+    return AnswerRow(
         scene_id=record["scene_id"],
         pred=record["pred"],
         gt_id=_whole(record.get("gt_id"), "gt_id", origin),
@@ -78,18 +96,17 @@ def read_row(record: object, origin: str) -> PredictionRow:
     )
 
 
-def read_rows(rows: Iterable[RowLike], name: str) -> list[PredictionRow]:
-    """Return ``rows`` as ``PredictionRow`` values; raise ``DataError`` when there is none or one can't be read."""
+def read_rows(rows: Iterable[RowLike], name: str) -> list[AnswerRow]:
+    """Return ``rows`` as ``AnswerRow`` values; raise ``DataError`` when there is none or one can't be read."""
     read = [
-        row if isinstance(row, PredictionRow) else read_row(row, f"{name}, row {number}")
-        for number, row in enumerate(rows)
+        row if isinstance(row, AnswerRow) else read_row(row, f"{name}, row {number}") for number, row in enumerate(rows)
     ]
     if not read:
         raise DataError(f"{name}: there are no answers to score")
     return read
 
 
-def row_keys(rows: Sequence[PredictionRow]) -> tuple[object, ...]:
+def row_keys(rows: Sequence[AnswerRow]) -> tuple[object, ...]:
     """Return the identity of each row: what it says about its question, and how often that was said before.
 
     Public predictions and journals of one question file give the same keys; question indices only the latter have.

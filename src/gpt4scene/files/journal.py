@@ -12,11 +12,14 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gpt4scene.errors import DataError
+from gpt4scene.files.answers import record_of
+from gpt4scene.files.whole import write_text
 from gpt4scene.types import Answer
 
 Settings = Mapping[str, Any]
@@ -28,21 +31,8 @@ def fingerprint(settings: Settings) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def answer_row(answer: Answer) -> dict[str, Any]:
-    """Return the public prediction row of an answer, plus ``task`` and ``index``, its identity."""
-    question = answer.question
-    return {
-        "scene_id": question.scene_id,
-        "qid": question.qid,
-        "gt_id": question.obj_id,
-        "pred_id": question.pred_id,
-        "prompt": question.prompt,
-        "pred": answer.text,
-        "ref_captions": list(question.ref_captions),
-        "type_info": question.type_info,
-        "task": question.task,
-        "index": question.index,
-    }
+def _header(settings: Settings) -> dict[str, Any]:
+    return {"settings": dict(settings), "fingerprint": fingerprint(settings)}
 
 
 def _line(row: Mapping[str, Any]) -> str:
@@ -65,42 +55,96 @@ def journal_files(folder: str | Path, task: str) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
-def _whole_lines(path: Path) -> tuple[list[bytes], int]:
-    """Return the lines of ``path`` that end in a line break, and their length in bytes."""
-    content = path.read_bytes()
-    length = content.rfind(b"\n") + 1
-    return content[:length].split(b"\n")[:-1], length
+@dataclass(frozen=True)
+class JournalContent:
+    """What one journal file holds: the settings of its run, and its answers with the number of their line.
 
-
-def read_journal(path: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-    """Return the settings and the answer rows of one journal; a torn last line is left out.
-
-    Settings are None where the first line was never finished. A broken line further up is a ``DataError``.
+    ``settings`` are ``None`` where the first line was never finished, or is an answer. A last line without its line
+    break counts where it is whole (``unended``). One that was cut off while it was written is left out: ``torn`` is its
+    number. ``length`` counts the bytes of what is whole.
     """
-    lines, _ = _whole_lines(path)
-    rows: list[dict[str, Any]] = []
+
+    path: Path
+    settings: dict[str, Any] | None
+    rows: tuple[tuple[int, dict[str, Any]], ...]
+    unended: bool
+    torn: int | None
+    length: int
+
+    def origin(self, number: int) -> str:
+        """Return the place of a line for messages."""
+        return f"{self.path}, line {number}"
+
+
+def read_journal(path: Path) -> JournalContent:
+    """Return the content of one journal; raise ``DataError`` for a line that is no JSON object before the last one."""
+    content = path.read_bytes()
+    lines = content.split(b"\n")
+    found: list[tuple[int, dict[str, Any]]] = []
+    torn = None
     for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-            valid = isinstance(row, dict) and ({"task", "index", "pred"} if number > 1 else {"settings"}) <= row.keys()
-        except ValueError:
-            valid = False
-        if not valid:
+        if not line.strip():
+            continue
+        row = _object(line)
+        if row is not None:
+            found.append((number, row))
+        elif number == len(lines):
+            torn = number
+        else:
             raise DataError(
-                f"{path}, line {number}: this is no line of a journal; mend or delete the file, or start over with "
-                "--overwrite"
+                f"{path}, line {number}: not a whole JSON line; remove the line and infer again to fill the gap, "
+                "or start over with --overwrite"
             )
-        rows.append(row)
-    return (rows[0]["settings"], rows[1:]) if rows else (None, [])
+    settings = found[0][1]["settings"] if found and _is_header(found[0][1]) else None
+    rows = tuple(found if settings is None else found[1:])
+    length = len(content) - len(lines[-1]) if torn is not None else len(content)
+    return JournalContent(path, settings, rows, bool(lines[-1].strip()) and torn is None, torn, length)
 
 
-def read_rows(folder: str | Path, task: str) -> list[dict[str, Any]]:
-    """Return the answer rows of ``task`` from all its journals, by index, each index once."""
-    rows: dict[int, dict[str, Any]] = {}
-    for path in journal_files(folder, task):
-        for row in read_journal(path)[1]:
-            rows.setdefault(row["index"], row)
-    return [rows[index] for index in sorted(rows)]
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _is_header(row: Mapping[str, Any]) -> bool:
+    return "settings" in row and "pred" not in row
+
+
+def journal_rows(folder: str | Path, task: str) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
+    """Return the answers of ``task`` from all its journals, each with its origin, and notes about lines left out.
+
+    A run that was killed while it joined its files has rows in two of them: such a row is taken once. So is one whose
+    line break is missing where another file has the whole line. Rows that contradict each other are both kept.
+    """
+    whole: dict[str, dict[Path, list[tuple[str, dict[str, Any]]]]] = {}
+    notes = []
+    contents = [read_journal(path) for path in journal_files(folder, task)]
+    unended = set()
+    for content in contents:
+        if content.torn is not None:
+            notes.append(f"{content.path}: line {content.torn} was cut off while it was written and is left out")
+        for number, row in content.rows:
+            key = json.dumps(row.get("index"))
+            whole.setdefault(key, {}).setdefault(content.path, []).append((content.origin(number), row))
+        if content.unended and content.rows:
+            unended.add(content.origin(content.rows[-1][0]))
+    rows = []
+    for key, by_file in whole.items():
+        places = [place for found in by_file.values() for place in found]
+        if key == "null" or len(by_file) == 1:
+            rows += places
+            continue
+        ended = [place for place in places if place[0] not in unended] or places[:1]
+        rows += [one for number, one in enumerate(ended) if all(one[1] != other[1] for other in ended[:number])]
+    return rows, notes
+
+
+def ordered_rows(folder: str | Path, task: str) -> list[dict[str, Any]]:
+    """Return the answers of ``task`` from all its journals, by the index of their question."""
+    return sorted((row for _, row in journal_rows(folder, task)[0]), key=lambda row: row["index"])
 
 
 def differences(old: Settings, new: Settings) -> list[str]:
@@ -116,25 +160,34 @@ def differences(old: Settings, new: Settings) -> list[str]:
 def check_settings(folder: str | Path, task: str, settings: Settings) -> None:
     """Raise ``DataError`` when a journal of ``task`` in ``folder`` was written under other settings."""
     for path in journal_files(folder, task):
-        old, _ = read_journal(path)
-        if old is not None and fingerprint(old) != fingerprint(settings):
+        _check_run(read_journal(path), settings)
+
+
+def _check_run(content: JournalContent, settings: Settings) -> None:
+    """Raise ``DataError`` where the answers of a journal are not of a run under ``settings``."""
+    old = content.settings
+    if old is not None and fingerprint(old) != fingerprint(settings):
+        raise DataError(
+            f"{content.path} holds answers of another run ({'; '.join(differences(old, settings))}); "
+            "choose another --output_dir, or --overwrite to delete them"
+        )
+    for number, row in content.rows:
+        if old is None or not {"task", "index", "pred"} <= row.keys():
             raise DataError(
-                f"{path} holds answers of another run ({'; '.join(differences(old, settings))}); "
-                "choose another --output_dir, or --overwrite to delete them"
+                f"{content.origin(number)}: this is no line of a journal of this program; mend or delete the file, or "
+                "start over with --overwrite"
             )
 
 
 def done(folder: str | Path, tasks: Iterable[str]) -> set[Key]:
     """Return the keys ``(task, index)`` of all questions that some journal in ``folder`` has an answer to."""
     return {
-        (task, row["index"]) for task in tasks for path in journal_files(folder, task) for row in read_journal(path)[1]
+        (task, row["index"])
+        for task in tasks
+        for path in journal_files(folder, task)
+        for _, row in read_journal(path).rows
+        if "index" in row
     }
-
-
-def clear(folder: str | Path, task: str) -> None:
-    """Delete every journal of ``task`` in ``folder``."""
-    for path in journal_files(folder, task):
-        path.unlink(missing_ok=True)
 
 
 def clear_for_shard(folder: str | Path, task: str, settings: Settings, shard: int, num_shards: int) -> None:
@@ -146,7 +199,7 @@ def clear_for_shard(folder: str | Path, task: str, settings: Settings, shard: in
     for path in journal_files(folder, task):
         if path in siblings:
             try:
-                old, _ = read_journal(path)
+                old = read_journal(path).settings
             except DataError:
                 old = {}
             if old is None or fingerprint(old) == fingerprint(settings):
@@ -184,21 +237,21 @@ class Journal:
             pass  # some network file systems have no locks; the journal works without
 
     def _open(self, settings: Settings) -> None:
-        old, rows = read_journal(self.path)
-        if old is not None and fingerprint(old) != fingerprint(settings):
-            raise DataError(
-                f"{self.path} holds answers of another run ({'; '.join(differences(old, settings))}); "
-                "choose another --output_dir, or --overwrite to delete them"
-            )
-        self._length = _whole_lines(self.path)[1]
-        self.answers = len(rows)
+        content = read_journal(self.path)
+        _check_run(content, settings)
+        self._length, self.answers = content.length, len(content.rows)
         os.ftruncate(self._file, self._length)
         os.lseek(self._file, self._length, os.SEEK_SET)
-        if old is None:
-            self._append({"settings": dict(settings), "fingerprint": fingerprint(settings)})
+        if content.unended:
+            self._write(b"\n")
+        if content.settings is None:
+            self._append(_header(settings))
 
     def _append(self, row: Mapping[str, Any]) -> None:
-        rest = memoryview(_line(row).encode("utf-8", "surrogatepass"))
+        self._write(_line(row).encode("utf-8", "surrogatepass"))
+
+    def _write(self, content: bytes) -> None:
+        rest = memoryview(content)
         length = self._length + len(rest)
         try:
             while rest:
@@ -217,7 +270,7 @@ class Journal:
 
         On a full disk the file is cut back to whole lines and ``DataError`` is raised.
         """
-        self._append(answer_row(answer))
+        self._append(record_of(answer))
         self.answers += 1
 
     def sync(self) -> None:
@@ -237,21 +290,6 @@ class Journal:
         self.close()
 
 
-def _write_whole(path: Path, pieces: Iterator[str]) -> None:
-    """Write ``path`` under a temporary name and rename it, so that it is either absent, old or complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "w", encoding="utf-8", errors="surrogatepass") as file:
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise DataError(f"{path}: the file can't be written ({error.strerror})") from None
-
-
 def merge(folder: str | Path, task: str, settings: Settings) -> Path:
     """Join all journals of ``task`` into ``<task>.jsonl``, rows by index, and delete the shards. Returns the file.
 
@@ -260,37 +298,8 @@ def merge(folder: str | Path, task: str, settings: Settings) -> Path:
     whole = journal_path(folder, task)
     shards = [path for path in journal_files(folder, task) if path != whole]
     if shards:
-        rows = read_rows(folder, task)
-        header = {"settings": dict(settings), "fingerprint": fingerprint(settings)}
-        _write_whole(whole, (_line(row) for row in [header, *rows]))
+        rows = [_header(settings), *ordered_rows(folder, task)]
+        write_text(whole, "".join(map(_line, rows)))
         for path in shards:
             path.unlink(missing_ok=True)
     return whole
-
-
-def to_public(
-    folder: str | Path,
-    task: str,
-    model: str = "qwenvl",
-    chunk: int = 0,
-    chunks: int = 1,
-    scenes: Container[str] | None = None,
-) -> Path:
-    """Write answers of ``task`` as ``<model>_<task>/predictions_chunk_<chunk>.json`` in ``folder``; return that file.
-
-    The rows carry the public keys and ``index``; with ``scenes``, only answers about those. Files of chunks past
-    ``chunks`` are deleted: they would count answers twice.
-    """
-    rows = [
-        {name: value for name, value in row.items() if name != "task"}
-        for row in read_rows(folder, task)
-        if scenes is None or row["scene_id"] in scenes
-    ]
-    out = Path(folder, f"{model}_{task}")
-    path = out / f"predictions_chunk_{chunk}.json"
-    _write_whole(path, iter([json.dumps(rows, ensure_ascii=False, indent=1) + "\n"]))
-    for other in out.glob("predictions_chunk_*.json"):
-        number = other.stem.removeprefix("predictions_chunk_")
-        if number.isdigit() and int(number) >= chunks:
-            other.unlink(missing_ok=True)
-    return path

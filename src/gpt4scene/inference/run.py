@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gpt4scene.benchmarks.questions import find_tasks, load_questions, question_file
 from gpt4scene.errors import DataError
 from gpt4scene.files import journal
-from gpt4scene.files.questions import find_tasks, load_questions, question_file
+from gpt4scene.files.predictions import write_public
 from gpt4scene.inference import launcher
 from gpt4scene.inference.arguments import InferArguments, to_flags
 from gpt4scene.inference.progress import Progress, duration
@@ -243,7 +244,7 @@ def _finish(arguments: InferArguments, plan: _Plan, scenes: set[str]) -> dict[st
         else:
             files[task] = journal.journal_path(out, task, arguments.shard, arguments.num_shards)
         if arguments.public_name:
-            journal.to_public(out, task, arguments.public_name, arguments.shard, arguments.num_shards, scenes)
+            write_public(out, task, arguments.public_name, arguments.shard, arguments.num_shards, scenes)
     return files
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from gpt4scene.errors import DataError
-from gpt4scene.files.questions import images_file, read_json, resolve_image
+from gpt4scene.files.images import ImageSearch, image_list_file, read_image_list
 
 TOP_SIDE, FRAME_SIDE = 1000, 640
 """Longest side in pixels of bird's-eye views and of frames on a page."""
@@ -38,13 +38,10 @@ class Listed:
     def read(cls, annotation_dir: Path) -> Listed:
         """Return the list that inference would take, the bird's-eye view of each scene first."""
         try:
-            source = images_file(annotation_dir)
-            content = read_json(source, "list of images")
+            source = image_list_file(annotation_dir)
+            return cls(source, read_image_list(source))
         except DataError as error:
             return cls(None, {}, str(error))
-        if not isinstance(content, dict):
-            return cls(None, {}, f"{source}: expected one object {{scene: [image, …]}}")
-        return cls(source, {scene: list(map(str, names)) for scene, names in content.items() if names})
 
 
 def copy_scene(listed: Listed, scene: str, media_dir: Path | None, out: Path, folder: str) -> list[PageImage]:
@@ -54,12 +51,13 @@ def copy_scene(listed: Listed, scene: str, media_dir: Path | None, out: Path, fo
     names = listed.scenes.get(scene, [])
     if not names:
         return [PageImage("images", missing=f"{listed.source}: lists no image of scene '{scene}'")]
+    search = ImageSearch.around(listed.source, media_dir)
     shown = []
     for number, written in enumerate(names):
-        path, tried = resolve_image(written, listed.source, media_dir)
+        path = search.find(written)
         name = "bird's-eye view" if number == 0 else Path(written).stem
         if path is None:
-            shown.append(PageImage(name, missing=f"{written} was not found; tried {', '.join(tried)}"))
+            shown.append(PageImage(name, missing=f"{written} was not found; tried {', '.join(search.places(written))}"))
             continue
         side = FRAME_SIDE if number else TOP_SIDE
         shown.append(shrink(Path(path), out, f"{folder}/{number:02d}.jpg", side, name))

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from gpt4scene.benchmarks.scanrefer import FALLBACK, chosen_proposal
-from gpt4scene.files import answers as files
-from gpt4scene.files.answer_rows import PredictionRow
+from gpt4scene.files.annotation import GROUND_TRUTH, PROPOSALS, read_attributes
+from gpt4scene.files.answers import AnswerRow
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, SceneBoxes, iou
 from gpt4scene.metrics.exact_match import object_ids, object_mark
 from gpt4scene.metrics.intervals import Report
@@ -24,7 +24,7 @@ Verdict = Literal["right", "partly", "wrong", ""]
 class Judged:
     """One answer with its verdict, the reason for it in a few words, and the references as a reader wants them."""
 
-    row: PredictionRow
+    row: AnswerRow
     verdict: Verdict
     reason: str
     references: tuple[str, ...]
@@ -40,10 +40,10 @@ class Boxes:
     @classmethod
     def read(cls, annotation_dir: Path) -> Boxes:
         """Return the boxes of the folder's attribute files; raises ``DataError`` for missing or broken ones."""
-        names = (files.PROPOSALS.format(split="val"), files.GROUND_TRUTH.format(split="val"))
-        return cls(*(files.read_attributes(annotation_dir / name) for name in names))
+        names = (PROPOSALS.format(split="val"), GROUND_TRUTH.format(split="val"))
+        return cls(*(read_attributes(annotation_dir / name) for name in names))
 
-    def overlap(self, row: PredictionRow, proposal: int) -> float:
+    def overlap(self, row: AnswerRow, proposal: int) -> float:
         """Return the IoU of a proposal with the object that ``row`` is about."""
         first = self.proposals.row(row.scene_id, proposal, row.origin)
         second = self.truth.row(row.scene_id, row.gt_id, row.origin)
@@ -54,7 +54,7 @@ class Boxes:
         return dict(enumerate(self.proposals.labels.get(scene, ())))
 
 
-def judge(task: str, rows: Sequence[PredictionRow], report: Report, boxes: Boxes) -> list[Judged]:
+def judge(task: str, rows: Sequence[AnswerRow], report: Report, boxes: Boxes) -> list[Judged]:
     """Return every row of ``task`` judged; ``report`` is the one of the same rows in the same order."""
     values = report.rows.values
     if task in ("scanqa", "sqa3d"):
@@ -73,7 +73,7 @@ def tally(judged: Sequence[Judged]) -> dict[str, int]:
     return {verdict: counts[verdict] for verdict in ("right", "partly", "wrong") if counts[verdict]}
 
 
-def _text(row: PredictionRow, exact: float, refined: float) -> Judged:
+def _text(row: AnswerRow, exact: float, refined: float) -> Judged:
     if exact:
         return Judged(row, "right", "", tuple(row.texts))
     if refined:
@@ -81,7 +81,7 @@ def _text(row: PredictionRow, exact: float, refined: float) -> Judged:
     return Judged(row, "wrong", "" if row.pred.strip() else "empty answer", tuple(row.texts))
 
 
-def _grounded(row: PredictionRow, boxes: Boxes) -> Judged:
+def _grounded(row: AnswerRow, boxes: Boxes) -> Judged:
     proposals = len(boxes.proposals.of(row.scene_id, row.origin))
     named = chosen_proposal(row.pred, proposals)
     overlap = boxes.overlap(row, FALLBACK if named is None else named)
@@ -93,7 +93,7 @@ def _grounded(row: PredictionRow, boxes: Boxes) -> Judged:
     return Judged(row, "right" if overlap >= 0.5 else "partly" if overlap >= 0.25 else "wrong", reason, references)
 
 
-def _several(row: PredictionRow, f1: float, boxes: Boxes) -> Judged:
+def _several(row: AnswerRow, f1: float, boxes: Boxes) -> Judged:
     targets = [(int(target), boxes.truth.label(row.scene_id, int(target))) for target in row.ref_captions]
     references = tuple(f"object {target} ({label})" for target, label in targets) or ("no object",)
     verdict: Verdict = "right" if f1 == 1 else "partly" if f1 > 0 else "wrong"
@@ -101,7 +101,7 @@ def _several(row: PredictionRow, f1: float, boxes: Boxes) -> Judged:
     return Judged(row, verdict, f"F1 {f1:.2f}; {said} named, {len(targets)} meant", references)
 
 
-def _caption(row: PredictionRow, cider: float | None, boxes: Boxes) -> Judged:
+def _caption(row: AnswerRow, cider: float | None, boxes: Boxes) -> Judged:
     references = tuple(text.removeprefix("sos ").removesuffix(" eos").strip() for text in row.texts)
     overlap = boxes.overlap(row, row.pred_id)
     parts = [] if cider is None else [f"CIDEr {100 * cider:.0f}"]

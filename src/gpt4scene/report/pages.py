@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gpt4scene.benchmarks.score import BOXED, score_folder
 from gpt4scene.errors import DataError
-from gpt4scene.files import answers as files
+from gpt4scene.files.predictions import read_predictions
 from gpt4scene.metrics.intervals import Report, breakdown, intervals
 from gpt4scene.report.images import Listed, copy_scene, missing_reasons
 from gpt4scene.report.judging import Boxes, Judged, by_scene, judge, tally
@@ -68,8 +68,7 @@ def report(
     reports = reports or score_folder(predictions, annotation_dir)
     boxes = Boxes.read(annotation_dir) if any(task in BOXED for task in reports) else Boxes()
     judged = {
-        task: judge(task, files.read_predictions(predictions, task).rows, found, boxes)
-        for task, found in reports.items()
+        task: judge(task, read_predictions(predictions, task).rows, found, boxes) for task, found in reports.items()
     }
     pages = _scene_pages(by_scene(judged), reports)
     listed = Listed.read(annotation_dir)

@@ -1,0 +1,80 @@
+"""The questions of an annotation folder, of any benchmark, with the images of their scenes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from gpt4scene.errors import DataError
+from gpt4scene.files.images import image_list_file, scene_images
+from gpt4scene.files.questions import find_question_file, read_questions
+from gpt4scene.registry import nearest
+from gpt4scene.types import TASKS, Question
+
+QUESTION_FILES = {
+    "scanqa": "scanqa_{split}.json",
+    "sqa3d": "sqa3d_{split}.json",
+    "scan2cap": "scan2cap_mask3d_{split}.json",
+    "scanrefer": "scanrefer_mask3d_{split}.json",
+    "multi3dref": "multi3dref_mask3d_{split}.json",
+}
+"""Question file of each task in an annotation folder."""
+
+TYPE_KEYS = {"sqa3d": "sqa_type", "multi3dref": "eval_type"}
+
+
+def question_file(annotation_dir: str | Path, task: str, split: str = "val") -> Path | None:
+    """Return the question file of ``task``, or ``None`` where the folder has none."""
+    return find_question_file(annotation_dir, QUESTION_FILES[task].format(split=split))
+
+
+def find_tasks(annotation_dir: str | Path, tasks: str | Iterable[str], split: str = "val") -> list[str]:
+    """Return the tasks to ask, in the published order; ``all`` stands for every task that has a question file.
+
+    ``tasks`` is a comma-separated text or names. Unknown names, a missing folder, a named task without a file and
+    an ``all`` that finds nothing raise ``DataError``.
+    """
+    folder = Path(annotation_dir)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: the annotation folder does not exist; give it with --annotation_dir")
+    names = [name.strip() for name in tasks.split(",")] if isinstance(tasks, str) else list(tasks)
+    names = [name for name in names if name]
+    if names == ["all"] or not names:
+        found = [task for task in TASKS if question_file(folder, task, split)]
+        if not found:
+            example = QUESTION_FILES[TASKS[0]].format(split=split)
+            raise DataError(f"{folder}: no question file of the split '{split}' (such as {example}) is in this folder")
+        return found
+    for name in names:
+        if name not in TASKS:
+            raise DataError(f"task '{name}' is not known{nearest(name, list(TASKS))} (known: all, {', '.join(TASKS)})")
+        if question_file(folder, name, split) is None:
+            wanted = folder / QUESTION_FILES[name].format(split=split)
+            raise DataError(f"{wanted}: the question file of {name} does not exist")
+    return [task for task in TASKS if task in names]
+
+
+def load_questions(
+    annotation_dir: str | Path,
+    tasks: str | Sequence[str] = "all",
+    media_dir: str | Path | None = None,
+    *,
+    split: str = "val",
+    images: str | Path | None = None,
+) -> list[Question]:
+    """Return all questions of ``tasks`` with their images resolved, in file order, task after task.
+
+    ``images`` is the list of images, where the folder holds several. Rows without ``qid`` and rows that share one are
+    all asked. ``DataError`` names file, row or scene and the way out.
+    """
+    questions: list[Question] = []
+    for task in find_tasks(annotation_dir, tasks, split):
+        path = question_file(annotation_dir, task, split)
+        assert path is not None, "find_tasks names tasks with a file only"
+        questions += read_questions(path, task, TYPE_KEYS.get(task))
+    if not questions:
+        return []
+    listed_in = image_list_file(annotation_dir, split, images)
+    found = scene_images(listed_in, (question.scene_id for question in questions), media_dir)
+    return [dataclasses.replace(question, images=found[question.scene_id]) for question in questions]

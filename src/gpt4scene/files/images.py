@@ -1,0 +1,128 @@
+"""Where the images of scenes are: the lists that name them, and the one order in which they are looked for."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpt4scene.errors import DataError
+from gpt4scene.files.whole import read_json
+
+IMAGE_LIST = "selected_images_mark_3D_{split}_{frames}.json"
+"""Name of the list of a split's marked images: ``{scene: [path, ...]}``, the bird's-eye view first."""
+
+
+@dataclass(frozen=True)
+class ImageSearch:
+    """Finds the file that an image path means.
+
+    Tried in this order: the path as it is (a relative one from the working directory), then below each of ``folders``.
+    """
+
+    folders: tuple[str, ...]
+
+    @classmethod
+    def around(
+        cls, named_in: str | Path | None, media_dir: str | Path | None = None, dataset_dir: str | Path | None = None
+    ) -> ImageSearch:
+        """Return the search for paths that stand in the file ``named_in``.
+
+        Its folders: ``media_dir``, ``dataset_dir``, the folder of the file, and the one above that.
+        """
+        beside = [] if named_in is None else [Path(named_in).parent, Path(named_in).parent.parent]
+        places = [media_dir, dataset_dir, *beside]
+        return cls(tuple(dict.fromkeys(os.fspath(place) for place in places if place is not None)))
+
+    def places(self, name: str) -> list[str]:
+        """Return every path that is tried for ``name``, in order."""
+        if os.path.isabs(name):
+            return [name]
+        return list(dict.fromkeys([name, *(os.path.join(folder, name) for folder in self.folders)]))
+
+    def find(self, name: str) -> str | None:
+        """Return the first of ``places`` that is a file, or ``None``."""
+        return next((place for place in self.places(name) if os.path.isfile(place)), None)
+
+
+def image_list_file(
+    folder: str | Path,
+    split: str = "val",
+    name: str | Path | None = None,
+    frames: int | None = None,
+    flag: str = "--images",
+) -> Path:
+    """Return the JSON file that lists every scene's images.
+
+    ``name`` is a path, or a file name in ``folder``. Without it the only ``selected_images*_<split>_<frames>.json`` is
+    taken; among several, one with ``mark_3D`` in its name goes first. A choice that stays open is a ``DataError`` that names
+    ``flag``.
+    """
+    folder = Path(folder)
+    if name is not None:
+        tried = [Path(name), folder / name]
+        for path in tried:
+            if path.is_file():
+                return path
+        raise DataError("the list of images does not exist; tried: " + ", ".join(str(path) for path in tried))
+    number = r"(_\d+)?" if frames is None else f"_{frames}"
+    form = re.compile(rf"selected_images.*_{re.escape(split)}{number}\.json")
+    found = sorted(path for path in folder.glob("selected_images*.json") if form.fullmatch(path.name))
+    marked = [path for path in found if "mark_3D" in path.name]
+    chosen = marked or found
+    if len(chosen) == 1:
+        return chosen[0]
+    if not chosen:
+        wanted = IMAGE_LIST.format(split=split, frames=frames or 32)
+        raise DataError(f"{folder}: no list of images ({wanted}) is in this folder; `gpt4scene prepare` writes one")
+    names = ", ".join(path.name for path in chosen)
+    raise DataError(f"{folder}: several lists of images ({names}); choose one with {flag}")
+
+
+def read_image_list(path: Path) -> dict[str, list[str]]:
+    """Return ``{scene: image paths}`` as they are written; raise ``DataError`` for a file of another form."""
+    listed = read_json(path, "list of images")
+    if not isinstance(listed, dict):
+        raise DataError(f"{path}: expected one object {{scene: [image, ...]}}, found a {type(listed).__name__}")
+    for scene, images in listed.items():
+        if not isinstance(images, list) or not all(isinstance(image, str) for image in images):
+            raise DataError(f"{path}: scene '{scene}' must hold a list of image paths, found {images!r}")
+    return listed
+
+
+def scene_images(path: Path, scenes: Iterable[str], media_dir: str | Path | None = None) -> dict[str, tuple[str, ...]]:
+    """Return ``{scene: image paths}`` for ``scenes`` from the list ``path``, every path an existing file.
+
+    A scene that the list does not name, a scene without images and an image found nowhere raise ``DataError``.
+    """
+    listed, wanted = read_image_list(path), sorted(set(scenes))
+    absent = [scene for scene in wanted if scene not in listed]
+    if absent:
+        raise DataError(
+            f"{path}: scene '{absent[0]}'{_more(absent, 'scenes')} is in the questions but not in the list of images; "
+            "prepare it, or remove its questions"
+        )
+    empty = [scene for scene in wanted if not listed[scene]]
+    if empty:
+        raise DataError(f"{path}: scene '{empty[0]}'{_more(empty, 'scenes')} has no images; prepare it again")
+    search = ImageSearch.around(path, media_dir)
+    found = {scene: [search.find(image) for image in listed[scene]] for scene in wanted}
+    missing = [
+        (scene, image)
+        for scene in wanted
+        for image, place in zip(listed[scene], found[scene], strict=True)
+        if place is None
+    ]
+    if missing:
+        scene, image = missing[0]
+        raise DataError(
+            f"{path}: image '{image}' of scene '{scene}' was not found{_more(missing, 'images')}; tried: "
+            f"{', '.join(search.places(image))}; --media_dir names the folder that holds the images"
+        )
+    return {scene: tuple(place for place in places if place is not None) for scene, places in found.items()}
+
+
+def _more(items: Sequence[object], kind: str) -> str:
+    return f" (and {len(items) - 1} more {kind})" if len(items) > 1 else ""
