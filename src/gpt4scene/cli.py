@@ -129,7 +129,7 @@ COMMANDS: tuple[Command, ...] = (
         "demo",
         "synthetic rooms, a tiny model, all stages, one page",
         "gpt4scene.demo.pipeline:main",
-        ("gpt4scene.demo.pipeline:DemoArguments",),
+        ("gpt4scene.demo.arguments:DemoArguments",),
         stopped=AGAIN,
     ),
 )

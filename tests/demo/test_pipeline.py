@@ -27,7 +27,7 @@ def counted(monkeypatch, tmp_path):
 
     monkeypatch.setattr(pipeline, "STEPS", (step("first"), step("second")))
     monkeypatch.setattr(steps, "write_summary", lambda settings, out, took: called.append("summary"))
-    monkeypatch.setattr("gpt4scene.demo.page.write_page", lambda out: out / "index.html")
+    monkeypatch.setattr("gpt4scene.demo.pipeline.write_page", lambda out: out / "index.html")
     return called
 
 

@@ -6,7 +6,6 @@ both has used the images, and one that looks loses its lead when it is shown tho
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,8 +13,10 @@ from pathlib import Path
 
 from gpt4scene.benchmarks.matching import TrainingRow, wordings
 from gpt4scene.benchmarks.questions import TYPE_KEYS, question_file
+from gpt4scene.files.answers import record_of
 from gpt4scene.files.questions import read_questions
-from gpt4scene.types import Question
+from gpt4scene.files.whole import write_json
+from gpt4scene.types import Answer, Question
 
 _FIELD = re.compile(r"\\\{(\w+)\\\}")
 
@@ -67,21 +68,5 @@ def write_controls(rows: Mapping[str, Sequence[TrainingRow]], annotation_dir: Pa
 
 
 def _write(folder: Path, task: str, questions: Sequence[Question], answers: Sequence[str]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = [
-        {
-            "scene_id": question.scene_id,
-            "qid": question.qid,
-            "gt_id": question.obj_id,
-            "pred_id": question.pred_id,
-            "prompt": question.prompt,
-            "pred": answer,
-            "ref_captions": list(question.ref_captions),
-            "type_info": question.type_info,
-            "index": question.index,
-        }
-        for question, answer in zip(questions, answers, strict=True)
-    ]
-    partial = folder / f"{task}.json.partial"
-    partial.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    partial.rename(folder / f"{task}.json")
+    said = [Answer(question, answer) for question, answer in zip(questions, answers, strict=True)]
+    write_json(folder / f"{task}.json", [record_of(answer) for answer in said])

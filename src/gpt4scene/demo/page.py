@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +9,11 @@ from typing import Any
 
 from gpt4scene.benchmarks.score import score_folders
 from gpt4scene.errors import DataError
-from gpt4scene.files.whole import read_json
+from gpt4scene.files.whole import read_json, whole_folder, write_text
 from gpt4scene.report.curve import loss_curve, read_log
 from gpt4scene.report.images import FRAME_SIDE, TOP_SIDE, Listed, PageImage, shrink
 from gpt4scene.report.pages import report, scene_files
-from gpt4scene.report.rendering import MAIN, TITLES, hundred, render, write_text
+from gpt4scene.report.rendering import MAIN, TITLES, hundred, render
 from gpt4scene.types import TASKS
 
 COLUMNS: Mapping[str, str] = {
@@ -78,8 +75,8 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Room:
-    """A room on the page: its bird's-eye view, and its answers' page if there is one."""
+class PageScene:
+    """A scene on the page: its bird's-eye view, and its answers' page if there is one."""
 
     scene: str
     group: str
@@ -196,10 +193,13 @@ def _metrics(scores: Scores, task: str) -> list[str]:
     return list(dict.fromkeys(metric for found in scores.values() for metric in found.get(task, {})))
 
 
-def _images(out: Path) -> tuple[list[Room], list[PageImage]]:
+def _images(out: Path) -> tuple[list[PageScene], list[PageImage]]:
     """Write ``out/images`` anew; return all rooms, and bird's-eye view and fullest frame of the first one."""
-    partial = out / f"images.{os.getpid()}.part"
-    shutil.rmtree(partial, ignore_errors=True)
+    with whole_folder(out / "images", replace=True) as partial:
+        return _images_in(partial, out)
+
+
+def _images_in(partial: Path, out: Path) -> tuple[list[PageScene], list[PageImage]]:
     rooms, example = [], []
     for questions, group in GROUPS.items():
         listed = Listed.read(out / questions)
@@ -218,10 +218,7 @@ def _images(out: Path) -> tuple[list[Room], list[PageImage]]:
                 if frame is not None:
                     shown = f"frame {frame.stem}"
                     example.append(_shrunk(frame, out, partial, f"{target}_frame.jpg", FRAME_SIDE, shown))
-            rooms.append(Room(scene, group, image, page if (out / page).is_file() else None))
-    shutil.rmtree(out / "images", ignore_errors=True)
-    if partial.is_dir():
-        partial.rename(out / "images")
+            rooms.append(PageScene(scene, group, image, page if (out / page).is_file() else None))
     return rooms, example
 
 
@@ -234,12 +231,12 @@ def _fullest(frames: Sequence[Path], scene_file: Path) -> Path | None:
     """Return the frame with most numbers; the first one where ``scene.json`` is not there to tell."""
     if not frames or not scene_file.is_file():
         return frames[0] if frames else None
-    content = json.loads(scene_file.read_text(encoding="utf-8"))
+    content = read_json(scene_file)
     markers = {Path(frame["image"]).name: len(frame["markers"]) for frame in content["frames"]}
     return max(frames, key=lambda frame: markers.get(frame.name, 0))
 
 
-def _facts(summary: Mapping[str, Any], rooms: Sequence[Room]) -> dict[str, str]:
+def _facts(summary: Mapping[str, Any], rooms: Sequence[PageScene]) -> dict[str, str]:
     """Return the demo's sizes, name -> value, as far as the summary knows them."""
     settings, questions = summary.get("settings", {}), summary.get("questions", {})
     facts = {

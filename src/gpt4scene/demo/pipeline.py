@@ -6,46 +6,21 @@ skipped when the same command is given again; with other settings the demo start
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from gpt4scene.demo import steps
+from gpt4scene.demo.arguments import DemoArguments
+from gpt4scene.demo.page import write_page
 from gpt4scene.errors import DataError
-from gpt4scene.settings.arguments import Arguments, key
+from gpt4scene.files.whole import read_json, write_json
 
 NOTES = "steps.json"
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class DemoArguments(Arguments):
-    """What the demo can be told; the defaults take under ten minutes on two cores."""
-
-    out: str = key("folder that receives everything", "outputs/demo")
-    rooms: int = key("rooms to learn from", 6, least=2)
-    held_out: int = key("rooms that are only asked about", 2, least=1)
-    frames: int = key("marked frames of each room, besides the bird's-eye view", 8, least=1)
-    image_width: int = key("width of the rendered frames in pixels", 480, least=64)
-    image_resolution: int = key("longest side of the images that the model sees", 112, least=28)
-    epochs: float = key("passes over the training rows", 110)
-    questions_per_step: int = key("questions of one room that share a training step", 16, least=1)
-    learning_rate: float = key("highest learning rate", 1e-3)
-    seed: int = key("seed of rooms, model and training", 0)
-
-    def problems(self) -> list[str]:
-        """Return a sentence for every wrong value."""
-        above = [f"--{name} must be above 0" for name in ("epochs", "learning_rate") if getattr(self, name) <= 0]
-        return [*super().problems(), *above]
-
-    def settings(self) -> dict:
-        """What a finished step must have been made with to be kept."""
-        return {name: value for name, value in asdict(self).items() if name != "out"}
 
 
 @dataclass(frozen=True)
@@ -76,8 +51,6 @@ def demo(arguments: DemoArguments, say: Say | None = None) -> Path:
 
     Raises ``ValueError`` for wrong arguments and ``DataError`` naming the step that failed; the same call goes on.
     """
-    from gpt4scene.demo.page import write_page
-
     say = say or (lambda line: print(line, file=sys.stderr, flush=True))
     arguments.check()
     out = Path(arguments.out).absolute()
@@ -114,11 +87,11 @@ def _open(out: Path, settings: dict) -> dict[str, float]:
         _note(out, settings, {})
         return {}
     try:
-        content = json.loads(notes.read_text(encoding="utf-8"))
+        content = read_json(notes)
         if content["settings"] == settings:
             return {step.name: content["took"][step.name] for step in STEPS if step.name in content["took"]}
     except (ValueError, KeyError, TypeError):
-        pass  # a damaged note means that nothing can be trusted: start over
+        print(f"{notes}: is damaged, so the demo starts over", file=sys.stderr)
     for name in steps.FOLDERS:
         shutil.rmtree(out / name, ignore_errors=True)
     for name in steps.FILES:
@@ -128,10 +101,7 @@ def _open(out: Path, settings: dict) -> dict[str, float]:
 
 
 def _note(out: Path, settings: dict, took: dict[str, float]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    partial = out / f"{NOTES}.{os.getpid()}.part"
-    partial.write_text(json.dumps({"settings": settings, "took": took}, indent=1) + "\n", encoding="utf-8")
-    partial.replace(out / NOTES)
+    write_json(out / NOTES, {"settings": settings, "took": took})
 
 
 def main(arguments: DemoArguments) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +11,12 @@ import numpy as np
 
 from gpt4scene.demo.plan import RoomPlan
 from gpt4scene.demo.questions import Asked, questions
+from gpt4scene.files.whole import write_json
 
 
 def write_raw(plans: Sequence[RoomPlan], out: str | Path, split: str) -> list[Path]:
     """Write the raw files of ``split`` about ``plans`` into ``out``, names and keys as official; return their paths."""
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     asked = [(plan, item) for plan in plans for item in questions(plan)]
     kinds = {kind: [pair for pair in asked if pair[1].kind == kind] for kind in ("qa", "situated", "one", "several")}
     situated = kinds["situated"]
@@ -37,11 +36,7 @@ def write_raw(plans: Sequence[RoomPlan], out: str | Path, split: str) -> list[Pa
             _multi3drefer(plan, item, row) for row, (plan, item) in enumerate(kinds["several"])
         ],
     }
-    for name, content in contents.items():
-        partial = out / f"{name}.partial"
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        partial.rename(out / name)
-    return [out / name for name in contents]
+    return [write_json(out / name, content) for name, content in contents.items()]
 
 
 def _scanqa(plan: RoomPlan, item: Asked, split: str, row: int) -> dict:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from gpt4scene.demo.furniture import KINDS, Part, box_mesh, parts_mesh
 from gpt4scene.demo.plan import Piece, RoomPlan
+from gpt4scene.files.whole import whole_folder
 from gpt4scene.scans.posed import write_posed
 from gpt4scene.scans.types import Camera, Mesh, SceneObject, box_of, transformed
 from gpt4scene.scenes.render import Raycaster
@@ -170,24 +170,20 @@ def photograph(caster: Raycaster, camera: Camera) -> tuple[np.ndarray, np.ndarra
 
 def write_room(plan: RoomPlan, out: str | Path, view: View, seed: int = 0) -> Path:
     """Write ``plan`` as the posed folder ``out/<scene_id>`` and return it. The folder appears whole or not at all."""
-    out = Path(out)
-    final, partial = out / plan.scene_id, out / (plan.scene_id + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     mesh, objects = build_room(plan)
     cameras = camera_walk(plan, view, np.random.default_rng([seed, len(plan.pieces)]))
     caster = Raycaster(mesh)
     shots = [photograph(caster, camera) for camera in cameras]
     to_world = np.linalg.inv(plan.align)
-    write_posed(
-        partial,
-        [image for image, _ in shots],
-        [camera.moved(to_world) for camera in cameras],
-        depths=[depth for _, depth in shots],
-        mesh=Mesh(transformed(mesh.vertices, to_world), mesh.faces, mesh.colors),
-        align=plan.align,
-        objects=objects,
-    )
-    if final.exists():
-        shutil.rmtree(final)
-    partial.rename(final)
+    final = Path(out) / plan.scene_id
+    with whole_folder(final, replace=True) as partial:
+        write_posed(
+            partial,
+            [image for image, _ in shots],
+            [camera.moved(to_world) for camera in cameras],
+            depths=[depth for _, depth in shots],
+            mesh=Mesh(transformed(mesh.vertices, to_world), mesh.faces, mesh.colors),
+            align=plan.align,
+            objects=objects,
+        )
     return final

@@ -7,22 +7,21 @@ checkpoint, ``run/`` the trained one, ``predictions/`` answers by what was asked
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gpt4scene.benchmarks.annotate import AnnotateArguments, annotate
 from gpt4scene.benchmarks.score import score_folders
+from gpt4scene.demo.arguments import DemoArguments
 from gpt4scene.demo.balance import choose_plans
 from gpt4scene.demo.controls import write_controls
 from gpt4scene.demo.raw import write_raw
 from gpt4scene.demo.rooms import View, write_room
 from gpt4scene.errors import DataError
+from gpt4scene.files.images import image_list_file, read_image_list
+from gpt4scene.files.whole import copy_file, read_json, write_json
 from gpt4scene.scenes.prepare import PrepareArguments, prepare
-
-if TYPE_CHECKING:
-    from gpt4scene.demo.pipeline import DemoArguments
 
 FOLDERS = (
     *("rooms", "raw", "scenes", "scenes_held_out", "data", "annotation", "annotation_held_out"),
@@ -39,7 +38,7 @@ ASKED = {
     "held_out": "annotation_held_out",
 }
 """Folder under ``predictions/`` -> folder of its questions."""
-SWAPPED = "images_of_another_room.json"
+SWAPPED = "images_of_another_scene.json"
 _LONGEST_ANSWER = 40
 
 
@@ -74,7 +73,7 @@ def prepare_rooms(arguments: DemoArguments, out: Path) -> None:
             raise DataError(f"{len(report.failed)} rooms could not be prepared; {scene}: {reason}")
     scenes = out / "scenes"
     for path in sorted(scenes.glob("*_train_*")):
-        shutil.copyfile(path, path.with_name(path.name.replace("_train_", "_val_")))
+        copy_file(path, path.with_name(path.name.replace("_train_", "_val_")))
 
 
 def annotate_rooms(arguments: DemoArguments, out: Path) -> None:
@@ -91,8 +90,8 @@ def annotate_rooms(arguments: DemoArguments, out: Path) -> None:
         _quiet,
     )
     write_controls({task: made.rows for task, made in rows.made.items()}, out / "annotation", out / "predictions")
-    listed = next((out / "annotation").glob("selected_images_mark_3D_val_*.json"))
-    (out / "annotation" / SWAPPED).write_text(json.dumps(swapped(json.loads(listed.read_text()))) + "\n")
+    listed = image_list_file(out / "annotation")
+    write_json(out / "annotation" / SWAPPED, swapped(read_image_list(listed)))
 
 
 def swapped(images: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -199,7 +198,7 @@ def write_summary(settings: dict, out: Path, took: dict[str, float]) -> None:
         "settings": settings,
         "questions": {name: count_rows(out / name) for name in ("annotation", "annotation_held_out")},
         "training_rows": _training_rows(out / "data"),
-        "scores": json.loads((out / "scores.json").read_text(encoding="utf-8")),
+        "scores": read_json(out / "scores.json"),
     }
     write_json(out / "summary.json", summary)
 
@@ -218,12 +217,5 @@ def count_rows(annotation_dir: Path) -> dict[str, int]:
 
 
 def _training_rows(dataset_dir: Path) -> int:
-    info = json.loads((dataset_dir / "dataset_info.json").read_text(encoding="utf-8"))
+    info = read_json(dataset_dir / "dataset_info.json")
     return sum(entry["num_samples"] for entry in info.values())
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write ``content`` as JSON; the file appears whole or not at all."""
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)

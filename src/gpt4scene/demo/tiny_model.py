@@ -6,10 +6,10 @@ It lets every command run anywhere, offline. ``python -m gpt4scene.demo.tiny_mod
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpt4scene.files.whole import whole_folder, write_json
 from gpt4scene.registry import Registry, nearest
 from gpt4scene.settings.arguments import Arguments, key
 
@@ -98,8 +98,13 @@ def _qwen2_vl(shape: TinyShape, text: dict, ids: dict[str, int]):
     from transformers import Qwen2VLConfig
 
     text["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": shape.mrope_section}
-    vision = {"depth": shape.vision_layers, "embed_dim": shape.vision_width, "hidden_size": shape.width, "num_heads": 4}
-    vision["initializer_range"] = VISION_SPREAD
+    vision = {
+        "depth": shape.vision_layers,
+        "embed_dim": shape.vision_width,
+        "hidden_size": shape.width,
+        "num_heads": 4,
+        "initializer_range": VISION_SPREAD,
+    }
     return Qwen2VLConfig(text_config=text, vision_config=vision, **ids)
 
 
@@ -216,15 +221,10 @@ def build(out: str | Path, family: str = "qwen2_vl", shape: TinyShape | None = N
         eos_token_id=[id_of("<|im_end|>"), id_of("<|endoftext|>")],
         pad_token_id=id_of("<|endoftext|>"),
     )
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    _write_processor_files(partial, family)
-    if out.exists():
-        shutil.rmtree(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial.rename(out)
+    with whole_folder(out, replace=True) as partial:
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        _write_processor_files(partial, family)
     return out
 
 
@@ -249,7 +249,7 @@ def _write_processor_files(folder: Path, family: str) -> None:
     video = {**image, "video_processor_type": "Qwen3VLVideoProcessor" if third else "Qwen2VLVideoProcessor"}
     del video["image_processor_type"]
     for name, content in (("preprocessor_config.json", image), ("video_preprocessor_config.json", video)):
-        (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / name, content, indent=2)
 
 
 @dataclass(frozen=True)

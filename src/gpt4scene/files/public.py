@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import stat
@@ -21,6 +20,7 @@ from rich.console import Console
 from rich.progress import track
 
 from gpt4scene.errors import DataError
+from gpt4scene.files.whole import whole_file, write_json
 
 IMAGES = "data/annotation"
 """Where the published rows expect ``images_2D`` and ``images_3D``."""
@@ -109,8 +109,7 @@ def fetch(name: str, root: Path, hub: Hub | None = None) -> Path:
     for archive in item.archives:
         for path in sorted(folder.rglob(archive)):
             count = unpack(path, root / IMAGES)
-            marker = _marker(root, archive)
-            marker.write_text(json.dumps({"archive": archive, "from": item.repo, "files": count}), encoding="utf-8")
+            write_json(_marker(root, archive), {"archive": archive, "from": item.repo, "files": count})
             path.unlink()
     if item.also:
         _second_name(root / item.also, folder)
@@ -132,11 +131,8 @@ def unpack(archive: Path, folder: Path) -> int:
             missing = [(info, target) for info, place in members if not _same(target := folder / place, info.file_size)]
             _check_room(folder, sum(info.file_size for info, _ in missing), archive)
             for info, target in _progress(missing, f"unpacking {archive.name}"):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                part = target.with_name(target.name + ".part")
-                with opened.open(info) as source, part.open("wb") as sink:
+                with opened.open(info) as source, whole_file(target) as partial, partial.open("wb") as sink:
                     shutil.copyfileobj(source, sink)
-                part.replace(target)
             return len(members)
     except (zipfile.BadZipFile, EOFError) as error:
         raise DataError(f"{archive}: is no complete archive ({error}); remove it and download again") from None
