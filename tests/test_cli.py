@@ -2,8 +2,10 @@
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -110,6 +112,66 @@ def test_other_processes_say_which_they_are(capsys, monkeypatch):
 
     cli.guarded(fail)
     assert capsys.readouterr().err == "[process 3] error: row 3 is wrong\n"
+
+
+def wrong_call(name, folder):
+    """Words with which the command fails, and its exit status."""
+    gone, out = str(folder / "gone"), str(folder / "out")
+    return {
+        "prepare": (["--scans", gone, "--out", out], 1),
+        "annotate": (["--raw", gone, "--scenes", gone, "--out", out], 1),
+        "train": ([gone + ".yaml"], 2),
+        "infer": (["--model", gone, "--annotation_dir", gone, "--output_dir", out], 1),
+        "score": (["--predictions", str(folder), "--annotation_dir", str(folder)], 1),
+        "report": (["--predictions", str(folder), "--annotation_dir", str(folder), "--out", out], 1),
+        "export": (["--adapter", gone, "--out", out], 1),
+        "doctor": ([gone + ".yaml"], 2),
+        "demo": (["--rooms", "1"], 2),
+    }[name]
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS, ids=[command.name for command in cli.COMMANDS])
+def test_every_command_fails_with_a_sentence_and_shows_its_traceback_on_request(command, tmp_path, capsys, monkeypatch):
+    words, status = wrong_call(command.name, tmp_path)
+    monkeypatch.delenv("GPT4SCENE_DEBUG", raising=False)
+    assert cli.main([command.name, *words]) == status
+    said = capsys.readouterr().err
+    assert "error: " in said and "Traceback" not in said
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setenv("GPT4SCENE_DEBUG", "1")
+    assert cli.main([command.name, *words]) == status
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS, ids=[command.name for command in cli.COMMANDS])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
+def test_every_command_stops_at_once(command, number, status, capsys, monkeypatch):
+    def work(*_):
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+
+    monkeypatch.setattr("gpt4scene.settings.flags.read", lambda *_: None)
+    module, _, function = command.function.partition(":")
+    monkeypatch.setattr(importlib.import_module(module), function, work)
+    handler = signal.getsignal(signal.SIGTERM)
+    assert cli.main([command.name]) == status
+    said = capsys.readouterr().err
+    assert "stopped by" in said and command.stopped in said and "Traceback" not in said
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+@pytest.mark.parametrize("shell", cli.SHELLS)
+def test_completion_knows_commands_and_flags(shell, capsys):
+    assert cli.main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    for word in ("prepare", "annotate", "scene_packing", "annotation_dir", "contact_sheet"):
+        assert word in script
+    assert cli.main(["completion", "tcsh"]) == 2
+
+
+def test_the_package_runs_as_the_program():
+    done = run_python("-m", "gpt4scene", "--version")
+    assert done.returncode == 0 and done.stdout.strip()
 
 
 @pytest.mark.slow

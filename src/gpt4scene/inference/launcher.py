@@ -1,6 +1,6 @@
 """Several processes for one run, one a GPU, each with its own scenes.
 
-When one fails, all stop, and its own last words are the error.
+When one fails, all stop, and the error that it printed last becomes the error of the run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _GRACE_S = 10.0
 
 
 class WorkerError(WorkError):
-    """A worker process failed; the message holds its own last words."""
+    """A worker process failed; the message holds the error that it printed."""
 
 
 def visible_gpus(environment: Mapping[str, str], count: Callable[[], int]) -> list[str]:
@@ -50,14 +50,14 @@ class _Worker:
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=_TAIL))
     relay: threading.Thread | None = None
 
-    def last_words(self) -> str:
-        """Return the sentence of its error, or its traceback where it had none."""
+    def last_error(self) -> str:
+        """Return the sentence of its error, its traceback where it had none, or its last line."""
         lines = [line for line in self.lines if line.strip()]
         for index, line in enumerate(lines):
             if line.startswith("Traceback"):
                 return "\n" + "\n".join(lines[index:])
         errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-        return errors[-1] if errors else lines[-1] if lines else "it said nothing"
+        return errors[-1] if errors else lines[-1] if lines else "it printed nothing"
 
 
 def run_workers(commands: Sequence[Sequence[str]], gpus: Sequence[str], say: Callable[[str], None]) -> None:
@@ -120,7 +120,7 @@ def _raise_first_failure(workers: Sequence[_Worker]) -> None:
             if worker.relay is not None:
                 worker.relay.join(timeout=2)
             how = f"was killed by signal {-status}" if status < 0 else "failed"
-            raise WorkerError(f"{worker.name} {how}: {worker.last_words()}")
+            raise WorkerError(f"{worker.name} {how}: {worker.last_error()}")
 
 
 def _stop(workers: Sequence[_Worker]) -> None:
