@@ -8,11 +8,25 @@ import pytest
 from gpt4scene.benchmarks.multi3dref import TYPES
 from gpt4scene.benchmarks.records import read_raw
 from gpt4scene.benchmarks.sqa3d import question_type
-from gpt4scene.demo.balance import choose_plans, commonest_share
+from gpt4scene.demo.balance import choose_plans
 from gpt4scene.demo.plan import Piece, RoomPlan
 from gpt4scene.demo.questions import ASKED_COLOURS, NUMBERS, Viewpoint, nearest, questions
 from gpt4scene.demo.raw import write_raw
 from gpt4scene.metrics import exact_match
+
+
+def commonest_share(plans):
+    """Return for each kind of question how often the commonest answer to its wording is right, over all ``plans``."""
+    answers = {}
+    for plan in plans:
+        for item in questions(plan):
+            answers.setdefault(item.wording, Counter())[item.truth] += 1
+    right = Counter()
+    total = Counter()
+    for wording, counts in answers.items():
+        right[wording[0]] += max(counts.values())
+        total[wording[0]] += sum(counts.values())
+    return {kind: right[kind] / total[kind] for kind in sorted(total)}
 
 
 @pytest.fixture(scope="module")

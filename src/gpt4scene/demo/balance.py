@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,20 +10,20 @@ from gpt4scene.demo.plan import RoomPlan, draw_plan
 from gpt4scene.demo.questions import questions
 
 
-def choose_plans(count: int, seed: int, *, first: int = 0, candidates: int = 40, exchanges: int = 80) -> list[RoomPlan]:
-    """Return ``count`` plans named ``room<first>_00`` onwards, each drawn ``candidates`` times.
+def choose_plans(count: int, seed: int, *, candidates: int = 40, exchanges: int = 80) -> list[RoomPlan]:
+    """Return ``count`` plans named ``room0000_00`` onwards, each drawn ``candidates`` times.
 
     Of the draws the one is kept whose answers have been given least often to the same wordings in the rooms before;
     then ids and colours of two pieces are exchanged, ``exchanges`` times, where that makes its answers rarer still.
     Equal arguments give equal plans.
     """
-    random = np.random.default_rng([seed, first])
+    random = np.random.default_rng([seed, 0])
     plans: list[RoomPlan] = []
     given: Counter = Counter()
     asked: Counter = Counter()
     for number in range(count):
-        scene_id = f"room{first + number:04d}_00"
-        drawn = [draw_plan(scene_id, random, first + number) for _ in range(candidates)]
+        scene_id = f"room{number:04d}_00"
+        drawn = [draw_plan(scene_id, random, number) for _ in range(candidates)]
         best = min(range(len(drawn)), key=lambda index: (_cost(drawn[index], given, asked), index))
         plans.append(_reshuffled(drawn[best], given, asked, random, exchanges))
         for item in questions(plans[-1]):
@@ -57,17 +56,3 @@ def _cost(plan: RoomPlan, given: Counter, asked: Counter) -> float:
     if not shares:
         return 0.0
     return float(np.mean(shares)) - 0.002 * len(shares)
-
-
-def commonest_share(plans: Sequence[RoomPlan]) -> dict[str, float]:
-    """Return for each kind of question how often the commonest answer to its wording is right, over all ``plans``."""
-    answers: dict[tuple, Counter] = {}
-    for plan in plans:
-        for item in questions(plan):
-            answers.setdefault(item.wording, Counter())[item.truth] += 1
-    right: Counter = Counter()
-    total: Counter = Counter()
-    for wording, counts in answers.items():
-        right[wording[0]] += max(counts.values())
-        total[wording[0]] += sum(counts.values())
-    return {kind: right[kind] / total[kind] for kind in sorted(total)}

@@ -18,6 +18,8 @@ EYE_HEIGHT = 1.55
 """Height of the camera over the floor, metres."""
 BACKGROUND = 235
 """Grey of pixels that no surface fills."""
+LIGHT_RAYS = 12
+"""Directions in which a vertex looks for what closes it in."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def _side_count(plan: RoomPlan) -> int:
     return 2 * nx * ny
 
 
-def light(mesh: Mesh, plan: RoomPlan, rays: int = 12) -> Mesh:
+def light(mesh: Mesh, plan: RoomPlan) -> Mesh:
     """Return ``mesh`` with light baked into its vertex colours, as a real scan has it.
 
     Each vertex gets ambient light, less where near surfaces close it in, and light from two points under the ceiling
@@ -97,13 +99,13 @@ def light(mesh: Mesh, plan: RoomPlan, rays: int = 12) -> Mesh:
     caster = Raycaster(mesh)
     normals = vertex_normals(mesh)
     start = mesh.vertices + 4e-3 * normals
-    sphere = np.random.default_rng(0).normal(size=(rays, 3))
+    sphere = np.random.default_rng(0).normal(size=(LIGHT_RAYS, 3))
     sphere /= np.linalg.norm(sphere, axis=1, keepdims=True)
     open_share = np.zeros(len(start))
     for direction in sphere:
         ways = direction + normals * 1.01
         ways /= np.maximum(np.linalg.norm(ways, axis=1, keepdims=True), 1e-9)
-        open_share += np.clip(caster.cast(start, ways).depth / 0.9, 0, 1) / rays
+        open_share += np.clip(caster.cast(start, ways).depth / 0.9, 0, 1) / LIGHT_RAYS
     bright = 0.18 + 0.42 * open_share
     for x in (-plan.width / 5, plan.width / 5):
         ways = np.array([x, 0.3 * x, plan.height - 0.15]) - start
