@@ -6,9 +6,9 @@ import pytest
 from gpt4scene.demo.balance import choose_plans
 from gpt4scene.demo.rooms import View, build_room, camera_walk
 from gpt4scene.scans.types import Mesh
-from gpt4scene.scenes.bev import facing_in, look_down, paint, top_view
+from gpt4scene.scenes.bev_camera import facing_in, look_down, paint, top_view
 from gpt4scene.scenes.ceilings import without_ceilings
-from gpt4scene.scenes.fuse import voxel_mesh
+from gpt4scene.scenes.fusion import voxel_mesh
 from gpt4scene.scenes.render import Raycaster
 
 HALF_X, HALF_Y = 2.5, 2.3

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from gpt4scene.errors import DataError
 from gpt4scene.scans.posed import read_posed
 from gpt4scene.scans.types import Camera, Mesh, Scan, SceneObject
-from gpt4scene.scenes.bev import TopView, floor_and_cut, look_down, top_points, top_view
+from gpt4scene.scenes.bev_camera import TopView, floor_and_cut, look_down, top_points, top_view
 from gpt4scene.scenes.freespace import FreeSpace
-from gpt4scene.scenes.fuse import fuse_depth, voxel_keys, voxel_mesh
+from gpt4scene.scenes.fusion import fuse_depth, voxel_keys, voxel_mesh
+from gpt4scene.scenes.opened_scene import open_room
 from gpt4scene.scenes.render import Hits, Raycaster
-from gpt4scene.scenes.room import open_room
 from gpt4scene.scenes.tsdf import fuse_mesh
 from gpt4scene.scenes.upright import estimated_align, upright
 from gpt4scene.scenes.visibility import ObjectFinder, agreeing, pixel_grid, shown_objects

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt, label
 
 from gpt4scene.scans.types import Camera
-from gpt4scene.scenes.bev import floor_and_cut
+from gpt4scene.scenes.bev_camera import floor_and_cut
 from gpt4scene.scenes.render import Raycaster
 
 LOWEST = 1.5

@@ -13,8 +13,8 @@ from scipy.spatial import KDTree
 
 from gpt4scene.errors import DataError
 from gpt4scene.scans.types import Mesh, Scan, SceneObject, box_of
-from gpt4scene.scenes.bev import floor_and_cut
-from gpt4scene.scenes.fuse import fuse_depth, voxel_keys, voxel_mesh
+from gpt4scene.scenes.bev_camera import floor_and_cut
+from gpt4scene.scenes.fusion import fuse_depth, voxel_keys, voxel_mesh
 from gpt4scene.scenes.upright import point_normals, wall_angle
 
 THIN = 0.04

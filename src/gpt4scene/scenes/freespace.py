@@ -12,8 +12,8 @@ import numpy as np
 
 from gpt4scene.scans.images import read_depth
 from gpt4scene.scans.types import Camera, Frame
-from gpt4scene.scenes.frames import evenly
-from gpt4scene.scenes.fuse import FARTHEST, MOST_FRAMES, voxel_keys
+from gpt4scene.scenes.frame_choice import evenly
+from gpt4scene.scenes.fusion import FARTHEST, MOST_FRAMES, voxel_keys
 
 CELL = 0.2
 """Edge of a cell in metres."""

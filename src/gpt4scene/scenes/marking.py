@@ -9,11 +9,11 @@ import numpy as np
 
 from gpt4scene.scans.images import read_color
 from gpt4scene.scans.types import Frame, SceneObject
-from gpt4scene.scenes.bev import TopView, paint, top_view
-from gpt4scene.scenes.frames import covering, evenly, tracked_frames
+from gpt4scene.scenes.bev_camera import TopView, paint, top_view
+from gpt4scene.scenes.frame_choice import covering, evenly, tracked_frames
 from gpt4scene.scenes.markers import Marker, Place, Spot, draw, place
+from gpt4scene.scenes.opened_scene import Room
 from gpt4scene.scenes.outlines import draw_outlines
-from gpt4scene.scenes.room import Room
 from gpt4scene.scenes.visibility import PixelGrid, Shown, pixel_grid
 
 TOP_LEAST_PIXELS = 12

@@ -17,9 +17,10 @@ from PIL import Image
 
 from gpt4scene.errors import DataError
 from gpt4scene.scans.readers import SCAN_READERS, find_scans
+from gpt4scene.scenes.contact_sheet import write_sheet
 from gpt4scene.scenes.marking import Look, Marked, choose_frames, mark_frame, mark_top
-from gpt4scene.scenes.proposals import OBJECT_SOURCES, object_source
-from gpt4scene.scenes.room import open_room
+from gpt4scene.scenes.object_sources import OBJECT_SOURCES, object_source
+from gpt4scene.scenes.opened_scene import open_room
 from gpt4scene.scenes.scene_file import (
     frame_rows,
     object_rows,
@@ -30,7 +31,6 @@ from gpt4scene.scenes.scene_file import (
     write_json,
     write_split_files,
 )
-from gpt4scene.scenes.sheet import write_sheet
 from gpt4scene.scenes.workers import in_processes
 from gpt4scene.settings.arguments import Arguments, key
 

@@ -16,8 +16,17 @@ from scipy.spatial import KDTree
 from gpt4scene.errors import DataError
 from gpt4scene.scans.images import read_color, read_depth
 from gpt4scene.scans.types import Camera, Frame, Mesh
-from gpt4scene.scenes.frames import evenly
-from gpt4scene.scenes.fuse import FARTHEST, MOST_FRAMES, at_edges, between, fuse_depth, unpacked, voxel_keys, voxel_mesh
+from gpt4scene.scenes.frame_choice import evenly
+from gpt4scene.scenes.fusion import (
+    FARTHEST,
+    MOST_FRAMES,
+    at_edges,
+    between,
+    fuse_depth,
+    unpacked,
+    voxel_keys,
+    voxel_mesh,
+)
 from gpt4scene.scenes.render import all_pixels
 
 VOXEL = 0.025

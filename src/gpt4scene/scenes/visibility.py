@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpt4scene.scans.types import Camera, Mesh, SceneObject
-from gpt4scene.scenes.fuse import between
+from gpt4scene.scenes.fusion import between
 from gpt4scene.scenes.render import Hits
 
 LEAST_GRID = 320

@@ -11,10 +11,10 @@ from gpt4scene.errors import DataError
 from gpt4scene.scans.checks import check_objects, check_scan
 from gpt4scene.scans.images import read_depth
 from gpt4scene.scans.types import Camera, Frame, Scan, SceneObject
-from gpt4scene.scenes.bev import TopView, facing_in, look_down, top_points
+from gpt4scene.scenes.bev_camera import TopView, facing_in, look_down, top_points
 from gpt4scene.scenes.ceilings import without_ceilings
 from gpt4scene.scenes.freespace import FreeSpace
-from gpt4scene.scenes.fuse import VOXEL, fuse_depth, voxel_mesh
+from gpt4scene.scenes.fusion import VOXEL, fuse_depth, voxel_mesh
 from gpt4scene.scenes.render import Hits, Raycaster
 from gpt4scene.scenes.tsdf import fuse_mesh
 from gpt4scene.scenes.upright import upright

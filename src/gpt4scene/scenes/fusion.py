@@ -12,7 +12,7 @@ from scipy.spatial import KDTree
 from gpt4scene.errors import DataError
 from gpt4scene.scans.images import read_color, read_depth
 from gpt4scene.scans.types import Camera, Frame, Mesh, SceneObject, product
-from gpt4scene.scenes.frames import evenly
+from gpt4scene.scenes.frame_choice import evenly
 
 VOXEL = 0.02
 """Edge of a voxel in metres."""
