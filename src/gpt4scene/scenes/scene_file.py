@@ -17,8 +17,7 @@ import numpy as np
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import attributes_of, write_attributes
-from gpt4scene.scans.types import Frame, SceneObject
-from gpt4scene.scenes.marking import Marked, MarkedTop
+from gpt4scene.scans.types import SceneObject
 
 
 def scene_json(out: Path, scene_id: str) -> Path:
@@ -43,55 +42,6 @@ def write_json(path: Path, content: object) -> None:
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     os.replace(part, path)
-
-
-def object_rows(objects: Sequence[SceneObject]) -> list[dict]:
-    """Objects as JSON: id, label, center and size in metres in the aligned frame."""
-    return [
-        {"id": item.id, "label": item.label, "center": _rounded(item.center), "size": _rounded(item.size)}
-        for item in objects
-    ]
-
-
-def top_rows(image: str, top: MarkedTop) -> dict:
-    """The bird's-eye view as JSON: its camera and markers."""
-    view = top.view
-    return {
-        "image": image,
-        "width": view.width,
-        "height": view.height,
-        "metres_per_pixel": view.metres_per_pixel,
-        "x_left": view.x_left,
-        "y_top": view.y_top,
-        "cut_height": view.cut_height,
-        "floor_height": view.floor_height,
-        "markers": _marker_rows(top),
-    }
-
-
-def frame_rows(image: str, frame: Frame, marked: Marked) -> dict:
-    """A frame as JSON: its camera in the aligned frame, and markers."""
-    camera = frame.camera
-    return {
-        "image": image,
-        "name": frame.name,
-        "width": camera.width,
-        "height": camera.height,
-        "intrinsics": camera.intrinsics.tolist(),
-        "pose": _rounded(camera.pose, 9),
-        "markers": _marker_rows(marked),
-    }
-
-
-def _marker_rows(marked: Marked) -> list[dict]:
-    return [
-        {"id": one.marker.id, "pixel": one.marker.pixel, "label_box": one.marker.box, "area": round(one.area, 6)}
-        for one in marked.objects
-    ]
-
-
-def _rounded(values: np.ndarray, digits: int = 6) -> list:
-    return (np.round(np.asarray(values, dtype=np.float64), digits) + 0.0).tolist()
 
 
 def finished_scenes(out: Path, split: str, frames: int) -> Iterator[tuple[str, dict]]:
