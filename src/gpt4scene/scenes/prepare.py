@@ -16,13 +16,13 @@ import numpy as np
 from PIL import Image
 
 from gpt4scene.errors import DataError
+from gpt4scene.files.scenes import read_scene, scene_json, unmarked, write_json, write_split_files
 from gpt4scene.scans.readers import SCAN_READERS, find_scans
 from gpt4scene.scenes.contact_sheet import write_sheet
 from gpt4scene.scenes.marking import Look, Marked, choose_frames, mark_frame, mark_top
 from gpt4scene.scenes.object_sources import OBJECT_SOURCES, object_source
 from gpt4scene.scenes.opened_scene import open_room
 from gpt4scene.scenes.records import frame_rows, object_rows, top_rows
-from gpt4scene.scenes.scene_file import read_scene, scene_json, unmarked, write_json, write_split_files
 from gpt4scene.scenes.workers import in_processes
 from gpt4scene.settings.arguments import Arguments, key
 
