@@ -1,6 +1,7 @@
 import numpy as np
 
-from gpt4scene.scans.types import Camera, product, transformed
+from gpt4scene.scans.geometry import product, transformed
+from gpt4scene.scans.types import Camera
 
 
 def test_product_is_the_matrix_product():

@@ -198,7 +198,7 @@ def test_broken_scans_are_listed_and_the_others_go_on(box_room, box_room_folder,
         "none of the 8 frames has a pose",
         "names vertex 5000000",
         "00000.png",
-        "poses.txt: is missing",
+        "poses.txt: the file does not exist",
     ):
         assert part in said
     assert f"{scans / 'no_images' / 'images'}: is missing" in said and "something_else" not in said

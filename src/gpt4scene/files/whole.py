@@ -139,6 +139,8 @@ def read_json(path: str | Path, what: str = "file") -> Any:
         ) from None
     except RecursionError:
         raise DataError(f"{path}: the {what} is JSON nested too deep to be read") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise DataError(f"{path}: the {what} is JSON that can't be read ({error})") from None
 
 
 def _row_at(text: str, position: int) -> int | None:

@@ -12,7 +12,8 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from gpt4scene.errors import DataError
-from gpt4scene.scans.types import Mesh, Scan, SceneObject, box_of
+from gpt4scene.scans.geometry import box_of
+from gpt4scene.scans.types import Mesh, Scan, SceneObject
 from gpt4scene.scenes.bev_camera import floor_and_cut
 from gpt4scene.scenes.fusion import fuse_depth, voxel_keys, voxel_mesh
 from gpt4scene.scenes.upright import point_normals, wall_angle

@@ -11,7 +11,7 @@ from scipy.spatial import KDTree
 
 from gpt4scene.errors import DataError
 from gpt4scene.scans.images import read_color, read_depth
-from gpt4scene.scans.types import Camera, Frame, Mesh, SceneObject, product
+from gpt4scene.scans.types import Frame, Mesh, SceneObject
 from gpt4scene.scenes.frame_choice import evenly
 
 VOXEL = 0.02
@@ -67,16 +67,9 @@ def back_project(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
     z = depth[rows, columns].astype(np.float64)
     points = frame.depth_camera.pose[:3, 3] + z[:, None] * frame.depth_camera.rays(pixels)
     color = read_color(frame)
-    seen = np.rint(between(pixels, frame.depth_camera, frame.camera)).astype(np.int64)
+    seen = np.rint(frame.depth_camera.pixels_in(frame.camera, pixels)).astype(np.int64)
     inside = ((seen >= 0) & (seen < [frame.camera.width, frame.camera.height])).all(axis=1)
     return points[inside], color[seen[inside, 1], seen[inside, 0]]
-
-
-def between(pixels_N2: np.ndarray, source: Camera, target: Camera) -> np.ndarray:
-    """Pixels of ``target`` (float, x and y) that look along the same rays; both cameras share one pose."""
-    homogeneous = np.concatenate([pixels_N2, np.ones((len(pixels_N2), 1))], axis=1)
-    moved = product(homogeneous, target.intrinsics @ np.linalg.inv(source.intrinsics))
-    return moved[:, :2] / moved[:, 2:3]
 
 
 def voxel_keys(points_N3: np.ndarray, voxel: float) -> np.ndarray:

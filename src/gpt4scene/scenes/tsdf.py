@@ -21,7 +21,6 @@ from gpt4scene.scenes.fusion import (
     FARTHEST,
     MOST_FRAMES,
     at_edges,
-    between,
     fuse_depth,
     unpacked,
     voxel_keys,
@@ -139,7 +138,7 @@ def _integrate(field: _Field, frame: Frame, blocks: np.ndarray) -> None:
     target = blocks[index // BLOCK**3], index % BLOCK**3  # a voxel comes once a frame
     field.distance[target] += weight * np.minimum(ahead / TRUNCATION, 1.0)
     field.weight[target] += weight
-    color = np.rint(between(places, camera, frame.camera)).astype(np.int64)
+    color = np.rint(camera.pixels_in(frame.camera, places)).astype(np.int64)
     color = np.clip(color, 0, [frame.camera.width - 1, frame.camera.height - 1])
     field.color[target] += weight[:, None] * image[color[:, 1], color[:, 0]]
 

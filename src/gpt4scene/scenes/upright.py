@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from gpt4scene.scans.types import Camera, Mesh, Scan, transformed
+from gpt4scene.scans.geometry import transformed
+from gpt4scene.scans.types import Camera, Mesh, Scan
 from gpt4scene.scenes.bev_camera import floor_and_cut
 from gpt4scene.scenes.fusion import fuse_depth, voxel_mesh
 

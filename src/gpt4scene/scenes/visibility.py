@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpt4scene.scans.types import Camera, Mesh, SceneObject
-from gpt4scene.scenes.fusion import between
 from gpt4scene.scenes.render import Hits
 
 LEAST_GRID = 320
@@ -135,7 +134,7 @@ def hit_points(camera: Camera, pixels_N2: np.ndarray, depth_N: np.ndarray) -> np
 
 def depth_at(pixels_N2: np.ndarray, camera: Camera, depth_HW: np.ndarray, depth_camera: Camera) -> np.ndarray:
     """The depth reading behind each colour pixel, metres [N]; 0 where there is none or it lies outside."""
-    places = np.rint(between(pixels_N2, camera, depth_camera)).astype(np.int64)
+    places = np.rint(camera.pixels_in(depth_camera, pixels_N2)).astype(np.int64)
     inside = ((places >= 0) & (places < [depth_camera.width, depth_camera.height])).all(axis=1)
     places = np.where(inside[:, None], places, 0)  # pyright: ignore (stubs)
     return np.where(inside, depth_HW[places[:, 1], places[:, 0]], np.float32(0))
