@@ -30,8 +30,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     if path.is_dir():
         raise DataError(f"{path}: is a folder; name a file in it")
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         _to_disk(partial)
         os.replace(partial, path)
