@@ -9,10 +9,10 @@ from commands import prepare as main
 from PIL import Image
 
 from gpt4scene.scans.posed import read_posed
-from gpt4scene.scenes.markers import color_of
+from gpt4scene.scenes.colors import color_of
+from gpt4scene.scenes.pixels import pixel_grid
 from gpt4scene.scenes.prepare import PrepareArguments, prepare
 from gpt4scene.scenes.render import Raycaster
-from gpt4scene.scenes.visibility import pixel_grid
 
 FRAMES = 6
 

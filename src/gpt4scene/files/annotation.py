@@ -6,7 +6,6 @@ The row number is the object's number, so that a number without object (an empty
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.tensors import read_tensors, tensor_bytes
+from gpt4scene.files.whole import write_bytes
 from gpt4scene.scans.types import SceneObject
 
 Attributes = dict[str, dict]
@@ -32,14 +32,11 @@ def attributes_of(objects: Sequence[SceneObject]) -> dict:
 
 def write_attributes(path: str | Path, scenes: Mapping[str, Mapping]) -> None:
     """Write the file; scenes in the order given, equal content gives equal bytes."""
-    path = Path(path)
     content = {
         scene: {"objects": list(entry["objects"]), "locs": np.asarray(entry["locs"], dtype=np.float32)}
         for scene, entry in scenes.items()
     }
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(tensor_bytes(content))
-    os.replace(part, path)
+    write_bytes(path, tensor_bytes(content))
 
 
 def read_attributes(path: str | Path) -> Attributes:

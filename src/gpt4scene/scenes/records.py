@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gpt4scene.scans.types import Frame, SceneObject
-from gpt4scene.scenes.marking import Marked, MarkedTop
+from gpt4scene.scenes.marking import MarkedBev, MarkedImage
 
 
 def object_rows(objects: Sequence[SceneObject]) -> list[dict]:
@@ -18,23 +18,23 @@ def object_rows(objects: Sequence[SceneObject]) -> list[dict]:
     ]
 
 
-def top_rows(image: str, top: MarkedTop) -> dict:
+def bev_row(image: str, bev: MarkedBev) -> dict:
     """The bird's-eye view as JSON: its camera and markers."""
-    view = top.view
+    camera = bev.camera
     return {
         "image": image,
-        "width": view.width,
-        "height": view.height,
-        "metres_per_pixel": view.metres_per_pixel,
-        "x_left": view.x_left,
-        "y_top": view.y_top,
-        "cut_height": view.cut_height,
-        "floor_height": view.floor_height,
-        "markers": _marker_rows(top),
+        "width": camera.width,
+        "height": camera.height,
+        "metres_per_pixel": camera.metres_per_pixel,
+        "x_left": camera.x_left,
+        "y_top": camera.y_top,
+        "cut_height": camera.cut_height,
+        "floor_height": camera.floor_height,
+        "markers": _marker_rows(bev),
     }
 
 
-def frame_rows(image: str, frame: Frame, marked: Marked) -> dict:
+def frame_row(image: str, frame: Frame, marked: MarkedImage) -> dict:
     """A frame as JSON: its camera in the aligned frame, and markers."""
     camera = frame.camera
     return {
@@ -48,7 +48,7 @@ def frame_rows(image: str, frame: Frame, marked: Marked) -> dict:
     }
 
 
-def _marker_rows(marked: Marked) -> list[dict]:
+def _marker_rows(marked: MarkedImage) -> list[dict]:
     return [
         {"id": one.marker.id, "pixel": one.marker.pixel, "label_box": one.marker.box, "area": round(one.area, 6)}
         for one in marked.objects
