@@ -7,7 +7,7 @@ from PIL import Image
 from gpt4scene.scenes.colors import color_of, ink_on
 from gpt4scene.scenes.marker_placement import place_markers
 from gpt4scene.scenes.markers import draw_markers
-from gpt4scene.scenes.pixels import ObjectMask, pixel_grid
+from gpt4scene.scenes.pixels import ObjectMask, PixelGrid, pixel_grid
 
 SIZE = (640, 480)
 GRID = pixel_grid(*SIZE)
@@ -61,6 +61,48 @@ def test_numbers_sit_on_their_objects_and_never_on_each_other(rectangles):
     for i, first in enumerate(markers):
         assert all(apart(first, second) for second in markers[i + 1 :])
     assert place_markers(spots, GRID, SIZE) == markers
+
+
+@pytest.mark.parametrize("numbers", [(1, 2), (2, 1)])
+@pytest.mark.parametrize("place", ["inside", "centroid"])
+def test_the_smallest_object_chooses_its_place_first(numbers, place):
+    """A cushion in the middle of a sofa is marked as if it were alone; the sofa's number makes way."""
+    large, small = spot(numbers[0], 100, 100, 400, 300), spot(numbers[1], 242, 192, 258, 208)
+    (large_alone,), (small_alone,) = (place_markers([one], GRID, SIZE, place) for one in (large, small))
+    assert not apart(large_alone, small_alone)
+    for masks in ([large, small], [small, large]):
+        placed = {marker.id: marker for marker in place_markers(masks, GRID, SIZE, place)}
+        assert placed[small.id] == small_alone
+        assert placed[large.id].pixel != large_alone.pixel and apart(placed[large.id], small_alone)
+        assert placed[large.id].font_size == large_alone.font_size  # there is space: moving is enough
+
+
+@pytest.mark.parametrize(("gap", "shrink"), [(28, 1.0), (26, 0.8), (24, 0.65)])
+def test_numbers_shrink_on_their_object_before_they_cover_each_other_or_leave_it(gap, shrink):
+    """The second object is one pixel wide, so that its number can shrink but not move away from the first."""
+    first, second = (ObjectMask(i, np.zeros(GRID.shape, bool)) for i in (1, 2))
+    first.mask[120, 160] = True
+    second.mask[120, 160 + gap // 2] = True
+    one, other = place_markers([first, second], GRID, SIZE)
+    full = place_markers([first], GRID, SIZE)[0].font_size
+    assert one.font_size == full and other.font_size == round(full * shrink)
+    assert apart(one, other) and not one.apart and not other.apart and on_mask(other, second)
+
+
+@pytest.mark.parametrize(("pitch", "shrink"), [(48, 0.65), (44, 0.5), (39, 0.35)])
+def test_numbers_beside_their_object_shrink_further_before_they_cover_each_other(pitch, shrink):
+    """A row of numbers nearly as high as the image, with gaps; one more object lies under the fifth of them."""
+    size = (640, 52)
+    grid = PixelGrid(np.arange(640), np.arange(52))
+    masks = []
+    for number, x in enumerate([*range(13, 640, pitch), 13 + 4 * pitch]):
+        masks.append(ObjectMask(number % 10, np.zeros(grid.shape, bool)))
+        masks[-1].mask[26, x] = True
+    masks[-1].mask[25:28, 12 + 4 * pitch : 15 + 4 * pitch] = True  # the largest: it comes last
+    *row, last = place_markers(masks, grid, size)
+    assert len({marker.font_size for marker in row}) == 1
+    assert last.font_size == round(row[0].font_size * shrink) and last.apart
+    assert all(apart(last, marker) for marker in row)
 
 
 def test_objects_closer_than_their_numbers_get_a_line():
