@@ -24,8 +24,9 @@ from pathlib import Path
 import numpy as np
 import trimesh
 
+from gpt4scene.scans.geometry import box_of
 from gpt4scene.scans.posed import read_posed, write_posed
-from gpt4scene.scans.types import Camera, Mesh, SceneObject, box_of
+from gpt4scene.scans.types import Camera, Mesh, SceneObject
 from gpt4scene.scenes.render import Raycaster
 
 FULL = {"faces": 150_000, "objects": 30, "frames": 40, "width": 1296, "height": 968, "chosen": 32, "bev": 1024}

@@ -6,8 +6,9 @@ import pytest
 from gpt4scene.demo.furniture import BALL, COLOURS, KINDS, Part, box_mesh, parts_mesh, turned_mesh
 from gpt4scene.demo.plan import COUNTED, UNIQUE, draw_plan
 from gpt4scene.demo.rooms import View, build_room, camera_walk, look_at, photograph, write_room
+from gpt4scene.scans.geometry import transformed
 from gpt4scene.scans.posed import read_posed
-from gpt4scene.scans.types import Camera, transformed
+from gpt4scene.scans.types import Camera
 from gpt4scene.scenes.render import Raycaster
 
 SMALL = View(width=64, height=48, frames=3)

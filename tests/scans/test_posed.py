@@ -70,7 +70,7 @@ BREAKS = {
     "2 poses for 3 images": _drop_pose,
     "has 3 numbers, a 4x4 matrix": _write("poses.txt", "1 2 3\n"),
     "line 1: 'a b c' is not a row": _write("poses.txt", "a b c\n"),
-    "intrinsics.txt: is missing": lambda folder: (folder / "intrinsics.txt").unlink(),
+    "intrinsics.txt: the file does not exist": lambda folder: (folder / "intrinsics.txt").unlink(),
     "is no PLY file": _write("mesh.ply", "nothing"),
     "must be JSON with a list": _write("objects.json", "[]"),
     "object 0: lacks 'label'": _write("objects.json", '{"objects": [{"id": 1}]}'),

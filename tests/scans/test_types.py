@@ -1,6 +1,7 @@
 import numpy as np
 
-from gpt4scene.scans.types import Camera, product, transformed
+from gpt4scene.scans.geometry import product, transformed
+from gpt4scene.scans.types import Camera
 
 
 def test_product_is_the_matrix_product():
@@ -22,3 +23,8 @@ def test_rays_and_projection_are_each_others_inverse():
     assert np.allclose(
         transformed(points, pose) - transformed(points[:1], pose), (points - points[:1]) @ pose[:3, :3].T
     )
+
+
+def test_a_lost_camera_stays_lost_when_the_world_moves():
+    camera = Camera(np.eye(3), np.full((4, 4), -np.inf), 4, 4)
+    assert not camera.tracked and not camera.moved(np.eye(4)).tracked

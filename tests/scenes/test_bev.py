@@ -6,10 +6,13 @@ import pytest
 from gpt4scene.demo.balance import choose_plans
 from gpt4scene.demo.rooms import View, build_room, camera_walk
 from gpt4scene.scans.types import Mesh
-from gpt4scene.scenes.bev import facing_in, look_down, paint, top_view
+from gpt4scene.scenes.bev_camera import bev_hits
+from gpt4scene.scenes.bev_fit import fit_bev_camera
+from gpt4scene.scenes.bev_image import render_bev
 from gpt4scene.scenes.ceilings import without_ceilings
-from gpt4scene.scenes.fuse import voxel_mesh
+from gpt4scene.scenes.floor import floor_facing_up
 from gpt4scene.scenes.render import Raycaster
+from gpt4scene.scenes.voxels import voxel_mesh
 
 HALF_X, HALF_Y = 2.5, 2.3
 FLOOR, CEILING, WALL, THING = (150, 120, 90), (250, 0, 250), (200, 200, 190), (20, 140, 40)
@@ -64,9 +67,9 @@ def furniture(box_room, make_cuboid):
 
 
 def seen_from_above(mesh, room, size=300):
-    caster = Raycaster(facing_in(mesh, room.cameras))
-    view = top_view(caster, room.objects, room.cameras, size)
-    return view, paint(caster, view, look_down(caster, view)).astype(int)
+    caster = Raycaster(floor_facing_up(mesh, room.cameras))
+    view = fit_bev_camera(caster, room.objects, room.cameras, size)
+    return view, render_bev(caster, view, bev_hits(caster, view)).astype(int)
 
 
 def check_whole(view, image, tolerance=0.05):
@@ -143,8 +146,8 @@ def test_synthetic_rooms_are_whole(number):
     mesh, objects = build_room(plan)
     colors = np.where(mesh.vertices[:, 2:] > plan.height - 0.01, CEILING, mesh.colors // 2).astype(np.uint8)
     caster = Raycaster(Mesh(mesh.vertices, mesh.faces, colors))
-    view = top_view(caster, objects, camera_walk(plan, View(64, 48, 4), np.random.default_rng(0)), 1024)
-    image = paint(caster, view, look_down(caster, view)).astype(int)
+    view = fit_bev_camera(caster, objects, camera_walk(plan, View(64, 48, 4), np.random.default_rng(0)), 1024)
+    image = render_bev(caster, view, bev_hits(caster, view)).astype(int)
     corners = np.array([[-plan.width, plan.depth], [plan.width, -plan.depth]]) / 2
     (left, top), (right, bottom) = view.to_pixels(corners)
     inside = image[int(top) + 2 : int(bottom) - 1, int(left) + 2 : int(right) - 1]
@@ -169,8 +172,8 @@ def cloud_of(mesh, count=700_000):
 def test_clouds_of_points_are_open_too(box_room, furniture, kind):
     voxels = voxel_mesh(cloud_of(joined(ROOMS[kind] + furniture)), 0.03).mesh
     caster = without_ceilings(Raycaster(voxels), box_room.cameras, 0.03)
-    view = top_view(Raycaster(voxels), box_room.objects, box_room.cameras, 300)
-    check_whole(view, paint(caster, view, look_down(caster, view), 0.1).astype(int), tolerance=0.1)
+    view = fit_bev_camera(Raycaster(voxels), box_room.objects, box_room.cameras, 300)
+    check_whole(view, render_bev(caster, view, bev_hits(caster, view), 0.1).astype(int), tolerance=0.1)
 
 
 def test_a_cloud_of_points_looks_like_its_mesh():
@@ -180,9 +183,9 @@ def test_a_cloud_of_points_looks_like_its_mesh():
     voxels = voxel_mesh(cloud_of(mesh), 0.03).mesh
     cameras = camera_walk(plan, View(64, 48, 4), np.random.default_rng(0))
     caster = Raycaster(mesh)
-    view = top_view(caster, objects, cameras, 400)
+    view = fit_bev_camera(caster, objects, cameras, 400)
     whole, cloud = (
-        paint(one, view, look_down(one, view), gap).astype(int)
+        render_bev(one, view, bev_hits(one, view), gap).astype(int)
         for one, gap in ((caster, 0.06), (Raycaster(voxels), 0.1))
     )
     inside = (whole.min(axis=2) < 245) & (cloud.min(axis=2) < 245)

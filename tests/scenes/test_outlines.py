@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gpt4scene.scenes.markers import Spot, color_of
+from gpt4scene.scenes.colors import color_of
 from gpt4scene.scenes.outlines import draw_outlines
+from gpt4scene.scenes.pixels import ObjectMask, pixel_grid
 from gpt4scene.scenes.prepare import PrepareArguments, prepare
-from gpt4scene.scenes.visibility import pixel_grid
 
 SIZE = (1296, 968)
 GRID = pixel_grid(*SIZE)
@@ -25,7 +25,7 @@ def line_of(drawn, number):
 
 @pytest.mark.parametrize("radius", [60, 200])
 def test_the_line_follows_a_circle_without_the_steps_of_the_grid(radius):
-    drawn = draw_outlines(GREY, [Spot(5, disc(600, 500, radius))])
+    drawn = draw_outlines(GREY, [ObjectMask(5, disc(600, 500, radius))])
     rows, columns = line_of(drawn, 5)
     away = np.hypot(columns - 600, rows - 500)
     assert len(rows) > 2 * np.pi * radius  # more than one pixel wide all around
@@ -40,7 +40,7 @@ def test_the_line_follows_a_circle_without_the_steps_of_the_grid(radius):
 def test_where_an_object_goes_on_beyond_the_image_there_is_no_line():
     half = np.zeros(GRID.shape, bool)
     half[:, : GRID.shape[1] // 2] = True
-    rows, columns = line_of(draw_outlines(GREY, [Spot(0, half)]), 0)
+    rows, columns = line_of(draw_outlines(GREY, [ObjectMask(0, half)]), 0)
     assert set(rows) == set(range(968)) and np.abs(columns - 647.5).max() < 4
 
 
@@ -49,7 +49,7 @@ def test_a_pole_of_one_cell_has_its_line_and_specks_have_none():
     pole[50:180, 100] = True
     speck = pole.copy()
     speck[20, 200] = True
-    one, other = (draw_outlines(GREY, [Spot(2, mask)]) for mask in (pole, speck))
+    one, other = (draw_outlines(GREY, [ObjectMask(2, mask)]) for mask in (pole, speck))
     assert len(line_of(one, 2)[0]) > 2 * 130 * 4 * 0.9
     assert np.array_equal(one, other)
 
@@ -57,10 +57,10 @@ def test_a_pole_of_one_cell_has_its_line_and_specks_have_none():
 def test_readings_that_are_missing_within_a_noisy_object_are_not_drawn():
     whole = disc(600, 500, 150)
     holes = np.random.default_rng(0).random(GRID.shape) < 0.1
-    noisy = draw_outlines(GREY, [Spot(1, whole & ~holes)], noisy=True)
+    noisy = draw_outlines(GREY, [ObjectMask(1, whole & ~holes)], noisy=True)
     rows, columns = line_of(noisy, 1)
     assert np.hypot(columns - 600, rows - 500).min() > 135
-    assert line_of(draw_outlines(GREY, [Spot(1, whole & ~holes)]), 1)[0].size > 1.5 * rows.size
+    assert line_of(draw_outlines(GREY, [ObjectMask(1, whole & ~holes)]), 1)[0].size > 1.5 * rows.size
 
 
 def test_small_masks_are_no_trouble():
@@ -68,9 +68,9 @@ def test_small_masks_are_no_trouble():
         mask = np.zeros(GRID.shape, bool)
         for row, column in cells:
             mask[row, column] = True
-        assert (draw_outlines(GREY, [Spot(7, mask)], noisy=True) != GREY).any()
-        assert (draw_outlines(GREY, [Spot(7, mask)]) != GREY).any()
-    assert (draw_outlines(GREY, [Spot(7, np.ones(GRID.shape, bool))]) == GREY).all()
+        assert (draw_outlines(GREY, [ObjectMask(7, mask)], noisy=True) != GREY).any()
+        assert (draw_outlines(GREY, [ObjectMask(7, mask)]) != GREY).any()
+    assert (draw_outlines(GREY, [ObjectMask(7, np.ones(GRID.shape, bool))]) == GREY).all()
 
 
 def run(folder, out, **more):

@@ -9,10 +9,10 @@ from commands import prepare as main
 from PIL import Image
 
 from gpt4scene.scans.posed import read_posed
-from gpt4scene.scenes.markers import color_of
+from gpt4scene.scenes.colors import color_of
+from gpt4scene.scenes.pixels import pixel_grid
 from gpt4scene.scenes.prepare import PrepareArguments, prepare
 from gpt4scene.scenes.render import Raycaster
-from gpt4scene.scenes.visibility import pixel_grid
 
 FRAMES = 6
 
@@ -198,7 +198,7 @@ def test_broken_scans_are_listed_and_the_others_go_on(box_room, box_room_folder,
         "none of the 8 frames has a pose",
         "names vertex 5000000",
         "00000.png",
-        "poses.txt: is missing",
+        "poses.txt: the file does not exist",
     ):
         assert part in said
     assert f"{scans / 'no_images' / 'images'}: is missing" in said and "something_else" not in said

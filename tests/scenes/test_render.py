@@ -3,7 +3,8 @@ import pytest
 import trimesh
 
 from gpt4scene.scans.types import Mesh
-from gpt4scene.scenes.render import Raycaster, all_pixels
+from gpt4scene.scenes.pixels import all_pixels
+from gpt4scene.scenes.render import Raycaster
 
 
 def slab_depth(origin, directions, low, high):

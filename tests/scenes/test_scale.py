@@ -14,7 +14,7 @@ import pytest
 from commands import prepare as main
 from PIL import Image
 
-from gpt4scene.scenes import prepare as prepare_module
+from gpt4scene.scenes import prepare_scene
 
 CALL = ["--frames", "2", "--bev_size", "100"]
 
@@ -150,19 +150,19 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(scans, tmp_path, c
 
     monkeypatch.setattr(Image.Image, "save", full)
     assert main(["--scans", str(scans / "room0"), "--out", str(tmp_path / "out"), *CALL]) == 1
-    assert f"{tmp_path / 'out'}: No space left on device" in capsys.readouterr().err
+    assert f"{tmp_path / 'out' / 'images_3D' / 'room0' / 'bev.jpg'}: No space left on device" in capsys.readouterr().err
     assert not (tmp_path / "out" / "scenes").exists()
 
 
 def test_an_error_that_nobody_foresaw_costs_its_scene_only(scans, tmp_path, capsys, monkeypatch):
-    look = prepare_module.open_room
+    look = prepare_scene.open_scene
 
     def stumbles(scan, *rest):
         if scan.scene_id == "room1":
             raise IndexError("out of reach")
         return look(scan, *rest)
 
-    monkeypatch.setattr(prepare_module, "open_room", stumbles)
+    monkeypatch.setattr(prepare_scene, "open_scene", stumbles)
     assert main(["--scans", str(scans), "--out", str(tmp_path), *CALL]) == 1
     said = capsys.readouterr().err
     assert "4 prepared, 0 finished before, 1 failed" in said

@@ -10,8 +10,9 @@ import numpy as np
 from gpt4scene.demo.furniture import KINDS, Part, box_mesh, parts_mesh
 from gpt4scene.demo.plan import Piece, RoomPlan
 from gpt4scene.files.whole import whole_folder
+from gpt4scene.scans.geometry import box_of, transformed
 from gpt4scene.scans.posed import write_posed
-from gpt4scene.scans.types import Camera, Mesh, SceneObject, box_of, transformed
+from gpt4scene.scans.types import Camera, Mesh, SceneObject
 from gpt4scene.scenes.render import Raycaster
 
 EYE_HEIGHT = 1.55

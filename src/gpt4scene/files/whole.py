@@ -30,8 +30,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     if path.is_dir():
         raise DataError(f"{path}: is a folder; name a file in it")
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         _to_disk(partial)
         os.replace(partial, path)
@@ -139,6 +139,8 @@ def read_json(path: str | Path, what: str = "file") -> Any:
         ) from None
     except RecursionError:
         raise DataError(f"{path}: the {what} is JSON nested too deep to be read") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise DataError(f"{path}: the {what} is JSON that can't be read ({error})") from None
 
 
 def _row_at(text: str, position: int) -> int | None:

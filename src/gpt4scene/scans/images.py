@@ -11,12 +11,11 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from gpt4scene.errors import DataError
-from gpt4scene.scans.types import Frame, Stored
+from gpt4scene.scans.types import Frame, StoredImage
 
 MOST_PIXELS = 64_000_000
 """No scanner writes larger frames; a header that claims more is damaged or hostile."""
-
-
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -27,6 +26,20 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """EXIF orientation -> what shows the image upright."""
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The images of a folder, sorted by name; DataError when there is none or two share a name."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: is missing; a scan needs a folder of colour images")
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
+    if not files:
+        raise DataError(f"{folder}: holds no .jpg or .png image")
+    stems = [path.stem for path in files]
+    if len(set(stems)) != len(stems):
+        double = next(stem for stem in stems if stems.count(stem) > 1)
+        raise DataError(f"{folder}: two images are called '{double}'; remove one")
+    return files
 
 
 def read_color(frame: Frame) -> np.ndarray:
@@ -67,7 +80,7 @@ def read_depth(frame: Frame) -> np.ndarray | None:
         return None
     assert frame.depth_camera is not None, "a frame with depth has a depth camera"
     size = (frame.depth_camera.width, frame.depth_camera.height)
-    if isinstance(frame.depth, Stored) and frame.depth.codec in ("raw_ushort", "zlib_ushort"):
+    if isinstance(frame.depth, StoredImage) and frame.depth.codec in ("raw_ushort", "zlib_ushort"):
         raw = _stored_depth(frame.depth, size)
     else:
         with _opened(frame.depth) as image:
@@ -78,7 +91,7 @@ def read_depth(frame: Frame) -> np.ndarray | None:
     return raw.astype(np.float32) / np.float32(frame.depth_scale)
 
 
-def image_size(source: Path | Stored) -> tuple[int, int]:
+def image_size(source: Path | StoredImage) -> tuple[int, int]:
     """Width and height from the header alone; DataError where EXIF data leave open which side is the width."""
     with _opened(source) as image:
         if _turn(image) is not None:
@@ -90,11 +103,11 @@ def image_size(source: Path | Stored) -> tuple[int, int]:
         return image.size
 
 
-def _place(source: Path | Stored) -> str:
+def _place(source: Path | StoredImage) -> str:
     return str(source) if isinstance(source, Path) else f"{source.path}, byte {source.offset}"
 
 
-def _opened(source: Path | Stored) -> Image.Image:
+def _opened(source: Path | StoredImage) -> Image.Image:
     try:
         image = Image.open(source if isinstance(source, Path) else io.BytesIO(read_stored(source)))
     except FileNotFoundError as error:
@@ -108,7 +121,7 @@ def _opened(source: Path | Stored) -> Image.Image:
     return image
 
 
-def _decoded(source: Path | Stored, image: Image.Image) -> Image.Image:
+def _decoded(source: Path | StoredImage, image: Image.Image) -> Image.Image:
     try:
         image.load()
     except (OSError, SyntaxError, ValueError) as error:
@@ -116,12 +129,12 @@ def _decoded(source: Path | Stored, image: Image.Image) -> Image.Image:
     return image
 
 
-def _check_size(source: Path | Stored, found: tuple[int, int], wanted: tuple[int, int], who: str) -> None:
+def _check_size(source: Path | StoredImage, found: tuple[int, int], wanted: tuple[int, int], who: str) -> None:
     if found != wanted:
         raise DataError(f"{_place(source)}: is {found[0]}x{found[1]} pixels but {who} {wanted[0]}x{wanted[1]}")
 
 
-def read_stored(source: Stored) -> bytes:
+def read_stored(source: StoredImage) -> bytes:
     """The bytes of a stored image; DataError when the file ends before them."""
     with open(source.path, "rb") as file:
         file.seek(source.offset)
@@ -131,7 +144,7 @@ def read_stored(source: Stored) -> bytes:
     return blob
 
 
-def _stored_depth(source: Stored, size: tuple[int, int]) -> np.ndarray:
+def _stored_depth(source: StoredImage, size: tuple[int, int]) -> np.ndarray:
     """uint16 ``[H, W]`` from raw or zlib bytes; never inflates more than one image's worth."""
     wanted = size[0] * size[1] * 2
     blob = read_stored(source)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
 from gpt4scene.errors import DataError
-from gpt4scene.scans.types import Scan, SceneObject, box_of
+from gpt4scene.files.whole import read_json
+from gpt4scene.scans.geometry import box_of
+from gpt4scene.scans.text_files import read_lines
+from gpt4scene.scans.types import Scan, SceneObject
 
 MOST_PROPOSALS = 100
 """Proposals after the first hundred, in export order, are left out, as in the published data."""
@@ -25,13 +26,10 @@ def mask3d_objects(scan: Scan, place: str) -> tuple[SceneObject, ...]:
     listing = folder / f"{scan.scene_id}.txt"
     if scan.mesh is None:
         raise DataError(f"{scan.source}: Mask3D masks count mesh vertices, but the scan has no mesh")
-    try:
-        lines = [line for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except FileNotFoundError as error:
-        raise DataError(f"{listing}: is missing; the Mask3D export has one such file a scene") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{listing}: is no text file") from error
-    names = class_names(folder)
+    if not listing.is_file():
+        raise DataError(f"{listing}: is missing; the Mask3D export has one such file a scene")
+    lines = [line for line in read_lines(listing) if line.strip()]
+    names = _class_names(folder)
     objects = []
     for number, line in enumerate(lines[:MOST_PROPOSALS]):
         words = line.split()
@@ -48,14 +46,13 @@ def mask3d_objects(scan: Scan, place: str) -> tuple[SceneObject, ...]:
     return tuple(objects)
 
 
-def class_names(folder: Path) -> dict[int, str]:
+def _class_names(folder: Path) -> dict[int, str]:
     """Class number -> name: the folder's ``labels.json``, else ScanNet200's."""
     path = folder / "labels.json"
-    source = path if path.is_file() else files("gpt4scene.scans") / "scannet200.json"
+    content = read_json(path if path.is_file() else Path(__file__).with_name("scannet200.json"))
     try:
-        content = json.loads(source.read_text(encoding="utf-8"))
         return {int(key): str(value) for key, value in content.items()}
-    except (ValueError, AttributeError, RecursionError) as error:
+    except (ValueError, AttributeError) as error:
         raise DataError(f"{path}: must be JSON {{class number: name}} ({error})") from error
 
 

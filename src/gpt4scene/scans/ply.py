@@ -5,13 +5,13 @@ Format: Greg Turk's Polygon File Format 1.0 (ascii, binary little and big endian
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from gpt4scene.errors import DataError
+from gpt4scene.files.whole import write_bytes
 from gpt4scene.scans.types import Mesh
 
 GREY = 160
@@ -48,10 +48,7 @@ def write_ply(path: str | Path, mesh: Mesh) -> None:
     lines += [f"property float {axis}" for axis in "xyz"]
     lines += [f"property uchar {channel}" for channel in ("red", "green", "blue")]
     lines += [f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header"]
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(("\n".join(lines) + "\n").encode() + vertices.tobytes() + faces.tobytes())
-    os.replace(part, path)
+    write_bytes(path, ("\n".join(lines) + "\n").encode() + vertices.tobytes() + faces.tobytes())
 
 
 @dataclass(frozen=True)
@@ -126,7 +123,7 @@ def _binary_lists(header: _Header, element: _Element, body: bytes, offset: int) 
     dtype = np.dtype(fields)
     if element.count * dtype.itemsize <= len(body) - offset:
         rows = np.frombuffer(body, dtype, element.count, offset)
-        if all((rows[name] == 3).all() for name in dtype.names if name.endswith("#")):  # pyright: ignore (stubs)
+        if all((rows[name] == 3).all() for name in dtype.names or () if name.endswith("#")):
             return {name: rows[name] for name, _, _ in element.properties}, offset + rows.nbytes
     columns: dict[str, list] = {name: [] for name, _, _ in element.properties}
     for _ in range(element.count):

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from gpt4scene.errors import DataError
 from gpt4scene.registry import Registry
+from gpt4scene.scans.arkit import is_arkit, read_arkit
+from gpt4scene.scans.colmap import is_colmap, read_colmap
 from gpt4scene.scans.posed import is_posed, read_posed
 from gpt4scene.scans.scannet import is_scannet, read_scannet
-from gpt4scene.scans.sensors import is_arkit, is_tum, read_arkit, read_tum
-from gpt4scene.scans.transforms import is_colmap, is_transforms, read_colmap, read_transforms
+from gpt4scene.scans.transforms import is_transforms, read_transforms
+from gpt4scene.scans.tum import is_tum, read_tum
 from gpt4scene.scans.types import Scan
 
 

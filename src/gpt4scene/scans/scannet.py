@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from gpt4scene.errors import DataError
-from gpt4scene.scans.images import image_size
+from gpt4scene.files.whole import read_json
+from gpt4scene.scans.geometry import box_of, transformed
+from gpt4scene.scans.images import image_files, image_size
 from gpt4scene.scans.ply import read_ply
-from gpt4scene.scans.posed import image_files, read_json, read_matrix
 from gpt4scene.scans.sens import read_sens
-from gpt4scene.scans.types import Camera, Frame, Mesh, Scan, SceneObject, box_of, transformed
+from gpt4scene.scans.text_files import read_matrix
+from gpt4scene.scans.types import Camera, Frame, Mesh, Scan, SceneObject
 
 
 def is_scannet(folder: Path) -> bool:

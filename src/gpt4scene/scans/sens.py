@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from gpt4scene.errors import DataError
-from gpt4scene.scans.types import Camera, Frame, Stored
+from gpt4scene.scans.types import Camera, Frame, StoredImage
 
 COLOR_CODECS = {1: "png", 2: "jpeg"}
 DEPTH_CODECS = {0: "raw_ushort", 1: "zlib_ushort"}
@@ -56,9 +56,9 @@ def read_sens(path: str | Path) -> tuple[Frame, ...]:
             frames.append(
                 Frame(
                     f"{index:06d}",
-                    Stored(path, start, color_bytes, color_codec),
+                    StoredImage(path, start, color_bytes, color_codec),
                     Camera(matrices[0, :3, :3], matrix, cw, ch),
-                    Stored(path, start + color_bytes, depth_bytes, depth_codec) if depth_bytes else None,
+                    StoredImage(path, start + color_bytes, depth_bytes, depth_codec) if depth_bytes else None,
                     Camera(matrices[2, :3, :3], matrix, dw, dh) if depth_bytes else None,
                     float(units) if units > 0 else 1000.0,
                 )

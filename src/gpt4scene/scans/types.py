@@ -1,4 +1,4 @@
-"""What a scanned room is made of: cameras, frames, a mesh, objects. Lengths are metres, pixels count from the top left.
+"""What a scan is made of: cameras, frames, a mesh, objects. Lengths are metres, pixels count from the top left.
 
 Pixel convention: the centre of the top-left pixel is (0, 0). A camera looks along its own +z, x points right, y down.
 """
@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+
+from gpt4scene.scans.geometry import product
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,24 @@ class Camera:
 
         The world point of a pixel with depth z is ``pose[:3, 3] + z * ray``.
         """
-        homogeneous = np.concatenate([pixels_N2, np.ones((len(pixels_N2), 1))], axis=1)
-        return product(homogeneous, self.pose[:3, :3] @ np.linalg.inv(self.intrinsics))
+        return product(_homogeneous(pixels_N2), self.pose[:3, :3] @ np.linalg.inv(self.intrinsics))
+
+    def pixels_in(self, other: Camera, pixels_N2: np.ndarray) -> np.ndarray:
+        """Pixels of ``other`` (float, x and y) that look along the same rays as pixels of this camera.
+
+        Both cameras share one pose, as a colour and a depth camera do.
+        """
+        moved = product(_homogeneous(pixels_N2), other.intrinsics @ np.linalg.inv(self.intrinsics))
+        return moved[:, :2] / moved[:, 2:3]
+
+
+def _homogeneous(pixels_N2: np.ndarray) -> np.ndarray:
+    """Pixels with a third coordinate of 1, float64 [N, 3]."""
+    return np.concatenate([pixels_N2, np.ones((len(pixels_N2), 1))], axis=1)
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredImage:
     """An image inside a larger file: ``length`` bytes from ``offset``, coded as ``codec`` (see ``images.py``)."""
 
     path: Path
@@ -72,9 +86,9 @@ class Frame:
     """
 
     name: str
-    image: Path | Stored
+    image: Path | StoredImage
     camera: Camera
-    depth: Path | Stored | None = None
+    depth: Path | StoredImage | None = None
     depth_camera: Camera | None = None
     depth_scale: float = 1000.0
 
@@ -90,10 +104,15 @@ class Mesh:
     faces: np.ndarray
     colors: np.ndarray
 
+    def corners(self, faces_N: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The three corners of faces, each [N, 3]; of all faces when ``faces_N`` (their numbers) is left out."""
+        a, b, c = (self.vertices[self.faces[faces_N, corner]] for corner in range(3))
+        return a, b, c
+
 
 @dataclass(frozen=True)
 class SceneObject:
-    """A thing in the room: number, name, box in the aligned frame, and its mesh vertices where it has a mask.
+    """A thing in the scene: number, name, box in the aligned frame, and its mesh vertices where it has a mask.
 
     ``center`` and ``size`` are float [3]; ``vertices`` are indices into the mesh, or None when only the box is known.
     An object without any extent (an empty proposal) keeps its number and has size 0.
@@ -113,7 +132,7 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Scan:
-    """A room as its reader found it. Mesh and cameras share one world; ``align`` (4x4) takes it to the aligned frame.
+    """A scene as its reader found it. Mesh and cameras share one world; ``align`` (4x4) takes it to the aligned frame.
 
     The aligned frame has z up, the floor near z = 0; boxes of ``objects`` are given in it. ``align`` is None where the
     recording says nothing: it is then estimated. ``objects`` are the annotated ones, maybe none. ``source`` names the
@@ -126,29 +145,3 @@ class Scan:
     align: np.ndarray | None
     objects: tuple[SceneObject, ...]
     source: Path
-
-
-def box_of(points_N3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centre and size of the axis-aligned box around points; six zeros when there is none."""
-    if len(points_N3) == 0:
-        return np.zeros(3), np.zeros(3)
-    low, high = points_N3.min(axis=0).astype(np.float64), points_N3.max(axis=0).astype(np.float64)
-    return (low + high) / 2, high - low
-
-
-def transformed(points_N3: np.ndarray, transform: np.ndarray) -> np.ndarray:
-    """Points ``[N, 3]`` after a 4x4 transform, in double precision."""
-    return product(np.asarray(points_N3, dtype=np.float64), transform[:3, :3]) + transform[:3, 3]
-
-
-def product(points_N3: np.ndarray, matrix_33: np.ndarray) -> np.ndarray:
-    """``points_N3 @ matrix_33.T``, float64 [N, 3], without BLAS.
-
-    BLAS splits even these over threads that wait for each other when all cores are at work: a scene of ScanNet's size
-    took twice as long with it beside other work on two cores. It also rounds as the kind of processor has it.
-    """
-    out = np.empty((len(points_N3), 3))
-    x, y, z = points_N3.T
-    for row, (a, b, c) in enumerate(matrix_33):
-        out[:, row] = x * a + y * b + z * c
-    return out

@@ -1,7 +1,7 @@
-"""Objects from geometry alone, for rooms that nobody annotated: without floor and walls, lumps that hang together.
+"""Objects from geometry alone, for scenes that nobody annotated: what is connected once floor and walls are taken off.
 
-Lumps are grouped by density (DBSCAN: Ester et al., KDD 1996) on points spread evenly over the surface, so that the
-result does not depend on how finely a mesh is divided. Their label says nothing but "object".
+Points are grouped by density (DBSCAN: Ester et al., KDD 1996) on points spread evenly over the surface, so that the
+result does not depend on how finely a mesh is divided. Each group is an object with the label "object".
 """
 
 from __future__ import annotations
@@ -12,21 +12,23 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from gpt4scene.errors import DataError
-from gpt4scene.scans.types import Mesh, Scan, SceneObject, box_of
-from gpt4scene.scenes.bev import floor_and_cut
-from gpt4scene.scenes.fuse import fuse_depth, voxel_keys, voxel_mesh
-from gpt4scene.scenes.upright import point_normals, wall_angle
+from gpt4scene.scans.geometry import box_of
+from gpt4scene.scans.types import Mesh, Scan, SceneObject
+from gpt4scene.scenes.floor import floor_and_cut
+from gpt4scene.scenes.fusion import fuse_depth
+from gpt4scene.scenes.normals import area_normals, point_normals, wall_angle
+from gpt4scene.scenes.voxels import summed_by_group, voxel_keys, voxel_mesh
 
 THIN = 0.04
 """Metres between the points that are grouped."""
 REACH = 0.10
-"""Points nearer than this hang together, in metres."""
+"""Points nearer than this are connected, in metres."""
 LEAST_NEIGHBOURS = 8
-"""A point with fewer others in reach joins no two lumps."""
+"""A point with fewer others in reach connects no two groups."""
 LEAST_SIZE = 0.25
-"""Lumps whose longest side is shorter, in metres, are no objects."""
+"""Groups whose longest side is shorter, in metres, are no objects."""
 LEAST_SURFACE = 0.12
-"""Nor are lumps with fewer square metres of surface: scans are full of crumbs."""
+"""Nor are groups with fewer square metres of surface: scans are full of small fragments."""
 LEAST_WALL = 3.0
 """Upright planes of fewer square metres are furniture."""
 MOST_OBJECTS = 100
@@ -34,7 +36,7 @@ _NEAR = 0.06
 
 
 def cluster_objects(scan: Scan, place: str) -> tuple[SceneObject, ...]:
-    """Boxes around the lumps of an upright scan, the largest first.
+    """Boxes around the groups of an upright scan, the largest first.
 
     Walls are recognised where they meet at right angles. Raises DataError when nothing stands out.
     """
@@ -71,8 +73,8 @@ def spread_points(mesh: Mesh) -> np.ndarray:
 
     Inside the triangles they follow Roberts' R2 sequence (the generalised golden ratio).
     """
-    a, b, c = (mesh.vertices[mesh.faces[:, i]].astype(np.float64) for i in range(3))
-    area = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+    a, b, c = (corner.astype(np.float64) for corner in mesh.corners())
+    area = np.linalg.norm(area_normals(a, b, c), axis=1) / 2
     # Shares of a point add up along the faces, so that tiny triangles together get their due.
     ends = np.floor(np.cumsum(area * 2 / THIN**2)).astype(np.int64)
     counts = np.diff(ends, prepend=0)
@@ -87,12 +89,11 @@ def spread_points(mesh: Mesh) -> np.ndarray:
 def _thinned(points_N3: np.ndarray) -> np.ndarray:
     """The mean point of every ``THIN`` cell that holds points."""
     _, inverse, counts = np.unique(voxel_keys(points_N3, THIN), return_inverse=True, return_counts=True)
-    sums = [np.bincount(inverse, weights=points_N3[:, axis], minlength=len(counts)) for axis in range(3)]
-    return np.stack(sums, axis=1) / counts[:, None]
+    return summed_by_group(inverse, points_N3, len(counts)) / counts[:, None]
 
 
 def _walls(points: np.ndarray, floor: float, cut: float) -> np.ndarray:
-    """Which points lie on large upright planes that reach most of the room's height, bool [N]."""
+    """Which points lie on large upright planes that reach most of the height between floor and cut, bool [N]."""
     normals = point_normals(points)
     upright = np.abs(normals[:, 2]) < 0.3
     angle = wall_angle(normals, np.ones(len(normals)))

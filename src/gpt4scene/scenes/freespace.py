@@ -10,10 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpt4scene.scans.images import read_depth
 from gpt4scene.scans.types import Camera, Frame
-from gpt4scene.scenes.frames import evenly
-from gpt4scene.scenes.fuse import FARTHEST, MOST_FRAMES, voxel_keys
+from gpt4scene.scenes.depth_frames import FARTHEST, frames_with_depth, measured_depth
+from gpt4scene.scenes.voxels import voxel_keys
 
 CELL = 0.2
 """Edge of a cell in metres."""
@@ -26,19 +25,8 @@ class FreeSpace:
     """The cells between cameras and their depth readings."""
 
     def __init__(self, frames: Sequence[Frame]) -> None:
-        """Walks along every twelfth row's and column's reading of the depth frames (at most ``MOST_FRAMES``)."""
-        measured = [frame for frame in frames if frame.depth is not None and frame.camera.tracked]
-        keys = [self._cells(measured[index]) for index in evenly(len(measured), MOST_FRAMES)]
-        self._free = np.unique(np.concatenate(keys)) if keys else np.zeros(0, np.int64)
-
-    def _cells(self, frame: Frame) -> np.ndarray:
-        depth = read_depth(frame)
-        assert depth is not None and frame.depth_camera is not None, "only frames with depth are walked"
-        rows, columns = np.nonzero(depth[6::12, 6::12])
-        pixels = np.stack([columns, rows], axis=1) * 12 + 6
-        reach = np.minimum(depth[pixels[:, 1], pixels[:, 0]], FARTHEST) - CELL
-        points, inside = _walk(frame.depth_camera, pixels, reach)
-        return np.unique(voxel_keys(points[inside], CELL))
+        """Walks along every twelfth row's and column's reading of the depth frames; DataError when there is none."""
+        self._free = np.unique(np.concatenate([_measured_cells(frame) for frame in frames_with_depth(frames)]))
 
     def leads_to(self, camera: Camera, pixels_N2: np.ndarray, depth_N: np.ndarray) -> np.ndarray:
         """Whether pixels see through measured emptiness up to a depth along the viewing axis, bool [N]."""
@@ -51,6 +39,16 @@ class FreeSpace:
             known[inside] = self._free[place] == keys
         unknown = (inside & ~known).sum(axis=1) * _STEP
         return np.isfinite(depth_N) & (unknown <= _UNKNOWN_ALLOWED)
+
+
+def _measured_cells(frame: Frame) -> np.ndarray:
+    """Keys of the cells that lead to a frame's readings, sorted."""
+    depth, camera = measured_depth(frame)
+    rows, columns = np.nonzero(depth[6::12, 6::12])
+    pixels = np.stack([columns, rows], axis=1) * 12 + 6
+    reach = np.minimum(depth[pixels[:, 1], pixels[:, 0]], FARTHEST) - CELL
+    points, inside = _walk(camera, pixels, reach)
+    return np.unique(voxel_keys(points[inside], CELL))
 
 
 def _walk(camera: Camera, pixels_N2: np.ndarray, reach_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

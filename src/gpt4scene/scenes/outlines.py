@@ -10,9 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import binary_closing, distance_transform_edt, gaussian_filter, label
+from scipy.ndimage import gaussian_filter
 
-from gpt4scene.scenes.markers import Spot, color_of, ink_on
+from gpt4scene.scenes.colors import color_of, ink_on
+from gpt4scene.scenes.masks import closed, connected_parts, depth_inside, part_sizes
+from gpt4scene.scenes.pixels import ObjectMask
 
 LINE_SHARE = 1.1 / 512
 """Width of the line as a share of the image's longer side: it still shows when that shrinks to 512 pixels."""
@@ -21,16 +23,16 @@ LEAST_CELLS = 4
 _MARGIN = 3
 
 
-def draw_outlines(image_HW3: np.ndarray, spots: Sequence[Spot], noisy: bool = False) -> np.ndarray:
-    """The image with the outline of every spot, uint8 [H, W, 3]; the input is not changed.
+def draw_outlines(image_HW3: np.ndarray, masks: Sequence[ObjectMask], noisy: bool = False) -> np.ndarray:
+    """The image with the outline of every object, uint8 [H, W, 3]; the input is not changed.
 
-    A spot's mask is what is visible of its object, on a grid whose cells divide the image evenly. Where an object
+    A mask is what is visible of its object, on a grid whose cells divide the image evenly. Where an object
     goes on beyond the image there is no line. ``noisy`` masks come from depth readings and lack some within the
     object. The smallest object is drawn last. Equal input gives equal output.
     """
     image = image_HW3.astype(np.float32)
-    for spot in sorted(spots, key=lambda one: (-int(one.mask.sum()), one.id)):
-        _draw(image, spot.id, _cleaned(spot.mask, noisy))
+    for item in sorted(masks, key=lambda one: (-int(one.mask.sum()), one.id)):
+        _draw(image, item.id, _cleaned(item.mask, noisy))
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
@@ -51,14 +53,12 @@ def _draw(image: np.ndarray, number: int, mask: np.ndarray) -> None:
 def _cleaned(mask: np.ndarray, noisy: bool) -> np.ndarray:
     """The mask without specks and pinholes; the largest part stays in any case."""
     if noisy:
-        mask = binary_closing(np.pad(mask, 3, mode="edge"), iterations=2)[3:-3, 3:-3]
+        mask = closed(mask, 2, goes_on=True)
     least = max(LEAST_CELLS, (0.02 if noisy else 0.0) * mask.sum())
-    corners = np.ones((3, 3))
     for value in (False, True):  # pinholes are filled first, then specks removed
-        parts, _ = label(mask == value, corners)  # pyright: ignore (stubs)
-        sizes = np.bincount(parts.ravel())
-        sizes[0] = 0
-        mask = mask ^ ((sizes < min(least, sizes.max()))[parts] & (mask == value))  # pyright: ignore (stubs)
+        parts = connected_parts(mask == value)
+        sizes = part_sizes(parts)
+        mask = mask ^ ((sizes < min(least, sizes.max()))[parts] & (mask == value))
     return mask
 
 
@@ -72,7 +72,7 @@ def _distance(mask: np.ndarray, width: int, height: int) -> tuple[tuple[int, int
     r0, c0 = max(0, inside_rows.min() - _MARGIN), max(0, inside_columns.min() - _MARGIN)
     r1, c1 = min(rows, inside_rows.max() + 1 + _MARGIN), min(columns, inside_columns.max() + 1 + _MARGIN)
     padded = np.pad(mask[r0:r1, c0:c1], _MARGIN, mode="edge")
-    field = np.where(padded, distance_transform_edt(padded), -distance_transform_edt(~padded))  # pyright: ignore (stubs)
+    field = np.where(padded, depth_inside(padded), -depth_inside(~padded))
     field -= np.sign(field) * 0.5  # from the middle of the next cell to the edge between the two
     smooth = gaussian_filter(np.clip(field, -_MARGIN, _MARGIN), 1.0)
     # Every cell stays on its side of the line: legs and cables of one cell's width do not get lost.

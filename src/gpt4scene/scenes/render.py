@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpt4scene.scans.types import Camera, Mesh
+from gpt4scene.scenes.pixels import all_pixels
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,3 @@ class Raycaster:
         corners = self.mesh.colors[self.mesh.faces[np.maximum(hits.face, 0)]]
         values = np.einsum("nc,nck->nk", hits.weights, corners.astype(np.float32))
         return np.where(hits.found[:, None], values, np.float32(0))
-
-
-def all_pixels(width: int, height: int) -> np.ndarray:
-    """Pixels (x, y) of an image row by row, int [H * W, 2]."""
-    columns, rows = np.meshgrid(np.arange(width), np.arange(height))
-    return np.stack([columns.ravel(), rows.ravel()], axis=1)

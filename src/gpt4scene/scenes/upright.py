@@ -7,9 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from gpt4scene.scans.types import Camera, Mesh, Scan, transformed
-from gpt4scene.scenes.bev import floor_and_cut
-from gpt4scene.scenes.fuse import fuse_depth, voxel_mesh
+from gpt4scene.scans.geometry import transformed
+from gpt4scene.scans.types import Camera, Mesh, Scan
+from gpt4scene.scenes.floor import floor_and_cut
+from gpt4scene.scenes.fusion import fuse_depth
+from gpt4scene.scenes.normals import area_normals, point_normals, wall_angle
+from gpt4scene.scenes.voxels import voxel_mesh
 
 
 def upright(scan: Scan) -> Scan:
@@ -37,10 +40,10 @@ def _moved(scan: Scan, align: np.ndarray) -> Scan:
 
 
 def estimated_align(mesh: Mesh, cameras: Sequence[Camera]) -> np.ndarray:
-    """A 4x4 that sets a room upright: z against the cameras' mean down, refined by level surfaces; walls along x and y.
+    """A 4x4 that sets a scene upright: z against the cameras' mean down, refined by level surfaces; walls along axes.
 
     People hold cameras level on average, so the mean of their y axes points down to some degrees; the surface normals
-    near that direction (floor, tables) fix the rest. The longer side of the room runs along x, and the first camera
+    near that direction (floor, tables) fix the rest. The longer side of the scene runs along x, and the first camera
     stands in the half with smaller x + y, so that the result does not depend on the world the recording started in.
     """
     normals, areas, centers = _surface(mesh)
@@ -79,32 +82,13 @@ def estimated_align(mesh: Mesh, cameras: Sequence[Camera]) -> np.ndarray:
 def _surface(mesh: Mesh) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Unit normals, areas and centres of faces; of small planes through neighbours for a point cloud."""
     if len(mesh.faces):
-        a, b, c = (mesh.vertices[mesh.faces[:, i]] for i in range(3))
-        normals = np.cross(b - a, c - a)
+        a, b, c = mesh.corners()
+        normals = area_normals(a, b, c)
         areas = np.linalg.norm(normals, axis=1)
         good = areas > 0
         return normals[good] / areas[good, None], areas[good] / 2, ((a + b + c) / 3)[good]
     normals = point_normals(mesh.vertices)
     return normals, np.ones(len(normals)), mesh.vertices
-
-
-def point_normals(points_N3: np.ndarray, neighbours: int = 16) -> np.ndarray:
-    """Unit normals [N, 3], of either sign, of planes through each point's nearest neighbours."""
-    from scipy.spatial import KDTree
-
-    _, nearest = KDTree(points_N3).query(points_N3, k=min(neighbours, len(points_N3)))
-    around = points_N3[nearest] - points_N3[nearest].mean(axis=1, keepdims=True)
-    _, vectors = np.linalg.eigh(np.einsum("nki,nkj->nij", around, around))
-    return vectors[:, :, 0]
-
-
-def wall_angle(normals: np.ndarray, areas: np.ndarray) -> float:
-    """The angle about z, modulo a quarter turn, of most wall area: fourth harmonic of the normals' directions."""
-    walls = np.abs(normals[:, 2]) < 0.2
-    if not walls.any():
-        return 0.0
-    angles = np.arctan2(normals[walls, 1], normals[walls, 0])
-    return float(np.angle((areas[walls] * np.exp(4j * angles)).sum()) / 4)
 
 
 def _about_z(angle: float) -> np.ndarray:

@@ -12,52 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpt4scene.scans.types import Camera, Mesh, SceneObject
-from gpt4scene.scenes.fuse import between
 from gpt4scene.scenes.render import Hits
 
-LEAST_GRID = 320
-"""The grid's longest side never falls below this (or the image's own size)."""
 BOX_MARGIN = 0.02
 """Metres by which surfaces may stick out of their object's box."""
 
 
-@dataclass(frozen=True)
-class PixelGrid:
-    """Every few pixels of an image: ``columns`` [w] and ``rows`` [h] are whole pixel coordinates."""
-
-    columns: np.ndarray
-    rows: np.ndarray
-
-    @property
-    def pixels(self) -> np.ndarray:
-        """Pixels (x, y) row by row, int [h * w, 2]."""
-        columns, rows = np.meshgrid(self.columns, self.rows)
-        return np.stack([columns.ravel(), rows.ravel()], axis=1)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of the grid."""
-        return len(self.rows), len(self.columns)
-
-
-def pixel_grid(width: int, height: int, share: float = 0.25) -> PixelGrid:
-    """A grid over an image with about ``share`` of its resolution, but not below ``LEAST_GRID`` on the longer side."""
-    longest = max(width, height)
-    step = longest / min(longest, max(LEAST_GRID, round(longest * share)))
-    sides = []
-    for side in (width, height):
-        count = max(1, round(side / step))
-        sides.append(np.floor((np.arange(count) + 0.5) * side / count).astype(np.int64))
-    return PixelGrid(*sides)
-
-
-class ObjectFinder:
+class ObjectLookup:
     """Tells for points on surfaces which objects they belong to: by face where there is a mask, else by box."""
 
-    def __init__(self, objects: Sequence[SceneObject], mesh: Mesh, margin: float = BOX_MARGIN) -> None:
+    def __init__(self, objects: Sequence[SceneObject], mesh: Mesh) -> None:
         """``objects`` are boxes in the frame of ``mesh``; masks index its vertices."""
         self.objects = tuple(objects)
-        self._margin = margin
         self._faces: list[np.ndarray | None] = []
         for item in self.objects:
             if item.vertices is None:
@@ -76,15 +42,15 @@ class ObjectFinder:
             return (faces_N >= 0) & held[np.maximum(faces_N, 0)]
         if item.empty:
             return np.zeros(len(points_N3), dtype=bool)
-        low, high = item.center - item.size / 2 - self._margin, item.center + item.size / 2 + self._margin
+        low, high = item.center - item.size / 2 - BOX_MARGIN, item.center + item.size / 2 + BOX_MARGIN
         if high[2] > 0.15:
-            low = np.maximum(low, [-np.inf, -np.inf, self._margin])  # the floor under a table is not the table
+            low = np.maximum(low, [-np.inf, -np.inf, BOX_MARGIN])  # the floor under a table is not the table
         with np.errstate(invalid="ignore"):
-            return ((points_N3 >= low) & (points_N3 <= high)).all(axis=1)  # pyright: ignore (stubs)
+            return np.all(np.logical_and(points_N3 >= low, points_N3 <= high), axis=1)
 
 
 @dataclass(frozen=True)
-class Shown:
+class VisibleObject:
     """One object in one image, on the image's grid.
 
     ``mask`` bool [h, w]: the object's visible surface. ``own``: the part of it that no smaller object claims too.
@@ -97,25 +63,25 @@ class Shown:
     area: float
 
 
-def shown_objects(
-    finder: ObjectFinder, points_N3: np.ndarray, faces_N: np.ndarray | None, shape: tuple[int, int], least_area: float
-) -> list[Shown]:
-    """The objects that cover at least ``least_area`` of an image, in the order of ``finder.objects``.
+def visible_objects(
+    lookup: ObjectLookup, points_N3: np.ndarray, faces_N: np.ndarray | None, shape: tuple[int, int], least_area: float
+) -> list[VisibleObject]:
+    """The objects that cover at least ``least_area`` of an image, in the order of ``lookup.objects``.
 
     ``points_N3`` are first hits on the grid ``shape`` row by row, NaN where there is none.
     """
     claimed = np.zeros(shape, dtype=bool)
     found = {}
     low, high = _extent(points_N3)
-    for index in finder.smallest_first:
-        item = finder.objects[index]
+    for index in lookup.smallest_first:
+        item = lookup.objects[index]
         apart = (item.center - item.size / 2 - BOX_MARGIN > high) | (item.center + item.size / 2 + BOX_MARGIN < low)
         if item.empty or apart.any():
             continue
-        mask = finder.member(index, points_N3, faces_N).reshape(shape)
+        mask = lookup.member(index, points_N3, faces_N).reshape(shape)
         area = float(mask.mean())
         if area > 0 and area >= least_area:
-            found[index] = Shown(index, mask, mask & ~claimed, area)
+            found[index] = VisibleObject(index, mask, mask & ~claimed, area)
         claimed |= mask
     return [found[index] for index in sorted(found)]
 
@@ -135,13 +101,13 @@ def hit_points(camera: Camera, pixels_N2: np.ndarray, depth_N: np.ndarray) -> np
 
 def depth_at(pixels_N2: np.ndarray, camera: Camera, depth_HW: np.ndarray, depth_camera: Camera) -> np.ndarray:
     """The depth reading behind each colour pixel, metres [N]; 0 where there is none or it lies outside."""
-    places = np.rint(between(pixels_N2, camera, depth_camera)).astype(np.int64)
+    places = np.rint(camera.pixels_in(depth_camera, pixels_N2)).astype(np.int64)
     inside = ((places >= 0) & (places < [depth_camera.width, depth_camera.height])).all(axis=1)
-    places = np.where(inside[:, None], places, 0)  # pyright: ignore (stubs)
+    places = np.where(np.expand_dims(inside, 1), places, 0)
     return np.where(inside, depth_HW[places[:, 1], places[:, 0]], np.float32(0))
 
 
-def agreeing(hits: Hits, measured_N: np.ndarray) -> np.ndarray:
+def confirmed_faces(hits: Hits, measured_N: np.ndarray) -> np.ndarray:
     """Faces of hits, -1 where a depth reading says that something else is in front or that the surface has gone.
 
     Rays without reading keep their face. The tolerance is 0.15 m or 7 % of the reading, whichever is larger.

@@ -11,25 +11,35 @@ from gpt4scene.errors import DataError
 from gpt4scene.scans.checks import check_objects, check_scan
 from gpt4scene.scans.images import read_depth
 from gpt4scene.scans.types import Camera, Frame, Scan, SceneObject
-from gpt4scene.scenes.bev import TopView, facing_in, look_down, top_points
+from gpt4scene.scenes.bev_camera import BevCamera, bev_hits, bev_points
 from gpt4scene.scenes.ceilings import without_ceilings
+from gpt4scene.scenes.floor import floor_facing_up
 from gpt4scene.scenes.freespace import FreeSpace
-from gpt4scene.scenes.fuse import VOXEL, fuse_depth, voxel_mesh
+from gpt4scene.scenes.fusion import fuse_depth
+from gpt4scene.scenes.pixels import PixelGrid
 from gpt4scene.scenes.render import Hits, Raycaster
 from gpt4scene.scenes.tsdf import fuse_mesh
 from gpt4scene.scenes.upright import upright
-from gpt4scene.scenes.visibility import ObjectFinder, PixelGrid, Shown, agreeing, depth_at, hit_points, shown_objects
+from gpt4scene.scenes.visibility import (
+    ObjectLookup,
+    VisibleObject,
+    confirmed_faces,
+    depth_at,
+    hit_points,
+    visible_objects,
+)
+from gpt4scene.scenes.voxels import VOXEL, voxel_mesh
 
 CLOUD_VOXEL = 0.03
 """Voxel edge in metres for point clouds that come without faces."""
 
 STRUCTURE = frozenset({"wall", "floor", "ceiling"})
-"""Labels of what a room consists of: these are no objects that anyone asks for by number, and get none."""
+"""Labels of what a room itself consists of: these are no objects that anyone asks for by number, and get none."""
 
 
 @dataclass(frozen=True)
-class Room:
-    """What the images of a scene are made from. ``objects`` are all that were found, ``finder`` has those to be
+class OpenedScene:
+    """What the images of a scene are made from. ``objects`` are all that were found, ``lookup`` has those to be
     marked, which leaves out ``STRUCTURE``.
 
     ``measured``: the surface was fused from depth frames, so each frame's own depth says what it shows, and the surface
@@ -42,12 +52,12 @@ class Room:
     objects: tuple[SceneObject, ...]
     caster: Raycaster
     above: Raycaster
-    finder: ObjectFinder
+    lookup: ObjectLookup
     measured: bool
     voxels: bool
     free: FreeSpace | None = None
 
-    def shown_in(self, frame: Frame, grid: PixelGrid, least_area: float) -> list[Shown]:
+    def visible_in(self, frame: Frame, grid: PixelGrid, least_area: float) -> list[VisibleObject]:
         """The objects that a frame shows. A mesh's first hits count where the depth frame, if any, agrees."""
         pixels = grid.pixels
         depth_HW = read_depth(frame)
@@ -57,11 +67,11 @@ class Room:
             measured_N = depth_at(pixels, frame.camera, depth_HW, frame.depth_camera)
         if self.measured and measured_N is not None:
             points = hit_points(frame.camera, pixels, self._filled(frame.camera, pixels, measured_N))
-            return shown_objects(self.finder, points, None, grid.shape, least_area)
+            return visible_objects(self.lookup, points, None, grid.shape, least_area)
         hits = self.caster.first_hits(frame.camera, pixels)
-        faces = hits.face if measured_N is None else agreeing(hits, measured_N)
+        faces = hits.face if measured_N is None else confirmed_faces(hits, measured_N)
         points = hit_points(frame.camera, pixels, np.where(faces >= 0, hits.depth, np.inf))
-        return shown_objects(self.finder, points, faces, grid.shape, least_area)
+        return visible_objects(self.lookup, points, faces, grid.shape, least_area)
 
     def _filled(self, camera: Camera, pixels_N2: np.ndarray, measured_N: np.ndarray) -> np.ndarray:
         """Depth readings, with the surface's depth where there is none and nothing unmeasured can stand in front."""
@@ -73,19 +83,21 @@ class Room:
         filled[gaps] = depth
         return filled
 
-    def shown_from_above(self, view: TopView, hits: Hits, grid: PixelGrid, least_area: float) -> list[Shown]:
+    def visible_in_bev(self, bev: BevCamera, hits: Hits, grid: PixelGrid, least_area: float) -> list[VisibleObject]:
         """The objects that the bird's-eye view shows, from the hits of all its pixels."""
         pixels = grid.pixels
-        index = pixels[:, 1] * view.width + pixels[:, 0]
+        index = pixels[:, 1] * bev.width + pixels[:, 0]
         some = Hits(hits.depth[index], hits.face[index], hits.weights[index])
-        return shown_objects(self.finder, top_points(view, pixels, some), some.face, grid.shape, least_area)
+        return visible_objects(self.lookup, bev_points(bev, pixels, some), some.face, grid.shape, least_area)
 
-    def top_hits(self, view: TopView) -> Hits:
-        """First hits of all pixels of a top view."""
-        return look_down(self.above, view)
+    def bev_hits(self, bev: BevCamera) -> Hits:
+        """First hits of all pixels of the bird's-eye view."""
+        return bev_hits(self.above, bev)
 
 
-def open_room(scan: Scan, find_objects: Callable[[Scan], tuple[SceneObject, ...]], smooth: bool = False) -> Room:
+def open_scene(
+    scan: Scan, find_objects: Callable[[Scan], tuple[SceneObject, ...]], smooth: bool = False
+) -> OpenedScene:
     """Make a scan ready: set it upright, fuse depth frames if there is no mesh (``smooth``: by TSDF), find the objects.
 
     Raises DataError when there is neither mesh nor depth, a camera cannot be, or a mask does not fit the mesh.
@@ -98,17 +110,17 @@ def open_room(scan: Scan, find_objects: Callable[[Scan], tuple[SceneObject, ...]
     cameras = [frame.camera for frame in scan.frames]
     if scan.mesh is None:
         surface = fuse_mesh(scan.frames) if smooth else voxel_mesh(fuse_depth(scan.frames)).mesh
-        finder = ObjectFinder([replace(item, vertices=None) for item in marked], surface)
+        lookup = ObjectLookup([replace(item, vertices=None) for item in marked], surface)
         caster = Raycaster(surface)
         above = caster if smooth else without_ceilings(caster, cameras, VOXEL)
-        return Room(scan, objects, caster, above, finder, True, True, FreeSpace(scan.frames))
+        return OpenedScene(scan, objects, caster, above, lookup, True, True, FreeSpace(scan.frames))
     if len(scan.mesh.vertices) == 0:
         raise DataError(f"{scan.source}: the mesh is empty")
     if len(scan.mesh.faces):
-        mesh = facing_in(scan.mesh, cameras)
+        mesh = floor_facing_up(scan.mesh, cameras)
         caster = Raycaster(mesh)
-        return Room(scan, objects, caster, caster, ObjectFinder(marked, mesh), False, False)
+        return OpenedScene(scan, objects, caster, caster, ObjectLookup(marked, mesh), False, False)
     voxels = voxel_mesh(scan.mesh, CLOUD_VOXEL)
-    finder = ObjectFinder([voxels.carried(item) for item in marked], voxels.mesh)
+    lookup = ObjectLookup([voxels.carried(item) for item in marked], voxels.mesh)
     caster = Raycaster(voxels.mesh)
-    return Room(scan, objects, caster, without_ceilings(caster, cameras, CLOUD_VOXEL), finder, False, True)
+    return OpenedScene(scan, objects, caster, without_ceilings(caster, cameras, CLOUD_VOXEL), lookup, False, True)

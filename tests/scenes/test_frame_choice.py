@@ -5,7 +5,7 @@ import pytest
 
 from gpt4scene.errors import DataError
 from gpt4scene.scans.types import Camera, Frame, Scan
-from gpt4scene.scenes.frames import covering, evenly, tracked_frames
+from gpt4scene.scenes.frame_choice import covering, evenly, tracked_frames
 
 
 @pytest.mark.parametrize(("count", "wanted"), [(100, 32), (33, 32), (1000, 8), (7, 3)])

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpt4scene.errors import DataError
+from gpt4scene.files.whole import read_json
 from gpt4scene.registry import Registry
 from gpt4scene.scans.mask3d import mask3d_objects
-from gpt4scene.scans.posed import parse_objects, read_json
+from gpt4scene.scans.objects import parse_objects
 from gpt4scene.scans.types import Scan, SceneObject
 from gpt4scene.scenes.clusters import cluster_objects
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from gpt4scene.scenes.markers import color_of
-from gpt4scene.scenes.sheet import WIDTH, _shortened, contact_sheet
+from gpt4scene.scenes.colors import color_of
+from gpt4scene.scenes.contact_sheet import WIDTH, _shortened, contact_sheet
 
 SHADE = (90, 140, 60)
 

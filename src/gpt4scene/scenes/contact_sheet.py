@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from gpt4scene.scenes.markers import color_of, ink_on
+from gpt4scene.files.whole import whole_file
+from gpt4scene.scenes.colors import color_of, ink_on
 
 WIDTH = 2048
 _COLUMNS = 4
@@ -22,20 +22,20 @@ _INK = (20, 20, 20)
 
 def contact_sheet(out: Path, content: Mapping) -> Image.Image:
     """The page of a prepared scene, from its ``scene.json`` and images under ``out``."""
-    top = _fitting(out / content["bev"]["image"], WIDTH // 2, WIDTH // 2)
+    bev = _fitting(out / content["bev"]["image"], WIDTH // 2, WIDTH // 2)
     objects = [item for item in content["objects"] if any(item["size"])]
-    crop, per_row, list_height = _list_size(len(objects), top.height)
+    crop, per_row, list_height = _list_size(len(objects), bev.height)
     frame_width = WIDTH // _COLUMNS
     frames = [(_fitting(out / row["image"], frame_width, frame_width), row["name"]) for row in content["frames"]]
     frame_height = max((image.height for image, _ in frames), default=0) + _LINE
     rows = -(-len(frames) // _COLUMNS)
     head = 44
-    body = max(top.height, list_height) + 8
+    body = max(bev.height, list_height) + 8
     page = Image.new("RGB", (WIDTH, head + body + rows * frame_height), _PAGE)
     pen = ImageDraw.Draw(page)
     title = f"{content['scene_id']}: {len(objects)} objects, {len(frames)} frames"
     pen.text((12, 8), title, fill=_INK, font=ImageFont.load_default(26))
-    page.paste(top, (0, head))
+    page.paste(bev, (0, head))
     small = ImageFont.load_default(15)
     best = _best_views(content)
     for index, item in enumerate(objects):
@@ -76,10 +76,10 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, wi
 
 
 def write_sheet(out: Path, content: Mapping, path: Path) -> None:
-    """Write the page as JPEG under a temporary name, then rename."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    contact_sheet(out, content).save(part, "JPEG", quality=88)
-    os.replace(part, path)
+    """Write the page of a prepared scene as JPEG."""
+    page = contact_sheet(out, content)
+    with whole_file(path) as partial:
+        page.save(partial, "JPEG", quality=88)
 
 
 def _fitting(path: Path, width: int, height: int) -> Image.Image:

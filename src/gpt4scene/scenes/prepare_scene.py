@@ -1,0 +1,96 @@
+"""One scan to one scene: its images, its contact sheet and its ``scene.json``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from gpt4scene.errors import DataError
+from gpt4scene.files.scenes import (
+    bev_image,
+    frame_image,
+    read_scene,
+    scene_json,
+    sheet_image,
+    unmarked,
+    write_scene,
+)
+from gpt4scene.files.whole import whole_file
+from gpt4scene.scans.readers import SCAN_READERS
+from gpt4scene.scenes.contact_sheet import write_sheet
+from gpt4scene.scenes.marking import MarkedImage, MarkingOptions, choose_frames, mark_bev, mark_frame
+from gpt4scene.scenes.object_sources import object_source
+from gpt4scene.scenes.opened_scene import open_scene
+from gpt4scene.scenes.prepare_arguments import PrepareArguments
+from gpt4scene.scenes.records import bev_row, frame_row, object_rows
+
+JPEG_QUALITY = 92
+
+
+def prepare_scene(arguments: PrepareArguments, path: Path) -> Literal["done", "finished before"]:
+    """Prepare one scan; "finished before" when its ``scene.json`` says that it was, with the same settings.
+
+    Raises DataError for a broken scan and for one that was prepared with other settings.
+    """
+    out, settings = Path(arguments.out), arguments.settings()
+    record = scene_json(out, path.resolve().name)
+    if record.is_file() and not arguments.overwrite:
+        _check_settings(record, settings)
+        return "finished before"
+    record.unlink(missing_ok=True)
+    scan = SCAN_READERS[arguments.format].read(path)
+    source, place = object_source(arguments.objects)
+    scene = open_scene(scan, lambda upright_scan: source.find(upright_scan, place), arguments.geometry == "tsdf")
+    options = MarkingOptions(arguments.bev_size, arguments.least_area, arguments.marker_place, arguments.outlines)
+    bev, bev_name = mark_bev(scene, options), bev_image(scan.scene_id)
+    _write_images(out, bev_name, bev, arguments.keep_unmarked)
+    frames = []
+    for frame in choose_frames(scene, arguments.frames, arguments.frame_choice, options.least_area):
+        marked, name = mark_frame(scene, frame, options), frame_image(scan.scene_id, frame.name)
+        _write_images(out, name, marked, arguments.keep_unmarked)
+        frames.append(frame_row(name, frame, marked))
+    assert scene.scan.align is not None, "an upright scan knows how it was moved"
+    content = {
+        "scene_id": scan.scene_id,
+        "settings": settings,
+        "align": scene.scan.align.tolist(),
+        "objects": object_rows(scene.objects),
+        "ground_truth": object_rows(scene.scan.objects),
+        "bev": bev_row(bev_name, bev),
+        "frames": frames,
+    }
+    write_scene(out, content)
+    return "done"
+
+
+def _check_settings(record: Path, settings: dict) -> None:
+    """DataError where a finished scene was prepared with other settings."""
+    before = read_scene(record)["settings"]
+    if before == settings:
+        return
+    defaults = {name: item.default for name, item in PrepareArguments.__dataclass_fields__.items()}
+    pairs = [(k, before.get(k, defaults.get(k)), settings.get(k, defaults.get(k))) for k in {**settings, **before}]
+    changed = ", ".join(f"{k} {old} -> {new}" for k, old, new in pairs if old != new)
+    raise DataError(f"{record}: was prepared with other settings ({changed}); choose another --out or --overwrite")
+
+
+def add_contact_sheet(out: Path, scene_id: str, again: bool) -> None:
+    """Write the contact sheet of a finished scene; one that is there stays unless ``again`` is true."""
+    sheet = sheet_image(out, scene_id)
+    if again or not sheet.is_file():
+        write_sheet(out, read_scene(scene_json(out, scene_id)), sheet)
+
+
+def _write_images(out: Path, name: str, marked: MarkedImage, keep_unmarked: bool) -> None:
+    _write_jpeg(out / name, marked.drawn)
+    if keep_unmarked:
+        _write_jpeg(out / unmarked(name), marked.plain)
+
+
+def _write_jpeg(path: Path, pixels_HW3: np.ndarray) -> None:
+    """Colours are not subsampled, so that numbers stay sharp."""
+    with whole_file(path) as partial:
+        Image.fromarray(pixels_HW3).save(partial, "JPEG", quality=JPEG_QUALITY, subsampling=0)
