@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import trimesh
 
+from gpt4scene.files.whole import read_json, write_json
 from gpt4scene.scans.geometry import box_of
 from gpt4scene.scans.posed import read_posed, write_posed
 from gpt4scene.scans.types import Camera, Mesh, SceneObject
@@ -172,7 +173,7 @@ def measure(sizes: dict, folder: Path) -> dict:
     scan, out = folder / "scan", folder / "out"
     build_scan(scan, sizes)
     runs = [ours(scan, out, sizes) for _ in range(REPEATS)]
-    content = json.loads((out / "scenes" / "scan" / "scene.json").read_text())
+    content = read_json(out / "scenes" / "scan" / "scene.json")
     frames = content["frames"][:: max(1, sizes["chosen"] // 4)]
     shown = {frame["name"]: {m["id"]: m["area"] for m in frame["markers"]} for frame in frames}
     usual, expected = straightforward(scan, list(shown))
@@ -217,7 +218,7 @@ def main(argv: list[str] | None = None) -> int:
             "sizes": sizes,
             "results": [line],
         }
-        Path(options.json).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_json(options.json, report)
     return 0 if line["equal"] else 1
 
 
