@@ -15,9 +15,9 @@ FLOORS = (
     (("model", "folders, loading, pack attention"),),
     (("scenes", "scan to marked images"), ("benchmarks", "one value each")),
     (("settings", "YAML keys and flags"),),
-    (("data", "row to batch"),),
+    (("scans", "one reader a format"), ("data", "row to batch")),
     (("files", "what lies on disk"),),
-    (("metrics", "pure figures"), ("scans", "one reader a format")),
+    (("metrics", "pure figures"),),
     (("types, registry, errors", ""),),
 )
 LANES = (
@@ -64,14 +64,16 @@ class Drawing:
         self.theme, self.parts = theme, []
 
     def text(self, x, y, words, size=13, anchor="middle", dim=False, weight=400, mono=False):
+        """Write words."""
         family = "ui-monospace, 'DejaVu Sans Mono', monospace" if mono else FONT
         color = self.theme["dim" if dim else "ink"]
         self.parts.append(
-            f'<text x="{x:g}" y="{y:g}" font-size="{size}" text-anchor="{anchor}" fill="{color}" font-weight="{weight}" '
-            f'font-family="{family}">{escape(words)}</text>'
+            f'<text x="{x:g}" y="{y:g}" font-size="{size}" text-anchor="{anchor}" fill="{color}" '
+            f'font-weight="{weight}" font-family="{family}">{escape(words)}</text>'
         )
 
     def room(self, x, y, width, height, name, about="", size=14):
+        """Draw a room with its name and a word about it."""
         hue, (saturation, lightness) = HUES.get(name), self.theme["fill"]
         fill = f"hsl({hue},{saturation}%,{lightness}%)" if hue is not None else "none"
         edge = f"hsl({hue},50%,{self.theme['edge']}%)" if hue is not None else self.theme["line"]
@@ -84,25 +86,29 @@ class Drawing:
             self.text(x + width / 2, middle + 14, about, 11, dim=True)
 
     def arrow(self, x1, y1, x2, y2):
+        """Draw an arrow from the first point to the second."""
         self.parts.append(
             f'<line x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}" stroke="{self.theme["line"]}" stroke-width="1.4" '
             'marker-end="url(#head)"/>'
         )
 
     def svg(self):
+        """Return the file."""
         head = (
-            f'<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+            '<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+            'orient="auto">'
             f'<path d="M0,0 L8,4 L0,8 z" fill="{self.theme["line"]}"/></marker></defs>'
         )
         body = "\n".join(self.parts)
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-            f'role="img" aria-label="Rooms of the package on their floors, and the way of a value through them">\n{head}\n'
+            f'role="img" aria-label="Rooms of the package on their floors, and the way of a value">\n{head}\n'
             f'<rect width="{WIDTH}" height="{HEIGHT}" fill="{self.theme["back"]}"/>\n{body}\n</svg>\n'
         )
 
 
 def draw_floors(drawing, left, width):
+    """Draw the rooms, one floor a line."""
     drawing.text(left + width / 2, 32, "Rooms on their floors", 16, weight=600)
     drawing.text(left + width / 2, 52, "a room imports only from the floors below it", 12, dim=True)
     height, gap, top = 46, 10, 70
@@ -114,6 +120,7 @@ def draw_floors(drawing, left, width):
 
 
 def draw_lanes(drawing, left, width):
+    """Draw the way of a value through each command."""
     drawing.text(left + width / 2, 32, "The way of a value", 16, weight=600)
     drawing.text(left + width / 2, 52, "commands on the left, types on the arrows", 12, dim=True)
     top, step = 108, 108
@@ -142,6 +149,7 @@ def draw_lanes(drawing, left, width):
 
 
 def main():
+    """Write both files."""
     folder = Path(__file__).resolve().parent
     for name, theme in THEMES.items():
         drawing = Drawing(theme)

@@ -1,16 +1,14 @@
-import numpy as np
 import pytest
 import torch
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import attributes_of, read_attributes, write_attributes
-from gpt4scene.scans.types import SceneObject
 
 
 def test_rows_are_numbers_and_gaps_are_six_zeros(tmp_path):
     objects = [
-        SceneObject(3, "sofa", np.array([1, 2, 3.5]), np.array([1, 1, 2.0])),
-        SceneObject(1, "cup", np.array([9.0, 9, 9]), np.zeros(3)),
+        {"id": 3, "label": "sofa", "center": [1, 2, 3.5], "size": [1, 1, 2.0]},
+        {"id": 1, "label": "cup", "center": [9.0, 9, 9], "size": [0, 0, 0]},
     ]
     write_attributes(tmp_path / "a.pt", {"scene0000_00": attributes_of(objects), "empty": attributes_of([])})
     content = torch.load(tmp_path / "a.pt", weights_only=True)
@@ -22,7 +20,7 @@ def test_rows_are_numbers_and_gaps_are_six_zeros(tmp_path):
 
 
 def test_equal_content_gives_equal_bytes(tmp_path):
-    entry = attributes_of([SceneObject(0, "x", np.ones(3), np.ones(3))])
+    entry = attributes_of([{"id": 0, "label": "x", "center": [1, 1, 1], "size": [1, 1, 1]}])
     write_attributes(tmp_path / "a.pt", {"s": entry})
     first = (tmp_path / "a.pt").read_bytes()
     write_attributes(tmp_path / "a.pt", {"s": entry})

@@ -15,7 +15,7 @@ class DemoArguments(Arguments):
     rooms: int = key("rooms to learn from", 6, least=2)
     held_out: int = key("rooms that are only asked about", 2, least=1)
     frames: int = key("marked frames of each room, besides the bird's-eye view", 8, least=1)
-    image_width: int = key("width of the rendered frames in pixels", 480, least=64)
+    image_width: int = key("width of the rendered frames in pixels", 480, least=64, also=("picture_width",))
     image_resolution: int = key("longest side of the images that the model sees", 112, least=28)
     epochs: float = key("passes over the training rows", 110)
     questions_per_step: int = key("questions of one room that share a training step", 16, least=1)

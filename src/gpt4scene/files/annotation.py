@@ -16,7 +16,6 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.tensors import NotReadable, read_tensors, tensor_bytes
 from gpt4scene.files.whole import read_json, write_bytes
 from gpt4scene.metrics.boxes import SceneBoxes, scene_boxes
-from gpt4scene.scans.types import SceneObject
 
 PROPOSALS = "scannet_mask3d_{split}_attributes.pt"
 """File of the marked objects, which answers name by number."""
@@ -50,23 +49,27 @@ def read_attributes(path: Path) -> SceneBoxes:
     return SceneBoxes(scene_boxes(boxes, str(path)).scenes, str(path), labels)
 
 
-def attributes_of(objects: Sequence[SceneObject]) -> dict[str, Any]:
-    """Return one scene's entry; numbers without object get an empty name and six zeros."""
-    count = max((item.id for item in objects), default=-1) + 1
+def attributes_of(objects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return one scene's entry from its objects as ``scene.json`` has them (``id, label, center, size``).
+
+    Numbers without object get an empty name and six zeros, and so do the boxes of objects without extent.
+    """
+    count = max((item["id"] for item in objects), default=-1) + 1
     labels, locs = [""] * count, np.zeros((count, 6), dtype=np.float32)
     for item in objects:
-        labels[item.id] = item.label
-        locs[item.id, :3], locs[item.id, 3:] = (0, 0) if item.empty else (item.center, item.size)
+        labels[item["id"]] = item["label"]
+        if any(side > 0 for side in item["size"]):
+            locs[item["id"]] = [*item["center"], *item["size"]]
     return {"objects": labels, "locs": locs}
 
 
-def write_attributes(path: str | Path, scenes: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write the file; scenes in the order given, equal content gives equal bytes."""
+def write_attributes(path: str | Path, scenes: Mapping[str, Mapping[str, Any]]) -> Path:
+    """Write the file and return ``path``; scenes in the order given, equal content gives equal bytes."""
     content = {
         scene: {"objects": list(entry["objects"]), "locs": np.asarray(entry["locs"], dtype=np.float32)}
         for scene, entry in scenes.items()
     }
-    write_bytes(path, tensor_bytes(content))
+    return write_bytes(path, tensor_bytes(content))
 
 
 def read_corpus(path: Path) -> dict[str, list[str]]:

@@ -7,16 +7,17 @@ finished scenes under a lock, so that any number of processes may work on one fo
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
 from gpt4scene.errors import DataError
-from gpt4scene.files.annotation import attributes_of, write_attributes
+from gpt4scene.files.annotation import GROUND_TRUTH, PROPOSALS, attributes_of, write_attributes
+from gpt4scene.files.images import IMAGE_LIST
 from gpt4scene.files.whole import read_json, write_json
-from gpt4scene.scans.types import SceneObject
+
+UNMARKED_LIST = "selected_images_3D_{split}_{frames}.json"
+"""Name of the list of a split's images without markers."""
 
 
 def scene_json(out: Path, scene_id: str) -> Path:
@@ -85,19 +86,14 @@ def write_split_files(out: Path, split: str, frames: int) -> list[Path]:
             marked[scene_id] = [image["image"] for image in (content["bev"], *content["frames"])]
             if content["settings"]["keep_unmarked"]:
                 plain[scene_id] = [unmarked(image) for image in marked[scene_id]]
-            proposed[scene_id] = attributes_of(_objects(content["objects"]))
-            annotated[scene_id] = attributes_of(_objects(content["ground_truth"] or content["objects"]))
-        written = [write_json(out / f"selected_images_mark_3D_{split}_{frames}.json", marked)]
+            proposed[scene_id] = attributes_of(content["objects"])
+            annotated[scene_id] = attributes_of(content["ground_truth"] or content["objects"])
+        written = [write_json(out / IMAGE_LIST.format(split=split, frames=frames), marked)]
         if plain:
-            written.append(write_json(out / f"selected_images_3D_{split}_{frames}.json", plain))
-        for name, table in ((f"scannet_{split}", annotated), (f"scannet_mask3d_{split}", proposed)):
-            written.append(out / f"{name}_attributes.pt")
-            write_attributes(written[-1], table)
+            written.append(write_json(out / UNMARKED_LIST.format(split=split, frames=frames), plain))
+        written.append(write_attributes(out / GROUND_TRUTH.format(split=split), annotated))
+        written.append(write_attributes(out / PROPOSALS.format(split=split), proposed))
     return written
-
-
-def _objects(rows: Sequence[Mapping]) -> list[SceneObject]:
-    return [SceneObject(r["id"], r["label"], np.array(r["center"]), np.array(r["size"])) for r in rows]
 
 
 @contextmanager
