@@ -26,9 +26,9 @@ from PIL import Image
 from transformers import AutoTokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from gpt4scene.data.collator import collate
 from gpt4scene.data.encoding import Encoder
-from gpt4scene.data.packing import make_pack
+from gpt4scene.data.packs import collate
+from gpt4scene.data.planning import make_pack
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionSpec, fit, normalise
 from gpt4scene.demo.tiny_model import build_tokenizer

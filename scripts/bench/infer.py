@@ -25,8 +25,8 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText
 
-from gpt4scene.data.collator import pack_pixels
-from gpt4scene.data.packing import make_pack
+from gpt4scene.data.packs import pack_pixels
+from gpt4scene.data.planning import make_pack
 from gpt4scene.data.vision import normalise
 from gpt4scene.demo.tiny_model import TinyShape, build
 from gpt4scene.inference.decoding import GenerationSettings

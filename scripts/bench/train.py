@@ -26,8 +26,8 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, Qwen2VLImageProcessorPil
 
-from gpt4scene.data.collator import PackDataset
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.packs import PackDataset
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionSpec, fit
 from gpt4scene.demo.tiny_model import TinyShape, build

@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from gpt4scene.data.collator import PackDataset
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.fingerprint import fingerprint
-from gpt4scene.data.packing import scene_keys
+from gpt4scene.data.packs import PackDataset
+from gpt4scene.data.planning import scene_keys
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.errors import DataError
 from gpt4scene.files.tokenized import has_tokenized, read_tokenized, write_tokenized

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpt4scene.data.collator import pack_pixels
 from gpt4scene.data.encoding import Encoder
-from gpt4scene.data.packing import make_pack
+from gpt4scene.data.packs import pack_pixels
+from gpt4scene.data.planning import make_pack
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionSpec, normalise
 from gpt4scene.demo.tiny_model import build

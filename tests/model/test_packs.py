@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText
 
-from gpt4scene.data.collator import collate
 from gpt4scene.data.encoding import Encoder
-from gpt4scene.data.packing import make_pack
+from gpt4scene.data.packs import collate
+from gpt4scene.data.planning import make_pack
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionSpec
 from gpt4scene.demo import tiny_model

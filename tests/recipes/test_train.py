@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from transformers import AutoTokenizer
 
-from gpt4scene.data.collator import collate
+from gpt4scene.data.packs import collate
 from gpt4scene.errors import DataError, Stopped
 from gpt4scene.model.inputs import model_inputs, row_losses
 from gpt4scene.model.loading import load_model

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from gpt4scene.data.collator import pack_pixels
 from gpt4scene.data.encoding import Encoder
-from gpt4scene.data.packing import make_pack
+from gpt4scene.data.packs import pack_pixels
+from gpt4scene.data.planning import make_pack
 from gpt4scene.data.positions import sample_positions
 from gpt4scene.data.vision import VisionSpec, normalise
 from gpt4scene.inference.cache import RowCache

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
-from gpt4scene.data.packing import packs_per_step
+from gpt4scene.data.planning import packs_per_step
 from gpt4scene.settings.config import TrainConfig
 
 LOADER_WORKERS = 4

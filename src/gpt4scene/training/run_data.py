@@ -12,10 +12,10 @@ import torch
 from safetensors import safe_open
 from transformers import PreTrainedTokenizerBase, TrainingArguments
 
-from gpt4scene.data.collator import PackDataset
 from gpt4scene.data.datasets import load_conversations
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.fingerprint import fingerprint
+from gpt4scene.data.packs import PackDataset
 from gpt4scene.data.screening import screen
 from gpt4scene.data.split import split_rows
 from gpt4scene.data.templates import TEMPLATES

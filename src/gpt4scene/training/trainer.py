@@ -19,8 +19,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, Trai
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import EvalLoopOutput
 
-from gpt4scene.data.collator import PackDataset, only
-from gpt4scene.data.packing import PackPlan, PackSampler, scene_keys
+from gpt4scene.data.packs import PackDataset, only
+from gpt4scene.data.planning import PackPlan, PackSampler, scene_keys
 from gpt4scene.errors import DataError
 from gpt4scene.model.inputs import model_inputs, row_losses
 from gpt4scene.model.loading import load_model, save_processor_files

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from gpt4scene.data.collator import PackDataset, collate, only
-from gpt4scene.data.packing import PackPlan, PackSampler, make_pack, scene_keys
+from gpt4scene.data.packs import PackDataset, collate, only
+from gpt4scene.data.planning import PackPlan, PackSampler, make_pack, scene_keys
 from gpt4scene.data.vision import patches
 from gpt4scene.errors import DataError
 from gpt4scene.types import IGNORED

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import Dataset
 
 from gpt4scene.data.encoding import Encoder, SpecialTokens
-from gpt4scene.data.packing import make_pack, with_dummy_image
+from gpt4scene.data.planning import make_pack, with_dummy_image
 from gpt4scene.data.positions import pack_positions
 from gpt4scene.data.vision import VisionSpec, patches
 from gpt4scene.errors import DataError

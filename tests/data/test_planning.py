@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt4scene.data.packing import (
+from gpt4scene.data.planning import (
     PackPlan,
     PackSampler,
     make_pack,
