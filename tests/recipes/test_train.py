@@ -74,8 +74,8 @@ def test_losses_are_those_of_the_rows(train, tmp_path, workshop):
     by_row = []
     with torch.no_grad():
         for index in range(len(data.train)):
-            batch = collate(data.train.pack([index]), encoder.spec, 56, encoder.special)
-            by_row.append(row_losses(model(**model_inputs(batch, encoder.spec, "cpu", torch.float32)).logits, batch))
+            batch = collate(data.train.pack([index]), encoder)
+            by_row.append(row_losses(model(**model_inputs(batch, encoder.vision)).logits, batch))
     assert len(by_row) == 8
     assert first == pytest.approx(float(torch.cat(by_row).mean()), rel=1e-6)
 

@@ -31,7 +31,7 @@ def fingerprint(
     """Return every setting and file content that decides the encoded rows, as JSON values by name.
 
     Args:
-        encoder: its template, limits, resolution and image rules count.
+        encoder: its template, limits and vision rule count.
         model_folder: checkpoint whose tokenizer files count, by content.
         datasets: names in ``dataset_info.json``; entries count, and their files by content. What a hub serves can't
             be looked into; its name counts.
@@ -42,13 +42,14 @@ def fingerprint(
     """
     folder = Path(dataset_dir)
     entries = read_registry(folder, datasets)
+    vision = asdict(encoder.vision)
     settings = {
         "template": asdict(encoder.template),
-        "image_resolution": encoder.image_resolution,
+        "image_resolution": vision.pop("image_resolution"),
         "cutoff_len": encoder.cutoff_len,
         "train_on_prompt": encoder.train_on_prompt,
         "mask_history": encoder.mask_history,
-        "image processor": asdict(encoder.spec),
+        "image processor": vision,
         "tokenizer files": _tokenizer_files(Path(model_folder)),
         "dataset": {entry.name: asdict(entry) for entry in entries},
         "dataset files": {

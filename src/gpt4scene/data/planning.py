@@ -1,69 +1,14 @@
-"""Packs: rows of one scene that share their image prefix. Forming them, and planning them for every epoch."""
+"""Which rows share a pack, and which process takes it, in every epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from gpt4scene.data.encoding import Encoder, SpecialTokens
-from gpt4scene.data.vision import VisionSpec
+from gpt4scene.data.encoding import Encoder
 from gpt4scene.files.tokenized import TokenizedRows
-from gpt4scene.types import IGNORED, Branch, Conversation, EncodedSample, Pack
-
-
-def make_pack(samples: Sequence[EncodedSample], weight: float = 1.0) -> Pack:
-    """Return one pack of all ``samples``, which must have equal prefixes.
-
-    A sample without a prefix makes a pack of its own. The first label of every branch is ignored: its prediction
-    would hang on the prefix's last token, which all branches share. Raises ValueError for samples that don't belong
-    together.
-    """
-    first = samples[0]
-    prefix_P = first.ids_L[: first.cut]
-    for sample in samples[1:]:
-        same = sample.cut == first.cut and sample.images == first.images
-        if not (first.cut and same and np.array_equal(sample.ids_L[: sample.cut], prefix_P)):
-            raise ValueError(f"rows of different scenes can't share a pack: {first.origin} and {sample.origin}")
-    branches = []
-    for sample in samples:
-        labels = sample.labels_L[sample.cut :].copy()
-        labels[:1] = IGNORED
-        branches.append(Branch(sample.ids_L[sample.cut :], labels, sample.origin, weight))
-    return Pack(prefix_P, first.images, first.grids, tuple(branches))
-
-
-def with_dummy_image(pack: Pack | None, spec: VisionSpec, special: SpecialTokens) -> Pack:
-    """Return the pack with one more branch of weight 0 that holds a smallest, blank image.
-
-    Where parameters are sharded over processes (ZeRO-3, FSDP), every rank must run the vision tower in every step, or
-    the others wait for it forever. Without a pack, the result is a filling pack: it runs and changes nothing. Its
-    image is a grid without a path.
-    """
-    image = [special.image_start, special.image_pad, special.image_end]
-    ids = np.array([*image, special.message_end], dtype=np.int64)
-    labels = np.array([IGNORED] * len(image) + [special.message_end], dtype=np.int64)
-    dummy = Branch(ids, labels, None, 0.0)
-    grid = (1, spec.merge_size, spec.merge_size)
-    if pack is None:
-        return Pack(np.empty(0, dtype=np.int64), (), (grid,), (dummy,))
-    return replace(pack, grids=(*pack.grids, grid), branches=(*pack.branches, dummy))
-
-
-def packs_per_step(branches: int, per_device_train_batch_size: int, gradient_accumulation_steps: int) -> int:
-    """Return the number of packs that one rank takes in an optimizer step: the Trainer's own accumulation.
-
-    Raises ValueError when ``branches`` does not divide the questions of a step.
-    """
-    questions = per_device_train_batch_size * gradient_accumulation_steps
-    if branches < 1 or questions % branches:
-        raise ValueError(
-            f"scene_packing {branches} must divide the {questions} questions that a process takes in a step "
-            f"(per_device_train_batch_size {per_device_train_batch_size} x gradient_accumulation_steps "
-            f"{gradient_accumulation_steps}); change one of them"
-        )
-    return questions // branches
+from gpt4scene.types import Conversation
 
 
 def scene_keys(rows: Iterable[Conversation] | TokenizedRows, encoder: Encoder) -> list[int | None]:
@@ -97,45 +42,35 @@ def plan_packs(
     return [shuffled[rank::ranks] for rank in range(ranks)]
 
 
-class PackPlan:
-    """The packs of every epoch for a set of rows: ``plan_packs`` with its arguments bound."""
-
-    def __init__(self, keys: Sequence[Hashable | None], branches: int, seed: int = 0, ranks: int = 1) -> None:
-        self.keys, self.branches, self.seed, self.ranks = tuple(keys), branches, seed, ranks
-        self.rows = len(self.keys)
-        self.packs_per_rank = len(plan_packs(self.keys, branches, seed, 0, ranks)[0])
-
-    def epoch(self, epoch: int) -> list[list[list[int]]]:
-        """Return the packs of one epoch for every rank."""
-        return plan_packs(self.keys, self.branches, self.seed, epoch, self.ranks)
-
-
 class PackSampler:
-    """Yields the packs of an epoch as tuples of row indices, the keys that ``PackDataset`` takes.
+    """Yields the packs of one rank in an epoch as tuples of row indices, the keys that ``PackDataset`` takes.
 
-    With a ``rank``, the packs of that rank; without, all packs with the ranks taking turns, which is the order that
-    accelerate deals out one by one. To resume inside an epoch, name it and the packs it has already given:
-    ``resume=(epoch, packs)``; they are left out without being read.
+    Every epoch has equally many. ``set_epoch`` chooses the one that the next iteration runs through; the first is 0.
+
+    Args:
+        keys: of every row, as ``scene_keys`` gives them.
+        branches: rows of one key in a pack, at most.
+        seed: of all epochs.
+        rank: of this process.
+        ranks: number of processes.
     """
 
-    def __init__(self, plan: PackPlan, rank: int | None = None, resume: tuple[int, int] = (0, 0)) -> None:
-        self.plan, self.rank, self.resume = plan, rank, resume
-        self._epoch = resume[0]
+    def __init__(
+        self, keys: Sequence[Hashable | None], branches: int, *, seed: int = 0, rank: int = 0, ranks: int = 1
+    ) -> None:
+        self._keys, self._branches, self._seed, self._rank, self._ranks = tuple(keys), branches, seed, rank, ranks
+        self._epoch = 0
+        self._length = len(self._packs())
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration runs through."""
         self._epoch = epoch
 
-    @property
-    def _given(self) -> int:
-        return self.resume[1] if self._epoch == self.resume[0] else 0
+    def _packs(self) -> list[list[int]]:
+        return plan_packs(self._keys, self._branches, self._seed, self._epoch, self._ranks)[self._rank]
 
     def __len__(self) -> int:
-        ranks = self.plan.ranks if self.rank is None else 1
-        return self.plan.packs_per_rank * ranks - self._given
+        return self._length
 
     def __iter__(self) -> Iterator[tuple[int, ...]]:
-        shares = self.plan.epoch(self._epoch)
-        dealt = [shares[self.rank]] if self.rank is not None else shares
-        packs = [pack for turn in zip(*dealt, strict=True) for pack in turn]
-        yield from (tuple(pack) for pack in packs[self._given :])
+        return map(tuple, self._packs())

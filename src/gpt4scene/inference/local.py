@@ -8,7 +8,7 @@ import torch
 
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionSpec
+from gpt4scene.data.vision import VisionRule
 from gpt4scene.inference.engine import BRANCH_LIMIT, Engine
 from gpt4scene.model.export import load_with_adapter
 from gpt4scene.model.families import family_of
@@ -48,7 +48,7 @@ def load_engine(
     ``template`` defaults to that of the model's family. Raises ``ValueError`` that names what is missing.
     """
     folder = model if isinstance(model, ModelFolder) else find_model(model)
-    spec = VisionSpec.from_folder(folder.base)
+    vision = VisionRule.from_folder(folder.base, image_resolution)
     tokenizer = load_tokenizer(folder.base)
     place = choose_device(device)
     options = {"dtype": choose_dtype(dtype, place), "attention": attention, "device": place}
@@ -56,6 +56,5 @@ def load_engine(
         network = load_model(folder.base, **options)
     else:
         network = load_with_adapter(folder.adapter, folder.base, **options)
-    rule = TEMPLATES[template or family_of(network.config).template]
-    encoder = Encoder(tokenizer, rule, spec, image_resolution)
-    return Engine(network, tokenizer, encoder, spec, place, branch_limit or BRANCH_LIMIT)
+    encoder = Encoder(tokenizer, TEMPLATES[template or family_of(network.config).template], vision)
+    return Engine(network, encoder, branch_limit or BRANCH_LIMIT)

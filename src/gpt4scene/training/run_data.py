@@ -19,7 +19,7 @@ from gpt4scene.data.packs import PackDataset
 from gpt4scene.data.screening import screen
 from gpt4scene.data.split import split_rows
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionSpec
+from gpt4scene.data.vision import VisionRule
 from gpt4scene.files.tokenized import TokenizedRows, has_tokenized, read_tokenized, write_tokenized
 from gpt4scene.settings.arguments import DataArguments
 from gpt4scene.settings.config import TrainConfig
@@ -125,8 +125,7 @@ def make_encoder(data: DataArguments, folder: Path, tokenizer: PreTrainedTokeniz
     return Encoder(
         tokenizer,
         TEMPLATES[data.template],
-        VisionSpec.from_folder(folder),
-        data.image_resolution,
+        VisionRule.from_folder(folder, data.image_resolution),
         data.cutoff_len,
         train_on_prompt=data.train_on_prompt,
         mask_history=data.mask_history,

@@ -23,7 +23,7 @@ from gpt4scene.training.output import Dealing, MarkComplete, check_dealing, open
 from gpt4scene.training.processes import on_first, part_in_order, together
 from gpt4scene.training.run_data import load_data, too_large_for_cpu
 from gpt4scene.training.signals import StopOnSignal
-from gpt4scene.training.trainer import Checkpoint, PackTrainer
+from gpt4scene.training.trainer import PackTrainer
 
 
 def main(words: Sequence[str]) -> int:
@@ -101,7 +101,7 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         dealing=dealing,
         loss_average=config.tuning.loss_average,
         eval_branches=arguments.per_device_eval_batch_size,
-        checkpoint=Checkpoint(tokenizer, folder),
+        base=folder,
         callbacks=[
             stop := StopOnSignal(),
             MarkComplete(config.output_dir, dealing),
