@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from gpt4scene.demo import tiny_model
 from gpt4scene.errors import DataError
 from gpt4scene.model.compat import check_versions
-from gpt4scene.model.loading import base_of_adapter, load_model, load_tokenizer, save_processor_files
+from gpt4scene.model.loading import load_model, load_tokenizer
 
 
 @pytest.fixture
@@ -65,20 +65,6 @@ def test_no_such_folder_is_one_sentence(tmp_path):
         load_model(tmp_path / "nothing")
     with pytest.raises(DataError, match="no such folder"):
         load_tokenizer("./nothing/here")
-
-
-def test_processor_files_are_carried_over(folder, tmp_path):
-    target = tmp_path / "copy"
-    target.mkdir()
-    copied = save_processor_files(folder, target)
-    assert "preprocessor_config.json" in copied and "video_preprocessor_config.json" in copied
-    assert all((target / name).is_file() for name in copied)
-
-
-def test_adapter_without_base_is_named(tmp_path):
-    (tmp_path / "adapter_config.json").write_text("{}")
-    with pytest.raises(DataError, match="base model"):
-        base_of_adapter(tmp_path)
 
 
 def test_slow_torch_is_refused():

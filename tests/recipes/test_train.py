@@ -283,7 +283,7 @@ def test_tokenized_rows_train_alike(train, flags, tmp_path, monkeypatch, capsys)
     assert read == train(tmp_path / "lazy", **keys | {"tokenized_path": tmp_path / "fresh"})
     with pytest.raises(DataError, match=r"image_resolution \(56 there, 84 now\)"):
         sft.run(parse(flags(tmp_path / "other", **keys | {"image_resolution": 84})))
-    monkeypatch.setattr("gpt4scene.training.run_data.LARGE", 1000)
+    monkeypatch.setattr("gpt4scene.training.sft.LARGE", 1000)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     assert sft.run(parse(flags(tmp_path / "large", **keys))) == 0
     assert "over 1 billion parameters needs an accelerator" in capsys.readouterr().err

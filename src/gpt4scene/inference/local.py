@@ -10,10 +10,9 @@ from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionRule
 from gpt4scene.inference.engine import BRANCH_LIMIT, Engine
-from gpt4scene.model.export import load_with_adapter
 from gpt4scene.model.families import family_of
 from gpt4scene.model.folder import ModelFolder, find_model
-from gpt4scene.model.loading import load_model, load_tokenizer
+from gpt4scene.model.loading import load_merged, load_tokenizer
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -52,9 +51,6 @@ def load_engine(
     tokenizer = load_tokenizer(folder.base)
     place = choose_device(device)
     options = {"dtype": choose_dtype(dtype, place), "attention": attention, "device": place}
-    if folder.adapter is None:
-        network = load_model(folder.base, **options)
-    else:
-        network = load_with_adapter(folder.adapter, folder.base, **options)
+    network = load_merged(folder, **options)
     encoder = Encoder(tokenizer, TEMPLATES[template or family_of(network.config).template], vision)
     return Engine(network, encoder, branch_limit or BRANCH_LIMIT)

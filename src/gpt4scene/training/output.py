@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,12 +10,13 @@ import torch
 from transformers import TrainerCallback
 
 from gpt4scene.errors import DataError
-from gpt4scene.training import callbacks, manifest
+from gpt4scene.files.whole import read_json, write_json
+from gpt4scene.model.folder import step_folders
+from gpt4scene.training import callbacks
 
 MARK = "batches.json"
 """File that a checkpoint gets last: how rows were dealt out. Without it, the checkpoint was never finished."""
 
-_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _RUN_FILES = (
     callbacks.LOG,
     "trainer_state.json",
@@ -61,7 +60,7 @@ def open_output(output_dir: str | Path, *, overwrite: bool, resume: bool | str |
     if resume:
         return newest_checkpoint(folder) if resume is True else _complete(Path(resume))
     files = [folder / name for name in _RUN_FILES]
-    leftovers = [file for file in files if file.is_file() and file.stat().st_size] + _checkpoints(folder)
+    leftovers = [file for file in files if file.is_file() and file.stat().st_size] + step_folders(folder)
     if leftovers and not overwrite:
         raise DataError(
             f"{folder}: already holds a run ({leftovers[0].name}); continue it with resume_from_checkpoint: true, "
@@ -77,7 +76,7 @@ def open_output(output_dir: str | Path, *, overwrite: bool, resume: bool | str |
 
 def newest_checkpoint(folder: Path) -> Path:
     """Return the complete checkpoint with the highest step; DataError where there is none."""
-    found = _checkpoints(folder)
+    found = step_folders(folder)
     complete = [path for path in found if (path / MARK).is_file()]
     if not complete:
         state = f"{len(found)} unfinished ones" if found else "none at all"
@@ -89,7 +88,7 @@ def newest_checkpoint(folder: Path) -> Path:
 
 def check_dealing(checkpoint: Path, now: Dealing) -> None:
     """Raise DataError that names every setting in which this run deals rows otherwise than the checkpoint's."""
-    then = json.loads((checkpoint / MARK).read_text(encoding="utf-8"))
+    then = read_json(checkpoint / MARK)
     names = {
         "questions": "per_device_train_batch_size x gradient_accumulation_steps",
         "branches": "scene_packing",
@@ -121,15 +120,7 @@ class MarkComplete(TrainerCallback):
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.barrier()
         if state.is_world_process_zero:
-            manifest.write_json(self._folder / f"checkpoint-{state.global_step}" / MARK, asdict(self._dealing))
-
-
-def _checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoint folders, by step."""
-    if not folder.is_dir():
-        return []
-    found = [(int(match[1]), path) for path in folder.iterdir() if (match := _CHECKPOINT.fullmatch(path.name))]
-    return [path for _, path in sorted(found)]
+            write_json(self._folder / f"checkpoint-{state.global_step}" / MARK, asdict(self._dealing), indent=2)
 
 
 def _complete(checkpoint: Path) -> Path:

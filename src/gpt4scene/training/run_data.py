@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import safe_open
 from transformers import PreTrainedTokenizerBase, TrainingArguments
 
 from gpt4scene.data.datasets import load_conversations
@@ -25,9 +22,6 @@ from gpt4scene.settings.arguments import DataArguments
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training.processes import on_first, together
 from gpt4scene.types import Conversation
-
-LARGE = 10**9
-"""Parameters above which training without an accelerator is not tried once rows are tokenized."""
 
 
 @dataclass(frozen=True)
@@ -130,17 +124,3 @@ def make_encoder(data: DataArguments, folder: Path, tokenizer: PreTrainedTokeniz
         train_on_prompt=data.train_on_prompt,
         mask_history=data.mask_history,
     )
-
-
-def too_large_for_cpu(folder: Path) -> bool:
-    """Return whether the checkpoint has over a billion parameters and there is no accelerator here.
-
-    Counts from the headers of its safetensors files; for other files, from their size at two bytes a parameter.
-    """
-    if torch.accelerator.is_available():
-        return False
-    count = sum(file.stat().st_size // 2 for file in folder.glob("pytorch_model*.bin"))
-    for file in folder.glob("*.safetensors"):
-        with safe_open(file, framework="np") as weights:
-            count += sum(math.prod(weights.get_slice(name).get_shape()) for name in list(weights.keys()))
-    return count > LARGE

@@ -12,7 +12,8 @@ import torch
 from transformers import TrainingArguments, set_seed
 
 from gpt4scene.errors import Stopped
-from gpt4scene.model.loading import load_model, load_tokenizer, local_folder
+from gpt4scene.model.folder import local_folder, parameter_count
+from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig, parse
@@ -21,9 +22,12 @@ from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.manifest import Manifest
 from gpt4scene.training.output import Dealing, MarkComplete, check_dealing, open_output
 from gpt4scene.training.processes import on_first, part_in_order, together
-from gpt4scene.training.run_data import load_data, too_large_for_cpu
+from gpt4scene.training.run_data import load_data
 from gpt4scene.training.signals import StopOnSignal
 from gpt4scene.training.trainer import PackTrainer
+
+LARGE = 10**9
+"""Parameters above which training without an accelerator is not tried once rows are tokenized."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -86,7 +90,7 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     )
     manifest.update(data=data.summary, batch=_batch(dealing))
     _say(arguments, f"{data.sentence}; {_batch(dealing)['sentence']}")
-    if config.data.tokenized_path and (config.data.tokenize_only or too_large_for_cpu(folder)):
+    if config.data.tokenized_path and (config.data.tokenize_only or _too_large_for_cpu(folder)):
         return _stop_after_tokenizing(arguments, config)
     if checkpoint is not None and not arguments.ignore_data_skip:
         together(lambda: check_dealing(checkpoint, dealing))
@@ -163,6 +167,11 @@ def _model(config: TrainConfig, arguments: TrainingArguments, folder: Path):
     return prepare_for_training(
         model, config.tuning, bf16=bf16, adapter=config.model.adapter_name_or_path, keep_dtype=deepspeed
     )
+
+
+def _too_large_for_cpu(folder: Path) -> bool:
+    """Return whether the checkpoint has over a billion parameters and there is no accelerator here."""
+    return not torch.accelerator.is_available() and parameter_count(folder) > LARGE
 
 
 def _stop_after_tokenizing(arguments: TrainingArguments, config: TrainConfig) -> str:

@@ -21,8 +21,9 @@ from transformers.trainer_utils import EvalLoopOutput
 from gpt4scene.data.packs import PackDataset, only
 from gpt4scene.data.planning import PackSampler, scene_keys
 from gpt4scene.errors import DataError
+from gpt4scene.model.folder import save_processor_files
 from gpt4scene.model.inputs import model_inputs, row_losses
-from gpt4scene.model.loading import load_model, save_processor_files
+from gpt4scene.model.loading import load_model
 from gpt4scene.training.output import Dealing
 from gpt4scene.training.processes import OtherProcessFailed
 from gpt4scene.types import Batch
@@ -209,7 +210,7 @@ class PackTrainer(Trainer):
 
     def _save_companions(self, folder: str) -> None:
         _packs(self.train_dataset).encoder.tokenizer.save_pretrained(folder)
-        save_processor_files(self.base, folder)
+        save_processor_files(self.base, Path(folder))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         """Load weights to go on with.
