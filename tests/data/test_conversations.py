@@ -1,6 +1,6 @@
 import pytest
 
-from gpt4scene.data.conversations import Columns, Tags, alpaca_conversation, conversation
+from gpt4scene.data.conversations import Columns, Tags, alpaca_conversation, sharegpt_conversation
 from gpt4scene.errors import DataError
 from gpt4scene.types import Origin, Turn
 
@@ -16,7 +16,7 @@ def unchanged(images, origin):
 
 
 def read(row, columns=None, tags=None):
-    return conversation(row, columns or Columns(), tags or Tags(), ORIGIN, unchanged)
+    return sharegpt_conversation(row, columns or Columns(), tags or Tags(), ORIGIN, unchanged)
 
 
 def human(text, answer="Yes.", **more):

@@ -8,7 +8,6 @@ from typing import Any
 
 from gpt4scene.data.templates import IMAGE_MARK
 from gpt4scene.errors import DataError
-from gpt4scene.registry import Registry
 from gpt4scene.types import Conversation, Origin, Role, Turn
 
 Resolve = Callable[[tuple[str, ...], Origin], tuple[str, ...]]
@@ -46,7 +45,7 @@ STYLES: Mapping[str, Tags] = {
 """The two key styles in circulation, by the key of the list of messages."""
 
 
-def conversation(row: Any, columns: Columns, tags: Tags, origin: Origin, resolve: Resolve) -> Conversation:
+def sharegpt_conversation(row: Any, columns: Columns, tags: Tags, origin: Origin, resolve: Resolve) -> Conversation:
     """Return the conversation of a ShareGPT row.
 
     Published files come in two key styles, and copies of ``dataset_info.json`` name either. A row without the
@@ -104,10 +103,11 @@ def alpaca_conversation(row: Any, columns: Columns, tags: Tags, origin: Origin, 
     return _checked(_with_system(turns, row, columns, origin), row, columns, origin, resolve)
 
 
-FORMATS: Registry[Callable[[Any, Columns, Tags, Origin, Resolve], Conversation]] = Registry("formatting")
+FORMATS: Mapping[str, Callable[[Any, Columns, Tags, Origin, Resolve], Conversation]] = {
+    "sharegpt": sharegpt_conversation,
+    "alpaca": alpaca_conversation,
+}
 """Row readers by the name that ``formatting`` takes in ``dataset_info.json``."""
-FORMATS.add("sharegpt", conversation)
-FORMATS.add("alpaca", alpaca_conversation)
 
 
 def _mapping(row: Any, origin: Origin) -> Mapping[str, Any]:

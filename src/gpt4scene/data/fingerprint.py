@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gpt4scene.data.datasets import read_registry
+from gpt4scene.data.datasets import read_dataset_info
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.errors import DataError
 from gpt4scene.files.rows import dataset_files
@@ -41,7 +41,7 @@ def fingerprint(
     Raises DataError when a file is missing.
     """
     folder = Path(dataset_dir)
-    entries = read_registry(folder, datasets)
+    entries = read_dataset_info(folder, datasets)
     vision = asdict(encoder.vision)
     settings = {
         "template": asdict(encoder.template),

@@ -13,6 +13,8 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from gpt4scene.files.whole import whole_file, write_text
+
 LOG = "trainer_log.jsonl"
 LINE_EVERY_S = 10.0
 """Seconds between two progress lines where the output is no terminal."""
@@ -35,8 +37,7 @@ class StepLog(TrainerCallback):
             return
         self._start_time, self._start_step = time.monotonic(), state.global_step
         kept = [line for line in _complete_lines(self._file) if line["current_steps"] <= state.global_step > 0]
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._file.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        write_text(self._file, "".join(json.dumps(line) + "\n" for line in kept))
         if self._show:
             self._show.begin(state.global_step, state.max_steps)
 
@@ -161,10 +162,8 @@ def plot_losses(history: Sequence[Mapping[str, Any]], file: str | Path) -> bool:
         axes.plot(*zip(*held_out, strict=True), color="#c1502e", marker="o", markersize=3, label="evaluation")
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
-    target = Path(file)
-    part = target.with_name(target.name + ".part")
-    figure.savefig(part, dpi=130, format="png")
-    part.replace(target)
+    with whole_file(file) as partial:
+        figure.savefig(partial, dpi=130, format="png")
     return True
 
 
