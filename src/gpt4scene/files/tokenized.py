@@ -7,7 +7,6 @@ each, mapped and not read: the run-length coded prefix of every scene, and the b
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -94,7 +93,7 @@ class TokenizedRows(Sequence[EncodedSample]):
 
 
 def write_tokenized(
-    folder: str | os.PathLike,
+    folder: str | Path,
     samples: Iterable[EncodedSample],
     fingerprint: Mapping[str, Any],
     skipped: Sequence[str] = (),
@@ -117,7 +116,7 @@ def write_tokenized(
         write_json(partial / META_FILE, content, indent=None)
 
 
-def read_tokenized(folder: str | os.PathLike, fingerprint: Mapping[str, Any]) -> TokenizedRows:
+def read_tokenized(folder: str | Path, fingerprint: Mapping[str, Any]) -> TokenizedRows:
     """Return the rows of a folder that was written under the same ``fingerprint``.
 
     Raises DataError naming every difference, or saying that the folder is none of ours.
@@ -153,7 +152,7 @@ def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def has_tokenized(folder: str | os.PathLike) -> bool:
+def has_tokenized(folder: str | Path) -> bool:
     """Return whether anything is there to be read: False for a missing or empty folder."""
     path = Path(folder)
     return path.exists() and (not path.is_dir() or any(path.iterdir()))

@@ -12,7 +12,7 @@ import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any
+from typing import Any, cast
 
 from PIL import Image
 
@@ -121,7 +121,7 @@ class ServerEngine:
         try:
             reply = self.client.chat.completions.create(
                 model=self.model,
-                messages=[{"role": "user", "content": self._content(question)}],
+                messages=cast(Any, [{"role": "user", "content": self._content(question)}]),
                 max_tokens=settings.max_new_tokens,
                 temperature=settings.temperature,
                 top_p=settings.top_p,

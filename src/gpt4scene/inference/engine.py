@@ -205,7 +205,8 @@ class Engine:
         self, alive: list[_Branch], scores_KV: torch.Tensor, settings: GenerationSettings, penalty: float
     ) -> list[int]:
         if penalty != 1.0:
-            scores_KV = penalise(scores_KV, torch.stack([branch.seen_V for branch in alive]), penalty)
+            seen = [branch.seen_V for branch in alive if branch.seen_V is not None]
+            scores_KV = penalise(scores_KV, torch.stack(seen), penalty)
         tokens = choose(scores_KV, settings, [branch.generator for branch in alive]).tolist()
         for branch, token in zip(alive, tokens, strict=True):
             if branch.seen_V is not None:
@@ -215,6 +216,7 @@ class Engine:
     def _finished(self, branch: _Branch) -> Answer:
         decode = self.encoder.tokenizer.decode
         text = decode(branch.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        assert isinstance(text, str)  # one row of tokens, one text
         return Answer(branch.question, text, len(branch.tokens))
 
     @torch.inference_mode()

@@ -29,4 +29,4 @@ def keep_used_renamings(model: torch.nn.Module) -> None:
     """
     renamings = vars(model).get("_weight_conversions")
     if renamings:
-        model._weight_conversions = [renaming for renaming in renamings if renaming.was_used()]
+        vars(model)["_weight_conversions"] = [renaming for renaming in renamings if renaming.was_used()]

@@ -48,12 +48,13 @@ def load_model(
     check_folder(folder)
     family = family_of(AutoConfig.from_pretrained(folder))
     text = "eager" if attention == "eager" else pack_attention.NAME
-    model, info = AutoModelForImageTextToText.from_pretrained(
+    loaded = AutoModelForImageTextToText.from_pretrained(
         folder,
         dtype=dtype,
         attn_implementation={"text_config": text, "vision_config": attention},
         output_loading_info=True,
     )
+    model, info = cast(tuple[PreTrainedModel, dict[str, Any]], loaded)
     wrong = [f"missing {name}" for name in sorted(info["missing_keys"])]
     wrong += [f"wrong shape {entry[0]}" for entry in sorted(info["mismatched_keys"])]
     if wrong:
@@ -61,7 +62,9 @@ def load_model(
         raise DataError(f"{folder}: weights do not fit {family.name}: {shown}")
     _refuse_sliding_window(model, folder)
     keep_used_renamings(model)
-    return model if device is None else model.to(device)
+    if device is not None:
+        model.to(device)  # pyright: ignore[reportArgumentType]  (a decorated method, whose type forgets self)
+    return model
 
 
 def _refuse_sliding_window(model: PreTrainedModel, folder: Path) -> None:

@@ -11,6 +11,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
 from transformers import TrainerCallback
 
 from gpt4scene.files.whole import whole_file, write_text
@@ -82,18 +85,14 @@ class Progress:
 
     def __init__(self, stream=None) -> None:
         self._stream = stream if stream is not None else sys.stderr
-        self._bar = None
-        self._task = None
+        self._bar: RichProgress | None = None
+        self._task = TaskID(0)
         self._last_line = -math.inf
 
     def begin(self, step: int, total: int) -> None:
         """Start at ``step`` of ``total``."""
         if not self._stream.isatty():
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
-
         columns = (
             TextColumn("training"),
             BarColumn(),
@@ -103,9 +102,9 @@ class Progress:
             TextColumn("left"),
             TimeRemainingColumn(),
         )
-        self._bar = RichProgress(*columns, console=Console(file=self._stream))
-        self._task = self._bar.add_task("training", total=total, completed=step, loss="")
-        self._bar.start()
+        self._bar = bar = RichProgress(*columns, console=Console(file=self._stream))
+        self._task = bar.add_task("training", total=total, completed=step, loss="")
+        bar.start()
 
     def step(self, step: int) -> None:
         """Say that ``step`` is done."""
