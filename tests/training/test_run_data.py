@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from gpt4scene.data.encoding import Encoder, RowTooLong
-from gpt4scene.data.screening import screen
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.errors import DataError
+from gpt4scene.training.run_data import screen
 
 
 class CountingTokenizer:

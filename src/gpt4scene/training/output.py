@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from gpt4scene.model.folder import step_folders
 from gpt4scene.training import callbacks
 
 MARK = "batches.json"
-"""File that a checkpoint gets last: how rows were dealt out. Without it, the checkpoint was never finished."""
+"""File that a checkpoint gets last: its ``BatchPlan``. Without it, the checkpoint was never finished."""
 
 _RUN_FILES = (
     callbacks.LOG,
@@ -28,22 +28,28 @@ _RUN_FILES = (
 
 
 @dataclass(frozen=True)
-class Dealing:
-    """How rows are dealt to steps: a resumed run must agree in all of it to see every row once.
+class BatchPlan:
+    """How rows are shared out to steps: a resumed run must agree in all of it to see every row once.
 
-    ``questions`` per process and step, ``branches`` at most in a pack, ``processes``, ``rows`` in all, and ``seed``.
+    ``questions_per_step`` counts those of one process, ``questions_per_pack`` those of a full pack, ``training_rows``
+    those of the whole run.
     """
 
-    questions: int
-    branches: int
+    questions_per_step: int
+    questions_per_pack: int
     processes: int
-    rows: int
+    training_rows: int
     seed: int
 
-    @property
-    def packs_per_step(self) -> int:
-        """Packs that one process takes in an optimizer step."""
-        return self.questions // self.branches
+    def content(self) -> dict[str, int]:
+        """Return the plan under the keys of ``batches.json``."""
+        return {
+            "questions": self.questions_per_step,
+            "branches": self.questions_per_pack,
+            "processes": self.processes,
+            "rows": self.training_rows,
+            "seed": self.seed,
+        }
 
 
 def open_output(output_dir: str | Path, *, overwrite: bool, resume: bool | str | None) -> Path | None:
@@ -86,8 +92,8 @@ def newest_checkpoint(folder: Path) -> Path:
     return complete[-1]
 
 
-def check_dealing(checkpoint: Path, now: Dealing) -> None:
-    """Raise DataError that names every setting in which this run deals rows otherwise than the checkpoint's."""
+def check_plan(checkpoint: Path, now: BatchPlan) -> None:
+    """Raise DataError that names every setting in which this run shares rows out otherwise than the checkpoint's."""
     then = read_json(checkpoint / MARK)
     names = {
         "questions": "per_device_train_batch_size x gradient_accumulation_steps",
@@ -98,7 +104,7 @@ def check_dealing(checkpoint: Path, now: Dealing) -> None:
     }
     changed = [
         f"{names[key]} was {then.get(key)} and is {value}"
-        for key, value in asdict(now).items()
+        for key, value in now.content().items()
         if then.get(key) != value
     ]
     if changed:
@@ -112,15 +118,15 @@ def check_dealing(checkpoint: Path, now: Dealing) -> None:
 class MarkComplete(TrainerCallback):
     """Writes the mark into every checkpoint, once all processes have written their part of it."""
 
-    def __init__(self, output_dir: str | Path, dealing: Dealing) -> None:
-        self._folder, self._dealing = Path(output_dir), dealing
+    def __init__(self, output_dir: str | Path, plan: BatchPlan) -> None:
+        self._folder, self._plan = Path(output_dir), plan
 
     def on_save(self, args, state, control, **_: object):
         """Wait for all, then mark."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.barrier()
         if state.is_world_process_zero:
-            write_json(self._folder / f"checkpoint-{state.global_step}" / MARK, asdict(self._dealing), indent=2)
+            write_json(self._folder / f"checkpoint-{state.global_step}" / MARK, self._plan.content(), indent=2)
 
 
 def _complete(checkpoint: Path) -> Path:

@@ -7,10 +7,10 @@ cut the step into packs, micro-batches and processes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch.utils.data import DataLoader
@@ -24,7 +24,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.model.folder import save_processor_files
 from gpt4scene.model.inputs import model_inputs, row_losses
 from gpt4scene.model.loading import load_model
-from gpt4scene.training.output import Dealing
+from gpt4scene.training.output import BatchPlan
 from gpt4scene.training.processes import OtherProcessFailed
 from gpt4scene.types import Batch
 
@@ -33,7 +33,7 @@ class PackTrainer(Trainer):
     """Trains on packs. ``train_dataset`` and ``eval_dataset`` are ``PackDataset``s; their ``len`` counts rows.
 
     Args:
-        dealing: how rows are dealt to steps and processes.
+        plan: how rows are shared out to steps and processes.
         loss_average: mean over rows, or over answer tokens.
         base: checkpoint folder that training starts from; its processor files go into every checkpoint.
         eval_branches: questions of one scene in a pack of the evaluation.
@@ -45,28 +45,28 @@ class PackTrainer(Trainer):
     def __init__(
         self,
         *,
-        dealing: Dealing,
+        plan: BatchPlan,
         loss_average: Literal["row", "token"],
         base: Path,
         eval_branches: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.dealing, self.loss_average, self.base = dealing, loss_average, base
+        self.plan, self.loss_average, self.base = plan, loss_average, base
         self.eval_branches = eval_branches
         self._eval_sums = torch.zeros(2)
         self.remove_callback(PrinterCallback)
-        self._sampler = self._make_sampler(_packs(self.train_dataset), dealing.branches)
+        self._sampler = self._make_sampler(_packs(self.train_dataset), plan.questions_per_pack)
         steps_per_epoch = -(-len(self._sampler) // self.args.gradient_accumulation_steps)
         self.add_callback(_NextEpoch(self._sampler, steps_per_epoch))
 
-    # Data: our plan already deals packs to processes, so accelerate must neither shard nor repeat any.
+    # Data: our sampler already shares packs out to processes, so accelerate must neither shard nor repeat any.
 
     def get_train_dataloader(self) -> DataLoader:
         """Return this process's packs of the epoch."""
         return self._loader(_packs(self.train_dataset), self._sampler)
 
-    def get_eval_dataloader(self, eval_dataset: PackDataset | None = None) -> DataLoader:
+    def get_eval_dataloader(self, eval_dataset: object = None) -> DataLoader:
         """Return this process's packs of the evaluation rows."""
         dataset = _packs(eval_dataset if eval_dataset is not None else self.eval_dataset)
         return self._loader(dataset, self._make_sampler(dataset, self.eval_branches))
@@ -75,7 +75,7 @@ class PackTrainer(Trainer):
         keys = scene_keys(dataset.rows, dataset.encoder)
         accelerator = self.accelerator
         return PackSampler(
-            keys, branches, seed=self.dealing.seed, rank=accelerator.process_index, ranks=accelerator.num_processes
+            keys, branches, seed=self.plan.seed, rank=accelerator.process_index, ranks=accelerator.num_processes
         )
 
     def _loader(self, dataset: PackDataset, sampler: PackSampler) -> DataLoader:
@@ -94,15 +94,15 @@ class PackTrainer(Trainer):
 
     def get_total_train_batch_size(self, args) -> int:
         """Return the questions of a step on all processes."""
-        return self.dealing.questions * args.world_size
+        return self.plan.questions_per_step * args.world_size
 
-    # What the Trainer does with a mapping of tensors, it does here with a Batch.
+    # Where the Trainer passes a mapping of tensors, it passes our Batch here; hence other types of parameters.
 
-    def _prepare_inputs(self, inputs: Batch) -> Batch:
+    def _prepare_inputs(self, inputs: Batch) -> Batch:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return the batch on this process's device."""
         return inputs.to(self.args.device)
 
-    def floating_point_ops(self, inputs: Batch) -> int:
+    def floating_point_ops(self, inputs: Batch) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return the estimate that the Trainer adds up as ``total_flos``."""
         return super().floating_point_ops({"input_ids": inputs.input_ids})
 
@@ -122,12 +122,13 @@ class PackTrainer(Trainer):
         errors = [item for item in loaded if isinstance(item, DataError)]
         batches = [item for item in loaded if isinstance(item, Batch)]
         rows = sum(int(self._counts(batch).sum()) for batch in batches)
-        count, failed = self.accelerator.reduce(torch.tensor([rows, bool(errors)], device=device), reduction="sum")
+        here = torch.tensor([rows, bool(errors)], device=device)
+        count, failed = cast(torch.Tensor, self.accelerator.reduce(here, reduction="sum"))
         if failed:
             raise errors[0] if errors else OtherProcessFailed
         return batches, count
 
-    def compute_loss(
+    def compute_loss(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         model: torch.nn.Module,
         inputs: Batch,
@@ -154,7 +155,7 @@ class PackTrainer(Trainer):
 
     # Evaluation: sums over all packs and processes, since a mean over packs would weigh rows unequally.
 
-    def prediction_step(
+    def prediction_step(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         model: torch.nn.Module,
         inputs: Batch | DataError,
@@ -173,9 +174,10 @@ class PackTrainer(Trainer):
         """Return the evaluation loss in the training loss's own definition."""
         self._eval_sums = torch.zeros(2, device=self.args.device)
         output = super().evaluation_loop(dataloader, description, *args, **kwargs)
-        total, count = self.accelerator.reduce(self._eval_sums, reduction="sum").tolist()
-        prefix = kwargs.get("metric_key_prefix", "eval")
-        output.metrics[f"{prefix}_loss"] = total / count
+        sums = cast(torch.Tensor, self.accelerator.reduce(self._eval_sums, reduction="sum"))
+        total, count = sums.tolist()
+        assert output.metrics is not None
+        output.metrics[f"{kwargs.get('metric_key_prefix', 'eval')}_loss"] = total / count
         return output
 
     # Checkpoints
@@ -190,25 +192,31 @@ class PackTrainer(Trainer):
         if not self.args.bf16 or self.is_deepspeed_enabled or not isinstance(unwrapped, PreTrainedModel):
             self.save_model()
             return
-        weights = self.accelerator.get_state_dict(self.model)
+        weights = cast(Mapping[str, torch.Tensor], self.accelerator.get_state_dict(self.model))
         if self.args.should_save:
             shared: dict[int, torch.Tensor] = {}  # tied weights stay one tensor
             rounded = {
                 name: shared.setdefault(weight.data_ptr(), weight.to(torch.bfloat16))
                 for name, weight in weights.items()
             }
-            unwrapped.save_pretrained(self.args.output_dir, state_dict=rounded)
+            folder = self._folder()
+            unwrapped.save_pretrained(folder, state_dict=rounded)
             unwrapped.config.dtype = torch.bfloat16
-            unwrapped.config.save_pretrained(self.args.output_dir)
-            self._save_companions(self.args.output_dir)
+            unwrapped.config.save_pretrained(folder)
+            self._save_companions(folder)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save weights, tokenizer and processor files, so that every checkpoint loads on its own."""
         super().save_model(output_dir, _internal_call)
         if self.args.should_save:
-            self._save_companions(output_dir if output_dir is not None else self.args.output_dir)
+            self._save_companions(output_dir if output_dir is not None else self._folder())
+
+    def _folder(self) -> str:
+        assert self.args.output_dir is not None  # config.parse asks for it
+        return self.args.output_dir
 
     def _save_companions(self, folder: str) -> None:
+        """Save what a checkpoint needs beside its weights."""
         _packs(self.train_dataset).encoder.tokenizer.save_pretrained(folder)
         save_processor_files(self.base, Path(folder))
 
@@ -221,15 +229,17 @@ class PackTrainer(Trainer):
         if self.is_fsdp_enabled or not (Path(resume_from_checkpoint) / "config.json").is_file():
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
-        saved = load_model(resume_from_checkpoint, dtype=torch.float32).state_dict()
-        (model if model is not None else self.model).load_state_dict(saved)
+        into = model if model is not None else self.model
+        assert into is not None
+        into.load_state_dict(load_model(resume_from_checkpoint, dtype=torch.float32).state_dict())
 
     def _load_best_model(self) -> None:
         """Load the weights of the best checkpoint, key names translated as in ``_load_from_checkpoint``."""
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             super()._load_best_model()
-        else:
-            self._load_from_checkpoint(self.state.best_model_checkpoint)
+            return
+        assert self.state.best_model_checkpoint is not None
+        self._load_from_checkpoint(self.state.best_model_checkpoint)
 
 
 class _NextEpoch(TrainerCallback):
