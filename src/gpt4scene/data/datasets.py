@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -176,13 +176,15 @@ def _load(
     convert = FORMATS[entry.formatting]
     seen = 0
     for source, folder in _sources(entry, dataset_dir):
-        resolve = ImageResolver([media_dir, dataset_dir, folder])
+        find = ImageResolver([media_dir, dataset_dir, folder])
         for index, row in enumerate(_rows_of(entry, source, dataset_dir)):
             if max_samples is not None and seen >= max_samples:
                 return rows
             seen += 1
             try:
-                rows.append(convert(row, entry.columns, entry.tags, Origin(entry.name, str(source), index), resolve))
+                origin = Origin(entry.name, str(source), index)
+                conversation = convert(row, entry.columns, entry.tags, origin)
+                rows.append(replace(conversation, images=find(conversation.images, origin)))
             except DataError as error:
                 if skipped is None:
                     raise
