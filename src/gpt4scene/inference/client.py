@@ -24,6 +24,8 @@ from gpt4scene.types import Answer, Question
 
 REQUEST_LIMIT = 8
 """Requests at a time; each carries all images of the scene, some ten megabytes."""
+REQUEST_SECONDS = 600.0
+"""A request may take this long."""
 
 
 def image_url(path: str, rule: VisionRule) -> str:
@@ -46,23 +48,18 @@ class ServerEngine:
         model: the name under which the server serves it.
         vision: of the served checkpoint, for the sizes of the images.
         request_limit: requests at a time.
-        timeout: seconds that one request may take.
 
     The key, where the server wants one, is read from ``OPENAI_API_KEY``.
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        model: str,
-        vision: VisionRule,
-        request_limit: int = REQUEST_LIMIT,
-        timeout: float = 600.0,
-    ) -> None:
+    def __init__(self, base_url: str, model: str, vision: VisionRule, request_limit: int = REQUEST_LIMIT) -> None:
         from openai import OpenAI
 
         self.client = OpenAI(
-            base_url=base_url, api_key=os.environ.get("OPENAI_API_KEY") or "none", timeout=timeout, max_retries=2
+            base_url=base_url,
+            api_key=os.environ.get("OPENAI_API_KEY") or "none",
+            timeout=REQUEST_SECONDS,
+            max_retries=2,
         )
         self.base_url, self.model, self.vision, self.request_limit = base_url, model, vision, request_limit
         self._scene: tuple[tuple[str, ...], list[dict[str, Any]]] = ((), [])
