@@ -28,9 +28,10 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.packs import collate, make_pack
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionRule, fit, normalise
+from gpt4scene.data.vision import VisionRule, fit
 from gpt4scene.demo.tiny_model import build_tokenizer
 from gpt4scene.files.whole import write_json
+from gpt4scene.model.inputs import normalise
 from gpt4scene.types import Conversation, Origin, Turn
 
 RESOLUTION = 512

@@ -25,12 +25,12 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText
 
 from gpt4scene.data.packs import make_pack, pack_pixels
-from gpt4scene.data.vision import normalise
 from gpt4scene.demo.tiny_model import TinyShape, build
 from gpt4scene.files.whole import write_json
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.engine import Engine
 from gpt4scene.inference.local import load_engine
+from gpt4scene.model.inputs import normalise
 from gpt4scene.types import Question
 
 FULL = {"questions": [1, 4, 16, 64, 200], "images": 33, "side": (1296, 968), "tokens": 16, "repeats": 3, "timed": 4}

@@ -31,7 +31,7 @@ from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionRule, fit
 from gpt4scene.demo.tiny_model import TinyShape, build
 from gpt4scene.files.whole import write_json
-from gpt4scene.model.inputs import model_inputs, row_losses
+from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import TuningArguments
@@ -113,7 +113,7 @@ class Ours:
         """Return the loss of the first ``count`` rows; gradients of their mean are in the model."""
         self.model.zero_grad()
         batch = self.data[tuple(range(count))].to(self.device)
-        losses = row_losses(self.model(**model_inputs(batch, self.data.encoder.vision)).logits, batch)
+        losses = row_losses(self.model, batch, self.data.encoder.vision)
         losses.mean().backward()
         return losses.tolist()
 

@@ -6,9 +6,10 @@ import torch
 from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from gpt4scene.data.vision import ImageSizes, VisionRule, fit, grid, normalise, patches, patchify, tokens
+from gpt4scene.data.vision import ImageSizes, VisionRule, fit, grid, patches, patchify, tokens
 from gpt4scene.demo.tiny_model import build
 from gpt4scene.errors import DataError
+from gpt4scene.model.inputs import normalise
 from gpt4scene.types import Origin
 
 ORIGIN = Origin("demo", "rows.json", 7)

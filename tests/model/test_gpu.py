@@ -13,7 +13,7 @@ from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo import tiny_model
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.engine import Engine
-from gpt4scene.model.inputs import model_inputs, row_losses
+from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.types import Conversation, Origin, Question, Turn
 
@@ -46,7 +46,7 @@ def test_pack_equals_separate_samples_on_cuda(scene, dtype, tolerance):
 
     def losses(group):
         batch = collate(make_pack(group), encoder).to("cuda")
-        return row_losses(model(**model_inputs(batch, encoder.vision)).logits, batch)
+        return row_losses(model, batch, encoder.vision)
 
     apart = torch.cat([losses([sample]) for sample in samples])
     assert torch.allclose(losses(samples), apart, rtol=tolerance)

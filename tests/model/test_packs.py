@@ -50,8 +50,7 @@ def losses_and_gradients(model, encoder, packs):
     losses = []
     for samples in packs:
         batch = collate(make_pack(samples), encoder)
-        logits = model(**model_inputs(batch, encoder.vision)).logits
-        rows = row_losses(logits, batch)
+        rows = row_losses(model, batch, encoder.vision)
         rows.sum().backward()
         losses.append(rows.detach())
     return torch.cat(losses), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
@@ -75,7 +74,7 @@ def test_single_sample_equals_transformers_own_forward(setting):
     for sample in samples:
         batch = collate(make_pack([sample]), encoder)
         inputs = model_inputs(batch, encoder.vision)
-        ours = row_losses(model(**inputs).logits, batch)
+        ours = row_losses(model, batch, encoder.vision)
         ids = torch.from_numpy(sample.ids_L)[None]
         theirs = reference(
             input_ids=ids,

@@ -13,7 +13,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -21,9 +20,6 @@ from PIL import Image, UnidentifiedImageError
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json
 from gpt4scene.types import Grid, Origin
-
-if TYPE_CHECKING:
-    import torch
 
 Size = tuple[int, int]
 """Width and height in pixels."""
@@ -225,14 +221,3 @@ def patchify(pixels_HW3: np.ndarray, rule: VisionRule) -> np.ndarray:
     ).transpose(0, 3, 1, 4, 6, 2, 5)
     repeated = np.broadcast_to(blocks[:, :, :, :, :, None], (*blocks.shape[:5], time, patch, patch))
     return repeated.reshape(-1, rule.patch_length)
-
-
-def normalise(patches_u8: torch.Tensor, rule: VisionRule) -> torch.Tensor:
-    """Return ``(u8 / 255 - mean) / std`` in fp32, ``[P, 3 * T * p * p]``, on the device of the input.
-
-    The divisor is a tensor on that device, because CUDA turns a division by a Python number into a product with
-    its reciprocal, whose last bit differs.
-    """
-    values = patches_u8.float().view(len(patches_u8), 3, rule.patch_length // 3)
-    mean, std = values.new_tensor(rule.mean).view(3, 1), values.new_tensor(rule.std).view(3, 1)
-    return values.div_(values.new_tensor(255.0)).sub_(mean).div_(std).view(len(patches_u8), rule.patch_length)

@@ -18,10 +18,10 @@ from transformers import PreTrainedModel
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.packs import make_pack, pack_pixels
 from gpt4scene.data.positions import sample_positions
-from gpt4scene.data.vision import normalise
 from gpt4scene.inference.cache import RowCache
 from gpt4scene.inference.decoding import GenerationSettings, choose, generator_of, penalise
 from gpt4scene.model.attention import PREFIX, PackLayout
+from gpt4scene.model.inputs import normalise
 from gpt4scene.types import Answer, EncodedSample, Pack, Question
 
 BRANCH_LIMIT = 128
@@ -63,12 +63,7 @@ class Engine:
         branch_limit: questions side by side; memory grows with it, answers do not change.
     """
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        encoder: Encoder,
-        branch_limit: int = BRANCH_LIMIT,
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, encoder: Encoder, branch_limit: int = BRANCH_LIMIT) -> None:
         if branch_limit < 1:
             raise ValueError(f"branch_limit must be at least 1, found {branch_limit}")
         self.model, self.encoder, self.branch_limit = model.eval(), encoder, branch_limit

@@ -22,7 +22,7 @@ from gpt4scene.data.packs import PackDataset, only
 from gpt4scene.data.planning import PackSampler, scene_keys
 from gpt4scene.errors import DataError
 from gpt4scene.model.folder import save_processor_files
-from gpt4scene.model.inputs import model_inputs, row_losses
+from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import load_model
 from gpt4scene.training.output import BatchPlan
 from gpt4scene.training.processes import OtherProcessFailed
@@ -149,9 +149,8 @@ class PackTrainer(Trainer):
     def _sums(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the sum of the pack's losses and the sum of what its branches count for."""
         rule = _packs(self.train_dataset).encoder.vision
-        logits = model(**model_inputs(batch, rule)).logits
         counts = self._counts(batch)
-        return (row_losses(logits, batch) * counts).sum(), counts.sum()
+        return (row_losses(model, batch, rule) * counts).sum(), counts.sum()
 
     # Evaluation: sums over all packs and processes, since a mean over packs would weigh rows unequally.
 
