@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gpt4scene.data.datasets import read_registry
+from gpt4scene.data.datasets import read_dataset_info
 from gpt4scene.settings.config import parse
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,7 +37,7 @@ PUBLISHED_TRAINING = {
 @pytest.mark.parametrize("path", YAMLS, ids=[path.stem for path in YAMLS])
 def test_training_yamls(path):
     config = parse([str(path)])
-    named = [entry.name for entry in read_registry(ROOT / "data", config.data.dataset)]
+    named = [entry.name for entry in read_dataset_info(ROOT / "data", config.data.dataset)]
     assert named == config.data.dataset
     deepspeed = config.training.get("deepspeed")
     assert deepspeed is None or (ROOT / deepspeed).is_file()
@@ -59,7 +59,7 @@ def test_lora_yaml_trains_on_one_gpu_and_tokenize_yaml_stops():
 
 def test_public_datasets_are_registered():
     names = [f"sharegpt_data_chat_scene_{count}_images_3D_mark" for count in (8, 32)]
-    entries = read_registry(ROOT / "data", names)
+    entries = read_dataset_info(ROOT / "data", names)
     assert [entry.file_name for entry in entries] == [f"annotation/{name}.json" for name in names]
 
 

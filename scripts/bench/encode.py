@@ -10,7 +10,6 @@ images once a pack, when the batch is needed. Both must give the same tokens and
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -26,12 +25,13 @@ from PIL import Image
 from transformers import AutoTokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from gpt4scene.data.collator import collate
 from gpt4scene.data.encoding import Encoder
-from gpt4scene.data.packing import make_pack
+from gpt4scene.data.packs import collate, make_pack
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionSpec, fit, normalise
+from gpt4scene.data.vision import VisionRule, fit
 from gpt4scene.demo.tiny_model import build_tokenizer
+from gpt4scene.files.whole import write_json
+from gpt4scene.model.inputs import normalise
 from gpt4scene.types import Conversation, Origin, Turn
 
 RESOLUTION = 512
@@ -67,15 +67,15 @@ def make_rows(folder: Path, sizes: dict) -> list[Conversation]:
 class UsualWay:
     """One row at a time: open, resize, Hugging Face processor, tokens."""
 
-    def __init__(self, tokenizer, spec: VisionSpec) -> None:
-        self.tokenizer, self.spec, self.template = tokenizer, spec, TEMPLATES["qwen2_vl"]
+    def __init__(self, tokenizer, rule: VisionRule) -> None:
+        self.tokenizer, self.rule, self.template = tokenizer, rule, TEMPLATES["qwen2_vl"]
         self.processor = Qwen2VLImageProcessorPil(
-            patch_size=spec.patch_size,
-            merge_size=spec.merge_size,
-            temporal_patch_size=spec.temporal_patch_size,
-            size={"shortest_edge": spec.min_pixels, "longest_edge": spec.max_pixels},
-            image_mean=list(spec.mean),
-            image_std=list(spec.std),
+            patch_size=rule.patch_size,
+            merge_size=rule.merge_size,
+            temporal_patch_size=rule.temporal_patch_size,
+            size={"shortest_edge": rule.min_pixels, "longest_edge": rule.max_pixels},
+            image_mean=list(rule.mean),
+            image_std=list(rule.std),
         )
 
     def __call__(self, row: Conversation) -> tuple[list[int], np.ndarray]:
@@ -83,10 +83,10 @@ class UsualWay:
         images = []
         for path in row.images:
             with Image.open(path) as image:
-                size = fit(image.size, self.spec, RESOLUTION)
+                size = fit(image.size, self.rule)
                 images.append(image.convert("RGB").resize(size, Image.Resampling.BICUBIC))
         values = self.processor(images, return_tensors="np")
-        counts = values["image_grid_thw"].prod(axis=1) // self.spec.merge_size**2
+        counts = values["image_grid_thw"].prod(axis=1) // self.rule.merge_size**2
         text = "".join(segment.text for segment in self.template.render(row.turns))
         pieces = text.split(self.template.image_pad)
         pads = [self.template.image_pad * int(count) for count in counts] + [""]
@@ -123,7 +123,7 @@ def tokenizing(rows: list[Conversation], usual: UsualWay, repeats: int, usual_ro
     """All rows become tokens before training; ours starts with nothing remembered."""
 
     def encode_all() -> list[np.ndarray]:
-        encoder = Encoder(usual.tokenizer, usual.template, usual.spec, RESOLUTION)
+        encoder = Encoder(usual.tokenizer, usual.template, usual.rule)
         return [encoder.encode(row).ids_L for row in rows]
 
     sample = rows[:usual_rows]
@@ -135,15 +135,13 @@ def tokenizing(rows: list[Conversation], usual: UsualWay, repeats: int, usual_ro
 def batching(rows: list[Conversation], usual: UsualWay, questions: int, repeats: int) -> dict:
     """The questions of one scene become model inputs, pixels decoded and normalised."""
     chosen = [row for row in rows if row.images == rows[0].images][:questions]
-    encoder = Encoder(usual.tokenizer, usual.template, usual.spec, RESOLUTION)
+    encoder = Encoder(usual.tokenizer, usual.template, usual.rule)
 
-    def pack_batch() -> dict:
-        batch = collate(make_pack([encoder.encode(row) for row in chosen]), usual.spec, RESOLUTION, encoder.special)
-        batch["pixel_values"] = normalise(batch["pixel_values"], usual.spec)
-        return batch
+    def pack_batch() -> np.ndarray:
+        batch = collate(make_pack([encoder.encode(row) for row in chosen]), encoder)
+        return normalise(batch.pixel_values, encoder.vision).numpy()
 
-    batch, (_, pixels) = pack_batch(), usual(chosen[0])
-    equal = np.array_equal(batch["pixel_values"].numpy(), pixels)
+    equal = np.array_equal(pack_batch(), usual(chosen[0])[1])
     theirs = timed(lambda: [usual(row) for row in chosen], repeats)
     return result("batch", len(chosen), theirs, timed(pack_batch, repeats), equal)
 
@@ -157,7 +155,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     sizes, repeats, usual_rows = (SMALL, 3, 4) if options.small else (FULL, 3, 8)
     tokenizer = AutoTokenizer.from_pretrained(options.model) if options.model else build_tokenizer()
-    usual = UsualWay(tokenizer, VisionSpec.from_folder(options.model) if options.model else VisionSpec())
+    rule = VisionRule(image_resolution=RESOLUTION)
+    usual = UsualWay(tokenizer, VisionRule.from_folder(options.model, RESOLUTION) if options.model else rule)
     with tempfile.TemporaryDirectory() as folder:
         print(f"writing {sizes['scenes'] * sizes['images']} images ...", file=sys.stderr)
         rows = make_rows(Path(folder), sizes)
@@ -175,10 +174,7 @@ def main(argv: list[str] | None = None) -> int:
         figures = f"{line['usual_s']:12.3f}{line['ours_s']:12.4f}{line['ratio']:10.1f}{line['spread']:8.2f}"
         print(f"{line['work']:10}{line['questions']:10d}{figures}  {line['equal']}")
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        partial = options.json.with_name(options.json.name + ".partial")
-        partial.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        partial.replace(options.json)
+        write_json(options.json, report, indent=2)
     return 0 if all(line["equal"] for line in results) else 1
 
 

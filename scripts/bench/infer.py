@@ -10,7 +10,6 @@ image files and decode them once; both must say the same, token for token.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -25,13 +24,13 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText
 
-from gpt4scene.data.collator import pack_pixels
-from gpt4scene.data.packing import make_pack
-from gpt4scene.data.vision import normalise
+from gpt4scene.data.packs import make_pack, pack_pixels
 from gpt4scene.demo.tiny_model import TinyShape, build
+from gpt4scene.files.whole import write_json
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.engine import Engine
 from gpt4scene.inference.local import load_engine
+from gpt4scene.model.inputs import normalise
 from gpt4scene.types import Question
 
 FULL = {"questions": [1, 4, 16, 64, 200], "images": 33, "side": (1296, 968), "tokens": 16, "repeats": 3, "timed": 4}
@@ -68,13 +67,13 @@ class UsualWay:
         """Return the answers in order."""
         engine = self.engine
         samples = [engine.encoder.encode_question(question) for question in questions]
-        pixels = pack_pixels(make_pack(samples[:1]), engine.spec, engine.encoder.image_resolution)
-        pixels = normalise(torch.from_numpy(pixels).to(engine.device), engine.spec)
+        pixels = pack_pixels(make_pack(samples[:1]), engine.encoder.vision)
+        pixels = normalise(torch.from_numpy(pixels).to(engine.device), engine.encoder.vision)
         texts = []
         for start in range(0, len(samples), self.batch):
             group = samples[start : start + self.batch]
             longest = max(len(sample.ids_L) for sample in group)
-            ids = torch.full((len(group), longest), engine.tokenizer.pad_token_id)
+            ids = torch.full((len(group), longest), engine.encoder.tokenizer.pad_token_id)
             mask = torch.zeros_like(ids)
             for row, sample in enumerate(group):
                 ids[row, longest - len(sample.ids_L) :] = torch.from_numpy(sample.ids_L)
@@ -88,7 +87,7 @@ class UsualWay:
                 do_sample=False,
                 max_new_tokens=self.tokens,
             )
-            texts += engine.tokenizer.batch_decode(out[:, longest:], skip_special_tokens=True)
+            texts += engine.encoder.tokenizer.batch_decode(out[:, longest:], skip_special_tokens=True)
         return texts
 
 
@@ -154,10 +153,7 @@ def main(argv: list[str] | None = None) -> int:
         figures = f"{line['usual_s']:12.2f}{line['ours_s']:12.2f}{line['ratio']:10.1f}{line['spread']:8.2f}"
         print(f"{line['questions']:10d}{figures}  {line['equal']}")
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        partial = options.json.with_name(options.json.name + ".partial")
-        partial.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        partial.replace(options.json)
+        write_json(options.json, report, indent=2)
     return 0 if all(line["equal"] for line in results) else 1
 
 

@@ -11,7 +11,6 @@ equal, and where all rows are timed the gradients too.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -26,12 +25,13 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, Qwen2VLImageProcessorPil
 
-from gpt4scene.data.collator import PackDataset
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.packs import PackDataset
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionSpec, fit
+from gpt4scene.data.vision import VisionRule, fit
 from gpt4scene.demo.tiny_model import TinyShape, build
-from gpt4scene.model.inputs import model_inputs, row_losses
+from gpt4scene.files.whole import write_json
+from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import TuningArguments
@@ -82,7 +82,7 @@ class UsualWay:
         losses = []
         for row in rows:
             images = [Image.open(path).convert("RGB") for path in row.images]
-            sizes = [fit(image.size, self.encoder.spec, self.encoder.image_resolution) for image in images]
+            sizes = [fit(image.size, self.encoder.vision) for image in images]
             resized = [p.resize(size, Image.Resampling.BICUBIC) for p, size in zip(images, sizes, strict=True)]
             seen = self.processor(resized, return_tensors="pt")
             sample = self.encoder.encode(row)
@@ -112,9 +112,8 @@ class Ours:
     def __call__(self, count: int) -> list[float]:
         """Return the loss of the first ``count`` rows; gradients of their mean are in the model."""
         self.model.zero_grad()
-        batch = self.data[tuple(range(count))]
-        inputs = model_inputs(batch, self.data.encoder.spec, self.device, torch.float32)
-        losses = row_losses(self.model(**inputs).logits, batch)
+        batch = self.data[tuple(range(count))].to(self.device)
+        losses = row_losses(self.model, batch, self.data.encoder.vision)
         losses.mean().backward()
         return losses.tolist()
 
@@ -185,8 +184,8 @@ def main(argv: list[str] | None = None) -> int:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with tempfile.TemporaryDirectory() as folder:
         model = options.model or build(Path(folder, "model"), shape=TinyShape(width=256, layers=4))
-        spec = VisionSpec.from_folder(model)
-        encoder = Encoder(load_tokenizer(model), TEMPLATES["qwen2_vl"], spec, sizes["resolution"])
+        rule = VisionRule.from_folder(model, sizes["resolution"])
+        encoder = Encoder(load_tokenizer(model), TEMPLATES["qwen2_vl"], rule)
         rows = make_rows(Path(folder), sizes)
         prefix = encoder.encode(rows[0]).cut
         results = measure(Ours(model, rows, encoder, device), UsualWay(model, encoder, device), sizes, device)
@@ -203,10 +202,7 @@ def main(argv: list[str] | None = None) -> int:
         figures = f"{line['usual_s']:12.2f}{line['ours_s']:12.2f}{line['ratio']:10.1f}{line['spread']:8.2f}"
         print(f"{line['questions']:10d}{figures}  {line['equal']}")
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        partial = options.json.with_name(options.json.name + ".partial")
-        partial.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        partial.replace(options.json)
+        write_json(options.json, report, indent=2)
     return 0 if all(line["equal"] for line in results) else 1
 
 

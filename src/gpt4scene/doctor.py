@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gpt4scene.errors import ConfigError
+from gpt4scene.model.folder import ADAPTER_CONFIG, check_folder, is_hub_name, missing_shards, weights_bytes
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig, parse
 
@@ -76,7 +77,7 @@ def run_files(config: TrainConfig) -> Iterator[Finding]:
     """Findings about the files that a training run names: model, data sets, first images, DeepSpeed, output."""
     yield from _model(config.model.model_name_or_path)
     if config.model.adapter_name_or_path:
-        yield _present(Path(config.model.adapter_name_or_path) / "adapter_config.json", "adapter")
+        yield _present(Path(config.model.adapter_name_or_path) / ADAPTER_CONFIG, "adapter")
     deepspeed = config.training.get("deepspeed")
     if isinstance(deepspeed, str):
         yield _json(Path(deepspeed), "DeepSpeed settings")
@@ -143,36 +144,23 @@ def _json(path: Path, what: str) -> Finding:
 def _model(name: str) -> Iterator[Finding]:
     folder = Path(name)
     if not folder.is_dir():
-        if folder.is_absolute() or name.startswith(".") or name.count("/") != 1:
-            yield Finding("wrong", f"model: there is no folder {name}; python download.py --what base fetches Qwen2-VL")
-        else:
+        if is_hub_name(name):
             yield Finding("note", f"model: {name} is no folder here; it will be downloaded from the model hub")
+        else:
+            yield Finding("wrong", f"model: there is no folder {name}; python download.py --what base fetches Qwen2-VL")
         return
-    from gpt4scene.model.loading import check_folder
-
     problem = _problem(lambda: check_folder(folder))
     if problem:
         yield Finding("wrong", f"model: {problem}")
         return
     empty = [path.name for path in sorted(folder.iterdir()) if path.is_file() and path.stat().st_size == 0]
-    absent = [shard for shard in _shards(folder) if not (folder / shard).is_file()]
+    absent = missing_shards(folder)
     if empty:
         yield Finding("wrong", f"model: {folder}: empty files, fetch them again: {', '.join(empty)}")
     if absent:
         yield Finding("wrong", f"model: {folder}: missing weights, fetch them again: {', '.join(absent)}")
     if not empty and not absent:
-        yield Finding("ok", f"model: {folder}, {_weights_bytes(folder) / GIB:.1f} GiB of weights")
-
-
-def _shards(folder: Path) -> list[str]:
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file() or index.stat().st_size == 0:
-        return []
-    return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-
-
-def _weights_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+        yield Finding("ok", f"model: {folder}, {weights_bytes(folder) / GIB:.1f} GiB of weights")
 
 
 def _data(config: TrainConfig) -> Iterator[Finding]:
@@ -209,7 +197,7 @@ def _output(config: TrainConfig) -> Iterator[Finding]:
     if not os.access(there, os.W_OK):
         yield Finding("wrong", f"output: {there} cannot be written to")
     model = Path(config.model.model_name_or_path)
-    weights = _weights_bytes(model) if model.is_dir() else 0
+    weights = weights_bytes(model)
     # A resumable checkpoint of a full run: bf16 weights, and fp32 masters with AdamW's two moments (6 x as much).
     copies = 7 if config.tuning.finetuning_type == "full" and not config.training.get("save_only_model") else 1
     kept = config.training.get("save_total_limit") or 1

@@ -1,15 +1,19 @@
-"""The types that pass between stages: conversations, encoded samples, packs, questions and answers.
+"""The types that pass between stages: conversations, encoded samples, packs, batches, questions and answers.
 
 This module imports neither torch nor any other part of the package, so every stage may import it.
-Shape letters: B rows, L tokens, P prefix tokens, N images.
+Shape letters: L tokens, P prefix tokens (or patches of pixels), N images, K branches, M labels.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
 
 IGNORED = -100
 """Label of a token that carries no loss (the value that PyTorch's cross entropy ignores)."""
@@ -50,11 +54,6 @@ class Conversation:
     turns: tuple[Turn, ...]
     images: tuple[str, ...]
     origin: Origin
-
-    @property
-    def scene(self) -> tuple[str, ...]:
-        """The key that rows with equal images share; packs are formed inside it."""
-        return self.images
 
 
 @dataclass(frozen=True)
@@ -102,6 +101,40 @@ class Pack:
     def length(self) -> int:
         """Tokens of the whole row: prefix and all branches."""
         return len(self.prefix_P) + sum(len(branch.ids_L) for branch in self.branches)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """A pack as tensors. One batch is one row of L tokens, which is one pack: the prefix, then K branches.
+
+    ``owners`` says whose a token is: -1 the prefix's, k that of branch k. Of the M learned tokens, ``label_ids`` are
+    the tokens themselves, ``label_positions`` the positions whose logits predict them (each one before its token), and
+    ``label_owners`` their branches. ``weights`` are those of the branches. Pixels are patches of T frames of p x p in
+    uint8, all images one behind the other; without images, they and the grids have no rows. Integers are int64.
+    """
+
+    input_ids: torch.Tensor  # [1, L]
+    position_ids: torch.Tensor  # [3, 1, L]: time, row, column
+    pixel_values: torch.Tensor  # uint8 [P, 3 * T * p * p]
+    image_grid_thw: torch.Tensor  # [N, 3]
+    owners: torch.Tensor  # [L]
+    prefix_length: int
+    label_positions: torch.Tensor  # [M]
+    label_ids: torch.Tensor  # [M]
+    label_owners: torch.Tensor  # [M]
+    weights: torch.Tensor  # float32 [K]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Return the batch on ``device``; from pinned memory, the copy runs beside other work."""
+        return self._changed(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in pinned memory; a ``DataLoader`` that pins calls this."""
+        return self._changed(lambda tensor: tensor.pin_memory())
+
+    def _changed(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        names = [item.name for item in fields(self) if item.name != "prefix_length"]
+        return replace(self, **{name: change(getattr(self, name)) for name in names})
 
 
 Task = Literal["scanqa", "sqa3d", "scanrefer", "multi3dref", "scan2cap"]

@@ -1,6 +1,6 @@
 import pytest
 
-from gpt4scene.data.conversations import Columns, Tags, alpaca_conversation, conversation
+from gpt4scene.data.conversations import Columns, Tags, alpaca_conversation, sharegpt_conversation
 from gpt4scene.errors import DataError
 from gpt4scene.types import Origin, Turn
 
@@ -11,12 +11,8 @@ OPENAI = (
 )
 
 
-def unchanged(images, origin):
-    return images
-
-
 def read(row, columns=None, tags=None):
-    return conversation(row, columns or Columns(), tags or Tags(), ORIGIN, unchanged)
+    return sharegpt_conversation(row, columns or Columns(), tags or Tags(), ORIGIN)
 
 
 def human(text, answer="Yes.", **more):
@@ -80,7 +76,7 @@ def test_wrong_rows_are_named(row, words):
 def test_alpaca_rows():
     row = {"instruction": "<image>Where?", "input": "Be exact.", "output": "Here.", "images": "a.png"}
     row["history"] = [["Hello", "Hi"]]
-    made = alpaca_conversation(row, Columns(), Tags(), ORIGIN, unchanged)
+    made = alpaca_conversation(row, Columns(), Tags(), ORIGIN)
     assert [turn.text for turn in made.turns] == ["Hello", "Hi", "<image>Where?\nBe exact.", "Here."]
     assert made.images == ("a.png",)
 
@@ -95,4 +91,4 @@ def test_alpaca_rows():
 )
 def test_wrong_alpaca_rows_are_named(row, words):
     with pytest.raises(DataError, match=f"row 4.*{words}"):
-        alpaca_conversation(row, Columns(), Tags(), ORIGIN, unchanged)
+        alpaca_conversation(row, Columns(), Tags(), ORIGIN)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from gpt4scene.data.datasets import load_conversations, read_registry
+from gpt4scene.data.datasets import load_conversations, read_dataset_info
 from gpt4scene.errors import DataError
 
 
@@ -192,10 +192,10 @@ def test_interleaving(folder):
 def test_wrong_entries_are_named(tmp_path, entry, words):
     (tmp_path / "dataset_info.json").write_text(json.dumps({"x": entry}))
     with pytest.raises(DataError, match=rf"dataset_info\.json: dataset 'x'.*{words}"):
-        read_registry(tmp_path, ["x"])
+        read_dataset_info(tmp_path, ["x"])
 
 
-def test_an_empty_registry_is_named(tmp_path):
+def test_an_empty_file_is_named(tmp_path):
     (tmp_path / "dataset_info.json").write_text("")
-    with pytest.raises(DataError, match=r"dataset_info\.json: not readable JSON"):
-        read_registry(tmp_path, ["x"])
+    with pytest.raises(DataError, match=r"dataset_info\.json: the file is empty"):
+        read_dataset_info(tmp_path, ["x"])

@@ -82,29 +82,29 @@ def test_a_row_without_images_has_no_prefix(encoder, make_row):
     assert sample.cut == 0 and sample.grids == ()
 
 
-def test_train_on_prompt_learns_words_behind_the_cut_only(tokenizer, spec, make_row, images):
-    encoder = Encoder(tokenizer, TEMPLATE, spec, 112, train_on_prompt=True)
+def test_train_on_prompt_learns_words_behind_the_cut_only(tokenizer, rule, make_row, images):
+    encoder = Encoder(tokenizer, TEMPLATE, rule, train_on_prompt=True)
     sample = encoder.encode(make_row(images, "Which one is it?", "That."))
     assert (sample.labels_L[: sample.cut + 1] == IGNORED).all()
     text = tokenizer.decode(sample.labels_L[sample.labels_L != IGNORED])
     assert "one is it?<|im_end|>" in text and text.endswith("That.<|im_end|>") and "assistant" not in text
 
 
-def test_mask_history_learns_the_last_answer_only(tokenizer, spec):
+def test_mask_history_learns_the_last_answer_only(tokenizer, rule):
     turns = (Turn("user", "A?"), Turn("assistant", "Yes."), Turn("user", "B?"), Turn("assistant", "No."))
     row = Conversation(turns, (), Origin("demo", "d.json", 0))
-    sample = Encoder(tokenizer, TEMPLATE, spec, mask_history=True).encode(row)
+    sample = Encoder(tokenizer, TEMPLATE, rule, mask_history=True).encode(row)
     assert tokenizer.decode(sample.labels_L[sample.labels_L != IGNORED]) == "No.<|im_end|>"
     with pytest.raises(ValueError, match="exclude each other"):
-        Encoder(tokenizer, TEMPLATE, spec, mask_history=True, train_on_prompt=True)
+        Encoder(tokenizer, TEMPLATE, rule, mask_history=True, train_on_prompt=True)
 
 
-def test_a_longer_row_is_an_error_that_names_it(tokenizer, spec, make_row, images):
+def test_a_longer_row_is_an_error_that_names_it(tokenizer, rule, make_row, images):
     row = make_row(images, "Which?", "That.", 41)
-    length = len(Encoder(tokenizer, TEMPLATE, spec, 112).encode(row).ids_L)
-    assert len(Encoder(tokenizer, TEMPLATE, spec, 112, cutoff_len=length).encode(row).ids_L) == length
+    length = len(Encoder(tokenizer, TEMPLATE, rule).encode(row).ids_L)
+    assert len(Encoder(tokenizer, TEMPLATE, rule, cutoff_len=length).encode(row).ids_L) == length
     with pytest.raises(RowTooLong, match=rf"demo\.json, row 41.*{length} tokens.*cutoff_len is {length - 1}"):
-        Encoder(tokenizer, TEMPLATE, spec, 112, cutoff_len=length - 1).encode(row)
+        Encoder(tokenizer, TEMPLATE, rule, cutoff_len=length - 1).encode(row)
 
 
 @pytest.mark.parametrize("answer", ["Yes.", "Ünïcödé 椅子 <OBJ012>.", ""])
@@ -134,21 +134,21 @@ def test_a_question_is_the_row_up_to_its_answer(encoder, make_row, images):
 
 
 def test_marks_in_a_question_are_kept(encoder, tokenizer, images):
-    sample = encoder.encode_question(question(images, "Top: <image> views: <image><image> Which?"), system="Short.")
+    sample = encoder.encode_question(question(images, "Top: <image> views: <image><image> Which?"))
     text = tokenizer.decode(sample.ids_L)
-    assert text.startswith("<|im_start|>system\nShort.<|im_end|>\n<|im_start|>user\nTop: <|vision_start|>")
+    assert "<|im_end|>\n<|im_start|>user\nTop: <|vision_start|>" in text
     assert text.endswith(" Which?<|im_end|>\n<|im_start|>assistant\n")
     with pytest.raises(DataError, match="row 3.*1 <image> marks, but scene scene0011_00 has 3"):
         encoder.encode_question(question(images, "<image>Which?"))
 
 
-def test_a_tokenizer_of_another_family_is_refused(spec):
+def test_a_tokenizer_of_another_family_is_refused(rule):
     class Words:
         def encode(self, text, *, add_special_tokens):
             return [1] * len(text)
 
     with pytest.raises(ValueError, match="needs the token <|vision_start|>"):
-        Encoder(Words(), TEMPLATE, spec)
+        Encoder(Words(), TEMPLATE, rule)
 
 
 def test_an_encoder_travels_to_worker_processes(encoder, make_row, images):

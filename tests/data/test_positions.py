@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
-from gpt4scene.data.packing import make_pack
+from gpt4scene.data.packs import make_pack
 from gpt4scene.data.positions import pack_positions, sample_positions
 from gpt4scene.types import Branch, Pack
 

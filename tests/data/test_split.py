@@ -13,6 +13,14 @@ def test_by_scene_no_image_is_on_both_sides(val_size):
     assert not {IMAGES[row] for row in train} & {IMAGES[row] for row in val}
 
 
+@pytest.mark.parametrize("val_size", [3, 8])
+def test_one_scene_at_least_stays_on_each_side(val_size):
+    images = [SCENES[0], *[SCENES[1]] * 8]
+    for seed in range(10):
+        train, val = split_rows(images, val_size, seed=seed)
+        assert train and val and images[train[0]] != images[val[0]]
+
+
 def test_rows_with_some_common_images_are_one_scene():
     nine, thirty_three = ("bev.png", "f0.png"), ("bev2.png", "f0.png", "f1.png")
     assert scene_groups([nine, thirty_three, ("other.png",), nine, ()]) == [0, 0, 1, 0, 2]

@@ -3,11 +3,12 @@ import json
 import numpy as np
 import pytest
 
-from gpt4scene.data.collator import PackDataset
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.fingerprint import fingerprint
-from gpt4scene.data.packing import scene_keys
+from gpt4scene.data.packs import PackDataset
+from gpt4scene.data.planning import scene_keys
 from gpt4scene.data.templates import TEMPLATES
+from gpt4scene.data.vision import VisionRule
 from gpt4scene.errors import DataError
 from gpt4scene.files.tokenized import has_tokenized, read_tokenized, write_tokenized
 from gpt4scene.types import Conversation, Origin, Turn
@@ -51,7 +52,7 @@ def test_tokenized_rows_take_the_place_of_conversations(folder, encoder, rows):
     ]
     assert [key is None for key in keys] == [key is None for key in expected]
     ours, theirs = PackDataset(read, encoder)[(2, 0)], PackDataset(rows, encoder)[(2, 0)]
-    assert all(np.array_equal(ours[key], theirs[key]) for key in theirs)
+    assert all(np.array_equal(value, vars(ours)[key]) for key, value in vars(theirs).items())
 
 
 def test_some_rows_can_be_chosen(folder, rows):
@@ -102,7 +103,7 @@ def test_nothing_half_written_is_left_to_be_read(tmp_path, encoder, rows):
 
 
 @pytest.fixture
-def settings_of(tmp_path, tokenizer, spec):
+def settings_of(tmp_path, tokenizer):
     """A function that returns the fingerprint of a small run, with changes."""
     model, data = tmp_path / "model", tmp_path / "data"
     model.mkdir()
@@ -112,7 +113,7 @@ def settings_of(tmp_path, tokenizer, spec):
     (data / "dataset_info.json").write_text(json.dumps({"rooms": {"file_name": "rooms.json"}}))
 
     def make(resolution=112, cutoff_len=100, **reading):
-        encoder = Encoder(tokenizer, TEMPLATES["qwen2_vl"], spec, resolution, cutoff_len)
+        encoder = Encoder(tokenizer, TEMPLATES["qwen2_vl"], VisionRule(image_resolution=resolution), cutoff_len)
         return fingerprint(encoder, model, ["rooms"], data, **reading)
 
     return make

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gpt4scene.data.vision import VisionSpec, patches, patchify
+from gpt4scene.data.vision import VisionRule, patches, patchify
 from gpt4scene.errors import DataError
 from gpt4scene.inference.client import ServerEngine, image_url
 from gpt4scene.inference.decoding import GenerationSettings
@@ -65,7 +65,7 @@ def server():
 
 
 def test_questions_of_a_scene_come_together_with_the_same_images(server, scenes):
-    engine = ServerEngine(server.url, "qwen", VisionSpec(), 112, request_limit=3)
+    engine = ServerEngine(server.url, "qwen", VisionRule(image_resolution=112), request_limit=3)
     settings = GenerationSettings(max_new_tokens=7)
     answered = [list(answers) for answers in engine.answer_scenes(scenes, settings)]
     for questions, answers in zip(scenes, answered, strict=True):
@@ -82,16 +82,16 @@ def test_questions_of_a_scene_come_together_with_the_same_images(server, scenes)
 
 
 def test_images_arrive_as_the_local_model_sees_them(scenes):
-    spec = VisionSpec()
+    rule = VisionRule(image_resolution=56)
     path = scenes[0][0].images[0]
-    url = image_url(path, spec, 56)
+    url = image_url(path, rule)
     with Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/png;base64,")))) as sent:
-        assert np.array_equal(patchify(np.asarray(sent), spec), patches(path, spec, 56))
+        assert np.array_equal(patchify(np.asarray(sent), rule), patches(path, rule))
 
 
 def test_images_stand_at_the_marks_of_the_prompt(server, scenes):
     images = scenes[0][0].images[:2]
-    engine = ServerEngine(server.url, "qwen", VisionSpec(), 112)
+    engine = ServerEngine(server.url, "qwen", VisionRule(image_resolution=112))
     list(engine.answer([Question("scanqa", 0, "s", "<image>from above, <image>from the door: what?", images)]))
     content = server.requests[0]["messages"][0]["content"]
     assert [part["type"] for part in content] == ["image_url", "text", "image_url", "text"]
@@ -102,10 +102,10 @@ def test_images_stand_at_the_marks_of_the_prompt(server, scenes):
 
 def test_refusing_and_absent_servers_are_named(server, scenes):
     server.status = 400
-    engine = ServerEngine(server.url, "qwen", VisionSpec(), 112)
+    engine = ServerEngine(server.url, "qwen", VisionRule(image_resolution=112))
     with pytest.raises(DataError, match=r"scanqa, row 0: the server refused .*not loaded"):
         list(engine.answer(scenes[0]))
-    gone = ServerEngine("http://127.0.0.1:9/v1", "qwen", VisionSpec(), 112)
+    gone = ServerEngine("http://127.0.0.1:9/v1", "qwen", VisionRule(image_resolution=112))
     gone.client = gone.client.with_options(max_retries=0)
     with pytest.raises(DataError, match=r"127.0.0.1:9/v1, scanqa, row 0: the server can't be reached"):
         list(gone.answer(scenes[0]))
@@ -116,4 +116,4 @@ def test_bad_image_is_named(tmp_path):
     Image.new("RGB", (64, 64)).save(cut)
     cut.write_bytes(cut.read_bytes()[:60])
     with pytest.raises(DataError, match="cut.png"):
-        image_url(str(cut), VisionSpec(), 56)
+        image_url(str(cut), VisionRule())

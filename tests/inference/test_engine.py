@@ -4,16 +4,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpt4scene.data.collator import pack_pixels
 from gpt4scene.data.encoding import Encoder
-from gpt4scene.data.packing import make_pack
+from gpt4scene.data.packs import make_pack, pack_pixels
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionSpec, normalise
+from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo.tiny_model import build
 from gpt4scene.errors import DataError
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.engine import Engine
 from gpt4scene.model.families import family_of
+from gpt4scene.model.inputs import normalise
 from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.types import Question
 
@@ -21,9 +21,9 @@ SHORT = GenerationSettings(max_new_tokens=12)
 
 
 def make_engine(folder, **options):
-    model, tokenizer, spec = load_model(folder), load_tokenizer(folder), VisionSpec.from_folder(folder)
-    encoder = Encoder(tokenizer, TEMPLATES[family_of(model.config).template], spec, 112)
-    return Engine(model, tokenizer, encoder, spec, "cpu", **options)
+    model, rule = load_model(folder), VisionRule.from_folder(folder, 112)
+    encoder = Encoder(load_tokenizer(folder), TEMPLATES[family_of(model.config).template], rule)
+    return Engine(model, encoder, **options)
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +42,8 @@ def generate(model, engine, question, **options):
     ids = torch.from_numpy(sample.ids_L)[None]
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     if sample.grids:
-        pixels = pack_pixels(make_pack([sample]), engine.spec, engine.encoder.image_resolution)
-        inputs["pixel_values"] = normalise(torch.from_numpy(pixels), engine.spec)
+        pixels = pack_pixels(make_pack([sample]), engine.encoder.vision)
+        inputs["pixel_values"] = normalise(torch.from_numpy(pixels), engine.encoder.vision)
         inputs["image_grid_thw"] = torch.tensor(sample.grids)
         inputs["mm_token_type_ids"] = (ids == engine.encoder.special.image_pad).int()
     with torch.inference_mode():
@@ -59,7 +59,7 @@ def expected(model, engine, questions, **options):
     found = {}
     for question in questions:
         tokens = generate(model, engine, question, **options)
-        found[question.key] = (engine.tokenizer.decode(tokens, skip_special_tokens=True), len(tokens))
+        found[question.key] = (engine.encoder.tokenizer.decode(tokens, skip_special_tokens=True), len(tokens))
     return found
 
 
@@ -106,11 +106,11 @@ def test_empty_answer(engine, reference, scenes, stop_at):
     question = scenes[0][0]
     stop_at(generate(reference, engine, question)[0])
     (answer,) = engine.answer([question], SHORT)
-    assert answer.tokens == 1 and answer.text in ("", engine.tokenizer.decode(list(engine.stops)))
+    assert answer.tokens == 1 and answer.text in ("", engine.encoder.tokenizer.decode(list(engine.stops)))
 
 
 def test_end_marks_are_left_out_of_the_text(engine, scenes, monkeypatch):
-    mark = engine.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    mark = engine.encoder.tokenizer.convert_tokens_to_ids("<|im_end|>")
     monkeypatch.setattr(engine, "_choose", lambda alive, *_: [mark] * len(alive))
     assert {(answer.text, answer.tokens) for answer in engine.answer(scenes[0], SHORT)} == {("", 1)}
 
@@ -209,4 +209,4 @@ def test_settings_out_of_range_are_named(engine):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             GenerationSettings(**wrong)
     with pytest.raises(ValueError, match="branch_limit"):
-        Engine(engine.model, engine.tokenizer, engine.encoder, engine.spec, "cpu", 0)
+        Engine(engine.model, engine.encoder, 0)

@@ -1,11 +1,24 @@
 import json
 import shutil
+import subprocess
+import sys
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from gpt4scene.errors import DataError
 from gpt4scene.model import folder as checkpoint
-from gpt4scene.model.folder import ModelFolder, find_model, identity
+from gpt4scene.model.folder import (
+    ModelFolder,
+    find_model,
+    identity,
+    is_hub_name,
+    missing_shards,
+    parameter_count,
+    save_processor_files,
+    weights_bytes,
+)
 
 
 def fake(folder, weights=b"weights", adapter_of=None):
@@ -78,3 +91,42 @@ def test_large_files_are_sampled_all_over(tmp_path, monkeypatch):
         for place in changed:
             content[place] = 1
         assert before != identity(ModelFolder(fake(tmp_path / f"d{index}", bytes(content))))
+
+
+def test_processor_files_are_carried_over(tmp_path):
+    source, target = fake(tmp_path / "source"), tmp_path / "copy"
+    target.mkdir()
+    for name in ("preprocessor_config.json", "chat_template.jinja"):
+        (source / name).write_text(name)
+    assert save_processor_files(source, target) == ["preprocessor_config.json", "chat_template.jinja"]
+    assert sorted(path.name for path in target.iterdir()) == ["chat_template.jinja", "preprocessor_config.json"]
+
+
+def test_weights_are_counted_from_their_headers(tmp_path):
+    folder = fake(tmp_path / "model")
+    save_file({"a": np.zeros((3, 5), np.float32), "b": np.zeros(7, np.float16)}, folder / "model.safetensors")
+    assert parameter_count(folder) == 22
+    assert weights_bytes(folder) == (folder / "model.safetensors").stat().st_size
+    (folder / "pytorch_model.bin").write_bytes(bytes(50))
+    assert parameter_count(folder) == 22, "a loader takes the safetensors"
+    (folder / "model.safetensors").unlink()
+    assert (parameter_count(folder), weights_bytes(folder)) == (25, 50)
+    assert weights_bytes(tmp_path / "absent") == 0
+
+
+def test_a_missing_shard_is_named(tmp_path):
+    folder = fake(tmp_path / "model")
+    assert missing_shards(folder) == []
+    shards = {"a": "model.safetensors", "b": "model-2.safetensors", "c": "model-2.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
+    assert missing_shards(folder) == ["model-2.safetensors"]
+
+
+def test_hub_names_and_paths():
+    assert is_hub_name("Qwen/Qwen2-VL-7B-Instruct")
+    assert not any(map(is_hub_name, ("./owner/name", "/owner/name", "../name", "~/name", "name", "a/b/c")))
+
+
+def test_folders_are_understood_without_torch():
+    code = "import sys, gpt4scene.model.folder; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

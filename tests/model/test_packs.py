@@ -6,11 +6,10 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText
 
-from gpt4scene.data.collator import collate
 from gpt4scene.data.encoding import Encoder
-from gpt4scene.data.packing import make_pack
+from gpt4scene.data.packs import collate, make_pack
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionSpec
+from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo import tiny_model
 from gpt4scene.model.attention import PackLayout
 from gpt4scene.model.inputs import model_inputs, row_losses
@@ -38,9 +37,7 @@ def images(tmp_path_factory):
 @pytest.fixture(scope="module", params=FAMILIES)
 def setting(request, tmp_path_factory, images):
     folder = tiny_model.build(tmp_path_factory.mktemp(request.param) / "model", request.param)
-    spec = VisionSpec.from_folder(folder)
-    template = TEMPLATES["qwen2_vl"]
-    encoder = Encoder(load_tokenizer(folder), template, spec, image_resolution=112)
+    encoder = Encoder(load_tokenizer(folder), TEMPLATES["qwen2_vl"], VisionRule.from_folder(folder, 112))
     rows = [
         Conversation((Turn("user", "<image>" * 3 + question), Turn("assistant", answer)), images, Origin("d", "f", n))
         for n, (question, answer) in enumerate(ROWS)
@@ -52,9 +49,8 @@ def losses_and_gradients(model, encoder, packs):
     model.zero_grad()
     losses = []
     for samples in packs:
-        batch = collate(make_pack(samples), encoder.spec, encoder.image_resolution, encoder.special)
-        logits = model(**model_inputs(batch, encoder.spec, "cpu", torch.float32)).logits
-        rows = row_losses(logits, batch)
+        batch = collate(make_pack(samples), encoder)
+        rows = row_losses(model, batch, encoder.vision)
         rows.sum().backward()
         losses.append(rows.detach())
     return torch.cat(losses), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
@@ -76,9 +72,9 @@ def test_single_sample_equals_transformers_own_forward(setting):
     model = load_model(folder)
     reference = AutoModelForImageTextToText.from_pretrained(folder, attn_implementation="eager")
     for sample in samples:
-        batch = collate(make_pack([sample]), encoder.spec, encoder.image_resolution, encoder.special)
-        inputs = model_inputs(batch, encoder.spec, "cpu", torch.float32)
-        ours = row_losses(model(**inputs).logits, batch)
+        batch = collate(make_pack([sample]), encoder)
+        inputs = model_inputs(batch, encoder.vision)
+        ours = row_losses(model, batch, encoder.vision)
         ids = torch.from_numpy(sample.ids_L)[None]
         theirs = reference(
             input_ids=ids,

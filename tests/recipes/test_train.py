@@ -9,9 +9,9 @@ import safetensors.torch
 import torch
 from transformers import AutoTokenizer
 
-from gpt4scene.data.collator import collate
+from gpt4scene.data.packs import collate
 from gpt4scene.errors import DataError, Stopped
-from gpt4scene.model.inputs import model_inputs, row_losses
+from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import load_model
 from gpt4scene.settings.config import parse
 from gpt4scene.training import sft
@@ -74,8 +74,8 @@ def test_losses_are_those_of_the_rows(train, tmp_path, workshop):
     by_row = []
     with torch.no_grad():
         for index in range(len(data.train)):
-            batch = collate(data.train.pack([index]), encoder.spec, 56, encoder.special)
-            by_row.append(row_losses(model(**model_inputs(batch, encoder.spec, "cpu", torch.float32)).logits, batch))
+            batch = collate(data.train.pack([index]), encoder)
+            by_row.append(row_losses(model, batch, encoder.vision))
     assert len(by_row) == 8
     assert first == pytest.approx(float(torch.cat(by_row).mean()), rel=1e-6)
 
@@ -283,7 +283,7 @@ def test_tokenized_rows_train_alike(train, flags, tmp_path, monkeypatch, capsys)
     assert read == train(tmp_path / "lazy", **keys | {"tokenized_path": tmp_path / "fresh"})
     with pytest.raises(DataError, match=r"image_resolution \(56 there, 84 now\)"):
         sft.run(parse(flags(tmp_path / "other", **keys | {"image_resolution": 84})))
-    monkeypatch.setattr("gpt4scene.training.run_data.LARGE", 1000)
+    monkeypatch.setattr("gpt4scene.training.sft.LARGE", 1000)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     assert sft.run(parse(flags(tmp_path / "large", **keys))) == 0
     assert "over 1 billion parameters needs an accelerator" in capsys.readouterr().err

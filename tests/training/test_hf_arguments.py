@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -22,13 +20,6 @@ def made(tmp_path):
 def test_a_micro_batch_is_a_pack(made):
     arguments = made("--per_device_train_batch_size 4 --gradient_accumulation_steps 4 --scene_packing 8")
     assert (arguments.per_device_train_batch_size, arguments.gradient_accumulation_steps) == (1, 2)
-
-
-def test_packs_must_divide_a_step(made, tmp_path):
-    config = parse(f"--model_name_or_path m --dataset d --output_dir {tmp_path}".split())
-    wrong = replace(config, tuning=replace(config.tuning, scene_packing=3))
-    with pytest.raises(ValueError, match="scene_packing 3 must divide the 8 questions"):
-        training_arguments(wrong)
 
 
 def test_what_the_user_says_wins(made):

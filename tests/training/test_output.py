@@ -1,24 +1,24 @@
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 
 from gpt4scene.errors import DataError
-from gpt4scene.training.output import MARK, Dealing, check_dealing, newest_checkpoint, open_output
+from gpt4scene.training.output import MARK, BatchPlan, check_plan, newest_checkpoint, open_output
 
-DEALING = Dealing(questions=8, branches=4, processes=2, rows=100, seed=42)
+PLAN = BatchPlan(questions_per_step=8, questions_per_pack=4, processes=2, training_rows=100, seed=42)
 
 
 def checkpoint(folder, step, complete=True):
     path = folder / f"checkpoint-{step}"
     path.mkdir(parents=True)
     if complete:
-        (path / MARK).write_text(json.dumps(asdict(DEALING)))
+        (path / MARK).write_text(json.dumps({"questions": 8, "branches": 4, "processes": 2, "rows": 100, "seed": 42}))
     return path
 
 
-def test_packs_per_step():
-    assert DEALING.packs_per_step == 2
+def test_the_file_keeps_its_keys():
+    assert PLAN.content() == {"questions": 8, "branches": 4, "processes": 2, "rows": 100, "seed": 42}
 
 
 def test_a_free_folder_is_taken(tmp_path):
@@ -58,11 +58,11 @@ def test_starting_over_deletes_the_run_and_nothing_else(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-best", "notes.txt"]
 
 
-def test_every_change_of_the_dealing_is_named(tmp_path):
+def test_every_change_of_the_plan_is_named(tmp_path):
     path = checkpoint(tmp_path, 3)
-    check_dealing(path, DEALING)
+    check_plan(path, PLAN)
     with pytest.raises(DataError) as error:
-        check_dealing(path, replace(DEALING, branches=2, rows=90, processes=4))
+        check_plan(path, replace(PLAN, questions_per_pack=2, training_rows=90, processes=4))
     for words in ("scene_packing was 4 and is 2", "training rows was 100 and is 90", "processes was 2 and is 4"):
         assert words in str(error.value)
     assert "seed was" not in str(error.value)

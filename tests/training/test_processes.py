@@ -5,21 +5,21 @@ import socket
 import pytest
 import torch.multiprocessing
 
-from gpt4scene.training.processes import OtherProcessFailed, on_first, together
+from gpt4scene.training.processes import OtherProcessFailed, on_all, on_first
 
 
 def test_one_process_needs_no_talk():
-    assert together(lambda: 3) == 3 and on_first(lambda: 4) == 4
+    assert on_all(lambda: 3) == 3 and on_first(lambda: 4) == 4
     with pytest.raises(ValueError, match="mine"):
-        together(lambda: int("mine"))
+        on_all(lambda: int("mine"))
 
 
 def worker(rank, port, results):
     torch.distributed.init_process_group("gloo", f"tcp://localhost:{port}", rank=rank, world_size=2)
-    found = [together(lambda: rank), on_first(lambda: f"from {rank}")]
+    found = [on_all(lambda: rank), on_first(lambda: f"from {rank}")]
     for failing in ({1}, {0, 1}):
         try:
-            together(lambda failing=failing: 1 // (rank not in failing))
+            on_all(lambda failing=failing: 1 // (rank not in failing))
         except ZeroDivisionError:
             found.append("own error")
         except OtherProcessFailed as error:

@@ -1,4 +1,7 @@
-"""One row of a dataset file becomes a ``Conversation``: ShareGPT in any key style, and Alpaca."""
+"""One row of a dataset file becomes a ``Conversation``: ShareGPT in any key style, and Alpaca.
+
+Image paths stay as they are written in the row; ``datasets.py`` finds the files.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,7 @@ from typing import Any
 
 from gpt4scene.data.templates import IMAGE_MARK
 from gpt4scene.errors import DataError
-from gpt4scene.registry import Registry
 from gpt4scene.types import Conversation, Origin, Role, Turn
-
-Resolve = Callable[[tuple[str, ...], Origin], tuple[str, ...]]
-"""From image paths as written in the row to paths that exist; raises DataError."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ STYLES: Mapping[str, Tags] = {
 """The two key styles in circulation, by the key of the list of messages."""
 
 
-def conversation(row: Any, columns: Columns, tags: Tags, origin: Origin, resolve: Resolve) -> Conversation:
+def sharegpt_conversation(row: Any, columns: Columns, tags: Tags, origin: Origin) -> Conversation:
     """Return the conversation of a ShareGPT row.
 
     Published files come in two key styles, and copies of ``dataset_info.json`` name either. A row without the
@@ -77,10 +76,10 @@ def conversation(row: Any, columns: Columns, tags: Tags, origin: Origin, resolve
                 f"{origin}: speaker '{speaker}' is none of {', '.join(roles)}; set tags in dataset_info.json"
             )
         turns.append(Turn(roles[speaker], _string(text, tags.content_tag, origin)))
-    return _checked(_with_system(turns, row, columns, origin), row, columns, origin, resolve)
+    return _checked(_with_system(turns, row, columns, origin), row, columns, origin)
 
 
-def alpaca_conversation(row: Any, columns: Columns, tags: Tags, origin: Origin, resolve: Resolve) -> Conversation:
+def alpaca_conversation(row: Any, columns: Columns, tags: Tags, origin: Origin) -> Conversation:
     """Return the conversation of an Alpaca row: instruction and input, joined by a line break, then the output.
 
     ``history`` holds earlier pairs of question and answer. ``tags`` play no part. Raises DataError naming ``origin``.
@@ -101,13 +100,14 @@ def alpaca_conversation(row: Any, columns: Columns, tags: Tags, origin: Origin, 
     asked = [_string(row.get(key) or "", key, origin) for key in (columns.prompt, columns.query)]
     turns.append(Turn("user", "\n".join(part for part in asked if part)))
     turns.append(Turn("assistant", _string(row[columns.response], columns.response, origin)))
-    return _checked(_with_system(turns, row, columns, origin), row, columns, origin, resolve)
+    return _checked(_with_system(turns, row, columns, origin), row, columns, origin)
 
 
-FORMATS: Registry[Callable[[Any, Columns, Tags, Origin, Resolve], Conversation]] = Registry("formatting")
+FORMATS: Mapping[str, Callable[[Any, Columns, Tags, Origin], Conversation]] = {
+    "sharegpt": sharegpt_conversation,
+    "alpaca": alpaca_conversation,
+}
 """Row readers by the name that ``formatting`` takes in ``dataset_info.json``."""
-FORMATS.add("sharegpt", conversation)
-FORMATS.add("alpaca", alpaca_conversation)
 
 
 def _mapping(row: Any, origin: Origin) -> Mapping[str, Any]:
@@ -135,9 +135,7 @@ def _with_system(turns: list[Turn], row: Mapping[str, Any], columns: Columns, or
     return [Turn("system", _string(system, str(columns.system), origin)), *turns] if system else turns
 
 
-def _checked(
-    turns: list[Turn], row: Mapping[str, Any], columns: Columns, origin: Origin, resolve: Resolve
-) -> Conversation:
+def _checked(turns: list[Turn], row: Mapping[str, Any], columns: Columns, origin: Origin) -> Conversation:
     spoken = turns[1:] if turns and turns[0].role == "system" else turns
     expected = ["user", "assistant"] * (len(spoken) // 2)
     if not spoken or [turn.role for turn in spoken] != expected:
@@ -153,7 +151,7 @@ def _checked(
             f"{origin}: {marks} {IMAGE_MARK} marks, but {len(images)} images under '{columns.images}'; "
             "write one mark for each image"
         )
-    return Conversation(tuple(turns), resolve(images, origin) if images else (), origin)
+    return Conversation(tuple(turns), images, origin)
 
 
 def _images(row: Mapping[str, Any], columns: Columns, origin: Origin) -> tuple[str, ...]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,11 @@ from gpt4scene.data.conversations import FORMATS, Columns, Tags
 from gpt4scene.data.mixing import mix, resample
 from gpt4scene.errors import DataError
 from gpt4scene.files.rows import dataset_files, read_rows
+from gpt4scene.files.whole import read_json
 from gpt4scene.registry import nearest
 from gpt4scene.types import Conversation, Origin
 
-REGISTRY_FILE = "dataset_info.json"
+DATASET_INFO = "dataset_info.json"
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def load_conversations(
     Raises DataError for an unknown dataset, an unreadable file, and, unless skipped, a wrong row.
     """
     folder = Path(dataset_dir)
-    entries = read_registry(folder, datasets)
+    entries = read_dataset_info(folder, datasets)
     skipped: list[str] = []
     loaded = []
     for index, entry in enumerate(entries):
@@ -116,15 +116,12 @@ def load_conversations(
     return LoadedRows(rows, skipped)
 
 
-def read_registry(dataset_dir: Path, names: Sequence[str]) -> list[DatasetEntry]:
+def read_dataset_info(dataset_dir: Path, names: Sequence[str]) -> list[DatasetEntry]:
     """Return the entries of ``names`` in ``dataset_info.json``. Raises DataError for unknown names and bad entries."""
-    path = dataset_dir / REGISTRY_FILE
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: the file does not exist; dataset_dir must be the folder that holds it") from None
-    except ValueError as error:
-        raise DataError(f"{path}: not readable JSON ({error})") from None
+    path = dataset_dir / DATASET_INFO
+    if not path.is_file():
+        raise DataError(f"{path}: the file does not exist; dataset_dir must be the folder that holds it")
+    known = read_json(path)
     if not isinstance(known, dict):
         raise DataError(f"{path}: must hold an object of datasets by name")
     entries = []
@@ -179,13 +176,15 @@ def _load(
     convert = FORMATS[entry.formatting]
     seen = 0
     for source, folder in _sources(entry, dataset_dir):
-        resolve = ImageResolver([media_dir, dataset_dir, folder])
+        find = ImageResolver([media_dir, dataset_dir, folder])
         for index, row in enumerate(_rows_of(entry, source, dataset_dir)):
             if max_samples is not None and seen >= max_samples:
                 return rows
             seen += 1
             try:
-                rows.append(convert(row, entry.columns, entry.tags, Origin(entry.name, str(source), index), resolve))
+                origin = Origin(entry.name, str(source), index)
+                conversation = convert(row, entry.columns, entry.tags, origin)
+                rows.append(replace(conversation, images=find(conversation.images, origin)))
             except DataError as error:
                 if skipped is None:
                     raise
@@ -208,8 +207,9 @@ def _rows_of(entry: DatasetEntry, source: Path | str, dataset_dir: Path) -> Iter
     import datasets
 
     try:
-        return iter(datasets.load_dataset(source, name=entry.subset, split=entry.split, data_dir=entry.folder))
+        load = datasets.load_dataset  # pyright: ignore[reportAttributeAccessIssue]  (it takes this file for the package)
+        return iter(load(source, name=entry.subset, split=entry.split, data_dir=entry.folder))
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(
-            f"{dataset_dir / REGISTRY_FILE}: dataset '{entry.name}' could not be loaded from '{source}' ({error})"
+            f"{dataset_dir / DATASET_INFO}: dataset '{entry.name}' could not be loaded from '{source}' ({error})"
         ) from None

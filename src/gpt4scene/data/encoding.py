@@ -8,24 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gpt4scene.data.templates import IMAGE_MARK, Segment, Template
-from gpt4scene.data.vision import ImageSizes, VisionSpec, tokens
+from gpt4scene.data.vision import ImageSizes, VisionRule, tokens
 from gpt4scene.errors import DataError
 from gpt4scene.types import IGNORED, Conversation, EncodedSample, Grid, Origin, Question, Turn
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 CACHED_TEXTS = 4096
 CACHED_PREFIXES = 1024
-
-
-class Tokenizer(Protocol):
-    """The part of a Hugging Face tokenizer that encoding needs."""
-
-    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        """Return token ids of ``text``."""
 
 
 class RowTooLong(DataError):
@@ -42,14 +38,14 @@ class SpecialTokens:
     message_end: int
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer, template: Template) -> SpecialTokens:
+    def of(cls, tokenizer: PreTrainedTokenizerBase, template: Template) -> SpecialTokens:
         """Look the ids up. Raises ValueError naming a token that the tokenizer does not know as one."""
         return cls(
             **{field: _single(tokenizer, template, getattr(template, field)) for field in cls.__dataclass_fields__}
         )
 
 
-def _single(tokenizer: Tokenizer, template: Template, token: str) -> int:
+def _single(tokenizer: PreTrainedTokenizerBase, template: Template, token: str) -> int:
     ids = tokenizer.encode(token, add_special_tokens=False)
     if len(ids) != 1:
         raise ValueError(
@@ -60,37 +56,33 @@ def _single(tokenizer: Tokenizer, template: Template, token: str) -> int:
 
 
 class Encoder:
-    """Turns conversations and questions into token rows.
+    """Turns conversations and questions into token rows; owns tokenizer, template and vision rule of a run.
 
     Args:
         tokenizer: of the checkpoint.
         template: a value of ``TEMPLATES``.
-        spec: of the checkpoint.
-        image_resolution: longest side in pixels, None for no bound.
+        vision: how images become patches, and so tokens.
         cutoff_len: longest row in tokens, None for no bound.
         train_on_prompt: user messages behind the cut are learned too; image tokens never are.
         mask_history: only the last answer is learned.
-        sizes: image sizes already known; give several encoders the same object to read headers once.
     """
 
     def __init__(
         self,
-        tokenizer: Tokenizer,
+        tokenizer: PreTrainedTokenizerBase,
         template: Template,
-        spec: VisionSpec,
-        image_resolution: int | None = 512,
+        vision: VisionRule,
         cutoff_len: int | None = None,
         train_on_prompt: bool = False,
         mask_history: bool = False,
-        sizes: ImageSizes | None = None,
     ) -> None:
         if train_on_prompt and mask_history:
             raise ValueError("train_on_prompt and mask_history exclude each other: one learns more, the other less")
-        self.tokenizer, self.template, self.spec = tokenizer, template, spec
-        self.image_resolution, self.cutoff_len = image_resolution, cutoff_len
+        self.tokenizer, self.template, self.vision, self.cutoff_len = tokenizer, template, vision, cutoff_len
         self.train_on_prompt, self.mask_history = train_on_prompt, mask_history
-        self.sizes = sizes if sizes is not None else ImageSizes()
         self.special = SpecialTokens.of(tokenizer, template)
+        self._control_tokens = template.control_tokens
+        self._sizes = ImageSizes()
         self._texts: dict[str, np.ndarray] = {}
         self._prefixes: dict[Hashable, tuple[np.ndarray, tuple[Grid, ...]]] = {}
 
@@ -99,7 +91,7 @@ class Encoder:
         segments, last = self._rendered(conversation)
         return self._assemble(segments, last, conversation.images, conversation.origin)
 
-    def encode_question(self, question: Question, system: str | None = None) -> EncodedSample:
+    def encode_question(self, question: Question) -> EncodedSample:
         """Return a question that ends after the assistant's header, without labels.
 
         Images stand at the prompt's ``<image>`` marks where there is one for each, directly before the prompt where
@@ -113,7 +105,7 @@ class Encoder:
                 f"{origin}: the prompt has {marks} {IMAGE_MARK} marks, but scene {question.scene_id} has "
                 f"{len(question.images)} images"
             )
-        turns = (Turn("user", prompt),) if system is None else (Turn("system", system), Turn("user", prompt))
+        turns = (Turn("user", prompt),)
         self._refuse_control_tokens(turns, origin)
         segments = self.template.render(turns, generate=True)
         return self._assemble(segments, _last_image(segments), question.images, origin)
@@ -144,7 +136,7 @@ class Encoder:
 
     def _refuse_control_tokens(self, turns: Sequence[Turn], origin: Origin) -> None:
         for turn in turns:
-            for token in self.template.control_tokens:
+            for token in self._control_tokens:
                 if token in turn.text:
                     raise DataError(f"{origin}: a {turn.role} message holds {token}, which only the template may write")
 
@@ -186,7 +178,7 @@ class Encoder:
         return known
 
     def _grids(self, images: tuple[str, ...], origin: Origin) -> tuple[Grid, ...]:
-        return tuple(self.sizes.grid(path, self.spec, self.image_resolution, origin) for path in images)
+        return tuple(self._sizes.grid(path, self.vision, origin) for path in images)
 
     def _tokenise(self, segments: list[Segment], grids: list[Grid]) -> tuple[np.ndarray, np.ndarray]:
         """Return ids and labels of the segments; ``grids`` are those of their images, in order."""
@@ -199,7 +191,7 @@ class Encoder:
         return np.concatenate(ids), np.concatenate(labels)
 
     def _image(self, grid: Grid) -> np.ndarray:
-        span = np.full(tokens(grid, self.spec) + 2, self.special.image_pad, dtype=np.int64)
+        span = np.full(tokens(grid, self.vision) + 2, self.special.image_pad, dtype=np.int64)
         span[0], span[-1] = self.special.image_start, self.special.image_end
         return span
 

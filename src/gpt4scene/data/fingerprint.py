@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gpt4scene.data.datasets import read_registry
+from gpt4scene.data.datasets import read_dataset_info
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.errors import DataError
 from gpt4scene.files.rows import dataset_files
@@ -31,7 +31,7 @@ def fingerprint(
     """Return every setting and file content that decides the encoded rows, as JSON values by name.
 
     Args:
-        encoder: its template, limits, resolution and image rules count.
+        encoder: its template, limits and vision rule count.
         model_folder: checkpoint whose tokenizer files count, by content.
         datasets: names in ``dataset_info.json``; entries count, and their files by content. What a hub serves can't
             be looked into; its name counts.
@@ -41,14 +41,15 @@ def fingerprint(
     Raises DataError when a file is missing.
     """
     folder = Path(dataset_dir)
-    entries = read_registry(folder, datasets)
+    entries = read_dataset_info(folder, datasets)
+    vision = asdict(encoder.vision)
     settings = {
         "template": asdict(encoder.template),
-        "image_resolution": encoder.image_resolution,
+        "image_resolution": vision.pop("image_resolution"),
         "cutoff_len": encoder.cutoff_len,
         "train_on_prompt": encoder.train_on_prompt,
         "mask_history": encoder.mask_history,
-        "image processor": asdict(encoder.spec),
+        "image processor": vision,
         "tokenizer files": _tokenizer_files(Path(model_folder)),
         "dataset": {entry.name: asdict(entry) for entry in entries},
         "dataset files": {

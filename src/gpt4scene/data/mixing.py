@@ -12,6 +12,20 @@ Row = TypeVar("Row")
 STRATEGIES = ("concat", "interleave_under", "interleave_over")
 
 
+def probability_problems(strategy: str, probabilities: Sequence[float] | None, datasets: int) -> list[str]:
+    """Return a sentence for each reason why ``interleave_probs`` can't steer the mix of so many datasets."""
+    if probabilities is None:
+        return []
+    found = []
+    if strategy == "concat":
+        found.append("interleave_probs needs mix_strategy: interleave_under or interleave_over")
+    if len(probabilities) != datasets:
+        found.append(f"interleave_probs has {len(probabilities)} numbers for {datasets} datasets")
+    if any(chance <= 0 for chance in probabilities) or abs(sum(probabilities) - 1) > 1e-6:
+        found.append("interleave_probs must be above 0 and add up to 1")
+    return found
+
+
 def resample(rows: list[Row], count: int, random: np.random.Generator) -> list[Row]:
     """Return ``count`` rows drawn at random; none comes twice before all came once."""
     if not rows:
@@ -37,11 +51,13 @@ def mix(
     """
     if strategy not in STRATEGIES:
         raise ValueError(f"mix_strategy '{strategy}' is none of {', '.join(STRATEGIES)}")
+    problems = probability_problems(strategy, probabilities, len(loaded))
+    if problems:
+        raise ValueError("; ".join(problems))
     if strategy == "concat":
-        if probabilities is not None:
-            raise ValueError("interleave_probs needs mix_strategy interleave_under or interleave_over")
         return [row for rows in loaded for row in rows]
-    weights = _weights(probabilities, len(loaded))
+    chances = None if probabilities is None else np.asarray(probabilities, dtype=np.float64)
+    weights = None if chances is None else chances / chances.sum()
     if not all(loaded):
         raise ValueError("an empty dataset can't be interleaved; remove it from dataset")
     mixed: list[Row] = []
@@ -52,14 +68,3 @@ def mix(
         mixed.append(loaded[which][taken[which] % len(loaded[which])])
         taken[which] += 1
     return mixed
-
-
-def _weights(probabilities: Sequence[float] | None, count: int) -> np.ndarray | None:
-    if probabilities is None:
-        return None
-    weights = np.asarray(probabilities, dtype=np.float64)
-    if len(weights) != count or (weights <= 0).any():
-        raise ValueError(
-            f"interleave_probs {list(probabilities)} must be {count} numbers above 0, one for each dataset"
-        )
-    return weights / weights.sum()

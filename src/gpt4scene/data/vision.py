@@ -8,21 +8,18 @@ loader (``Image.open(...).convert("RGB")``) and the released annotations do not 
 
 from __future__ import annotations
 
-import json
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from gpt4scene.errors import DataError
+from gpt4scene.files.whole import read_json
 from gpt4scene.types import Grid, Origin
-
-if TYPE_CHECKING:
-    import torch
 
 Size = tuple[int, int]
 """Width and height in pixels."""
@@ -32,10 +29,11 @@ MAX_ASPECT = 200
 
 
 @dataclass(frozen=True)
-class VisionSpec:
-    """What a checkpoint's image processor does to an image.
+class VisionRule:
+    """How an image becomes patches: the values of a checkpoint's image processor, and the user's ``image_resolution``.
 
     ``min_pixels`` and ``max_pixels`` bound the area after smart resize; ``mean`` and ``std`` are per channel, 0 to 1.
+    ``image_resolution`` bounds the longest side before that, in pixels; None is no bound.
     """
 
     patch_size: int = 14
@@ -45,6 +43,7 @@ class VisionSpec:
     std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
     min_pixels: int = 56 * 56
     max_pixels: int = 28 * 28 * 1280
+    image_resolution: int | None = 512
 
     @property
     def factor(self) -> int:
@@ -57,17 +56,17 @@ class VisionSpec:
         return 3 * self.temporal_patch_size * self.patch_size**2
 
     @classmethod
-    def from_folder(cls, folder: str | os.PathLike) -> VisionSpec:
+    def from_folder(cls, folder: str | os.PathLike, image_resolution: int | None = 512) -> VisionRule:
         """Read ``preprocessor_config.json`` (or ``processor_config.json``) of a checkpoint folder.
 
         Takes both spellings of the area bounds: ``min_pixels`` / ``max_pixels``, which win where both are given, and
-        ``size: {shortest_edge, longest_edge}``. Raises ValueError when neither file is there or a value is not one
-        that this package computes.
+        ``size: {shortest_edge, longest_edge}``. Raises DataError when neither file is there or readable, or a value
+        is not one that this package computes.
         """
         config, path = _processor_config(Path(folder))
         for key, wanted in (("do_resize", True), ("do_rescale", True), ("do_normalize", True)):
             if config.get(key, wanted) is not wanted:
-                raise ValueError(f"{path}: '{key}: {config[key]}' is not supported; Qwen's processors say true")
+                raise DataError(f"{path}: '{key}: {config[key]}' is not supported; Qwen's processors say true")
         size = config.get("size") or {}
         defaults = cls()
 
@@ -81,11 +80,17 @@ class VisionSpec:
             patch_size=int(config.get("patch_size", defaults.patch_size)),
             merge_size=int(config.get("merge_size", defaults.merge_size)),
             temporal_patch_size=int(config.get("temporal_patch_size", defaults.temporal_patch_size)),
-            mean=tuple(config.get("image_mean") or defaults.mean),
-            std=tuple(config.get("image_std") or defaults.std),
+            mean=_of_channels(config.get("image_mean") or defaults.mean),
+            std=_of_channels(config.get("image_std") or defaults.std),
             min_pixels=bound("min_pixels", "shortest_edge", defaults.min_pixels),
             max_pixels=bound("max_pixels", "longest_edge", defaults.max_pixels),
+            image_resolution=image_resolution,
         )
+
+
+def _of_channels(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return red, green, blue
 
 
 def _processor_config(folder: Path) -> tuple[dict, Path]:
@@ -93,55 +98,54 @@ def _processor_config(folder: Path) -> tuple[dict, Path]:
         path = folder / name
         if not path.is_file():
             continue
-        try:
-            config = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{path}: not a readable JSON file ({error}); copy it again from the base model") from None
+        config = read_json(path, "description of the image processor")
         config = config.get("image_processor", config)
         if "patch_size" in config or name == "preprocessor_config.json":
             return config, path
-    raise ValueError(
+    raise DataError(
         f"{folder}: no preprocessor_config.json in the model folder; "
         "copy the processor files of the base model into it (preprocessor_config.json, chat_template.json)"
     )
 
 
-def fit(size: Size, spec: VisionSpec, image_resolution: int | None) -> Size:
-    """Return the width and height that an image of ``size`` is resized to, multiples of ``spec.factor``.
+def fit(size: Size, rule: VisionRule) -> Size:
+    """Return the width and height that an image of ``size`` is resized to, multiples of ``rule.factor``.
 
-    ``image_resolution`` bounds the longest side before rounding (None: no bound). Raises ValueError for an image
-    more than 200 times as long as wide. 1296x968 at 512 gives 504x392.
+    Raises ValueError for an image more than 200 times as long as wide. 1296x968 at 512 gives 504x392.
     """
     width, height = size
     longest = max(width, height)
-    if image_resolution is not None and longest > image_resolution:
-        scale = image_resolution / longest
+    if rule.image_resolution is not None and longest > rule.image_resolution:
+        scale = rule.image_resolution / longest
         width, height = max(1, int(width * scale)), max(1, int(height * scale))
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise ValueError(f"an image of {size[0]}x{size[1]} is over {MAX_ASPECT} times as long as wide")
-    factor = spec.factor
+    factor = rule.factor
     new_width, new_height = round(width / factor) * factor, round(height / factor) * factor
-    if new_width * new_height > spec.max_pixels:
-        shrink = math.sqrt(height * width / spec.max_pixels)
+    if new_width * new_height > rule.max_pixels:
+        shrink = math.sqrt(height * width / rule.max_pixels)
         new_height = max(factor, math.floor(height / shrink / factor) * factor)
         new_width = max(factor, math.floor(width / shrink / factor) * factor)
-    elif new_width * new_height < spec.min_pixels:
-        grow = math.sqrt(spec.min_pixels / (height * width))
+    elif new_width * new_height < rule.min_pixels:
+        grow = math.sqrt(rule.min_pixels / (height * width))
         new_height = math.ceil(height * grow / factor) * factor
         new_width = math.ceil(width * grow / factor) * factor
     return new_width, new_height
 
 
-def grid(size: Size, spec: VisionSpec) -> Grid:
-    """Return (time, rows, columns) in patches of an image already fitted to ``size``: 504x392 is (1, 28, 36)."""
-    width, height = size
-    return 1, height // spec.patch_size, width // spec.patch_size
+def grid(size: Size, rule: VisionRule) -> Grid:
+    """Return (time, rows, columns) in patches of an image of ``size``: 1296x968 at 512 is (1, 28, 36).
+
+    Raises ValueError as ``fit`` does.
+    """
+    width, height = fit(size, rule)
+    return 1, height // rule.patch_size, width // rule.patch_size
 
 
-def tokens(image: Grid, spec: VisionSpec) -> int:
+def tokens(image: Grid, rule: VisionRule) -> int:
     """Return the number of image tokens of a grid, one for every merged patch: (1, 28, 36) costs 252."""
     time, rows, columns = image
-    return time * rows * columns // spec.merge_size**2
+    return time * rows * columns // rule.merge_size**2
 
 
 class ImageSizes:
@@ -158,10 +162,10 @@ class ImageSizes:
                 size = self._sizes[path] = image.size
         return size
 
-    def grid(self, path: str, spec: VisionSpec, image_resolution: int | None, origin: Origin | None = None) -> Grid:
+    def grid(self, path: str, rule: VisionRule, origin: Origin | None = None) -> Grid:
         """Return the patch grid of the image at ``path`` without decoding it. Raises DataError."""
         try:
-            return grid(fit(self(path, origin), spec, image_resolution), spec)
+            return grid(self(path, origin), rule)
         except ValueError as error:
             raise error if isinstance(error, DataError) else _bad(path, origin, str(error)) from None
 
@@ -194,7 +198,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def patches(path: str, spec: VisionSpec, image_resolution: int | None, origin: Origin | None = None) -> np.ndarray:
+def patches(path: str, rule: VisionRule, origin: Origin | None = None) -> np.ndarray:
     """Return the image as uint8 patches ``[P, 3 * T * p * p]`` in the order that Qwen's vision tower reads.
 
     P follows 2x2 merge blocks row by row; inside a patch: channel, time (the still repeated), row, column. Raises
@@ -202,30 +206,18 @@ def patches(path: str, spec: VisionSpec, image_resolution: int | None, origin: O
     """
     with open_image(path, origin) as image:
         try:
-            size = fit(image.size, spec, image_resolution)
-            resized = to_rgb(image).resize(size, Image.Resampling.BICUBIC)
+            resized = to_rgb(image).resize(fit(image.size, rule), Image.Resampling.BICUBIC)
         except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
             raise _bad(path, origin, f"it can't be decoded ({error}); copy or render it again") from None
-    return patchify(np.asarray(resized), spec)
+    return patchify(np.asarray(resized), rule)
 
 
-def patchify(pixels_HW3: np.ndarray, spec: VisionSpec) -> np.ndarray:
-    """Return ``[P, 3 * T * p * p]`` patches of an array whose sides are multiples of ``spec.factor``; same dtype."""
+def patchify(pixels_HW3: np.ndarray, rule: VisionRule) -> np.ndarray:
+    """Return ``[P, 3 * T * p * p]`` patches of an array whose sides are multiples of ``rule.factor``; same dtype."""
     height, width, channels = pixels_HW3.shape
-    patch, merge, time = spec.patch_size, spec.merge_size, spec.temporal_patch_size
+    patch, merge, time = rule.patch_size, rule.merge_size, rule.temporal_patch_size
     blocks = pixels_HW3.reshape(
-        height // spec.factor, merge, patch, width // spec.factor, merge, patch, channels
+        height // rule.factor, merge, patch, width // rule.factor, merge, patch, channels
     ).transpose(0, 3, 1, 4, 6, 2, 5)
     repeated = np.broadcast_to(blocks[:, :, :, :, :, None], (*blocks.shape[:5], time, patch, patch))
-    return repeated.reshape(-1, spec.patch_length)
-
-
-def normalise(patches_u8: torch.Tensor, spec: VisionSpec) -> torch.Tensor:
-    """Return ``(u8 / 255 - mean) / std`` in fp32, ``[P, 3 * T * p * p]``, on the device of the input.
-
-    The divisor is a tensor on that device, because CUDA turns a division by a Python number into a product with
-    its reciprocal, whose last bit differs.
-    """
-    values = patches_u8.float().view(len(patches_u8), 3, spec.patch_length // 3)
-    mean, std = values.new_tensor(spec.mean).view(3, 1), values.new_tensor(spec.std).view(3, 1)
-    return values.div_(values.new_tensor(255.0)).sub_(mean).div_(std).view(len(patches_u8), spec.patch_length)
+    return repeated.reshape(-1, rule.patch_length)

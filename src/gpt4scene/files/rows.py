@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from gpt4scene.errors import DataError
-from gpt4scene.registry import Registry
+from gpt4scene.files.whole import read_text
 
 _SPACE = " \t\r\n"
 
@@ -34,16 +34,9 @@ def read_rows(path: Path) -> Iterator[Any]:
     return READERS[path.suffix](path)
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); write it again as UTF-8") from None
-
-
 def _read_json(path: Path) -> Iterator[Any]:
     """Yield the objects of a JSON list without holding them all; a file of JSON lines is taken as such."""
-    text, decoder = _text(path), json.JSONDecoder()
+    text, decoder = read_text(path), json.JSONDecoder()
 
     def after_space(position: int) -> int:
         while position < len(text) and text[position] in _SPACE:
@@ -89,7 +82,7 @@ def _json_lines(path: Path, text: str) -> Iterator[Any]:
 
 
 def _read_jsonl(path: Path) -> Iterator[Any]:
-    return _json_lines(path, _text(path))
+    return _json_lines(path, read_text(path))
 
 
 def _read_parquet(path: Path) -> Iterator[Any]:
@@ -104,8 +97,9 @@ def _read_parquet(path: Path) -> Iterator[Any]:
         raise DataError(f"{path}: not a readable parquet file ({error}); write or download it again") from None
 
 
-READERS: Registry = Registry("dataset file")
+READERS: Mapping[str, Callable[[Path], Iterator[Any]]] = {
+    ".json": _read_json,
+    ".jsonl": _read_jsonl,
+    ".parquet": _read_parquet,
+}
 """Readers by file suffix."""
-READERS.add(".json", _read_json)
-READERS.add(".jsonl", _read_jsonl)
-READERS.add(".parquet", _read_parquet)

@@ -7,9 +7,6 @@ each, mapped and not read: the run-length coded prefix of every scene, and the b
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -17,6 +14,7 @@ from typing import Any, overload
 import numpy as np
 
 from gpt4scene.errors import DataError
+from gpt4scene.files.whole import read_json, whole_folder, write_json
 from gpt4scene.types import IGNORED, EncodedSample, Origin
 
 FORMAT = 1
@@ -95,7 +93,7 @@ class TokenizedRows(Sequence[EncodedSample]):
 
 
 def write_tokenized(
-    folder: str | os.PathLike,
+    folder: str | Path,
     samples: Iterable[EncodedSample],
     fingerprint: Mapping[str, Any],
     skipped: Sequence[str] = (),
@@ -110,34 +108,22 @@ def write_tokenized(
 
     Raises DataError when the folder already holds something, OSError when it can't be written.
     """
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder}: already holds something; choose another tokenized_path or remove it")
-    meta, arrays = _columns(samples)
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    for name, array in arrays.items():
-        np.save(partial / f"{name}.npy", array)
-    content = {"format": FORMAT, "fingerprint": fingerprint, "skipped": list(skipped), **meta}
-    (partial / META_FILE).write_text(json.dumps(content), encoding="utf-8")
-    if folder.exists():
-        folder.rmdir()
-    partial.rename(folder)
+    with whole_folder(folder) as partial:
+        tables, arrays = _columns(samples)
+        for name, array in arrays.items():
+            np.save(partial / f"{name}.npy", array)
+        content = {"format": FORMAT, "fingerprint": fingerprint, "skipped": list(skipped), **tables}
+        write_json(partial / META_FILE, content, indent=None)
 
 
-def read_tokenized(folder: str | os.PathLike, fingerprint: Mapping[str, Any]) -> TokenizedRows:
+def read_tokenized(folder: str | Path, fingerprint: Mapping[str, Any]) -> TokenizedRows:
     """Return the rows of a folder that was written under the same ``fingerprint``.
 
     Raises DataError naming every difference, or saying that the folder is none of ours.
     """
     folder = Path(folder)
-    try:
-        meta = json.loads((folder / META_FILE).read_text(encoding="utf-8"))
-        known = meta["format"] == FORMAT
-    except (OSError, ValueError, KeyError, TypeError):
-        known = False
-    if not known:
+    meta = read_json(folder / META_FILE) if (folder / META_FILE).is_file() else None
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise DataError(
             f"{folder}: no folder of tokenized rows of this version ({META_FILE} is missing or of another format); "
             "choose another tokenized_path or remove it"
@@ -166,7 +152,7 @@ def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def has_tokenized(folder: str | os.PathLike) -> bool:
+def has_tokenized(folder: str | Path) -> bool:
     """Return whether anything is there to be read: False for a missing or empty folder."""
     path = Path(folder)
     return path.exists() and (not path.is_dir() or any(path.iterdir()))

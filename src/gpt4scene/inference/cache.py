@@ -34,14 +34,19 @@ class RowLayer(CacheLayerMixin):
         """Append the new states and return views of all of them."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
+        keys, values = self._buffers()
         needed = self.length + key_states.shape[2]
-        if needed > self.keys.shape[2]:
+        if needed > keys.shape[2]:
             room = self.first + max(256, 2 * (needed - self.first)) if self.length else needed
-            self.keys, self.values = self._grown(self.keys, room), self._grown(self.values, room)
-        self.keys[:, :, self.length : needed] = key_states
-        self.values[:, :, self.length : needed] = value_states
+            self.keys, self.values = keys, values = self._grown(keys, room), self._grown(values, room)
+        keys[:, :, self.length : needed] = key_states
+        values[:, :, self.length : needed] = value_states
         self.length = needed
-        return self.keys[:, :, :needed], self.values[:, :, :needed]
+        return keys[:, :, :needed], values[:, :, :needed]
+
+    def _buffers(self) -> tuple[torch.Tensor, torch.Tensor]:
+        assert self.keys is not None and self.values is not None
+        return self.keys, self.values
 
     def _grown(self, states: torch.Tensor, room: int) -> torch.Tensor:
         larger = states.new_empty((*states.shape[:2], room, states.shape[-1]))
@@ -51,8 +56,8 @@ class RowLayer(CacheLayerMixin):
     def keep(self, start: int, kept: torch.Tensor) -> None:
         """Keep what lies before ``start`` and the states at the indices ``kept`` (ascending), without gaps."""
         end = start + len(kept)
-        self.keys[:, :, start:end] = self.keys[:, :, kept]
-        self.values[:, :, start:end] = self.values[:, :, kept]
+        for buffer in self._buffers():
+            buffer[:, :, start:end] = buffer[:, :, kept]
         self.length = end
 
     def get_seq_length(self) -> int:
@@ -76,10 +81,13 @@ class RowCache(Cache):
 
     def truncate(self, length: int) -> None:
         """Forget all tokens from ``length`` on, for the next branches of the same prefix."""
-        for layer in self.layers:
+        for layer in self._row_layers():
             layer.length = min(layer.length, length)
 
     def keep(self, start: int, kept: torch.Tensor) -> None:
         """Keep the tokens before ``start`` and those at the indices ``kept``; finished branches make room this way."""
-        for layer in self.layers:
+        for layer in self._row_layers():
             layer.keep(start, kept)
+
+    def _row_layers(self) -> list[RowLayer]:
+        return [layer for layer in self.layers if isinstance(layer, RowLayer)]

@@ -12,25 +12,27 @@ import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any
+from typing import Any, cast
 
 from PIL import Image
 
 from gpt4scene.data.templates import IMAGE_MARK
-from gpt4scene.data.vision import VisionSpec, fit, open_image, to_rgb
+from gpt4scene.data.vision import VisionRule, fit, open_image, to_rgb
 from gpt4scene.errors import DataError
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.types import Answer, Question
 
 REQUEST_LIMIT = 8
 """Requests at a time; each carries all images of the scene, some ten megabytes."""
+REQUEST_SECONDS = 600.0
+"""A request may take this long."""
 
 
-def image_url(path: str, spec: VisionSpec, image_resolution: int | None) -> str:
+def image_url(path: str, rule: VisionRule) -> str:
     """Return the image as a PNG data URL, resized as for the local model; ``DataError`` names an unreadable file."""
     with open_image(path) as image:
         try:
-            resized = to_rgb(image).resize(fit(image.size, spec, image_resolution), Image.Resampling.BICUBIC)
+            resized = to_rgb(image).resize(fit(image.size, rule), Image.Resampling.BICUBIC)
         except (OSError, SyntaxError, ValueError) as error:
             raise DataError(f"image {path}: it can't be decoded ({error}); copy or render it again") from None
     buffer = io.BytesIO()
@@ -44,30 +46,22 @@ class ServerEngine:
     Args:
         base_url: such as ``http://localhost:8000/v1``.
         model: the name under which the server serves it.
-        spec: of the served checkpoint, for the sizes of the images.
-        image_resolution: longest side in pixels before fitting to patches.
+        vision: of the served checkpoint, for the sizes of the images.
         request_limit: requests at a time.
-        timeout: seconds that one request may take.
 
     The key, where the server wants one, is read from ``OPENAI_API_KEY``.
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        model: str,
-        spec: VisionSpec,
-        image_resolution: int | None = 512,
-        request_limit: int = REQUEST_LIMIT,
-        timeout: float = 600.0,
-    ) -> None:
+    def __init__(self, base_url: str, model: str, vision: VisionRule, request_limit: int = REQUEST_LIMIT) -> None:
         from openai import OpenAI
 
         self.client = OpenAI(
-            base_url=base_url, api_key=os.environ.get("OPENAI_API_KEY") or "none", timeout=timeout, max_retries=2
+            base_url=base_url,
+            api_key=os.environ.get("OPENAI_API_KEY") or "none",
+            timeout=REQUEST_SECONDS,
+            max_retries=2,
         )
-        self.base_url, self.model, self.spec = base_url, model, spec
-        self.image_resolution, self.request_limit = image_resolution, request_limit
+        self.base_url, self.model, self.vision, self.request_limit = base_url, model, vision, request_limit
         self._scene: tuple[tuple[str, ...], list[dict[str, Any]]] = ((), [])
 
     def answer(self, questions: Sequence[Question], settings: GenerationSettings | None = None) -> Iterator[Answer]:
@@ -95,7 +89,7 @@ class ServerEngine:
     def _images(self, images: tuple[str, ...]) -> list[dict[str, Any]]:
         known, parts = self._scene
         if known != images:
-            urls = [image_url(path, self.spec, self.image_resolution) for path in images]
+            urls = [image_url(path, self.vision) for path in images]
             parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
             self._scene = (images, parts)
         return parts
@@ -124,7 +118,7 @@ class ServerEngine:
         try:
             reply = self.client.chat.completions.create(
                 model=self.model,
-                messages=[{"role": "user", "content": self._content(question)}],
+                messages=cast(Any, [{"role": "user", "content": self._content(question)}]),
                 max_tokens=settings.max_new_tokens,
                 temperature=settings.temperature,
                 top_p=settings.top_p,

@@ -13,16 +13,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
-from gpt4scene.data.collator import pack_pixels
 from gpt4scene.data.encoding import Encoder
-from gpt4scene.data.packing import make_pack
+from gpt4scene.data.packs import make_pack, pack_pixels
 from gpt4scene.data.positions import sample_positions
-from gpt4scene.data.vision import VisionSpec, normalise
 from gpt4scene.inference.cache import RowCache
 from gpt4scene.inference.decoding import GenerationSettings, choose, generator_of, penalise
 from gpt4scene.model.attention import PREFIX, PackLayout
+from gpt4scene.model.inputs import normalise
 from gpt4scene.types import Answer, EncodedSample, Pack, Question
 
 BRANCH_LIMIT = 128
@@ -59,29 +58,18 @@ class Engine:
     """Answers questions about scenes with a model on this machine.
 
     Args:
-        model: with the pack attention (``model.loading.load_model``), on ``device``.
-        tokenizer: of the checkpoint.
-        encoder: turns questions into tokens; its image size rule is used for the pixels too.
-        spec: of the checkpoint.
-        device: where the model is.
+        model: with the pack attention (``model.loading.load_model``), on the device that is to compute.
+        encoder: of the same checkpoint.
         branch_limit: questions side by side; memory grows with it, answers do not change.
     """
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        encoder: Encoder,
-        spec: VisionSpec,
-        device: torch.device | str,
-        branch_limit: int = BRANCH_LIMIT,
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, encoder: Encoder, branch_limit: int = BRANCH_LIMIT) -> None:
         if branch_limit < 1:
             raise ValueError(f"branch_limit must be at least 1, found {branch_limit}")
-        self.model, self.tokenizer, self.encoder, self.spec = model.eval(), tokenizer, encoder, spec
-        self.device, self.branch_limit = torch.device(device), branch_limit
+        self.model, self.encoder, self.branch_limit = model.eval(), encoder, branch_limit
+        self.device: torch.device = model.device
         stops = model.generation_config.eos_token_id
-        stops = [tokenizer.eos_token_id] if stops is None else [stops] if isinstance(stops, int) else stops
+        stops = [encoder.tokenizer.eos_token_id] if stops is None else [stops] if isinstance(stops, int) else stops
         self.stops = frozenset(stop for stop in stops if stop is not None)
         self._cache = RowCache()
         self._cached: tuple[tuple[str, ...], bytes] | None = None
@@ -128,7 +116,7 @@ class Engine:
         for key, members in groups.items():
             pack = make_pack([sample for _, sample in members])
             known = reuse and not visits and key == self._cached
-            pixels = None if known else pack_pixels(pack, self.spec, self.encoder.image_resolution)
+            pixels = None if known else pack_pixels(pack, self.encoder.vision)
             visits.append(Visit(tuple(question for question, _ in members), pack, pixels))
         return visits
 
@@ -153,8 +141,9 @@ class Engine:
         if not len(pack.prefix_P):
             return
         assert visit.pixels is not None
-        positions_3P = sample_positions(pack.prefix_P, pack.grids, self.encoder.special.image_pad, self.spec.merge_size)
-        pixels = normalise(torch.from_numpy(visit.pixels).to(self.device), self.spec)
+        rule, pad = self.encoder.vision, self.encoder.special.image_pad
+        positions_3P = sample_positions(pack.prefix_P, pack.grids, pad, rule.merge_size)
+        pixels = normalise(torch.from_numpy(visit.pixels).to(self.device), rule)
         self.model(
             input_ids=self._row(pack.prefix_P),
             position_ids=torch.from_numpy(positions_3P).to(self.device)[:, None],
@@ -211,7 +200,8 @@ class Engine:
         self, alive: list[_Branch], scores_KV: torch.Tensor, settings: GenerationSettings, penalty: float
     ) -> list[int]:
         if penalty != 1.0:
-            scores_KV = penalise(scores_KV, torch.stack([branch.seen_V for branch in alive]), penalty)
+            seen = [branch.seen_V for branch in alive if branch.seen_V is not None]
+            scores_KV = penalise(scores_KV, torch.stack(seen), penalty)
         tokens = choose(scores_KV, settings, [branch.generator for branch in alive]).tolist()
         for branch, token in zip(alive, tokens, strict=True):
             if branch.seen_V is not None:
@@ -219,7 +209,9 @@ class Engine:
         return tokens
 
     def _finished(self, branch: _Branch) -> Answer:
-        text = self.tokenizer.decode(branch.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        decode = self.encoder.tokenizer.decode
+        text = decode(branch.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        assert isinstance(text, str)  # one row of tokens, one text
         return Answer(branch.question, text, len(branch.tokens))
 
     @torch.inference_mode()

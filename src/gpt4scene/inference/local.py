@@ -8,12 +8,11 @@ import torch
 
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionSpec
+from gpt4scene.data.vision import VisionRule
 from gpt4scene.inference.engine import BRANCH_LIMIT, Engine
-from gpt4scene.model.export import load_with_adapter
 from gpt4scene.model.families import family_of
 from gpt4scene.model.folder import ModelFolder, find_model
-from gpt4scene.model.loading import load_model, load_tokenizer
+from gpt4scene.model.loading import load_merged, load_tokenizer
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -48,14 +47,10 @@ def load_engine(
     ``template`` defaults to that of the model's family. Raises ``ValueError`` that names what is missing.
     """
     folder = model if isinstance(model, ModelFolder) else find_model(model)
-    spec = VisionSpec.from_folder(folder.base)
+    vision = VisionRule.from_folder(folder.base, image_resolution)
     tokenizer = load_tokenizer(folder.base)
     place = choose_device(device)
     options = {"dtype": choose_dtype(dtype, place), "attention": attention, "device": place}
-    if folder.adapter is None:
-        network = load_model(folder.base, **options)
-    else:
-        network = load_with_adapter(folder.adapter, folder.base, **options)
-    rule = TEMPLATES[template or family_of(network.config).template]
-    encoder = Encoder(tokenizer, rule, spec, image_resolution)
-    return Engine(network, tokenizer, encoder, spec, place, branch_limit or BRANCH_LIMIT)
+    network = load_merged(folder, **options)
+    encoder = Encoder(tokenizer, TEMPLATES[template or family_of(network.config).template], vision)
+    return Engine(network, encoder, branch_limit or BRANCH_LIMIT)

@@ -207,13 +207,15 @@ def _generation(arguments: InferArguments):
 def _engine(arguments: InferArguments, say: Say):
     """Return the local engine, or the one in front of a server."""
     if arguments.engine == "server":
-        from gpt4scene.data.vision import VisionSpec
+        from gpt4scene.data.vision import VisionRule
         from gpt4scene.inference.client import REQUEST_LIMIT, ServerEngine
 
-        spec = VisionSpec.from_folder(arguments.model) if Path(arguments.model).is_dir() else VisionSpec()
+        vision = VisionRule(image_resolution=arguments.image_resolution)
+        if Path(arguments.model).is_dir():
+            vision = VisionRule.from_folder(arguments.model, arguments.image_resolution)
         limit = arguments.branch_limit or REQUEST_LIMIT
         assert arguments.base_url is not None
-        return ServerEngine(arguments.base_url, arguments.model, spec, arguments.image_resolution, limit)
+        return ServerEngine(arguments.base_url, arguments.model, vision, limit)
     from transformers.utils.logging import disable_progress_bar
 
     from gpt4scene.inference.local import load_engine

@@ -39,14 +39,13 @@ class PackLayout:
         The queries are the last L keys; ``key_owners`` is left out where there are no others. A query sees the keys
         of the prefix and of its own branch that do not come after it.
         """
-        if key_owners is None:
-            key_owners = owners
-            if prefix_length == len(owners) or bool((owners[prefix_length:] == owners[-1]).all()):
-                return PackLayout(prefix_length, None)
         branch_owners = owners[prefix_length:, None]
-        keys = torch.arange(len(key_owners), device=owners.device)
-        queries = keys[len(key_owners) - len(branch_owners) :, None]
-        mask_RS = (key_owners == PREFIX) | (key_owners == branch_owners)
+        if key_owners is None and bool((branch_owners == owners[-1]).all()):
+            return PackLayout(prefix_length, None)
+        owners_S = owners if key_owners is None else key_owners
+        keys = torch.arange(len(owners_S), device=owners.device)
+        queries = keys[len(owners_S) - len(branch_owners) :, None]
+        mask_RS = (owners_S == PREFIX) | (owners_S == branch_owners)
         return PackLayout(prefix_length, mask_RS & (keys <= queries))
 
 

@@ -7,16 +7,16 @@ import torch
 SLOW_CONV3D = ("2.9.",)
 
 
-def check_versions(torch_version: str | None = None) -> None:
+def check_versions() -> None:
     """Raise ``ValueError`` on library versions that are known to ruin a run.
 
     torch 2.9.x: its Conv3d, which embeds the patches, is 10 to 20 times slower. Seen in 2026; remove when nobody
     installs 2.9 any more.
     """
-    version = torch_version or torch.__version__
-    if version.startswith(SLOW_CONV3D):
+    if torch.__version__.startswith(SLOW_CONV3D):
         raise ValueError(
-            f"torch {version} embeds image patches 10 to 20 times slower than other versions; install another one"
+            f"torch {torch.__version__} embeds image patches 10 to 20 times slower than other versions; "
+            "install another one"
         )
 
 
@@ -29,4 +29,4 @@ def keep_used_renamings(model: torch.nn.Module) -> None:
     """
     renamings = vars(model).get("_weight_conversions")
     if renamings:
-        model._weight_conversions = [renaming for renaming in renamings if renaming.was_used()]
+        vars(model)["_weight_conversions"] = [renaming for renaming in renamings if renaming.was_used()]

@@ -20,7 +20,6 @@ class Family:
     template: str
     tower: str = "model.visual"
     mergers: tuple[str, ...] = ("model.visual.merger",)
-    language: str = "model.language_model"
     layers: str = "model.language_model.layers"
 
     def part_of(self, parameter: str) -> str:

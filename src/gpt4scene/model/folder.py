@@ -1,17 +1,30 @@
-"""What ``--model`` means: a checkpoint, a training output or a LoRA adapter, and which weights those are."""
+"""What lies in a model's folder: a checkpoint, a training output or a LoRA adapter, and which files each has.
+
+Nothing here loads weights or imports torch.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from gpt4scene.errors import DataError
+from gpt4scene.files.whole import copy_file, read_json
 
 ADAPTER_CONFIG = "adapter_config.json"
-_WEIGHTS = re.compile(r"(model|pytorch_model|adapter_model)[^/]*\.(safetensors|bin)")
+PROCESSOR_FILES = (
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+    "processor_config.json",
+    "chat_template.json",
+    "chat_template.jinja",
+)
+"""Files beside weights and tokenizer that transformers and vLLM want; copied into every checkpoint that we write."""
+
 _SHAPING_FILES = (
     "config.json",
     "generation_config.json",
@@ -23,6 +36,8 @@ _SHAPING_FILES = (
     "tokenizer_config.json",
     ADAPTER_CONFIG,
 )
+_WEIGHTS = re.compile(r"(model|pytorch_model|adapter_model)[^/]*\.(safetensors|bin)")
+_STEP = re.compile(r"checkpoint-(\d+)")
 _WHOLE_BELOW = 64 * 2**20
 _SAMPLES, _SAMPLE_BYTES = 256, 2**16
 
@@ -35,19 +50,6 @@ class ModelFolder:
     adapter: Path | None = None
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """Return the weight files of a checkpoint or adapter folder, by name."""
-    return sorted(path for path in folder.iterdir() if _WEIGHTS.fullmatch(path.name)) if folder.is_dir() else []
-
-
-def _is_checkpoint(folder: Path) -> bool:
-    return (folder / "config.json").is_file() and bool(weight_files(folder))
-
-
-def _is_adapter(folder: Path) -> bool:
-    return (folder / ADAPTER_CONFIG).is_file() and bool(weight_files(folder))
-
-
 def find_model(model: str | Path) -> ModelFolder:
     """Return the folders that ``model`` stands for.
 
@@ -55,19 +57,10 @@ def find_model(model: str | Path) -> ModelFolder:
     a folder with ``adapter_config.json`` gives that adapter and the base it names; a hub name gives its snapshot.
     ``DataError`` says what is missing.
     """
-    folder = Path(model)
-    if not folder.is_dir():
-        from gpt4scene.model.loading import local_folder
-
-        folder = local_folder(model)
-    if _is_adapter(folder):
-        return ModelFolder(_base_of(folder), folder)
-    if _is_checkpoint(folder):
-        return ModelFolder(folder)
-    steps = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
-    for path in sorted(steps, key=lambda path: int(path.name.removeprefix("checkpoint-")), reverse=True):
-        if _is_adapter(path):
-            return ModelFolder(_base_of(path), path)
+    folder = local_folder(model)
+    for path in (folder, *reversed(step_folders(folder))):
+        if is_adapter(path):
+            return ModelFolder(base_of_adapter(path), path)
         if _is_checkpoint(path):
             return ModelFolder(path)
     raise DataError(
@@ -76,20 +69,80 @@ def find_model(model: str | Path) -> ModelFolder:
     )
 
 
-def _base_of(adapter: Path) -> Path:
-    path = adapter / ADAPTER_CONFIG
+def is_hub_name(model: str | Path) -> bool:
+    """Return whether ``model``, which is no folder here, can be a name on the model hub: ``owner/name``."""
+    name = str(model)
+    return not name.startswith(("/", ".", "~")) and name.count("/") == 1
+
+
+def local_folder(model: str | Path) -> Path:
+    """Return the folder of a checkpoint: the path itself, or the hub snapshot of that name (downloaded if need be).
+
+    Raises ``DataError`` where there is neither.
+    """
+    folder = Path(model)
+    if folder.is_dir():
+        return folder
+    if not is_hub_name(model):
+        raise DataError(
+            f"{model}: no such folder; give a checkpoint folder or a hub name such as Qwen/Qwen2-VL-7B-Instruct"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
     try:
-        name = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
-    except (ValueError, AttributeError) as error:
-        raise DataError(f"{path}: not a readable adapter description ({error})") from None
+        return Path(snapshot_download(str(model)))
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        raise DataError(
+            f"{model}: neither a folder here nor reachable on the model hub ({type(error).__name__})"
+        ) from error
+
+
+def check_folder(folder: Path) -> None:
+    """Raise ``DataError`` that lists everything a checkpoint folder lacks."""
+    missing = [name for name in ("config.json", "preprocessor_config.json") if not (folder / name).is_file()]
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+        missing.append("tokenizer.json")
+    if not weight_files(folder):
+        missing.append("model weights (*.safetensors)")
+    if missing:
+        raise DataError(
+            f"{folder}: not a complete checkpoint, missing {', '.join(missing)}; copy them from the base model"
+        )
+
+
+def step_folders(output_dir: Path) -> list[Path]:
+    """Return the ``checkpoint-<step>`` folders of a training output, by step; none where it does not exist."""
+    if not output_dir.is_dir():
+        return []
+    found = [(int(match[1]), path) for path in output_dir.iterdir() if (match := _STEP.fullmatch(path.name))]
+    return [path for _, path in sorted(found)]
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and bool(weight_files(folder))
+
+
+def is_adapter(folder: Path) -> bool:
+    """Return whether ``folder`` holds a LoRA adapter: its description and its weights."""
+    return (folder / ADAPTER_CONFIG).is_file() and bool(weight_files(folder))
+
+
+def base_of_adapter(adapter: Path) -> Path:
+    """Return the folder of the base checkpoint that a LoRA folder names in its ``adapter_config.json``.
+
+    A relative name counts from the working directory, then from the adapter, then from beside it; else it is taken as
+    a hub name. ``DataError`` lists the places tried.
+    """
+    path = adapter / ADAPTER_CONFIG
+    described = read_json(path, "adapter's description")
+    name = described.get("base_model_name_or_path") if isinstance(described, dict) else None
     if not isinstance(name, str) or not name:
         raise DataError(f"{path}: 'base_model_name_or_path' is missing, so the base model is not known")
     tried = [Path(name)] if Path(name).is_absolute() else [Path(name), adapter / name, adapter.parent / name]
     for folder in tried:
         if _is_checkpoint(folder):
             return folder
-    from gpt4scene.model.loading import local_folder
-
     try:
         return local_folder(name)
     except DataError:
@@ -99,18 +152,54 @@ def _base_of(adapter: Path) -> Path:
         ) from None
 
 
-def _hash_weights(path: Path, digest) -> None:
-    """Feed the size of ``path`` and its bytes into ``digest``; of a large file its ends and 256 blocks between."""
-    size = path.stat().st_size
-    digest.update(f"{path.name} {size}\n".encode())
-    with open(path, "rb") as file:
-        if size <= _WHOLE_BELOW:
-            while block := file.read(2**20):
-                digest.update(block)
-            return
-        for index in range(_SAMPLES + 1):
-            file.seek((size - _SAMPLE_BYTES) * index // _SAMPLES)
-            digest.update(file.read(_SAMPLE_BYTES))
+def weight_files(folder: Path) -> list[Path]:
+    """Return the weight files of a checkpoint or adapter folder, by name."""
+    return sorted(path for path in folder.iterdir() if _WEIGHTS.fullmatch(path.name)) if folder.is_dir() else []
+
+
+def missing_shards(folder: Path) -> list[str]:
+    """Return the weight files that the folder's index names and that are not there, by name."""
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file() or index.stat().st_size == 0:
+        return []
+    named = set(read_json(index, "index of the weights")["weight_map"].values())
+    return sorted(name for name in named if not (folder / name).is_file())
+
+
+def _loaded_weights(folder: Path) -> list[Path]:
+    """Return the weight files that a loader takes: safetensors where there are any, else the older ``.bin`` files."""
+    files = weight_files(folder)
+    return [path for path in files if path.suffix == ".safetensors"] or files
+
+
+def weights_bytes(folder: Path) -> int:
+    """Return the size of a checkpoint's weights in bytes; 0 where there are none."""
+    return sum(path.stat().st_size for path in _loaded_weights(folder))
+
+
+def parameter_count(folder: Path) -> int:
+    """Return how many parameters a checkpoint has.
+
+    Counts from the headers of its safetensors files; for other files, from their size at two bytes a parameter.
+    """
+    from safetensors import safe_open
+
+    count = 0
+    for file in _loaded_weights(folder):
+        if file.suffix != ".safetensors":
+            count += file.stat().st_size // 2
+            continue
+        with safe_open(file, framework="np") as weights:
+            count += sum(math.prod(weights.get_slice(name).get_shape()) for name in list(weights.keys()))
+    return count
+
+
+def save_processor_files(source: Path, target: Path) -> list[str]:
+    """Copy the processor files of checkpoint ``source`` into ``target``; return the names copied."""
+    names = [name for name in PROCESSOR_FILES if (source / name).is_file()]
+    for name in names:
+        copy_file(source / name, target / name)
+    return names
 
 
 def identity(model: ModelFolder) -> str:
@@ -133,9 +222,22 @@ def identity(model: ModelFolder) -> str:
 
 def _content(path: Path) -> bytes:
     """Return the bytes of ``path``; of an adapter's description without the place of its base model."""
-    content = path.read_bytes()
     if path.name != ADAPTER_CONFIG:
-        return content
-    keys = json.loads(content)
-    keys.pop("base_model_name_or_path", None)
-    return json.dumps(keys, sort_keys=True).encode()
+        return path.read_bytes()
+    described = dict(read_json(path, "adapter's description"))
+    described.pop("base_model_name_or_path", None)
+    return json.dumps(described, sort_keys=True).encode()
+
+
+def _hash_weights(path: Path, digest) -> None:
+    """Feed the size of ``path`` and its bytes into ``digest``; of a large file its ends and 256 blocks between."""
+    size = path.stat().st_size
+    digest.update(f"{path.name} {size}\n".encode())
+    with open(path, "rb") as file:
+        if size <= _WHOLE_BELOW:
+            while block := file.read(2**20):
+                digest.update(block)
+            return
+        for index in range(_SAMPLES + 1):
+            file.seek((size - _SAMPLE_BYTES) * index // _SAMPLES)
+            digest.update(file.read(_SAMPLE_BYTES))

@@ -1,48 +1,55 @@
-"""From a collated pack to the arguments of the model, and from its logits to the losses of the pack's rows."""
+"""From a batch to the losses of the pack's rows, by way of the model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
 
-from gpt4scene.data.vision import VisionSpec, normalise
+from gpt4scene.data.vision import VisionRule
 from gpt4scene.model.attention import PackLayout
+from gpt4scene.types import Batch
 
 
-def model_inputs(
-    batch: Mapping[str, torch.Tensor | int], spec: VisionSpec, device: torch.device | str, dtype: torch.dtype
-) -> dict:
-    """Return keyword arguments for ``model(**inputs)`` on ``device``.
+def row_losses(model: torch.nn.Module, batch: Batch, rule: VisionRule) -> torch.Tensor:
+    """Return ``float32[K]``: each branch's mean cross entropy over its labels; 0 for a branch without any.
 
-    Pixels travel as uint8 and are normalised there, then cast to ``dtype`` (that of the vision tower). Only positions
-    that predict a label reach the LM head: the logits are ``[1, M, vocabulary]``, in the order of ``label_ids``.
+    ``batch`` is on the device of the model. The logits are ``[1, M, vocabulary]``, in the order of ``label_ids``; the
+    arithmetic on them is fp32.
     """
-    owners = batch["owners"].to(device, non_blocking=True)
+    logits = model(**model_inputs(batch, rule)).logits
+    losses = cross_entropy(logits[0].float(), batch.label_ids, reduction="none")
+    zeros = torch.zeros(len(batch.weights), device=losses.device)
+    counts = zeros.index_add(0, batch.label_owners, torch.ones_like(losses))
+    return zeros.index_add(0, batch.label_owners, losses) / counts.clamp(min=1)
+
+
+def model_inputs(batch: Batch, rule: VisionRule) -> dict[str, Any]:
+    """Return keyword arguments for ``model(**inputs)``, on the device of the batch.
+
+    Pixels travel as uint8 and are normalised here, to fp32; the vision tower casts them to its own precision. Only
+    positions that predict a label reach the LM head.
+    """
     inputs = {
-        "input_ids": batch["input_ids"].to(device, non_blocking=True),
-        "position_ids": batch["position_ids"].to(device, non_blocking=True),
-        "layout": PackLayout.build(owners, int(batch["prefix_length"])),
-        "logits_to_keep": batch["label_positions"].to(device, non_blocking=True),
+        "input_ids": batch.input_ids,
+        "position_ids": batch.position_ids,
+        "layout": PackLayout.build(batch.owners, batch.prefix_length),
+        "logits_to_keep": batch.label_positions,
         "use_cache": False,
     }
-    pixels = batch["pixel_values"]
-    if len(pixels):
-        inputs["pixel_values"] = normalise(pixels.to(device, non_blocking=True), spec).to(dtype)
-        inputs["image_grid_thw"] = batch["image_grid_thw"].to(device, non_blocking=True)
+    if len(batch.pixel_values):
+        inputs["pixel_values"] = normalise(batch.pixel_values, rule)
+        inputs["image_grid_thw"] = batch.image_grid_thw
     return inputs
 
 
-def label_losses(logits: torch.Tensor, label_ids: torch.Tensor) -> torch.Tensor:
-    """Return the cross entropy ``float32[M]`` of ``logits[1, M, vocabulary]`` against ``label_ids[M]``, in fp32."""
-    return cross_entropy(logits[0].float(), label_ids.to(logits.device), reduction="none")
+def normalise(patches_u8: torch.Tensor, rule: VisionRule) -> torch.Tensor:
+    """Return ``(u8 / 255 - mean) / std`` in fp32, ``[P, 3 * T * p * p]``, on the device of the input.
 
-
-def row_losses(logits: torch.Tensor, batch: Mapping[str, torch.Tensor | int]) -> torch.Tensor:
-    """Return ``float32[K]``: each branch's mean over its labelled tokens; 0 for a branch without any."""
-    losses = label_losses(logits, batch["label_ids"])
-    rows = batch["label_rows"].to(losses.device)
-    zeros = torch.zeros(len(batch["row_weights"]), device=losses.device)
-    counts = zeros.index_add(0, rows, torch.ones_like(losses))
-    return zeros.index_add(0, rows, losses) / counts.clamp(min=1)
+    The divisor is a tensor on that device, because CUDA turns a division by a Python number into a product with
+    its reciprocal, whose last bit differs.
+    """
+    values = patches_u8.float().view(len(patches_u8), 3, rule.patch_length // 3)
+    mean, std = values.new_tensor(rule.mean).view(3, 1), values.new_tensor(rule.std).view(3, 1)
+    return values.div_(values.new_tensor(255.0)).sub_(mean).div_(std).view(len(patches_u8), rule.patch_length)

@@ -1,10 +1,9 @@
-"""Loading checkpoints: tokenizer, weights and processor files, with every missing part named."""
+"""Loading a checkpoint's tokenizer and weights, with every missing part named."""
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from transformers import (
@@ -19,49 +18,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.model import attention as pack_attention
 from gpt4scene.model.compat import check_versions, keep_used_renamings
 from gpt4scene.model.families import family_of
-
-PROCESSOR_FILES = (
-    "preprocessor_config.json",
-    "video_preprocessor_config.json",
-    "processor_config.json",
-    "chat_template.json",
-    "chat_template.jinja",
-)
-"""Files beside weights and tokenizer that transformers and vLLM want; copied into every checkpoint that we write."""
-
-
-def local_folder(model_name_or_path: str | Path) -> Path:
-    """Return the folder of a checkpoint: the path itself, or the hub snapshot of that name (downloaded if need be)."""
-    path = Path(model_name_or_path)
-    if path.is_dir():
-        return path
-    name = str(model_name_or_path)
-    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
-        raise DataError(
-            f"{name}: no such folder; give a checkpoint folder or a hub name such as Qwen/Qwen2-VL-7B-Instruct"
-        )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        return Path(snapshot_download(name))
-    except (OSError, ValueError, HfHubHTTPError) as error:
-        raise DataError(
-            f"{name}: neither a folder here nor reachable on the model hub ({type(error).__name__})"
-        ) from error
-
-
-def check_folder(folder: Path) -> None:
-    """Raise ``DataError`` that lists everything a checkpoint folder lacks."""
-    missing = [name for name in ("config.json", "preprocessor_config.json") if not (folder / name).is_file()]
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
-        missing.append("tokenizer.json")
-    if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
-        missing.append("model weights (*.safetensors)")
-    if missing:
-        raise DataError(
-            f"{folder}: not a complete checkpoint, missing {', '.join(missing)}; copy them from the base model"
-        )
+from gpt4scene.model.folder import ModelFolder, check_folder, local_folder
 
 
 def load_tokenizer(model_name_or_path: str | Path) -> PreTrainedTokenizerBase:
@@ -91,12 +48,13 @@ def load_model(
     check_folder(folder)
     family = family_of(AutoConfig.from_pretrained(folder))
     text = "eager" if attention == "eager" else pack_attention.NAME
-    model, info = AutoModelForImageTextToText.from_pretrained(
+    loaded = AutoModelForImageTextToText.from_pretrained(
         folder,
         dtype=dtype,
         attn_implementation={"text_config": text, "vision_config": attention},
         output_loading_info=True,
     )
+    model, info = cast(tuple[PreTrainedModel, dict[str, Any]], loaded)
     wrong = [f"missing {name}" for name in sorted(info["missing_keys"])]
     wrong += [f"wrong shape {entry[0]}" for entry in sorted(info["mismatched_keys"])]
     if wrong:
@@ -104,7 +62,9 @@ def load_model(
         raise DataError(f"{folder}: weights do not fit {family.name}: {shown}")
     _refuse_sliding_window(model, folder)
     keep_used_renamings(model)
-    return model if device is None else model.to(device)
+    if device is not None:
+        model.to(device)  # pyright: ignore[reportArgumentType]  (a decorated method, whose type forgets self)
+    return model
 
 
 def _refuse_sliding_window(model: PreTrainedModel, folder: Path) -> None:
@@ -115,30 +75,17 @@ def _refuse_sliding_window(model: PreTrainedModel, folder: Path) -> None:
         )
 
 
-def save_processor_files(source: str | Path, target: str | Path) -> list[str]:
-    """Copy the processor files of checkpoint ``source`` into ``target``; return the names copied."""
-    copied = []
-    for name in PROCESSOR_FILES:
-        file = Path(source) / name
-        if file.is_file():
-            shutil.copyfile(file, Path(target) / name)
-            copied.append(name)
-    return copied
+def load_merged(folder: ModelFolder, **options: Any) -> PreTrainedModel:
+    """Return the model of ``folder``, with its LoRA adapter, if it has one, merged in memory.
 
+    ``options`` are those of ``load_model``.
+    """
+    model = load_model(folder.base, **options)
+    if folder.adapter is None:
+        return model
+    from peft import PeftModel
 
-def base_of_adapter(folder: str | Path) -> str:
-    """Return the base checkpoint that a LoRA folder names in its ``adapter_config.json``."""
-    file = Path(folder) / "adapter_config.json"
-    try:
-        base = json.loads(file.read_text(encoding="utf-8"))["base_model_name_or_path"]
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{file}: names no base model ({_first_line(error)})") from error
-    return str(base)
-
-
-def is_adapter(folder: str | Path) -> bool:
-    """Whether ``folder`` holds a LoRA adapter instead of a whole model."""
-    return (Path(folder) / "adapter_config.json").is_file()
+    return cast(PreTrainedModel, PeftModel.from_pretrained(model, str(folder.adapter)).merge_and_unload())
 
 
 def _first_line(error: Exception) -> str:

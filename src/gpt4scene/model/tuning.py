@@ -30,13 +30,12 @@ def prepare_for_training(
     choose = {"full": _train_full, "freeze": _train_some_layers, "lora": _freeze_all}[arguments.finetuning_type]
     choose(model, family, arguments)
     _spare_frozen_tower(model, family)
-    if arguments.finetuning_type == "lora":
-        model = _add_lora(model, family, arguments, adapter)
+    tuned = _add_lora(model, family, arguments, adapter) if arguments.finetuning_type == "lora" else model
     if not keep_dtype:
-        _set_precision(model, bf16=bf16, pure_bf16=arguments.pure_bf16)
-    if not any(parameter.requires_grad for parameter in model.parameters()):
+        _set_precision(tuned, bf16=bf16, pure_bf16=arguments.pure_bf16)
+    if not any(parameter.requires_grad for parameter in tuned.parameters()):
         raise ValueError("nothing is left to train: every part of the model is frozen")
-    return model
+    return tuned
 
 
 def run_without_graph(module: torch.nn.Module) -> None:
@@ -87,6 +86,7 @@ def _freeze_all(model: PreTrainedModel, family: Family, arguments: TuningArgumen
 def _train_some_layers(model: PreTrainedModel, family: Family, arguments: TuningArguments) -> None:
     """Train the last n language layers (the first n for a negative n), or some of their modules."""
     layers = model.get_submodule(family.layers)
+    assert isinstance(layers, torch.nn.ModuleList)
     count = arguments.freeze_trainable_layers
     if count == 0 or abs(count) > len(layers):
         raise ValueError(f"freeze_trainable_layers is {count}, but the model has {len(layers)} language layers")

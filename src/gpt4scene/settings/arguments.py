@@ -146,17 +146,12 @@ class TuningArguments(Arguments):
         return self.lora_alpha if self.lora_alpha is not None else 2 * self.lora_rank
 
 
-def attention_backend(flash_attn: FlashAttention, *, installed: bool | None = None) -> tuple[str, str | None]:
-    """Return transformers' name of the attention to load with, and a sentence where it is not the one asked for.
-
-    ``installed`` says whether flash-attn can be imported; left out, it is looked up.
-    """
+def attention_backend(flash_attn: FlashAttention) -> tuple[str, str | None]:
+    """Return transformers' name of the attention to load with, and a sentence where it is not the one asked for."""
     if flash_attn == "disabled":
         return "eager", None
     if flash_attn != "fa2":
         return "sdpa", None
-    if installed is None:
-        installed = importlib.util.find_spec("flash_attn") is not None
-    if installed:
+    if importlib.util.find_spec("flash_attn") is not None:
         return "flash_attention_2", None
     return "sdpa", "flash_attn: fa2 needs the package flash-attn, which is not installed here; using sdpa"

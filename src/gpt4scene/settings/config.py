@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from gpt4scene.data.mixing import probability_problems
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.errors import ConfigError
 from gpt4scene.registry import nearest
@@ -296,20 +297,5 @@ def contradictions(values: dict[str, Any]) -> list[str]:
         found.append("load_best_model_at_end needs eval_strategy and val_size")
     if get("finetuning_type") == "freeze" and get("freeze_trainable_layers") == 0:
         found.append("finetuning_type freeze with freeze_trainable_layers 0 trains nothing")
-    found += _mixing(values)
-    return found
-
-
-def _mixing(values: dict[str, Any]) -> list[str]:
-    chances = values.get("interleave_probs")
-    if not chances:
-        return []
-    found = []
-    if values.get("mix_strategy", "concat") == "concat":
-        found.append("interleave_probs needs mix_strategy: interleave_under or interleave_over")
-    datasets = values.get("dataset") or []
-    if len(chances) != len(datasets):
-        found.append(f"interleave_probs has {len(chances)} numbers for {len(datasets)} datasets")
-    if any(chance <= 0 for chance in chances) or abs(sum(chances) - 1) > 1e-6:
-        found.append("interleave_probs must be above 0 and add up to 1")
-    return found
+    mixing = get("mix_strategy", "concat"), get("interleave_probs"), len(get("dataset") or [])
+    return found + probability_problems(*mixing)

@@ -11,7 +11,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
 from transformers import TrainerCallback
+
+from gpt4scene.files.whole import whole_file, write_text
 
 LOG = "trainer_log.jsonl"
 LINE_EVERY_S = 10.0
@@ -35,8 +40,7 @@ class StepLog(TrainerCallback):
             return
         self._start_time, self._start_step = time.monotonic(), state.global_step
         kept = [line for line in _complete_lines(self._file) if line["current_steps"] <= state.global_step > 0]
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._file.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        write_text(self._file, "".join(json.dumps(line) + "\n" for line in kept))
         if self._show:
             self._show.begin(state.global_step, state.max_steps)
 
@@ -81,18 +85,14 @@ class Progress:
 
     def __init__(self, stream=None) -> None:
         self._stream = stream if stream is not None else sys.stderr
-        self._bar = None
-        self._task = None
+        self._bar: RichProgress | None = None
+        self._task = TaskID(0)
         self._last_line = -math.inf
 
     def begin(self, step: int, total: int) -> None:
         """Start at ``step`` of ``total``."""
         if not self._stream.isatty():
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
-
         columns = (
             TextColumn("training"),
             BarColumn(),
@@ -102,9 +102,9 @@ class Progress:
             TextColumn("left"),
             TimeRemainingColumn(),
         )
-        self._bar = RichProgress(*columns, console=Console(file=self._stream))
-        self._task = self._bar.add_task("training", total=total, completed=step, loss="")
-        self._bar.start()
+        self._bar = bar = RichProgress(*columns, console=Console(file=self._stream))
+        self._task = bar.add_task("training", total=total, completed=step, loss="")
+        bar.start()
 
     def step(self, step: int) -> None:
         """Say that ``step`` is done."""
@@ -161,10 +161,8 @@ def plot_losses(history: Sequence[Mapping[str, Any]], file: str | Path) -> bool:
         axes.plot(*zip(*held_out, strict=True), color="#c1502e", marker="o", markersize=3, label="evaluation")
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
-    target = Path(file)
-    part = target.with_name(target.name + ".part")
-    figure.savefig(part, dpi=130, format="png")
-    part.replace(target)
+    with whole_file(file) as partial:
+        figure.savefig(partial, dpi=130, format="png")
     return True
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
-from gpt4scene.data.packing import packs_per_step
 from gpt4scene.settings.config import TrainConfig
 
 LOADER_WORKERS = 4
@@ -22,12 +21,9 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
     A micro-batch is one pack, so the Trainer's batch size is 1 and its accumulation counts packs. Left to us where the
     user said nothing: ``use_cpu`` without an accelerator, gradient checkpointing, worker processes for images, a
     cosine schedule, a log line per step. Must be called before a model is loaded: under ZeRO-3, transformers then
-    loads each weight straight to its shard. Raises ValueError when ``scene_packing`` does not divide the questions of
-    a step.
+    loads each weight straight to its shard.
     """
     given = dict(config.training)
-    batch_size, accumulation = given.get("per_device_train_batch_size", 8), given.get("gradient_accumulation_steps", 1)
-    packs = packs_per_step(config.tuning.scene_packing, batch_size, accumulation)
     accelerated = torch.accelerator.is_available()
     derived: dict[str, Any] = {
         "use_cpu": not accelerated,
@@ -40,7 +36,7 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         derived["ddp_find_unused_parameters"] = False
     fixed: dict[str, Any] = {
         "per_device_train_batch_size": 1,
-        "gradient_accumulation_steps": packs,
+        "gradient_accumulation_steps": config.rows_per_step // config.tuning.scene_packing,
         "remove_unused_columns": False,
         "disable_tqdm": True,
         "use_cache": True,  # the Trainer writes this into the model's config, where it would slow generation down

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
@@ -12,6 +11,8 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+from gpt4scene.files.whole import write_json
 
 PACKAGES = (
     "gpt4scene",
@@ -51,19 +52,11 @@ class Manifest:
         """Set entries and write the file."""
         self._content |= entries
         if self._writes:
-            write_json(self._file, self._content)
+            write_json(self._file, self._content, indent=2, default=str)
 
     def end(self, status: str, **entries: Any) -> None:
         """Write the last state of the run: ``finished``, ``stopped`` or ``failed``."""
         self.update(status=status, ended=_now(), **entries)
-
-
-def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """Write ``content`` so that readers see the old file or the whole new one."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(file.name + ".part")
-    part.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
-    part.replace(file)
 
 
 def versions() -> dict[str, str]:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import re
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from transformers import TrainerCallback
 
 from gpt4scene.errors import DataError
-from gpt4scene.training import callbacks, manifest
+from gpt4scene.files.whole import read_json, write_json
+from gpt4scene.model.folder import step_folders
+from gpt4scene.training import callbacks
 
 MARK = "batches.json"
-"""File that a checkpoint gets last: how rows were dealt out. Without it, the checkpoint was never finished."""
+"""File that a checkpoint gets last: its ``BatchPlan``. Without it, the checkpoint was never finished."""
 
-_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _RUN_FILES = (
     callbacks.LOG,
     "trainer_state.json",
@@ -29,22 +28,28 @@ _RUN_FILES = (
 
 
 @dataclass(frozen=True)
-class Dealing:
-    """How rows are dealt to steps: a resumed run must agree in all of it to see every row once.
+class BatchPlan:
+    """How rows are shared out to steps: a resumed run must agree in all of it to see every row once.
 
-    ``questions`` per process and step, ``branches`` at most in a pack, ``processes``, ``rows`` in all, and ``seed``.
+    ``questions_per_step`` counts those of one process, ``questions_per_pack`` those of a full pack, ``training_rows``
+    those of the whole run.
     """
 
-    questions: int
-    branches: int
+    questions_per_step: int
+    questions_per_pack: int
     processes: int
-    rows: int
+    training_rows: int
     seed: int
 
-    @property
-    def packs_per_step(self) -> int:
-        """Packs that one process takes in an optimizer step."""
-        return self.questions // self.branches
+    def content(self) -> dict[str, int]:
+        """Return the plan under the keys of ``batches.json``."""
+        return {
+            "questions": self.questions_per_step,
+            "branches": self.questions_per_pack,
+            "processes": self.processes,
+            "rows": self.training_rows,
+            "seed": self.seed,
+        }
 
 
 def open_output(output_dir: str | Path, *, overwrite: bool, resume: bool | str | None) -> Path | None:
@@ -61,7 +66,7 @@ def open_output(output_dir: str | Path, *, overwrite: bool, resume: bool | str |
     if resume:
         return newest_checkpoint(folder) if resume is True else _complete(Path(resume))
     files = [folder / name for name in _RUN_FILES]
-    leftovers = [file for file in files if file.is_file() and file.stat().st_size] + _checkpoints(folder)
+    leftovers = [file for file in files if file.is_file() and file.stat().st_size] + step_folders(folder)
     if leftovers and not overwrite:
         raise DataError(
             f"{folder}: already holds a run ({leftovers[0].name}); continue it with resume_from_checkpoint: true, "
@@ -77,7 +82,7 @@ def open_output(output_dir: str | Path, *, overwrite: bool, resume: bool | str |
 
 def newest_checkpoint(folder: Path) -> Path:
     """Return the complete checkpoint with the highest step; DataError where there is none."""
-    found = _checkpoints(folder)
+    found = step_folders(folder)
     complete = [path for path in found if (path / MARK).is_file()]
     if not complete:
         state = f"{len(found)} unfinished ones" if found else "none at all"
@@ -87,9 +92,9 @@ def newest_checkpoint(folder: Path) -> Path:
     return complete[-1]
 
 
-def check_dealing(checkpoint: Path, now: Dealing) -> None:
-    """Raise DataError that names every setting in which this run deals rows otherwise than the checkpoint's."""
-    then = json.loads((checkpoint / MARK).read_text(encoding="utf-8"))
+def check_plan(checkpoint: Path, now: BatchPlan) -> None:
+    """Raise DataError that names every setting in which this run shares rows out otherwise than the checkpoint's."""
+    then = read_json(checkpoint / MARK)
     names = {
         "questions": "per_device_train_batch_size x gradient_accumulation_steps",
         "branches": "scene_packing",
@@ -99,7 +104,7 @@ def check_dealing(checkpoint: Path, now: Dealing) -> None:
     }
     changed = [
         f"{names[key]} was {then.get(key)} and is {value}"
-        for key, value in asdict(now).items()
+        for key, value in now.content().items()
         if then.get(key) != value
     ]
     if changed:
@@ -113,23 +118,15 @@ def check_dealing(checkpoint: Path, now: Dealing) -> None:
 class MarkComplete(TrainerCallback):
     """Writes the mark into every checkpoint, once all processes have written their part of it."""
 
-    def __init__(self, output_dir: str | Path, dealing: Dealing) -> None:
-        self._folder, self._dealing = Path(output_dir), dealing
+    def __init__(self, output_dir: str | Path, plan: BatchPlan) -> None:
+        self._folder, self._plan = Path(output_dir), plan
 
     def on_save(self, args, state, control, **_: object):
         """Wait for all, then mark."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.barrier()
         if state.is_world_process_zero:
-            manifest.write_json(self._folder / f"checkpoint-{state.global_step}" / MARK, asdict(self._dealing))
-
-
-def _checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoint folders, by step."""
-    if not folder.is_dir():
-        return []
-    found = [(int(match[1]), path) for path in folder.iterdir() if (match := _CHECKPOINT.fullmatch(path.name))]
-    return [path for _, path in sorted(found)]
+            write_json(self._folder / f"checkpoint-{state.global_step}" / MARK, self._plan.content(), indent=2)
 
 
 def _complete(checkpoint: Path) -> Path:

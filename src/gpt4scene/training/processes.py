@@ -18,14 +18,14 @@ class OtherProcessFailed(SystemExit):
         super().__init__(1)
 
 
-def together(work: Callable[[], Result]) -> Result:
+def on_all(work: Callable[[], Result]) -> Result:
     """Return ``work()``, done by every process.
 
     Where it fails, the failing process raises its own error (the first of several), the others
     ``OtherProcessFailed``: none waits for one that has gone. All must call. What happened on each is exchanged after
     the work, so no process may leave it by other means.
     """
-    if not _several():
+    if not _is_distributed():
         return work()
     error: Exception | None = None
     result: Result | None = None
@@ -43,21 +43,21 @@ def together(work: Callable[[], Result]) -> Result:
 
 
 def on_first(work: Callable[[], Result]) -> Result:
-    """Return the result of ``work()`` on the first process, to all processes. Fails as ``together`` does."""
-    if not _several():
+    """Return the result of ``work()`` on the first process, to all processes. Fails as ``on_all`` does."""
+    if not _is_distributed():
         return work()
     first = torch.distributed.get_rank() == 0
-    parcel = [together(lambda: work() if first else None)]
+    parcel = [on_all(lambda: work() if first else None)]
     torch.distributed.broadcast_object_list(parcel, src=0)
     return parcel[0]  # type: ignore[return-value]
 
 
-def part_in_order() -> None:
+def leave_in_order() -> None:
     """Wait for all processes of a run that ends well, and close their connections when the interpreter ends.
 
     A process that goes while another still listens to it can take that one down with it.
     """
-    if _several():
+    if _is_distributed():
         torch.distributed.barrier()
         atexit.register(_disconnect)
 
@@ -67,6 +67,6 @@ def _disconnect() -> None:
         torch.distributed.destroy_process_group()
 
 
-def _several() -> bool:
+def _is_distributed() -> bool:
     distributed = torch.distributed
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1

@@ -1,33 +1,27 @@
-"""The rows of a run: loaded, looked at, split, and ready to be dealt out as packs."""
+"""The rows of a run: loaded, checked, split, and ready to become packs."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import safe_open
 from transformers import PreTrainedTokenizerBase, TrainingArguments
 
-from gpt4scene.data.collator import PackDataset
-from gpt4scene.data.datasets import load_conversations
+from gpt4scene.data.datasets import LoadedRows, load_conversations
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.fingerprint import fingerprint
-from gpt4scene.data.screening import screen
+from gpt4scene.data.packs import PackDataset
 from gpt4scene.data.split import split_rows
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionSpec
+from gpt4scene.data.vision import VisionRule
+from gpt4scene.errors import DataError
 from gpt4scene.files.tokenized import TokenizedRows, has_tokenized, read_tokenized, write_tokenized
 from gpt4scene.settings.arguments import DataArguments
 from gpt4scene.settings.config import TrainConfig
-from gpt4scene.training.processes import on_first, together
+from gpt4scene.training.processes import on_all, on_first
 from gpt4scene.types import Conversation
-
-LARGE = 10**9
-"""Parameters above which training without an accelerator is not tried once rows are tokenized."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +59,7 @@ def load_data(
     run; ValueError for an unknown template.
     """
     data = config.data
-    encoder = together(lambda: make_encoder(data, folder, tokenizer))
+    encoder = on_all(lambda: _encoder(data, folder, tokenizer))
     reading = {
         "media_dir": data.media_dir,
         "max_samples": data.max_samples,
@@ -74,22 +68,28 @@ def load_data(
         "skip_bad_rows": data.skip_bad_rows,
         "seed": arguments.seed,
     }
-    shape = on_first(lambda: fingerprint(encoder, folder, data.dataset, data.dataset_dir, **reading))
-    if data.tokenized_path:
-        on_first(lambda: _write_missing(data, encoder, reading, shape))
-        rows = together(lambda: read_tokenized(data.tokenized_path, shape))
+    expected = on_first(lambda: fingerprint(encoder, folder, data.dataset, data.dataset_dir, **reading))
+    if path := data.tokenized_path:
+
+        def write_missing() -> None:
+            if not has_tokenized(path):
+                usable, left_out = _read_rows(data, encoder, reading)
+                write_tokenized(path, map(encoder.encode, usable), expected, left_out)
+
+        on_first(write_missing)
+        rows = on_all(lambda: read_tokenized(path, expected))
         skipped = rows.skipped
     else:
-        rows, skipped = together(lambda: _read_rows(data, encoder, reading))
+        rows, skipped = on_all(lambda: _read_rows(data, encoder, reading))
     images = rows.images() if isinstance(rows, TokenizedRows) else [row.images for row in rows]
-    kept, held_out = together(lambda: split_rows(images, data.val_size, seed=arguments.seed, by=data.val_split))
+    kept, held_out = on_all(lambda: split_rows(images, data.val_size, seed=arguments.seed, by=data.val_split))
     # Every process must run the vision tower in every step where parameters are sharded, or gradients reduced.
     dummy = arguments.world_size > 1 or not config.tuning.freeze_vision_tower
     summary = {
         "rows": len(kept),
         "scenes": len({images[index] for index in kept}),
         "held_out": len(held_out),
-        "fingerprint": shape,
+        "fingerprint": expected,
         "skipped": skipped,
     }
     return RunData(
@@ -109,39 +109,42 @@ def _read_rows(
     return usable.rows, (*loaded.skipped, *usable.skipped)
 
 
-def _write_missing(data: DataArguments, encoder: Encoder, reading: dict[str, Any], shape: dict[str, Any]) -> None:
-    """Write the rows to ``tokenized_path`` where nothing is there yet."""
-    if data.tokenized_path and not has_tokenized(data.tokenized_path):
-        rows, skipped = _read_rows(data, encoder, reading)
-        write_tokenized(data.tokenized_path, map(encoder.encode, rows), shape, skipped)
+def screen(rows: Sequence[Conversation], encoder: Encoder, *, skip_bad_rows: bool = False) -> LoadedRows:
+    """Return the rows that can be trained on: images open, and no row is longer than ``cutoff_len``.
+
+    Every image's header is read once. A row is tokenised only where its bytes alone might pass ``cutoff_len``.
+    Raises DataError at the first wrong row, or lists them all with ``skip_bad_rows``.
+    """
+    good: list[Conversation] = []
+    skipped: list[str] = []
+    for row in rows:
+        try:
+            bound = encoder.length_bound(row)
+            if encoder.cutoff_len is not None and bound > encoder.cutoff_len:
+                encoder.encode(row)
+            good.append(row)
+        except DataError as error:
+            if not skip_bad_rows:
+                raise
+            skipped.append(str(error))
+    if not good:
+        raise DataError(
+            f"none of {len(rows)} rows can be used; the first because of {skipped[0] if skipped else 'none'}"
+        )
+    return LoadedRows(good, skipped)
 
 
 def _select(rows: Sequence[Conversation] | TokenizedRows, indices: Sequence[int]):
     return rows.select(indices) if isinstance(rows, TokenizedRows) else [rows[index] for index in indices]
 
 
-def make_encoder(data: DataArguments, folder: Path, tokenizer: PreTrainedTokenizerBase) -> Encoder:
+def _encoder(data: DataArguments, folder: Path, tokenizer: PreTrainedTokenizerBase) -> Encoder:
     """Return the encoder that the settings describe, for the checkpoint in ``folder``."""
     return Encoder(
         tokenizer,
         TEMPLATES[data.template],
-        VisionSpec.from_folder(folder),
-        data.image_resolution,
+        VisionRule.from_folder(folder, data.image_resolution),
         data.cutoff_len,
         train_on_prompt=data.train_on_prompt,
         mask_history=data.mask_history,
     )
-
-
-def too_large_for_cpu(folder: Path) -> bool:
-    """Return whether the checkpoint has over a billion parameters and there is no accelerator here.
-
-    Counts from the headers of its safetensors files; for other files, from their size at two bytes a parameter.
-    """
-    if torch.accelerator.is_available():
-        return False
-    count = sum(file.stat().st_size // 2 for file in folder.glob("pytorch_model*.bin"))
-    for file in folder.glob("*.safetensors"):
-        with safe_open(file, framework="np") as weights:
-            count += sum(math.prod(weights.get_slice(name).get_shape()) for name in list(weights.keys()))
-    return count > LARGE

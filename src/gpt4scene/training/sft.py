@@ -12,18 +12,22 @@ import torch
 from transformers import TrainingArguments, set_seed
 
 from gpt4scene.errors import Stopped
-from gpt4scene.model.loading import load_model, load_tokenizer, local_folder
+from gpt4scene.model.folder import local_folder, parameter_count
+from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig, parse
 from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
 from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.manifest import Manifest
-from gpt4scene.training.output import Dealing, MarkComplete, check_dealing, open_output
-from gpt4scene.training.processes import on_first, part_in_order, together
-from gpt4scene.training.run_data import load_data, too_large_for_cpu
+from gpt4scene.training.output import BatchPlan, MarkComplete, check_plan, open_output
+from gpt4scene.training.processes import leave_in_order, on_all, on_first
+from gpt4scene.training.run_data import load_data
 from gpt4scene.training.signals import StopOnSignal
-from gpt4scene.training.trainer import Checkpoint, PackTrainer
+from gpt4scene.training.trainer import PackTrainer
+
+LARGE = 10**9
+"""Parameters above which training without an accelerator is not tried once rows are tokenized."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -62,49 +66,49 @@ def run(config: TrainConfig) -> int:
         status = _run(config, arguments, checkpoint, manifest)
     except Stopped as stop:
         manifest.end("stopped", note=str(stop))
-        part_in_order()
+        leave_in_order()
         raise
     except BaseException as error:
         manifest.end("failed", note=f"{type(error).__name__}: {error}")
         raise
     manifest.end("finished", note=status)
-    part_in_order()
+    leave_in_order()
     return 0
 
 
 def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | None, manifest: Manifest) -> str:
     """Do the work and return one sentence about how it ended."""
-    folder = together(lambda: local_folder(config.model.model_name_or_path))
-    tokenizer = together(lambda: load_tokenizer(folder))
+    folder = on_all(lambda: local_folder(config.model.model_name_or_path))
+    tokenizer = on_all(lambda: load_tokenizer(folder))
     data = load_data(config, folder, tokenizer, arguments)
-    dealing = Dealing(
-        questions=config.rows_per_step,
-        branches=config.tuning.scene_packing,
+    plan = BatchPlan(
+        questions_per_step=config.rows_per_step,
+        questions_per_pack=config.tuning.scene_packing,
         processes=arguments.world_size,
-        rows=len(data.train),
+        training_rows=len(data.train),
         seed=arguments.data_seed if arguments.data_seed is not None else arguments.seed,
     )
-    manifest.update(data=data.summary, batch=_batch(dealing))
-    _say(arguments, f"{data.sentence}; {_batch(dealing)['sentence']}")
-    if config.data.tokenized_path and (config.data.tokenize_only or too_large_for_cpu(folder)):
+    manifest.update(data=data.summary, batch=_batch(plan))
+    _say(arguments, f"{data.sentence}; {_batch(plan)['sentence']}")
+    if config.data.tokenized_path and (config.data.tokenize_only or _too_large_for_cpu(folder)):
         return _stop_after_tokenizing(arguments, config)
     if checkpoint is not None and not arguments.ignore_data_skip:
-        together(lambda: check_dealing(checkpoint, dealing))
+        on_all(lambda: check_plan(checkpoint, plan))
 
-    model = together(lambda: _model(config, arguments, folder))
+    model = on_all(lambda: _model(config, arguments, folder))
     manifest.update(parameters=_parameters(model), arguments=arguments.to_sanitized_dict())
     trainer = PackTrainer(
         model=model,
         args=arguments,
         train_dataset=data.train,
         eval_dataset=data.evaluation,
-        dealing=dealing,
+        plan=plan,
         loss_average=config.tuning.loss_average,
         eval_branches=arguments.per_device_eval_batch_size,
-        checkpoint=Checkpoint(tokenizer, folder),
+        base=folder,
         callbacks=[
             stop := StopOnSignal(),
-            MarkComplete(config.output_dir, dealing),
+            MarkComplete(config.output_dir, plan),
             StepLog(config.output_dir, Progress() if arguments.process_index == 0 else None),
         ],
     )
@@ -165,6 +169,11 @@ def _model(config: TrainConfig, arguments: TrainingArguments, folder: Path):
     )
 
 
+def _too_large_for_cpu(folder: Path) -> bool:
+    """Return whether the checkpoint has over a billion parameters and there is no accelerator here."""
+    return not torch.accelerator.is_available() and parameter_count(folder) > LARGE
+
+
 def _stop_after_tokenizing(arguments: TrainingArguments, config: TrainConfig) -> str:
     sentence = f"rows are tokenized in {config.data.tokenized_path}; training was not started"
     if not config.data.tokenize_only:
@@ -173,12 +182,13 @@ def _stop_after_tokenizing(arguments: TrainingArguments, config: TrainConfig) ->
     return sentence
 
 
-def _batch(dealing: Dealing) -> dict:
+def _batch(plan: BatchPlan) -> dict:
     """Return the batch arithmetic, as figures and as a sentence."""
-    total = dealing.questions * dealing.processes
-    packs = f"in packs of up to {dealing.branches}" if dealing.branches > 1 else "one by one"
-    sentence = f"{total} questions a step ({dealing.questions} on each of {dealing.processes} processes, {packs})"
-    return {"questions_per_step": total, "scene_packing": dealing.branches, "sentence": sentence}
+    here, packing = plan.questions_per_step, plan.questions_per_pack
+    total = here * plan.processes
+    packs = f"in packs of up to {packing}" if packing > 1 else "one by one"
+    sentence = f"{total} questions a step ({here} on each of {plan.processes} processes, {packs})"
+    return {"questions_per_step": total, "scene_packing": packing, "sentence": sentence}
 
 
 def _parameters(model: torch.nn.Module) -> dict[str, int]:

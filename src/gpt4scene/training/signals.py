@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from types import FrameType
+from typing import Any
 
 import torch
 from transformers import TrainerCallback
@@ -21,7 +21,7 @@ class StopOnSignal(TrainerCallback):
     def __init__(self) -> None:
         self.received = 0
         self._noted = 0  # apart, since a signal may come while the processes are being asked
-        self._before: dict[int, object] = {}
+        self._before: dict[signal.Signals, Any] = {}  # what signal.signal takes back: a handler, or its kind
 
     def __enter__(self) -> StopOnSignal:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -37,7 +37,7 @@ class StopOnSignal(TrainerCallback):
             os._exit(128 + number)
         self._noted = number
         # A handler must not use the buffered stream: it may interrupt a write to it.
-        os.write(sys.__stderr__.fileno(), b"\nstopping after this step, then saving; a second signal stops at once\n")
+        os.write(2, b"\nstopping after this step, then saving; a second signal stops at once\n")
 
     def on_step_end(self, args, state, control, **_: object):
         """Ask all processes; when one got a signal, log, save and stop."""

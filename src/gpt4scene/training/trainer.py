@@ -8,41 +8,34 @@ cut the step into packs, micro-batches and processes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
+from transformers import PreTrainedModel, Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import EvalLoopOutput
 
-from gpt4scene.data.collator import PackDataset, only
-from gpt4scene.data.packing import PackPlan, PackSampler, scene_keys
+from gpt4scene.data.packs import PackDataset, only
+from gpt4scene.data.planning import PackSampler, scene_keys
 from gpt4scene.errors import DataError
-from gpt4scene.model.inputs import model_inputs, row_losses
-from gpt4scene.model.loading import load_model, save_processor_files
-from gpt4scene.training.output import Dealing
+from gpt4scene.model.folder import save_processor_files
+from gpt4scene.model.inputs import row_losses
+from gpt4scene.model.loading import load_model
+from gpt4scene.training.output import BatchPlan
 from gpt4scene.training.processes import OtherProcessFailed
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What is saved beside the weights: the tokenizer, and the processor files of the folder ``source``."""
-
-    tokenizer: PreTrainedTokenizerBase
-    source: Path
+from gpt4scene.types import Batch
 
 
 class PackTrainer(Trainer):
     """Trains on packs. ``train_dataset`` and ``eval_dataset`` are ``PackDataset``s; their ``len`` counts rows.
 
     Args:
-        dealing: how rows are dealt to steps and processes.
+        plan: how rows are shared out to steps and processes.
         loss_average: mean over rows, or over answer tokens.
-        checkpoint: what to save beside the weights.
+        base: checkpoint folder that training starts from; its processor files go into every checkpoint.
         eval_branches: questions of one scene in a pack of the evaluation.
         kwargs: of ``Trainer``.
     """
@@ -52,37 +45,38 @@ class PackTrainer(Trainer):
     def __init__(
         self,
         *,
-        dealing: Dealing,
+        plan: BatchPlan,
         loss_average: Literal["row", "token"],
-        checkpoint: Checkpoint,
+        base: Path,
         eval_branches: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.dealing, self.loss_average, self.checkpoint = dealing, loss_average, checkpoint
+        self.plan, self.loss_average, self.base = plan, loss_average, base
         self.eval_branches = eval_branches
         self._eval_sums = torch.zeros(2)
-        dataset: PackDataset = self.train_dataset
-        plan = PackPlan(
-            scene_keys(dataset.rows, dataset.encoder), dealing.branches, dealing.seed, self.accelerator.num_processes
-        )
-        self._sampler = PackSampler(plan, self.accelerator.process_index)
         self.remove_callback(PrinterCallback)
-        steps_per_epoch = -(-plan.packs_per_rank // self.args.gradient_accumulation_steps)
+        self._sampler = self._make_sampler(_packs(self.train_dataset), plan.questions_per_pack)
+        steps_per_epoch = -(-len(self._sampler) // self.args.gradient_accumulation_steps)
         self.add_callback(_NextEpoch(self._sampler, steps_per_epoch))
 
-    # Data: our plan already deals packs to processes, so accelerate must neither shard nor repeat any.
+    # Data: our sampler already shares packs out to processes, so accelerate must neither shard nor repeat any.
 
     def get_train_dataloader(self) -> DataLoader:
         """Return this process's packs of the epoch."""
-        return self._loader(self.train_dataset, self._sampler)
+        return self._loader(_packs(self.train_dataset), self._sampler)
 
-    def get_eval_dataloader(self, eval_dataset: PackDataset | None = None) -> DataLoader:
+    def get_eval_dataloader(self, eval_dataset: object = None) -> DataLoader:
         """Return this process's packs of the evaluation rows."""
-        dataset = eval_dataset if eval_dataset is not None else self.eval_dataset
+        dataset = _packs(eval_dataset if eval_dataset is not None else self.eval_dataset)
+        return self._loader(dataset, self._make_sampler(dataset, self.eval_branches))
+
+    def _make_sampler(self, dataset: PackDataset, branches: int) -> PackSampler:
         keys = scene_keys(dataset.rows, dataset.encoder)
-        plan = PackPlan(keys, self.eval_branches, self.dealing.seed, self.accelerator.num_processes)
-        return self._loader(dataset, PackSampler(plan, self.accelerator.process_index))
+        accelerator = self.accelerator
+        return PackSampler(
+            keys, branches, seed=self.plan.seed, rank=accelerator.process_index, ranks=accelerator.num_processes
+        )
 
     def _loader(self, dataset: PackDataset, sampler: PackSampler) -> DataLoader:
         workers = self.args.dataloader_num_workers
@@ -100,29 +94,44 @@ class PackTrainer(Trainer):
 
     def get_total_train_batch_size(self, args) -> int:
         """Return the questions of a step on all processes."""
-        return self.dealing.questions * args.world_size
+        return self.plan.questions_per_step * args.world_size
+
+    # Where the Trainer passes a mapping of tensors, it passes our Batch here; hence other types of parameters.
+
+    def _prepare_inputs(self, inputs: Batch) -> Batch:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the batch on this process's device."""
+        return inputs.to(self.args.device)
+
+    def floating_point_ops(self, inputs: Batch) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the estimate that the Trainer adds up as ``total_flos``."""
+        return super().floating_point_ops({"input_ids": inputs.input_ids})
+
+    def _track_num_input_tokens(self, inputs: Batch) -> None:
+        super()._track_num_input_tokens({"input_ids": inputs.input_ids})
 
     # Loss
 
     def get_batch_samples(
-        self, epoch_iterator: Iterator[dict], num_batches: int, device: torch.device
-    ) -> tuple[list[dict], torch.Tensor]:
+        self, epoch_iterator: Iterator[Batch | DataError], num_batches: int, device: torch.device
+    ) -> tuple[list[Batch], torch.Tensor]:
         """Return the packs of a step, and the number of rows (or answer tokens) in it on all processes.
 
         Raises DataError for an image that can't be read; the other processes then end too.
         """
-        batches = list(islice(epoch_iterator, num_batches))
-        errors = [batch for batch in batches if isinstance(batch, DataError)]
-        rows = 0 if errors else sum(int(self._counts(batch).sum()) for batch in batches)
-        count, failed = self.accelerator.reduce(torch.tensor([rows, bool(errors)], device=device), reduction="sum")
+        loaded = list(islice(epoch_iterator, num_batches))
+        errors = [item for item in loaded if isinstance(item, DataError)]
+        batches = [item for item in loaded if isinstance(item, Batch)]
+        rows = sum(int(self._counts(batch).sum()) for batch in batches)
+        here = torch.tensor([rows, bool(errors)], device=device)
+        count, failed = cast(torch.Tensor, self.accelerator.reduce(here, reduction="sum"))
         if failed:
             raise errors[0] if errors else OtherProcessFailed
         return batches, count
 
-    def compute_loss(
+    def compute_loss(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         model: torch.nn.Module,
-        inputs: Mapping[str, Any],
+        inputs: Batch,
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
     ):
@@ -131,34 +140,32 @@ class PackTrainer(Trainer):
         total, _ = self._sums(model, inputs)
         return total * self.accelerator.num_processes / num_items_in_batch
 
-    def _counts(self, batch: Mapping[str, Any]) -> torch.Tensor:
+    def _counts(self, batch: Batch) -> torch.Tensor:
         """Return ``[K]``: what each branch counts for in the denominator."""
-        weights = batch["row_weights"].float()
         if self.loss_average == "row":
-            return weights
-        rows = batch["label_rows"]
-        return weights * torch.bincount(rows, minlength=len(weights)).to(weights)
+            return batch.weights
+        return batch.weights * torch.bincount(batch.label_owners, minlength=len(batch.weights)).to(batch.weights)
 
-    def _sums(self, model: torch.nn.Module, batch: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _sums(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the sum of the pack's losses and the sum of what its branches count for."""
-        spec = self.train_dataset.encoder.spec
-        outputs = model(**model_inputs(batch, spec, self.args.device, torch.float32))
-        counts = self._counts(batch).to(outputs.logits.device)
-        return (row_losses(outputs.logits, batch) * counts).sum(), counts.sum()
+        rule = _packs(self.train_dataset).encoder.vision
+        counts = self._counts(batch)
+        return (row_losses(model, batch, rule) * counts).sum(), counts.sum()
 
     # Evaluation: sums over all packs and processes, since a mean over packs would weigh rows unequally.
 
-    def prediction_step(
+    def prediction_step(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         model: torch.nn.Module,
-        inputs: Mapping[str, Any],
+        inputs: Batch | DataError,
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
     ) -> tuple[torch.Tensor, None, None]:
         """Add one pack to the evaluation's sums."""
-        batch = self._prepare_inputs(_opened(inputs))
+        if isinstance(inputs, DataError):
+            raise inputs
         with torch.no_grad():
-            total, count = self._sums(model, batch)
+            total, count = self._sums(model, self._prepare_inputs(inputs))
         self._eval_sums = self._eval_sums.to(total.device) + torch.stack([total, count])
         return total / count.clamp(min=1), None, None
 
@@ -166,9 +173,10 @@ class PackTrainer(Trainer):
         """Return the evaluation loss in the training loss's own definition."""
         self._eval_sums = torch.zeros(2, device=self.args.device)
         output = super().evaluation_loop(dataloader, description, *args, **kwargs)
-        total, count = self.accelerator.reduce(self._eval_sums, reduction="sum").tolist()
-        prefix = kwargs.get("metric_key_prefix", "eval")
-        output.metrics[f"{prefix}_loss"] = total / count
+        sums = cast(torch.Tensor, self.accelerator.reduce(self._eval_sums, reduction="sum"))
+        total, count = sums.tolist()
+        assert output.metrics is not None
+        output.metrics[f"{kwargs.get('metric_key_prefix', 'eval')}_loss"] = total / count
         return output
 
     # Checkpoints
@@ -183,27 +191,33 @@ class PackTrainer(Trainer):
         if not self.args.bf16 or self.is_deepspeed_enabled or not isinstance(unwrapped, PreTrainedModel):
             self.save_model()
             return
-        weights = self.accelerator.get_state_dict(self.model)
+        weights = cast(Mapping[str, torch.Tensor], self.accelerator.get_state_dict(self.model))
         if self.args.should_save:
             shared: dict[int, torch.Tensor] = {}  # tied weights stay one tensor
             rounded = {
                 name: shared.setdefault(weight.data_ptr(), weight.to(torch.bfloat16))
                 for name, weight in weights.items()
             }
-            unwrapped.save_pretrained(self.args.output_dir, state_dict=rounded)
+            folder = self._folder()
+            unwrapped.save_pretrained(folder, state_dict=rounded)
             unwrapped.config.dtype = torch.bfloat16
-            unwrapped.config.save_pretrained(self.args.output_dir)
-            self._save_companions(self.args.output_dir)
+            unwrapped.config.save_pretrained(folder)
+            self._save_companions(folder)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save weights, tokenizer and processor files, so that every checkpoint loads on its own."""
         super().save_model(output_dir, _internal_call)
         if self.args.should_save:
-            self._save_companions(output_dir if output_dir is not None else self.args.output_dir)
+            self._save_companions(output_dir if output_dir is not None else self._folder())
+
+    def _folder(self) -> str:
+        assert self.args.output_dir is not None  # config.parse asks for it
+        return self.args.output_dir
 
     def _save_companions(self, folder: str) -> None:
-        self.checkpoint.tokenizer.save_pretrained(folder)
-        save_processor_files(self.checkpoint.source, folder)
+        """Save what a checkpoint needs beside its weights."""
+        _packs(self.train_dataset).encoder.tokenizer.save_pretrained(folder)
+        save_processor_files(self.base, Path(folder))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         """Load weights to go on with.
@@ -214,15 +228,17 @@ class PackTrainer(Trainer):
         if self.is_fsdp_enabled or not (Path(resume_from_checkpoint) / "config.json").is_file():
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
-        saved = load_model(resume_from_checkpoint, dtype=torch.float32).state_dict()
-        (model if model is not None else self.model).load_state_dict(saved)
+        into = model if model is not None else self.model
+        assert into is not None
+        into.load_state_dict(load_model(resume_from_checkpoint, dtype=torch.float32).state_dict())
 
     def _load_best_model(self) -> None:
         """Load the weights of the best checkpoint, key names translated as in ``_load_from_checkpoint``."""
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             super()._load_best_model()
-        else:
-            self._load_from_checkpoint(self.state.best_model_checkpoint)
+            return
+        assert self.state.best_model_checkpoint is not None
+        self._load_from_checkpoint(self.state.best_model_checkpoint)
 
 
 class _NextEpoch(TrainerCallback):
@@ -244,14 +260,14 @@ class _Reporting(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, rows: tuple[int, ...]) -> dict | DataError:
+    def __getitem__(self, rows: tuple[int, ...]) -> Batch | DataError:
         try:
             return self.dataset[rows]
         except DataError as error:
             return DataError(str(error))
 
 
-def _opened(batch: dict | DataError) -> dict:
-    if isinstance(batch, DataError):
-        raise batch
-    return batch
+def _packs(dataset: object) -> PackDataset:
+    """Return ``dataset`` as what it is: the Trainer takes datasets of any kind, this one was given packs."""
+    assert isinstance(dataset, PackDataset)
+    return dataset

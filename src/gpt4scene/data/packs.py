@@ -1,0 +1,139 @@
+"""Rows of one scene become a pack, which shares their image prefix, and the pack becomes a batch of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.positions import pack_positions
+from gpt4scene.data.vision import VisionRule, patches
+from gpt4scene.errors import DataError
+from gpt4scene.files.tokenized import TokenizedRows
+from gpt4scene.types import IGNORED, Batch, Branch, Conversation, EncodedSample, Pack
+
+
+class PackDataset(Dataset[Batch]):
+    """Batches by key: a tuple of row indices (see ``PackSampler``) gives the batch of their pack.
+
+    Rows are conversations, encoded when asked for, or rows of a ``tokenized_path`` folder. An empty tuple gives the
+    filling pack. Stateless, so worker processes need no word about epochs. Use it with
+    ``DataLoader(dataset, sampler=PackSampler(...), batch_size=1, collate_fn=only)``.
+
+    Args:
+        rows: in the order that indices count.
+        encoder: of the run.
+        dummy_image: give a pack without images a blank one in a branch of weight 0 (see ``with_dummy_image``).
+    """
+
+    def __init__(
+        self, rows: Sequence[Conversation] | TokenizedRows, encoder: Encoder, *, dummy_image: bool = False
+    ) -> None:
+        self.rows, self.encoder, self.dummy_image = rows, encoder, dummy_image
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, indices: tuple[int, ...]) -> Batch:
+        return collate(self.pack(indices), self.encoder)
+
+    def pack(self, indices: Sequence[int]) -> Pack:
+        """Return the pack of these rows; the filling pack where there are none."""
+        if not indices:
+            return with_dummy_image(None, self.encoder)
+        rows = [self.rows[index] for index in indices]
+        pack = make_pack([row if isinstance(row, EncodedSample) else self.encoder.encode(row) for row in rows])
+        return with_dummy_image(pack, self.encoder) if self.dummy_image and not pack.grids else pack
+
+
+def only(batches: Sequence[Batch]) -> Batch:
+    """Return the single batch of a list: the ``collate_fn`` for a batch size of one pack."""
+    (batch,) = batches
+    return batch
+
+
+def make_pack(samples: Sequence[EncodedSample]) -> Pack:
+    """Return one pack of all ``samples``, which must have equal prefixes.
+
+    A sample without a prefix makes a pack of its own. The first label of every branch is ignored: its prediction
+    would hang on the prefix's last token, which all branches share. Raises ValueError for samples that don't belong
+    together.
+    """
+    first = samples[0]
+    prefix_P = first.ids_L[: first.cut]
+    for sample in samples[1:]:
+        same = sample.cut == first.cut and sample.images == first.images
+        if not (first.cut and same and np.array_equal(sample.ids_L[: sample.cut], prefix_P)):
+            raise ValueError(f"rows of different scenes can't share a pack: {first.origin} and {sample.origin}")
+    branches = []
+    for sample in samples:
+        labels = sample.labels_L[sample.cut :].copy()
+        labels[:1] = IGNORED
+        branches.append(Branch(sample.ids_L[sample.cut :], labels, sample.origin))
+    return Pack(prefix_P, first.images, first.grids, tuple(branches))
+
+
+def with_dummy_image(pack: Pack | None, encoder: Encoder) -> Pack:
+    """Return the pack with one more branch of weight 0 that holds a smallest, blank image.
+
+    Where parameters are sharded over processes (ZeRO-3, FSDP), every rank must run the vision tower in every step, or
+    the others wait for it forever. Without a pack, the result is a filling pack: it runs and changes nothing. Its
+    image is a grid without a path.
+    """
+    special, merge = encoder.special, encoder.vision.merge_size
+    image = [special.image_start, special.image_pad, special.image_end]
+    ids = np.array([*image, special.message_end], dtype=np.int64)
+    labels = np.array([IGNORED] * len(image) + [special.message_end], dtype=np.int64)
+    dummy = Branch(ids, labels, None, 0.0)
+    if pack is None:
+        return Pack(np.empty(0, dtype=np.int64), (), ((1, merge, merge),), (dummy,))
+    return replace(pack, grids=(*pack.grids, (1, merge, merge)), branches=(*pack.branches, dummy))
+
+
+def collate(pack: Pack, encoder: Encoder) -> Batch:
+    """Return the batch of one pack; its images are decoded here, once for all branches.
+
+    Raises DataError for an image that can't be decoded or is no longer the one that was encoded.
+    """
+    parts = [pack.prefix_P, *(branch.ids_L for branch in pack.branches)]
+    owners = np.repeat(np.arange(-1, len(pack.branches)), [len(part) for part in parts])
+    labels = [np.full(len(pack.prefix_P), IGNORED), *(branch.labels_L for branch in pack.branches)]
+    labels_L = np.concatenate(labels)
+    learned = np.flatnonzero(labels_L != IGNORED)
+    positions_3L = pack_positions(pack, encoder.special.image_pad, encoder.vision.merge_size)
+    return Batch(
+        input_ids=torch.from_numpy(np.concatenate(parts).astype(np.int64))[None],
+        position_ids=torch.from_numpy(positions_3L)[:, None],
+        pixel_values=torch.from_numpy(pack_pixels(pack, encoder.vision)),
+        image_grid_thw=torch.tensor(pack.grids, dtype=torch.int64).reshape(-1, 3),
+        owners=torch.from_numpy(owners),
+        prefix_length=len(pack.prefix_P),
+        label_positions=torch.from_numpy(learned - 1),
+        label_ids=torch.from_numpy(labels_L[learned].astype(np.int64)),
+        label_owners=torch.from_numpy(owners[learned]),
+        weights=torch.tensor([branch.weight for branch in pack.branches], dtype=torch.float32),
+    )
+
+
+def pack_pixels(pack: Pack, rule: VisionRule) -> np.ndarray:
+    """Return the uint8 patches ``[P, 3*T*p*p]`` of all images of a pack; a grid without a path is blank."""
+    origin = pack.branches[0].origin
+    length = rule.patch_length
+    parts = [np.empty((0, length), dtype=np.uint8)]
+    for index, grid in enumerate(pack.grids):
+        wanted = int(np.prod(grid))
+        if index >= len(pack.images):
+            parts.append(np.zeros((wanted, length), dtype=np.uint8))
+            continue
+        part = patches(pack.images[index], rule, origin)
+        if len(part) != wanted:
+            raise DataError(
+                f"image {pack.images[index]} (needed by {origin}) has {len(part)} patches, but {wanted} when its row "
+                "was encoded: the file changed; start again so that rows and images agree"
+            )
+        parts.append(part)
+    return np.concatenate(parts)
