@@ -6,7 +6,7 @@ Shape letters: B rows, L tokens, P prefix tokens, N images.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -141,21 +141,3 @@ class Answer:
     question: Question
     text: str
     tokens: int = 0
-
-
-Scores = dict[str, float]
-"""Metric name -> value, 0 to 1 (CIDEr may pass 1). Names are listed in docs/scores.md."""
-
-
-@dataclass(frozen=True)
-class ScoreReport:
-    """Scores of one task and what a reader must know about them.
-
-    ``counts`` are printed under the table: answers, missing questions, unreadable answers and the like.
-    ``notes`` are sentences, for example why METEOR is absent.
-    """
-
-    task: str
-    scores: Scores
-    counts: dict[str, int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gpt4scene.benchmarks.published import beside, print_beside, published_figures
-from gpt4scene.metrics.intervals import Report, RowScores
+from gpt4scene.metrics.scores import Report, RowScores
 from gpt4scene.metrics.texts import TEXT_METRICS
 from gpt4scene.types import TASKS
 

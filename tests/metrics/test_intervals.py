@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from gpt4scene.benchmarks.tables import compare, write_comparison, write_scores
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow, row_keys
-from gpt4scene.metrics.intervals import Pooled, Report, RowScores, breakdown, differences, intervals
+from gpt4scene.metrics.intervals import differences, intervals
+from gpt4scene.metrics.scores import Pooled, Report, RowScores, breakdown
 
 
 def scores(values, scenes=None, keys=None, **groups):

@@ -12,15 +12,13 @@ from gpt4scene.benchmarks.matching import NO_PROPOSAL, SHARED_PROPOSAL, Made, Ro
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow, RowLike, read_rows, row_keys
 from gpt4scene.files.raw import Record
-from gpt4scene.metrics import exact_match
-from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, SceneBoxes, iou, scene_boxes
-from gpt4scene.metrics.intervals import Report, RowScores
+from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, THRESHOLDS, SceneBoxes, iou, scene_boxes
+from gpt4scene.metrics.object_ids import object_ids, object_mark
+from gpt4scene.metrics.scores import Report, RowScores
 
 NAME = "multi3dref"
 TYPES = ("zt_w_d", "zt_wo_d", "st_w_d", "st_wo_d", "mt")
 """Zero, single or multiple targets, with or without distractors of the same class."""
-
-THRESHOLDS = (("0.25", 0.25), ("0.50", 0.5))
 
 
 def matched_f1(overlap_PG: np.ndarray) -> tuple[float, ...]:
@@ -89,7 +87,7 @@ def score(rows: Iterable[RowLike], proposals: Mapping[str, object], ground_truth
     truth = scene_boxes(ground_truth, "the ground-truth boxes")
     proposals_B = [found.of(row.scene_id, row.origin) for row in read]
     targets_B = [_targets(row, truth) for row in read]
-    mentioned = [exact_match.object_ids(row.pred) for row in read]
+    mentioned = [object_ids(row.pred) for row in read]
     named = [[i for i in row if i < len(boxes)] for row, boxes in zip(mentioned, proposals_B, strict=True)]
     once = [list(dict.fromkeys(row)) for row in mentioned]
     said = [str(row.type_info) for row in read]
@@ -133,7 +131,7 @@ def _checked(rows: Iterable[RowLike]) -> list[AnswerRow]:
 
 def spoken_ids(proposals: Iterable[int]) -> str:
     """Return the answer that names ``proposals``: ``No.``, ``Yes. <OBJ001>.``, ``Yes. <OBJ001> and <OBJ004>.`` …"""
-    marks = [exact_match.object_mark(index) for index in sorted(proposals)]
+    marks = [object_mark(index) for index in sorted(proposals)]
     if not marks:
         return "No."
     if len(marks) < 3:

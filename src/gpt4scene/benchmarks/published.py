@@ -10,7 +10,7 @@ from importlib import resources
 import yaml
 
 from gpt4scene.benchmarks.scanrefer import REFERIT_KINDS
-from gpt4scene.metrics.intervals import Report
+from gpt4scene.metrics.scores import Report
 
 _LEAST_WIDTH = 130
 SQA3D_VAL = 3261

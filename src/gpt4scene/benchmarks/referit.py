@@ -17,7 +17,7 @@ from gpt4scene.benchmarks.matching import Made, Rooms
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import RowLike, read_rows, row_keys
 from gpt4scene.files.raw import Record, read_records, read_table
-from gpt4scene.metrics.intervals import Report, RowScores
+from gpt4scene.metrics.scores import Report, RowScores
 
 RAW_FILES = {
     "nr3d": "nr3d.csv",

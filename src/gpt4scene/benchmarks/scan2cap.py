@@ -12,13 +12,12 @@ from gpt4scene.benchmarks.matching import NO_PROPOSAL, Made, Match, Rooms, Train
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow, RowLike, read_rows
 from gpt4scene.files.raw import Record
-from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, iou, scene_boxes
-from gpt4scene.metrics.exact_match import object_mark
-from gpt4scene.metrics.intervals import Report, RowScores
+from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, THRESHOLDS, iou, scene_boxes
+from gpt4scene.metrics.object_ids import object_mark
+from gpt4scene.metrics.scores import Report, RowScores
 from gpt4scene.metrics.texts import TextGroup, TextScores, score_groups
 
 NAME = "scan2cap"
-THRESHOLDS = (("0.25", 0.25), ("0.50", 0.5))
 NOTHING = "sos eos"
 """The caption that stands for none: the proposal missed the object, or nobody asked about it."""
 

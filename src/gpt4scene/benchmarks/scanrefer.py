@@ -12,14 +12,11 @@ from gpt4scene.benchmarks.matching import NO_PROPOSAL, Made, Rooms, TrainingRow,
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow, RowLike, read_rows, row_keys
 from gpt4scene.files.raw import Record
-from gpt4scene.metrics import exact_match
-from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, SceneBoxes, iou, scene_boxes
-from gpt4scene.metrics.intervals import Report, RowScores
+from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, THRESHOLDS, SceneBoxes, iou, scene_boxes
+from gpt4scene.metrics.object_ids import object_ids, object_mark
+from gpt4scene.metrics.scores import Report, RowScores
 
 NAME = "scanrefer"
-THRESHOLDS = (("0.25", 0.25), ("0.50", 0.5))
-"""IoU thresholds: as they stand in metric names, and as numbers."""
-
 LOOKUP = "scanrefer_unique_multiple_lookup.json"
 """File that tells unique from multiple objects."""
 
@@ -32,7 +29,7 @@ REFERIT_KINDS = ("easy_dep", "easy_indep", "hard_dep", "hard_indep")
 
 def chosen_proposal(answer: str, proposals: int) -> int | None:
     """Return the first identifier in ``answer`` that names one of ``proposals``, or ``None``."""
-    return next((index for index in exact_match.object_ids(answer) if index < proposals), None)
+    return next((index for index in object_ids(answer) if index < proposals), None)
 
 
 def score(
@@ -169,7 +166,7 @@ def questions(records: Iterable[Record], rooms: Rooms) -> Made:
                 "obj_id": target,
                 "qid": f"{scene}_{target}_{record.values.get('ann_id', 0)}",
                 "prompt": words.choose(None, description=record.text("description")),
-                "ref_captions": [f"{exact_match.object_mark(match.proposal)}."] if match else [],
+                "ref_captions": [f"{object_mark(match.proposal)}."] if match else [],
                 **({"type_info": record.values["type_info"]} if "type_info" in record.values else {}),
             }
         )
@@ -187,7 +184,7 @@ def training(records: Iterable[Record], rooms: Rooms, generator: random.Random) 
             made.dropped[reason or NO_PROPOSAL] += 1
             continue
         prompt = words.choose(generator, description=record.text("description"))
-        made.rows.append(TrainingRow(scene, prompt, f"{exact_match.object_mark(match.proposal)}."))
+        made.rows.append(TrainingRow(scene, prompt, f"{object_mark(match.proposal)}."))
     return made
 
 

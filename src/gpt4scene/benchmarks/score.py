@@ -15,7 +15,7 @@ from gpt4scene.files.annotation import GROUND_TRUTH, PROPOSALS, read_attributes,
 from gpt4scene.files.predictions import Predictions, read_predictions, tasks_in
 from gpt4scene.files.questions import read_question_rows
 from gpt4scene.metrics.boxes import SceneBoxes
-from gpt4scene.metrics.intervals import Report
+from gpt4scene.metrics.scores import Report
 from gpt4scene.metrics.texts import TextGroup, TextScorer, TextScores
 from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import Arguments, key

@@ -12,7 +12,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow, RowLike, read_rows, row_keys
 from gpt4scene.files.raw import Record
 from gpt4scene.metrics import exact_match
-from gpt4scene.metrics.intervals import Report, RowScores
+from gpt4scene.metrics.scores import Report, RowScores
 from gpt4scene.metrics.texts import TextGroup, TextScores, score_groups
 
 NAME = "sqa3d"

@@ -10,9 +10,8 @@ from pathlib import Path
 from gpt4scene.benchmarks.published import print_beside
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import write_json
-from gpt4scene.metrics.intervals import Difference, Report, breakdown, differences, intervals
-
-Intervals = Mapping[str, tuple[float, float]]
+from gpt4scene.metrics.intervals import Difference, differences, intervals
+from gpt4scene.metrics.scores import Report, breakdown
 
 
 def print_reports(reports: Mapping[str, Report], seed: int = 0) -> None:

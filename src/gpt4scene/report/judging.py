@@ -13,8 +13,8 @@ from gpt4scene.benchmarks.scanrefer import FALLBACK, chosen_proposal
 from gpt4scene.files.annotation import GROUND_TRUTH, PROPOSALS, read_attributes
 from gpt4scene.files.answers import AnswerRow
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, SceneBoxes, iou
-from gpt4scene.metrics.exact_match import object_ids, object_mark
-from gpt4scene.metrics.intervals import Report
+from gpt4scene.metrics.object_ids import object_ids, object_mark
+from gpt4scene.metrics.scores import Report
 
 Verdict = Literal["right", "partly", "wrong", ""]
 """Empty where no rule tells right from wrong, as for most captions."""

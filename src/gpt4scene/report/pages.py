@@ -16,7 +16,8 @@ from pathlib import Path
 from gpt4scene.benchmarks.score import BOXED, score_folder
 from gpt4scene.errors import DataError
 from gpt4scene.files.predictions import read_predictions
-from gpt4scene.metrics.intervals import Report, breakdown, intervals
+from gpt4scene.metrics.intervals import intervals
+from gpt4scene.metrics.scores import Report, breakdown
 from gpt4scene.report.images import Listed, copy_scene, missing_reasons
 from gpt4scene.report.judging import Boxes, Judged, by_scene, judge, tally
 from gpt4scene.report.rendering import MAIN, render, write_text

@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from gpt4scene.metrics.exact_match import object_ids, object_mark
+from gpt4scene.metrics.object_ids import object_ids, object_mark
 from gpt4scene.scenes.markers import color_of, ink_on
 
 TITLES: Mapping[str, str] = {
