@@ -104,11 +104,6 @@ class Pack:
         return len(self.prefix_P) + sum(len(branch.ids_L) for branch in self.branches)
 
 
-Task = Literal["scanqa", "sqa3d", "scanrefer", "multi3dref", "scan2cap"]
-TASKS: tuple[Task, ...] = ("scanqa", "sqa3d", "scan2cap", "scanrefer", "multi3dref")
-"""The five published tasks, in the order of the public evaluation script."""
-
-
 @dataclass(frozen=True)
 class Question:
     """One row of a question file. Identity is (``task``, ``index``), never ``qid``: rows without one are common.

@@ -90,7 +90,7 @@ def annotate_rooms(arguments: DemoArguments, out: Path) -> None:
         ),
         _quiet,
     )
-    write_controls({task: made.rows for task, made in rows.made.items()}, out / "annotation", out / "predictions")
+    write_controls({task: made.rows for task, made in rows.tasks.items()}, out / "annotation", out / "predictions")
     listed = next((out / "annotation").glob("selected_images_mark_3D_val_*.json"))
     (out / "annotation" / SWAPPED).write_text(json.dumps(swapped(json.loads(listed.read_text()))) + "\n")
 

@@ -57,8 +57,8 @@ def image_list_file(
     """Return the JSON file that lists every scene's images.
 
     ``name`` is a path, or a file name in ``folder``. Without it the only ``selected_images*_<split>_<frames>.json`` is
-    taken; among several, one with ``mark_3D`` in its name goes first. A choice that stays open is a ``DataError`` that names
-    ``flag``.
+    taken; among several, one with ``mark_3D`` in its name goes first. A choice that stays open is a ``DataError``;
+    ``flag`` is the way out that it names.
     """
     folder = Path(folder)
     if name is not None:
