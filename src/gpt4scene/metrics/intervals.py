@@ -14,12 +14,12 @@ RESAMPLES = 2000
 """Bootstrap samples behind an interval."""
 
 
-def intervals(rows: RowScores, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, tuple[float, float]]:
+def intervals(rows: RowScores, seed: int = 0) -> dict[str, tuple[float, float]]:
     """Return the 95 % interval of every metric in ``rows``: percentiles over scenes drawn with replacement.
 
     Questions about one scene are not independent, so whole scenes are drawn. The same seed gives the same numbers.
     """
-    draws = _Draws(rows.scenes, seed, resamples)
+    draws = _Draws(rows.scenes, seed)
     found = {metric: _percentiles(draws.means(value_B)) for metric, value_B in rows.values.items()}
     return found | {metric: _percentiles(draws.pooled(one)) for metric, one in rows.pooled.items()}
 
@@ -47,7 +47,7 @@ def differences(
     if not pairs:
         raise DataError("the two runs answer no question in common; were they made from the same question file?")
     ours, theirs = np.array(pairs).T
-    draws = _Draws([first.scenes[number] for number in ours], seed, resamples)
+    draws = _Draws([first.scenes[number] for number in ours], seed)
     found = {}
     for metric in first.values.keys() & second.values.keys():
         one_B, two_B = first.values[metric][ours], second.values[metric][theirs]
@@ -73,11 +73,11 @@ def differences(
 class _Draws:
     """Scenes drawn with replacement, the same for every metric of the same rows."""
 
-    def __init__(self, scenes: Sequence[str], seed: int, resamples: int) -> None:
+    def __init__(self, scenes: Sequence[str], seed: int) -> None:
         names, self._scene_B = np.unique(np.array(scenes, dtype=str), return_inverse=True)
         self._count = len(names)
         generator = np.random.default_rng(seed)
-        self._draws_RS = generator.multinomial(self._count, np.full(self._count, 1 / self._count), size=resamples)
+        self._draws_RS = generator.multinomial(self._count, np.full(self._count, 1 / self._count), size=RESAMPLES)
 
     def means(self, value_B: np.ndarray) -> np.ndarray:
         """Return the mean of every resample in which a row counts."""
