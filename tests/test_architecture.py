@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gpt4scene.benchmarks.registry import BENCHMARKS, SOURCES
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "gpt4scene"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -185,6 +187,30 @@ def test_no_module_level_state(path):
                 changed = node.func.value
             if isinstance(changed, ast.Name):
                 assert changed.id not in tables - local, f"line {node.lineno} changes {changed.id}"
+
+
+def texts_in(path):
+    """The string constants of a file, those that stand as statements of their own (docstrings) left out."""
+    parsed = tree(path)
+    alone = {id(node.value) for node in ast.walk(parsed) if isinstance(node, ast.Expr)}
+    constants = (node for node in ast.walk(parsed) if isinstance(node, ast.Constant) and id(node) not in alone)
+    return [node.value for node in constants if isinstance(node.value, str)]
+
+
+def test_a_benchmark_is_named_in_its_own_file_and_the_registry_only():
+    """A name or a title anywhere else would be one more place to change for a new benchmark."""
+    registry = PACKAGE / "benchmarks" / "registry.py"
+    values = [*BENCHMARKS.values(), *SOURCES.values()]
+    places = [text.split(":")[0] for text in texts_in(registry) if re.fullmatch(r"\w+:[A-Z0-9]+", text)]
+    own = {}
+    for module, value in zip(places, values, strict=True):
+        own.setdefault(registry.with_name(f"{module}.py"), set()).update({value.name, value.title})
+    words = set().union(*own.values())
+    found = []
+    for path in (path for path in MODULES if path != registry):
+        others = re.compile("|".join(map(re.escape, words - own.get(path, set()))), re.IGNORECASE)
+        found += [f"{name_of(path)}: {text!r}" for text in texts_in(path) if others.search(text)]
+    assert not found, "\n".join(found)
 
 
 def test_evaluate_is_no_package():

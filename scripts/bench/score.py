@@ -40,7 +40,7 @@ OBJECTS, PROPOSALS = 24, 40
 _THINGS = """
 chair, table, desk, door, window, trash can, garbage bin, couch, sofa, monitor, computer screen, lamp, bookshelf,
 curtain, sink, toilet, bathtub, refrigerator, oven, microwave, kitchen cabinet, kitchen counter, office chair, bed,
-pillow, nightstand, dresser, mirror, image, whiteboard, blackboard, backpack, suitcase, box, stack of chairs, piano,
+pillow, nightstand, dresser, mirror, picture, whiteboard, blackboard, backpack, suitcase, box, stack of chairs, piano,
 radiator, towel, shower curtain, coffee table, end table, armchair, stool, bench, printer, keyboard, telephone, plant
 """
 NOUNS = [thing.strip() for thing in _THINGS.split(",")]

@@ -7,7 +7,7 @@ Shape letters: L tokens, P prefix tokens (or patches of pixels), N images, K bra
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -137,11 +137,6 @@ class Batch:
         return replace(self, **{name: change(getattr(self, name)) for name in names})
 
 
-Task = Literal["scanqa", "sqa3d", "scanrefer", "multi3dref", "scan2cap"]
-TASKS: tuple[Task, ...] = ("scanqa", "sqa3d", "scan2cap", "scanrefer", "multi3dref")
-"""The five published tasks, in the order of the public evaluation script."""
-
-
 @dataclass(frozen=True)
 class Question:
     """One row of a question file. Identity is (``task``, ``index``), never ``qid``: rows without one are common.
@@ -174,21 +169,3 @@ class Answer:
     question: Question
     text: str
     tokens: int = 0
-
-
-Scores = dict[str, float]
-"""Metric name -> value, 0 to 1 (CIDEr may pass 1). Names are listed in docs/scores.md."""
-
-
-@dataclass(frozen=True)
-class ScoreReport:
-    """Scores of one task and what a reader must know about them.
-
-    ``counts`` are printed under the table: answers, missing questions, unreadable answers and the like.
-    ``notes`` are sentences, for example why METEOR is absent.
-    """
-
-    task: str
-    scores: Scores
-    counts: dict[str, int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()

@@ -86,7 +86,7 @@ def answers_of(rows, scene=None):
 
 
 def test_training_rows(arguments, tmp_path):
-    made = annotate(arguments(split="train"), say=lambda line: None).made
+    made = annotate(arguments(split="train"), say=lambda line: None).tasks
     rows = json.loads((tmp_path / "out" / "sharegpt_data_chat_scene_2_images_3D_mark.json").read_text())
     assert len(rows) == sum(len(result.rows) for result in made.values())
     for row in rows:
@@ -103,7 +103,7 @@ def test_training_rows(arguments, tmp_path):
 
 
 def test_answers_have_the_published_forms(arguments):
-    made = annotate(arguments(split="train"), say=lambda line: None).made
+    made = annotate(arguments(split="train"), say=lambda line: None).tasks
     assert answers_of(made["scanqa"].rows) == ["TV.", "A lamp."]
     assert answers_of(made["sqa3d"].rows) == ["Left."]
     assert answers_of(made["scanrefer"].rows) == ["<OBJ001>.", "<OBJ004>.", "<OBJ004>.", "<OBJ000>."]
@@ -119,7 +119,7 @@ def test_dropped_rows_are_counted_by_reason(arguments, scenes):
     content["b_00"]["locs"][:3] = torch.tensor([CUBES[0], CUBES[1], [1.0, 0, 0.5, 3, 1, 1]])
     torch.save(content, scenes / "scannet_mask3d_train_attributes.pt")
     lines = []
-    made = annotate(arguments(split="train", min_iou=0.3), say=lines.append).made
+    made = annotate(arguments(split="train", min_iou=0.3), say=lines.append).tasks
     assert made["scanrefer"].dropped == {"scene without images": 1, "no proposal over the IoU": 1}
     assert made["multi3dref"].dropped == {"no proposal over the IoU": 2}
     assert len(made["scan2cap"].rows) + made["scan2cap"].dropped.total() == 5  # every description is accounted for
@@ -131,9 +131,9 @@ def test_training_needs_half_an_overlap_and_questions_need_a_touch(arguments, sc
     content = {scene: {"objects": [], "locs": torch.tensor(near)} for scene in ("a_00", "b_00")}
     for split in ("train", "val"):
         torch.save(content, scenes / f"scannet_mask3d_{split}_attributes.pt")
-    made = annotate(arguments(split="train", task="scanrefer,scan2cap,multi3dref"), say=lambda line: None).made
+    made = annotate(arguments(split="train", task="scanrefer,scan2cap,multi3dref"), say=lambda line: None).tasks
     assert [len(made[task].rows) for task in ("scanrefer", "scan2cap", "multi3dref")] == [0, 0, 1]
-    made = annotate(arguments(task="scanrefer,scan2cap"), say=lambda line: None).made
+    made = annotate(arguments(task="scanrefer,scan2cap"), say=lambda line: None).tasks
     assert [(row["obj_id"], row["ref_captions"]) for row in made["scanrefer"].rows][:2] == [(0, ["<OBJ000>."]), (1, [])]
     assert [(row["obj_id"], row["pred_id"]) for row in made["scan2cap"].rows] == [(0, 0)]
     assert made["scan2cap"].dropped["no proposal takes the object"] == 2
@@ -143,7 +143,7 @@ def test_two_targets_with_one_proposal_are_dropped(arguments, scenes):
     wide = [[3.0, 0, 0.5, 3, 1, 1], CUBES[0]]
     content = {scene: {"objects": [], "locs": torch.tensor(wide)} for scene in ("a_00", "b_00")}
     torch.save(content, scenes / "scannet_mask3d_train_attributes.pt")
-    made = annotate(arguments(split="train", task="multi3dref", min_iou=0.3), say=lambda line: None).made
+    made = annotate(arguments(split="train", task="multi3dref", min_iou=0.3), say=lambda line: None).tasks
     assert made["multi3dref"].dropped == {"two targets share a proposal": 2}
 
 
@@ -156,8 +156,8 @@ def test_same_seed_same_rows(arguments, tmp_path):
 
 
 def test_one_wording_is_that_of_the_question_files(arguments, tmp_path):
-    made = annotate(arguments(split="train", seed=3, wordings=1), say=lambda line: None).made
-    asked = annotate(arguments(split="val"), say=lambda line: None).made
+    made = annotate(arguments(split="train", seed=3, wordings=1), say=lambda line: None).tasks
+    asked = annotate(arguments(split="val"), say=lambda line: None).tasks
     for task, result in made.items():
         assert {row.question for row in result.rows} <= {row["prompt"] for row in asked[task].rows}, task
 
@@ -231,10 +231,10 @@ def test_the_label_map_decides_on_unique_objects(arguments, raw, tmp_path):
 def test_further_sources_are_added_by_name_and_for_training_only(arguments, raw):
     rows = [{"scan_id": "a_00", "target_id": [1], "utterance": "the chair"}]
     (raw / "scannet_grounding.json").write_text(json.dumps(rows))
-    made = annotate(arguments(split="train", task="beacon3d,scanrefer"), say=lambda line: None).made
+    made = annotate(arguments(split="train", task="beacon3d,scanrefer"), say=lambda line: None).tasks
     assert list(made) == ["beacon3d", "scanrefer"]
     assert answers_of(made["beacon3d"].rows) == ["Yes. <OBJ004>."]
-    assert list(annotate(arguments(split="train", task="beacon3d"), say=lambda line: None).made) == ["beacon3d"]
+    assert list(annotate(arguments(split="train", task="beacon3d"), say=lambda line: None).tasks) == ["beacon3d"]
     with pytest.raises(ValueError, match="training rows only"):
         annotate(arguments(task="beacon3d"))
     with pytest.raises(DataError, match="nr3d.csv is not in"):
@@ -274,7 +274,7 @@ def test_other_entries_of_the_registry_stay(arguments, tmp_path):
 
 def test_a_scene_with_a_missing_image_has_no_rows(arguments, scenes):
     (scenes / "images" / "b_00_2.jpg").unlink()
-    made = annotate(arguments(task="sqa3d,scanqa"), say=lambda line: None).made
+    made = annotate(arguments(task="sqa3d,scanqa"), say=lambda line: None).tasks
     assert made["sqa3d"].dropped == {"scene without images": 1}
 
 
@@ -312,7 +312,7 @@ def test_several_frame_counts_need_a_choice(arguments, scenes):
     (scenes / "selected_images_mark_3D_val_8.json").write_text("{}")
     with pytest.raises(DataError, match="choose one with --frames"):
         annotate(arguments())
-    assert annotate(arguments(frames=2), say=lambda line: None).made["scanqa"].rows
+    assert annotate(arguments(frames=2), say=lambda line: None).tasks["scanqa"].rows
 
 
 def test_command(arguments, raw, scenes, tmp_path, capsys):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from gpt4scene.benchmarks.published import beside, print_beside, published_figures
-from gpt4scene.metrics.intervals import Report, RowScores
+from gpt4scene.benchmarks.registry import BENCHMARKS
+from gpt4scene.metrics.scores import Report, RowScores
 from gpt4scene.metrics.texts import TEXT_METRICS
-from gpt4scene.types import TASKS
 
 NAMES = {
     "scanrefer": {"Acc@0.25", "Acc@0.50"},
@@ -25,7 +25,7 @@ def report(scene="scene0011_00", task="scanrefer", kind="unique", **counts):
 
 def test_every_figure_names_its_paper_and_table_and_a_metric_of_ours():
     for entry in published_figures():
-        assert entry.task in TASKS
+        assert entry.task in BENCHMARKS
         assert set(entry.figures) <= NAMES[entry.task]
         assert re.fullmatch(r"\d{4}\.\d{5}", entry.arxiv)
         assert re.fullmatch(r"Table \d+", entry.table)
@@ -60,6 +60,6 @@ def test_table(capsys):
     assert "test" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", BENCHMARKS)
 def test_every_task_has_figures_of_gpt4scene(task):
     assert any(entry.task == task and entry.model.startswith("GPT4Scene") for entry in published_figures())

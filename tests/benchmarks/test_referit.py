@@ -4,8 +4,9 @@ import random
 import pytest
 
 from gpt4scene.benchmarks import scanrefer
-from gpt4scene.benchmarks.matching import Rooms
-from gpt4scene.benchmarks.referit import question_type, questions, read_source, score, training
+from gpt4scene.benchmarks.matching import Scenes
+from gpt4scene.benchmarks.referit import NR3D, SR3D, question_type, score
+from gpt4scene.benchmarks.registry import SOURCES
 from gpt4scene.errors import DataError
 from gpt4scene.metrics.boxes import scene_boxes
 
@@ -61,9 +62,9 @@ def test_question_types():
     assert question_type("scene0525_00-plant-2-10-9", ["big"]) == "easy_indep"
 
 
-NR3D = ["assignmentid", "stimulus_id", "utterance", "correct_guess", "speaker_id", "listener_id", "scan_id"]
-NR3D += ["instance_type", "target_id", "tokens", "dataset", "mentions_target_class", "uses_object_lang"]
-NR3D += ["uses_spatial_lang", "uses_color_lang", "uses_shape_lang"]
+COLUMNS = ["assignmentid", "stimulus_id", "utterance", "correct_guess", "speaker_id", "listener_id", "scan_id"]
+COLUMNS += ["instance_type", "target_id", "tokens", "dataset", "mentions_target_class", "uses_object_lang"]
+COLUMNS += ["uses_spatial_lang", "uses_color_lang", "uses_shape_lang"]
 """Columns of the official file."""
 
 
@@ -78,7 +79,7 @@ def nr3d(tmp_path):
     path = tmp_path / "nr3d.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(NR3D)
+        writer.writerow(COLUMNS)
         writer.writerow(nr3d_row(1, "s", "s-lamp-2-3-4", "the lamp on the right", "True"))
         writer.writerow(nr3d_row(2, "gone", "gone-lamp-4-3-4", "the lamp", "True"))
         writer.writerow(nr3d_row(3, "s", "s-lamp-2-3-4", "the thing, you know", "False"))
@@ -87,9 +88,9 @@ def nr3d(tmp_path):
 
 def test_referit_rows_become_training_rows(nr3d):
     boxes = scene_boxes(BOXES, "boxes")
-    rooms = Rooms({"s": ("a.jpg",)}, boxes, boxes)
-    records = read_source(nr3d, "nr3d")
-    made = training(records, rooms, random.Random(0), "nr3d")
+    scenes = Scenes({"s": ("a.jpg",)}, boxes, boxes)
+    records = NR3D.read([nr3d])
+    made = NR3D.make_training(records, scenes, random.Random(0))
     assert [row.answer for row in made.rows] == ["<OBJ003>.", "<OBJ003>."]
     assert "the lamp on the right" in made.rows[0].question
     assert made.dropped == {"scene without images": 1}
@@ -98,7 +99,7 @@ def test_referit_rows_become_training_rows(nr3d):
 
 def test_referit_rows_become_questions_of_scanrefer(nr3d):
     boxes = scene_boxes(BOXES, "boxes")
-    made = questions(read_source(nr3d, "nr3d"), Rooms({"s": ("a.jpg",)}, boxes, boxes))
+    made = NR3D.make_questions(NR3D.read([nr3d]), Scenes({"s": ("a.jpg",)}, boxes, boxes))
     assert [(row["obj_id"], row["qid"], row["type_info"]) for row in made.rows] == [(3, "s_3_1", "easy_dep")]
     assert made.dropped == {"scene without images": 1, "target class not mentioned": 1}
 
@@ -109,7 +110,7 @@ def test_sr3d_columns(tmp_path):
     row = "s,3,[4],choose the lamp,s-lamp-2-3-4,horizontal,closest,lamp,\"['door']\",[9],"
     row += "\"['choose', 'lamp']\",sr3d,True,True\n"
     (tmp_path / "sr3d.csv").write_text(head + row)
-    (record,) = read_source(tmp_path / "sr3d.csv", "sr3d")
+    (record,) = SR3D.read([tmp_path / "sr3d.csv"])
     assert record.values["type_info"] == "easy_indep"
     assert record.whole("object_id") == 3
 
@@ -117,7 +118,7 @@ def test_sr3d_columns(tmp_path):
 def test_broken_columns_are_named(nr3d):
     nr3d.write_text(nr3d.read_text().replace("s-lamp-2", "s-lamp-x"))
     with pytest.raises(DataError, match="nr3d.csv, row 0: 'stimulus_id' or 'tokens'"):
-        read_source(nr3d, "nr3d")
+        NR3D.read([nr3d])
 
 
 @pytest.mark.parametrize(
@@ -128,10 +129,12 @@ def test_broken_columns_are_named(nr3d):
     ],
 )
 def test_real_files(name, file, rows, none, several, shared_data):
-    records = read_source(shared_data / "annotations" / file, name)
+    source = SOURCES[name]
+    records = source.read([shared_data / "annotations" / file])
     counts = [len(record.wholes("object_ids")) for record in records]
     assert (len(records), counts.count(0), sum(count > 1 for count in counts)) == (rows, none, several)
     boxes = scene_boxes({r.text("scene_id"): [[2.0 * n, 0, 0, 1, 1, 1] for n in range(300)] for r in records}, "boxes")
-    made = training(records, Rooms(dict.fromkeys(boxes, ("a.jpg",)), boxes, boxes), random.Random(0), name)
+    scenes = Scenes(dict.fromkeys(boxes, ("a.jpg",)), boxes, boxes)
+    made = source.make_training(records, scenes, random.Random(0))
     assert len(made.rows) == rows
     assert sum(row.answer == "No." for row in made.rows) == none

@@ -4,11 +4,11 @@ import shutil
 import pytest
 from commands import score as main
 
-from gpt4scene.benchmarks.score import score_folder, score_folders, task_names
+from gpt4scene.benchmarks.registry import BENCHMARKS, task_names
+from gpt4scene.benchmarks.score import score_folder, score_folders
 from gpt4scene.errors import DataError
 from gpt4scene.metrics import texts as text
 from gpt4scene.settings.public_call import score_flags
-from gpt4scene.types import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def expected(oracle):
     return {task: {key.split("] ")[1]: value for key, value in scores.items()} for task, scores in figures.items()}
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", BENCHMARKS)
 def test_reference_figures(task, reports, expected):
     ours = reports[task].scores
     assert {key: ours[key] for key in expected[task]} == pytest.approx(expected[task], abs=1e-9, rel=0)

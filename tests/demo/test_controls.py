@@ -5,10 +5,12 @@ import random
 
 import pytest
 
-from gpt4scene.benchmarks.matching import TrainingRow, wordings
+from gpt4scene.benchmarks.registry import BENCHMARKS
+from gpt4scene.benchmarks.rows import TrainingRow
+from gpt4scene.benchmarks.wordings import Prompts
 from gpt4scene.demo import controls
 from gpt4scene.files.predictions import read_predictions
-from gpt4scene.types import TASKS, Question
+from gpt4scene.types import Question
 
 FIELDS = {
     "scanqa": {"question": "What color is the bed?"},
@@ -19,11 +21,12 @@ FIELDS = {
 }
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", BENCHMARKS)
 def test_all_templates_of_a_question_have_one_core(task):
-    generator = random.Random(0)
-    prompts = {wordings(task).choose(generator, **FIELDS[task]) for _ in range(40)}
-    assert len(prompts) == len(wordings(task).texts)
+    wordings = BENCHMARKS[task].wordings()
+    drawn = Prompts(wordings, random.Random(0))
+    prompts = {drawn.fill(**FIELDS[task]) for _ in range(40)}
+    assert len(prompts) == len(wordings)
     cores = {controls.core(task, prompt) for prompt in prompts}
     assert cores == {" ".join(FIELDS[task].values())}
 

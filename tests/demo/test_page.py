@@ -4,12 +4,10 @@ import pytest
 import torch
 from PIL import Image
 
-from gpt4scene.benchmarks.questions import QUESTION_FILES
+from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.demo.page import COLUMNS, compare, findings, write_page
 from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import GROUND_TRUTH, PROPOSALS
-from gpt4scene.report.rendering import MAIN
-from gpt4scene.types import TASKS
 
 BOXES = [[0, 0, 0, 1, 1, 1], [5, 0, 0, 1, 1, 1]]
 EVIL = "<b>bold</b>"
@@ -17,7 +15,7 @@ EVIL = "<b>bold</b>"
 
 def column(value):
     """Scores in which every task's main figure is ``value``."""
-    return {task: {MAIN[task]: value, "another": value / 2} for task in TASKS}
+    return {task: {one.main_metric: value, "another": value / 2} for task, one in BENCHMARKS.items()}
 
 
 def all_columns(**values):
@@ -31,7 +29,7 @@ def write_questions(out, questions, predictions, scenes, answer):
         {"scene_id": scene, "obj_id": 1, "qid": None, "prompt": f"Which? {EVIL}", "ref_captions": ["<OBJ001>."]}
         for scene in scenes
     ]
-    (folder / QUESTION_FILES["scanrefer"].format(split="val")).write_text(json.dumps(rows))
+    (folder / BENCHMARKS["scanrefer"].question_name("val")).write_text(json.dumps(rows))
     content = {scene: {"objects": ["chair", "desk"], "locs": torch.tensor(BOXES)} for scene in scenes}
     for name in (PROPOSALS, GROUND_TRUTH):
         torch.save(content, folder / name.format(split="val"))

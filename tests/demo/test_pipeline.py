@@ -7,11 +7,11 @@ import subprocess
 import pytest
 from commands import demo as main
 
+from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.demo import pipeline, steps
 from gpt4scene.demo.page import COLUMNS
 from gpt4scene.demo.pipeline import DemoArguments, Step, demo
 from gpt4scene.errors import DataError
-from gpt4scene.types import TASKS
 
 SMALL = dict(rooms=2, held_out=1, frames=2, image_width=112, epochs=1)
 FLAGS = [word for name, value in SMALL.items() for word in (f"--{name}", str(value))]
@@ -135,12 +135,12 @@ def test_the_whole_demo_in_small(tmp_path, capsys):
     summary = json.loads((out / "summary.json").read_text())
     assert set(summary["scores"]) == set(COLUMNS)
     for name, scores in summary["scores"].items():
-        assert list(scores) == list(TASKS), name
+        assert list(scores) == list(BENCHMARKS), name
         values = [value for metrics in scores.values() for key, value in metrics.items() if "CIDEr" not in key]
         assert all(0 <= value <= 1 for value in values)
     assert set(summary["wall_s"]) == {step.name for step in pipeline.STEPS} | {"total"}
     for name, questions in steps.ASKED.items():
-        for task in TASKS:
+        for task in BENCHMARKS:
             files = [*(out / "predictions" / name).glob(f"{task}.json*")]
             assert files, (name, task)
         assert summary["questions"][questions]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gpt4scene.benchmarks.multi3dref import TYPES
-from gpt4scene.benchmarks.records import read_raw
+from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.benchmarks.sqa3d import question_type
 from gpt4scene.demo.balance import choose_plans
 from gpt4scene.demo.plan import Piece, RoomPlan
@@ -117,7 +117,8 @@ def test_raw_files_have_the_official_names_and_keys(plans, tmp_path):
     }
     total = 0
     for task, keys in expected.items():
-        records = read_raw(tmp_path, task, "val")
+        benchmark = BENCHMARKS[task]
+        records = benchmark.read([tmp_path / name for name in benchmark.raw_names("val")])
         assert all(set(record.values) == keys for record in records), task
         total += len(records)
     assert total == sum(len(questions(plan)) for plan in plans[:2])

@@ -3,11 +3,11 @@ import json
 import pytest
 import torch
 
+from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import read_attributes, read_corpus, read_lookup
 from gpt4scene.files.predictions import read_predictions, tasks_in
 from gpt4scene.files.whole import read_json
-from gpt4scene.types import TASKS
 
 
 def row(index=None, **keys):
@@ -26,7 +26,7 @@ def test_shards_are_read_together_in_question_order(tmp_path):
     journal(tmp_path / "scanqa.shard10.jsonl", [row(1)])
     journal(tmp_path / "scanqa.shard2.jsonl", [row(0)])
     assert [r.index for r in read_predictions(tmp_path, "scanqa").rows] == [0, 1, 2, 3]
-    assert tasks_in(tmp_path, TASKS) == ["scanqa"]
+    assert tasks_in(tmp_path, BENCHMARKS) == ["scanqa"]
 
 
 def test_public_chunks(tmp_path):

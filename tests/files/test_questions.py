@@ -3,7 +3,7 @@ import json
 import pytest
 
 from gpt4scene.benchmarks.questions import find_tasks, load_questions
-from gpt4scene.errors import DataError
+from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files.images import image_list_file
 
 
@@ -61,7 +61,7 @@ def test_proposal_files_go_first_and_plain_names_are_accepted(folder):
 
 def test_all_takes_what_is_there_and_names_are_checked(folder, tmp_path):
     assert find_tasks(folder, "all") == ["scanqa"]
-    with pytest.raises(DataError, match="did you mean 'scanqa'"):
+    with pytest.raises(ConfigError, match="did you mean 'scanqa'"):
         find_tasks(folder, "scanq")
     with pytest.raises(DataError, match="scanrefer_mask3d_val.json"):
         find_tasks(folder, "scanqa,scanrefer")

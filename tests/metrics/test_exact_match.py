@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt4scene.metrics.exact_match import clean, exact, object_ids, object_mark, refined, trim
+from gpt4scene.metrics.exact_match import clean, exact, refined, trim
 
 NUMBERS = [
     "zero",
@@ -131,21 +131,6 @@ def test_cleaning_twice_changes_nothing_on_plain_words(text):
 
 def test_one_character_is_not_trimmed():
     assert [trim(text) for text in (".", "A", "No.", "White..", "", "TV")] == [".", "A", "no", "white.", "", "tV"]
-
-
-def test_identifiers_have_three_digits_and_capitals():
-    text = "<OBJ001> <obj002> <OBJ03> <OBJ0004> OBJ005 <OBJ006>, <OBJ٠٠٧>"
-    assert object_ids(text) == [1, 6, 7]
-
-
-@given(st.lists(st.integers(0, 999)))
-def test_identifiers_come_back(indices):
-    assert object_ids("Yes. " + " and ".join(map(object_mark, indices)) + ".") == indices
-
-
-def test_there_is_no_fourth_digit():
-    with pytest.raises(ValueError, match="0 to 999"):
-        object_mark(1000)
 
 
 def test_empty_answers_match_nothing():

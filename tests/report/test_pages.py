@@ -8,7 +8,7 @@ from commands import report as report_command
 from PIL import Image
 
 from gpt4scene.benchmarks import scan2cap
-from gpt4scene.benchmarks.questions import QUESTION_FILES
+from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import GROUND_TRUTH, PROPOSALS
 from gpt4scene.metrics import texts as text_metrics
@@ -48,7 +48,7 @@ def annotation(tmp_path, monkeypatch):
     folder = tmp_path / "annotation"
     folder.mkdir()
     for task, rows in QUESTIONS.items():
-        (folder / QUESTION_FILES[task].format(split="val")).write_text(json.dumps(rows))
+        (folder / BENCHMARKS[task].question_name("val")).write_text(json.dumps(rows))
     content = {scene: {"objects": ["chair", "desk", "lamp"], "locs": torch.tensor(BOXES)} for scene in SCENES}
     for name in (PROPOSALS, GROUND_TRUTH):
         torch.save(content, folder / name.format(split="val"))

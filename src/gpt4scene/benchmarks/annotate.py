@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gpt4scene.benchmarks import multi3dref, referit, scan2cap, scanqa, scanrefer, sqa3d
-from gpt4scene.benchmarks.labels import LABEL_MAP, plain_classes, read_label_map
-from gpt4scene.benchmarks.matching import Drawing, Made, Rooms
-from gpt4scene.benchmarks.questions import QUESTION_FILES
-from gpt4scene.benchmarks.records import read_raw
-from gpt4scene.benchmarks.score import task_names
+from gpt4scene.benchmarks.benchmark import Benchmark
+from gpt4scene.benchmarks.labels import LABEL_MAP
+from gpt4scene.benchmarks.matching import Scenes
+from gpt4scene.benchmarks.registry import BENCHMARKS, SOURCES, task_names
+from gpt4scene.benchmarks.rows import AnnotatedRows, QuestionRow, TrainingRow
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files.annotation import GROUND_TRUTH, PROPOSALS, read_attributes
 from gpt4scene.files.images import IMAGE_LIST, ImageSearch, image_list_file, read_image_list
 from gpt4scene.files.raw import Record, find_raw
 from gpt4scene.files.whole import copy_file, read_json, write_json
 from gpt4scene.settings.arguments import Arguments, key
-from gpt4scene.types import TASKS
 
-BENCHMARKS = {"scanqa": scanqa, "sqa3d": sqa3d, "scan2cap": scan2cap, "scanrefer": scanrefer, "multi3dref": multi3dref}
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,8 @@ class AnnotateArguments(Arguments):
     scenes: str = key("folder that `gpt4scene prepare` wrote")
     out: str = key("folder to write; becomes a dataset_dir (train) or an annotation_dir (val)")
     split: Literal["train", "val"] = key("train: training rows; val: question files", "val")
-    task: str = key("names separated by commas, or all five whose files are there", "all")
-    raw_split: str = key("read the raw files of another split, such as test of SQA3D", "")
+    task: str = key("names separated by commas, or all whose files are there", "all")
+    raw_split: str = key("read the raw files of another split, such as test", "")
     frames: int = key("frames a scene, where images were selected for several counts", 0)
     label_map: str = key(f"ScanNet's {LABEL_MAP} (found by itself in the raw folder)", "")
     min_iou: float = key("least IoU of a proposal in a training row", 0.5)
@@ -43,101 +42,105 @@ class AnnotateArguments(Arguments):
 
 
 @dataclass(frozen=True)
-class Annotated:
-    """What was made: rows by task, dropped rows by task and reason, and the files written."""
+class AnnotateSummary:
+    """What was made: rows and counts of dropped ones by task, why tasks were skipped, and the files written."""
 
-    made: dict[str, Made]
+    tasks: dict[str, AnnotatedRows]
     skipped: dict[str, str]
     written: list[Path]
 
 
-def annotate(arguments: AnnotateArguments, say: Callable[[str], None] = print) -> Annotated:
+def annotate(arguments: AnnotateArguments, say: Say = print) -> AnnotateSummary:
     """Write training rows or question files to ``arguments.out`` and return what was made.
 
     ``say`` gets a line per task with the number of rows and, by reason, how many were dropped. Raises ``ConfigError``
     for an unknown task or split and ``DataError`` for missing or broken files; then nothing is written.
     """
     arguments.check()
-    named, extra = _tasks(arguments)
-    scenes, out = Path(arguments.scenes), Path(arguments.out)
-    rooms, frames = read_rooms(scenes, arguments.split, out, arguments.frames, arguments.min_iou)
-    made, skipped, records = {}, {}, {}
-    for task in extra:
-        source = _source(Path(arguments.raw), task)
-        if arguments.split == "train":
-            generator = Drawing(f"{arguments.seed} {task}", arguments.wordings)
-            made[task] = referit.training(source, rooms, generator, task)
-        else:
-            made[task] = referit.questions(source, rooms)
-        say(summary(task, made[task]))
-    for task in TASKS if named is None else named:
-        try:
-            records[task] = read_raw(Path(arguments.raw), task, arguments.raw_split or arguments.split)
-        except FileNotFoundError as error:
-            if named is not None:
-                raise DataError(str(error)) from None
-            skipped[task] = str(error)
-            say(f"{task}: skipped, {error}")
+    raw, out = Path(arguments.raw), Path(arguments.out)
+    benchmarks, optional = _chosen(arguments)
+    scenes, frames = read_scenes(Path(arguments.scenes), arguments.split, out, arguments.frames, arguments.min_iou)
+    made: dict[str, AnnotatedRows] = {}
+    records: dict[str, list[Record]] = {}
+    skipped = {}
+    for benchmark in benchmarks:
+        task, paths = benchmark.name, _raw_files(raw, benchmark, arguments.raw_split or arguments.split)
+        if isinstance(paths, str):
+            if task not in optional:
+                raise DataError(paths)
+            skipped[task] = paths
+            say(f"{task}: skipped, {paths}")
             continue
+        records[task] = benchmark.read(paths)
         if arguments.split == "train":
-            generator = Drawing(f"{arguments.seed} {task}", arguments.wordings)
-            made[task] = BENCHMARKS[task].training(records[task], rooms, generator)
+            generator = random.Random(f"{arguments.seed} {task}")
+            made[task] = benchmark.make_training(records[task], scenes, generator, arguments.wordings)
         else:
-            made[task] = BENCHMARKS[task].questions(records[task], rooms)
-        say(summary(task, made[task]))
+            made[task] = benchmark.make_questions(records[task], scenes)
+        say(line_about(task, made[task]))
     if not any(result.rows for result in made.values()):
-        raise DataError(f"{arguments.raw}: no row could be made for the scenes of {scenes}; nothing was written")
+        raise DataError(f"{raw}: no row could be made for the scenes of {arguments.scenes}; nothing was written")
     out.mkdir(parents=True, exist_ok=True)
     if arguments.split == "train":
-        written = write_training(made, rooms, out, frames)
+        written = write_training([row for result in made.values() for row in result.rows], scenes, out, frames)
     else:
-        written = write_questions(made, rooms, out, frames)
-        written += _write_companions(arguments, records, scenes, out, say)
-    return Annotated(made, skipped, written)
+        written = write_questions(made, scenes, out, frames) + _write_companions(arguments, records, say)
+    return AnnotateSummary(made, skipped, written)
 
 
-def _tasks(arguments: AnnotateArguments) -> tuple[list[str] | None, list[str]]:
-    """Return the tasks named (``None`` for all whose files are there) and the further sources named."""
+def _chosen(arguments: AnnotateArguments) -> tuple[list[Benchmark], set[str]]:
+    """Return the benchmarks to annotate, further sources first, and those that may be without official files."""
     words = [word.strip() for word in arguments.task.split(",") if word.strip()]
-    extra = [word for word in words if word in referit.RAW_FILES]
-    tasks = [word for word in words if word not in extra]
-    if extra and arguments.split != "train":
-        only = [word for word in extra if referit.FORMS[word] != "scanrefer"]
-        if only:
-            raise ConfigError(f"'{only[0]}' makes training rows only; use --split train")
-        if len(extra) > 1 or tasks:
+    sources = [SOURCES[word] for word in words if word in SOURCES]
+    tasks = [word for word in words if word not in SOURCES]
+    if sources and arguments.split != "train":
+        for source in sources:
+            if source.question_rows is None:
+                raise ConfigError(f"'{source.name}' makes training rows only; use --split train")
+        first = sources[0]
+        assert first.form is not None, "a further source comes in another's form"
+        if len(sources) > 1 or tasks:
             raise ConfigError(
-                f"the questions of '{extra[0]}' become {QUESTION_FILES['scanrefer'].format(split='val')}, in its form; "
+                f"the questions of '{first.name}' become {first.question_name('val')}, in {first.form.title}'s form; "
                 "name it alone and give it an --out folder of its own"
             )
-    return ([] if extra and not tasks else task_names(tasks)), extra
+    named = [] if sources and not tasks else task_names(tasks)
+    if named is None:
+        return [*sources, *BENCHMARKS.values()], set(BENCHMARKS)
+    return [*sources, *(BENCHMARKS[task] for task in named)], set()
 
 
-def _source(raw: Path, name: str) -> list[Record]:
-    path = find_raw(raw, referit.RAW_FILES[name])
-    if path is None:
-        raise DataError(f"{referit.RAW_FILES[name]} is not in {raw}")
-    return referit.read_source(path, name)
+def _raw_files(raw: Path, benchmark: Benchmark, split: str) -> list[Path] | str:
+    """Return the official files of a benchmark, or a sentence about the first that is not there."""
+    if not raw.is_dir():
+        raise DataError(f"{raw}: there is no such folder of official files")
+    paths = []
+    for name in benchmark.raw_names(split):
+        path = find_raw(raw, name)
+        if path is None:
+            return f"{name} is not in {raw}"
+        paths.append(path)
+    return paths
 
 
-def summary(task: str, made: Made) -> str:
+def line_about(task: str, made: AnnotatedRows) -> str:
     """Return one line: the number of rows, and the dropped ones by reason."""
-    dropped = ", ".join(f"{reason}: {count}" for reason, count in sorted(made.dropped.items()) if count)
+    dropped = ", ".join(f"{reason}: {count}" for reason, count in sorted(made.dropped.items()))
     return f"{task}: {len(made.rows)} rows" + (f"; dropped: {dropped}" if dropped else "")
 
 
-def read_rooms(scenes: Path, split: str, out: Path, frames: int = 0, min_iou: float = 0.5) -> tuple[Rooms, int]:
-    """Return the scenes of ``split`` in the folder ``scenes`` and the number of frames a scene.
+def read_scenes(folder: Path, split: str, out: Path, frames: int = 0, min_iou: float = 0.5) -> tuple[Scenes, int]:
+    """Return the scenes of ``split`` in ``folder`` and the number of frames a scene.
 
     Image paths are given relative to ``out``; a scene with an image that is not there counts as one without images.
     Raises ``DataError`` when files are missing.
     """
-    listed_in = image_list_file(scenes, split, frames=frames or None, flag="--frames")
+    listed_in = image_list_file(folder, split, frames=frames or None, flag="--frames")
     search = ImageSearch.around(listed_in)
     images = {scene: _from_out(paths, search, out) for scene, paths in read_image_list(listed_in).items()}
-    proposals = read_attributes(scenes / PROPOSALS.format(split=split))
-    ground_truth = read_attributes(scenes / GROUND_TRUTH.format(split=split))
-    return Rooms(images, proposals, ground_truth, min_iou), int(listed_in.stem.rsplit("_", 1)[1])
+    proposals = read_attributes(folder / PROPOSALS.format(split=split))
+    ground_truth = read_attributes(folder / GROUND_TRUTH.format(split=split))
+    return Scenes(images, proposals, ground_truth, min_iou), int(listed_in.stem.rsplit("_", 1)[1])
 
 
 def _from_out(paths: Sequence[str], search: ImageSearch, out: Path) -> tuple[str, ...]:
@@ -147,16 +150,15 @@ def _from_out(paths: Sequence[str], search: ImageSearch, out: Path) -> tuple[str
     return tuple(Path(os.path.relpath(Path(path).resolve(), out.resolve())).as_posix() for path in found if path)
 
 
-def write_training(made: dict[str, Made], rooms: Rooms, out: Path, frames: int) -> list[Path]:
-    """Write all tasks' rows as one ShareGPT file and enter it in ``dataset_info.json``; return both paths."""
+def write_training(made: Sequence[TrainingRow], scenes: Scenes, out: Path, frames: int) -> list[Path]:
+    """Write the rows as one ShareGPT file and enter it in ``dataset_info.json``; return both paths."""
     name = f"sharegpt_data_chat_scene_{frames}_images_3D_mark"
     rows = []
-    for result in made.values():
-        for row in result.rows:
-            images = rooms.images[row.scene_id]
-            question = {"role": "user", "content": "<image>" * len(images) + row.question}
-            answer = {"role": "assistant", "content": row.answer}
-            rows.append({"messages": [question, answer], "images": list(images)})
+    for row in made:
+        images = scenes.images[row.scene_id]
+        question = {"role": "user", "content": "<image>" * len(images) + row.question}
+        answer = {"role": "assistant", "content": row.answer}
+        rows.append({"messages": [question, answer], "images": list(images)})
     info_path = out / "dataset_info.json"
     info = read_json(info_path) if info_path.is_file() else {}
     if not isinstance(info, dict):
@@ -168,29 +170,31 @@ def write_training(made: dict[str, Made], rooms: Rooms, out: Path, frames: int) 
     return [write_json(out / f"{name}.json", rows, indent=None), write_json(info_path, {**info, name: entry}, indent=2)]
 
 
-def write_questions(made: dict[str, Made], rooms: Rooms, out: Path, frames: int) -> list[Path]:
+def write_questions(
+    made: Mapping[str, AnnotatedRows[QuestionRow]], scenes: Scenes, out: Path, frames: int
+) -> list[Path]:
     """Write each task's question file and the list of images; return the paths."""
-    names = {task: QUESTION_FILES[referit.FORMS.get(task, task)].format(split="val") for task in made}
-    written = [write_json(out / names[task], result.rows) for task, result in made.items()]
-    images = {scene: list(paths) for scene, paths in rooms.images.items() if paths}
+    known = {**BENCHMARKS, **SOURCES}
+    written = [write_json(out / known[task].question_name("val"), result.rows) for task, result in made.items()]
+    images = {scene: list(paths) for scene, paths in scenes.images.items() if paths}
     return [*written, write_json(out / IMAGE_LIST.format(split="val", frames=frames), images)]
 
 
-def _write_companions(
-    arguments: AnnotateArguments, records: dict[str, list[Record]], scenes: Path, out: Path, say: Callable[[str], None]
-) -> list[Path]:
+def _write_companions(arguments: AnnotateArguments, records: Mapping[str, list[Record]], say: Say) -> list[Path]:
+    """Write boxes and companion files beside the question files; return the paths."""
+    scenes, out = Path(arguments.scenes), Path(arguments.out)
+
+    def label_map() -> Path | None:
+        return Path(arguments.label_map) if arguments.label_map else find_raw(Path(arguments.raw), LABEL_MAP)
+
     written = []
     for pattern in (PROPOSALS, GROUND_TRUTH):
         name = pattern.format(split="val")
         written.append(copy_file(scenes / name, out / name))
-    if "scan2cap" in records:
-        written.append(write_json(out / scan2cap.CORPUS, scan2cap.caption_corpus(records["scan2cap"])))
-    if "scanrefer" in records:
-        path = Path(arguments.label_map) if arguments.label_map else find_raw(Path(arguments.raw), LABEL_MAP)
-        if path is None:
-            say(f"scanrefer: no {LABEL_MAP}; unique and multiple go by the raw object names")
-        classes = plain_classes() if path is None else read_label_map(path)
-        written.append(write_json(out / scanrefer.LOOKUP, scanrefer.unique_multiple(records["scanrefer"], classes)))
+    for benchmark in BENCHMARKS.values():
+        if benchmark.name in records and benchmark.companions:
+            contents = benchmark.companions(records[benchmark.name], label_map, say)
+            written += [write_json(out / name, content) for name, content in contents.items()]
     return written
 
 

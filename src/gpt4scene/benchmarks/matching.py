@@ -1,41 +1,18 @@
-"""Common ground of all benchmarks when rows are made: rooms, matched proposals, wordings, and what was dropped."""
+"""What is known about the scenes that rows are made of, and the proposals that their objects are matched to."""
 
 from __future__ import annotations
 
-import random
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
-from typing import Any
 
 import numpy as np
-import yaml
 
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, SceneBoxes, iou_matrix
 
 NO_IMAGES = "scene without images"
 NO_BOXES = "scene without proposals or ground truth"
 NO_PROPOSAL = "no proposal over the IoU"
-SHARED_PROPOSAL = "two targets share a proposal"
-
-
-@dataclass(frozen=True)
-class TrainingRow:
-    """A question about a scene and the answer to learn."""
-
-    scene_id: str
-    question: str
-    answer: str
-
-
-@dataclass
-class Made:
-    """Rows that were made (question-file rows or ``TrainingRow``), and how many were dropped for which reason."""
-
-    rows: list[Any] = field(default_factory=list)
-    dropped: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -47,8 +24,11 @@ class Match:
 
 
 @dataclass(frozen=True)
-class Rooms:
-    """What is known about the scenes: images in the order shown, proposals, ground-truth objects."""
+class Scenes:
+    """Images in the order shown, proposals and ground-truth objects of all scenes.
+
+    ``min_iou`` is the least IoU of a proposal that stands for an object in a training row.
+    """
 
     images: Mapping[str, Sequence[str]]
     proposals: SceneBoxes
@@ -59,11 +39,13 @@ class Rooms:
     def _overlaps(self) -> dict[str, np.ndarray]:
         return {}
 
-    def lacks(self, scene: str) -> str | None:
-        """Return why no row can be made about ``scene``, or ``None``."""
+    def lacks(self, scene: str, *, boxes: bool) -> str | None:
+        """Return why no row can be made about ``scene``, or ``None``. Without ``boxes`` images are enough."""
         if not self.images.get(scene):
             return NO_IMAGES
-        return None if scene in self.proposals and scene in self.ground_truth else NO_BOXES
+        if boxes and not (scene in self.proposals and scene in self.ground_truth):
+            return NO_BOXES
+        return None
 
     def overlap(self, scene: str) -> np.ndarray:
         """Return the IoU of every proposal with every ground-truth object of ``scene``, float64[N, G]."""
@@ -88,44 +70,3 @@ class Rooms:
         """Return ``match`` where it meets ``min_iou`` (the rule for training rows), else ``None``."""
         found = self.match(scene, target, origin)
         return found if found and found.iou >= self.min_iou else None
-
-
-@dataclass(frozen=True)
-class Wordings:
-    """The prompts of one task. ``choose`` draws from a seeded generator; without one the first is taken."""
-
-    texts: tuple[str, ...]
-
-    def choose(self, generator: random.Random | None, **fields: str) -> str:
-        """Return a prompt with ``fields`` filled in."""
-        text = generator.choice(self.texts) if generator else self.texts[0]
-        return text.format(**fields)
-
-
-class Drawing(random.Random):
-    """A seeded generator whose ``choice`` draws from the first ``most`` values only; 0 draws from all."""
-
-    def __init__(self, seed: str, most: int = 0) -> None:
-        super().__init__(seed)
-        self._most = most
-
-    def choice(self, seq: Any) -> Any:
-        """Return one of the first values of ``seq``."""
-        return super().choice(seq[: self._most] if self._most else seq)
-
-
-def wordings(task: str) -> Wordings:
-    """Return the prompts of ``task`` from ``wordings.yaml``."""
-    content = resources.files("gpt4scene.benchmarks").joinpath("wordings.yaml").read_text(encoding="utf-8")
-    return Wordings(tuple(yaml.safe_load(content)[task]))
-
-
-def spoken(answer: str) -> str:
-    """Return a short answer as the model is to say it: capital first letter, full stop at the end."""
-    answer = answer.strip()
-    return answer[:1].upper() + answer[1:] + ("" if answer.endswith((".", "!", "?")) else ".")
-
-
-def unstopped(description: str) -> str:
-    """Return ``description`` without the full stop or question mark at its end."""
-    return description.strip().rstrip(".?").rstrip()

@@ -9,13 +9,10 @@ from importlib import resources
 
 import yaml
 
-from gpt4scene.benchmarks.scanrefer import REFERIT_KINDS
-from gpt4scene.metrics.intervals import Report
+from gpt4scene.benchmarks.registry import BENCHMARKS
+from gpt4scene.metrics.scores import Report
 
 _LEAST_WIDTH = 130
-SQA3D_VAL = 3261
-"""Questions of SQA3D's val split; test has 3,519."""
-
 _SCANNET = re.compile(r"scene\d{4}_\d{2}")
 
 
@@ -47,15 +44,11 @@ def published_figures() -> list[Published]:
 def split_of(report: Report) -> str | None:
     """Return the split whose questions ``report`` answers, ``None`` where published figures are of other questions.
 
-    Only rooms of ScanNet have published figures, and Nr3D and Sr3D, though in ScanRefer's form, have others. All
-    benchmarks are reported on val except SQA3D, whose test split is told from the smaller val by its size.
+    Only scenes of ScanNet have published figures.
     """
     if not report.rows.scenes or not all(_SCANNET.fullmatch(scene) for scene in report.rows.scenes):
         return None
-    if any(kind in REFERIT_KINDS for kind in report.rows.groups.get("kind", ())):
-        return None
-    asked = report.counts["answers"] + report.counts.get("missing questions", 0)
-    return "test" if report.task == "sqa3d" and asked > SQA3D_VAL else "val"
+    return BENCHMARKS[report.task].published_split(report)
 
 
 def beside(report: Report) -> list[Published]:

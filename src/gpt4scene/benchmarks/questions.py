@@ -1,58 +1,47 @@
-"""The questions of an annotation folder, of any benchmark, with the images of their scenes."""
+"""The questions of an annotation folder, of any benchmark: with the images of their scenes, beside their answers."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from gpt4scene.benchmarks.registry import BENCHMARKS, task_names
 from gpt4scene.errors import DataError
+from gpt4scene.files.answers import AnswerRow
 from gpt4scene.files.images import image_list_file, scene_images
 from gpt4scene.files.questions import find_question_file, read_questions
-from gpt4scene.registry import nearest
-from gpt4scene.types import TASKS, Question
-
-QUESTION_FILES = {
-    "scanqa": "scanqa_{split}.json",
-    "sqa3d": "sqa3d_{split}.json",
-    "scan2cap": "scan2cap_mask3d_{split}.json",
-    "scanrefer": "scanrefer_mask3d_{split}.json",
-    "multi3dref": "multi3dref_mask3d_{split}.json",
-}
-"""Question file of each task in an annotation folder."""
-
-TYPE_KEYS = {"sqa3d": "sqa_type", "multi3dref": "eval_type"}
+from gpt4scene.types import Question
 
 
 def question_file(annotation_dir: str | Path, task: str, split: str = "val") -> Path | None:
     """Return the question file of ``task``, or ``None`` where the folder has none."""
-    return find_question_file(annotation_dir, QUESTION_FILES[task].format(split=split))
+    return find_question_file(annotation_dir, BENCHMARKS[task].question_name(split))
 
 
-def find_tasks(annotation_dir: str | Path, tasks: str | Iterable[str], split: str = "val") -> list[str]:
+def find_tasks(annotation_dir: str | Path, tasks: str | Sequence[str], split: str = "val") -> list[str]:
     """Return the tasks to ask, in the published order; ``all`` stands for every task that has a question file.
 
-    ``tasks`` is a comma-separated text or names. Unknown names, a missing folder, a named task without a file and
-    an ``all`` that finds nothing raise ``DataError``.
+    ``tasks`` is a comma-separated text or names. A missing folder, a named task without a file and an ``all`` that
+    finds nothing raise ``DataError``, unknown names ``ConfigError``.
     """
     folder = Path(annotation_dir)
     if not folder.is_dir():
         raise DataError(f"{folder}: the annotation folder does not exist; give it with --annotation_dir")
-    names = [name.strip() for name in tasks.split(",")] if isinstance(tasks, str) else list(tasks)
-    names = [name for name in names if name]
-    if names == ["all"] or not names:
-        found = [task for task in TASKS if question_file(folder, task, split)]
+    names = task_names(tasks)
+    if names is None:
+        found = [task for task in BENCHMARKS if question_file(folder, task, split)]
         if not found:
-            example = QUESTION_FILES[TASKS[0]].format(split=split)
+            example = next(iter(BENCHMARKS.values())).question_name(split)
             raise DataError(f"{folder}: no question file of the split '{split}' (such as {example}) is in this folder")
         return found
     for name in names:
-        if name not in TASKS:
-            raise DataError(f"task '{name}' is not known{nearest(name, list(TASKS))} (known: all, {', '.join(TASKS)})")
         if question_file(folder, name, split) is None:
-            wanted = folder / QUESTION_FILES[name].format(split=split)
+            wanted = folder / BENCHMARKS[name].question_name(split)
             raise DataError(f"{wanted}: the question file of {name} does not exist")
-    return [task for task in TASKS if task in names]
+    return names
 
 
 def load_questions(
@@ -72,9 +61,39 @@ def load_questions(
     for task in find_tasks(annotation_dir, tasks, split):
         path = question_file(annotation_dir, task, split)
         assert path is not None, "find_tasks names tasks with a file only"
-        questions += read_questions(path, task, TYPE_KEYS.get(task))
+        questions += read_questions(path, task, BENCHMARKS[task].type_key)
     if not questions:
         return []
     listed_in = image_list_file(annotation_dir, split, images)
     found = scene_images(listed_in, (question.scene_id for question in questions), media_dir)
     return [dataclasses.replace(question, images=found[question.scene_id]) for question in questions]
+
+
+def refuse_other_questions(rows: Sequence[AnswerRow], questions: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Raise ``DataError`` for an answer to a question that is not among ``questions``, the rows of the file ``path``.
+
+    Answers find their question by ``index`` where all have one, else by scene and objects, as often as it is asked.
+    """
+    indices = [row.index for row in rows if row.index is not None]
+    if len(indices) == len(rows):
+        for index, row in zip(indices, rows, strict=True):
+            if not 0 <= index < len(questions) or questions[index]["scene_id"] != row.scene_id:
+                raise DataError(
+                    f"{row.origin}: question {index} of scene '{row.scene_id}' is not in {path} "
+                    f"({len(questions)} rows); the answers belong to another question file"
+                )
+        return
+    unanswered = Counter((row["scene_id"], _number(row, "obj_id"), _number(row, "pred_id")) for row in questions)
+    for row in rows:
+        key = (row.scene_id, row.gt_id, row.pred_id)
+        if not unanswered[key]:
+            raise DataError(
+                f"{row.origin}: there are more answers about scene '{row.scene_id}', object {row.gt_id} than questions "
+                f"in {path}; rows are repeated or belong to another question file"
+            )
+        unanswered[key] -= 1
+
+
+def _number(question: Mapping[str, Any], key: str) -> int:
+    value = question.get(key, 0)
+    return int(value) if isinstance(value, (int, str)) and str(value).lstrip("-").isdecimal() else 0

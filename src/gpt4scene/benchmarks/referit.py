@@ -1,69 +1,30 @@
-"""Further sources of grounding rows: ReferIt3D (Nr3D, Sr3D), Beacon-3D and ViGiL3D; and ReferIt3D's accuracy.
-
-ReferIt3D names ground-truth objects, so its published figures compare object ids, not boxes.
-"""
+"""ReferIt3D (Nr3D, Sr3D): descriptions of one object in the form of ScanRefer, and their own accuracy."""
 
 from __future__ import annotations
 
 import ast
-import random
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from gpt4scene.benchmarks import multi3dref, scanrefer
-from gpt4scene.benchmarks.matching import Made, Rooms
+from gpt4scene.benchmarks import scanrefer
+from gpt4scene.benchmarks.benchmark import further_source, scores_by_row
+from gpt4scene.benchmarks.grounding import REFERIT_KINDS, chosen_proposal, object_accuracy, referit_groups
+from gpt4scene.benchmarks.matching import Scenes
+from gpt4scene.benchmarks.rows import Dropped
 from gpt4scene.errors import DataError
-from gpt4scene.files.answers import RowLike, read_rows, row_keys
-from gpt4scene.files.raw import Record, read_records, read_table
-from gpt4scene.metrics.intervals import Report, RowScores
-
-RAW_FILES = {
-    "nr3d": "nr3d.csv",
-    "sr3d": "sr3d.csv",
-    "beacon3d": "scannet_grounding.json",
-    "vigil3d": "vigil3d_scannet.csv",
-}
-"""Official file of each source, for all scenes; which scenes become rows depends on the scenes folder."""
+from gpt4scene.files.answers import RowLike, read_rows
+from gpt4scene.files.raw import Record, read_table
+from gpt4scene.metrics.scores import Report
 
 VIEW_WORDS = frozenset(
     ["front", "behind", "back", "right", "left", "facing", "leftmost", "rightmost", "looking", "across"]
 )
 """Words that make an utterance view dependent, ReferIt3D's own list."""
 
-FORMS = {"nr3d": "scanrefer", "sr3d": "scanrefer", "beacon3d": "multi3dref", "vigil3d": "multi3dref"}
-"""The benchmark in whose form the rows of each source come."""
-
 NOT_MENTIONED = "target class not mentioned"
-
-
-def read_source(path: Path, name: str) -> list[Record]:
-    """Return the rows of a source as ScanRefer (``nr3d``, ``sr3d``) or Multi3DRefer records.
-
-    Raises ``DataError`` for a file without the columns of that source.
-    """
-    records = read_records(path) if name == "beacon3d" else read_table(path)
-    make = {"nr3d": _referit, "sr3d": _referit, "beacon3d": _beacon, "vigil3d": _vigil}[name]
-    return [make(record) for record in records]
-
-
-def training(records: Iterable[Record], rooms: Rooms, generator: random.Random, name: str) -> Made:
-    """Return training rows of a source, by the rules (and in the answers) of ScanRefer or Multi3DRefer."""
-    benchmark = scanrefer if FORMS[name] == "scanrefer" else multi3dref
-    return benchmark.training(records, rooms, generator)
-
-
-def questions(records: Iterable[Record], rooms: Rooms) -> Made:
-    """Return question-file rows of Nr3D or Sr3D in ScanRefer's form, each with its ``question_type``.
-
-    Utterances that don't mention the target's class are left out, as in ReferIt3D's own evaluation.
-    """
-    asked = list(records)
-    mentioned = [record for record in asked if record.values["mentions_target_class"]]
-    made = scanrefer.questions(mentioned, rooms)
-    made.dropped[NOT_MENTIONED] += len(asked) - len(mentioned)
-    return made
 
 
 def question_type(stimulus: str, tokens: Iterable[str]) -> str:
@@ -85,20 +46,24 @@ def score(rows: Iterable[RowLike], ground_truth: Mapping[str, Sized], name: str 
     read = read_rows(rows, name)
     named = []
     for row in read:
-        if row.type_info not in scanrefer.REFERIT_KINDS:
+        if row.type_info not in REFERIT_KINDS:
             raise DataError(f"{row.origin}: 'type_info' must be easy or hard _ dep or indep, found {row.type_info!r}")
         if row.scene_id not in ground_truth:
             raise DataError(f"{row.origin}: scene '{row.scene_id}' is not in the ground-truth boxes")
-        named.append(scanrefer.chosen_proposal(row.pred, len(ground_truth[row.scene_id])))
-    values = scanrefer.object_accuracy(read, named, scanrefer.referit_groups(read))
+        named.append(chosen_proposal(row.pred, len(ground_truth[row.scene_id])))
+    values = object_accuracy(read, named, referit_groups(read))
     scores = {metric: float(np.nanmean(value)) for metric, value in values.items() if not np.isnan(value).all()}
     groups = {"kind": tuple(str(row.type_info) for row in read)}
-    by_row = RowScores(row_keys(read), tuple(row.scene_id for row in read), groups, values)
     counts = {"answers": len(read), "unreadable answers": sum(index is None for index in named)}
-    return Report(name, scores, counts, (), by_row)
+    return Report(name, scores, counts, (), scores_by_row(read, groups, values))
 
 
-def _referit(record: Record) -> Record:
+def read(paths: Sequence[Path]) -> list[Record]:
+    """Return the rows of an official file as ScanRefer's records; ``DataError`` for a file of other columns."""
+    return [_record(record) for record in read_table(paths[0])]
+
+
+def _record(record: Record) -> Record:
     tokens = record.values.get("tokens") or "[]"
     try:
         words = ast.literal_eval(tokens) if isinstance(tokens, str) else tokens
@@ -111,13 +76,11 @@ def _referit(record: Record) -> Record:
     return Record({**values, "description": record.text("utterance")}, record.origin)
 
 
-def _beacon(record: Record) -> Record:
-    values = {"scene_id": record.text("scan_id"), "object_ids": record.wholes("target_id")}
-    return Record({**values, "description": record.text("utterance")}, record.origin)
+def mentioned(records: list[Record], scenes: Scenes) -> list[Record | Dropped]:
+    """Drop utterances that do not mention the target's class, as ReferIt3D's own evaluation does."""
+    return [record if record.values["mentions_target_class"] else Dropped(NOT_MENTIONED) for record in records]
 
 
-def _vigil(record: Record) -> Record:
-    listed = str(record.values.get("object_id") or "")
-    targets = [int(part) for part in listed.replace(";", ",").split(",") if part.strip().isdigit()]
-    values = {"scene_id": record.text("scene_id"), "object_ids": targets}
-    return Record({**values, "description": record.text("description")}, record.origin)
+_source = partial(further_source, scanrefer.BENCHMARK, read=read, question_records=mentioned)
+NR3D = _source(name="nr3d", title="Nr3D", raw_file="nr3d.csv")
+SR3D = _source(name="sr3d", title="Sr3D", raw_file="sr3d.csv")

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import random
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from gpt4scene.benchmarks.matching import NO_PROPOSAL, Made, Match, Rooms, TrainingRow, wordings
+from gpt4scene.benchmarks import scanrefer
+from gpt4scene.benchmarks.annotation import Annotation
+from gpt4scene.benchmarks.benchmark import Benchmark
+from gpt4scene.benchmarks.described import by_object, caption_corpus, framed, object_of, with_matches
+from gpt4scene.benchmarks.judging import Judged
+from gpt4scene.benchmarks.matching import NO_PROPOSAL, Scenes
+from gpt4scene.benchmarks.rows import Dropped, QuestionRow, TrainingRow
+from gpt4scene.benchmarks.wordings import Prompts
 from gpt4scene.errors import DataError
+from gpt4scene.files.annotation import read_corpus
 from gpt4scene.files.answers import AnswerRow, RowLike, read_rows
 from gpt4scene.files.raw import Record
-from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, iou, scene_boxes
-from gpt4scene.metrics.exact_match import object_mark
-from gpt4scene.metrics.intervals import Report, RowScores
+from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, THRESHOLDS, iou, scene_boxes
+from gpt4scene.metrics.object_ids import object_mark
+from gpt4scene.metrics.scores import Report, RowScores
 from gpt4scene.metrics.texts import TextGroup, TextScores, score_groups
 
 NAME = "scan2cap"
-THRESHOLDS = (("0.25", 0.25), ("0.50", 0.5))
 NOTHING = "sos eos"
 """The caption that stands for none: the proposal missed the object, or nobody asked about it."""
 
@@ -26,11 +32,6 @@ CORPUS = "scan2cap_val_corpus.json"
 """File of the captions of all annotated objects."""
 
 NOT_TAKEN = "no proposal takes the object"
-
-
-def framed(caption: str) -> str:
-    """Return ``caption`` between the words ``sos`` and ``eos``, line breaks as spaces."""
-    return f"sos {caption} eos".replace("\n", " ")
 
 
 def text_groups(
@@ -57,7 +58,7 @@ def report(
     proposals: Mapping[str, object],
     ground_truth: Mapping[str, object],
     corpus: Mapping[str, Sequence[str]],
-    texts: dict[str, TextScores],
+    texts: Mapping[str, TextScores],
 ) -> Report:
     """Return the report of ``rows`` with the text metrics already computed (``score_groups(text_groups(…))``)."""
     read = read_rows(rows, NAME)
@@ -112,8 +113,8 @@ def _by_object(rows: Iterable[RowLike], corpus: Mapping[str, Sequence[str]]) -> 
         key = f"{row.scene_id}|{row.gt_id}"
         if not corpus.get(key):
             raise DataError(
-                f"{row.origin}: object {row.gt_id} of scene '{row.scene_id}' has no captions in "
-                "scan2cap_val_corpus.json; is that the file of another split?"
+                f"{row.origin}: object {row.gt_id} of scene '{row.scene_id}' has no captions in {CORPUS}; "
+                "is that the file of another split?"
             )
         by_object[key] = row
     return by_object
@@ -129,89 +130,71 @@ def _overlaps(
     return dict(zip(by_object, iou(np.array(asked_B6), np.array(target_B6), PUBLISHED_EPSILON).tolist(), strict=True))
 
 
-def caption_corpus(records: Iterable[Record]) -> dict[str, list[str]]:
-    """Return ``scene|object -> captions`` of official ScanRefer records: lower-case tokens framed by sos and eos."""
-    captions: dict[str, list[str]] = {}
-    for record in records:
-        tokens = record.values.get("token") or re.findall(r"\w+(?:['-]\w+)*|[^\w\s]", record.text("description"))
-        key = f"{record.text('scene_id')}|{record.whole('object_id')}"
-        captions.setdefault(key, []).append(framed(" ".join(map(str, tokens)).lower()))
-    return captions
+def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:
+    """Return right for the very words of a reference, wrong for no words, else no verdict; CIDEr and IoU beside it."""
+    references = tuple(text.removeprefix("sos ").removesuffix(" eos").strip() for text in row.texts)
+    overlap = annotation.overlap(row, row.pred_id)
+    parts = [f"CIDEr {100 * figures['CIDEr@0.50']:.0f}"] if "CIDEr@0.50" in figures else []
+    if overlap < 0.5:
+        parts.append(f"the proposal asked about has IoU {overlap:.2f}: counts as no caption")
+    if not row.pred.strip():
+        return Judged(row, "wrong", "; ".join(["empty answer", *parts]), references)
+    same = _words(row.pred) in map(_words, references)
+    return Judged(row, "right" if same else "", "; ".join([*["words of a reference"] * same, *parts]), references)
 
 
-def asked(rooms: Rooms, scene: str, described: Iterable[int], origin: str) -> dict[int, Match]:
-    """Return the proposal asked about for each object of ``described`` that gets one.
-
-    Each proposal takes the described object that it overlaps most, then each object the best of its proposals.
-    """
-    targets = sorted(set(described))
-    for target in targets:
-        rooms.ground_truth.row(scene, target, origin)
-    overlap_NG = rooms.overlap(scene)[:, targets]
-    found: dict[int, Match] = {}
-    for proposal, overlap_G in enumerate(overlap_NG):
-        best = int(np.argmax(overlap_G))
-        current = found.get(targets[best])
-        if overlap_G[best] > (current.iou if current else 0.0):
-            found[targets[best]] = Match(proposal, float(overlap_G[best]))
-    return found
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
 
 
-def questions(records: Iterable[Record], rooms: Rooms) -> Made:
-    """Return the question-file rows about the objects that official ScanRefer records describe, one an object."""
-    records = list(records)
-    made, words, captions = Made(), wordings(NAME), caption_corpus(records)
-    for scene, target, match in _matched(records, rooms, made):
-        made.rows.append(
-            {
-                "scene_id": scene,
-                "obj_id": target,
-                "pred_id": match.proposal,
-                "qid": f"{scene}_{target}",
-                "prompt": words.choose(None, object=object_mark(match.proposal)),
-                "ref_captions": captions[f"{scene}|{target}"],
-                "iou": match.iou,
-            }
-        )
-    return made
+def question_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[QuestionRow | Dropped]:
+    """Make one row of an object (``by_object``) that a proposal takes."""
+    scene, target, match = *object_of(record), record.values["match"]
+    if match is None:
+        yield Dropped(NOT_TAKEN)
+        return
+    yield {
+        "scene_id": scene,
+        "obj_id": target,
+        "pred_id": match.proposal,
+        "qid": f"{scene}_{target}",
+        "prompt": prompts.fill(object=object_mark(match.proposal)),
+        "ref_captions": record.items("captions"),
+        "iou": match.iou,
+    }
 
 
-def training(records: Iterable[Record], rooms: Rooms, generator: random.Random) -> Made:
-    """Return a training row for every description of an object whose proposal meets the IoU."""
-    records = list(records)
-    made, words = Made(), wordings(NAME)
-    matches = {(scene, target): match for scene, target, match in _matched(records, rooms, made, by_description=True)}
-    for record in records:
-        match = matches.get((record.text("scene_id"), record.whole("object_id")))
-        if match is None:
-            continue
-        if match.iou < rooms.min_iou:
-            made.dropped[NO_PROPOSAL] += 1
-            continue
-        prompt = words.choose(generator, object=object_mark(match.proposal))
-        made.rows.append(TrainingRow(record.text("scene_id"), prompt, record.text("description")))
-    return made
+def training_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[TrainingRow | Dropped]:
+    """Make one row of a description (``with_matches``) of an object whose proposal meets the IoU."""
+    match = record.values["match"]
+    if match is None:
+        yield Dropped(NOT_TAKEN)
+    elif match.iou < scenes.min_iou:
+        yield Dropped(NO_PROPOSAL)
+    else:
+        prompt = prompts.fill(object=object_mark(match.proposal))
+        yield TrainingRow(record.text("scene_id"), prompt, record.text("description"))
 
 
-def _matched(
-    records: Sequence[Record], rooms: Rooms, made: Made, by_description: bool = False
-) -> list[tuple[str, int, Match]]:
-    """Return scene, object and proposal asked about; what gets none is counted in ``made``.
+def _corpus(annotation: Annotation) -> dict[str, list[str]]:
+    return annotation.companion(CORPUS, read_corpus)
 
-    Counted are objects, or their descriptions, whichever become rows.
-    """
-    described: dict[str, dict[int, list[str]]] = {}
-    for record in records:
-        targets = described.setdefault(record.text("scene_id"), {})
-        targets.setdefault(record.whole("object_id"), []).append(record.origin)
-    triples = []
-    for scene, targets in described.items():
-        rows = {target: len(origins) if by_description else 1 for target, origins in targets.items()}
-        reason = rooms.lacks(scene)
-        if reason:
-            made.dropped[reason] += sum(rows.values())
-            continue
-        found = asked(rooms, scene, targets, next(iter(targets.values()))[0])
-        made.dropped[NOT_TAKEN] += sum(count for target, count in rows.items() if target not in found)
-        triples += [(scene, target, found[target]) for target in sorted(found)]
-    return triples
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    title="Scan2Cap",
+    main_metric="CIDEr@0.50",
+    most=10.0,
+    raw_files=scanrefer.BENCHMARK.raw_files,
+    question_file="scan2cap_mask3d_{split}.json",
+    about_objects=True,
+    question_records=by_object,
+    question_rows=question_rows,
+    training_records=with_matches,
+    training_rows=training_rows,
+    companions=lambda records, label_map, say: {CORPUS: caption_corpus(records)},
+    text_groups=lambda rows, found: text_groups(rows, found.proposals, found.ground_truth, _corpus(found)),
+    report=lambda rows, found, texts: report(rows, found.proposals, found.ground_truth, _corpus(found), texts),
+    score_keys=lambda rows: [f"{row.scene_id}|{row.gt_id}" for row in rows],
+    judge=judge,
+)

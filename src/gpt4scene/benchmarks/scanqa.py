@@ -1,18 +1,21 @@
-"""ScanQA: free-form questions about a room, one or more accepted answers each."""
+"""ScanQA: free-form questions about a scene, one or more accepted answers each."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from gpt4scene.benchmarks.matching import NO_IMAGES, Made, Rooms, TrainingRow, spoken, wordings
+from gpt4scene.benchmarks.benchmark import Benchmark, scores_by_row
+from gpt4scene.benchmarks.judging import judge_short_answer
+from gpt4scene.benchmarks.matching import Scenes
+from gpt4scene.benchmarks.rows import Dropped, QuestionRow, TrainingRow
+from gpt4scene.benchmarks.wordings import Prompts, spoken
 from gpt4scene.errors import DataError
-from gpt4scene.files.answers import AnswerRow, RowLike, read_rows, row_keys
+from gpt4scene.files.answers import AnswerRow, RowLike, read_rows
 from gpt4scene.files.raw import Record
 from gpt4scene.metrics import exact_match
-from gpt4scene.metrics.intervals import Report, RowScores
+from gpt4scene.metrics.scores import Report
 from gpt4scene.metrics.texts import TextGroup, TextScores, score_groups
 
 NAME = "scanqa"
@@ -31,7 +34,7 @@ def text_groups(rows: Iterable[RowLike]) -> dict[str, TextGroup]:
     }
 
 
-def report(rows: Iterable[RowLike], texts: dict[str, TextScores]) -> Report:
+def report(rows: Iterable[RowLike], texts: Mapping[str, TextScores]) -> Report:
     """Return the report of ``rows`` with the text metrics already computed (``score_groups(text_groups(rows))``)."""
     rows = _checked(rows)
     cleaned = [exact_match.clean(exact_match.trim(row.pred)) for row in rows]
@@ -45,13 +48,9 @@ def report(rows: Iterable[RowLike], texts: dict[str, TextScores]) -> Report:
     scores["strict EM1"] = sum(strict) / len(rows)
     counts = {"answers": len(rows), "empty answers": sum(not text for text in cleaned)}
     values = {"EM1": hits, "EM1_refined": near, "strict EM1": strict, **texts[""].rows}
-    by_row = RowScores(
-        row_keys(rows),
-        tuple(row.scene_id for row in rows),
-        {"question": tuple(first_word(row.prompt) for row in rows)},
-        {metric: np.array(value, dtype=np.float64) for metric, value in values.items()},
-        texts[""].pooled,
-    )
+    questions = {"question": tuple(first_word(row.prompt) for row in rows)}
+    arrays = {metric: np.array(value, dtype=np.float64) for metric, value in values.items()}
+    by_row = scores_by_row(rows, questions, arrays, texts[""].pooled)
     return Report(NAME, scores, counts, texts[""].notes, by_row)
 
 
@@ -79,39 +78,36 @@ def _checked(rows: Iterable[RowLike]) -> list[AnswerRow]:
     return read
 
 
-def questions(records: Iterable[Record], rooms: Rooms) -> Made:
-    """Return the question-file rows of official ScanQA records (``question_id, question, answers, object_ids``)."""
-    made, words = Made(), wordings(NAME)
-    for record in records:
-        scene = record.text("scene_id")
-        if not rooms.images.get(scene):
-            made.dropped[NO_IMAGES] += 1
-            continue
-        objects = record.wholes("object_ids") if "object_ids" in record.values else []
-        made.rows.append(
-            {
-                "scene_id": scene,
-                "obj_id": objects[0] if objects else 0,
-                "qid": record.values.get("question_id"),
-                "prompt": words.choose(None, question=record.text("question")),
-                "ref_captions": [str(answer) for answer in record.items("answers")],
-            }
-        )
-    return made
+def question_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[QuestionRow]:
+    """Make one row of an official record (``question_id, question, answers, object_ids``)."""
+    objects = record.wholes("object_ids") if "object_ids" in record.values else []
+    yield {
+        "scene_id": record.text("scene_id"),
+        "obj_id": objects[0] if objects else 0,
+        "qid": record.values.get("question_id"),
+        "prompt": prompts.fill(question=record.text("question")),
+        "ref_captions": [str(answer) for answer in record.items("answers")],
+    }
 
 
-def training(records: Iterable[Record], rooms: Rooms, generator: random.Random) -> Made:
-    """Return one training row for every different answer of official ScanQA records."""
-    made, words = Made(), wordings(NAME)
-    for record in records:
-        scene = record.text("scene_id")
-        if not rooms.images.get(scene):
-            made.dropped[NO_IMAGES] += 1
+def training_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[TrainingRow | Dropped]:
+    """Make one row of every different answer of an official record."""
+    for answer in dict.fromkeys(str(answer).strip() for answer in record.items("answers")):
+        if not answer:
+            yield Dropped("empty answer")
             continue
-        for answer in dict.fromkeys(str(answer).strip() for answer in record.items("answers")):
-            if not answer:
-                made.dropped["empty answer"] += 1
-                continue
-            prompt = words.choose(generator, question=record.text("question"))
-            made.rows.append(TrainingRow(scene, prompt, spoken(answer)))
-    return made
+        prompt = prompts.fill(question=record.text("question"))
+        yield TrainingRow(record.text("scene_id"), prompt, spoken(answer))
+
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    title="ScanQA",
+    main_metric="EM1",
+    raw_files=("ScanQA_v1.0_{split}.json",),
+    question_rows=question_rows,
+    training_rows=training_rows,
+    text_groups=lambda rows, annotation: text_groups(rows),
+    report=lambda rows, annotation, texts: report(rows, texts),
+    judge=judge_short_answer,
+)

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from gpt4scene.benchmarks.labels import OTHERS
-from gpt4scene.benchmarks.matching import NO_PROPOSAL, Made, Rooms, TrainingRow, wordings
+from gpt4scene.benchmarks.annotation import Annotation
+from gpt4scene.benchmarks.benchmark import Benchmark, scores_by_row
+from gpt4scene.benchmarks.grounding import (
+    FALLBACK,
+    REFERIT_KINDS,
+    chosen_proposal,
+    is_referit,
+    object_accuracy,
+    referit_groups,
+)
+from gpt4scene.benchmarks.judging import Judged
+from gpt4scene.benchmarks.labels import LABEL_MAP, plain_classes, read_label_map, unique_multiple
+from gpt4scene.benchmarks.matching import NO_PROPOSAL, Scenes
+from gpt4scene.benchmarks.rows import Dropped, QuestionRow, TrainingRow
+from gpt4scene.benchmarks.wordings import Prompts
 from gpt4scene.errors import DataError
-from gpt4scene.files.answers import AnswerRow, RowLike, read_rows, row_keys
+from gpt4scene.files.annotation import read_lookup
+from gpt4scene.files.answers import AnswerRow, RowLike, read_rows
 from gpt4scene.files.raw import Record
-from gpt4scene.metrics import exact_match
-from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, SceneBoxes, iou, scene_boxes
-from gpt4scene.metrics.intervals import Report, RowScores
+from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, THRESHOLDS, SceneBoxes, iou, scene_boxes
+from gpt4scene.metrics.object_ids import object_mark
+from gpt4scene.metrics.scores import Report
+from gpt4scene.metrics.texts import TextScores
 
 NAME = "scanrefer"
-THRESHOLDS = (("0.25", 0.25), ("0.50", 0.5))
-"""IoU thresholds: as they stand in metric names, and as numbers."""
-
 LOOKUP = "scanrefer_unique_multiple_lookup.json"
 """File that tells unique from multiple objects."""
-
-FALLBACK = 0
-"""The proposal that the public scorer takes where an answer names none."""
-
-REFERIT_KINDS = ("easy_dep", "easy_indep", "hard_dep", "hard_indep")
-"""Values of ``type_info`` that mark questions from ReferIt3D (Nr3D, Sr3D), which come in ScanRefer's form."""
-
-
-def chosen_proposal(answer: str, proposals: int) -> int | None:
-    """Return the first identifier in ``answer`` that names one of ``proposals``, or ``None``."""
-    return next((index for index in exact_match.object_ids(answer) if index < proposals), None)
 
 
 def score(
@@ -75,35 +77,7 @@ def score(
     if is_referit(read):
         notes += _add_object_accuracy(read, named, members, (found, truth), scores, values)
     counts["unreadable answers"] = sum(index is None for index in named)
-    by_row = RowScores(row_keys(read), tuple(row.scene_id for row in read), kinds, values)
-    return Report(NAME, scores, counts, notes, by_row)
-
-
-def is_referit(rows: Iterable[AnswerRow]) -> bool:
-    """Return whether every row is a question from ReferIt3D."""
-    return all(row.type_info in REFERIT_KINDS for row in rows)
-
-
-def referit_groups(rows: Iterable[AnswerRow]) -> dict[str, np.ndarray]:
-    """Return which rows, bool[B], are easy, hard, view dependent and view independent, as ReferIt3D names them."""
-    kinds = [str(row.type_info).split("_") for row in rows]
-    easy_B = np.array([difficulty == "easy" for difficulty, _ in kinds])
-    dependent_B = np.array([view == "dep" for _, view in kinds])
-    return {"Easy ": easy_B, "Hard ": ~easy_B, "View Dep ": dependent_B, "View Indep ": ~dependent_B}
-
-
-def object_accuracy(
-    rows: Sequence[AnswerRow], named: Sequence[int | None], groups: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    """Return whether each row names its very object, float64[B] by metric: ReferIt3D's accuracy.
-
-    NaN where a row does not count for a metric. ``named`` are the objects named, ``None`` where an answer names none.
-    """
-    right_B = np.array([(FALLBACK if n is None else n) == row.gt_id for n, row in zip(named, rows, strict=True)])
-    readable_B = np.array([index is not None for index in named])
-    values = {"Overall Acc": right_B.astype(np.float64)}
-    values |= {f"{group}Acc": np.where(members_B, right_B, np.nan) for group, members_B in groups.items()}
-    return values | {"strict Overall Acc": (right_B & readable_B).astype(np.float64)}
+    return Report(NAME, scores, counts, notes, scores_by_row(read, kinds, values))
 
 
 def _add_object_accuracy(
@@ -131,7 +105,7 @@ def _groups(
     if is_referit(rows):
         return referit_groups(rows), {"kind": tuple(str(row.type_info) for row in rows)}, ()
     if lookup is None:
-        return {}, {}, ("no unique and multiple figures: scanrefer_unique_multiple_lookup.json is missing",)
+        return {}, {}, (f"no unique and multiple figures: {LOOKUP} is missing",)
     multiple_B = np.array([_is_multiple(row, lookup) for row in rows])
     kinds = {"kind": tuple(np.where(multiple_B, "multiple", "unique").tolist())}
     return {"Unique ": ~multiple_B, "Multiple ": multiple_B}, kinds, ()
@@ -147,61 +121,81 @@ def _is_multiple(row: AnswerRow, lookup: Mapping[str, Mapping[str, int]]) -> boo
     kind = lookup.get(row.scene_id, {}).get(str(row.gt_id))
     if kind is None:
         raise DataError(
-            f"{row.origin}: object {row.gt_id} of scene '{row.scene_id}' is not in "
-            "scanrefer_unique_multiple_lookup.json; is that the file of another split?"
+            f"{row.origin}: object {row.gt_id} of scene '{row.scene_id}' is not in {LOOKUP}; "
+            "is that the file of another split?"
         )
     return kind != 0
 
 
-def questions(records: Iterable[Record], rooms: Rooms) -> Made:
-    """Return the question-file rows of official ScanRefer records; every one is kept, whatever its best IoU."""
-    made, words = Made(), wordings(NAME)
-    for record in records:
-        scene, target = record.text("scene_id"), record.whole("object_id")
-        reason = rooms.lacks(scene)
-        if reason:
-            made.dropped[reason] += 1
-            continue
-        match = rooms.match(scene, target, record.origin)
-        made.rows.append(
-            {
-                "scene_id": scene,
-                "obj_id": target,
-                "qid": f"{scene}_{target}_{record.values.get('ann_id', 0)}",
-                "prompt": words.choose(None, description=record.text("description")),
-                "ref_captions": [f"{exact_match.object_mark(match.proposal)}."] if match else [],
-                **({"type_info": record.values["type_info"]} if "type_info" in record.values else {}),
-            }
-        )
-    return made
+def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:
+    """Return the verdict by IoU: right from 0.5, partly right from 0.25; an answer that names no object is wrong."""
+    named = chosen_proposal(row.pred, len(annotation.proposals.of(row.scene_id, row.origin)))
+    overlap = annotation.overlap(row, FALLBACK if named is None else named)
+    label = annotation.ground_truth.label(row.scene_id, row.gt_id)
+    reason = f"IoU {overlap:.2f} with object {row.gt_id} ({label})"
+    references = tuple(row.texts) or (f"object {row.gt_id} ({label})",)
+    if named is None:
+        return Judged(row, "wrong", f"names no object; scored as {object_mark(FALLBACK)}, {reason}", references)
+    return Judged(row, "right" if overlap >= 0.5 else "partly" if overlap >= 0.25 else "wrong", reason, references)
 
 
-def training(records: Iterable[Record], rooms: Rooms, generator: random.Random) -> Made:
-    """Return a training row for every official ScanRefer record whose object has a proposal over the IoU."""
-    made, words = Made(), wordings(NAME)
-    for record in records:
-        scene, target = record.text("scene_id"), record.whole("object_id")
-        reason = rooms.lacks(scene)
-        match = None if reason else rooms.good_match(scene, target, record.origin)
-        if match is None:
-            made.dropped[reason or NO_PROPOSAL] += 1
-            continue
-        prompt = words.choose(generator, description=record.text("description"))
-        made.rows.append(TrainingRow(scene, prompt, f"{exact_match.object_mark(match.proposal)}."))
-    return made
-
-
-def unique_multiple(records: Iterable[Record], classes: Mapping[str, str]) -> dict[str, dict[str, int]]:
-    """Return ``scene -> object -> 0 | 1``: 0 where the object is the only annotated one of its class in the scene.
-
-    ``classes`` maps a raw object name to one of the 18 classes (``labels.read_label_map``); unknown names are others.
-    """
-    kinds: dict[str, dict[str, str]] = {}
-    for record in records:
-        name = " ".join(record.text("object_name").split("_"))
-        objects = kinds.setdefault(record.text("scene_id"), {})
-        objects.setdefault(str(record.whole("object_id")), classes.get(name, OTHERS))
-    return {
-        scene: {target: int(list(objects.values()).count(kind) != 1) for target, kind in objects.items()}
-        for scene, objects in kinds.items()
+def question_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[QuestionRow]:
+    """Make one row of an official record, whatever its best IoU."""
+    scene, target = record.text("scene_id"), record.whole("object_id")
+    match = scenes.match(scene, target, record.origin)
+    yield {
+        "scene_id": scene,
+        "obj_id": target,
+        "qid": f"{scene}_{target}_{record.values.get('ann_id', 0)}",
+        "prompt": prompts.fill(description=record.text("description")),
+        "ref_captions": [f"{object_mark(match.proposal)}."] if match else [],
+        **({"type_info": record.values["type_info"]} if "type_info" in record.values else {}),
     }
+
+
+def training_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[TrainingRow | Dropped]:
+    """Make one row of an official record whose object has a proposal over the IoU."""
+    scene = record.text("scene_id")
+    match = scenes.good_match(scene, record.whole("object_id"), record.origin)
+    if match is None:
+        yield Dropped(NO_PROPOSAL)
+    else:
+        prompt = prompts.fill(description=record.text("description"))
+        yield TrainingRow(scene, prompt, f"{object_mark(match.proposal)}.")
+
+
+def companions(
+    records: list[Record], label_map: Callable[[], Path | None], say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Return the lookup file, by ScanNet's label map where there is one."""
+    path = label_map()
+    if path is None:
+        say(f"{NAME}: no {LABEL_MAP}; unique and multiple go by the raw object names")
+    classes = plain_classes() if path is None else read_label_map(path)
+    return {LOOKUP: unique_multiple(records, classes)}
+
+
+def published_split(report: Report) -> str | None:
+    """Return ``val``; ``None`` for questions from ReferIt3D, which have figures of their own."""
+    return None if set(REFERIT_KINDS) & set(report.rows.groups.get("kind", ())) else "val"
+
+
+def _report(rows: Sequence[AnswerRow], annotation: Annotation, texts: Mapping[str, TextScores]) -> Report:
+    lookup = annotation.companion(LOOKUP, read_lookup) if (annotation.folder / LOOKUP).is_file() else None
+    return score(rows, annotation.proposals, annotation.ground_truth, lookup)
+
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    title="ScanRefer",
+    main_metric="Acc@0.25",
+    raw_files=("ScanRefer_filtered_{split}.json",),
+    question_file="scanrefer_mask3d_{split}.json",
+    about_objects=True,
+    question_rows=question_rows,
+    training_rows=training_rows,
+    companions=companions,
+    report=_report,
+    judge=judge,
+    published_split=published_split,
+)

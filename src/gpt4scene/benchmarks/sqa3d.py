@@ -1,23 +1,29 @@
-"""SQA3D: questions from a described place in a room, one answer each, six question types."""
+"""SQA3D: questions from a described place in a scene, one answer each, six question types."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from gpt4scene.benchmarks.matching import NO_IMAGES, Made, Rooms, TrainingRow, spoken, wordings
+from gpt4scene.benchmarks.benchmark import Benchmark, scores_by_row
+from gpt4scene.benchmarks.judging import judge_short_answer
+from gpt4scene.benchmarks.matching import Scenes
+from gpt4scene.benchmarks.rows import QuestionRow, TrainingRow
+from gpt4scene.benchmarks.wordings import Prompts, spoken
 from gpt4scene.errors import DataError
-from gpt4scene.files.answers import AnswerRow, RowLike, read_rows, row_keys
-from gpt4scene.files.raw import Record
+from gpt4scene.files.answers import AnswerRow, RowLike, read_rows
+from gpt4scene.files.raw import Record, read_records
 from gpt4scene.metrics import exact_match
-from gpt4scene.metrics.intervals import Report, RowScores
+from gpt4scene.metrics.scores import Report
 from gpt4scene.metrics.texts import TextGroup, TextScores, score_groups
 
 NAME = "sqa3d"
 TYPES = ("what", "is", "how", "can", "which", "other")
 """Question types; a type's position is its number in ``sqa_type``."""
+
+VAL_QUESTIONS = 3261
+"""Questions of the val split; test has 3,519."""
 
 _COUNT_START = 1e-10
 """The public scorer starts its counts of questions per type here; figures carry it."""
@@ -34,7 +40,7 @@ def text_groups(rows: Iterable[RowLike]) -> dict[str, TextGroup]:
     }
 
 
-def report(rows: Iterable[RowLike], texts: dict[str, TextScores]) -> Report:
+def report(rows: Iterable[RowLike], texts: Mapping[str, TextScores]) -> Report:
     """Return the report of ``rows`` with the text metrics already computed (``score_groups(text_groups(rows))``)."""
     rows = _checked(rows)
     kind_B = np.array([int(row.type_info) for row in rows])
@@ -57,7 +63,7 @@ def report(rows: Iterable[RowLike], texts: dict[str, TextScores]) -> Report:
     values = {"EM1": hit_B, "EM1_refined": near_B, "strict EM1": np.array(strict, dtype=np.float64)}
     values |= texts[""].rows
     kinds = {"question": tuple(TYPES[kind] for kind in kind_B)}
-    by_row = RowScores(row_keys(rows), tuple(row.scene_id for row in rows), kinds, values, texts[""].pooled)
+    by_row = scores_by_row(rows, kinds, values, texts[""].pooled)
     return Report(NAME, scores, counts, texts[""].notes, by_row)
 
 
@@ -103,37 +109,44 @@ def joined(questions: Iterable[Record], annotations: Iterable[Record]) -> list[R
     return records
 
 
-def questions(records: Iterable[Record], rooms: Rooms) -> Made:
-    """Return the question-file rows of joined SQA3D records, each with its first situation."""
-    made, words = Made(), wordings(NAME)
-    for record in records:
-        scene, question = record.text("scene_id"), record.text("question")
-        if not rooms.images.get(scene):
-            made.dropped[NO_IMAGES] += 1
-            continue
-        made.rows.append(
-            {
-                "scene_id": scene,
-                "obj_id": 0,
-                "qid": record.values.get("question_id"),
-                "prompt": words.choose(None, situation=record.text("situation"), question=question),
-                "ref_captions": record.items("answers"),
-                "sqa_type": question_type(question),
-            }
-        )
-    return made
+def question_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[QuestionRow]:
+    """Make one row of a joined record, with its first situation."""
+    question = record.text("question")
+    yield {
+        "scene_id": record.text("scene_id"),
+        "obj_id": 0,
+        "qid": record.values.get("question_id"),
+        "prompt": prompts.fill(situation=record.text("situation"), question=question),
+        "ref_captions": record.items("answers"),
+        "sqa_type": question_type(question),
+    }
 
 
-def training(records: Iterable[Record], rooms: Rooms, generator: random.Random) -> Made:
-    """Return one training row for every joined SQA3D record, its situation drawn from the record's wordings of it."""
-    made, words = Made(), wordings(NAME)
-    for record in records:
-        scene = record.text("scene_id")
-        if not rooms.images.get(scene):
-            made.dropped[NO_IMAGES] += 1
-            continue
-        situations = [record.text("situation"), *map(str, record.values.get("alternative_situation") or ())]
-        situation = generator.choice([text.strip() for text in situations if text.strip()])
-        prompt = words.choose(generator, situation=situation, question=record.text("question"))
-        made.rows.append(TrainingRow(scene, prompt, spoken(record.items("answers")[0])))
-    return made
+def training_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[TrainingRow]:
+    """Make one row of a joined record, its situation drawn from the record's versions of it."""
+    situations = [record.text("situation"), *map(str, record.values.get("alternative_situation") or ())]
+    situation = prompts.choice([text.strip() for text in situations if text.strip()])
+    prompt = prompts.fill(situation=situation, question=record.text("question"))
+    yield TrainingRow(record.text("scene_id"), prompt, spoken(record.items("answers")[0]))
+
+
+def published_split(report: Report) -> str:
+    """Return the split that was asked, told by its size: papers report test, and val is smaller."""
+    asked = report.counts["answers"] + report.counts.get("missing questions", 0)
+    return "test" if asked > VAL_QUESTIONS else "val"
+
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    title="SQA3D",
+    main_metric="EM1",
+    raw_files=("v1_balanced_questions_{split}_scannetv2.json", "v1_balanced_sqa_annotations_{split}_scannetv2.json"),
+    read=lambda paths: joined(read_records(paths[0], "questions"), read_records(paths[1], "annotations")),
+    type_key="sqa_type",
+    question_rows=question_rows,
+    training_rows=training_rows,
+    text_groups=lambda rows, annotation: text_groups(rows),
+    report=lambda rows, annotation, texts: report(rows, texts),
+    judge=judge_short_answer,
+    published_split=published_split,
+)

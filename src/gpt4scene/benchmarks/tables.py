@@ -10,12 +10,11 @@ from pathlib import Path
 from gpt4scene.benchmarks.published import print_beside
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import write_json
-from gpt4scene.metrics.intervals import Difference, Report, breakdown, differences, intervals
+from gpt4scene.metrics.intervals import Difference, differences, intervals
+from gpt4scene.metrics.scores import Report, breakdown
 
-Intervals = Mapping[str, tuple[float, float]]
 
-
-def print_reports(reports: Mapping[str, Report], seed: int = 0) -> None:
+def print_reports(reports: Mapping[str, Report]) -> None:
     """Print a table a task (values times 100, as papers do), its counts and notes underneath, on standard output.
 
     Beside each metric stands its 95 % interval over scenes, where it has one.
@@ -26,7 +25,7 @@ def print_reports(reports: Mapping[str, Report], seed: int = 0) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for task, report in reports.items():
         several = len(set(report.rows.scenes)) > 1  # one scene says nothing about the spread over scenes
-        bounds = intervals(report.rows, seed) if several else {}
+        bounds = intervals(report.rows) if several else {}
         table = Table(title=task, title_justify="left", title_style="bold")
         for name in ("metric", "x 100", "95 % over scenes"):
             table.add_column(name, justify="left" if name == "metric" else "right")
@@ -40,16 +39,14 @@ def print_reports(reports: Mapping[str, Report], seed: int = 0) -> None:
         console.print()
 
 
-def compare(
-    first: Mapping[str, Report], second: Mapping[str, Report], seed: int = 0
-) -> dict[str, dict[str, Difference]]:
+def compare(first: Mapping[str, Report], second: Mapping[str, Report]) -> dict[str, dict[str, Difference]]:
     """Return the paired differences (second minus first) of every task that both runs answered.
 
     Raises ``DataError`` where there is no such task.
     """
     if not first.keys() & second.keys():
         raise DataError(f"the two runs answer no task in common ({', '.join(first)} and {', '.join(second)})")
-    return {task: differences(first[task].rows, second[task].rows, seed) for task in first if task in second}
+    return {task: differences(first[task].rows, second[task].rows) for task in first if task in second}
 
 
 def print_comparison(found: Mapping[str, Mapping[str, Difference]]) -> None:
@@ -78,11 +75,11 @@ def write_scores(reports: Mapping[str, Report], path: str | Path) -> None:
     write_json(path, {task: report.scores for task, report in reports.items()})
 
 
-def write_details(reports: Mapping[str, Report], path: str | Path, seed: int = 0) -> None:
+def write_details(reports: Mapping[str, Report], path: str | Path) -> None:
     """Write all that is known to ``path``: per task scores, 95 % intervals, counts, notes, and every breakdown."""
     content = {}
     for task, report in reports.items():
-        bounds = {m: list(b) for m, b in intervals(report.rows, seed).items() if not math.isnan(b[0])}
+        bounds = {m: list(b) for m, b in intervals(report.rows).items() if not math.isnan(b[0])}
         parts = {by: breakdown(report.rows, by) for by in (*report.rows.groups, "scene")}
         content[task] = {"scores": report.scores, "intervals": bounds, "counts": report.counts}
         content[task] |= {"notes": list(report.notes), "by": parts}

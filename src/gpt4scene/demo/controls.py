@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gpt4scene.benchmarks.matching import TrainingRow, wordings
-from gpt4scene.benchmarks.questions import TYPE_KEYS, question_file
+from gpt4scene.benchmarks.questions import question_file
+from gpt4scene.benchmarks.registry import BENCHMARKS
+from gpt4scene.benchmarks.rows import TrainingRow
 from gpt4scene.files.answers import record_of
 from gpt4scene.files.questions import read_questions
 from gpt4scene.files.whole import write_json
@@ -27,7 +28,7 @@ def core(task: str, prompt: str) -> str:
     Two prompts with the same core ask the same thing in the words of two templates. A prompt that fits no template
     is returned as it is.
     """
-    texts = wordings(task).texts
+    texts = BENCHMARKS[task].wordings()
     names = re.findall(r"\{(\w+)\}", texts[0])
     for text in texts:
         pattern = _FIELD.sub(lambda match: f"(?P<{match[1]}>.+)", re.escape(text))
@@ -62,7 +63,7 @@ def write_controls(rows: Mapping[str, Sequence[TrainingRow]], annotation_dir: Pa
     for task, learned in rows.items():
         path = question_file(annotation_dir, task)
         assert path is not None, "annotate has written the questions of every task"
-        questions = read_questions(path, task, TYPE_KEYS.get(task))
+        questions = read_questions(path, task, BENCHMARKS[task].type_key)
         _write(out / "commonest", task, questions, answers_by_task(learned, questions))
         _write(out / "wording", task, questions, answers_by_wording(task, learned, questions))
 

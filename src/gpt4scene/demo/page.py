@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.benchmarks.score import score_folders
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json, whole_folder, write_text
 from gpt4scene.report.curve import loss_curve, read_log
 from gpt4scene.report.images import FRAME_SIDE, TOP_SIDE, Listed, PageImage, shrink
 from gpt4scene.report.pages import report, scene_files
-from gpt4scene.report.rendering import MAIN, TITLES, hundred, render
-from gpt4scene.types import TASKS
+from gpt4scene.report.rendering import hundred, render
 
 COLUMNS: Mapping[str, str] = {
     "before": "untrained",
@@ -100,7 +100,7 @@ def write_page(out: Path) -> Path:
         report(*asked[name], out / "answers" / name, reports=reports)
     answers = {name: f"answers/{name}/index.html" for name in asked}
     rooms, example = _images(out)
-    tasks = [task for task in TASKS if any(task in found for found in scores.values())]
+    tasks = [task for task in BENCHMARKS if any(task in found for found in scores.values())]
     text = render(
         "demo.html",
         columns=COLUMNS,
@@ -173,20 +173,21 @@ def _held_out(by: Comparison, scores: Scores) -> Finding:
 def compare(scores: Scores, first: str, others: Sequence[str]) -> Comparison:
     """Return how the main figure of ``first`` stands to the highest one of ``others``, task by task."""
     found: dict[str, list[str]] = {"above": [], "level": [], "below": []}
-    for task in TASKS:
+    for task, benchmark in BENCHMARKS.items():
         values = _main(scores, task)
         rivals = [values[name] for name in others if name in values]
         if first not in values or not rivals:
             continue
         gain = values[first] - max(rivals)
         place = "level" if abs(gain) < LEVEL else "above" if gain > 0 else "below"
-        found[place].append(f"{TITLES[task]} ({hundred(values[first])} against {hundred(max(rivals))})")
+        found[place].append(f"{benchmark.title} ({hundred(values[first])} against {hundred(max(rivals))})")
     return Comparison(*(tuple(found[place]) for place in ("above", "level", "below")))
 
 
 def _main(scores: Scores, task: str) -> dict[str, float]:
     """Return the task's main figure of every column that has it."""
-    return {name: found[task][MAIN[task]] for name, found in scores.items() if MAIN[task] in found.get(task, {})}
+    main = BENCHMARKS[task].main_metric
+    return {name: found[task][main] for name, found in scores.items() if main in found.get(task, {})}
 
 
 def _metrics(scores: Scores, task: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gpt4scene.benchmarks import multi3dref, scanqa, scanrefer, sqa3d
 from gpt4scene.demo.plan import RoomPlan
 from gpt4scene.demo.questions import Asked, questions
 from gpt4scene.files.whole import write_json
@@ -21,20 +22,22 @@ def write_raw(plans: Sequence[RoomPlan], out: str | Path, split: str) -> list[Pa
     kinds = {kind: [pair for pair in asked if pair[1].kind == kind] for kind in ("qa", "situated", "one", "several")}
     situated = kinds["situated"]
     info = {"info": {"description": "questions about synthetic rooms"}, "data_type": "scannet", "data_subtype": "v2"}
+    (qa,), (scanrefer_file,), (multi3dref_file,) = (
+        value.BENCHMARK.raw_names(split) for value in (scanqa, scanrefer, multi3dref)
+    )
+    sqa_questions, sqa_annotations = sqa3d.BENCHMARK.raw_names(split)
     contents: dict[str, Any] = {
-        f"ScanQA_v1.0_{split}.json": [_scanqa(plan, item, split, row) for row, (plan, item) in enumerate(kinds["qa"])],
-        f"v1_balanced_questions_{split}_scannetv2.json": {
+        qa: [_scanqa(plan, item, split, row) for row, (plan, item) in enumerate(kinds["qa"])],
+        sqa_questions: {
             **info,
             "questions": [_sqa3d_question(plan, item, row) for row, (plan, item) in enumerate(situated)],
         },
-        f"v1_balanced_sqa_annotations_{split}_scannetv2.json": {
+        sqa_annotations: {
             **info,
             "annotations": [_sqa3d_annotation(plan, item, row) for row, (plan, item) in enumerate(situated)],
         },
-        f"ScanRefer_filtered_{split}.json": _scanrefer(kinds["one"]),
-        f"multi3drefer_{split}.json": [
-            _multi3drefer(plan, item, row) for row, (plan, item) in enumerate(kinds["several"])
-        ],
+        scanrefer_file: _scanrefer(kinds["one"]),
+        multi3dref_file: [_multi3drefer(plan, item, row) for row, (plan, item) in enumerate(kinds["several"])],
     }
     return [write_json(out / name, content) for name, content in contents.items()]
 

@@ -89,7 +89,7 @@ def annotate_rooms(arguments: DemoArguments, out: Path) -> None:
         ),
         _quiet,
     )
-    write_controls({task: made.rows for task, made in rows.made.items()}, out / "annotation", out / "predictions")
+    write_controls({task: made.rows for task, made in rows.tasks.items()}, out / "annotation", out / "predictions")
     listed = image_list_file(out / "annotation")
     write_json(out / "annotation" / SWAPPED, swapped(read_image_list(listed)))
 

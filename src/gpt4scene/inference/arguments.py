@@ -6,10 +6,10 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
+from gpt4scene.benchmarks.registry import task_names
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import Arguments, key
-from gpt4scene.types import TASKS
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ class InferArguments(Arguments):
             wrong.append(f"--num_processes must be auto or 1 and more, found {self.num_processes}")
         if self.template is not None and self.template not in TEMPLATES:
             wrong.append(f"--template: '{self.template}' is not known{nearest(self.template, list(TEMPLATES))}")
-        for task in self.tasks.split(","):
-            if task.strip() not in ("all", *TASKS):
-                near = nearest(task, list(TASKS))
-                wrong.append(f"--tasks: '{task}' is not known{near} (known: all, {', '.join(TASKS)})")
+        try:
+            task_names(self.tasks)
+        except ValueError as error:
+            wrong.append(f"--tasks: {error}")
         return wrong
 
 

@@ -12,6 +12,9 @@ from gpt4scene.errors import DataError
 PUBLISHED_EPSILON = 1e-8
 """Added to the union by the public scorer, so that a box against itself stays just below 1."""
 
+THRESHOLDS = (("0.25", 0.25), ("0.50", 0.5))
+"""The IoU thresholds of published figures: as they stand in metric names, and as numbers."""
+
 
 @dataclass(frozen=True)
 class SceneBoxes(Mapping[str, np.ndarray]):

@@ -1,15 +1,13 @@
-"""Reading answers: object identifiers, the cleaning of free text, and exact match.
+"""Exact match of short answers, and the cleaning of texts before it.
 
-``<OBJ017>`` is parsed here and nowhere else. The cleaning follows the rules that the public scorer took from LEO
-(embodied-generalist, ``data/data_utils.py``); docs/scores.md lists them.
+The cleaning follows the rules that the public scorer took from LEO (embodied-generalist, ``data/data_utils.py``);
+docs/scores.md lists them.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-
-_OBJECT = re.compile(r"<OBJ(\d{3})>")
 
 _NUMBERS = (
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
@@ -38,24 +36,6 @@ _O_CLOCK = re.compile(r"\bo' +clock\b")
 _GLUED_DIGIT = re.compile(r"\b([a-zA-Z]+)[0-9]\b")
 _ARTICLES = tuple(re.compile(rf"\b{article} ([a-zA-Z]+)") for article in ("a", "an", "the"))
 _BACKWARDS = re.compile(r"\bbackwards\b")
-
-
-def object_mark(index: int) -> str:
-    """Return the identifier of a proposal as it stands in prompts and answers: ``<OBJ017>`` for 17.
-
-    Raises ``ValueError`` outside 0 to 999, which three digits can't name.
-    """
-    if not 0 <= index <= 999:
-        raise ValueError(f"object {index} has no identifier: <OBJ###> names 0 to 999")
-    return f"<OBJ{index:03d}>"
-
-
-def object_ids(text: str) -> list[int]:
-    """Return every identifier of ``text`` in order, repetitions included; ``<obj012>`` and ``<OBJ12>`` are none.
-
-    Digits of any script count, as in the public scorer.
-    """
-    return [int(digits) for digits in _OBJECT.findall(text)]
 
 
 def trim(answer: str) -> str:

@@ -1,88 +1,27 @@
-"""Scores row by row, and what follows from them: intervals over scenes, breakdowns, paired differences."""
+"""95 % intervals over scenes, and paired differences of two runs, from their scores row by row."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gpt4scene.errors import DataError
-from gpt4scene.types import ScoreReport
+from gpt4scene.metrics.scores import Pooled, RowScores
 
 RESAMPLES = 2000
 """Bootstrap samples behind an interval."""
 
 
-@dataclass(frozen=True)
-class Pooled:
-    """A metric of all rows together, such as BLEU: ``statistics_BS`` of every row, and the ``score`` of their sum.
-
-    ``score`` takes sums float64[..., S] to float64[...].
-    """
-
-    statistics_BS: np.ndarray
-    score: Callable[[np.ndarray], np.ndarray]
-
-    def total(self) -> float:
-        """Return the score of all rows."""
-        return float(self.score(self.statistics_BS.sum(axis=0)))
-
-
-@dataclass(frozen=True)
-class RowScores:
-    """Values of every row (or Scan2Cap object).
-
-    ``keys`` tell rows apart across runs, ``scenes`` are their rooms, ``groups`` name the group of each row under the
-    name of a breakdown. For metrics that are means over rows ``values`` hold float64[B], NaN where a row does not count
-    for it; ``pooled`` holds the others.
-    """
-
-    keys: tuple[object, ...]
-    scenes: tuple[str, ...]
-    groups: Mapping[str, tuple[str, ...]]
-    values: Mapping[str, np.ndarray]
-    pooled: Mapping[str, Pooled] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Report(ScoreReport):
-    """A ``ScoreReport`` that also knows its rows."""
-
-    rows: RowScores = field(default_factory=lambda: RowScores((), (), {}, {}))
-
-
-def intervals(rows: RowScores, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, tuple[float, float]]:
+def intervals(rows: RowScores, seed: int = 0) -> dict[str, tuple[float, float]]:
     """Return the 95 % interval of every metric in ``rows``: percentiles over scenes drawn with replacement.
 
-    Questions about one room are not independent, so whole scenes are drawn. The same seed gives the same numbers.
+    Questions about one scene are not independent, so whole scenes are drawn. The same seed gives the same numbers.
     """
-    draws = _Draws(rows.scenes, seed, resamples)
+    draws = _Draws(rows.scenes, seed)
     found = {metric: _percentiles(draws.means(value_B)) for metric, value_B in rows.values.items()}
     return found | {metric: _percentiles(draws.pooled(one)) for metric, one in rows.pooled.items()}
-
-
-def breakdown(rows: RowScores, by: str) -> dict[str, dict[str, float]]:
-    """Return ``group -> {"rows": count, metric: mean}`` for one of the breakdowns of ``rows`` or for ``scene``.
-
-    Metrics that no row of a group counts for are left out. Raises ``ValueError`` for an unknown breakdown.
-    """
-    if by not in ("scene", *rows.groups):
-        raise ValueError(
-            f"there is no breakdown by '{by}' (known: scene{''.join(', ' + name for name in rows.groups)})"
-        )
-    groups = np.array(rows.scenes if by == "scene" else rows.groups[by], dtype=object)
-    found = {}
-    for group in sorted(set(groups)):
-        members_B = groups == group
-        found[group] = {"rows": int(members_B.sum())}
-        for metric, value_B in rows.values.items():
-            values = value_B[members_B]
-            if not np.isnan(values).all():
-                found[group][metric] = float(np.nanmean(values))
-        for metric, one in rows.pooled.items():
-            found[group][metric] = float(one.score(one.statistics_BS[members_B].sum(axis=0)))
-    return found
 
 
 @dataclass(frozen=True)
@@ -108,7 +47,7 @@ def differences(
     if not pairs:
         raise DataError("the two runs answer no question in common; were they made from the same question file?")
     ours, theirs = np.array(pairs).T
-    draws = _Draws([first.scenes[number] for number in ours], seed, resamples)
+    draws = _Draws([first.scenes[number] for number in ours], seed)
     found = {}
     for metric in first.values.keys() & second.values.keys():
         one_B, two_B = first.values[metric][ours], second.values[metric][theirs]
@@ -134,11 +73,11 @@ def differences(
 class _Draws:
     """Scenes drawn with replacement, the same for every metric of the same rows."""
 
-    def __init__(self, scenes: Sequence[str], seed: int, resamples: int) -> None:
+    def __init__(self, scenes: Sequence[str], seed: int) -> None:
         names, self._scene_B = np.unique(np.array(scenes, dtype=str), return_inverse=True)
         self._count = len(names)
         generator = np.random.default_rng(seed)
-        self._draws_RS = generator.multinomial(self._count, np.full(self._count, 1 / self._count), size=resamples)
+        self._draws_RS = generator.multinomial(self._count, np.full(self._count, 1 / self._count), size=RESAMPLES)
 
     def means(self, value_B: np.ndarray) -> np.ndarray:
         """Return the mean of every resample in which a row counts."""

@@ -16,19 +16,18 @@ import numpy as np
 
 from gpt4scene.metrics import meteor
 from gpt4scene.metrics.captions import CaptionMetrics, Pair, bleu
-from gpt4scene.metrics.intervals import Pooled
 from gpt4scene.metrics.java import NO_COCO, NO_JAVA, coco_folder, find_java
 from gpt4scene.metrics.meteor import TABLE, Meteor
 from gpt4scene.metrics.paraphrases import ParaphraseTable
+from gpt4scene.metrics.scores import Pooled, Scores
 from gpt4scene.metrics.tokenizers import java_tokens, own_tokens
-from gpt4scene.types import Scores
 
 TEXT_METRICS = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr")
 """Names and order of the text metrics."""
 
-
 Place = tuple[str, "str | None"]
 """A text, and the text after it where the tokenizer looks that far."""
+
 _LAST = "x"
 """Has the effect that the end of a file has."""
 

@@ -6,20 +6,23 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpt4scene.benchmarks.score import BOXED, score_folder
+from gpt4scene.benchmarks.annotation import Annotation
+from gpt4scene.benchmarks.judging import Judged
+from gpt4scene.benchmarks.registry import BENCHMARKS
+from gpt4scene.benchmarks.score import score_folder
 from gpt4scene.errors import DataError
 from gpt4scene.files.predictions import read_predictions
-from gpt4scene.metrics.intervals import Report, breakdown, intervals
+from gpt4scene.files.whole import whole_folder, write_text
+from gpt4scene.metrics.intervals import intervals
+from gpt4scene.metrics.scores import Report, breakdown
 from gpt4scene.report.images import Listed, copy_scene, missing_reasons
-from gpt4scene.report.judging import Boxes, Judged, by_scene, judge, tally
-from gpt4scene.report.rendering import MAIN, render, write_text
+from gpt4scene.report.judging import by_scene, judge_all, tally
+from gpt4scene.report.rendering import render
 from gpt4scene.settings.arguments import Arguments, key
 
 INDEX = "index.html"
@@ -66,39 +69,40 @@ def report(
     predictions, annotation_dir, out = Path(predictions), Path(annotation_dir), Path(out).absolute()
     _check_ours(out)
     reports = reports or score_folder(predictions, annotation_dir)
-    boxes = Boxes.read(annotation_dir) if any(task in BOXED for task in reports) else Boxes()
+    annotation = Annotation(annotation_dir)
     judged = {
-        task: judge(task, read_predictions(predictions, task).rows, found, boxes) for task, found in reports.items()
+        task: judge_all(BENCHMARKS[task], read_predictions(predictions, task).rows, found, annotation)
+        for task, found in reports.items()
     }
     pages = _scene_pages(by_scene(judged), reports)
-    listed = Listed.read(annotation_dir)
-    partial = out.with_name(f"{out.name}.{os.getpid()}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        (partial / "scenes").mkdir(parents=True)
-        missing = 0
-        for place, page in enumerate(pages):
-            folder = f"images/{Path(page.file).stem}"
-            images = copy_scene(listed, page.scene, Path(media_dir) if media_dir else None, partial, folder)
-            missing += bool(missing_reasons(images))
-            around = (pages[place - 1] if place else None, pages[place + 1] if place + 1 < len(pages) else None)
-            text = render(
-                "scene.html",
-                page=page,
-                around=around,
-                images=images,
-                missing=missing_reasons(images),
-                counts={task: tally(items) for task, items in page.tasks.items()},
-                labels=boxes.names(page.scene),
-            )
-            write_text(partial / page.file, text)
-        tables = {task: _table(found) for task, found in reports.items()}
+    with whole_folder(out, replace=True) as partial:
+        missing = _write_scenes(pages, annotation, Path(media_dir) if media_dir else None, partial)
+        tables = {task: _table(found, BENCHMARKS[task].main_metric) for task, found in reports.items()}
         text = render(INDEX, name=predictions.name, reports=reports, tables=tables, pages=pages, missing=missing)
         write_text(partial / INDEX, text)
-        _replace(partial, out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return out / INDEX
+
+
+def _write_scenes(pages: Sequence[ScenePage], annotation: Annotation, media_dir: Path | None, out: Path) -> int:
+    """Write images and page of every scene; return the number of scenes that lack images."""
+    listed = Listed.read(annotation.folder)
+    about_objects = any(BENCHMARKS[task].about_objects for page in pages for task in page.tasks)
+    lacking = 0
+    for place, page in enumerate(pages):
+        images = copy_scene(listed, page.scene, media_dir, out, f"images/{Path(page.file).stem}")
+        missing = missing_reasons(images)
+        lacking += bool(missing)
+        text = render(
+            "scene.html",
+            page=page,
+            around=(pages[place - 1] if place else None, pages[place + 1] if place + 1 < len(pages) else None),
+            images=images,
+            missing=missing,
+            counts={task: tally(items) for task, items in page.tasks.items()},
+            labels=annotation.labels(page.scene) if about_objects else {},
+        )
+        write_text(out / page.file, text)
+    return lacking
 
 
 def scene_files(scenes: Iterable[str]) -> dict[str, str]:
@@ -117,16 +121,14 @@ def _scene_pages(scenes: Mapping[str, Mapping[str, list[Judged]]], reports: Mapp
     figures = {task: breakdown(found.rows, "scene") for task, found in reports.items()}
     pages = []
     for scene, tasks in scenes.items():
-        values = {task: figures[task].get(scene, {}).get(MAIN[task]) for task in tasks}
+        values = {task: figures[task].get(scene, {}).get(BENCHMARKS[task].main_metric) for task in tasks}
         pages.append(ScenePage(scene, names[scene], tasks, {task: v for task, v in values.items() if v is not None}))
     return pages
 
 
-def _table(found: Report) -> list[Metric]:
+def _table(found: Report, main: str) -> list[Metric]:
     bounds = intervals(found.rows) if len(set(found.rows.scenes)) > 1 else {}
-    return [
-        Metric(name, value, _range(bounds.get(name)), name == MAIN[found.task]) for name, value in found.scores.items()
-    ]
+    return [Metric(name, value, _range(bounds.get(name)), name == main) for name, value in found.scores.items()]
 
 
 def _range(bounds: tuple[float, float] | None) -> str:
@@ -143,20 +145,6 @@ def _check_ours(out: Path) -> None:
         raise DataError(f"{out}: holds '{foreign[0]}', which no report wrote; choose another --out or empty the folder")
     if out.exists():
         raise DataError(f"{out}: is a file; --out names a folder")
-
-
-def _replace(partial: Path, out: Path) -> None:
-    if not out.exists():
-        partial.rename(out)
-        return
-    old = out.with_name(f"{out.name}.{os.getpid()}.old")
-    out.rename(old)
-    try:
-        partial.rename(out)
-    except OSError:
-        old.rename(out)
-        raise
-    shutil.rmtree(old)
 
 
 @dataclass(frozen=True)

@@ -1,36 +1,22 @@
-"""How pages are made: the Jinja environment, what the tasks are called, and the main figure of each."""
+"""How pages are made: the Jinja environment, and how scores and object identifiers look on a page."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from gpt4scene.metrics.exact_match import object_ids, object_mark
+from gpt4scene.benchmarks.registry import BENCHMARKS
+from gpt4scene.metrics.object_ids import object_ids, object_mark
 from gpt4scene.scenes.colors import color_of, ink_on
-
-TITLES: Mapping[str, str] = {
-    "scanqa": "ScanQA",
-    "sqa3d": "SQA3D",
-    "scan2cap": "Scan2Cap",
-    "scanrefer": "ScanRefer",
-    "multi3dref": "Multi3DRefer",
-}
-MAIN: Mapping[str, str] = {
-    "scanqa": "EM1",
-    "sqa3d": "EM1",
-    "scan2cap": "CIDEr@0.50",
-    "scanrefer": "Acc@0.25",
-    "multi3dref": "all F1@0.25",
-}
-"""The figure by which a task is summed up in one number."""
 
 
 def render(template: str, **values: object) -> str:
-    """Return the page of ``templates/<template>``; texts in ``values`` are escaped, a value that is missing raises."""
+    """Return the page of ``templates/<template>``; texts in ``values`` are escaped, a value that is missing raises.
+
+    Templates see every benchmark under ``benchmarks``.
+    """
     environment = Environment(
         loader=PackageLoader("gpt4scene.report"),
         autoescape=True,
@@ -39,7 +25,7 @@ def render(template: str, **values: object) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"hundred": hundred, "objects": objects}
-    environment.globals |= {"titles": TITLES, "main": MAIN}
+    environment.globals |= {"benchmarks": BENCHMARKS}
     return environment.get_template(template).render(**values)
 
 
@@ -62,10 +48,3 @@ def objects(text: str, labels: Mapping[int, str] | None = None) -> Markup:
             '<span class="object" style="background:rgb{};color:rgb{}" title="{}">{}</span>'
         ).format(fill, ink, (labels or {}).get(number, ""), mark)
     return done + escape(rest)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path``; the file appears whole or not at all."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

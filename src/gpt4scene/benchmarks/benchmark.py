@@ -1,0 +1,147 @@
+"""A benchmark as one value: its files, the rows made of its records, its figures, its judge."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gpt4scene.benchmarks.annotation import Annotation
+from gpt4scene.benchmarks.judging import Judge, judge_by
+from gpt4scene.benchmarks.matching import Scenes
+from gpt4scene.benchmarks.rows import (
+    AnnotatedRows,
+    Arrange,
+    QuestionRow,
+    RowsOf,
+    TrainingRow,
+    as_they_are,
+    make_rows,
+)
+from gpt4scene.benchmarks.wordings import Prompts, read_wordings
+from gpt4scene.files.answers import AnswerRow, row_keys
+from gpt4scene.files.raw import Record, read_records
+from gpt4scene.metrics.scores import Pooled, Report, RowScores
+from gpt4scene.metrics.texts import TextGroup, TextScores
+
+ReadRecords = Callable[[Sequence[Path]], list[Record]]
+Companions = Callable[[list[Record], "Callable[[], Path | None]", "Callable[[str], None]"], Mapping[str, Any]]
+TextGroups = Callable[[Sequence[AnswerRow], Annotation], dict[str, TextGroup]]
+MakeReport = Callable[[Sequence[AnswerRow], Annotation, Mapping[str, TextScores]], Report]
+
+
+def read_first(paths: Sequence[Path]) -> list[Record]:
+    """Return the records of the first official file, a JSON list."""
+    return read_records(paths[0])
+
+
+def published_on_val(report: Report) -> str | None:
+    """Return ``val``, the split that published figures are of."""
+    return "val"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Everything that the commands know about a benchmark; a simple one states the first seven fields.
+
+    Files: ``name`` is the task in flags and file names, ``title`` stands on pages. ``raw_files`` are the official
+    files' names with ``{split}``, ``read`` makes records of them. ``question_file`` is the name of the question file
+    (``<name>_{split}.json`` when empty), ``type_key`` the key of its rows that holds the question's type.
+    ``companions`` makes further files of the records, file name -> content; it can ask for ScanNet's label map.
+
+    Rows: ``question_rows`` and ``training_rows`` make the rows of one record. ``question_rows`` is ``None`` where
+    there are training rows only. ``question_records`` and ``training_records`` arrange all records beforehand.
+    ``about_objects`` says that questions or answers name objects, so that scenes need boxes. ``prompts`` are the
+    wordings; when empty, those of ``wordings.yaml``. ``form`` is the benchmark in whose form the rows come, where
+    that is another.
+
+    Figures: ``report`` takes the answers, and the scores of the ``text_groups`` where there are any. ``main_metric``
+    sums it up in one number, which is ``most`` at the end of a bar. ``score_keys`` are the keys of answers in the
+    report's rows. ``judge`` decides on one answer; by the main metric where it is ``None``. ``published_split``
+    returns the split whose published figures stand beside a report, or ``None``.
+    """
+
+    name: str
+    title: str
+    main_metric: str
+    raw_files: tuple[str, ...]
+    question_rows: RowsOf[QuestionRow] | None
+    training_rows: RowsOf[TrainingRow]
+    report: MakeReport
+    read: ReadRecords = read_first
+    question_file: str = ""
+    type_key: str | None = None
+    companions: Companions | None = None
+    question_records: Arrange = as_they_are
+    training_records: Arrange = as_they_are
+    about_objects: bool = False
+    prompts: tuple[str, ...] = ()
+    form: Benchmark | None = None
+    text_groups: TextGroups | None = None
+    most: float = 1.0
+    score_keys: Callable[[Sequence[AnswerRow]], Sequence[object]] = row_keys
+    judge: Judge | None = None
+    published_split: Callable[[Report], str | None] = published_on_val
+
+    def raw_names(self, split: str) -> list[str]:
+        """Return the names of the official files of ``split``."""
+        return [name.format(split=split) for name in self.raw_files]
+
+    def question_name(self, split: str) -> str:
+        """Return the name of the question file of ``split``."""
+        return (self.question_file or f"{self.name}_{{split}}.json").format(split=split)
+
+    def wordings(self) -> tuple[str, ...]:
+        """Return the wordings of the prompts; question files take the first."""
+        return self.prompts or read_wordings(self.form.name if self.form else self.name)
+
+    def judge_of_answers(self) -> Judge:
+        """Return ``judge``, or the one by the main metric."""
+        return self.judge or judge_by(self.main_metric)
+
+    def make_questions(self, records: list[Record], scenes: Scenes) -> AnnotatedRows[QuestionRow]:
+        """Return the rows of the question file."""
+        assert self.question_rows is not None, f"{self.name} makes training rows only"
+        arranged = self.question_records(records, scenes)
+        return make_rows(arranged, self.question_rows, scenes, Prompts(self.wordings()), boxes=self.about_objects)
+
+    def make_training(
+        self, records: list[Record], scenes: Scenes, generator: random.Random, most_wordings: int = 0
+    ) -> AnnotatedRows[TrainingRow]:
+        """Return the training rows; ``generator`` draws among the first ``most_wordings`` (0: all) of each choice."""
+        prompts = Prompts(self.wordings(), generator, most_wordings)
+        arranged = self.training_records(records, scenes)
+        return make_rows(arranged, self.training_rows, scenes, prompts, boxes=self.about_objects)
+
+
+def further_source(
+    form: Benchmark, *, name: str, title: str, raw_file: str, read: ReadRecords, question_records: Arrange | None = None
+) -> Benchmark:
+    """Return a source of rows that come in the form of another benchmark and are asked and scored as its rows.
+
+    Without ``question_records`` it makes training rows only.
+    """
+    return replace(
+        form,
+        name=name,
+        title=title,
+        form=form,
+        raw_files=(raw_file,),
+        read=read,
+        question_file=form.question_file or f"{form.name}_{{split}}.json",
+        question_rows=form.question_rows if question_records else None,
+        question_records=question_records or as_they_are,
+        companions=None,
+    )
+
+
+def scores_by_row(
+    rows: Sequence[AnswerRow],
+    groups: Mapping[str, tuple[str, ...]],
+    values: Mapping[str, Any],
+    pooled: Mapping[str, Pooled] | None = None,
+) -> RowScores:
+    """Return the scores of ``rows``, one a row: ``groups`` by name of a breakdown, ``values`` float64[B] by metric."""
+    return RowScores(row_keys(rows), tuple(row.scene_id for row in rows), groups, values, pooled or {})

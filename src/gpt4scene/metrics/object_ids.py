@@ -1,0 +1,25 @@
+"""Object identifiers in prompts and answers: ``<OBJ017>`` is written and parsed here and nowhere else."""
+
+from __future__ import annotations
+
+import re
+
+_OBJECT = re.compile(r"<OBJ(\d{3})>")
+
+
+def object_mark(index: int) -> str:
+    """Return the identifier of a proposal as it stands in prompts and answers: ``<OBJ017>`` for 17.
+
+    Raises ``ValueError`` outside 0 to 999, which three digits can't name.
+    """
+    if not 0 <= index <= 999:
+        raise ValueError(f"object {index} has no identifier: <OBJ###> names 0 to 999")
+    return f"<OBJ{index:03d}>"
+
+
+def object_ids(text: str) -> list[int]:
+    """Return every identifier of ``text`` in order, repetitions included; ``<obj012>`` and ``<OBJ12>`` are none.
+
+    Digits of any script count, as in the public scorer.
+    """
+    return [int(digits) for digits in _OBJECT.findall(text)]

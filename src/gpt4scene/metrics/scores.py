@@ -1,0 +1,80 @@
+"""The scores of a task: its figures, and the values of every row that they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+Scores = dict[str, float]
+"""Metric name -> value, 0 to 1 (CIDEr may pass 1). Names are listed in docs/scores.md."""
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """A metric of all rows together, such as BLEU: ``statistics_BS`` of every row, and the ``score`` of their sum.
+
+    ``score`` takes sums float64[..., S] to float64[...].
+    """
+
+    statistics_BS: np.ndarray
+    score: Callable[[np.ndarray], np.ndarray]
+
+    def total(self) -> float:
+        """Return the score of all rows."""
+        return float(self.score(self.statistics_BS.sum(axis=0)))
+
+
+@dataclass(frozen=True)
+class RowScores:
+    """Values of every scored row, which is an answer or, where captions are scored, an object.
+
+    ``keys`` tell rows apart across runs, ``scenes`` are those asked about, ``groups`` name the group of each row under
+    the name of a breakdown. For metrics that are means over rows ``values`` hold float64[B], NaN where a row does not
+    count for it; ``pooled`` holds the others.
+    """
+
+    keys: tuple[object, ...]
+    scenes: tuple[str, ...]
+    groups: Mapping[str, tuple[str, ...]]
+    values: Mapping[str, np.ndarray]
+    pooled: Mapping[str, Pooled] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Scores of one task and what a reader must know about them.
+
+    ``counts`` are printed under the table: answers, missing questions, unreadable answers and the like. ``notes`` are
+    sentences, for example why METEOR is absent.
+    """
+
+    task: str
+    scores: Scores
+    counts: Mapping[str, int]
+    notes: tuple[str, ...]
+    rows: RowScores
+
+
+def breakdown(rows: RowScores, by: str) -> dict[str, dict[str, float]]:
+    """Return ``group -> {"rows": count, metric: mean}`` for one of the breakdowns of ``rows`` or for ``scene``.
+
+    Metrics that no row of a group counts for are left out. Raises ``ValueError`` for an unknown breakdown.
+    """
+    if by not in ("scene", *rows.groups):
+        raise ValueError(
+            f"there is no breakdown by '{by}' (known: scene{''.join(', ' + name for name in rows.groups)})"
+        )
+    groups = np.array(rows.scenes if by == "scene" else rows.groups[by], dtype=object)
+    found = {}
+    for group in sorted(set(groups)):
+        members_B = groups == group
+        found[group] = {"rows": int(members_B.sum())}
+        for metric, value_B in rows.values.items():
+            values = value_B[members_B]
+            if not np.isnan(values).all():
+                found[group][metric] = float(np.nanmean(values))
+        for metric, one in rows.pooled.items():
+            found[group][metric] = float(one.score(one.statistics_BS[members_B].sum(axis=0)))
+    return found
