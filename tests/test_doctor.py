@@ -63,7 +63,7 @@ def test_missing_image_and_missing_deepspeed_are_both_named(run, tmp_path, capsy
     (tmp_path / "data" / "room.jpg").unlink()
     argv = [*run, "--deepspeed", str(tmp_path / "none.json")]
     text = wrong(argv)
-    assert "room.jpg" in text and "none.json is missing" in text
+    assert "room.jpg" in text and "none.json: the DeepSpeed configuration does not exist" in text
     assert doctor_command(argv) == 1
     assert "things wrong" in capsys.readouterr().out
 

@@ -31,6 +31,7 @@ from scipy.optimize import linear_sum_assignment
 
 from gpt4scene.benchmarks import multi3dref, sqa3d
 from gpt4scene.benchmarks.score import score_folder
+from gpt4scene.files.whole import read_json, write_json
 from gpt4scene.metrics import exact_match
 from gpt4scene.metrics.java import find_java
 
@@ -143,7 +144,7 @@ class UsualWay:
 
     def rows(self, task: str) -> list[dict]:
         """Return the predictions of ``task``."""
-        return json.loads((self.folder / f"{task}.json").read_text())
+        return read_json(self.folder / f"{task}.json")
 
     def overlap(self, scene: str, proposal: int, target: int) -> float:
         """Return the IoU of a proposal and an object."""
@@ -203,7 +204,7 @@ class UsualWay:
 
     def scan2cap(self) -> dict[str, float]:
         """Return Scan2Cap's figures at both thresholds."""
-        corpus = json.loads((self.folder / "scan2cap_val_corpus.json").read_text())
+        corpus = read_json(self.folder / "scan2cap_val_corpus.json")
         said = {key: {"0.25": "sos eos", "0.50": "sos eos"} for key in corpus}
         for row in self.rows("scan2cap"):
             overlap = self.overlap(row["scene_id"], row["pred_id"], row["gt_id"])
@@ -262,10 +263,7 @@ def main(argv: list[str] | None = None) -> int:
         packages = ("pycocoevalcap", "numpy", "scipy", "torch")
         report = {"bench": "score", "hardware": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"}
         report |= {"versions": {name: version(name) for name in packages}, "sizes": sizes, "results": [result]}
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        scratch = options.json.with_name(f"{options.json.name}.part")
-        scratch.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        scratch.replace(options.json)
+        write_json(options.json, report, indent=2)
     return 0 if equal else 1
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import json
 import os
 import shutil
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gpt4scene.errors import ConfigError
+from gpt4scene.files.whole import read_json
 from gpt4scene.model.folder import ADAPTER_CONFIG, check_folder, is_hub_name, missing_shards, weights_bytes
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig, parse
@@ -80,7 +80,7 @@ def run_files(config: TrainConfig) -> Iterator[Finding]:
         yield _present(Path(config.model.adapter_name_or_path) / ADAPTER_CONFIG, "adapter")
     deepspeed = config.training.get("deepspeed")
     if isinstance(deepspeed, str):
-        yield _json(Path(deepspeed), "DeepSpeed settings")
+        yield _json(Path(deepspeed), "DeepSpeed configuration")
     if deepspeed and importlib.util.find_spec("deepspeed") is None:
         yield Finding("wrong", 'DeepSpeed is not installed: pip install -c constraints.txt -e ".[deepspeed]"')
     yield from _data(config)
@@ -132,13 +132,8 @@ def _present(path: Path, what: str) -> Finding:
 
 
 def _json(path: Path, what: str) -> Finding:
-    found = _present(path, what)
-    if found.level == "ok":
-        try:
-            json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            return Finding("wrong", f"{what}: {path} is no JSON ({error})")
-    return found
+    problem = _problem(lambda: read_json(path, what))
+    return Finding("wrong", problem) if problem else Finding("ok", f"{what}: {path}")
 
 
 def _model(name: str) -> Iterator[Finding]:

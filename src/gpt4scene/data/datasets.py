@@ -13,6 +13,7 @@ import numpy as np
 from gpt4scene.data.conversations import FORMATS, Columns, Tags
 from gpt4scene.data.mixing import mix, resample
 from gpt4scene.errors import DataError
+from gpt4scene.files.images import ImageSearch
 from gpt4scene.files.rows import dataset_files, read_rows
 from gpt4scene.files.whole import read_json
 from gpt4scene.registry import nearest
@@ -51,13 +52,10 @@ class DatasetEntry:
 
 
 class ImageResolver:
-    """Finds the files that image paths mean: as written, then below each of ``bases``, in order.
+    """Gives the image paths of a row as they will be opened. Rows that name the same images get one shared tuple."""
 
-    Rows that name the same images get one shared tuple.
-    """
-
-    def __init__(self, bases: Sequence[str | os.PathLike | None]) -> None:
-        self.bases = list(dict.fromkeys(str(base) for base in bases if base is not None))
+    def __init__(self, search: ImageSearch) -> None:
+        self._search = search
         self._found: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def __call__(self, names: tuple[str, ...], origin: Origin) -> tuple[str, ...]:
@@ -68,11 +66,11 @@ class ImageResolver:
         return found
 
     def _find(self, name: str, origin: Origin) -> str:
-        tried = [name, *(os.path.join(base, name) for base in self.bases if not os.path.isabs(name))]
-        for path in tried:
-            if os.path.isfile(path):
-                return path
-        raise DataError(f"{origin}: image '{name}' is not there; tried {', '.join(tried)}; set media_dir")
+        found = self._search.find(name)
+        if found is None:
+            tried = ", ".join(self._search.places(name))
+            raise DataError(f"{origin}: image '{name}' is not there; tried {tried}; set media_dir")
+        return found
 
 
 def load_conversations(
@@ -175,8 +173,9 @@ def _load(
     rows: list[Conversation] = []
     convert = FORMATS[entry.formatting]
     seen = 0
-    for source, folder in _sources(entry, dataset_dir):
-        find = ImageResolver([media_dir, dataset_dir, folder])
+    for source in _sources(entry, dataset_dir):
+        named_in = source if isinstance(source, Path) else None
+        find = ImageResolver(ImageSearch.around(named_in, media_dir, dataset_dir))
         for index, row in enumerate(_rows_of(entry, source, dataset_dir)):
             if max_samples is not None and seen >= max_samples:
                 return rows
@@ -192,13 +191,11 @@ def _load(
     return rows
 
 
-def _sources(entry: DatasetEntry, dataset_dir: Path) -> Iterator[tuple[Path | str, Path | None]]:
-    """Yield what holds the rows and the folder that images may lie beside."""
+def _sources(entry: DatasetEntry, dataset_dir: Path) -> Sequence[Path | str]:
+    """Return what holds the rows: files, or what ``datasets.load_dataset`` opens."""
     if entry.hf_hub_url or entry.script_url:
-        yield (entry.hf_hub_url or str(dataset_dir / str(entry.script_url))), None
-        return
-    for file in dataset_files(dataset_dir / str(entry.file_name)):
-        yield file, file.parent
+        return [entry.hf_hub_url or str(dataset_dir / str(entry.script_url))]
+    return dataset_files(dataset_dir / str(entry.file_name))
 
 
 def _rows_of(entry: DatasetEntry, source: Path | str, dataset_dir: Path) -> Iterator[Any]:

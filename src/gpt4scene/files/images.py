@@ -26,7 +26,10 @@ class ImageSearch:
 
     @classmethod
     def around(
-        cls, named_in: str | Path | None, media_dir: str | Path | None = None, dataset_dir: str | Path | None = None
+        cls,
+        named_in: str | Path | None,
+        media_dir: str | os.PathLike[str] | None = None,
+        dataset_dir: str | os.PathLike[str] | None = None,
     ) -> ImageSearch:
         """Return the search for paths that stand in the file ``named_in``.
 
