@@ -8,7 +8,9 @@ import torch
 from commands import prepare as main
 from PIL import Image
 
+from gpt4scene.scans.ply import write_ply
 from gpt4scene.scans.posed import read_posed
+from gpt4scene.scans.types import Mesh
 from gpt4scene.scenes.colors import color_of
 from gpt4scene.scenes.pixels import pixel_grid
 from gpt4scene.scenes.prepare import PrepareArguments, prepare
@@ -203,6 +205,15 @@ def test_broken_scans_are_listed_and_the_others_go_on(box_room, box_room_folder,
         assert part in said
     assert f"{scans / 'no_images' / 'images'}: is missing" in said and "something_else" not in said
     assert not (out / "scenes" / "cut_image").exists()
+
+
+def test_what_geometry_finds_wrong_names_the_scan(box_room, tmp_path):
+    """A mesh of one upright triangle: rays from above meet nothing, which the code that casts them cannot name."""
+    folder = box_room.write(tmp_path / "upright", depth=False, masks=False, align=np.eye(4))
+    corners = np.array([[0, 0, 0], [1, 0, 0], [0, 0, 1.0]])
+    write_ply(folder / "mesh.ply", Mesh(corners, np.array([[0, 1, 2]]), np.zeros((3, 3), np.uint8)))
+    reason = run(folder, tmp_path / "out").failed["upright"]
+    assert reason.startswith(f"{folder}: nothing of the scene is met from above")
 
 
 def test_several_processes_write_what_one_writes(box_room, tmp_path):

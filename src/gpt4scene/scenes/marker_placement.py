@@ -40,13 +40,13 @@ def place_markers(
     order = sorted(range(len(masks)), key=lambda i: (int(masks[i].mask.sum()), masks[i].id))
     for index in order:
         item, others = masks[index], list(chosen.values())
-        pixels, wish = _candidates(item.mask, grid, how)
+        pixels, preference = _candidates(item.mask, grid, how)
         marker = None
         for shrink in SHRINKS:
-            marker = _fitted(item.id, pixels, wish, (width, height), round(font_size * shrink), others)
+            marker = _fitted(item.id, pixels, preference, (width, height), round(font_size * shrink), others)
             if marker is not None:
                 break
-        chosen[index] = marker or _beside(item.id, pixels, wish, grid, (width, height), font_size, others)
+        chosen[index] = marker or _beside(item.id, pixels, preference, grid, (width, height), font_size, others)
     return [chosen[index] for index in range(len(masks))]
 
 
@@ -58,7 +58,7 @@ def _common_size(numbers: Sequence[int], size: tuple[int, int]) -> int:
 
 
 def _candidates(mask: np.ndarray, grid: PixelGrid, how: MarkerPlace) -> tuple[np.ndarray, np.ndarray]:
-    """The mask's pixels (x, y), int [K, 2] row by row, and how much each is wanted, float [K]."""
+    """The mask's pixels (x, y), int [K, 2] row by row, and how much each is preferred, float [K]."""
     rows, columns = np.nonzero(mask)
     assert len(rows), "an object without visible pixel gets no marker"
     off_center = np.hypot(rows - rows.mean(), columns - columns.mean())
@@ -92,14 +92,19 @@ def _free(left_K: np.ndarray, top_K: np.ndarray, label: tuple[int, int], others:
 
 
 def _fitted(
-    number: int, pixels: np.ndarray, wish: np.ndarray, size: tuple[int, int], font_size: int, others: Sequence[Marker]
+    number: int,
+    pixels: np.ndarray,
+    preference: np.ndarray,
+    size: tuple[int, int],
+    font_size: int,
+    others: Sequence[Marker],
 ) -> Marker | None:
-    """The label over its most wanted pixel where it is free; None when there is no such pixel."""
+    """The label over its most preferred pixel where it is free; None when there is no such pixel."""
     label = label_size(number, font_size)
     left, top = _boxes_at(pixels, label, size)
-    wish = np.where(_free(left, top, label, others), wish, -np.inf)
-    best = int(np.argmax(wish))
-    if wish[best] == -np.inf:
+    preference = np.where(_free(left, top, label, others), preference, -np.inf)
+    best = int(np.argmax(preference))
+    if preference[best] == -np.inf:
         return None
     return _marker(number, pixels[best], int(left[best]), int(top[best]), label, font_size)
 
@@ -111,7 +116,7 @@ def _marker(number: int, pixel: np.ndarray, x: int, y: int, label: tuple[int, in
 def _beside(
     number: int,
     pixels: np.ndarray,
-    wish: np.ndarray,
+    preference: np.ndarray,
     grid: PixelGrid,
     size: tuple[int, int],
     font_size: int,
@@ -125,7 +130,7 @@ def _beside(
     for other in others:
         x0, y0, x1, y1 = other.box
         bare &= ~((pixels >= (x0, y0)) & (pixels < (x1, y1))).all(axis=1)
-    pixel = pixels[int(np.argmax(np.where(bare, wish, -np.inf) if bare.any() else wish))]
+    pixel = pixels[int(np.argmax(np.where(bare, preference, -np.inf) if bare.any() else preference))]
     taken = _taken(others, size)
     for shrink in (SHRINKS[-1], 0.5, 0.35, 0.25):
         small = max(6, round(font_size * shrink))

@@ -59,7 +59,7 @@ def _sources() -> Registry[ObjectSource]:
     sources.add("boxes", ObjectSource(box_objects, True, "boxes from a JSON file or a folder of <scene>.json"))
     sources.add("scannet", ObjectSource(own_objects, False, "the same: ScanNet's annotated instances"))
     sources.add("mask3d", ObjectSource(mask3d_objects, True, "the folder of a Mask3D export"))
-    sources.add("clusters", ObjectSource(cluster_objects, False, "lumps of geometry, where nothing is annotated"))
+    sources.add("clusters", ObjectSource(cluster_objects, False, "connected geometry, where nothing is annotated"))
     return sources
 
 

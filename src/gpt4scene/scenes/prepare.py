@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from gpt4scene.files.scenes import write_split_files
 from gpt4scene.scans.readers import find_scans
@@ -28,31 +29,37 @@ class PrepareReport:
     written: list[Path] = field(default_factory=list)
 
 
-Tell = Callable[[str, str, str], None]
-"""Called once a scene with its name, "done", "finished before" or "failed", and the reason of a failure."""
+class SceneOutcome(NamedTuple):
+    """What became of a scene: "done", "finished before" or "failed", and the reason of a failure."""
+
+    name: str
+    state: str
+    reason: str = ""
 
 
 def prepare(
-    arguments: PrepareArguments, tell: Tell | None = None, started: Callable[[int], None] | None = None
+    arguments: PrepareArguments,
+    on_scene: Callable[[SceneOutcome], None] | None = None,
+    on_start: Callable[[int], None] | None = None,
 ) -> PrepareReport:
     """Prepare every scan and write the split's files; broken scans are reported, the others go on.
 
-    A scene whose ``scene.json`` exists is kept. ``started`` is told the number of scenes. Raises ConfigError when an
-    argument is wrong and DataError when a path holds no scan, before any work.
+    A scene whose ``scene.json`` exists is kept. ``on_start`` gets the number of scenes, ``on_scene`` each outcome.
+    Raises ConfigError when an argument is wrong and DataError when a path holds no scan, before any work.
     """
     arguments.check()
     paths = find_scans(arguments.format, list(arguments.scans))[arguments.shard :: arguments.num_shards]
-    if started is not None:
-        started(len(paths))
+    if on_start is not None:
+        on_start(len(paths))
     report = PrepareReport()
     Path(arguments.out).mkdir(parents=True, exist_ok=True)
-    for name, outcome, reason in _outcomes(arguments, paths):
-        if outcome == "failed":
-            report.failed[name] = reason
+    for outcome in _outcomes(arguments, paths):
+        if outcome.state == "failed":
+            report.failed[outcome.name] = outcome.reason
         else:
-            (report.done if outcome == "done" else report.finished_before).append(name)
-        if tell is not None:
-            tell(name, outcome, reason)
+            (report.done if outcome.state == "done" else report.finished_before).append(outcome.name)
+        if on_scene is not None:
+            on_scene(outcome)
     for names in (report.done, report.finished_before):
         names.sort()
     report.failed = dict(sorted(report.failed.items()))
@@ -60,10 +67,7 @@ def prepare(
     return report
 
 
-Outcome = tuple[str, str, str]
-
-
-def _outcomes(arguments: PrepareArguments, paths: Sequence[Path]) -> Iterator[Outcome]:
+def _outcomes(arguments: PrepareArguments, paths: Sequence[Path]) -> Iterator[SceneOutcome]:
     workers = min(arguments.workers or os.cpu_count() or 1, len(paths))
     work = partial(_attempt, arguments)
     if workers <= 1:
@@ -72,32 +76,33 @@ def _outcomes(arguments: PrepareArguments, paths: Sequence[Path]) -> Iterator[Ou
     yield from in_processes(work, paths, workers, _worker_died)
 
 
-def _worker_died(path: Path, exit_code: int) -> Outcome:
+def _worker_died(path: Path, exit_code: int) -> SceneOutcome:
     if exit_code == -signal.SIGKILL:
         why = "was killed twice, the second time with no other beside it; the scene needs more memory than there is"
     elif exit_code < 0:
         why = f"was ended twice by signal {-exit_code} ({signal.strsignal(-exit_code)})"
     else:
         why = f"ended twice with status {exit_code}; what it said stands above"
-    return path.resolve().name, "failed", f"{path}: the process that prepared it {why}"
+    return SceneOutcome(path.resolve().name, "failed", f"{path}: the process that prepared it {why}")
 
 
-def _attempt(arguments: PrepareArguments, path: Path) -> Outcome:
+def _attempt(arguments: PrepareArguments, path: Path) -> SceneOutcome:
     name = path.resolve().name
     try:
-        outcome = prepare_scene(arguments, path)
+        state = prepare_scene(arguments, path)
         if arguments.contact_sheet:
-            add_contact_sheet(Path(arguments.out), name, again=outcome == "done")
-        return name, outcome, ""
+            add_contact_sheet(Path(arguments.out), name, again=state == "done")
+        return SceneOutcome(name, state)
     except OSError as error:
-        return name, "failed", f"{error.filename or arguments.out}: {error.strerror or error}"  # a full disk names none
+        reason = f"{error.filename or arguments.out}: {error.strerror or error}"  # a full disk names no file
     except ValueError as error:
-        return name, "failed", _with_place(str(error), path, arguments.out)
+        reason = _with_place(str(error), path, arguments.out)
     except MemoryError:
-        return name, "failed", f"{path}: needs more memory than there is; use fewer workers"
+        reason = f"{path}: needs more memory than there is; use fewer workers"
     except Exception as error:  # nobody foresaw it: its traceback is shown, and the other scenes are still prepared
         traceback.print_exc()
-        return name, "failed", f"{path}: {type(error).__name__}: {error} (the traceback above is worth a report)"
+        reason = f"{path}: {type(error).__name__}: {error} (the traceback above is worth a report)"
+    return SceneOutcome(name, "failed", reason)
 
 
 def _with_place(sentence: str, path: Path, out: str) -> str:
@@ -128,12 +133,12 @@ def _with_progress(arguments: PrepareArguments) -> PrepareReport:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        return prepare(arguments, lambda name, outcome, _: print(f"{name}: {outcome}", file=sys.stderr, flush=True))
+        return prepare(arguments, lambda one: print(f"{one.name}: {one.state}", file=sys.stderr, flush=True))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("scenes", total=None)
         return prepare(
             arguments,
-            lambda name, outcome, _: progress.update(task, advance=1, description=name),
+            lambda outcome: progress.update(task, advance=1, description=outcome.name),
             lambda count: progress.update(task, total=count),
         )

@@ -48,18 +48,18 @@ class _Done:
 @dataclass
 class _Worker(Generic[Item]):
     process: SpawnProcess
-    line: Connection
+    pipe: Connection
     item: Item
 
     def give(self, item: Item) -> None:
         """Send the next item; if nobody is there to take it, that is noticed when its result is waited for."""
         self.item = item
         with suppress(OSError):
-            self.line.send(item)
+            self.pipe.send(item)
 
     def end(self) -> int:
         """Let the process finish what it is at; its exit code."""
-        self.line.close()
+        self.pipe.close()
         self.process.join()
         return self.process.exitcode or 0
 
@@ -70,11 +70,11 @@ def _done(work: Callable, items: Sequence, count: int) -> Iterator[_Done]:
         while waiting or workers:
             while waiting and len(workers) < count:
                 workers.append(_started(work, waiting.pop()))
-            ready = wait([worker.line for worker in workers])
-            for worker in [worker for worker in workers if worker.line in ready]:
+            ready = wait([worker.pipe for worker in workers])
+            for worker in [worker for worker in workers if worker.pipe in ready]:
                 item = worker.item
                 try:
-                    done = _Done(item, worker.line.recv())
+                    done = _Done(item, worker.pipe.recv())
                 except (EOFError, OSError):
                     workers.remove(worker)
                     yield _Done(item, exit_code=worker.end())
@@ -107,13 +107,13 @@ def _started(work: Callable, item: object) -> _Worker:
     return worker
 
 
-def _serve(work: Callable, line: Connection) -> None:
+def _serve(work: Callable, pipe: Connection) -> None:
     """Answer items with results until the other end is closed, or gone."""
     while True:
         try:
-            item = line.recv()
+            item = pipe.recv()
         except (EOFError, OSError):
             return
         result = work(item)
         with suppress(OSError):
-            line.send(result)
+            pipe.send(result)
