@@ -75,7 +75,7 @@ COMMANDS: tuple[Command, ...] = (
         "prepare",
         "scans -> marked frames, bird's-eye view, object boxes",
         "gpt4scene.scenes.prepare:main",
-        ("gpt4scene.scenes.prepare:PrepareArguments",),
+        ("gpt4scene.scenes.prepare_arguments:PrepareArguments",),
         stopped=AGAIN,
     ),
     Command(
