@@ -174,6 +174,14 @@ def test_second_run_replaces_the_first(predictions, annotation, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["annotation", "out", "predictions"]
 
 
+def test_a_report_of_an_earlier_edition_is_replaced(predictions, annotation, tmp_path):
+    out = tmp_path / "out"
+    pages.report(predictions, annotation, out)
+    (out / "images").rename(out / "pictures")
+    pages.report(predictions, annotation, out)
+    assert sorted(path.name for path in out.iterdir()) == ["images", "index.html", "scenes"]
+
+
 @pytest.mark.parametrize("foreign", ["notes.txt", "index.html"])
 def test_other_folders_are_refused_and_left_alone(foreign, predictions, annotation, tmp_path, capsys):
     out = tmp_path / "out"

@@ -35,9 +35,7 @@ class Difference:
     rows: int
 
 
-def differences(
-    first: RowScores, second: RowScores, seed: int = 0, resamples: int = RESAMPLES
-) -> dict[str, Difference]:
+def differences(first: RowScores, second: RowScores) -> dict[str, Difference]:
     """Return the paired difference of every metric that both have, over the rows that both have.
 
     Raises ``DataError`` when the two share no row.
@@ -47,7 +45,7 @@ def differences(
     if not pairs:
         raise DataError("the two runs answer no question in common; were they made from the same question file?")
     ours, theirs = np.array(pairs).T
-    draws = _Draws([first.scenes[number] for number in ours], seed)
+    draws = _Draws([first.scenes[number] for number in ours])
     found = {}
     for metric in first.values.keys() & second.values.keys():
         one_B, two_B = first.values[metric][ours], second.values[metric][theirs]
@@ -73,7 +71,7 @@ def differences(
 class _Draws:
     """Scenes drawn with replacement, the same for every metric of the same rows."""
 
-    def __init__(self, scenes: Sequence[str], seed: int) -> None:
+    def __init__(self, scenes: Sequence[str], seed: int = 0) -> None:
         names, self._scene_B = np.unique(np.array(scenes, dtype=str), return_inverse=True)
         self._count = len(names)
         generator = np.random.default_rng(seed)
