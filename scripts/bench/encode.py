@@ -10,17 +10,16 @@ images once a pack, when the batch is needed. Both must give the same tokens and
 from __future__ import annotations
 
 import argparse
-import os
 import platform
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from comparison import finish, line_of
 from PIL import Image
 from transformers import AutoTokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
@@ -30,7 +29,6 @@ from gpt4scene.data.packs import collate, make_pack
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionRule, fit
 from gpt4scene.demo.tiny_model import build_tokenizer
-from gpt4scene.files.whole import write_json
 from gpt4scene.model.inputs import normalise
 from gpt4scene.types import Conversation, Origin, Turn
 
@@ -104,19 +102,9 @@ def timed(work: Callable[[], object], repeats: int) -> list[float]:
     return seconds
 
 
-def result(work: str, questions: int, usual: list[float], ours: list[float], equal: bool, scale: float = 1.0) -> dict:
-    """Return one line of the report; ``scale`` makes up for rows that the usual way was not asked to do."""
-    usual_s, ours_s = statistics.median(usual) * scale, statistics.median(ours)
-    spread = max((max(side) - min(side)) / statistics.median(side) for side in (usual, ours))
-    return {
-        "work": work,
-        "questions": questions,
-        "usual_s": round(usual_s, 4),
-        "ours_s": round(ours_s, 4),
-        "ratio": round(usual_s / ours_s, 1),
-        "spread": round(spread, 3),
-        "equal": equal,
-    }
+def line(work: str, rows: int, usual_s: list[float], ours_s: list[float], equal: bool) -> dict[str, Any]:
+    """Return one line of the report."""
+    return {"work": work, **line_of(rows, usual_s, ours_s, equal, digits=4)}
 
 
 def tokenizing(rows: list[Conversation], usual: UsualWay, repeats: int, usual_rows: int) -> dict:
@@ -129,7 +117,8 @@ def tokenizing(rows: list[Conversation], usual: UsualWay, repeats: int, usual_ro
     sample = rows[:usual_rows]
     theirs = timed(lambda: [usual(row) for row in sample], repeats)
     equal = all(usual(row)[0] == ids.tolist() for row, ids in zip(sample[:4], encode_all()[:4], strict=True))
-    return result("tokenize", len(rows), theirs, timed(encode_all, repeats), equal, len(rows) / len(sample))
+    theirs = [seconds * len(rows) / len(sample) for seconds in theirs]
+    return line("tokenize", len(rows), theirs, timed(encode_all, repeats), equal)
 
 
 def batching(rows: list[Conversation], usual: UsualWay, questions: int, repeats: int) -> dict:
@@ -143,7 +132,7 @@ def batching(rows: list[Conversation], usual: UsualWay, questions: int, repeats:
 
     equal = np.array_equal(pack_batch(), usual(chosen[0])[1])
     theirs = timed(lambda: [usual(row) for row in chosen], repeats)
-    return result("batch", len(chosen), theirs, timed(pack_batch, repeats), equal)
+    return line("batch", len(chosen), theirs, timed(pack_batch, repeats), equal)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -162,20 +151,9 @@ def main(argv: list[str] | None = None) -> int:
         rows = make_rows(Path(folder), sizes)
         results = [tokenizing(rows, usual, repeats, usual_rows)]
         results += [batching(rows, usual, questions, repeats) for questions in sizes["questions"]]
-    report = {
-        "bench": "encode",
-        "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "system": platform.system()},
-        "versions": {name: version(name) for name in ("transformers", "tokenizers", "pillow", "numpy", "torch")},
-        "sizes": {**sizes, "usual_rows_timed": usual_rows, "image_resolution": RESOLUTION, "repeats": repeats},
-        "results": results,
-    }
-    print(f"{'work':10}{'questions':>10}{'usual s':>12}{'ours s':>12}{'ratio':>10}{'spread':>8}  equal")
-    for line in results:
-        figures = f"{line['usual_s']:12.3f}{line['ours_s']:12.4f}{line['ratio']:10.1f}{line['spread']:8.2f}"
-        print(f"{line['work']:10}{line['questions']:10d}{figures}  {line['equal']}")
-    if options.json:
-        write_json(options.json, report, indent=2)
-    return 0 if all(line["equal"] for line in results) else 1
+    sizes = {**sizes, "usual_rows_timed": usual_rows, "image_resolution": RESOLUTION, "repeats": repeats}
+    packages = ("transformers", "tokenizers", "pillow", "numpy", "torch")
+    return finish("encode", {"system": platform.system()}, packages, sizes, results, options.json)
 
 
 if __name__ == "__main__":

@@ -10,23 +10,19 @@ image files and decode them once; both must say the same, token for token.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import statistics
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
+from comparison import finish, line_of
 from PIL import Image
 from transformers import AutoModelForImageTextToText
 
 from gpt4scene.data.packs import make_pack, pack_pixels
 from gpt4scene.demo.tiny_model import TinyShape, build
-from gpt4scene.files.whole import write_json
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.engine import Engine
 from gpt4scene.inference.local import load_engine
@@ -107,19 +103,7 @@ def measure(questions: list[Question], usual: UsualWay, sizes: dict) -> list[dic
             found = {answer.question.index: answer.text for answer in engine.answer(asked, settings)}
             ours.append(time.perf_counter() - start)
             equal = equal and [found[question.index] for question in timed] == wanted
-        sides = [statistics.median(side) for side in (theirs, ours)]
-        spread = max((max(side) - min(side)) / statistics.median(side) for side in (theirs, ours))
-        lines.append(
-            {
-                "questions": count,
-                "usual_s": round(sides[0], 3),
-                "ours_s": round(sides[1], 3),
-                "ratio": round(sides[0] / sides[1], 1),
-                "spread": round(spread, 3),
-                "usual_timed": len(timed),
-                "equal": equal,
-            }
-        )
+        lines.append({**line_of(count, theirs, ours, equal), "usual_timed": len(timed)})
         print(f"{count} questions: {lines[-1]['ratio']} x", file=sys.stderr)
     return lines
 
@@ -140,21 +124,10 @@ def main(argv: list[str] | None = None) -> int:
         questions = make_questions(Path(folder), sizes)
         prefix = engine.encoder.encode_question(questions[0]).cut
         results = measure(questions, UsualWay(model, engine, sizes["tokens"], options.batch), sizes)
-    report = {
-        "bench": "infer",
-        "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "device": str(engine.device)},
-        "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
-        "sizes": {**sizes, "prefix_tokens": prefix, "image_resolution": resolution, "usual_batch": options.batch},
-        "results": results,
-    }
     print(f"prefix of {prefix} tokens, {sizes['tokens']} new tokens an answer")
-    print(f"{'questions':>10}{'usual s':>12}{'ours s':>12}{'ratio':>10}{'spread':>8}  equal")
-    for line in results:
-        figures = f"{line['usual_s']:12.2f}{line['ours_s']:12.2f}{line['ratio']:10.1f}{line['spread']:8.2f}"
-        print(f"{line['questions']:10d}{figures}  {line['equal']}")
-    if options.json:
-        write_json(options.json, report, indent=2)
-    return 0 if all(line["equal"] for line in results) else 1
+    sizes = {**sizes, "prefix_tokens": prefix, "image_resolution": resolution, "usual_batch": options.batch}
+    device = {"device": str(engine.device)}
+    return finish("infer", device, ("torch", "transformers", "numpy"), sizes, results, options.json)
 
 
 if __name__ == "__main__":

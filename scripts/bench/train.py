@@ -11,17 +11,14 @@ equal, and where all rows are timed the gradients too.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import statistics
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
+from comparison import finish, line_of
 from PIL import Image
 from transformers import AutoModelForImageTextToText, Qwen2VLImageProcessorPil
 
@@ -30,7 +27,6 @@ from gpt4scene.data.packs import PackDataset
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionRule, fit
 from gpt4scene.demo.tiny_model import TinyShape, build
-from gpt4scene.files.whole import write_json
 from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.model.tuning import prepare_for_training
@@ -156,19 +152,8 @@ def measure(ours: Ours, usual: UsualWay, sizes: dict, device: str) -> list[dict]
         if few == count:
             gradients = gradient_difference(ours, usual)
             equal = equal and gradients < 1e-3
-        sides = [statistics.median(side) for side in (theirs_s, ours_s)]
-        lines.append(
-            {
-                "questions": count,
-                "usual_s": round(sides[0], 3),
-                "ours_s": round(sides[1], 3),
-                "ratio": round(sides[0] / sides[1], 1),
-                "spread": round(max((max(s) - min(s)) / statistics.median(s) for s in (theirs_s, ours_s)), 3),
-                "usual_timed": few,
-                "gradient_difference": gradients,
-                "equal": bool(equal),
-            }
-        )
+        line = line_of(count, theirs_s, ours_s, bool(equal))
+        lines.append({**line, "usual_timed": few, "gradient_difference": gradients})
         print(f"{count} questions: {lines[-1]['ratio']} x", file=sys.stderr)
     return lines
 
@@ -189,21 +174,9 @@ def main(argv: list[str] | None = None) -> int:
         rows = make_rows(Path(folder), sizes)
         prefix = encoder.encode(rows[0]).cut
         results = measure(Ours(model, rows, encoder, device), UsualWay(model, encoder, device), sizes, device)
-    report = {
-        "bench": "train",
-        "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "device": device},
-        "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
-        "sizes": {**sizes, "prefix_tokens": prefix},
-        "results": results,
-    }
     print(f"prefix of {prefix} tokens, forward and backward of a step")
-    print(f"{'questions':>10}{'usual s':>12}{'ours s':>12}{'ratio':>10}{'spread':>8}  equal")
-    for line in results:
-        figures = f"{line['usual_s']:12.2f}{line['ours_s']:12.2f}{line['ratio']:10.1f}{line['spread']:8.2f}"
-        print(f"{line['questions']:10d}{figures}  {line['equal']}")
-    if options.json:
-        write_json(options.json, report, indent=2)
-    return 0 if all(line["equal"] for line in results) else 1
+    sizes = {**sizes, "prefix_tokens": prefix}
+    return finish("train", {"device": device}, ("torch", "transformers", "numpy"), sizes, results, options.json)
 
 
 if __name__ == "__main__":
