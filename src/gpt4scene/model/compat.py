@@ -13,10 +13,10 @@ def check_versions() -> None:
     torch 2.9.x: its Conv3d, which embeds the patches, is 10 to 20 times slower. Seen in 2026; remove when nobody
     installs 2.9 any more.
     """
-    if torch.__version__.startswith(SLOW_CONV3D):
+    version = torch.__version__
+    if version.startswith(SLOW_CONV3D):
         raise ValueError(
-            f"torch {torch.__version__} embeds image patches 10 to 20 times slower than other versions; "
-            "install another one"
+            f"torch {version} embeds image patches 10 to 20 times slower than other versions; install another one"
         )
 
 
