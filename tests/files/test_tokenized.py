@@ -112,7 +112,7 @@ def settings_of(tmp_path, tokenizer):
     (data / "rooms.json").write_text("[]")
     (data / "dataset_info.json").write_text(json.dumps({"rooms": {"file_name": "rooms.json"}}))
 
-    def make(resolution=112, cutoff_len=100, **reading):
+    def make(resolution=112, cutoff_len=100, data=data, **reading):
         encoder = Encoder(tokenizer, TEMPLATES["qwen2_vl"], VisionRule(image_resolution=resolution), cutoff_len)
         return fingerprint(encoder, model, ["rooms"], data, **reading)
 
@@ -131,6 +131,12 @@ def test_the_fingerprint_sees_settings_and_file_contents(tmp_path, settings_of):
     (tmp_path / "model" / "tokenizer.json").write_text("[]")
     with pytest.raises(DataError, match=r"dataset files \(rooms\); tokenizer files \(tokenizer.json\)"):
         read_tokenized(tmp_path / "tokens", settings_of(seed=1))
+
+
+def test_the_dataset_folder_may_move(tmp_path, settings_of):
+    first = settings_of(seed=1)
+    (tmp_path / "data").rename(tmp_path / "elsewhere")
+    assert settings_of(data=tmp_path / "elsewhere", seed=1) == first
 
 
 def test_a_model_folder_without_tokenizer_is_named(tmp_path, settings_of):

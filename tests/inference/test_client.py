@@ -2,6 +2,7 @@ import base64
 import io
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -23,11 +24,17 @@ def server():
 
     class Handler(BaseHTTPRequestHandler):
         requests: list = []
+        keys: set = set()
+        begun_before_first_reply = 0
         status = 200
 
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             self.requests.append(body)
+            self.keys.add(self.headers["Authorization"])
+            if len(self.requests) == 1:
+                time.sleep(0.3)
+                type(self).begun_before_first_reply = len(self.requests)
             prompt = body["messages"][-1]["content"][-1]["text"]
             reply = {
                 "id": "1",
@@ -79,6 +86,14 @@ def test_questions_of_a_scene_come_together_with_the_same_images(server, scenes)
     assert asked[0]["messages"][0]["content"][-1] == {"type": "text", "text": scenes[0][0].prompt}
     assert (asked[0]["model"], asked[0]["max_tokens"], asked[0]["temperature"]) == ("qwen", 7, 0.0)
     assert "repetition_penalty" not in asked[0]
+
+
+def test_the_first_question_of_a_scene_is_asked_alone(server, scenes, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    engine = ServerEngine(server.url, "qwen", VisionRule(image_resolution=112))
+    assert len(list(engine.answer(scenes[0]))) == len(scenes[0]) == len(server.requests)
+    assert server.begun_before_first_reply == 1
+    assert server.keys == {"Bearer secret"}
 
 
 def test_images_arrive_as_the_local_model_sees_them(scenes):

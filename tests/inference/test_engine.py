@@ -10,7 +10,7 @@ from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo.tiny_model import build
 from gpt4scene.errors import DataError
-from gpt4scene.inference.decoding import GenerationSettings
+from gpt4scene.inference.decoding import GenerationSettings, choose
 from gpt4scene.inference.engine import Engine
 from gpt4scene.model.families import family_of
 from gpt4scene.model.inputs import normalise
@@ -190,11 +190,13 @@ def test_questions_without_images_and_of_several_scenes(engine, reference, scene
     assert by_index(engine.answer(mixed, SHORT)) == expected(reference, engine, mixed)
 
 
-def test_repetition_penalty_equals_generate(engine, reference, scenes):
+def test_repetition_penalty_equals_generate(engine, reference, scenes, monkeypatch):
     settings = GenerationSettings(max_new_tokens=12, repetition_penalty=1.3)
     wanted = expected(reference, engine, scenes[0], repetition_penalty=1.3)
     assert by_index(engine.answer(scenes[0], settings)) == wanted
     assert wanted != expected(reference, engine, scenes[0])
+    monkeypatch.setattr(engine.model.generation_config, "repetition_penalty", 1.3)
+    assert by_index(engine.answer(scenes[0], SHORT)) == wanted
 
 
 def test_sampling_depends_on_seed_and_question_only(engine, tiny_folder, scenes):
@@ -202,6 +204,13 @@ def test_sampling_depends_on_seed_and_question_only(engine, tiny_folder, scenes)
     first = by_index(engine.answer(scenes[0], hot))
     assert by_index(make_engine(tiny_folder, branch_limit=2).answer(scenes[0][::-1], hot)) == first
     assert by_index(engine.answer(scenes[0], dataclasses.replace(hot, seed=4))) != first
+
+
+def test_sampling_takes_the_likeliest_tokens_that_make_up_top_p():
+    scores = torch.tensor([[0.1, 0.5, 0.3, 0.1]]).log()
+    for top_p, kept in ((0.4, {1}), (0.6, {1, 2}), (1.0, {0, 1, 2, 3})):
+        settings, generator = GenerationSettings(temperature=1.0, top_p=top_p), torch.Generator().manual_seed(0)
+        assert {int(choose(scores, settings, [generator])) for _ in range(200)} == kept
 
 
 def test_settings_out_of_range_are_named(engine):
