@@ -12,7 +12,7 @@ SPLITS = ("scene", "row")
 def scene_groups(images: Sequence[tuple[str, ...]]) -> list[int]:
     """Return a number for every row, equal where rows are linked by common images.
 
-    Rows with 9 and with 33 images of a room thus belong together. A row without images stands alone.
+    Rows with 9 and with 33 images of a scene thus belong together. A row without images stands alone.
     """
     parent: dict[tuple[str, ...] | str, tuple[str, ...] | str] = {}
 

@@ -31,7 +31,7 @@ def read_rows(path: Path) -> Iterator[Any]:
     """Yield the rows of one file. Raises DataError for an empty or damaged file, naming the row where it breaks."""
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty; write or download it again")
-    return READERS[path.suffix](path)
+    yield from READERS[path.suffix](path)
 
 
 def _read_json(path: Path) -> Iterator[Any]:

@@ -35,7 +35,7 @@ class GenerationSettings:
 
 
 def generator_of(question: Question, seed: int) -> torch.Generator:
-    """Return the random generator of one question: the same in whichever company it is asked."""
+    """Return the random generator of one question: the same whatever other questions are asked beside it."""
     text = f"{seed} {question.task} {question.index} {question.scene_id} {question.prompt}"
     number = int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big")
     return torch.Generator().manual_seed(number % 2**63)
