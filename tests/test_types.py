@@ -9,7 +9,7 @@ import pytest
 
 @pytest.mark.slow
 def test_pyright_is_clean(root):
-    command = [sys.executable, "-m", "pyright", "--outputjson", "src"]
+    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson", "src"]
     try:
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=280)
         found = json.loads(done.stdout)

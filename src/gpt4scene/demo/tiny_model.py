@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gpt4scene.files.whole import whole_folder, write_json
 from gpt4scene.registry import Registry, nearest
@@ -94,7 +95,7 @@ class TinyShape:
         }
 
 
-def _qwen2_vl(shape: TinyShape, text: dict, ids: dict[str, int]):
+def _qwen2_vl(shape: TinyShape, text: dict, ids: dict[str, Any]):
     from transformers import Qwen2VLConfig
 
     text["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": shape.mrope_section}
@@ -108,7 +109,7 @@ def _qwen2_vl(shape: TinyShape, text: dict, ids: dict[str, int]):
     return Qwen2VLConfig(text_config=text, vision_config=vision, **ids)
 
 
-def _qwen2_5_vl(shape: TinyShape, text: dict, ids: dict[str, int]):
+def _qwen2_5_vl(shape: TinyShape, text: dict, ids: dict[str, Any]):
     from transformers import Qwen2_5_VLConfig
 
     text["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": shape.mrope_section}
@@ -124,7 +125,7 @@ def _qwen2_5_vl(shape: TinyShape, text: dict, ids: dict[str, int]):
     return Qwen2_5_VLConfig(text_config=text, vision_config=vision, **ids)
 
 
-def _qwen3_vl(shape: TinyShape, text: dict, ids: dict[str, int]):
+def _qwen3_vl(shape: TinyShape, text: dict, ids: dict[str, Any]):
     from transformers import Qwen3VLConfig
 
     text["head_dim"] = shape.width // shape.heads
@@ -178,7 +179,7 @@ def build_tokenizer(family: str = "qwen2_vl"):
     )
     learner.train_from_iterator(_words(), trainer)
     model = json.loads(learner.to_str())["model"]
-    merges = [tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in model["merges"]]
+    merges: Any = [tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in model["merges"]]
     tokenizer = Qwen2Tokenizer(
         vocab=model["vocab"],
         merges=merges,

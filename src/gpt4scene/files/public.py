@@ -150,7 +150,10 @@ def _model_hub() -> Hub:
 
 
 def _download(hub: Hub, item: PublicItem, folder: Path, leave_out: list[str]) -> None:
-    from huggingface_hub.errors import HTTPError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        HTTPError,  # pyright: ignore[reportPrivateImportUsage]  (of its HTTP library)
+        RepositoryNotFoundError,
+    )
 
     try:
         # Asked first: a snapshot of a folder that holds anything is taken for complete when the hub is out of reach.

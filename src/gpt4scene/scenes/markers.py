@@ -37,7 +37,9 @@ class Marker:
 @lru_cache(maxsize=64)
 def _font(size: int) -> ImageFont.FreeTypeFont:
     """Pillow's own font: no file is needed, and it is the same everywhere."""
-    return ImageFont.load_default(size)
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont), "Pillow is built with FreeType"
+    return font
 
 
 @lru_cache(maxsize=4096)
