@@ -49,13 +49,6 @@ def test_rows_that_do_not_count_are_left_out():
     assert breakdown(rows, "scene") == {"a": {"rows": 1, "EM1": 1}, "b": {"rows": 1}, "c": {"rows": 1, "EM1": 1}}
 
 
-def test_breakdown():
-    rows = scores([1, 0, 1, 1], kind=["what", "what", "is", "is"])
-    assert breakdown(rows, "kind") == {"is": {"rows": 2, "EM1": 1.0}, "what": {"rows": 2, "EM1": 0.5}}
-    with pytest.raises(ValueError, match="no breakdown by 'label' .known: scene, kind."):
-        breakdown(rows, "label")
-
-
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.sampled_from("abc")), min_size=1, max_size=20), st.randoms())
 def test_differences_are_paired_by_question(rows, shuffle):
     first, second, scenes = zip(*rows, strict=True)

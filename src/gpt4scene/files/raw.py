@@ -42,9 +42,9 @@ class Record:
             raise DataError(f"{self.origin}: '{key}' must be a list (found keys: {', '.join(self.values)})")
         return value
 
-    def _number(self, value: object, key: str) -> int:
+    def _number(self, value: Any, key: str) -> int:
         try:
-            return int(value)  # type: ignore[call-overload]
+            return int(value)
         except (TypeError, ValueError, OverflowError):
             raise DataError(f"{self.origin}: '{key}' must hold whole numbers, found {value!r}") from None
 
