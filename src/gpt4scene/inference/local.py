@@ -11,8 +11,9 @@ from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionRule
 from gpt4scene.inference.engine import BRANCH_LIMIT, Engine
 from gpt4scene.model.families import family_of
-from gpt4scene.model.folder import ModelFolder, find_model
+from gpt4scene.model.folder import ModelFolder, find_model, parameter_count
 from gpt4scene.model.loading import load_merged, load_tokenizer
+from gpt4scene.model.threads import spare_threads
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -50,6 +51,7 @@ def load_engine(
     vision = VisionRule.from_folder(folder.base, image_resolution)
     tokenizer = load_tokenizer(folder.base)
     place = choose_device(device)
+    spare_threads(parameter_count(folder.base), place)
     options = {"dtype": choose_dtype(dtype, place), "attention": attention, "device": place}
     network = load_merged(folder, **options)
     encoder = Encoder(tokenizer, TEMPLATES[template or family_of(network.config).template], vision)

@@ -14,6 +14,7 @@ from transformers import TrainingArguments, set_seed
 from gpt4scene.errors import Stopped
 from gpt4scene.model.folder import local_folder, parameter_count
 from gpt4scene.model.loading import load_model, load_tokenizer
+from gpt4scene.model.threads import spare_threads
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig, parse
@@ -79,6 +80,7 @@ def run(config: TrainConfig) -> int:
 def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | None, manifest: Manifest) -> str:
     """Do the work and return one sentence about how it ended."""
     folder = on_all(lambda: local_folder(config.model.model_name_or_path))
+    spare_threads(parameter_count(folder), arguments.device)
     tokenizer = on_all(lambda: load_tokenizer(folder))
     data = load_data(config, folder, tokenizer, arguments)
     plan = BatchPlan(
