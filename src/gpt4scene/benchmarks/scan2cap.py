@@ -43,7 +43,7 @@ def text_groups(
     """Return, for each IoU threshold (``@0.25``, ``@0.50``), the captions of all objects of ``corpus``."""
     by_object = _by_object(rows, corpus)
     overlap = _overlaps(by_object, proposals, ground_truth)
-    references = tuple(tuple(captions) for captions in corpus.values())
+    references = tuple(tuple(map(framed, captions)) for captions in corpus.values())
     groups = {}
     for label, threshold in THRESHOLDS:
         captions = tuple(

@@ -45,23 +45,20 @@ def report(rows: Iterable[RowLike], texts: Mapping[str, TextScores]) -> Report:
     rows = _checked(rows)
     kind_B = np.array([int(row.type_info) for row in rows])
     cleaned = [exact_match.clean(exact_match.trim(row.pred)) for row in rows]
-    pairs = list(zip(cleaned, rows, strict=True))
     references = [[exact_match.clean(text) for text in row.texts] for row in rows]
     hit_B = np.array([exact_match.exact(*pair) for pair in zip(cleaned, references, strict=True)], dtype=np.float64)
     near_B = np.array([exact_match.refined(*pair) for pair in zip(cleaned, references, strict=True)], dtype=np.float64)
-    strict = [
-        exact_match.exact(text, [exact_match.clean(exact_match.trim(ref)) for ref in row.texts]) for text, row in pairs
-    ]
+    strict = exact_match.strict_matches(cleaned, [row.texts for row in rows])
     scores = {"EM1": float(hit_B.sum() / len(rows)), "EM1_refined": float(near_B.sum() / len(rows))}
-    counts = {"answers": len(rows), "empty answers": sum(not text for text in cleaned)}
+    counts = {"answers": len(rows), "empty answers": sum(not exact_match.says_something(text) for text in cleaned)}
     for kind, name in enumerate(TYPES):
         members_B = kind_B == kind
         counts[f"type{kind} ({name})"] = int(members_B.sum())
         scores[f"EM_type{kind}"] = float(hit_B[members_B].sum() / (members_B.sum() + _COUNT_START))
         scores[f"EM_refined_type{kind}"] = float(near_B[members_B].sum() / (members_B.sum() + _COUNT_START))
-    scores |= {**texts[""].scores, "strict EM1": sum(strict) / len(rows)}
-    values = {"EM1": hit_B, "EM1_refined": near_B, "strict EM1": np.array(strict, dtype=np.float64)}
-    values |= texts[""].rows
+    scores |= texts[""].scores | {metric: sum(right) / len(rows) for metric, right in strict.items()}
+    values = {"EM1": hit_B, "EM1_refined": near_B}
+    values |= {metric: np.array(right, dtype=np.float64) for metric, right in strict.items()} | texts[""].rows
     kinds = {"question": tuple(TYPES[kind] for kind in kind_B)}
     by_row = scores_by_row(rows, kinds, values, texts[""].pooled)
     return Report(NAME, scores, counts, texts[""].notes, by_row)
