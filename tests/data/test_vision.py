@@ -208,9 +208,10 @@ def area_rule(size, most, least):
     return image.size
 
 
-@pytest.mark.parametrize("size", [(1296, 968), (640, 480), (968, 1296), (4000, 3000), (20, 20), (10, 300), (1440, 30)])
-    "size", [(1296, 968), (640, 480), (968, 1296), (4000, 3000), (20, 20), (10, 300), (1440, 30), (29, 31)]
-)
+SIZES = [(1296, 968), (640, 480), (968, 1296), (4000, 3000), (20, 20), (10, 300), (1440, 30), (29, 31)]
+
+
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("most", "least"), [(768 * 768, 32 * 32), (262144, 1024), (50176, 3136), (10**8, 10**6)])
 def test_the_area_limits_of_llamafactory(size, most, least, unbound):
     ours = VisionRule(image_resolution=None, image_max_pixels=most, image_min_pixels=least)

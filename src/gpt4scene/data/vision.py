@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from gpt4scene.errors import DataError
+from gpt4scene.files.pixels import eight_bits
 from gpt4scene.files.whole import read_json
 from gpt4scene.types import Grid, Origin
 
@@ -220,9 +221,13 @@ def _bad(path: str, origin: Origin | None, what: str) -> DataError:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Return the image in RGB; transparency is laid on white, as Qwen's and Hugging Face's loaders do."""
+    """Return the image in RGB; transparency is laid on white, as Qwen's and Hugging Face's loaders do.
+
+    Of 16 bits the upper 8 are kept (``files.pixels``). Raises ValueError for an image of fractions.
+    """
     if image.mode == "RGB":
         return image
+    image = eight_bits(image)
     if "A" in image.getbands() or image.info.get("transparency") is not None:
         layered = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layered.size, (255, 255, 255, 255)), layered).convert("RGB")
