@@ -1,4 +1,4 @@
-"""A run does what it is told: it trains, or evaluates alone, or says that nothing would be done; without a launcher too."""
+"""A run does what it is told: it trains, evaluates alone, or says that nothing would be done; no launcher is needed."""
 
 import importlib.util
 import json
