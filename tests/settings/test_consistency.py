@@ -46,7 +46,6 @@ def test_it_trains_when_told_to_or_when_nothing_is_said(flags, trains, evaluates
         ("--eval_on_start", "eval_on_start needs eval_strategy"),
         ("--save_strategy best", "save_strategy best needs eval_strategy"),
         ("--metric_for_best_model accuracy", "evaluation gives the loss alone"),
-        ("--greater_is_better true", "would choose the worst checkpoint"),
         ("--fsdp_config x.json", "fsdp_config needs fsdp"),
         ("--neftune_noise_alpha 5 --scene_packing 8", "neftune_noise_alpha needs scene_packing: 1"),
         ("--learning_rate", "'--learning_rate' has no value"),
@@ -84,6 +83,11 @@ def test_what_cannot_be_done_is_refused(flags, words):
 def test_a_key_without_effect_beside_others_is_said(flags, key, needed):
     said = [note for note in parsed(flags).notes if note.startswith(f"{key} has no effect")]
     assert len(said) == 1 and needed in said[0]
+
+
+def test_the_worst_checkpoint_is_kept_with_a_word():
+    flags = "--val_size 2 --eval_strategy epoch --save_strategy epoch --load_best_model_at_end --greater_is_better true"
+    assert any("keeps the checkpoint with the highest loss" in note for note in parsed(flags).notes)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def contradictions(values: Mapping[str, Any]) -> list[str]:
 
 
 def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence for every key that is set, but has no effect beside the others."""
+    """Yield a sentence for every key that is set, but has no effect beside the others, or hardly the one meant."""
     get = values.get
     checkpointing = ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs")
     reported = get("report_to") or []
@@ -55,6 +55,8 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
             checkpointing, ("disable_gradient_checkpointing: false", not get("disable_gradient_checkpointing"))
         ),
     }
+    if get("greater_is_better"):
+        yield "greater_is_better: true keeps the checkpoint with the highest loss, as the metric is the loss"
     for name, (needed, there) in needs.items():
         if get(name) not in (None, False) and not there:
             yield f"{name} has no effect: it needs {needed}"
@@ -164,5 +166,3 @@ def _evaluation(values: Mapping[str, Any]) -> Iterator[str]:
         yield "save_strategy best needs eval_strategy and val_size"
     if get("metric_for_best_model") not in (None, "loss", "eval_loss"):
         yield f"metric_for_best_model {get('metric_for_best_model')} is not known; evaluation gives the loss alone"
-    if get("greater_is_better"):
-        yield "greater_is_better: true would choose the worst checkpoint, as the metric is the loss; leave it out"
