@@ -89,9 +89,15 @@ def test_ddp_and_fsdp_equal_one_process(on_two, train, losses_of, tmp_path):
     tower = {"freeze_vision_tower": False, "freeze_multi_modal_projector": False, "dataset": "words,rooms"}
     mixed = train(tmp_path / "mixed", **tower, per_device_train_batch_size=10)
     adapter = train(tmp_path / "adapter", finetuning_type="lora", val_size=2)
+    words = {"dataset": "words,rooms", "scene_packing": 2}
+    steps = train(tmp_path / "steps", **words, per_device_train_batch_size=4)
+    assert len(steps) == 9  # 10 rows, 4 a step
+    words |= {"per_device_train_batch_size": 2}
     runs = on_two(
         {
             "ddp": {},
+            "words": words,
+            "words_fsdp": words | {"fsdp": "full_shard"},
             "packs": {"scene_packing": 4},
             "tokens": {"loss_average": "token", "scene_packing": 2},
             "uneven": {"max_samples": 7, "scene_packing": 4},
@@ -109,6 +115,8 @@ def test_ddp_and_fsdp_equal_one_process(on_two, train, losses_of, tmp_path):
         assert near(weights(runs[name]), weights(tmp_path / "alone"), 1e-4), name
     assert found["tokens"] == pytest.approx(token, rel=2e-6)
     assert found["uneven"] == pytest.approx(uneven, rel=2e-6)
+    for name in ("words", "words_fsdp"):
+        assert found[name] == pytest.approx(steps, rel=2e-6), name
     assert found["tower"] == pytest.approx(mixed, rel=2e-6)
     assert len(found["resumed"]) == 1 and found["resumed"] == found["saved"][2:]
     assert load_model(runs["fsdp_bf16"]).dtype == torch.bfloat16
@@ -138,8 +146,19 @@ def deepspeed_config(folder, stage):
 def test_deepspeed_equals_one_process(on_two, train, losses_of, tmp_path):
     alone = train(tmp_path / "alone")
     keys = {"deepspeed": deepspeed_config(tmp_path, 3), "scene_packing": 2, "save_strategy": "steps", "save_steps": 2}
+    words = {"dataset": "words,rooms", "scene_packing": 2}
+    steps = train(tmp_path / "steps", **words, per_device_train_batch_size=4)
+    words |= {"per_device_train_batch_size": 2, "deepspeed": keys["deepspeed"]}
     again = {"resume_from_checkpoint": tmp_path / "zero3/checkpoint-2"}
-    runs = on_two({"zero3": keys, "resumed": keys | again, "zero2": {"deepspeed": deepspeed_config(tmp_path, 2)}})
+    runs = on_two(
+        {
+            "zero3": keys,
+            "resumed": keys | again,
+            "zero2": {"deepspeed": deepspeed_config(tmp_path, 2)},
+            "words": words,
+        }
+    )
+    assert losses_of(runs["words"]) == pytest.approx(steps, rel=2e-5)
     for name in ("zero3", "zero2"):
         assert losses_of(runs[name]) == pytest.approx(alone, rel=2e-6)
         assert near(weights(runs[name]), weights(tmp_path / "alone"), 1e-4)

@@ -18,7 +18,7 @@ from gpt4scene.types import IGNORED, Batch, Branch, Conversation, EncodedSample,
 
 
 class PackDataset(Dataset[Batch]):
-    """Batches by key: a tuple of row indices (see ``PackSampler``) gives the batch of their pack.
+    """Batches by key: a tuple of row indices (see ``StepSampler``) gives the batch of their pack.
 
     Rows are conversations, encoded when asked for, or rows of a ``tokenized_path`` folder. An empty tuple gives the
     filling pack. Stateless, so worker processes need no word about epochs. Use it with

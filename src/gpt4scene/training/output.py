@@ -17,6 +17,9 @@ from gpt4scene.training import callbacks
 MARK = "batches.json"
 """File that a checkpoint gets last: its ``BatchPlan``. Without it, the checkpoint was never finished."""
 
+ORDER = 2
+"""Rule of ``plan_steps``. Rule 1 counted packs a step instead of questions; checkpoints without a number are of it."""
+
 _RUN_FILES = (
     callbacks.LOG,
     "trainer_state.json",
@@ -32,7 +35,8 @@ class BatchPlan:
     """How rows are shared out to steps: a resumed run must agree in all of it to see every row once.
 
     ``questions_per_step`` counts those of one process, ``questions_per_pack`` those of a full pack, ``training_rows``
-    those of the whole run.
+    those of the whole run. ``order`` is the number of the rule by which packs are dealt to steps; without packs of
+    several questions, every rule gives the same steps.
     """
 
     questions_per_step: int
@@ -40,6 +44,7 @@ class BatchPlan:
     processes: int
     training_rows: int
     seed: int
+    order: int = ORDER
 
     def content(self) -> dict[str, int]:
         """Return the plan under the keys of ``batches.json``."""
@@ -49,6 +54,7 @@ class BatchPlan:
             "processes": self.processes,
             "rows": self.training_rows,
             "seed": self.seed,
+            "order": self.order if self.questions_per_pack > 1 else 1,
         }
 
 
@@ -101,7 +107,9 @@ def check_plan(checkpoint: Path, now: BatchPlan) -> None:
         "processes": "number of processes",
         "rows": "number of training rows",
         "seed": "seed",
+        "order": "the rule that deals packs to steps",
     }
+    then = {"order": 1} | then
     changed = [
         f"{names[key]} was {then.get(key)} and is {value}"
         for key, value in now.content().items()
