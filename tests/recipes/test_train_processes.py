@@ -166,6 +166,39 @@ def test_deepspeed_equals_one_process(on_two, train, losses_of, tmp_path):
     load_model(runs["zero3"])
 
 
+BREAKS = """
+import sys
+import torch
+from gpt4scene.cli import main
+from gpt4scene.training import trainer
+
+def broken(model, batch, rule, sound=trainer.row_losses):
+    losses = sound(model, batch, rule)
+    here = [origin is not None and origin.row == 3 for origin in batch.origins]
+    return losses + torch.where(torch.tensor(here), float("nan"), 0.0)
+
+trainer.row_losses = broken
+sys.exit(main(["train", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.parametrize("way", ["ddp", "fsdp", "zero2", "zero3"])
+def test_a_broken_loss_on_one_process_stops_all(torchrun, flags, tmp_path, way):
+    keys = {"per_device_train_batch_size": 4, "save_strategy": "steps"}
+    keys |= {"fsdp": {"fsdp": "full_shard"}}.get(way, {})
+    if way.startswith("zero"):
+        pytest.importorskip("deepspeed")
+        keys["deepspeed"] = deepspeed_config(tmp_path, int(way[-1]))
+    (tmp_path / "script.py").write_text(BREAKS)
+    done = torchrun([str(tmp_path / "script.py"), *flags(tmp_path / "run", **keys)], tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("error: step 1: the loss is no finite number") == 1, done.stderr[-3000:]
+    assert "rows.json, row 3 (dataset 'rooms'): nan" in done.stderr
+    assert 'training/trainer.py"' not in done.stderr  # no traceback of ours
+    assert not list((tmp_path / "run").glob("**/*.safetensors"))
+    assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "failed"
+
+
 @needs_deepspeed
 def test_the_public_command(torchrun, workshop, root, tmp_path):
     paths = {

@@ -40,6 +40,7 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         "gradient_accumulation_steps": config.rows_per_step,
         "remove_unused_columns": False,
         "disable_tqdm": True,
+        "logging_nan_inf_filter": False,  # it logs an older loss for one that is no number; the run must stop there
         "use_cache": True,  # the Trainer writes this into the model's config, where it would slow generation down
     }
     checkpointing = _checkpointing_key()

@@ -88,14 +88,19 @@ def open_output(output_dir: str | Path, *, overwrite: bool, resume: bool | str |
 
 def newest_checkpoint(folder: Path) -> Path:
     """Return the complete checkpoint with the highest step; DataError where there is none."""
-    found = step_folders(folder)
-    complete = [path for path in found if (path / MARK).is_file()]
-    if not complete:
+    newest = good_checkpoint(folder)
+    if newest is None:
+        found = step_folders(folder)
         state = f"{len(found)} unfinished ones" if found else "none at all"
         raise DataError(
             f"{folder}: no complete checkpoint to resume from ({state}); leave resume_from_checkpoint out to start anew"
         )
-    return complete[-1]
+    return newest
+
+
+def good_checkpoint(folder: Path) -> Path | None:
+    """Return the complete checkpoint with the highest step, None where there is none."""
+    return next((path for path in reversed(step_folders(folder)) if (path / MARK).is_file()), None)
 
 
 def check_plan(checkpoint: Path, now: BatchPlan) -> None:

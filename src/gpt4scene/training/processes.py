@@ -52,6 +52,15 @@ def on_first(work: Callable[[], Result]) -> Result:
     return parcel[0]  # type: ignore[return-value]
 
 
+def gather_all(value: Result) -> list[Result]:
+    """Return what every process gave, in their order; all must call."""
+    if not _is_distributed():
+        return [value]
+    values: list[Result] = [value] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(values, value)
+    return values
+
+
 def leave_in_order() -> None:
     """Wait for all processes of a run that ends well, and close their connections when the interpreter ends.
 

@@ -18,6 +18,7 @@ from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig, parse
 from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
+from gpt4scene.training.finite import RefuseBrokenStart
 from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.manifest import Manifest
 from gpt4scene.training.output import BatchPlan, MarkComplete, check_plan, open_output
@@ -108,6 +109,7 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         base=folder,
         callbacks=[
             stop := StopOnSignal(),
+            RefuseBrokenStart(checkpoint or config.model.adapter_name_or_path or folder),
             MarkComplete(config.output_dir, plan),
             StepLog(config.output_dir, Progress() if arguments.process_index == 0 else None),
         ],

@@ -26,6 +26,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.model.folder import save_processor_files
 from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import load_model
+from gpt4scene.training.finite import Watch
 from gpt4scene.training.output import BatchPlan
 from gpt4scene.training.processes import OtherProcessFailed
 from gpt4scene.types import Batch
@@ -57,6 +58,7 @@ class PackTrainer(Trainer):
         self.plan, self.loss_average, self.base = plan, loss_average, base
         self.eval_branches = eval_branches
         self._eval_sums = torch.zeros(2)
+        self._watch = Watch(self._folder(), self.args.device, fp16=self.args.fp16)
         self.remove_callback(PrinterCallback)
         rows = _packs(self.train_dataset)
         self._sampler = StepSampler(
@@ -161,8 +163,15 @@ class PackTrainer(Trainer):
     def _sums(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the sum of the pack's losses and the sum of what its branches count for."""
         rule = _packs(self.train_dataset).encoder.vision
-        counts = self._counts(batch)
-        return (row_losses(model, batch, rule) * counts).sum(), counts.sum()
+        counts, losses_K = self._counts(batch), row_losses(model, batch, rule)
+        self._watch.losses.add(losses_K, batch.origins)
+        return (losses_K * counts).sum(), counts.sum()
+
+    def _get_grad_norm(self, model: torch.nn.Module, grad_norm: torch.Tensor | float | None = None):
+        """Return the gradient's norm, once step and losses are known to be finite: the weights are still untouched."""
+        norm = super()._get_grad_norm(model, grad_norm)
+        self._watch.step(self.state.global_step + 1, norm)
+        return norm
 
     # Evaluation: sums over all packs and processes, since a mean over packs would weigh rows unequally.
 
@@ -188,7 +197,9 @@ class PackTrainer(Trainer):
         sums = cast(torch.Tensor, self.accelerator.reduce(self._eval_sums, reduction="sum"))
         total, count = sums.tolist()
         assert output.metrics is not None
-        output.metrics[f"{kwargs.get('metric_key_prefix', 'eval')}_loss"] = total / count
+        loss = total / count
+        self._watch.evaluation(self.state.global_step, loss)
+        output.metrics[f"{kwargs.get('metric_key_prefix', 'eval')}_loss"] = loss
         return output
 
     # Checkpoints
@@ -197,8 +208,9 @@ class PackTrainer(Trainer):
         """Save the result of the run to ``output_dir``.
 
         Checkpoints keep fp32, to go on exactly. The result of a bf16 run is written in bf16, as it will be used;
-        low-rank adapters stay as they are, and DeepSpeed gathers what it computed with.
+        low-rank adapters stay as they are, and DeepSpeed gathers what it computed with. Broken weights are refused.
         """
+        self._watch.weights(self.state.global_step, cast(torch.nn.Module, self.model))
         unwrapped = self.accelerator.unwrap_model(self.model)
         if not self.args.bf16 or self.is_deepspeed_enabled or not isinstance(unwrapped, PreTrainedModel):
             self.save_model()
@@ -215,6 +227,11 @@ class PackTrainer(Trainer):
             unwrapped.config.dtype = torch.bfloat16
             unwrapped.config.save_pretrained(folder)
             self._save_companions(folder)
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        """Save all that is needed to go on, unless the weights are broken."""
+        self._watch.weights(self.state.global_step, model)
+        super()._save_checkpoint(model, trial)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save weights, tokenizer and processor files, so that every checkpoint loads on its own."""
