@@ -166,6 +166,25 @@ def test_deepspeed_equals_one_process(on_two, train, losses_of, tmp_path):
     load_model(runs["zero3"])
 
 
+@needs_deepspeed
+def test_the_first_step_of_every_stage_is_that_of_ddp(on_two, tmp_path, workshop):
+    """Adam's first update is the learning rate in size, and weight decay acts once."""
+    keys = {"bf16": True, "learning_rate": 1e-2, "weight_decay": 0.5, "max_steps": 1, "warmup_steps": 0}
+    stages = {f"zero{stage}": keys | {"deepspeed": deepspeed_config(tmp_path, stage)} for stage in range(4)}
+    runs = on_two({"ddp": keys, **stages})
+    before = weights(workshop / "model")
+    size, decay = {}, {}
+    for name, folder in runs.items():
+        after = weights(folder)
+        old = torch.cat([before[key].flatten() for key in sorted(before) if "visual" not in key])
+        moved = torch.cat([after[key].float().flatten() for key in sorted(before) if "visual" not in key]) - old
+        size[name] = float(moved.abs().mean())
+        decay[name] = float((moved * old).sum() / (old * old).sum())
+    for name in stages:
+        assert size[name] == pytest.approx(size["ddp"], rel=0.02), size
+        assert decay[name] == pytest.approx(decay["ddp"], rel=0.1), decay
+
+
 BREAKS = """
 import sys
 import torch

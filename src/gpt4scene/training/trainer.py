@@ -23,6 +23,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from gpt4scene.data.packs import PackDataset, only
 from gpt4scene.data.planning import PackSampler, StepSampler, scene_keys
 from gpt4scene.errors import DataError
+from gpt4scene.model.compat import take_back_first_step
 from gpt4scene.model.folder import save_processor_files
 from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import load_model
@@ -65,6 +66,8 @@ class PackTrainer(Trainer):
             scene_keys(rows.rows, rows.encoder), plan.questions_per_pack, plan.questions_per_step, **self._place()
         )
         self.add_callback(_NextEpoch(self._sampler))
+        if self.is_deepspeed_enabled:
+            self.add_callback(_FreshOptimizer())
 
     # Data: our sampler already shares packs out to processes, so accelerate must neither shard nor repeat any.
 
@@ -278,6 +281,14 @@ class _NextEpoch(TrainerCallback):
 
     def on_epoch_begin(self, args, state, control, **_: object):
         self._sampler.set_epoch(state.global_step // self._sampler.steps)
+
+
+class _FreshOptimizer(TrainerCallback):
+    """Makes a fresh run under DeepSpeed begin at the optimizer's step 0."""
+
+    def on_train_begin(self, args, state, control, *, optimizer, **_: object):  # pyright: ignore
+        if state.global_step == 0:
+            take_back_first_step(optimizer.optimizer)
 
 
 class _Reporting(torch.utils.data.Dataset):
