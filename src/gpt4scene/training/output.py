@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import TrainerCallback
@@ -15,7 +17,7 @@ from gpt4scene.model.folder import step_folders
 from gpt4scene.training import callbacks
 
 MARK = "batches.json"
-"""File that a checkpoint gets last: its ``BatchPlan``. Without it, the checkpoint was never finished."""
+"""File that a checkpoint gets last: its ``BatchPlan`` and settings. Without it, the checkpoint was never finished."""
 
 ORDER = 2
 """Rule of ``plan_steps``. Rule 1 counted packs a step instead of questions; checkpoints without a number are of it."""
@@ -45,6 +47,11 @@ class BatchPlan:
     training_rows: int
     seed: int
     order: int = ORDER
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that take every row once."""
+        return -(-self.training_rows // (self.questions_per_step * self.processes))
 
     def content(self) -> dict[str, int]:
         """Return the plan under the keys of ``batches.json``."""
@@ -129,20 +136,25 @@ def check_plan(checkpoint: Path, now: BatchPlan) -> None:
 
 
 class MarkComplete(TrainerCallback):
-    """Writes the mark into every checkpoint, once all processes have written their part of it."""
+    """Writes the mark into every checkpoint, once all processes have written their part of it.
 
-    def __init__(self, output_dir: str | Path, plan: BatchPlan) -> None:
-        self._folder, self._plan = Path(output_dir), plan
+    It holds the plan, and the ``settings`` that a resumed run must agree in.
+    """
+
+    def __init__(self, output_dir: str | Path, plan: BatchPlan, settings: Mapping[str, Any]) -> None:
+        self._folder, self._content = Path(output_dir), {**plan.content(), "settings": dict(settings)}
 
     def on_save(self, args, state, control, **_: object):
         """Wait for all, then mark."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.barrier()
         if state.is_world_process_zero:
-            write_json(self._folder / f"checkpoint-{state.global_step}" / MARK, self._plan.content(), indent=2)
+            write_json(self._folder / f"checkpoint-{state.global_step}" / MARK, self._content, indent=2)
 
 
 def _complete(checkpoint: Path) -> Path:
+    if not checkpoint.is_dir():
+        raise DataError(f"{checkpoint}: resume_from_checkpoint names a folder that is not there")
     if not (checkpoint / MARK).is_file():
         raise DataError(
             f"{checkpoint}: not a complete checkpoint of a training run (no {MARK} in it); give a checkpoint-<step> "

@@ -135,6 +135,8 @@ class PackTrainer(Trainer):
 
         Raises DataError for an image that can't be read; the other processes then end too.
         """
+        if self.state.global_step >= self.state.max_steps:
+            return [], torch.zeros((), device=device)  # resumed at its end; the Trainer would take one step more
         loaded = list(islice(epoch_iterator, num_batches))
         errors = [item for item in loaded if isinstance(item, DataError)]
         batches = [item for item in loaded if not isinstance(item, DataError)]
@@ -257,12 +259,16 @@ class PackTrainer(Trainer):
         The Trainer would read a whole model's file key by key, but files carry the published key names and the model
         its own, so nothing would match and nothing be said. Here all weights must be found.
         """
-        if self.is_fsdp_enabled or not (Path(resume_from_checkpoint) / "config.json").is_file():
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-            return
-        into = model if model is not None else self.model
-        assert into is not None
-        into.load_state_dict(load_model(resume_from_checkpoint, dtype=torch.float32).state_dict())
+        try:
+            if self.is_fsdp_enabled or not (Path(resume_from_checkpoint) / "config.json").is_file():
+                super()._load_from_checkpoint(resume_from_checkpoint, model)
+                return
+            into = model if model is not None else self.model
+            assert into is not None
+            into.load_state_dict(load_model(resume_from_checkpoint, dtype=torch.float32).state_dict())
+        except RuntimeError as error:  # what torch raises for other names or shapes
+            shown = " ".join(str(error).split())[:300]
+            raise DataError(f"{resume_from_checkpoint}: its weights do not fit this run's model ({shown})") from error
 
     def _load_best_model(self) -> None:
         """Load the weights of the best checkpoint, key names translated as in ``_load_from_checkpoint``."""
