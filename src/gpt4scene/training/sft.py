@@ -66,6 +66,7 @@ def run(config: TrainConfig) -> int:
         leave_in_order()
         raise
     except BaseException as error:
+        manifest.release()
         manifest.end("failed", note=f"{type(error).__name__}: {error}")
         raise
     manifest.end("finished", note=status)
