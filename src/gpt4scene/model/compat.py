@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import atexit
+import os
+import sys
+from typing import Any, NoReturn
 
 import torch
 
@@ -61,3 +64,19 @@ def take_back_first_step(optimizer: Any) -> None:
     for group in inner.param_groups:
         if "step" in group:  # FusedAdam counts here
             group["step"] = 0
+
+
+def end_without_finalizing(status: int) -> NoReturn:
+    """End this process with ``status``: exit handlers run and output is flushed, but Python takes nothing down.
+
+    torch's background threads (gloo's and autograd's) may give back a tensor that Python knows while the interpreter
+    is being taken down. They ask for its lock, are ended at that point, and the process aborts: SIGABRT after all work
+    is done, in about one of 70 runs of several processes (pytorch issue 190489; ``PyInterpreter.cpp`` asks
+    ``Py_IsInitialized``, which is still true then). Python's own multiprocessing ends its children in this way too.
+    Seen in 2026-11 with torch 2.13; remove when that issue is closed in the oldest torch that we take.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os._exit(status)

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import torch
 
+from gpt4scene.model.compat import end_without_finalizing
+
 Result = TypeVar("Result")
 
 
@@ -69,6 +71,13 @@ def leave_in_order() -> None:
     if _is_distributed():
         torch.distributed.barrier()
         atexit.register(_disconnect)
+
+
+def end_of_several(status: int) -> int:
+    """Return ``status`` in a run of one process; one of several, after ``leave_in_order``, ends here with it."""
+    if _is_distributed():
+        end_without_finalizing(status)
+    return status
 
 
 def _disconnect() -> None:

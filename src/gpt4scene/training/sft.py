@@ -22,7 +22,7 @@ from gpt4scene.training.finite import RefuseBrokenStart
 from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.manifest import Manifest
 from gpt4scene.training.output import BatchPlan, MarkComplete
-from gpt4scene.training.processes import leave_in_order, on_all, on_first
+from gpt4scene.training.processes import end_of_several, leave_in_order, on_all, on_first
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
 from gpt4scene.training.run_data import load_data
 from gpt4scene.training.signals import StopOnSignal
@@ -33,12 +33,15 @@ LARGE = 10**9
 
 
 def main(words: Sequence[str]) -> int:
-    """Train as ``words``, a YAML file and flags, say; return 0 when done. Wrong settings are found before any work."""
+    """Train as ``words``, a YAML file and flags, say; return 0 when done. Wrong settings are found before any work.
+
+    One of several processes does not return: it ends here when all is done.
+    """
     config = parse(words)
     if os.environ.get("RANK", "0") == "0":
         for note in config.notes:
             print(f"note: {note}", file=sys.stderr)
-    return run(config)
+    return end_of_several(run(config))
 
 
 def run(config: TrainConfig) -> int:
