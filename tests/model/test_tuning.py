@@ -27,14 +27,14 @@ def tower_output(model):
 
 
 def test_full_trains_the_language_model_only(folder):
-    model = prepare_for_training(load_model(folder), TuningArguments(), bf16=False)
+    model = prepare_for_training(load_model(folder), TuningArguments(finetuning_type="full"), bf16=False)
     names = trained(model)
     assert names and not any("visual" in name for name in names)
     assert "lm_head.weight" in names and "model.language_model.embed_tokens.weight" in names
 
 
 def test_frozen_tower_gives_no_gradient_even_under_checkpointing(folder):
-    model = prepare_for_training(load_model(folder), TuningArguments(), bf16=False)
+    model = prepare_for_training(load_model(folder), TuningArguments(finetuning_type="full"), bf16=False)
     model.train()
     model.gradient_checkpointing_enable({"use_reentrant": False})
     model.enable_input_require_grads()
@@ -43,7 +43,7 @@ def test_frozen_tower_gives_no_gradient_even_under_checkpointing(folder):
 
 
 def test_trained_merger_learns_while_the_tower_runs_without_graph(folder):
-    arguments = TuningArguments(freeze_multi_modal_projector=False)
+    arguments = TuningArguments(finetuning_type="full", freeze_multi_modal_projector=False)
     model = prepare_for_training(load_model(folder), arguments, bf16=False)
     tower_output(model).sum().backward()
     for name, parameter in model.get_submodule("model.visual").named_parameters():
@@ -51,18 +51,30 @@ def test_trained_merger_learns_while_the_tower_runs_without_graph(folder):
 
 
 def test_unfrozen_tower_trains(folder):
-    arguments = TuningArguments(freeze_vision_tower=False, freeze_multi_modal_projector=False)
+    arguments = TuningArguments(finetuning_type="full", freeze_vision_tower=False, freeze_multi_modal_projector=False)
     model = prepare_for_training(load_model(folder), arguments, bf16=False)
     assert len(trained(model)) == len(list(model.parameters()))
     assert tower_output(model).requires_grad
 
 
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_frozen_language_model_leaves_the_rest_to_learn(folder, method):
+    arguments = TuningArguments(
+        finetuning_type=method,
+        freeze_language_model=True,
+        freeze_vision_tower=False,
+        freeze_multi_modal_projector=False,
+    )
+    names = trained(prepare_for_training(load_model(folder), arguments, bf16=False))
+    assert names and all("model.visual" in name for name in names)
+
+
 def test_precisions(folder):
     loaded = load_model(folder, dtype=torch.bfloat16)
-    model = prepare_for_training(loaded, TuningArguments(), bf16=True)
+    model = prepare_for_training(loaded, TuningArguments(finetuning_type="full"), bf16=True)
     for name, parameter in model.named_parameters():
         assert parameter.dtype == (torch.float32 if parameter.requires_grad else torch.bfloat16), name
-    pure = prepare_for_training(load_model(folder), TuningArguments(pure_bf16=True), bf16=True)
+    pure = prepare_for_training(load_model(folder), TuningArguments(finetuning_type="full", pure_bf16=True), bf16=True)
     assert {parameter.dtype for parameter in pure.parameters()} == {torch.bfloat16}
 
 

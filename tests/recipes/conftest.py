@@ -72,6 +72,7 @@ def flags(workshop):
             "dataset": DATASET,
             "dataset_dir": workshop / "data",
             "output_dir": output,
+            "finetuning_type": "full",
             "image_resolution": 56,
             "per_device_train_batch_size": 8,
             "num_train_epochs": 3,

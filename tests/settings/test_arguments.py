@@ -22,13 +22,11 @@ def test_keys_are_few_and_unique():
     assert len(names) == len(set(names)) < 60
 
 
-def test_defaults_are_the_published_run():
+def test_defaults_are_the_published_run_but_for_the_method():
+    """The published command says ``finetuning_type full``; where nothing is said, it is lora, as in LLaMA-Factory."""
     tuning = TuningArguments()
-    assert (tuning.finetuning_type, tuning.freeze_vision_tower, tuning.freeze_multi_modal_projector) == (
-        "full",
-        True,
-        True,
-    )
+    assert tuning.finetuning_type == "lora"
+    assert tuning.freeze_vision_tower and tuning.freeze_multi_modal_projector and not tuning.freeze_language_model
     assert tuning.scene_packing == 1
     data = DataArguments(dataset=["rooms"])
     assert (data.template, data.image_resolution, data.val_split) == ("qwen2_vl", 512, "scene")

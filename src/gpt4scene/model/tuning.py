@@ -72,11 +72,16 @@ def _spare_frozen_tower(model: PreTrainedModel, family: Family) -> None:
 
 def _train_full(model: PreTrainedModel, family: Family, arguments: TuningArguments) -> None:
     for name, parameter in model.named_parameters():
-        part = family.part_of(name)
-        frozen = (part == "tower" and arguments.freeze_vision_tower) or (
-            part == "merger" and arguments.freeze_multi_modal_projector
-        )
-        parameter.requires_grad_(not frozen)
+        parameter.requires_grad_(not _is_frozen(family.part_of(name), arguments))
+
+
+def _is_frozen(part: str, arguments: TuningArguments) -> bool:
+    """Return whether the settings keep a part of the model as it is."""
+    return {
+        "tower": arguments.freeze_vision_tower,
+        "merger": arguments.freeze_multi_modal_projector,
+        "language": arguments.freeze_language_model,
+    }[part]
 
 
 def _freeze_all(model: PreTrainedModel, family: Family, arguments: TuningArguments) -> None:
@@ -105,16 +110,13 @@ def _train_some_layers(model: PreTrainedModel, family: Family, arguments: Tuning
 
 
 def _lora_targets(model: PreTrainedModel, family: Family, arguments: TuningArguments) -> str:
-    """Return a pattern of the linear modules that get LoRA; frozen parts of the vision tower never do."""
+    """Return a pattern of the linear modules that get LoRA; frozen parts of the model never do."""
     wanted = set(arguments.lora_target)
     targets, known = set(), set()
     for name, module in model.named_modules():
         if not isinstance(module, torch.nn.Linear) or name == "lm_head":
             continue
-        part = family.part_of(name + ".")
-        if (part == "tower" and arguments.freeze_vision_tower) or (
-            part == "merger" and arguments.freeze_multi_modal_projector
-        ):
+        if _is_frozen(family.part_of(name + "."), arguments):
             continue
         short = name.rsplit(".", 1)[-1]
         known.add(short)

@@ -27,12 +27,14 @@ def key(
     least: float | None = None,
     most: float | None = None,
     also: tuple[str, ...] = (),
+    method: str | None = None,
 ) -> Any:
     """Return a dataclass field with its sentence and the closed range of numbers that it takes.
 
-    ``also`` are older names of the flag, still taken. A list as ``default`` is copied for every instance.
+    ``also`` are older names of the flag, still taken. ``method`` is the finetuning_type that the key belongs to. A list
+    as ``default`` is copied for every instance.
     """
-    metadata = {"help": help, "least": least, "most": most, "also": also}
+    metadata = {"help": help, "least": least, "most": most, "also": also, "method": method}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -115,22 +117,27 @@ class TuningArguments(Arguments):
 
     stage: Literal["sft"] = key("Training stage; supervised fine-tuning is the only one.", "sft")
     finetuning_type: Literal["full", "freeze", "lora"] = key(
-        "Train all weights, only some layers, or low-rank adapters.", "full"
+        "Train all weights, only some layers, or low-rank adapters.", "lora"
     )
     freeze_vision_tower: bool = key("Keep the vision tower as it is.", True)
     freeze_multi_modal_projector: bool = key("Keep the merger between vision tower and language model as it is.", True)
+    freeze_language_model: bool = key("Keep the language model as it is.", False)
     freeze_trainable_layers: int = key(
-        "With finetuning_type freeze: train the last n language layers, or the first n when negative.", 2
+        "With finetuning_type freeze: train the last n language layers, or the first n when negative.",
+        2,
+        method="freeze",
     )
     freeze_trainable_modules: list[str] = key(
-        "With finetuning_type freeze: names of the modules inside those layers, or all.", ["all"]
+        "With finetuning_type freeze: names of the modules inside those layers, or all.", ["all"], method="freeze"
     )
-    lora_rank: int = key("Rank of the LoRA matrices.", 8, least=1)
-    lora_alpha: int | None = key("Scale of the LoRA update; twice the rank when left out.", None, least=1)
+    lora_rank: int = key("Rank of the LoRA matrices.", 8, least=1, method="lora")
+    lora_alpha: int | None = key(
+        "Scale of the LoRA update; twice the rank when left out.", None, least=1, method="lora"
+    )
     lora_dropout: float = key(
-        "Dropout before the LoRA matrices; one mask for all questions of a pack.", 0.0, least=0, most=1
+        "Dropout before the LoRA matrices; one mask for all questions of a pack.", 0.0, least=0, most=1, method="lora"
     )
-    lora_target: list[str] = key("Names of the linear modules that get LoRA, or all.", ["all"])
+    lora_target: list[str] = key("Names of the linear modules that get LoRA, or all.", ["all"], method="lora")
     pure_bf16: bool = key("Keep trained weights in bf16: saves memory, loses small updates.", False)
     disable_gradient_checkpointing: bool = key("Keep activations instead of computing them again.", False)
     scene_packing: int = key("Questions of one scene that share one pass over its images; 1 is off.", 1, least=1)

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
+from gpt4scene.errors import ConfigError
 from gpt4scene.settings.config import TrainConfig
+from gpt4scene.training.processes import join_alone
 
 LOADER_WORKERS = 4
 """Processes that decode images beside each accelerator."""
@@ -25,6 +27,8 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
     loads each weight straight to its shard.
     """
     given = dict(config.training)
+    if given.get("deepspeed") or given.get("fsdp"):
+        join_alone()
     accelerated = torch.accelerator.is_available()
     derived: dict[str, Any] = {
         "use_cpu": not accelerated,
@@ -33,6 +37,8 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         "logging_steps": 1,
         "report_to": "none",
     }
+    if given.get("save_strategy") == "best":
+        derived["metric_for_best_model"] = "loss"
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         derived["ddp_find_unused_parameters"] = False
     fixed: dict[str, Any] = {
@@ -50,11 +56,13 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
     if config.tuning.pure_bf16:
         fixed["bf16"] = bool(given.get("deepspeed"))
     values = derived | given | fixed
-    for name in ("resume_from_checkpoint", "overwrite_output_dir"):
-        values.pop(name, None)
+    values.pop("resume_from_checkpoint", None)
     if values["use_cpu"]:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    arguments = TrainingArguments(**values)
+    try:
+        arguments = TrainingArguments(**values)
+    except (ValueError, ImportError, RuntimeError) as error:
+        raise ConfigError(f"transformers refuses the settings: {' '.join(str(error).split())}") from None
     if arguments.deepspeed and arguments.use_cpu:
         _join_deepspeed_on_cpu()
     if not arguments.use_cpu:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import os
+import socket
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -18,6 +20,20 @@ class OtherProcessFailed(SystemExit):
 
     def __init__(self) -> None:
         super().__init__(1)
+
+
+def join_alone() -> None:
+    """Make this process a world of its own, as ``torchrun --nproc_per_node 1`` would, where no launcher has started it.
+
+    DeepSpeed and FSDP want a launcher's variables; without them DeepSpeed would look for MPI.
+    """
+    if "RANK" in os.environ or "WORLD_SIZE" in os.environ:
+        return
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    given = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ.update(given)
 
 
 def on_all(work: Callable[[], Result]) -> Result:

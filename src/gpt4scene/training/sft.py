@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from transformers import TrainingArguments, set_seed
 
-from gpt4scene.errors import Stopped
+from gpt4scene.data.packs import PackDataset
+from gpt4scene.errors import ConfigError, Stopped
 from gpt4scene.model.folder import local_folder, parameter_count
 from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.model.tuning import prepare_for_training
@@ -20,8 +21,10 @@ from gpt4scene.settings.config import TrainConfig, parse
 from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
 from gpt4scene.training.finite import RefuseBrokenStart
 from gpt4scene.training.hf_arguments import training_arguments
+from gpt4scene.training.launch_files import launch_problems
 from gpt4scene.training.manifest import Manifest
 from gpt4scene.training.output import BatchPlan, MarkComplete
+from gpt4scene.training.packages import missing_packages
 from gpt4scene.training.processes import end_of_several, leave_in_order, on_all, on_first
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
 from gpt4scene.training.run_data import load_data
@@ -54,6 +57,8 @@ def run(config: TrainConfig) -> int:
     Raises DataError or ValueError for what the user can mend, and ``Stopped`` after Ctrl-C or SIGTERM, when a
     checkpoint has been saved.
     """
+    if problems := [*missing_packages(config), *launch_problems(config)]:
+        raise ConfigError(*problems)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else forked loader workers complain
     arguments = training_arguments(config)
     set_seed(arguments.seed)  # the Trainer does so too, but only after adapters have drawn their first weights
@@ -97,7 +102,7 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     left = total = total_steps(arguments, plan)
     if checkpoint is not None:
         left = on_first(lambda: check_resume(checkpoint, arguments, plan, settings))
-        if not left and on_first(lambda: has_result(config.output_dir)):
+        if not (left or config.evaluates_only) and on_first(lambda: has_result(config.output_dir)):
             sentence = f"finished before: {checkpoint} is the end of all {total} steps, and nothing was changed"
             _say(arguments, f"{sentence}; raise num_train_epochs or max_steps to train on")
             return sentence
@@ -118,9 +123,11 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
             stop := StopOnSignal(),
             RefuseBrokenStart(checkpoint or config.model.adapter_name_or_path or folder),
             MarkComplete(config.output_dir, plan, settings),
-            StepLog(config.output_dir, Progress() if arguments.process_index == 0 else None),
+            *([] if config.evaluates_only else [StepLog(config.output_dir, _progress(config, arguments))]),
         ],
     )
+    if config.evaluates_only:
+        return _evaluate_only(trainer, config, arguments)
     with stop:
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.received:
@@ -142,7 +149,7 @@ def _finish(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArgume
     if metrics:
         trainer.save_metrics("train", metrics)
         sentence = f"trained {trainer.state.global_step} steps, mean loss {metrics['train_loss']:.4f}"
-    if trainer.eval_dataset is not None:
+    if trainer.eval_dataset is not None and config.training.get("do_eval") is not False:
         evaluation = _last_evaluation(trainer) or trainer.evaluate()
         trainer.save_metrics("eval", evaluation)
         sentence += f", evaluation loss {evaluation['eval_loss']:.4f}"
@@ -150,6 +157,20 @@ def _finish(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArgume
     _plot(trainer, config)
     _say(arguments, f"{sentence}; saved in {config.output_dir}")
     return sentence
+
+
+def _evaluate_only(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArguments) -> str:
+    """Save the figures of the held-out rows, and nothing else: no training was asked for."""
+    evaluation = trainer.evaluate()
+    trainer.save_metrics("eval", evaluation)
+    sentence = f"evaluation loss {evaluation['eval_loss']:.4f} of {len(_held_out(trainer))} held-out rows, not trained"
+    _say(arguments, f"{sentence}; figures in {config.output_dir}/eval_results.json")
+    return sentence
+
+
+def _held_out(trainer: PackTrainer) -> PackDataset:
+    assert isinstance(trainer.eval_dataset, PackDataset)
+    return trainer.eval_dataset
 
 
 def _plot(trainer: PackTrainer, config: TrainConfig) -> None:
@@ -209,6 +230,10 @@ def _parameters(model: torch.nn.Module) -> dict[str, int]:
     """Return how many numbers there are and how many are trained; ZeRO-3 leaves the whole count in ``ds_numel``."""
     sizes = [(getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in model.parameters()]
     return {"all": sum(size for size, _ in sizes), "trained": sum(size for size, trained in sizes if trained)}
+
+
+def _progress(config: TrainConfig, arguments: TrainingArguments) -> Progress | None:
+    return Progress() if arguments.process_index == 0 and not config.training.get("disable_tqdm") else None
 
 
 def _say(arguments: TrainingArguments, sentence: str) -> None:
