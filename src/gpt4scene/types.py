@@ -123,6 +123,7 @@ class Batch:
     label_ids: torch.Tensor  # [M]
     label_owners: torch.Tensor  # [M]
     weights: torch.Tensor  # float32 [K]
+    origins: tuple[Origin | None, ...]  # of the branches; None for one that is no row
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on ``device``; from pinned memory, the copy runs beside other work."""
@@ -133,7 +134,7 @@ class Batch:
         return self._changed(lambda tensor: tensor.pin_memory())
 
     def _changed(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-        names = [item.name for item in fields(self) if item.name != "prefix_length"]
+        names = [item.name for item in fields(self) if item.name not in ("prefix_length", "origins")]
         return replace(self, **{name: change(getattr(self, name)) for name in names})
 
 
