@@ -7,7 +7,7 @@ import pytest
 from commands import infer as main
 
 from gpt4scene.files import journal
-from gpt4scene.inference import run
+from gpt4scene.inference import plan, run
 from gpt4scene.inference.arguments import InferArguments
 from gpt4scene.settings import flags
 
@@ -110,7 +110,7 @@ def test_what_answers_depend_on_and_what_not(infer, tmp_path, annotation, tiny_f
         arguments = read(
             [f"--model={model}", f"--annotation_dir={annotation}", "--output_dir=o", "--tasks=scanqa", *more]
         )
-        return journal.fingerprint(run._make_plan(arguments).settings["scanqa"])
+        return journal.fingerprint(plan.make_plan(arguments).settings["scanqa"])
 
     same = settings()
     for more in (["--branch_limit=3"], ["--device=cpu"], ["--num_shards=4", "--shard=1"], ["--seed=5"]):
@@ -126,14 +126,11 @@ def test_what_answers_depend_on_and_what_not(infer, tmp_path, annotation, tiny_f
     (annotation / "scanqa_val.json").write_text(json.dumps(rows[:-1]))
     changed.append(settings())
     (annotation / "scanqa_val.json").write_text(json.dumps(rows))
-    image = next((annotation / "images").iterdir())
-    image.write_bytes(image.read_bytes() + b" ")
-    changed.append(settings())
     assert len({same, *changed}) == 1 + len(changed)
 
 
 def test_public_call_writes_public_files(tiny_folder, annotation, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(run, "_shared_settings", lambda arguments: {})
+    monkeypatch.setattr(plan, "_shared_settings", lambda arguments: {})
     for chunk in range(2):
         words = ["configs/eval_configs.py", "evaluate", "True", "model", "qwenvl", "model_path", str(tiny_folder)]
         words += ["scene_anno", str(annotation / "selected_images_mark_3D_val_32.json"), "val_tag", "scanqa"]

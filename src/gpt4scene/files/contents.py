@@ -40,7 +40,7 @@ class Contents:
             if known is not None and known[0] == state and not known[1]:
                 return known[2]
             with open(path, "rb") as file:
-                digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+                digest = hashlib.blake2b(file.read(), digest_size=16).hexdigest()
         except FileNotFoundError:
             raise DataError(f"image {path}: the file does not exist; check media_dir and dataset_dir") from None
         except OSError as error:

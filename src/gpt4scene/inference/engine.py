@@ -19,6 +19,7 @@ from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.packs import make_pack, pack_pixels
 from gpt4scene.data.positions import sample_positions
 from gpt4scene.data.vision import VisionRule
+from gpt4scene.errors import DataError
 from gpt4scene.files.contents import Contents
 from gpt4scene.inference.cache import RowCache
 from gpt4scene.inference.decoding import GenerationSettings, choose, generator_of, penalise
@@ -148,6 +149,7 @@ class Engine:
         """Yield the answers of all visits; another caller in between would share the cache and is an error."""
         self._turn = turn = self._turn + 1
         for visit in visits:
+            self._refuse_too_long(visit, settings.max_new_tokens)
             self.model.eval()  # a training step in between leaves dropout on
             key = visit.key, weights_mark(self.model)
             if key != self._cached:
@@ -159,6 +161,22 @@ class Engine:
                     yield answer
                     if self._turn != turn:
                         raise RuntimeError("an Engine serves one caller at a time: take all answers, then ask again")
+
+    def _refuse_too_long(self, visit: Visit, new_tokens: int) -> None:
+        """Raise ``DataError`` for a question whose answer may pass the length that the model is made for."""
+        context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        for question, branch in zip(visit.questions, visit.pack.branches, strict=True):
+            length = len(visit.pack.prefix_P) + len(branch.ids_L)
+            if context is not None and length + new_tokens > context:
+                raise DataError(
+                    f"{question.task}, row {question.index}: the prompt of {length} tokens and {new_tokens} new ones "
+                    f"pass the model's context of {context}; lower --image_resolution or --max_new_tokens, or show "
+                    "fewer images"
+                )
+
+    def received(self) -> list[Answer]:
+        """Return the answers that came and were not taken: none, since nothing is computed before it is asked for."""
+        return []
 
     @torch.inference_mode()
     def _fill_prefix(self, visit: Visit) -> None:

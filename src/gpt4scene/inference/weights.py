@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-_WHOLE = 65_536
+_WHOLE = 2**20
 """A tensor of at most this many values is added up whole, of a larger one some ``_SAMPLES``."""
 _SAMPLES = 4096
 
