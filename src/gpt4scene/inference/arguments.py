@@ -64,7 +64,7 @@ class InferArguments(Arguments):
             wrong.append("--engine server needs --base_url, such as http://localhost:8000/v1")
         if self.base_url and not _is_address(self.base_url):
             wrong.append(f"--base_url must be an address such as http://localhost:8000/v1, not '{self.base_url}'")
-        if self.shard >= self.num_shards:
+        if self.shard >= self.num_shards > 0:
             wrong.append(f"--shard must be below --num_shards {self.num_shards}, found {self.shard}")
         if self.num_processes != "auto" and not (self.num_processes.isdecimal() and int(self.num_processes) > 0):
             wrong.append(f"--num_processes must be auto or 1 and more, found {self.num_processes}")

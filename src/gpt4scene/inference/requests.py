@@ -20,7 +20,8 @@ RETRIES = 7
 LONGEST_PAUSE_S, LONGEST_WISH_S = 30.0, 300.0
 FEW_TRIES = 2
 """Further tries after a time-out, or after a reply that holds no answer: the next one rarely differs."""
-TIMED_OUT = 408
+TIMED_OUT = -1
+"""In place of a status: no reply came in time."""
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 
 
@@ -60,7 +61,8 @@ class Requests:
     def ask(self, body: dict[str, Any], where: str, few: int = FEW_TRIES) -> Reply:
         """Return the answer to a chat request, whose keys are those of the API.
 
-        ``DataError`` with ``where`` and the server's words where the reply holds none or the request is refused. A lost connection or a server that stays too busy is a ``WorkError``. ``few`` bounds further tries after a
+        ``DataError`` with ``where`` and the server's words where the reply holds none or the request is refused. A
+        lost connection or a server that stays too busy is a ``WorkError``. ``few`` bounds further tries after a
         time-out or an odd reply.
         """
         create = self._client.chat.completions.with_raw_response.create
@@ -133,7 +135,7 @@ class ServerRefusal(DataError):
 
 
 def _error(failure: ServerFailure, sentence: str) -> Exception:
-    if failure.status == 0 or failure.status in _PASSING:
+    if failure.status <= 0 or failure.status in _PASSING:
         return WorkError(sentence)
     return ServerRefusal(sentence, failure.status)
 

@@ -211,8 +211,8 @@ def _ask(
             writer.write(answer)
     if writer.first_empty is not None:
         say(
-            f"note: {writer.empty} answers are empty and not written (the first: {writer.first_empty.task}, row "
-            f"{writer.first_empty.index}); --keep_empty writes them"
+            f"note: {_are(writer.empty, 'answer')} empty and not written (the first: "
+            f"{writer.first_empty.task}, row {writer.first_empty.index}); --keep_empty writes empty answers"
         )
 
 
@@ -293,12 +293,16 @@ def _finish(arguments: InferArguments, plan: Plan, scenes: set[str]) -> dict[str
     return files
 
 
+def _are(number: int, kind: str) -> str:
+    return f"{number} {kind} is" if number == 1 else f"{number} {kind}s are"
+
+
 def main(arguments: InferArguments) -> int:
     """Infer as the arguments say; return 0 when done."""
     summary = infer(arguments)
     for task, path in summary.files.items():
         print(f"{task}: {path}")
-    cut = f"; {summary.cut} answers were cut at --max_new_tokens {arguments.max_new_tokens}" if summary.cut else ""
+    cut = f"; {_are(summary.cut, 'answer')} cut at --max_new_tokens {arguments.max_new_tokens}" if summary.cut else ""
     took = duration(summary.seconds)
     print(f"{summary.answered} questions answered in {took}, {summary.kept} kept{cut}", file=sys.stderr)
     return 0
