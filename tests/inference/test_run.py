@@ -427,3 +427,13 @@ def test_memory_that_runs_out_is_one_sentence(infer, monkeypatch):
     monkeypatch.setattr(Engine, "_fill_prefix", full)
     status, _, err = infer()
     assert status == 1 and err.splitlines()[-1].startswith("error: the GPU's memory ran out (CUDA out of memory.")
+
+
+@pytest.mark.parametrize("marks", [1, 2, 4])
+def test_marks_that_are_not_one_for_each_image_stop_before_a_model_loads(infer, annotation, no_model, marks):
+    path = annotation / "scanqa_val.json"
+    rows = json.loads(path.read_text())
+    rows[5]["prompt"] = "<image>" * marks + "What is it?"
+    path.write_text(json.dumps(rows))
+    status, _, err = infer()
+    assert status == 1 and f"scanqa, row 5: the prompt has {marks} <image> marks, but scene scene0000_00 has 3" in err

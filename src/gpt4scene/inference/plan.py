@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt4scene.benchmarks.questions import find_tasks, load_questions, question_file
+from gpt4scene.data.templates import IMAGE_MARK
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files import journal
 from gpt4scene.files.contents import Contents
@@ -86,6 +87,7 @@ def make_plan(arguments: InferArguments, say: Say = lambda line: None) -> Plan:
             say(f"note: {task} has no question here" + (" about these scenes" if arguments.scenes else ""))
     if not questions:
         raise DataError(f"{arguments.annotation_dir}: the question files of {', '.join(tasks)} hold no questions")
+    _check_marks(questions)
     images = {question.scene_id: question.images for question in questions}
     for note in [*arguments.notes(), *odd_scenes(images)]:
         say(f"note: {note}")
@@ -110,6 +112,17 @@ def make_plan(arguments: InferArguments, say: Say = lambda line: None) -> Plan:
         if old is not None and "pictures" in old and not arguments.overwrite:
             earlier[task] = [{**own, "pictures": _names_and_sizes(_questions(arguments, [task], None, None))}]
     return Plan(questions, mine, earlier, images)
+
+
+def _check_marks(questions: Iterable[Question]) -> None:
+    """Raise ``DataError`` for the first prompt that marks another number of images than its scene has."""
+    for question in questions:
+        marks = question.prompt.count(IMAGE_MARK)
+        if marks not in (0, len(question.images)):
+            raise DataError(
+                f"{question.task}, row {question.index}: the prompt has {marks} {IMAGE_MARK} marks, but scene "
+                f"{question.scene_id} has {len(question.images)} images; mark every image, or none"
+            )
 
 
 def _questions(arguments: InferArguments, tasks: list[str], scenes: str | None, limit: int | None) -> list[Question]:
