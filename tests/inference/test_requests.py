@@ -38,7 +38,7 @@ def first(server, *replies):
 ERROR = {"error": {"message": "the engine is busy"}}
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
 def test_what_passes_is_tried_again_and_said(server, ask, quick, status):
     first(server, *[(status, ERROR)] * 5)
     assert ask().text == "A chair."
@@ -78,6 +78,13 @@ def test_retries_and_timeout_bound_a_hung_server(server, ask, quick):
     with pytest.raises(WorkError, match=r"no answer within 0.2 s \(--timeout\) \(tried 2 times\)"):
         ask(timeout=0.2, retries=1)
     assert time.monotonic() - start < 3 and len(server.asked) == 2
+
+
+def test_an_error_inside_the_server_is_tried_a_few_times(server, ask, quick):
+    server.answer = lambda prompt: (500, "Internal Server Error")
+    with pytest.raises(WorkError, match=r"Internal Server Error \(status 500\)"):
+        ask()
+    assert len(server.asked) == 1 + module.FEW_TRIES
 
 
 def test_no_retries(server, ask):

@@ -174,6 +174,15 @@ def test_another_model_behind_the_same_name_does_not_go_on(server, infer, rows, 
         assert status == 1 and "server: " in err and word in err and len(server.asked) == asked
 
 
+def test_a_server_that_first_said_nothing_of_itself_goes_on(server, infer, rows):
+    models, probe = server.models, server.probe
+    server.models, server.probe = None, lambda: (500, {})
+    server.answer = lambda prompt: (500, {})
+    assert infer()[0] == 1
+    server.models, server.probe, server.answer = models, probe, lambda prompt: reply()
+    assert infer()[0] == 0 and len(rows()) == 12
+
+
 def test_a_finished_run_needs_no_server(server, infer, rows):
     assert infer()[0] == 0
     server.models, server.probe = [{"id": "other"}], lambda: (500, {})

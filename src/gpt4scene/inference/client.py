@@ -194,7 +194,7 @@ class ServerEngine:
 
     def _say_waiting(self, seconds: float, requests: int) -> None:
         ends = f"--timeout {self.requests.timeout:g} ends a request"
-        self.requests.say(f"{self.base_url}: no answer for {seconds:.0f} s, {requests} requests under way; {ends}")
+        self.requests.say(f"{self.base_url}: no answer for {seconds:.0f} s, requests under way: {requests}; {ends}")
 
     def _images(self, images: tuple[str, ...]) -> list[dict[str, Any]]:
         contents = tuple(map(self._contents, images))

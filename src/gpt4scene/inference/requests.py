@@ -19,9 +19,10 @@ RETRIES = 7
 """Further tries; their pauses (1, 2, 4, 8, 16, 30, 30 seconds) outlast a minute and a half of 429 or 503."""
 LONGEST_PAUSE_S, LONGEST_WISH_S = 30.0, 300.0
 FEW_TRIES = 2
-"""Further tries after a time-out, or after a reply that holds no answer: the next one rarely differs."""
+"""Further tries after a time-out, an error inside the server, or a reply without an answer: the next rarely differs."""
 TIMED_OUT = -1
 """In place of a status: no reply came in time."""
+_RARELY_PASSING = frozenset({TIMED_OUT, 200, 500})
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 
 
@@ -39,7 +40,7 @@ class Requests:
     Args:
         base_url: such as ``http://localhost:8000/v1``.
         timeout: seconds that a request may take.
-        retries: further tries after failures that pass: 429, 5xx, a lost connection.
+        retries: further tries after failures that pass: 429, 502 to 504, a lost connection.
         say: takes a line on each failure that is tried again.
     """
 
@@ -63,7 +64,7 @@ class Requests:
 
         ``DataError`` with ``where`` and the server's words where the reply holds none or the request is refused. A
         lost connection or a server that stays too busy is a ``WorkError``. ``few`` bounds further tries after a
-        time-out or an odd reply.
+        time-out, an error inside the server or an odd reply.
         """
         create = self._client.chat.completions.with_raw_response.create
         return self._repeated(lambda: read_reply(self._sent(lambda: create(**body).text)), where, few)
@@ -89,10 +90,10 @@ class Requests:
             try:
                 return send()
             except NoAnswer as odd:
-                failure = ServerFailure(str(odd), few if odd.again else 0, 200)
+                failure = ServerFailure(str(odd), self.retries if odd.again else 0, 200)
             except ServerFailure as error:
                 failure = error
-            limit = min(self.retries, failure.tries, few if failure.status == TIMED_OUT else self.retries)
+            limit = min(self.retries, failure.tries, few if failure.status in _RARELY_PASSING else self.retries)
             if failure.status == 0 and refused is not None:
                 limit = min(limit, refused)
             if number >= limit or self.closed.is_set():

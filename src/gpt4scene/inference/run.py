@@ -222,6 +222,7 @@ def _asked_server(arguments: InferArguments, plan: Plan, say: Say) -> ServerEngi
     served = engine.identity()
     for task, settings in plan.settings.items():
         settings["server"] = served
+        plan.earlier[task].append({**settings, "server": {}})  # written when the server had said nothing of itself
         journal.check_settings(Path(arguments.output_dir), task, settings, earlier=plan.earlier[task])
     return engine
 
