@@ -165,8 +165,14 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """A question and what the model said. ``tokens`` counts generated tokens, end mark included."""
+    """A question and what the model said. ``tokens`` counts generated tokens, end mark included.
+
+    ``finish_reason`` is ``stop`` where the model ended the answer, ``length`` where it was cut at the longest length,
+    a server's own word, or None where it is not known. ``images`` is a hash of what the question's images held.
+    """
 
     question: Question
     text: str
     tokens: int = 0
+    finish_reason: str | None = None
+    images: str | None = None

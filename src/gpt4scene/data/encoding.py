@@ -111,6 +111,11 @@ class Encoder:
         segments = self.template.render(turns, generate=True)
         return self._assemble(segments, _last_image(segments), question.images, origin)
 
+    def forget_images(self) -> None:
+        """Let go of what is remembered about image files: some of them were replaced."""
+        self._sizes = ImageSizes()
+        self._prefixes.clear()
+
     def prefix_key(self, conversation: Conversation) -> Hashable | None:
         """Return what rows must have in common to share a prefix, or None where this row can share none."""
         segments, last = self._rendered(conversation)

@@ -44,8 +44,12 @@ RowLike: TypeAlias = "AnswerRow | Mapping[str, Any]"
 
 
 def record_of(answer: Answer) -> dict[str, Any]:
-    """Return the public row of an answer, plus ``task`` and ``index``, its identity."""
+    """Return the public row of an answer, plus ``task`` and ``index``, its identity.
+
+    How it ended and the hash of its images are added where they are known.
+    """
     question = answer.question
+    more = {"finish_reason": answer.finish_reason, "images": answer.images}
     return {
         "scene_id": question.scene_id,
         "qid": question.qid,
@@ -57,6 +61,7 @@ def record_of(answer: Answer) -> dict[str, Any]:
         "type_info": question.type_info,
         "task": question.task,
         "index": question.index,
+        **{name: value for name, value in more.items() if value is not None},
     }
 
 

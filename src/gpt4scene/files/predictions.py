@@ -12,6 +12,9 @@ from gpt4scene.files.answers import AnswerRow, read_row
 from gpt4scene.files.journal import journal_files, journal_rows, ordered_rows
 from gpt4scene.files.whole import read_json, write_json
 
+OURS = frozenset({"task", "finish_reason", "images"})
+"""Keys of a journal's rows that the public form does not have."""
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -79,7 +82,7 @@ def write_public(
     ``chunks`` are deleted: they would count answers twice.
     """
     kept = [
-        {name: value for name, value in row.items() if name != "task"}
+        {name: value for name, value in row.items() if name not in OURS}
         for row in ordered_rows(folder, task)
         if scenes is None or row["scene_id"] in scenes
     ]

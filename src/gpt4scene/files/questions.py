@@ -10,6 +10,8 @@ from gpt4scene.files.whole import read_json
 from gpt4scene.types import Question
 
 _PROPOSALS = "_mask3d"
+_NOT_ASKED = ("images", "image", "videos", "video", "audios", "audio", "tools", "system", "messages", "conversations")
+"""Keys that would change what is asked or shown; questions show the images of their scene, and their prompt alone."""
 
 
 def find_question_file(annotation_dir: str | Path, name: str) -> Path | None:
@@ -46,6 +48,12 @@ def read_questions(path: Path, task: str, type_key: str | None = None) -> list[Q
 
 
 def _question(row: dict[str, Any], task: str, index: int, where: str, type_key: str | None) -> Question:
+    passed_over = [name for name in _NOT_ASKED if row.get(name) not in (None, "", [], {})]
+    if passed_over:
+        raise DataError(
+            f"{where}: '{passed_over[0]}' is not asked; a question shows its scene's images, which the list of images "
+            "names, and its 'prompt'; remove the key"
+        )
     captions = row.get("ref_captions")
     captions = [] if captions is None else captions if isinstance(captions, list) else [captions]
     if not all(isinstance(item, str | int) for item in captions):
