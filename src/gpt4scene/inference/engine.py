@@ -20,7 +20,7 @@ from gpt4scene.data.packs import make_pack, pack_pixels
 from gpt4scene.data.positions import sample_positions
 from gpt4scene.inference.cache import RowCache
 from gpt4scene.inference.decoding import GenerationSettings, choose, generator_of, penalise
-from gpt4scene.model.attention import PREFIX, PackLayout
+from gpt4scene.model.attention import PREFIX, PackLayout, require
 from gpt4scene.model.inputs import normalise
 from gpt4scene.types import Answer, EncodedSample, Pack, Question
 
@@ -66,6 +66,7 @@ class Engine:
     def __init__(self, model: PreTrainedModel, encoder: Encoder, branch_limit: int = BRANCH_LIMIT) -> None:
         if branch_limit < 1:
             raise ValueError(f"branch_limit must be at least 1, found {branch_limit}")
+        require(model)
         self.model, self.encoder, self.branch_limit = model.eval(), encoder, branch_limit
         self.device: torch.device = model.device
         stops = model.generation_config.eos_token_id

@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from gpt4scene.errors import DataError
-from gpt4scene.model import attention as pack_attention
+from gpt4scene.model.attention import text_attention
 from gpt4scene.model.compat import check_versions, keep_used_renamings
 from gpt4scene.model.families import family_of
 from gpt4scene.model.folder import ModelFolder, check_folder, local_folder
@@ -40,21 +40,20 @@ def load_model(
     """Return the model with our pack attention in its language part and ``attention`` in its vision tower.
 
     Old checkpoints (flat config, ``visual.*`` and ``model.layers.*`` keys) load the same. A checkpoint with missing or
-    mismatched weights is refused, since random weights would go unnoticed. ``eager`` keeps transformers' own
-    attention everywhere (reference runs; packs of several branches then need a 4-D mask).
+    mismatched weights is refused, since random weights would go unnoticed. Whatever ``attention`` is, the branches of
+    a pack do not see each other: ``eager`` takes our plain attention for the language part, every other value our fused
+    one.
     """
     check_versions()
     folder = local_folder(model_name_or_path)
     check_folder(folder)
     family = family_of(AutoConfig.from_pretrained(folder))
-    text = "eager" if attention == "eager" else pack_attention.NAME
+    parts = {"text_config": text_attention(attention), "vision_config": attention}
     loaded = AutoModelForImageTextToText.from_pretrained(
-        folder,
-        dtype=dtype,
-        attn_implementation={"text_config": text, "vision_config": attention},
-        output_loading_info=True,
+        folder, dtype=dtype, attn_implementation=parts, output_loading_info=True
     )
     model, info = cast(tuple[PreTrainedModel, dict[str, Any]], loaded)
+    model.set_attn_implementation(parts)  # else one that config.json names inside a part would win
     wrong = [f"missing {name}" for name in sorted(info["missing_keys"])]
     wrong += [f"wrong shape {entry[0]}" for entry in sorted(info["mismatched_keys"])]
     if wrong:
