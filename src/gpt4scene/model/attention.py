@@ -122,9 +122,8 @@ def attend_eagerly(
     key, value = _repeat(key, query), _repeat(value, query)
     scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     if seen.dtype == torch.bool:
-        scores = scores.masked_fill(~seen, torch.finfo(scores.dtype).min)
-    else:
-        scores = scores + seen
+        seen = torch.zeros_like(seen, dtype=scores.dtype).masked_fill(~seen, torch.finfo(scores.dtype).min)
+    scores = scores + seen
     weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
     weights = torch.nn.functional.dropout(weights, p=dropout, training=module.training)
     return (weights @ value).transpose(1, 2).contiguous(), weights
