@@ -9,6 +9,7 @@ import dataclasses
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from gpt4scene.errors import ConfigError
@@ -16,8 +17,8 @@ from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import DataArguments, ModelArguments, TuningArguments
 from gpt4scene.settings.coercion import BadValueError, check_range, coerce
 from gpt4scene.settings.consistency import contradictions, trains, without_effect
-from gpt4scene.settings.entries import FLAGS, Entry, read_file, read_flags
-from gpt4scene.settings.foreign import ForeignKey, foreign
+from gpt4scene.settings.entries import FLAGS, Entry, place, read_file, read_flags
+from gpt4scene.settings.foreign import foreign
 
 NEAR = 0.8
 """Least likeness of a name that is offered for an unknown key: hundreds are known, so far-fetched hints are many."""
@@ -95,6 +96,7 @@ def parse(argv: Sequence[str]) -> TrainConfig:
     )
 
 
+@lru_cache(maxsize=1)
 def training_hints() -> dict[str, Any]:
     """Field name -> type of the installed ``TrainingArguments``; imports transformers, which takes seconds."""
     try:
@@ -104,7 +106,7 @@ def training_hints() -> dict[str, Any]:
         names = [f.name for f in dataclasses.fields(TrainingArguments) if f.init]
     except ImportError as error:
         raise ConfigError(f'training needs torch and transformers: pip install -e ".[torch]" ({error})') from None
-    return {name: hints[name] for name in names} | {"resume_from_checkpoint": bool | str | None}
+    return {name: hints[name] for name in names} | dict.fromkeys(("resume_from_checkpoint", "fsdp"), bool | str | None)
 
 
 def _section(section: type[Section], values: dict[str, Any]) -> Section:
@@ -135,12 +137,17 @@ def _resolve(entries: list[Entry], hints: dict[str, Any], notes: list[str], prob
     known, ranges = foreign(), _ranges()
     flagged = {known.renamed.get(entry.key, entry.key) for entry in entries if entry.source == FLAGS}
     setters: dict[tuple[str, str], Entry] = {}
+    refused: dict[tuple[str, str], list[Entry]] = {}
     for entry in _without_zero_warmup(entries):
         name = known.renamed.get(entry.key, entry.key)
         if entry.source != FLAGS and name in flagged and (name in hints or name in known.keys):
             continue
         if name in known.keys:
-            _judge(entry, known.keys[name], notes, problems)
+            key = known.keys[name]
+            if key.asks(entry.value) and key.refused:
+                refused.setdefault((entry.source, key.sentence), []).append(entry)
+            elif key.asks(entry.value):
+                notes.append(f"{entry.place} has no effect: {key.sentence}")
             continue
         if name not in hints:
             every = [*hints, *known.renamed, *known.keys]
@@ -159,22 +166,16 @@ def _resolve(entries: list[Entry], hints: dict[str, Any], notes: list[str], prob
             empty = entry.bare or entry.value is None
             words = "has no value; write one, or leave the key out" if empty else error
             problems.append(f"{entry.place} {words}")
+            if name == "finetuning_type":
+                values[name] = None  # neither left out nor known
             continue
         if name != entry.key and entry.key not in known.negated:
             notes.append(f"{entry.place} is called {name} now")
         values[name] = value
+    for (_, sentence), found in refused.items():
+        problems.append(f"{place(found)} not supported: {sentence}")
     _notice(values, entries, notes, problems)
     return values
-
-
-def _judge(entry: Entry, key: ForeignKey, notes: list[str], problems: list[str]) -> None:
-    """Refuse a key of others that asks for what we do not do; say it once where it has no effect."""
-    if not key.asks(entry.value):
-        return
-    if key.refused:
-        problems.append(f"{entry.place} is not supported: {key.sentence}")
-    else:
-        notes.append(f"{entry.place} has no effect: {key.sentence}")
 
 
 def _notice(values: dict[str, Any], entries: list[Entry], notes: list[str], problems: list[str]) -> None:
@@ -211,6 +212,8 @@ def _value(entry: Entry, name: str, hint: Any, notes: list[str]) -> Any:
         raise BadValueError(f"{entry.value} is not supported: {theirs.refused}")
     if theirs is not None:
         notes.append(f"{entry.place} {entry.value} is called {theirs.becomes} here")
+    if name == "fsdp" and isinstance(entry.value, list):  # as transformers 4 had it
+        return " ".join(map(str, entry.value))
     value = coerce(entry.value if theirs is None else theirs.becomes, hint)
     if entry.key == "warmup_ratio" and value is not None and value >= 1:
         raise BadValueError(f"must be below 1 (a share of all steps), not {value}")

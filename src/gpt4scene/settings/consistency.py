@@ -81,10 +81,12 @@ def _work(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _method(values: Mapping[str, Any]) -> Iterator[str]:
-    """Sentences about what is trained, and by which method."""
+    """Sentences about what is trained, and by which method; none where ``finetuning_type`` is no known one."""
     get = values.get
-    method = get("finetuning_type") or "lora"
-    said = method if get("finetuning_type") else "left out, which means lora"
+    method = get("finetuning_type", "lora")
+    said = method if "finetuning_type" in values else "left out, which means lora"
+    if method is None:
+        return
     for one in dataclasses.fields(TuningArguments):
         belongs = one.metadata["method"]
         if belongs and belongs != method and get(one.name) not in (None, False, 0, [], ""):
@@ -102,10 +104,8 @@ def _method(values: Mapping[str, Any]) -> Iterator[str]:
                 "write freeze_vision_tower: false or freeze_multi_modal_projector: false"
             )
     optimizer = get("optim") or "adamw_torch_fused"
-    for name, fits in (
-        ("optim_target_modules", optimizer.startswith(TARGETED)),
-        ("optim_args", optimizer not in PLAIN),
-    ):
+    takers = {"optim_target_modules": optimizer.startswith(TARGETED), "optim_args": optimizer not in PLAIN}
+    for name, fits in takers.items():
         if get(name) and not fits:
             yield f"{name} belongs to optimizers such as galore_adamw, but optim is {optimizer}"
 

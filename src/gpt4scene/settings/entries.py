@@ -23,9 +23,20 @@ class Entry:
     bare: bool = False
 
     @property
+    def name(self) -> str:
+        """The key in quotes, as it was written."""
+        return f"'--{self.key}'" if self.source == FLAGS else f"'{self.key}'"
+
+    @property
     def place(self) -> str:
         """File or command line, and the key: the beginning of a sentence about it."""
-        return f"{self.source}: '--{self.key}'" if self.source == FLAGS else f"{self.source}: '{self.key}'"
+        return f"{self.source}: {self.name}"
+
+
+def place(entries: Sequence[Entry]) -> str:
+    """Return the beginning of a sentence about entries of one source, with its verb."""
+    names = ", ".join(entry.name for entry in entries)
+    return f"{entries[0].source}: {names} {'is' if len(entries) == 1 else 'are'}"
 
 
 class _UniqueKeys(yaml.SafeLoader):

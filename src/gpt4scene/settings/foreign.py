@@ -48,7 +48,8 @@ class Foreign:
     """All that is known about other projects' keys.
 
     ``renamed`` gives our name for theirs; ``negated`` are those of them whose yes is our no. ``used`` and ``passed``
-    are the fields of ``TrainingArguments`` that we read and that transformers' Trainer obeys.
+    are the fields of ``TrainingArguments`` that we read and that transformers' Trainer obeys. ``deepspeed_keys`` are
+    the names at the top of a DeepSpeed file, ``fsdp_keys`` those in ``fsdp_config``: others are passed over there.
     """
 
     keys: Mapping[str, ForeignKey]
@@ -58,6 +59,8 @@ class Foreign:
     templates: frozenset[str]
     used: frozenset[str]
     passed: frozenset[str]
+    deepspeed_keys: list[str]
+    fsdp_keys: list[str]
 
 
 @lru_cache(maxsize=1)
@@ -76,6 +79,8 @@ def foreign() -> Foreign:
         templates=frozenset(theirs["templates"]),
         used=frozenset(ours["used"]),
         passed=frozenset(ours["passed"]),
+        deepspeed_keys=ours["deepspeed_file"],
+        fsdp_keys=ours["fsdp_config"],
     )
 
 
@@ -104,9 +109,7 @@ def _same(value: Any, harmless: Any) -> bool:
         return all(name in harmless and value[name] == harmless[name] for name in value)
     if isinstance(value, bool) != isinstance(harmless, bool):
         return False
-    if isinstance(value, int | float) or isinstance(harmless, int | float):
-        return _number(value) == _number(harmless)
-    return value == harmless
+    return _number(value) == _number(harmless)
 
 
 def _number(value: Any) -> Any:

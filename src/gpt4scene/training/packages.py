@@ -66,9 +66,8 @@ def missing_packages(config: TrainConfig) -> list[str]:
 
     ``flash_attn: fa2`` is not among them: sdpa takes its place, with a word.
     """
-    return [
-        f"{setting} needs {_package(modules)}" for setting, modules in _needed(config) if not _is_there(modules)
-    ] + [*_unknown_reporters(config)]
+    missing = [(setting, modules) for setting, modules in _needed(config) if not _is_there(modules)]
+    return [*(f"{setting} needs {_package(modules)}" for setting, modules in missing), *_unknown_reporters(config)]
 
 
 def _needed(config: TrainConfig) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -19,8 +19,8 @@ from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig, parse
 from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
-from gpt4scene.training.deepspeed_file import deepspeed_problems
 from gpt4scene.training.hf_arguments import training_arguments
+from gpt4scene.training.launch_files import launch_problems
 from gpt4scene.training.manifest import Manifest
 from gpt4scene.training.output import BatchPlan, MarkComplete, check_plan, open_output
 from gpt4scene.training.packages import missing_packages
@@ -52,7 +52,7 @@ def run(config: TrainConfig) -> int:
     Raises DataError or ValueError for what the user can mend, and ``Stopped`` after Ctrl-C or SIGTERM, when a
     checkpoint has been saved.
     """
-    if problems := [*missing_packages(config), *deepspeed_problems(config)]:
+    if problems := [*missing_packages(config), *launch_problems(config)]:
         raise ConfigError(*problems)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else forked loader workers complain
     arguments = training_arguments(config)
@@ -114,7 +114,7 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         callbacks=[
             stop := StopOnSignal(),
             MarkComplete(config.output_dir, plan),
-            StepLog(config.output_dir, Progress() if _draws_progress(config, arguments) else None),
+            *([] if config.evaluates_only else [StepLog(config.output_dir, _progress(config, arguments))]),
         ],
     )
     if config.evaluates_only:
@@ -218,8 +218,8 @@ def _parameters(model: torch.nn.Module) -> dict[str, int]:
     return {"all": sum(size for size, _ in sizes), "trained": sum(size for size, trained in sizes if trained)}
 
 
-def _draws_progress(config: TrainConfig, arguments: TrainingArguments) -> bool:
-    return arguments.process_index == 0 and not config.training.get("disable_tqdm")
+def _progress(config: TrainConfig, arguments: TrainingArguments) -> Progress | None:
+    return Progress() if arguments.process_index == 0 and not config.training.get("disable_tqdm") else None
 
 
 def _say(arguments: TrainingArguments, sentence: str) -> None:
