@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import AutoModelForImageTextToText
 
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.packs import make_pack, pack_pixels
@@ -30,6 +31,10 @@ def make_engine(folder, **options):
     return Engine(model, encoder, **options)
 
 
+def transformers_own(folder):
+    return AutoModelForImageTextToText.from_pretrained(folder, attn_implementation="eager").eval()
+
+
 @pytest.fixture(scope="module")
 def engine(tiny_folder):
     return make_engine(tiny_folder)
@@ -38,7 +43,7 @@ def engine(tiny_folder):
 @pytest.fixture(scope="module")
 def reference(tiny_folder):
     """transformers' own model and attention, asked question by question with ``generate``."""
-    return load_model(tiny_folder, attention="eager").eval()
+    return transformers_own(tiny_folder)
 
 
 def generate(model, engine, question, **options):
@@ -78,7 +83,7 @@ def test_answers_equal_generate_one_by_one(engine, reference, scenes):
 def test_other_families_equal_generate(tmp_path, scenes, family):
     folder = build(tmp_path / "model", family)
     engine = make_engine(folder)
-    wanted = expected(load_model(folder, attention="eager").eval(), engine, scenes[0][:3])
+    wanted = expected(transformers_own(folder), engine, scenes[0][:3])
     assert by_index(engine.answer(scenes[0][:3], SHORT)) == wanted
 
 

@@ -24,7 +24,7 @@ from gpt4scene.files.contents import Contents
 from gpt4scene.inference.cache import RowCache
 from gpt4scene.inference.decoding import GenerationSettings, choose, generator_of, penalise
 from gpt4scene.inference.weights import Mark, weights_mark
-from gpt4scene.model.attention import PREFIX, PackLayout
+from gpt4scene.model.attention import PREFIX, PackLayout, require
 from gpt4scene.model.inputs import normalise
 from gpt4scene.types import Answer, EncodedSample, Pack, Question
 
@@ -78,6 +78,7 @@ class Engine:
     def __init__(self, model: PreTrainedModel, encoder: Encoder, branch_limit: int = BRANCH_LIMIT) -> None:
         if branch_limit < 1:
             raise ValueError(f"branch_limit must be at least 1, found {branch_limit}")
+        require(model)
         self.model, self.encoder, self.branch_limit = model.eval(), encoder, branch_limit
         self.device: torch.device = model.device
         stops = model.generation_config.eos_token_id
