@@ -142,8 +142,8 @@ class Batch:
 class Question:
     """One row of a question file. Identity is (``task``, ``index``), never ``qid``: rows without one are common.
 
-    ``type_info`` is SQA3D's ``sqa_type``, Multi3DRefer's ``eval_type``, else 0. ``images`` are resolved paths
-    in the order shown to the model (BEV first).
+    ``type_info`` is SQA3D's ``sqa_type`` or Multi3DRefer's ``eval_type``, 0 for a task without types.
+    What the file does not say is ``None``. ``images`` are resolved paths in the order shown to the model (BEV first).
     """
 
     task: str
@@ -152,10 +152,10 @@ class Question:
     prompt: str
     images: tuple[str, ...] = ()
     qid: str | int | None = None
-    obj_id: int = 0
-    pred_id: int = 0
-    ref_captions: tuple[str | int, ...] = ()
-    type_info: str | int = 0
+    obj_id: int | None = None
+    pred_id: int | None = None
+    ref_captions: tuple[str | int, ...] | None = None
+    type_info: str | int | None = None
 
     @property
     def key(self) -> tuple[str, int]:

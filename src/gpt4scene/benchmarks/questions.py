@@ -1,16 +1,14 @@
-"""The questions of an annotation folder, of any benchmark: with the images of their scenes, beside their answers."""
+"""The questions of an annotation folder, of any benchmark, with the images of their scenes."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from gpt4scene.benchmarks.registry import BENCHMARKS, task_names
 from gpt4scene.errors import ConfigError, DataError
-from gpt4scene.files.answers import AnswerRow
 from gpt4scene.files.images import image_list_file, scene_images
 from gpt4scene.files.questions import find_question_file, read_questions
 from gpt4scene.registry import nearest
@@ -96,33 +94,3 @@ def _chosen(questions: list[Question], scenes: Sequence[str] | None, limit: int 
         if asked[question.task] <= limit:
             first.append(question)
     return first
-
-
-def refuse_other_questions(rows: Sequence[AnswerRow], questions: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Raise ``DataError`` for an answer to a question that is not among ``questions``, the rows of the file ``path``.
-
-    Answers find their question by ``index`` where all have one, else by scene and objects, as often as it is asked.
-    """
-    indices = [row.index for row in rows if row.index is not None]
-    if len(indices) == len(rows):
-        for index, row in zip(indices, rows, strict=True):
-            if not 0 <= index < len(questions) or questions[index]["scene_id"] != row.scene_id:
-                raise DataError(
-                    f"{row.origin}: question {index} of scene '{row.scene_id}' is not in {path} "
-                    f"({len(questions)} rows); the answers belong to another question file"
-                )
-        return
-    unanswered = Counter((row["scene_id"], _number(row, "obj_id"), _number(row, "pred_id")) for row in questions)
-    for row in rows:
-        key = (row.scene_id, row.gt_id, row.pred_id)
-        if not unanswered[key]:
-            raise DataError(
-                f"{row.origin}: there are more answers about scene '{row.scene_id}', object {row.gt_id} than questions "
-                f"in {path}; rows are repeated or belong to another question file"
-            )
-        unanswered[key] -= 1
-
-
-def _number(question: Mapping[str, Any], key: str) -> int:
-    value = question.get(key, 0)
-    return int(value) if isinstance(value, (int, str)) and str(value).lstrip("-").isdecimal() else 0

@@ -19,6 +19,9 @@ from gpt4scene.metrics.scores import Report
 from gpt4scene.metrics.texts import TextGroup, TextScores, score_groups
 
 NAME = "scanqa"
+NEEDS = ("ref_captions",)
+"""What an answer needs to be scored."""
+
 QUESTION_WORDS = ("what", "where", "how", "which", "is", "who")
 """First words by which answers are broken down."""
 
@@ -69,7 +72,7 @@ def score(rows: Iterable[RowLike]) -> Report:
 
 
 def _checked(rows: Iterable[RowLike]) -> list[AnswerRow]:
-    read = read_rows(rows, NAME)
+    read = read_rows(rows, NAME, NEEDS)
     for row in read:
         if not row.ref_captions:
             raise DataError(f"{row.origin}: 'ref_captions' holds no accepted answer")
@@ -107,5 +110,6 @@ BENCHMARK = Benchmark(
     training_rows=training_rows,
     text_groups=lambda rows, annotation: text_groups(rows),
     report=lambda rows, annotation, texts: report(rows, texts),
+    needs=NEEDS,
     judge=judge_short_answer,
 )
