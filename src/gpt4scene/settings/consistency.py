@@ -9,7 +9,7 @@ from typing import Any
 from gpt4scene.data.mixing import probability_problems
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.registry import nearest
-from gpt4scene.settings.arguments import TuningArguments
+from gpt4scene.settings.arguments import ImageLimits, TuningArguments
 from gpt4scene.settings.foreign import foreign
 
 LONGEST_SIDE = 16384
@@ -146,7 +146,9 @@ def _rows(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"template '{template}' is LLaMA-Factory's for other models (known here: {', '.join(known)})"
         else:
             yield f"template '{template}' is not known{nearest(template, known)} (known: {', '.join(known)})"
-    if get("image_resolution", 0) > LONGEST_SIDE:
+    limits = ImageLimits.said(get("image_resolution"), get("image_max_pixels"), get("image_min_pixels"))
+    yield from limits.problems()
+    if (get("image_resolution") or 0) > LONGEST_SIDE:
         area = get("image_resolution")
         yield f"image_resolution is the longest side in pixels, not an area; write image_max_pixels: {area}"
     mixing = get("mix_strategy", "concat"), get("interleave_probs"), len(get("dataset") or [])
