@@ -46,6 +46,11 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
             ("metric_for_best_model", "greater_is_better"),
             ("load_best_model_at_end", bool(get("load_best_model_at_end") or get("save_strategy") == "best")),
         ),
+        "num_train_epochs": ("max_steps left out, which wins", get("max_steps", -1) <= 0),
+        **dict.fromkeys(
+            ("dataloader_persistent_workers", "dataloader_prefetch_factor"),
+            ("dataloader_num_workers above 0", get("dataloader_num_workers", 1) > 0),
+        ),
         "liger_kernel_config": ("use_liger_kernel: true", bool(get("use_liger_kernel"))),
         **dict.fromkeys(
             ("trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
@@ -72,6 +77,14 @@ def _work(values: Mapping[str, Any]) -> Iterator[str]:
             yield "do_eval without training runs on plain processes; leave deepspeed out"
         if get("resume_from_checkpoint"):
             yield "do_eval without training reads model_name_or_path; write the checkpoint's folder there"
+    elif get("num_train_epochs") == 0 and get("max_steps", -1) <= 0:
+        yield "nothing would be trained: num_train_epochs is 0"
+    if get("max_steps") == 0:
+        yield "max_steps 0 would be passed over; leave it out to train num_train_epochs, or write do_train: false"
+    for name in ("logging_steps", "save_steps", "eval_steps"):
+        every = get(name)
+        if every is not None and every <= 0:
+            yield f"{name} must be above 0, not {every}; {name.removesuffix('_steps')}_strategy: no switches it off"
     if get("do_eval") and not get("val_size"):
         yield "do_eval needs val_size, the scenes to hold out"
     if get("tokenize_only") and not get("tokenized_path"):
