@@ -74,7 +74,7 @@ def test_what_the_file_says_otherwise(problems, content, flags, words):
 def test_values_that_agree_and_auto_are_fine(problems):
     content = {
         "train_micro_batch_size_per_gpu": 1,
-        "gradient_accumulation_steps": 2,
+        "gradient_accumulation_steps": 16,
         "train_batch_size": "auto",
         "gradient_clipping": 1.0,
         "optimizer": {"type": "AdamW", "params": {"lr": "auto"}},

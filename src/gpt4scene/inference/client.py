@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from PIL import Image
 
-from gpt4scene.data.templates import IMAGE_MARK
+from gpt4scene.data.marks import IMAGE_MARK
 from gpt4scene.data.vision import VisionRule, fit, open_image, to_rgb
 from gpt4scene.errors import DataError
 from gpt4scene.inference.decoding import GenerationSettings

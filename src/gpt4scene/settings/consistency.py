@@ -9,7 +9,7 @@ from typing import Any
 from gpt4scene.data.mixing import probability_problems
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.registry import nearest
-from gpt4scene.settings.arguments import TuningArguments
+from gpt4scene.settings.arguments import ImageLimits, TuningArguments
 from gpt4scene.settings.foreign import foreign
 
 LONGEST_SIDE = 16384
@@ -46,6 +46,11 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
             ("metric_for_best_model", "greater_is_better"),
             ("load_best_model_at_end", bool(get("load_best_model_at_end") or get("save_strategy") == "best")),
         ),
+        "num_train_epochs": ("max_steps left out, which wins", get("max_steps", -1) <= 0),
+        **dict.fromkeys(
+            ("dataloader_persistent_workers", "dataloader_prefetch_factor"),
+            ("dataloader_num_workers above 0", get("dataloader_num_workers", 1) > 0),
+        ),
         "liger_kernel_config": ("use_liger_kernel: true", bool(get("use_liger_kernel"))),
         **dict.fromkeys(
             ("trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
@@ -72,6 +77,14 @@ def _work(values: Mapping[str, Any]) -> Iterator[str]:
             yield "do_eval without training runs on plain processes; leave deepspeed out"
         if get("resume_from_checkpoint"):
             yield "do_eval without training reads model_name_or_path; write the checkpoint's folder there"
+    elif get("num_train_epochs") == 0 and get("max_steps", -1) <= 0:
+        yield "nothing would be trained: num_train_epochs is 0"
+    if get("max_steps") == 0:
+        yield "max_steps 0 would be passed over; leave it out to train num_train_epochs, or write do_train: false"
+    for name in ("logging_steps", "save_steps", "eval_steps"):
+        every = get(name)
+        if every is not None and every <= 0:
+            yield f"{name} must be above 0, not {every}; {name.removesuffix('_steps')}_strategy: no switches it off"
     if get("do_eval") and not get("val_size"):
         yield "do_eval needs val_size, the scenes to hold out"
     if get("tokenize_only") and not get("tokenized_path"):
@@ -133,7 +146,9 @@ def _rows(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"template '{template}' is LLaMA-Factory's for other models (known here: {', '.join(known)})"
         else:
             yield f"template '{template}' is not known{nearest(template, known)} (known: {', '.join(known)})"
-    if get("image_resolution", 0) > LONGEST_SIDE:
+    limits = ImageLimits.said(get("image_resolution"), get("image_max_pixels"), get("image_min_pixels"))
+    yield from limits.problems()
+    if (get("image_resolution") or 0) > LONGEST_SIDE:
         area = get("image_resolution")
         yield f"image_resolution is the longest side in pixels, not an area; write image_max_pixels: {area}"
     mixing = get("mix_strategy", "concat"), get("interleave_probs"), len(get("dataset") or [])
