@@ -27,7 +27,10 @@ def made(tmp_path):
 
     def make(flags="", **changes):
         config = parse(
-            [*f"--model_name_or_path m --dataset d --output_dir {tmp_path} --use_cpu".split(), *flags.split()]
+            [
+                *f"--model_name_or_path m --dataset d --output_dir {tmp_path} --use_cpu --finetuning_type full".split(),
+                *flags.split(),
+            ]
         )
         arguments = training_arguments(config)
         return settings_of(config, arguments, FINGERPRINT | changes), arguments

@@ -69,11 +69,12 @@ def take_back_first_step(optimizer: Any) -> None:
 def end_without_finalizing(status: int) -> NoReturn:
     """End this process with ``status``: exit handlers run and output is flushed, but Python takes nothing down.
 
-    torch's background threads (gloo's and autograd's) may give back a tensor that Python knows while the interpreter
-    is being taken down. They ask for its lock, are ended at that point, and the process aborts: SIGABRT after all work
-    is done, in about one of 70 runs of several processes (pytorch#190489; ``PyInterpreter.cpp`` asks
-    ``Py_IsInitialized``, which is still true then). Python's own multiprocessing ends its children in this way too.
-    Seen in 2026-11 with torch 2.13; remove when that issue is closed in the oldest torch that we take.
+    A thread of gloo lets go of the work of a last barrier a moment after the barrier is over, and with it of tensors
+    that Python knows. Where the interpreter is being taken down by then, the thread is ended as it asks for the lock,
+    in the midst of a destructor, and the process aborts: "terminate called without an active exception", SIGABRT
+    after all work is done, in 2 of 36 runs of ZeRO-3 on two busy cores (``AsyncBarrierWork``, ``decref_pyobject``,
+    ``take_gil``; github.com/pytorch/pytorch/issues/190489). Python's multiprocessing ends its children so, too.
+    Seen in 2026-11 with torch 2.13; remove when the oldest torch that we take has it mended.
     """
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
