@@ -12,6 +12,9 @@ import numpy as np
 
 from gpt4scene.scans.geometry import product
 
+_QUARTER = np.array([[0.0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+"""Axes of a camera whose image is turned a quarter to the left -> axes of the camera before."""
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -33,6 +36,16 @@ class Camera:
         half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
         intrinsics = np.linalg.inv(half) @ scale @ half @ self.intrinsics
         return Camera(intrinsics, self.pose, width, height)
+
+    def turned(self, quarters: int) -> Camera:
+        """The same camera with its image turned by quarters to the left, as ``numpy.rot90`` does."""
+        camera = self
+        for _ in range(quarters % 4):
+            k = camera.intrinsics
+            intrinsics = np.array([[k[1, 1], 0, k[1, 2]], [0, k[0, 0], camera.width - 1 - k[0, 2]], [0, 0, 1]])
+            pose = camera.pose @ _QUARTER if camera.tracked else camera.pose
+            camera = Camera(intrinsics, pose, camera.height, camera.width)
+        return camera
 
     def moved(self, transform: np.ndarray) -> Camera:
         """The camera after the world was moved by ``transform`` (4x4, world to new world)."""
@@ -81,8 +94,9 @@ class StoredImage:
 class Frame:
     """One colour image with its camera, and the depth image taken with it where there is one.
 
-    ``depth`` holds millimetres / ``depth_scale`` as uint16, 0 where nothing was measured; its camera has its own
-    intrinsics and size but the colour camera's pose.
+    ``depth`` holds metres times ``depth_scale`` as whole numbers, 0 where nothing was measured; its camera has its own
+    intrinsics and size but the colour camera's pose. Cameras are those of the images as they are shown, which are the
+    stored ones turned by ``quarters`` to the left.
     """
 
     name: str
@@ -91,6 +105,16 @@ class Frame:
     depth: Path | StoredImage | None = None
     depth_camera: Camera | None = None
     depth_scale: float = 1000.0
+    quarters: int = 0
+
+    def turned(self, quarters: int) -> Frame:
+        """The frame with its images turned by quarters to the left."""
+        return replace(
+            self,
+            camera=self.camera.turned(quarters),
+            depth_camera=self.depth_camera.turned(quarters) if self.depth_camera else None,
+            quarters=(self.quarters + quarters) % 4,
+        )
 
 
 @dataclass(frozen=True)
