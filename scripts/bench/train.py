@@ -101,7 +101,9 @@ class Ours:
     """All rows as one pack."""
 
     def __init__(self, folder: Path, rows: list[Conversation], encoder: Encoder, device: str) -> None:
-        self.model = prepare_for_training(load_model(folder, dtype=torch.float32), TuningArguments(), bf16=False)
+        self.model = prepare_for_training(
+            load_model(folder, dtype=torch.float32), TuningArguments(finetuning_type="full"), bf16=False
+        )
         self.model.to(device)
         self.data, self.device = PackDataset(rows, encoder), device
 

@@ -9,9 +9,12 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
-def nearest(name: str, known: list[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the closest known name, or an empty string when nothing is close."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+def nearest(name: str, known: list[str], cutoff: float = 0.6) -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest known name, or an empty string when nothing is close.
+
+    ``cutoff`` is the least likeness, 0 to 1; where many names are known, a high one keeps far-fetched hints away.
+    """
+    close = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 

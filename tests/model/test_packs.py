@@ -1,5 +1,9 @@
 """The proof of the scene-shared engine: a pack gives the losses and gradients of its rows one by one."""
 
+import json
+import shutil
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -11,10 +15,13 @@ from gpt4scene.data.packs import collate, make_pack
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo import tiny_model
+from gpt4scene.inference.decoding import GenerationSettings
+from gpt4scene.inference.engine import Engine
 from gpt4scene.model.attention import PackLayout
 from gpt4scene.model.inputs import model_inputs, row_losses
 from gpt4scene.model.loading import load_model, load_tokenizer
-from gpt4scene.types import Conversation, Origin, Turn
+from gpt4scene.settings.arguments import FlashAttention, attention_backend
+from gpt4scene.types import Conversation, Origin, Question, Turn
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 ROWS = (("What color is the chair?", "Red."), ("How many lamps are in the room?", "Two lamps."), ("Where?", "No."))
@@ -56,15 +63,50 @@ def losses_and_gradients(model, encoder, packs):
     return torch.cat(losses), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
-def test_pack_equals_separate_samples(setting):
+@pytest.mark.parametrize("flash_attn", get_args(FlashAttention))
+def test_pack_equals_separate_samples(setting, flash_attn):
     folder, encoder, samples = setting
-    model = load_model(folder)
+    model = load_model(folder, attention=attention_backend(flash_attn)[0])
     apart, grads_apart = losses_and_gradients(model, encoder, [[sample] for sample in samples])
     together, grads_together = losses_and_gradients(model, encoder, [samples])
     assert relative(together, apart) < 1e-5
     assert grads_apart.keys() == grads_together.keys() and len(grads_apart) > 30
     for name, gradient in grads_apart.items():
         assert relative(grads_together[name], gradient) < 1e-4, name
+
+
+@pytest.mark.parametrize("flash_attn", get_args(FlashAttention))
+def test_answers_side_by_side_equal_answers_one_by_one(setting, images, flash_attn):
+    folder, encoder, _ = setting
+    engine = Engine(load_model(folder, attention=attention_backend(flash_attn)[0]), encoder)
+    apart = Engine(load_model(folder), encoder, branch_limit=1)
+    questions = [Question("scanqa", n, "room", text, images) for n, (text, _) in enumerate(ROWS)]
+    settings = GenerationSettings(max_new_tokens=12, temperature=1.0)  # drawn, so that every score counts
+    got = {answer.question.key: answer.text for answer in engine.answer(questions, settings)}
+    wanted = {answer.question.key: answer.text for answer in apart.answer(questions, settings)}
+    assert got == wanted and len(set(wanted.values())) > 1
+
+
+def test_the_place_in_config_json_does_not_choose_the_attention(setting, tmp_path):
+    folder, encoder, samples = setting
+    other = shutil.copytree(folder, tmp_path / "other")
+    config = json.loads((other / "config.json").read_text())
+    for part in (config, config["text_config"]):
+        part |= {"attn_implementation": "eager", "_attn_implementation": "eager"}
+    (other / "config.json").write_text(json.dumps(config))
+    packed = [losses_and_gradients(load_model(place), encoder, [samples])[0] for place in (folder, other)]
+    assert torch.equal(*packed)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_an_attention_that_would_drop_the_layout_is_refused(setting, attention):
+    folder, encoder, samples = setting
+    model = load_model(folder)
+    model.set_attn_implementation({"text_config": attention})
+    with pytest.raises(ValueError, match=f"attention '{attention}' does not know"):
+        losses_and_gradients(model, encoder, [samples])
+    with pytest.raises(ValueError, match=f"attention '{attention}' does not know"):
+        Engine(model, encoder)
 
 
 def test_single_sample_equals_transformers_own_forward(setting):

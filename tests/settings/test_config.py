@@ -172,13 +172,23 @@ def test_flag_shapes():
     assert parse([*LEAST, "--max_steps", "-1"]).training["max_steps"] == -1
 
 
+def test_freeze_keys():
+    tuning = parse(
+        [
+            *LEAST,
+            *["--finetuning_type", "freeze", "--freeze_trainable_layers", "-2", "--freeze_trainable_modules", "mlp"],
+        ]
+    ).tuning
+    assert (tuning.freeze_trainable_layers, tuning.freeze_trainable_modules) == (-2, ["mlp"])
+
+
 def test_ancestor_keys():
     config = parse(
         [
             *LEAST,
             *shlex.split(
                 "--finetuning_type lora --lora_rank 16 --lora_alpha 32 --lora_dropout 0.05 --lora_target all "
-                "--adapter_name_or_path a --freeze_trainable_layers -2 --freeze_trainable_modules all --pure_bf16 no "
+                "--adapter_name_or_path a --pure_bf16 no "
                 "--disable_gradient_checkpointing true --media_dir pics --mask_history true "
                 "--freeze_multi_modal_projector false --dataset a,b --mix_strategy interleave_over "
                 "--interleave_probs 0.25,0.75"
@@ -187,7 +197,6 @@ def test_ancestor_keys():
     )
     tuning, data = config.tuning, config.data
     assert (tuning.lora_rank, tuning.lora_alpha, tuning.lora_dropout, tuning.lora_target) == (16, 32, 0.05, ["all"])
-    assert (tuning.freeze_trainable_layers, tuning.freeze_trainable_modules) == (-2, ["all"])
     assert tuning.disable_gradient_checkpointing and not tuning.freeze_multi_modal_projector
     assert (data.media_dir, data.mask_history, data.train_on_prompt) == ("pics", True, False)
     assert data.interleave_probs == [0.25, 0.75]
@@ -249,7 +258,7 @@ def test_all_mistakes_come_at_once_with_place_and_nearest_name(tmp_path):
         ("--scene_packing 3 --per_device_train_batch_size 2 --gradient_accumulation_steps 4", "which is 8 questions"),
         ("--bf16 --fp16", "bf16 and fp16 exclude each other"),
         ("--deepspeed x.json --fsdp full_shard", "deepspeed and fsdp exclude"),
-        ("--adapter_name_or_path a", "adapter_name_or_path needs finetuning_type: lora"),
+        ("--adapter_name_or_path a --finetuning_type full", "adapter_name_or_path needs finetuning_type: lora"),
         ("--tokenize_only", "tokenize_only needs tokenized_path"),
         ("--eval_strategy steps", "eval_strategy needs val_size"),
         ("--interleave_probs 0.5,0.5", "interleave_probs needs mix_strategy"),
@@ -257,7 +266,7 @@ def test_all_mistakes_come_at_once_with_place_and_nearest_name(tmp_path):
         ("--warmup_ratio 10", "must be below 1"),
         ("--warmup_ratio 0.1 --warmup_steps 5", "set the same thing; keep one"),
         ("--packing true", "scene_packing"),
-        ("--stage dpo", "must be one of sft"),
+        ("--stage dpo", "preference training is not done here"),
         ("--image_resolution 8", "must be 28 or more"),
         ("--lora_dropout 2", "must be between 0 and 1"),
         ("--max_samples 1.5", "must be a whole number"),
@@ -297,9 +306,15 @@ def test_nothing_at_all_names_what_is_needed():
     )
 
 
-def test_resolved_is_plain_and_hides_tokens():
-    resolved = parse([*LEAST, "--hub_token", "very-secret", "--learning_rate=5e-6"]).resolved()
-    assert "very-secret" not in json.dumps(resolved)
+@pytest.mark.parametrize("flag", ["hub_token", "hf_hub_token", "push_to_hub_token", "swanlab_api_key"])
+def test_no_token_is_taken_so_none_is_written_down(flag):
+    (sentence,) = problems([*LEAST, f"--{flag}", "very-secret"])
+    assert flag in sentence and "very-secret" not in sentence
+
+
+def test_resolved_is_plain():
+    resolved = parse([*LEAST, "--learning_rate=5e-6"]).resolved()
+    assert json.loads(json.dumps(resolved))["flags"][-1] == "--learning_rate=5e-6"
     assert resolved["training"]["learning_rate"] == 5e-6
     assert resolved["data"]["dataset"] == ["d"]
 
@@ -328,3 +343,8 @@ def test_text_is_taken_or_refused_but_never_changed(text):
         assert coerce(text, bool) in (True, False)
     except BadValueError as error:
         assert "true or false" in str(error)
+
+
+def test_the_smallest_area_may_not_pass_the_largest():
+    with pytest.raises(ConfigError, match="image_max_pixels 1000 is below image_min_pixels 2000"):
+        parse([*LEAST, "--image_max_pixels", "1000", "--image_min_pixels", "2000"])

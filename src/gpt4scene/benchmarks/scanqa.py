@@ -19,6 +19,9 @@ from gpt4scene.metrics.scores import Report
 from gpt4scene.metrics.texts import TextGroup, TextScores, score_groups
 
 NAME = "scanqa"
+NEEDS = ("ref_captions",)
+"""What an answer needs to be scored."""
+
 QUESTION_WORDS = ("what", "where", "how", "which", "is", "who")
 """First words by which answers are broken down."""
 
@@ -41,13 +44,11 @@ def report(rows: Iterable[RowLike], texts: Mapping[str, TextScores]) -> Report:
     pairs = list(zip(cleaned, rows, strict=True))
     hits = [exact_match.exact(text, row.texts) for text, row in pairs]
     near = [exact_match.refined(text, row.texts) for text, row in pairs]
-    strict = [
-        exact_match.exact(text, [exact_match.clean(exact_match.trim(ref)) for ref in row.texts]) for text, row in pairs
-    ]
+    strict = exact_match.strict_matches(cleaned, [row.texts for row in rows])
     scores = {"EM1": sum(hits) / len(rows), "EM1_refined": sum(near) / len(rows), **texts[""].scores}
-    scores["strict EM1"] = sum(strict) / len(rows)
-    counts = {"answers": len(rows), "empty answers": sum(not text for text in cleaned)}
-    values = {"EM1": hits, "EM1_refined": near, "strict EM1": strict, **texts[""].rows}
+    scores |= {metric: sum(right) / len(rows) for metric, right in strict.items()}
+    counts = {"answers": len(rows), "empty answers": sum(not exact_match.says_something(text) for text in cleaned)}
+    values = {"EM1": hits, "EM1_refined": near, **strict, **texts[""].rows}
     questions = {"question": tuple(first_word(row.prompt) for row in rows)}
     arrays = {metric: np.array(value, dtype=np.float64) for metric, value in values.items()}
     by_row = scores_by_row(rows, questions, arrays, texts[""].pooled)
@@ -63,7 +64,7 @@ def first_word(question: str) -> str:
 def score(rows: Iterable[RowLike]) -> Report:
     """Return EM1, EM1_refined and the text metrics of ``rows`` (public prediction keys; ``ref_captions``: answers).
 
-    The published rule cleans the prediction and leaves the references as they are; ``strict EM1`` cleans both.
+    The published rule cleans the prediction and leaves the references as they are; the strict figures clean both.
     Raises ``DataError`` for a row that can't be read or has no reference.
     """
     rows = _checked(rows)
@@ -71,7 +72,7 @@ def score(rows: Iterable[RowLike]) -> Report:
 
 
 def _checked(rows: Iterable[RowLike]) -> list[AnswerRow]:
-    read = read_rows(rows, NAME)
+    read = read_rows(rows, NAME, NEEDS)
     for row in read:
         if not row.ref_captions:
             raise DataError(f"{row.origin}: 'ref_captions' holds no accepted answer")
@@ -109,5 +110,6 @@ BENCHMARK = Benchmark(
     training_rows=training_rows,
     text_groups=lambda rows, annotation: text_groups(rows),
     report=lambda rows, annotation, texts: report(rows, texts),
+    needs=NEEDS,
     judge=judge_short_answer,
 )

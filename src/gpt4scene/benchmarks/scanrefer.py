@@ -33,6 +33,9 @@ from gpt4scene.metrics.scores import Report
 from gpt4scene.metrics.texts import TextScores
 
 NAME = "scanrefer"
+NEEDS = ("gt_id",)
+"""What an answer needs to be scored."""
+
 LOOKUP = "scanrefer_unique_multiple_lookup.json"
 """File that tells unique from multiple objects."""
 
@@ -52,14 +55,14 @@ def score(
     difficulty and view instead, and its accuracy where the proposals are the ground-truth objects. Raises
     ``DataError`` for unknown scenes and objects.
     """
-    read = read_rows(rows, NAME)
+    read = read_rows(rows, NAME, NEEDS)
     found = scene_boxes(proposals, "the proposal boxes")
     truth = scene_boxes(ground_truth, "the ground-truth boxes")
     named = [chosen_proposal(row.pred, len(found.of(row.scene_id, row.origin))) for row in read]
     overlap_B = _overlaps(read, [FALLBACK if index is None else index for index in named], found, truth)
     strict_B = np.where([index is None for index in named], 0.0, overlap_B)
     members, kinds, notes = _groups(read, lookup)
-    kinds["label"] = tuple(truth.label(row.scene_id, row.gt_id) for row in read)
+    kinds["label"] = tuple(truth.label(row.scene_id, row.target) for row in read)
     everyone_B = np.ones(len(read), dtype=bool)
     groups = {"": (everyone_B, overlap_B)} | {name: (members_B, overlap_B) for name, members_B in members.items()}
     groups["strict "] = (everyone_B, strict_B)
@@ -113,7 +116,7 @@ def _groups(
 
 def _overlaps(rows: list[AnswerRow], named: list[int], found: SceneBoxes, truth: SceneBoxes) -> np.ndarray:
     proposals_B6 = [found.row(row.scene_id, index, row.origin) for row, index in zip(rows, named, strict=True)]
-    targets_B6 = [truth.row(row.scene_id, row.gt_id, row.origin) for row in rows]
+    targets_B6 = [truth.row(row.scene_id, row.target, row.origin) for row in rows]
     return iou(np.array(proposals_B6), np.array(targets_B6), PUBLISHED_EPSILON)
 
 
@@ -131,7 +134,7 @@ def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) 
     """Return the verdict by IoU: right from 0.5, partly right from 0.25; an answer that names no object is wrong."""
     named = chosen_proposal(row.pred, len(annotation.proposals.of(row.scene_id, row.origin)))
     overlap = annotation.overlap(row, FALLBACK if named is None else named)
-    label = annotation.ground_truth.label(row.scene_id, row.gt_id)
+    label = annotation.ground_truth.label(row.scene_id, row.target)
     reason = f"IoU {overlap:.2f} with object {row.gt_id} ({label})"
     references = tuple(row.texts) or (f"object {row.gt_id} ({label})",)
     if named is None:
@@ -196,6 +199,7 @@ BENCHMARK = Benchmark(
     training_rows=training_rows,
     companions=companions,
     report=_report,
+    needs=NEEDS,
     judge=judge,
     published_split=published_split,
 )

@@ -1,8 +1,10 @@
 """Attention over a pack: prefix tokens plainly causal, each branch sees the prefix and itself.
 
 The dense mask of a pack would be L x L. Here the prefix runs causal without any mask, and only the branch tokens meet a
-mask, R x S for R branch queries and S keys. The function is registered with transformers under ``NAME`` and takes
-its ``PackLayout`` from the keyword argument ``layout`` of the model call.
+mask, R x S for R branch queries and S keys. Both functions here are registered with transformers and take their
+``PackLayout`` from the keyword argument ``layout`` of the model call: ``NAME`` computes with PyTorch's fused kernels,
+``EAGER`` with plain products. transformers' own attentions would drop the layout without a word, so ``require`` stands
+before every call of a model.
 """
 
 from __future__ import annotations
@@ -11,9 +13,10 @@ from dataclasses import dataclass
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface
+from transformers import AttentionInterface, PreTrainedModel
 
 NAME = "gpt4scene"
+EAGER = "gpt4scene_eager"
 PREFIX = -1
 """Owner of prefix tokens; branches are numbered from 0."""
 
@@ -49,6 +52,23 @@ class PackLayout:
         return PackLayout(prefix_length, mask_RS & (keys <= queries))
 
 
+def text_attention(attention: str) -> str:
+    """Return the attention of the language part where ``attention`` was asked for: always one that obeys layouts."""
+    return EAGER if attention == "eager" else NAME
+
+
+def require(model: torch.nn.Module) -> None:
+    """Raise ``ValueError`` unless the language part of ``model``, wrapped or not, attends by one of ours."""
+    network = next((module for module in model.modules() if isinstance(module, PreTrainedModel)), None)
+    assert network is not None, "a model of transformers, or a wrapper around one"
+    found = network.config.get_text_config()._attn_implementation
+    if found not in (NAME, EAGER):
+        raise ValueError(
+            f"attention '{found}' does not know which questions of a pack see each other, so answers and losses would "
+            "mix; load the model with gpt4scene.model.loading.load_model and leave its attention as it is"
+        )
+
+
 def attend(
     module: torch.nn.Module,
     query: torch.Tensor,
@@ -70,8 +90,7 @@ def attend(
         key, value = _repeat(key, query), _repeat(value, query)
         out = scaled_dot_product_attention(query, key, value, attn_mask=attention_mask, **options)
         return out.transpose(1, 2).contiguous(), None
-    if query.shape[0] != 1:
-        raise ValueError(f"attention '{NAME}' takes one packed row at a time, not a batch of {query.shape[0]}")
+    _refuse_batch(query)
     length = query.shape[2]
     if layout is None or layout.mask_RS is None:
         return _causal(query, key, value, options).transpose(1, 2).contiguous(), None
@@ -82,6 +101,46 @@ def attend(
     if prefix < length:
         parts.append(_masked(query[:, :, prefix:], key, value, layout.mask_RS, options))
     return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
+
+
+def attend_eagerly(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    layout: PackLayout | None = None,
+    **_: object,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what ``attend`` does, computed by plain products and an fp32 softmax; and the weights of all keys."""
+    seen = attention_mask
+    if seen is None:
+        _refuse_batch(query)
+        seen = _seen(query.shape[2], key.shape[2], layout, query.device)
+    key, value = _repeat(key, query), _repeat(value, query)
+    scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    if seen.dtype == torch.bool:
+        seen = torch.zeros_like(seen, dtype=scores.dtype).masked_fill(~seen, torch.finfo(scores.dtype).min)
+    scores = scores + seen
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+    weights = torch.nn.functional.dropout(weights, p=dropout, training=module.training)
+    return (weights @ value).transpose(1, 2).contiguous(), weights
+
+
+def _seen(length: int, total: int, layout: PackLayout | None, device: torch.device) -> torch.Tensor:
+    """Return ``bool[L, S]``: which of S keys each of L queries, the last of the keys, may see."""
+    keys = torch.arange(total, device=device)
+    causal = keys <= keys[total - length :, None]
+    if layout is None or layout.mask_RS is None:
+        return causal
+    return torch.cat([causal[: layout.prefix_length], layout.mask_RS])
+
+
+def _refuse_batch(query: torch.Tensor) -> None:
+    if query.shape[0] != 1:
+        raise ValueError(f"attention '{NAME}' takes one packed row at a time, not a batch of {query.shape[0]}")
 
 
 def _repeat(states: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
@@ -116,3 +175,4 @@ def _masked(
 
 
 AttentionInterface.register(NAME, attend)
+AttentionInterface.register(EAGER, attend_eagerly)

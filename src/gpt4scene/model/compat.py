@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import sys
+from typing import Any, NoReturn
+
 import torch
 
 SLOW_CONV3D = ("2.9.",)
@@ -30,3 +35,48 @@ def keep_used_renamings(model: torch.nn.Module) -> None:
     renamings = vars(model).get("_weight_conversions")
     if renamings:
         vars(model)["_weight_conversions"] = [renaming for renaming in renamings if renaming.was_used()]
+
+
+def take_back_first_step(optimizer: Any) -> None:
+    """Make DeepSpeed's ``optimizer`` start at step 0, where it has already taken a step with gradients of 0.
+
+    Without ZeRO (stage 0), DeepSpeed 0.19 steps a bf16 or fp16 optimizer once when it is made, to have its memory
+    allocated, and keeps the count. Adam then corrects its means for the second step: the first update is 0.744
+    (0.1 / 0.19 over the root of 0.001 / 0.001999) of what it should be, and weight decay acts once too often. Call it
+    before a fresh run only. Seen in 2026-11; remove when the first step of stage 0 equals that of stage 2 without it.
+    """
+    from deepspeed.runtime.fp16.fused_optimizer import FP16_Optimizer
+    from deepspeed.runtime.fp16.unfused_optimizer import FP16_UnfusedOptimizer
+
+    if isinstance(optimizer, FP16_UnfusedOptimizer):
+        pairs = zip(optimizer.fp32_groups, optimizer.fp16_groups, strict=True)
+    elif isinstance(optimizer, FP16_Optimizer):
+        flat = zip(optimizer.fp32_groups_flat, optimizer.fp16_groups, strict=True)
+        pairs = ((master.data.split([weight.numel() for weight in weights]), weights) for master, weights in flat)
+    else:
+        return
+    with torch.no_grad():
+        for masters, weights in pairs:
+            for master, weight in zip(masters, weights, strict=True):
+                master.view_as(weight).copy_(weight)
+    inner = optimizer.optimizer
+    inner.state.clear()
+    for group in inner.param_groups:
+        if "step" in group:  # FusedAdam counts here
+            group["step"] = 0
+
+
+def end_without_finalizing(status: int) -> NoReturn:
+    """End this process with ``status``: exit handlers run and output is flushed, but Python takes nothing down.
+
+    torch's background threads (gloo's and autograd's) may give back a tensor that Python knows while the interpreter
+    is being taken down. They ask for its lock, are ended at that point, and the process aborts: SIGABRT after all work
+    is done, in about one of 70 runs of several processes (pytorch#190489; ``PyInterpreter.cpp`` asks
+    ``Py_IsInitialized``, which is still true then). Python's own multiprocessing ends its children in this way too.
+    Seen in 2026-11 with torch 2.13; remove when that issue is closed in the oldest torch that we take.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os._exit(status)

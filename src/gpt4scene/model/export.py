@@ -8,13 +8,11 @@ from typing import Literal
 
 import torch
 
-from gpt4scene.errors import DataError
 from gpt4scene.files.whole import whole_folder
 from gpt4scene.model.folder import (
-    ADAPTER_CONFIG,
     ModelFolder,
     base_of_adapter,
-    is_adapter,
+    check_adapter_folder,
     local_folder,
     save_processor_files,
 )
@@ -27,10 +25,10 @@ def merge_adapter(adapter: str | Path, out: str | Path, base: str | Path | None 
 
     ``base`` is the checkpoint that the adapter names when left out. ``out`` must be missing or empty; it appears whole
     or not at all. Weights keep the base's precision unless ``dtype`` says otherwise (``float32``, ``bfloat16``).
+    ``DataError`` where the adapter does not fit, or changes no weight.
     """
     adapter = Path(adapter)
-    if not is_adapter(adapter):
-        raise DataError(f"{adapter}: holds no LoRA adapter ({ADAPTER_CONFIG} or its weights are missing)")
+    check_adapter_folder(adapter)
     with whole_folder(out) as partial:
         folder = ModelFolder(local_folder(base) if base else base_of_adapter(adapter), adapter)
         model = load_merged(folder, dtype=dtype if dtype == "auto" else getattr(torch, dtype))

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gpt4scene.errors import ConfigError
 from gpt4scene.registry import Registry
+
+OLDER_NAMES = (
+    ("model.layers.", "model.language_model.layers."),
+    ("model.embed_tokens", "model.language_model.embed_tokens"),
+    ("model.norm", "model.language_model.norm"),
+    ("visual.", "model.visual."),
+    ("language_model.model.", "model.language_model."),
+    ("language_model.lm_head", "lm_head"),
+    ("language_model.", "model.language_model."),
+    ("model.model.", "model."),
+)
+"""How module paths began before transformers 4.52, and in releases and tools around it; and how they begin now."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,14 @@ class Family:
             return "merger"
         return "tower" if parameter.startswith(self.tower + ".") else "language"
 
+    def current_names(self, module: str) -> list[str]:
+        """Return what a module path, as it stands or of an older release, can be called now; most likely first."""
+        return [module] + [new + module.removeprefix(old) for old, new in OLDER_NAMES if module.startswith(old)]
+
+    def all_names(self, module: str) -> list[str]:
+        """Return a module path of today, and what older releases called it."""
+        return [module] + [old + module.removeprefix(new) for old, new in OLDER_NAMES if module.startswith(new)]
+
 
 FAMILIES: Registry[Family] = Registry("model family")
 FAMILIES.add("qwen2_vl", Family("qwen2_vl", "qwen2_vl"))
@@ -41,3 +62,12 @@ FAMILIES.add(
 def family_of(config) -> Family:
     """Return the family of a transformers config; ``ValueError`` names the known ones."""
     return FAMILIES[config.model_type]
+
+
+def check_template(family: Family, template: str) -> None:
+    """Raise ``ConfigError`` where a run's chat template is not the one that models of ``family`` were trained with."""
+    if template != family.template:
+        raise ConfigError(
+            f"template {template!r} does not fit a {family.name} checkpoint, which was trained with another; write "
+            f"template: {family.template}"
+        )

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import copy_file, read_json
+from gpt4scene.model.checkpoint import check_config, check_generation, check_processor, check_vocabulary
+from gpt4scene.model.weight_files import check_files
 
 ADAPTER_CONFIG = "adapter_config.json"
 PROCESSOR_FILES = (
@@ -25,6 +27,7 @@ PROCESSOR_FILES = (
 )
 """Files beside weights and tokenizer that transformers and vLLM want; copied into every checkpoint that we write."""
 
+_ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 _SHAPING_FILES = (
     "config.json",
     "generation_config.json",
@@ -61,6 +64,8 @@ def find_model(model: str | Path) -> ModelFolder:
     for path in (folder, *reversed(step_folders(folder))):
         if is_adapter(path):
             return ModelFolder(base_of_adapter(path), path)
+        if (path / ADAPTER_CONFIG).is_file():
+            check_adapter_folder(path)
         if _is_checkpoint(path):
             return ModelFolder(path)
     raise DataError(
@@ -111,6 +116,20 @@ def check_folder(folder: Path) -> None:
         )
 
 
+def check_weights(folder: Path) -> None:
+    """Raise ``DataError`` that names the first file of a checkpoint folder that can't be what it should; cheap.
+
+    Looks at ``config.json``, the weight files' headers and sizes, the index, the tokenizer's vocabulary, the image
+    processor's patches and ``generation_config.json``. No weight is read.
+    """
+    check_folder(folder)
+    config = check_config(folder)
+    stored = check_files(folder)
+    check_vocabulary(folder, config, stored)
+    check_processor(folder, config)
+    check_generation(folder)
+
+
 def step_folders(output_dir: Path) -> list[Path]:
     """Return the ``checkpoint-<step>`` folders of a training output, by step; none where it does not exist."""
     if not output_dir.is_dir():
@@ -124,8 +143,36 @@ def _is_checkpoint(folder: Path) -> bool:
 
 
 def is_adapter(folder: Path) -> bool:
-    """Return whether ``folder`` holds a LoRA adapter: its description and its weights."""
-    return (folder / ADAPTER_CONFIG).is_file() and bool(weight_files(folder))
+    """Return whether ``folder`` holds an adapter: its description and its weights."""
+    return (folder / ADAPTER_CONFIG).is_file() and any((folder / name).is_file() for name in _ADAPTER_WEIGHTS)
+
+
+def adapter_weights(folder: Path) -> Path:
+    """Return the weight file of the adapter in ``folder``; ``DataError`` says what lies there instead of an adapter."""
+    check_adapter_folder(folder)
+    return next(folder / name for name in _ADAPTER_WEIGHTS if (folder / name).is_file())
+
+
+def check_adapter_folder(folder: Path) -> None:
+    """Raise ``DataError`` that says what ``folder`` is, and what to give instead, where it holds no adapter."""
+    if is_adapter(folder):
+        return
+    files = f"{ADAPTER_CONFIG} and adapter_model.safetensors"
+    steps = [path for path in reversed(step_folders(folder)) if is_adapter(path)]
+    if not folder.is_dir():
+        state = f"no such folder; give the folder that holds {files}"
+    elif (folder / ADAPTER_CONFIG).is_file():
+        state = f"holds {ADAPTER_CONFIG}, but no {_ADAPTER_WEIGHTS[0]} beside it; fetch it, or save the adapter again"
+    elif any((folder / name).is_file() for name in _ADAPTER_WEIGHTS):
+        state = f"holds an adapter's weights, but no {ADAPTER_CONFIG} beside them; fetch it, or save the adapter again"
+    elif _is_checkpoint(folder):
+        state = "a whole checkpoint, not a LoRA adapter: there is nothing to merge; use it as the model itself"
+    elif steps:
+        state = f"a training output without a LoRA adapter of its own; give one of its checkpoints, such as {steps[0]}"
+    else:
+        what = "an empty folder" if not any(folder.iterdir()) else "no LoRA adapter in this folder"
+        state = f"{what}; give the folder that holds {files}"
+    raise DataError(f"{folder}: {state}")
 
 
 def base_of_adapter(adapter: Path) -> Path:

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from gpt4scene.data.vision import VisionRule
-from gpt4scene.model.attention import PackLayout
+from gpt4scene.model.attention import PackLayout, require
 from gpt4scene.types import Batch
 
 
@@ -18,6 +18,7 @@ def row_losses(model: torch.nn.Module, batch: Batch, rule: VisionRule) -> torch.
     ``batch`` is on the device of the model. The logits are ``[1, M, vocabulary]``, in the order of ``label_ids``; the
     arithmetic on them is fp32.
     """
+    require(model)
     logits = model(**model_inputs(batch, rule)).logits
     losses = cross_entropy(logits[0].float(), batch.label_ids, reduction="none")
     zeros = torch.zeros(len(batch.weights), device=losses.device)

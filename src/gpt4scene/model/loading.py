@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,10 +16,12 @@ from transformers import (
 )
 
 from gpt4scene.errors import DataError
-from gpt4scene.model import attention as pack_attention
+from gpt4scene.model.adapters import check_adapter, merge_adapter_into
+from gpt4scene.model.attention import text_attention
+from gpt4scene.model.checkpoint import check_config
 from gpt4scene.model.compat import check_versions, keep_used_renamings
 from gpt4scene.model.families import family_of
-from gpt4scene.model.folder import ModelFolder, check_folder, local_folder
+from gpt4scene.model.folder import ModelFolder, check_weights, local_folder
 
 
 def load_tokenizer(model_name_or_path: str | Path) -> PreTrainedTokenizerBase:
@@ -40,26 +43,33 @@ def load_model(
     """Return the model with our pack attention in its language part and ``attention`` in its vision tower.
 
     Old checkpoints (flat config, ``visual.*`` and ``model.layers.*`` keys) load the same. A checkpoint with missing or
-    mismatched weights is refused, since random weights would go unnoticed. ``eager`` keeps transformers' own
-    attention everywhere (reference runs; packs of several branches then need a 4-D mask).
+    mismatched weights is refused, since random weights would go unnoticed. Whatever ``attention`` is, the branches of
+    a pack do not see each other: ``eager`` takes our plain attention for the language part, every other value our fused
+    one.
     """
     check_versions()
     folder = local_folder(model_name_or_path)
-    check_folder(folder)
+    check_weights(folder)
     family = family_of(AutoConfig.from_pretrained(folder))
-    text = "eager" if attention == "eager" else pack_attention.NAME
-    loaded = AutoModelForImageTextToText.from_pretrained(
-        folder,
-        dtype=dtype,
-        attn_implementation={"text_config": text, "vision_config": attention},
-        output_loading_info=True,
-    )
+    parts = {"text_config": text_attention(attention), "vision_config": attention}
+    try:
+        loaded = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=dtype, attn_implementation=parts, output_loading_info=True
+        )
+    except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        raise DataError(f"{folder}: the weights can't be loaded ({_first_line(error)})") from error
     model, info = cast(tuple[PreTrainedModel, dict[str, Any]], loaded)
+    model.set_attn_implementation(parts)  # else one that config.json names inside a part would win
     wrong = [f"missing {name}" for name in sorted(info["missing_keys"])]
     wrong += [f"wrong shape {entry[0]}" for entry in sorted(info["mismatched_keys"])]
+    wrong += [f"unknown {name}" for name in sorted(info["unexpected_keys"]) if not name.endswith("inv_freq")]
     if wrong:
         shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise DataError(f"{folder}: weights do not fit {family.name}: {shown}")
+        raise DataError(
+            f"{folder}: weights do not fit the {family.name} of its config.json: {shown}; take config.json and weights "
+            "of one checkpoint, in which adapters are merged"
+        )
+    _refuse_non_finite(model, folder)
     _refuse_sliding_window(model, folder)
     keep_used_renamings(model)
     if device is not None:
@@ -75,17 +85,31 @@ def _refuse_sliding_window(model: PreTrainedModel, folder: Path) -> None:
         )
 
 
+def _refuse_non_finite(model: PreTrainedModel, folder: Path) -> None:
+    """Raise ``DataError`` at the first weight that holds NaN or infinity: one sum each, seconds for 7 billion."""
+    for name, weight in model.named_parameters():
+        if not bool(torch.isfinite(weight.detach().sum(dtype=torch.float32))):
+            if bool(torch.isfinite(weight).all()):
+                continue  # finite numbers of a sum beyond fp32
+            raise DataError(f"{folder}: '{name}' holds NaN or infinite numbers; take an earlier checkpoint")
+
+
 def load_merged(folder: ModelFolder, **options: Any) -> PreTrainedModel:
     """Return the model of ``folder``, with its LoRA adapter, if it has one, merged in memory.
 
-    ``options`` are those of ``load_model``.
+    ``options`` are those of ``load_model``. An adapter that does not fit is refused before weights are read.
     """
+    if folder.adapter is not None:
+        check_adapter(folder.adapter, meta_model(folder.base))
     model = load_model(folder.base, **options)
-    if folder.adapter is None:
-        return model
-    from peft import PeftModel
+    return model if folder.adapter is None else merge_adapter_into(model, folder.adapter)
 
-    return cast(PreTrainedModel, PeftModel.from_pretrained(model, str(folder.adapter)).merge_and_unload())
+
+def meta_model(folder: Path) -> PreTrainedModel:
+    """Return the model of a checkpoint without weights, on the meta device: its modules, names and shapes."""
+    check_config(folder)
+    with torch.device("meta"):
+        return AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(folder))
 
 
 def _first_line(error: Exception) -> str:

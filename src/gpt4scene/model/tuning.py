@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
+from gpt4scene.errors import ConfigError
+from gpt4scene.model.adapters import check_adapter, load_adapter
 from gpt4scene.model.families import Family, family_of
 from gpt4scene.settings.arguments import TuningArguments
 
@@ -27,15 +31,49 @@ def prepare_for_training(
     on with.
     """
     family = family_of(model.config)
-    choose = {"full": _train_full, "freeze": _train_some_layers, "lora": _freeze_all}[arguments.finetuning_type]
-    choose(model, family, arguments)
-    _spare_frozen_tower(model, family)
+    _choose(model, family, arguments)
     tuned = _add_lora(model, family, arguments, adapter) if arguments.finetuning_type == "lora" else model
+    _refuse_nothing(tuned)
+    _spare_frozen_tower(model, family)
     if not keep_dtype:
         _set_precision(tuned, bf16=bf16, pure_bf16=arguments.pure_bf16)
-    if not any(parameter.requires_grad for parameter in tuned.parameters()):
-        raise ValueError("nothing is left to train: every part of the model is frozen")
     return tuned
+
+
+def check_tuning(model: PreTrainedModel, arguments: TuningArguments, adapter: str | Path | None = None) -> None:
+    """Raise what ``prepare_for_training`` would; ``model`` may lie on the meta device, so that no weight is read.
+
+    ``ConfigError`` says which key asks for parts that the model does not have, ``DataError`` why the adapter in that
+    folder does not fit.
+    """
+    family = family_of(model.config)
+    _choose(model, family, arguments)
+    if arguments.finetuning_type != "lora":
+        _refuse_nothing(model)
+    elif adapter is None:
+        check_lora_targets(model, arguments)
+    else:
+        _check_same_lora(check_adapter(Path(adapter), model), arguments)
+
+
+def check_lora_targets(model: PreTrainedModel, arguments: TuningArguments) -> None:
+    """Raise ``ConfigError`` where ``lora_target`` names no linear module of ``model`` that may learn."""
+    _lora_targets(model, family_of(model.config), arguments)
+
+
+def _choose(model: PreTrainedModel, family: Family, arguments: TuningArguments) -> None:
+    """Mark what learns; with LoRA nothing of the model itself does."""
+    {"full": _train_full, "freeze": _train_some_layers, "lora": _freeze_all}[arguments.finetuning_type](
+        model, family, arguments
+    )
+
+
+def _refuse_nothing(model: torch.nn.Module) -> None:
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ConfigError(
+            "nothing is left to train: every part of the model is frozen; set one of freeze_language_model, "
+            "freeze_vision_tower and freeze_multi_modal_projector to false"
+        )
 
 
 def run_without_graph(module: torch.nn.Module) -> None:
@@ -72,11 +110,16 @@ def _spare_frozen_tower(model: PreTrainedModel, family: Family) -> None:
 
 def _train_full(model: PreTrainedModel, family: Family, arguments: TuningArguments) -> None:
     for name, parameter in model.named_parameters():
-        part = family.part_of(name)
-        frozen = (part == "tower" and arguments.freeze_vision_tower) or (
-            part == "merger" and arguments.freeze_multi_modal_projector
-        )
-        parameter.requires_grad_(not frozen)
+        parameter.requires_grad_(not _is_frozen(family.part_of(name), arguments))
+
+
+def _is_frozen(part: str, arguments: TuningArguments) -> bool:
+    """Return whether the settings keep a part of the model as it is."""
+    return {
+        "tower": arguments.freeze_vision_tower,
+        "merger": arguments.freeze_multi_modal_projector,
+        "language": arguments.freeze_language_model,
+    }[part]
 
 
 def _freeze_all(model: PreTrainedModel, family: Family, arguments: TuningArguments) -> None:
@@ -84,37 +127,44 @@ def _freeze_all(model: PreTrainedModel, family: Family, arguments: TuningArgumen
 
 
 def _train_some_layers(model: PreTrainedModel, family: Family, arguments: TuningArguments) -> None:
-    """Train the last n language layers (the first n for a negative n), or some of their modules."""
+    """Train the last n language layers (the first n for a negative n), or some of their modules.
+
+    The vision tower and the merger train as a whole where they are not frozen.
+    """
     layers = model.get_submodule(family.layers)
     assert isinstance(layers, torch.nn.ModuleList)
     count = arguments.freeze_trainable_layers
     if count == 0 or abs(count) > len(layers):
-        raise ValueError(f"freeze_trainable_layers is {count}, but the model has {len(layers)} language layers")
+        raise ConfigError(
+            f"freeze_trainable_layers is {count}, but the model has {len(layers)} language layers; write 1 to "
+            f"{len(layers)}, or a negative number for the first ones"
+        )
     chosen = range(len(layers) - count, len(layers)) if count > 0 else range(-count)
     wanted = set(arguments.freeze_trainable_modules)
     known = {part for name, _ in layers[0].named_modules() for part in name.split(".") if part}
     unknown = sorted(wanted - known - {"all"})
     if unknown:
-        raise ValueError(
+        raise ConfigError(
             f"freeze_trainable_modules: no module {unknown} in a layer (known: {', '.join(sorted(known))})"
         )
-    model.requires_grad_(False)
-    for index in chosen:
+    if not wanted:
+        raise ConfigError("freeze_trainable_modules is empty; write all, or names of modules inside a layer")
+    for name, parameter in model.named_parameters():
+        part = family.part_of(name)
+        parameter.requires_grad_(part != "language" and not _is_frozen(part, arguments))
+    for index in chosen if not arguments.freeze_language_model else ():
         for name, parameter in layers[index].named_parameters():
             parameter.requires_grad_("all" in wanted or bool(wanted & set(name.split("."))))
 
 
 def _lora_targets(model: PreTrainedModel, family: Family, arguments: TuningArguments) -> str:
-    """Return a pattern of the linear modules that get LoRA; frozen parts of the vision tower never do."""
+    """Return a pattern of the linear modules that get LoRA; frozen parts of the model never do."""
     wanted = set(arguments.lora_target)
     targets, known = set(), set()
     for name, module in model.named_modules():
         if not isinstance(module, torch.nn.Linear) or name == "lm_head":
             continue
-        part = family.part_of(name + ".")
-        if (part == "tower" and arguments.freeze_vision_tower) or (
-            part == "merger" and arguments.freeze_multi_modal_projector
-        ):
+        if _is_frozen(family.part_of(name + "."), arguments):
             continue
         short = name.rsplit(".", 1)[-1]
         known.add(short)
@@ -122,16 +172,28 @@ def _lora_targets(model: PreTrainedModel, family: Family, arguments: TuningArgum
             targets.add(re.sub(r"\\\.\d+\\\.", r"\\.\\d+\\.", re.escape(name)))
     unknown = sorted(wanted - known - {"all"})
     if unknown:
-        raise ValueError(f"lora_target: no linear module {unknown} (known: {', '.join(sorted(known))})")
+        listed = ", ".join(sorted(known)) or "none, since all parts are frozen"
+        raise ConfigError(f"lora_target: no linear module {unknown} in the parts that are not frozen (known: {listed})")
+    if not targets:
+        raise ConfigError(
+            "lora_target: no module gets LoRA, since every part of the model is frozen"
+            if wanted
+            else "lora_target is empty; write all, or names of linear modules"
+        )
     return "|".join(sorted(targets))
 
 
 def _add_lora(model: PreTrainedModel, family: Family, arguments: TuningArguments, adapter: str | None):
     """Return ``model`` wrapped by peft: a new adapter, or ``adapter`` to go on training."""
-    from peft import LoraConfig, PeftModel, get_peft_model
+    from peft import LoraConfig, get_peft_model
 
     if adapter is not None:
-        return PeftModel.from_pretrained(model, adapter, is_trainable=True)
+        tuned = load_adapter(model, Path(adapter), trainable=True)
+        _check_same_lora(tuned.peft_config["default"], arguments)
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad and _is_frozen(family.part_of(name), arguments):
+                parameter.requires_grad_(False)
+        return tuned
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=arguments.lora_rank,
@@ -140,6 +202,24 @@ def _add_lora(model: PreTrainedModel, family: Family, arguments: TuningArguments
         target_modules=_lora_targets(model, family, arguments),
     )
     return get_peft_model(model, config)
+
+
+def _check_same_lora(adapter: Any, arguments: TuningArguments) -> None:
+    """Raise ``ConfigError`` where a key of LoRA asks for something else than the adapter to go on with has.
+
+    A key at its default asks for nothing, since a user who goes on with an adapter need not repeat what it is.
+    """
+    default = type(arguments)()
+    wrong = []
+    for name, asked, usual, has in (
+        ("lora_rank", arguments.lora_rank, default.lora_rank, adapter.r),
+        ("lora_alpha", arguments.lora_alpha, default.lora_alpha, adapter.lora_alpha),
+        ("lora_dropout", arguments.lora_dropout, default.lora_dropout, adapter.lora_dropout),
+    ):
+        if asked not in (usual, has):
+            wrong.append(f"{name} is {asked}, but the adapter to go on with has {has}; leave the key out")
+    if wrong:
+        raise ConfigError(*wrong)
 
 
 def _set_precision(model: torch.nn.Module, *, bf16: bool, pure_bf16: bool) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from gpt4scene.errors import DataError
+from gpt4scene.files.pixels import eight_bits
 from gpt4scene.scans.types import Frame, StoredImage
 
 MOST_PIXELS = 64_000_000
@@ -52,16 +53,16 @@ def read_color(frame: Frame) -> np.ndarray:
     with _opened(frame.image) as image:
         turn = _turn(image) if image.size != size else None
         if turn is not None and image.size == size[::-1]:
-            return _rgb(_decoded(frame.image, image).transpose(turn))
+            return _rgb(frame.image, _decoded(frame.image, image).transpose(turn))
         _check_size(frame.image, image.size, size, "the camera says")
-        return _rgb(_decoded(frame.image, image))
+        return _rgb(frame.image, _decoded(frame.image, image))
 
 
-def _rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I"):  # one channel of 16 bits, which Pillow would cut off at 255
-        grey = (np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    return np.asarray(image.convert("RGB"))
+def _rgb(source: Path | StoredImage, image: Image.Image) -> np.ndarray:
+    try:
+        return np.asarray(eight_bits(image).convert("RGB"))
+    except ValueError as error:
+        raise DataError(f"{_place(source)}: {error}") from None
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:

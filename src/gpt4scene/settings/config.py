@@ -9,20 +9,20 @@ import dataclasses
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import lru_cache
 from typing import Any, TypeVar
 
-import yaml
-
-from gpt4scene.data.mixing import probability_problems
-from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.errors import ConfigError
 from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import DataArguments, ModelArguments, TuningArguments
 from gpt4scene.settings.coercion import BadValueError, check_range, coerce
-from gpt4scene.settings.spellings import NEGATED, REFUSED, RENAMED, RETIRED
+from gpt4scene.settings.consistency import contradictions, trains, without_effect
+from gpt4scene.settings.entries import FLAGS, Entry, place, read_file, read_flags
+from gpt4scene.settings.foreign import foreign
 
-FLAGS = "command line"
+NEAR = 0.8
+"""Least likeness of a name that is offered for an unknown key: hundreds are known, so far-fetched hints are many."""
+
 Section = TypeVar("Section", ModelArguments, DataArguments, TuningArguments)
 SECTIONS: tuple[type, ...] = (ModelArguments, DataArguments, TuningArguments)
 
@@ -50,34 +50,19 @@ class TrainConfig:
         return self.training["output_dir"]
 
     @property
+    def evaluates_only(self) -> bool:
+        """Whether the held-out rows are evaluated and nothing is trained."""
+        return not self.training["do_train"] and bool(self.training.get("do_eval"))
+
+    @property
     def rows_per_step(self) -> int:
         """Questions per process and optimizer step: batch size times accumulation."""
         training = self.training
         return training.get("per_device_train_batch_size", 8) * training.get("gradient_accumulation_steps", 1)
 
     def resolved(self) -> dict[str, Any]:
-        """Every setting as plain values, for ``run.json``; tokens are left out."""
-        values = dataclasses.asdict(self)
-        secret = {name: value for name, value in self.training.items() if name.endswith("_token") and value}
-        values["training"] |= dict.fromkeys(secret, "(hidden)")
-        hidden = {str(value) for value in secret.values()}
-        values["flags"] = [
-            "(hidden)" if word.partition("=")[2] in hidden or word in hidden else word for word in self.flags
-        ]
-        return values
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """One key as somebody wrote it: ``source`` is the file's name or ``FLAGS``."""
-
-    key: str
-    value: Any
-    source: str
-
-    @property
-    def place(self) -> str:
-        return f"{self.source}: '--{self.key}'" if self.source == FLAGS else f"{self.source}: '{self.key}'"
+        """Every setting as plain values, for ``run.json``. No setting is a secret: keys for tokens are refused."""
+        return dataclasses.asdict(self)
 
 
 def parse(argv: Sequence[str]) -> TrainConfig:
@@ -90,8 +75,8 @@ def parse(argv: Sequence[str]) -> TrainConfig:
     """
     problems: list[str] = []
     source, words = (argv[0], argv[1:]) if argv and not argv[0].startswith("--") else (None, argv)
-    entries = _read_file(source, problems) if source else []
-    entries += _read_flags(words, problems)
+    entries = read_file(source, problems) if source else []
+    entries += read_flags(words, problems)
     hints = _own_hints() | training_hints()
     notes: list[str] = []
     values = _resolve(entries, hints, notes, problems)
@@ -104,13 +89,14 @@ def parse(argv: Sequence[str]) -> TrainConfig:
         model=_section(ModelArguments, values),
         data=_section(DataArguments, values),
         tuning=_section(TuningArguments, values),
-        training={"do_train": True} | {name: value for name, value in values.items() if name not in own},
+        training={name: value for name, value in values.items() if name not in own} | {"do_train": trains(values)},
         notes=tuple(dict.fromkeys(notes)),
         source=source,
         flags=tuple(argv),
     )
 
 
+@lru_cache(maxsize=1)
 def training_hints() -> dict[str, Any]:
     """Field name -> type of the installed ``TrainingArguments``; imports transformers, which takes seconds."""
     try:
@@ -120,51 +106,7 @@ def training_hints() -> dict[str, Any]:
         names = [f.name for f in dataclasses.fields(TrainingArguments) if f.init]
     except ImportError as error:
         raise ConfigError(f'training needs torch and transformers: pip install -e ".[torch]" ({error})') from None
-    return {name: hints[name] for name in names} | {"resume_from_checkpoint": bool | str | None}
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML in which a key written twice is an error instead of the last one winning."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [key_node.value for key_node, _ in node.value if isinstance(key_node, yaml.ScalarNode)]
-        for name in names:
-            if names.count(name) > 1:
-                raise yaml.MarkedYAMLError(problem=f"'{name}' is written twice", problem_mark=node.start_mark)
-        return super().construct_mapping(node, deep=deep)
-
-
-def _read_file(path: str, problems: list[str]) -> list[_Entry]:
-    try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506 (a safe loader)
-    except OSError as error:
-        problems.append(f"{path}: cannot be read ({error.strerror}); the first word must be a YAML file or a --flag")
-        return []
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        problems.append(f"{path}: is no YAML: {' '.join(str(error).split())}")
-        return []
-    if not isinstance(content, dict):
-        problems.append(f"{path}: must hold 'key: value' lines" + (", but it is empty" if content is None else ""))
-        return []
-    return [_Entry(str(name), value, path) for name, value in content.items()]
-
-
-def _read_flags(words: Sequence[str], problems: list[str]) -> list[_Entry]:
-    """Flags in order; several words after one flag are a list, none at all means true."""
-    found: list[tuple[str, list[str]]] = []
-    for word in words:
-        if word.startswith("--") and len(word) > 2:
-            name, equals, value = word[2:].partition("=")
-            found.append((name.replace("-", "_"), [value] if equals else []))
-        elif found:
-            found[-1][1].append(word)
-        else:
-            problems.append(f"{FLAGS}: '{word}' stands alone; write --key value")
-    last = {name: values for name, values in found}
-    return [
-        _Entry(name, True if not values else values[0] if len(values) == 1 else values, FLAGS)
-        for name, values in last.items()
-    ]
+    return {name: hints[name] for name in names} | dict.fromkeys(("resume_from_checkpoint", "fsdp"), bool | str | None)
 
 
 def _section(section: type[Section], values: dict[str, Any]) -> Section:
@@ -189,33 +131,71 @@ def _ranges() -> dict[str, tuple[float | None, float | None]]:
     return own
 
 
-def _resolve(entries: list[_Entry], hints: dict[str, Any], notes: list[str], problems: list[str]) -> dict[str, Any]:
-    """Key -> typed value, under today's names; later entries win over earlier ones."""
+def _resolve(entries: list[Entry], hints: dict[str, Any], notes: list[str], problems: list[str]) -> dict[str, Any]:
+    """Key -> typed value, under today's names; flags win over the file."""
     values: dict[str, Any] = {}
-    ranges = _ranges()
-    setters: dict[tuple[str, str], _Entry] = {}
+    known, ranges = foreign(), _ranges()
+    flagged = {known.renamed.get(entry.key, entry.key) for entry in entries if entry.source == FLAGS}
+    setters: dict[tuple[str, str], Entry] = {}
+    refused: dict[tuple[str, str], list[Entry]] = {}
     for entry in _without_zero_warmup(entries):
-        name = RENAMED.get(entry.key, entry.key)
+        name = known.renamed.get(entry.key, entry.key)
+        if entry.source != FLAGS and name in flagged and (name in hints or name in known.keys):
+            continue
+        if name in known.keys:
+            key = known.keys[name]
+            if key.asks(entry.value) and key.refused:
+                refused.setdefault((entry.source, key.sentence), []).append(entry)
+            elif key.asks(entry.value):
+                notes.append(f"{entry.place} has no effect: {key.sentence}")
+            continue
         if name not in hints:
-            _judge_unknown(entry, hints, notes, problems)
+            every = [*hints, *known.renamed, *known.keys]
+            problems.append(f"{entry.place} is not a key{nearest(entry.key, every, NEAR)}")
+            continue
+        if name != entry.key and entry.value is None:
             continue
         twin = setters.setdefault((entry.source, name), entry)
         if twin is not entry:
             problems.append(f"{entry.place} and '{twin.key}' set the same thing; keep one")
             continue
         try:
-            value = _value(entry, hints[name])
+            value = _value(entry, name, hints[name], notes)
             check_range(value, *ranges.get(name, (None, None)))
         except BadValueError as error:
-            problems.append(f"{entry.place} {error}")
+            empty = entry.bare or entry.value is None
+            words = "has no value; write one, or leave the key out" if empty else error
+            problems.append(f"{entry.place} {words}")
+            if name == "finetuning_type":
+                values[name] = None  # neither left out nor known
             continue
-        if name != entry.key and entry.key not in NEGATED:
+        if name != entry.key and entry.key not in known.negated:
             notes.append(f"{entry.place} is called {name} now")
         values[name] = value
+    for (_, sentence), found in refused.items():
+        problems.append(f"{place(found)} not supported: {sentence}")
+    _notice(values, entries, notes, problems)
     return values
 
 
-def _without_zero_warmup(entries: list[_Entry]) -> list[_Entry]:
+def _notice(values: dict[str, Any], entries: list[Entry], notes: list[str], problems: list[str]) -> None:
+    """Say what is understood differently elsewhere, and which keys have no effect beside others."""
+    if "finetuning_type" not in values and not values.get("tokenize_only") and trains(values):
+        notes.append("finetuning_type is left out: lora, as in LLaMA-Factory; write full to train all weights")
+    if values.get("template") == "qwen3_vl":
+        thinking = [entry for entry in entries if entry.key == "enable_thinking" and entry.value is not None]
+        named = any(entry.value == "qwen3_vl_nothink" for entry in entries if entry.key == "template")
+        if thinking and not named:
+            problems.append(
+                f"{thinking[0].place} goes with LLaMA-Factory's template qwen3_vl, which puts thoughts before answers; "
+                "here qwen3_vl has none: write template: qwen3_vl_nothink"
+            )
+        elif not named:
+            notes.append("template qwen3_vl is LLaMA-Factory's qwen3_vl_nothink: no empty thought before an answer")
+    notes.extend(without_effect(values))
+
+
+def _without_zero_warmup(entries: list[Entry]) -> list[Entry]:
     """Drop a warm-up of 0 where the same source gives the other spelling too: many YAMLs write both."""
     other = {"warmup_steps": "warmup_ratio", "warmup_ratio": "warmup_steps"}
     written = {(entry.source, entry.key) for entry in entries}
@@ -223,10 +203,18 @@ def _without_zero_warmup(entries: list[_Entry]) -> list[_Entry]:
     return [e for e in entries if not (str(e.value) in zero and (e.source, other.get(e.key)) in written)]
 
 
-def _value(entry: _Entry, hint: Any) -> Any:
-    if entry.key in NEGATED:
+def _value(entry: Entry, name: str, hint: Any, notes: list[str]) -> Any:
+    known = foreign()
+    if entry.key in known.negated:
         return not coerce(entry.value, bool)
-    value = coerce(entry.value, hint)
+    theirs = known.values.get(name, {}).get(str(entry.value))
+    if theirs is not None and theirs.refused is not None:
+        raise BadValueError(f"{entry.value} is not supported: {theirs.refused}")
+    if theirs is not None:
+        notes.append(f"{entry.place} {entry.value} is called {theirs.becomes} here")
+    if name == "fsdp" and isinstance(entry.value, list):  # as transformers 4 had it
+        return " ".join(map(str, entry.value))
+    value = coerce(entry.value if theirs is None else theirs.becomes, hint)
     if entry.key == "warmup_ratio" and value is not None and value >= 1:
         raise BadValueError(f"must be below 1 (a share of all steps), not {value}")
     if entry.key == "resume_from_checkpoint" and value is False:
@@ -234,24 +222,8 @@ def _value(entry: _Entry, hint: Any) -> Any:
     return value
 
 
-def _judge_unknown(entry: _Entry, hints: dict[str, Any], notes: list[str], problems: list[str]) -> None:
-    """Note a key that lost its meaning; report one that asks for too much, or that nobody knows."""
-    if entry.key in RETIRED:
-        notes.append(f"{entry.place} has no effect: {RETIRED[entry.key]}")
-    elif entry.key in REFUSED:
-        try:
-            asked = coerce(entry.value, bool | None)
-        except BadValueError:
-            asked = True
-        if asked:
-            problems.append(f"{entry.place} is not supported: {REFUSED[entry.key]}")
-    else:
-        known = [*hints, *RENAMED, *RETIRED]
-        problems.append(f"{entry.place} is not a key{nearest(entry.key, known)}")
-
-
-def _require(values: dict[str, Any], entries: list[_Entry], source: str | None, problems: list[str]) -> None:
-    written = {RENAMED.get(entry.key, entry.key) for entry in entries}
+def _require(values: dict[str, Any], entries: list[Entry], source: str | None, problems: list[str]) -> None:
+    written = {foreign().renamed.get(entry.key, entry.key) for entry in entries}
     needed = [f.name for section in SECTIONS for f in dataclasses.fields(section) if _is_required(f)]
     for name in [*needed, "output_dir"]:
         if name not in written:
@@ -262,40 +234,3 @@ def _require(values: dict[str, Any], entries: list[_Entry], source: str | None, 
 
 def _is_required(one: dataclasses.Field[Any]) -> bool:
     return one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
-
-
-def contradictions(values: dict[str, Any]) -> list[str]:
-    """Sentences about settings that cannot stand together; ``values`` holds what was set, by key."""
-    get = values.get
-    found = []
-    rows = get("per_device_train_batch_size", 8) * get("gradient_accumulation_steps", 1)
-    branches = get("scene_packing", 1)
-    if rows % branches:
-        found.append(
-            f"scene_packing {branches} must divide per_device_train_batch_size x gradient_accumulation_steps, "
-            f"which is {rows} questions a step on each process"
-        )
-    if get("train_on_prompt") and get("mask_history"):
-        found.append("train_on_prompt and mask_history exclude each other: one learns more of a row, the other less")
-    template = get("template")
-    if template is not None and template not in TEMPLATES:
-        known = list(TEMPLATES)
-        found.append(f"template '{template}' is not known{nearest(template, known)} (known: {', '.join(known)})")
-    if get("bf16") and get("fp16"):
-        found.append("bf16 and fp16 exclude each other")
-    if get("pure_bf16") and get("fp16"):
-        found.append("pure_bf16 and fp16 exclude each other")
-    if get("deepspeed") and get("fsdp"):
-        found.append("deepspeed and fsdp exclude each other")
-    if get("adapter_name_or_path") and get("finetuning_type", "full") != "lora":
-        found.append("adapter_name_or_path needs finetuning_type: lora")
-    if get("tokenize_only") and not get("tokenized_path"):
-        found.append("tokenize_only needs tokenized_path, the folder to write to")
-    if get("eval_strategy", "no") != "no" and not get("val_size"):
-        found.append("eval_strategy needs val_size, the scenes to hold out")
-    if get("load_best_model_at_end") and get("eval_strategy", "no") == "no":
-        found.append("load_best_model_at_end needs eval_strategy and val_size")
-    if get("finetuning_type") == "freeze" and get("freeze_trainable_layers") == 0:
-        found.append("finetuning_type freeze with freeze_trainable_layers 0 trains nothing")
-    mixing = get("mix_strategy", "concat"), get("interleave_probs"), len(get("dataset") or [])
-    return found + probability_problems(*mixing)

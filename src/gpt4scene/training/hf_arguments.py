@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
+from gpt4scene.errors import ConfigError
 from gpt4scene.settings.config import TrainConfig
+from gpt4scene.training.processes import join_alone
 
 LOADER_WORKERS = 4
 """Processes that decode images beside each accelerator."""
@@ -18,12 +20,15 @@ LOADER_WORKERS = 4
 def training_arguments(config: TrainConfig) -> TrainingArguments:
     """Return the Trainer's arguments; joins the process group where the run has several processes.
 
-    A micro-batch is one pack, so the Trainer's batch size is 1 and its accumulation counts packs. Left to us where the
-    user said nothing: ``use_cpu`` without an accelerator, gradient checkpointing, worker processes for images, a
-    cosine schedule, a log line per step. Must be called before a model is loaded: under ZeRO-3, transformers then
+    A micro-batch is one pack of at least one question, so the Trainer's batch size is 1, and its accumulation is the
+    questions of a step: the most packs that a step can have (see ``StepSampler``). Left to us where the user said
+    nothing: ``use_cpu`` without an accelerator, gradient checkpointing, worker processes for images, a cosine
+    schedule, a log line per step. Must be called before a model is loaded: under ZeRO-3, transformers then
     loads each weight straight to its shard.
     """
     given = dict(config.training)
+    if given.get("deepspeed") or given.get("fsdp"):
+        join_alone()
     accelerated = torch.accelerator.is_available()
     derived: dict[str, Any] = {
         "use_cpu": not accelerated,
@@ -32,13 +37,16 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         "logging_steps": 1,
         "report_to": "none",
     }
+    if given.get("save_strategy") == "best":
+        derived["metric_for_best_model"] = "loss"
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         derived["ddp_find_unused_parameters"] = False
     fixed: dict[str, Any] = {
         "per_device_train_batch_size": 1,
-        "gradient_accumulation_steps": config.rows_per_step // config.tuning.scene_packing,
+        "gradient_accumulation_steps": config.rows_per_step,
         "remove_unused_columns": False,
         "disable_tqdm": True,
+        "logging_nan_inf_filter": False,  # it logs an older loss for one that is no number; the run must stop there
         "use_cache": True,  # the Trainer writes this into the model's config, where it would slow generation down
     }
     checkpointing = _checkpointing_key()
@@ -48,11 +56,13 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
     if config.tuning.pure_bf16:
         fixed["bf16"] = bool(given.get("deepspeed"))
     values = derived | given | fixed
-    for name in ("resume_from_checkpoint", "overwrite_output_dir"):
-        values.pop(name, None)
+    values.pop("resume_from_checkpoint", None)
     if values["use_cpu"]:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    arguments = TrainingArguments(**values)
+    try:
+        arguments = TrainingArguments(**values)
+    except (ValueError, ImportError, RuntimeError) as error:
+        raise ConfigError(f"transformers refuses the settings: {' '.join(str(error).split())}") from None
     if arguments.deepspeed and arguments.use_cpu:
         _join_deepspeed_on_cpu()
     if not arguments.use_cpu:

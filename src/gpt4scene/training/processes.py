@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import os
+import socket
 from collections.abc import Callable
 from typing import TypeVar
 
 import torch
+
+from gpt4scene.model.compat import end_without_finalizing
 
 Result = TypeVar("Result")
 
@@ -16,6 +20,20 @@ class OtherProcessFailed(SystemExit):
 
     def __init__(self) -> None:
         super().__init__(1)
+
+
+def join_alone() -> None:
+    """Make this process a world of its own, as ``torchrun --nproc_per_node 1`` would, where no launcher has started it.
+
+    DeepSpeed and FSDP want a launcher's variables; without them DeepSpeed would look for MPI.
+    """
+    if "RANK" in os.environ or "WORLD_SIZE" in os.environ:
+        return
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    given = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ.update(given)
 
 
 def on_all(work: Callable[[], Result]) -> Result:
@@ -52,6 +70,15 @@ def on_first(work: Callable[[], Result]) -> Result:
     return parcel[0]  # type: ignore[return-value]
 
 
+def gather_all(value: Result) -> list[Result]:
+    """Return what every process gave, in their order; all must call."""
+    if not _is_distributed():
+        return [value]
+    values: list[Result] = [value] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(values, value)
+    return values
+
+
 def leave_in_order() -> None:
     """Wait for all processes of a run that ends well, and close their connections when the interpreter ends.
 
@@ -60,6 +87,13 @@ def leave_in_order() -> None:
     if _is_distributed():
         torch.distributed.barrier()
         atexit.register(_disconnect)
+
+
+def end_of_several(status: int) -> int:
+    """Return ``status`` in a run of one process; one of several, after ``leave_in_order``, ends here with it."""
+    if _is_distributed():
+        end_without_finalizing(status)
+    return status
 
 
 def _disconnect() -> None:

@@ -1,0 +1,168 @@
+"""Settings that cannot stand together, that would do nothing, or that have no effect beside others."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gpt4scene.data.mixing import probability_problems
+from gpt4scene.data.templates import TEMPLATES
+from gpt4scene.registry import nearest
+from gpt4scene.settings.arguments import ImageLimits, TuningArguments
+from gpt4scene.settings.foreign import foreign
+
+LONGEST_SIDE = 16384
+"""Pixels; a longer ``image_resolution`` is an area, as LLaMA-Factory 0.9.1 had it."""
+
+TARGETED = ("galore", "apollo")
+"""Beginnings of the optimizers that treat the modules in ``optim_target_modules`` in their own way."""
+PLAIN = ("adamw_torch", "adamw_torch_fused", "sgd", "adagrad", "rmsprop", "adafactor")
+"""Optimizers that take no ``optim_args``."""
+
+
+def trains(values: Mapping[str, Any]) -> bool:
+    """Return whether the run trains: as ``do_train`` says; without it, unless ``do_eval`` alone is asked for."""
+    return bool(values["do_train"] if values.get("do_train") is not None else not values.get("do_eval"))
+
+
+def contradictions(values: Mapping[str, Any]) -> list[str]:
+    """Return sentences about settings that cannot stand together; ``values`` holds what was set, by key."""
+    return [*_work(values), *_method(values), *_rows(values), *_precision(values), *_evaluation(values)]
+
+
+def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for every key that is set, but has no effect beside the others, or hardly the one meant."""
+    get = values.get
+    checkpointing = ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs")
+    reported = get("report_to") or []
+    needs = {
+        **dict.fromkeys(("eval_steps",), ("eval_strategy: steps", get("eval_strategy") == "steps")),
+        **dict.fromkeys(("eval_delay",), ("eval_strategy", get("eval_strategy", "no") != "no")),
+        **dict.fromkeys(("per_device_eval_batch_size", "val_split"), ("val_size", bool(get("val_size")))),
+        "save_steps": ("save_strategy: steps", get("save_strategy", "steps") == "steps"),
+        "logging_steps": ("logging_strategy: steps", get("logging_strategy", "steps") == "steps"),
+        **dict.fromkeys(
+            ("metric_for_best_model", "greater_is_better"),
+            ("load_best_model_at_end", bool(get("load_best_model_at_end") or get("save_strategy") == "best")),
+        ),
+        "liger_kernel_config": ("use_liger_kernel: true", bool(get("use_liger_kernel"))),
+        **dict.fromkeys(
+            ("trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
+            ("report_to: trackio", "trackio" in reported or "all" in reported),
+        ),
+        **dict.fromkeys(
+            checkpointing, ("disable_gradient_checkpointing: false", not get("disable_gradient_checkpointing"))
+        ),
+    }
+    if get("greater_is_better"):
+        yield "greater_is_better: true keeps the checkpoint with the highest loss, as the metric is the loss"
+    for name, (needed, there) in needs.items():
+        if get(name) not in (None, False) and not there:
+            yield f"{name} has no effect: it needs {needed}"
+
+
+def _work(values: Mapping[str, Any]) -> Iterator[str]:
+    """Sentences about what the run is asked to do."""
+    get = values.get
+    if not trains(values):
+        if not get("do_eval") and not get("tokenize_only"):
+            yield "nothing would be done: do_train is false; leave it out to train, or write do_eval: true and val_size"
+        if get("deepspeed"):
+            yield "do_eval without training runs on plain processes; leave deepspeed out"
+        if get("resume_from_checkpoint"):
+            yield "do_eval without training reads model_name_or_path; write the checkpoint's folder there"
+    if get("do_eval") and not get("val_size"):
+        yield "do_eval needs val_size, the scenes to hold out"
+    if get("tokenize_only") and not get("tokenized_path"):
+        yield "tokenize_only needs tokenized_path, the folder to write to"
+    if get("deepspeed") and get("fsdp"):
+        yield "deepspeed and fsdp exclude each other"
+    if get("fsdp_config") and not get("fsdp"):
+        yield "fsdp_config needs fsdp, such as fsdp: full_shard"
+
+
+def _method(values: Mapping[str, Any]) -> Iterator[str]:
+    """Sentences about what is trained, and by which method; none where ``finetuning_type`` is no known one."""
+    get = values.get
+    method = get("finetuning_type", "lora")
+    said = method if "finetuning_type" in values else "left out, which means lora"
+    if method is None:
+        return
+    for one in dataclasses.fields(TuningArguments):
+        belongs = one.metadata["method"]
+        if belongs and belongs != method and get(one.name) not in (None, False, 0, [], ""):
+            yield f"{one.name} belongs to finetuning_type: {belongs}, but finetuning_type is {said}"
+    if get("adapter_name_or_path") and method != "lora":
+        yield "adapter_name_or_path needs finetuning_type: lora"
+    if method == "freeze" and get("freeze_trainable_layers") == 0:
+        yield "finetuning_type freeze with freeze_trainable_layers 0 trains nothing"
+    if get("freeze_language_model"):
+        if method == "freeze":
+            yield "freeze_language_model with finetuning_type freeze trains nothing: it trains language layers"
+        elif get("freeze_vision_tower", True) and get("freeze_multi_modal_projector", True):
+            yield (
+                "freeze_language_model trains nothing, as the vision tower and the projector are frozen too; "
+                "write freeze_vision_tower: false or freeze_multi_modal_projector: false"
+            )
+    optimizer = get("optim") or "adamw_torch_fused"
+    takers = {"optim_target_modules": optimizer.startswith(TARGETED), "optim_args": optimizer not in PLAIN}
+    for name, fits in takers.items():
+        if get(name) and not fits:
+            yield f"{name} belongs to optimizers such as galore_adamw, but optim is {optimizer}"
+
+
+def _rows(values: Mapping[str, Any]) -> Iterator[str]:
+    """Sentences about rows, images and steps."""
+    get = values.get
+    rows = get("per_device_train_batch_size", 8) * get("gradient_accumulation_steps", 1)
+    branches = get("scene_packing", 1)
+    if rows % branches:
+        yield (
+            f"scene_packing {branches} must divide per_device_train_batch_size x gradient_accumulation_steps, "
+            f"which is {rows} questions a step on each process"
+        )
+    if branches > 1 and get("neftune_noise_alpha"):
+        yield "neftune_noise_alpha needs scene_packing: 1, as its noise depends on the length of a row"
+    if get("train_on_prompt") and get("mask_history"):
+        yield "train_on_prompt and mask_history exclude each other: one learns more of a row, the other less"
+    template = get("template")
+    if template is not None and template not in TEMPLATES:
+        known = list(TEMPLATES)
+        if template in foreign().templates:
+            yield f"template '{template}' is LLaMA-Factory's for other models (known here: {', '.join(known)})"
+        else:
+            yield f"template '{template}' is not known{nearest(template, known)} (known: {', '.join(known)})"
+    limits = ImageLimits.said(get("image_resolution"), get("image_max_pixels"), get("image_min_pixels"))
+    yield from limits.problems()
+    if (get("image_resolution") or 0) > LONGEST_SIDE:
+        area = get("image_resolution")
+        yield f"image_resolution is the longest side in pixels, not an area; write image_max_pixels: {area}"
+    mixing = get("mix_strategy", "concat"), get("interleave_probs"), len(get("dataset") or [])
+    yield from probability_problems(*mixing)
+
+
+def _precision(values: Mapping[str, Any]) -> Iterator[str]:
+    get = values.get
+    if get("bf16") and get("fp16"):
+        yield "bf16 and fp16 exclude each other"
+    if get("pure_bf16") and get("fp16"):
+        yield "pure_bf16 and fp16 exclude each other"
+
+
+def _evaluation(values: Mapping[str, Any]) -> Iterator[str]:
+    """Sentences about evaluation while training, and the checkpoint that it chooses."""
+    get = values.get
+    evaluates = get("eval_strategy", "no") != "no"
+    if evaluates and not get("val_size"):
+        yield "eval_strategy needs val_size, the scenes to hold out"
+    if evaluates and get("do_eval") is False:
+        yield f"do_eval is false, but eval_strategy is {get('eval_strategy')}; leave one of them out"
+    if get("eval_on_start") and not (evaluates and get("val_size")):
+        yield "eval_on_start needs eval_strategy and val_size"
+    if get("load_best_model_at_end") and not evaluates:
+        yield "load_best_model_at_end needs eval_strategy and val_size"
+    if get("save_strategy") == "best" and not evaluates:
+        yield "save_strategy best needs eval_strategy and val_size"
+    if get("metric_for_best_model") not in (None, "loss", "eval_loss"):
+        yield f"metric_for_best_model {get('metric_for_best_model')} is not known; evaluation gives the loss alone"
