@@ -121,12 +121,27 @@ class Frame:
 class Mesh:
     """A coloured surface: ``vertices`` float [V, 3], ``faces`` int [F, 3], ``colors`` uint8 [V, 3].
 
-    A point cloud is a mesh without faces.
+    A point cloud is a mesh without faces. ``numbers`` int [V of the file] has the index here of each vertex of the
+    file that it was read from, -1 for one left out; None where all are kept. ``notes`` say what was left out.
     """
 
     vertices: np.ndarray
     faces: np.ndarray
     colors: np.ndarray
+    numbers: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def count_in_file(self) -> int:
+        """Vertices of the file, which masks count."""
+        return len(self.vertices if self.numbers is None else self.numbers)
+
+    def kept(self, vertices_N: np.ndarray) -> np.ndarray:
+        """Indices here of vertices that are numbered as in the file; those left out are left out."""
+        if self.numbers is None:
+            return vertices_N
+        here = self.numbers[vertices_N]
+        return here[here >= 0]
 
     def corners(self, faces_N: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The three corners of faces, each [N, 3]; of all faces when ``faces_N`` (their numbers) is left out."""
@@ -160,7 +175,7 @@ class Scan:
 
     The aligned frame has z up, the floor near z = 0; boxes of ``objects`` are given in it. ``align`` is None where the
     recording says nothing: it is then estimated. ``objects`` are the annotated ones, maybe none. ``source`` names the
-    folder for messages.
+    folder for messages. ``notes`` are sentences about what was seen and not used, or used in another way than it looks.
     """
 
     scene_id: str
@@ -169,3 +184,4 @@ class Scan:
     align: np.ndarray | None
     objects: tuple[SceneObject, ...]
     source: Path
+    notes: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ import numpy as np
 from gpt4scene.errors import DataError
 from gpt4scene.scans.checks import check_objects, check_scan
 from gpt4scene.scans.images import read_depth
+from gpt4scene.scans.objects import FoundObjects
 from gpt4scene.scans.types import Camera, Frame, Scan, SceneObject
 from gpt4scene.scenes.bev_camera import BevCamera, bev_hits, bev_points
 from gpt4scene.scenes.ceilings import without_ceilings
@@ -98,7 +99,7 @@ class OpenedScene:
 
 
 def open_scene(
-    scan: Scan, find_objects: Callable[[Scan], tuple[SceneObject, ...]], smooth: bool = False, up: str = "auto"
+    scan: Scan, find_objects: Callable[[Scan], FoundObjects], smooth: bool = False, up: str = "auto"
 ) -> OpenedScene:
     """Make a scan ready: set it upright, fuse depth frames if there is no mesh (``smooth``: by TSDF), find the objects.
 
@@ -111,8 +112,9 @@ def open_scene(
     return replace(_opened(standing.scan, find_objects, smooth), up=standing.up)
 
 
-def _opened(scan: Scan, find_objects: Callable[[Scan], tuple[SceneObject, ...]], smooth: bool) -> OpenedScene:
-    objects = find_objects(scan)
+def _opened(scan: Scan, find_objects: Callable[[Scan], FoundObjects], smooth: bool) -> OpenedScene:
+    objects, notes = find_objects(scan)
+    scan = replace(scan, notes=(*scan.notes, *notes))
     marked = tuple(item for item in objects if item.label not in STRUCTURE)
     check_objects(scan, (*objects, *scan.objects))
     cameras = [frame.camera for frame in scan.frames]

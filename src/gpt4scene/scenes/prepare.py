@@ -21,23 +21,25 @@ from gpt4scene.scenes.workers import in_processes
 
 @dataclass
 class PrepareReport:
-    """Names of scenes by what became of them; ``failed`` has each scene's reason, ``warned`` what may be wrong."""
+    """Names of scenes by what became of them; ``failed`` has each scene's reason, ``warned`` what may be wrong, ``noted`` what was left out."""
 
     done: list[str] = field(default_factory=list)
     finished_before: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     warned: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    noted: dict[str, tuple[str, ...]] = field(default_factory=dict)
     written: list[Path] = field(default_factory=list)
 
 
 class SceneOutcome(NamedTuple):
-    """What became of a scene: "done", "finished before" or "failed"; the reason of a failure; its report, warnings."""
+    """What became of a scene: "done", "finished before" or "failed"; the reason of a failure; its report, warnings, notes."""
 
     name: str
     state: str
     reason: str = ""
     said: str = ""
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def prepare(
@@ -63,11 +65,14 @@ def prepare(
             (report.done if outcome.state == "done" else report.finished_before).append(outcome.name)
         if outcome.warnings:
             report.warned[outcome.name] = outcome.warnings
+        if outcome.notes:
+            report.noted[outcome.name] = outcome.notes
         if on_scene is not None:
             on_scene(outcome)
     for names in (report.done, report.finished_before):
         names.sort()
     report.failed, report.warned = dict(sorted(report.failed.items())), dict(sorted(report.warned.items()))
+    report.noted = dict(sorted(report.noted.items()))
     report.written = write_split_files(Path(arguments.out), arguments.split, arguments.frames)
     return report
 
@@ -97,7 +102,7 @@ def _attempt(arguments: PrepareArguments, path: Path) -> SceneOutcome:
         done = prepare_scene(arguments, path)
         if arguments.contact_sheet:
             add_contact_sheet(Path(arguments.out), name, again=done.state == "done")
-        return SceneOutcome(name, done.state, "", done.said, done.warnings)
+        return SceneOutcome(name, done.state, "", done.said, done.warnings, done.notes)
     except OSError as error:
         reason = f"{error.filename or arguments.out}: {error.strerror or error}"  # a full disk names no file
     except ValueError as error:
@@ -137,6 +142,9 @@ def _summary(report: PrepareReport) -> Iterable[str]:
     for name, warnings in report.warned.items():
         for warning in warnings:
             yield f"warning: {name}: {warning}"
+    for name, notes in report.noted.items():
+        for note in notes:
+            yield f"note: {name}: {note}"
 
 
 def _with_progress(arguments: PrepareArguments) -> PrepareReport:

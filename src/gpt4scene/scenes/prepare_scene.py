@@ -26,7 +26,7 @@ from gpt4scene.scans.repairs import repaired
 from gpt4scene.scenes.contact_sheet import write_sheet
 from gpt4scene.scenes.frame_choice import tracked_frames
 from gpt4scene.scenes.marking import MarkedImage, MarkingOptions, choose_frames, mark_bev, mark_frame
-from gpt4scene.scenes.object_sources import object_source
+from gpt4scene.scenes.object_sources import find_objects
 from gpt4scene.scenes.opened_scene import open_scene
 from gpt4scene.scenes.prepare_arguments import PrepareArguments
 from gpt4scene.scenes.records import bev_row, frame_row, object_rows
@@ -37,11 +37,12 @@ JPEG_QUALITY = 92
 
 @dataclass(frozen=True)
 class Prepared:
-    """What became of a scan ("finished before": its ``scene.json`` said so), what its report says, its warnings."""
+    """What became of a scan ("finished before": its ``scene.json`` said so), what its report says, its warnings and notes."""
 
     state: Literal["done", "finished before"]
     said: str = ""
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def prepare_scene(arguments: PrepareArguments, path: Path) -> Prepared:
@@ -61,10 +62,9 @@ def prepare_scene(arguments: PrepareArguments, path: Path) -> Prepared:
     check_scan(scan)
     tracked_frames(scan)
     agreement, warnings = raw_warnings(recorded, repairs, reader.poses)
-    source, place = object_source(arguments.objects)
     smooth = arguments.geometry == "tsdf"
     try:
-        scene = open_scene(scan, lambda upright_scan: source.find(upright_scan, place), smooth, arguments.up)
+        scene = open_scene(scan, lambda upright_scan: find_objects(arguments.objects, upright_scan), smooth, arguments.up)
     except DataError as error:
         raise DataError("; ".join([str(error), *warnings])) from None
     sanity = report(scene.scan, scene.caster.mesh, agreement, warnings, scene.up, repairs)
@@ -77,7 +77,10 @@ def prepare_scene(arguments: PrepareArguments, path: Path) -> Prepared:
         _write_images(out, name, marked, arguments.keep_unmarked)
         frames.append(frame_row(name, frame, marked))
     sanity = with_marks(
-        sanity, [len(frame["markers"]) for frame in frames], sum(not item.empty for item in scene.objects)
+        sanity,
+        [len(frame["markers"]) for frame in frames],
+        sum(not item.empty for item in scene.objects),
+        scene.scan.notes,
     )
     if arguments.strict and sanity.warnings:
         raise DataError(f"{path}: {'; '.join(sanity.warnings)} (--strict)")
@@ -93,7 +96,7 @@ def prepare_scene(arguments: PrepareArguments, path: Path) -> Prepared:
         "sanity": {**sanity.figures, "warnings": list(sanity.warnings)},
     }
     write_scene(out, content)
-    return Prepared("done", sanity.sentence, sanity.warnings)
+    return Prepared("done", sanity.sentence, sanity.warnings, scene.scan.notes)
 
 
 def _check_settings(record: Path, settings: dict) -> None:
