@@ -78,7 +78,9 @@ def find_objects(text: str, scan: Scan) -> FoundObjects:
     found = source.find(scan, place)
     if found.objects or source.find is no_objects:
         return found
-    return FoundObjects((), (*found.notes, f"{scan.source}: --objects {text} gives no object; the images have no numbers"))
+    return FoundObjects(
+        (), (*found.notes, f"{scan.source}: --objects {text} gives no object; the images have no numbers")
+    )
 
 
 def object_source(text: str) -> tuple[ObjectSource, str]:

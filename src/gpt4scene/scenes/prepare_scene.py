@@ -64,7 +64,9 @@ def prepare_scene(arguments: PrepareArguments, path: Path) -> Prepared:
     agreement, warnings = raw_warnings(recorded, repairs, reader.poses)
     smooth = arguments.geometry == "tsdf"
     try:
-        scene = open_scene(scan, lambda upright_scan: find_objects(arguments.objects, upright_scan), smooth, arguments.up)
+        scene = open_scene(
+            scan, lambda upright_scan: find_objects(arguments.objects, upright_scan), smooth, arguments.up
+        )
     except DataError as error:
         raise DataError("; ".join([str(error), *warnings])) from None
     sanity = report(scene.scan, scene.caster.mesh, agreement, warnings, scene.up, repairs)
