@@ -21,7 +21,10 @@ from gpt4scene.scenes.workers import in_processes
 
 @dataclass
 class PrepareReport:
-    """Names of scenes by what became of them; ``failed`` has each scene's reason, ``warned`` what may be wrong, ``noted`` what was left out."""
+    """Names of scenes by what became of them; ``failed`` has each scene's reason, ``warned`` what may be wrong.
+
+    ``noted`` has what was left out or not found.
+    """
 
     done: list[str] = field(default_factory=list)
     finished_before: list[str] = field(default_factory=list)
@@ -32,7 +35,7 @@ class PrepareReport:
 
 
 class SceneOutcome(NamedTuple):
-    """What became of a scene: "done", "finished before" or "failed"; the reason of a failure; its report, warnings, notes."""
+    """What became of a scene: "done", "finished before" or "failed"; the reason of a failure; what is said of it."""
 
     name: str
     state: str

@@ -37,7 +37,7 @@ JPEG_QUALITY = 92
 
 @dataclass(frozen=True)
 class Prepared:
-    """What became of a scan ("finished before": its ``scene.json`` said so), what its report says, its warnings and notes."""
+    """What became of a scan ("finished before": its ``scene.json`` said so), and what its report says, warns, notes."""
 
     state: Literal["done", "finished before"]
     said: str = ""
