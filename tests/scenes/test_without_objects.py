@@ -21,9 +21,7 @@ def rooms(tmp_path_factory):
     out = tmp_path_factory.mktemp("rooms")
     make_rooms(DemoArguments(out=str(out), rooms=1, held_out=1, frames=2, image_width=120), out)
     scans = str(out / "rooms" / "training")
-    assert (
-        main(["prepare", "--scans", scans, "--out", str(out / "scenes"), *["--frames", "2", "--objects", "none"]]) == 0
-    )
+    assert main(["prepare", "--scans", scans, "--out", str(out / "scenes"), "--frames", "2", "--objects", "none"]) == 0
     return out
 
 
