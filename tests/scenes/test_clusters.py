@@ -3,8 +3,11 @@ import json
 import numpy as np
 import pytest
 from commands import prepare as main
+from PIL import Image
 
-from gpt4scene.errors import DataError
+from gpt4scene.files.annotation import read_attributes
+from gpt4scene.files.scenes import read_scene, scene_json, sheet_image
+from gpt4scene.scans.ply import read_ply, write_ply
 from gpt4scene.scans.posed import read_posed
 from gpt4scene.scans.types import Mesh, Scan
 from gpt4scene.scenes.clusters import REACH, cluster_objects, dense_groups, spread_points
@@ -38,7 +41,7 @@ def test_the_furniture_stands_out(box_room, box_room_folder, tmp_path, kind):
         )
     if kind == "depth":
         scan = read_posed(box_room.write(tmp_path / "room", mesh=False, align=np.eye(4)))
-    found = cluster_objects(upright(scan), "")
+    found = cluster_objects(upright(scan), "").objects
     assert [item.id for item in found] == list(range(len(found)))
     if kind == "depth":  # the cameras see neither under the table nor behind the sofa
         assert len(found) >= 4
@@ -95,12 +98,49 @@ def test_groups_are_those_of_the_definition(seed):
         assert found[index] in reachable if reachable else found[index] == -1
 
 
-def test_an_empty_room_says_so(box_room, box_room_folder):
-    scan = read_posed(box_room_folder)
-    shell = 48
-    bare = Mesh(scan.mesh.vertices[:shell], scan.mesh.faces[: shell // 8 * 12], scan.mesh.colors[:shell])
-    with pytest.raises(DataError, match="nothing stands out"):
-        cluster_objects(upright(Scan("s", scan.frames, bare, scan.align, (), scan.source)), "")
+@pytest.fixture
+def bare_room(box_room, tmp_path):
+    """A folder of the room with walls, floor and ceiling alone."""
+    folder = box_room.write(tmp_path / "room", depth=False, align=np.eye(4))
+    (folder / "objects.json").unlink()
+    mesh, shell = read_ply(folder / "mesh.ply"), 48
+    write_ply(folder / "mesh.ply", Mesh(mesh.vertices[:shell], mesh.faces[: shell // 8 * 12], mesh.colors[:shell]))
+    return folder
+
+
+CALL = ["--frames", "2", "--bev_size", "100", "--contact_sheet", "--outlines", "--keep_unmarked"]
+
+
+@pytest.mark.parametrize("choice", ["even", "coverage"])
+@pytest.mark.parametrize("objects", ["clusters", "none", "boxes:empty.json"])
+def test_a_scene_without_objects_is_a_scene(bare_room, tmp_path, capsys, monkeypatch, objects, choice):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.json").write_text('{"objects": []}')
+    call = ["--scans", str(bare_room), "--out", "out", *CALL, "--objects", objects, "--frame_choice", choice]
+    assert main(call) == 0
+    said = capsys.readouterr().err
+    assert (f"note: room: {bare_room}: --objects {objects} gives no object" in said) == (objects != "none")
+    scene = read_scene(scene_json(tmp_path / "out", "room"))
+    assert scene["objects"] == scene["ground_truth"] == scene["bev"]["markers"] == []
+    for image in (scene["bev"], *scene["frames"]):
+        with Image.open(tmp_path / "out" / image["image"]) as shown:
+            assert shown.size == (image["width"], image["height"])
+    assert sheet_image(tmp_path / "out", "room").is_file()
+    for name in ("scannet_val_attributes.pt", "scannet_mask3d_val_attributes.pt"):
+        read = read_attributes(tmp_path / "out" / name)
+        assert read.labels == {"room": ()} and read.scenes["room"].shape == (0, 6)
+
+
+def test_depth_alone_without_objects(box_room, tmp_path):
+    folder = box_room.write(tmp_path / "room", mesh=False, align=np.eye(4))
+    for geometry in ("voxels", "tsdf"):
+        call = ["--scans", str(folder), "--out", str(tmp_path / geometry), *CALL, "--objects", "none"]
+        assert main([*call, "--geometry", geometry]) == 0
+
+
+def test_objects_that_a_scan_lacks_are_not_made_up(bare_room, tmp_path, capsys):
+    assert main(["--scans", str(bare_room), "--out", str(tmp_path / "out"), *CALL]) == 1
+    assert "has no objects of its own; add objects.json, or choose --objects" in capsys.readouterr().err
 
 
 def test_a_room_without_annotation_is_prepared(box_room, tmp_path):

@@ -59,7 +59,7 @@ def score(
     found = scene_boxes(proposals, "the proposal boxes")
     truth = scene_boxes(ground_truth, "the ground-truth boxes")
     named = [chosen_proposal(row.pred, len(found.of(row.scene_id, row.origin))) for row in read]
-    overlap_B = _overlaps(read, [FALLBACK if index is None else index for index in named], found, truth)
+    overlap_B = _overlaps(read, named, found, truth)
     strict_B = np.where([index is None for index in named], 0.0, overlap_B)
     members, kinds, notes = _groups(read, lookup)
     kinds["label"] = tuple(truth.label(row.scene_id, row.target) for row in read)
@@ -114,10 +114,17 @@ def _groups(
     return {"Unique ": ~multiple_B, "Multiple ": multiple_B}, kinds, ()
 
 
-def _overlaps(rows: list[AnswerRow], named: list[int], found: SceneBoxes, truth: SceneBoxes) -> np.ndarray:
-    proposals_B6 = [found.row(row.scene_id, index, row.origin) for row, index in zip(rows, named, strict=True)]
+def _overlaps(rows: list[AnswerRow], named: list[int | None], found: SceneBoxes, truth: SceneBoxes) -> np.ndarray:
+    proposals_B6 = [_box(found, row, index) for row, index in zip(rows, named, strict=True)]
     targets_B6 = [truth.row(row.scene_id, row.target, row.origin) for row in rows]
     return iou(np.array(proposals_B6), np.array(targets_B6), PUBLISHED_EPSILON)
+
+
+def _box(found: SceneBoxes, row: AnswerRow, named: int | None) -> np.ndarray:
+    """Return the proposal that an answer is taken to name; an empty box in a scene without any."""
+    if not len(found.of(row.scene_id, row.origin)):
+        return np.zeros(6)
+    return found.row(row.scene_id, FALLBACK if named is None else named, row.origin)
 
 
 def _is_multiple(row: AnswerRow, lookup: Mapping[str, Mapping[str, int]]) -> bool:
@@ -132,11 +139,14 @@ def _is_multiple(row: AnswerRow, lookup: Mapping[str, Mapping[str, int]]) -> boo
 
 def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:
     """Return the verdict by IoU: right from 0.5, partly right from 0.25; an answer that names no object is wrong."""
-    named = chosen_proposal(row.pred, len(annotation.proposals.of(row.scene_id, row.origin)))
-    overlap = annotation.overlap(row, FALLBACK if named is None else named)
+    proposals = len(annotation.proposals.of(row.scene_id, row.origin))
+    named = chosen_proposal(row.pred, proposals)
+    overlap = annotation.overlap(row, FALLBACK if named is None else named) if proposals else 0.0
     label = annotation.ground_truth.label(row.scene_id, row.target)
     reason = f"IoU {overlap:.2f} with object {row.gt_id} ({label})"
     references = tuple(row.texts) or (f"object {row.gt_id} ({label})",)
+    if not proposals:
+        return Judged(row, "wrong", f"nothing is marked in the scene, {reason}", references)
     if named is None:
         return Judged(row, "wrong", f"names no object; scored as {object_mark(FALLBACK)}, {reason}", references)
     return Judged(row, "right" if overlap >= 0.5 else "partly" if overlap >= 0.25 else "wrong", reason, references)

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.pixels import eight_bits
-from gpt4scene.scans.types import Frame, StoredImage
+from gpt4scene.scans.types import Camera, Frame, StoredImage
 
 MOST_PIXELS = 64_000_000
 """No scanner writes larger frames; a header that claims more is damaged or hostile."""
@@ -49,13 +49,23 @@ def read_color(frame: Frame) -> np.ndarray:
     Pixels are taken as they are stored, which is what reconstruction tools do, and turned as the EXIF data say only
     where they fit the camera no other way. Grey images become colour, 16 bits become 8, transparency is left out.
     """
-    size = (frame.camera.width, frame.camera.height)
+    size = _stored_size(frame.camera, frame)
     with _opened(frame.image) as image:
         turn = _turn(image) if image.size != size else None
         if turn is not None and image.size == size[::-1]:
-            return _rgb(frame.image, _decoded(frame.image, image).transpose(turn))
+            return _shown(_rgb(frame.image, _decoded(frame.image, image).transpose(turn)), frame)
         _check_size(frame.image, image.size, size, "the camera says")
-        return _rgb(frame.image, _decoded(frame.image, image))
+        return _shown(_rgb(frame.image, _decoded(frame.image, image)), frame)
+
+
+def _stored_size(camera: Camera, frame: Frame) -> tuple[int, int]:
+    """Width and height of the stored image, which ``camera`` sees turned by the frame's quarters."""
+    size = (camera.width, camera.height)
+    return size[::-1] if frame.quarters % 2 else size
+
+
+def _shown(stored: np.ndarray, frame: Frame) -> np.ndarray:
+    return np.ascontiguousarray(np.rot90(stored, frame.quarters)) if frame.quarters else stored
 
 
 def _rgb(source: Path | StoredImage, image: Image.Image) -> np.ndarray:
@@ -80,7 +90,7 @@ def read_depth(frame: Frame) -> np.ndarray | None:
     if frame.depth is None:
         return None
     assert frame.depth_camera is not None, "a frame with depth has a depth camera"
-    size = (frame.depth_camera.width, frame.depth_camera.height)
+    size = _stored_size(frame.depth_camera, frame)
     if isinstance(frame.depth, StoredImage) and frame.depth.codec in ("raw_ushort", "zlib_ushort"):
         raw = _stored_depth(frame.depth, size)
     else:
@@ -89,7 +99,7 @@ def read_depth(frame: Frame) -> np.ndarray | None:
             raw = np.asarray(_decoded(frame.depth, image))
         if raw.ndim != 2 or raw.dtype.kind not in "ui":
             raise DataError(f"{_place(frame.depth)}: depth must be a single-channel 16-bit image, in millimetres")
-    return raw.astype(np.float32) / np.float32(frame.depth_scale)
+    return _shown(raw.astype(np.float32) / np.float32(frame.depth_scale), frame)
 
 
 def image_size(source: Path | StoredImage) -> tuple[int, int]:

@@ -41,8 +41,8 @@ def read_posed(folder: str | Path) -> Scan:
             "write one line an image, 'nan' sixteen times for a lost one"
         )
     mesh = read_ply(folder / "mesh.ply") if (folder / "mesh.ply").is_file() else None
-    align, objects = read_annotation(folder, mesh)
-    return Scan(folder.resolve().name, _frames(folder, images, poses), mesh, align, objects, folder)
+    align, objects, notes = read_annotation(folder, mesh)
+    return Scan(folder.resolve().name, _frames(folder, images, poses), mesh, align, objects, folder, notes)
 
 
 def _frames(folder: Path, images: list[Path], poses: list[np.ndarray]) -> tuple[Frame, ...]:

@@ -11,6 +11,7 @@ from gpt4scene.registry import Registry
 from gpt4scene.scans.arkit import is_arkit, read_arkit
 from gpt4scene.scans.colmap import is_colmap, read_colmap
 from gpt4scene.scans.posed import is_posed, read_posed
+from gpt4scene.scans.repairs import Convention
 from gpt4scene.scans.scannet import is_scannet, read_scannet
 from gpt4scene.scans.transforms import is_transforms, read_transforms
 from gpt4scene.scans.tum import is_tum, read_tum
@@ -21,13 +22,15 @@ from gpt4scene.scans.types import Scan
 class ScanReader:
     """``read`` makes a scan of a path; ``accepts`` tells cheaply whether a path is of this kind.
 
-    A folder that has one of ``parts`` (``*`` stands for its name), but not all that makes it a scan, is a broken one.
+    ``poses`` is how the format writes poses. A folder that has one of ``parts`` (``*`` stands for its name), but not
+    all that makes it a scan, is a broken one.
     """
 
     read: Callable[[Path], Scan]
     accepts: Callable[[Path], bool]
     parts: tuple[str, ...]
     about: str
+    poses: Convention = "opencv"
 
     def begun(self, path: Path) -> bool:
         """True for what is, or was meant to be, a scan of this kind."""
@@ -37,13 +40,27 @@ class ScanReader:
 def _readers() -> Registry[ScanReader]:
     readers: Registry[ScanReader] = Registry("scan format")
 
-    def add(name: str, read: Callable[[Path], Scan], accepts: Callable[[Path], bool], parts: str, about: str) -> None:
-        readers.add(name, ScanReader(read, accepts, tuple(parts.split()), about))
+    def add(
+        name: str,
+        read: Callable[[Path], Scan],
+        accepts: Callable[[Path], bool],
+        parts: str,
+        about: str,
+        poses: Convention = "opencv",
+    ) -> None:
+        readers.add(name, ScanReader(read, accepts, tuple(parts.split()), about, poses))
 
     add("posed", read_posed, is_posed, "images poses.txt", "images/, poses.txt, intrinsics.txt, depth/ or mesh.ply")
     add("scannet", read_scannet, is_scannet, "color *.txt", "<scene>_vh_clean_2.ply, <scene>.sens or color/, ...")
-    add("transforms", read_transforms, is_transforms, "images", "transforms.json and a .ply, as nerfstudio")
-    add("colmap", read_colmap, is_colmap, "sparse images", "sparse/0/cameras.txt, images.txt and images/")
+    add("transforms", read_transforms, is_transforms, "images", "transforms.json and a .ply, as nerfstudio", "opengl")
+    add(
+        "colmap",
+        read_colmap,
+        is_colmap,
+        "sparse images",
+        "sparse/0/cameras.txt, images.txt and images/",
+        "world_to_camera",
+    )
     add("tum", read_tum, is_tum, "rgb.txt groundtruth.txt", "rgb.txt, depth.txt, groundtruth.txt")
     add("arkit", read_arkit, is_arkit, "lowres_wide *_frames", "lowres_wide/, lowres_depth/, lowres_wide.traj")
     return readers

@@ -23,8 +23,8 @@ def reconstructed_scan(listing: Path, frames: list[Frame], folder: Path, mesh: M
     for before, after in zip(ordered, ordered[1:], strict=False):
         if before.name == after.name:
             raise DataError(f"{listing}: two images are called '{before.name}'; rename one")
-    align, objects = read_annotation(folder, mesh)
-    return Scan(folder.resolve().name, tuple(ordered), mesh, align, objects, folder)
+    align, objects, notes = read_annotation(folder, mesh)
+    return Scan(folder.resolve().name, tuple(ordered), mesh, align, objects, folder, notes)
 
 
 def existing_file(path: Path) -> Path:

@@ -58,8 +58,8 @@ def read_tum(folder: str | Path) -> Scan:
         path = folder / depth[match][1] if match is not None else None
         small = camera.resized(*depth_size) if path else None
         frames.append(Frame(Path(name).stem, folder / name, camera, path, small, TUM_DEPTH_SCALE))
-    align, objects = read_annotation(folder, None)
-    return Scan(folder.resolve().name, tuple(frames), None, align, objects, folder)
+    align, objects, notes = read_annotation(folder, None)
+    return Scan(folder.resolve().name, tuple(frames), None, align, objects, folder, notes)
 
 
 def _stamped(path: Path, optional: bool = False) -> list[tuple[float, str]]:

@@ -11,8 +11,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
-from gpt4scene.errors import DataError
 from gpt4scene.scans.geometry import box_of
+from gpt4scene.scans.objects import FoundObjects
 from gpt4scene.scans.types import Mesh, Scan, SceneObject
 from gpt4scene.scenes.floor import floor_and_cut
 from gpt4scene.scenes.fusion import fuse_depth
@@ -35,10 +35,10 @@ MOST_OBJECTS = 100
 _NEAR = 0.06
 
 
-def cluster_objects(scan: Scan, place: str) -> tuple[SceneObject, ...]:
+def cluster_objects(scan: Scan, place: str) -> FoundObjects:
     """Boxes around the groups of an upright scan, the largest first.
 
-    Walls are recognised where they meet at right angles. Raises DataError when nothing stands out.
+    Walls are recognised where they meet at right angles. Where nothing stands out there is no object.
     """
     mesh = scan.mesh if scan.mesh is not None else fuse_depth(scan.frames)
     surface = mesh if len(mesh.faces) else voxel_mesh(mesh, THIN).mesh
@@ -59,13 +59,15 @@ def cluster_objects(scan: Scan, place: str) -> tuple[SceneObject, ...]:
             low[2] = floor  # what stands on the floor was cut off with it
         if (high - low).max() >= LEAST_SIZE:
             boxes.append((low, high))
-    if not boxes:
-        raise DataError(f"{scan.source}: nothing stands out from floor and walls; give --objects boxes:FILE instead")
     boxes.sort(key=lambda box: (-np.prod(box[1] - box[0] + 0.02), *box[0]))
-    return tuple(
+    notes = []
+    if len(boxes) > MOST_OBJECTS:
+        notes.append(f"{scan.source}: the largest {MOST_OBJECTS} of {len(boxes)} clusters are objects")
+    objects = tuple(
         SceneObject(number, "object", (low + high) / 2, high - low)
         for number, (low, high) in enumerate(boxes[:MOST_OBJECTS])
     )
+    return FoundObjects(objects, tuple(notes))
 
 
 def spread_points(mesh: Mesh) -> np.ndarray:

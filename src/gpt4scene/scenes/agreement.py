@@ -1,0 +1,147 @@
+"""How well the parts of a scan agree: depth of one frame with another's, with the mesh, and colours with the mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpt4scene.scans.images import read_color
+from gpt4scene.scans.types import Camera, Frame, Mesh, Scan
+from gpt4scene.scenes.depth_frames import FARTHEST, measured_depth
+from gpt4scene.scenes.frame_choice import evenly
+from gpt4scene.scenes.render import Raycaster
+
+FRAMES, PIXELS = 8, 300
+"""Frames and pixels of each that are compared."""
+LEAST = 150
+"""Comparisons without which nothing is said."""
+NEAR, SHARE = 0.05, 0.05
+"""Metres, and metres for each metre of distance, by which two readings of one place may differ."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Shares from 0 to 1 of what agrees; None where there is too little to compare.
+
+    ``frames``: readings of one frame that a neighbour has too. ``mesh``: readings that the mesh has. ``colors``: the
+    correlation of the images' brightness with the mesh's, where there is no depth. ``distance`` is the usual reading
+    of depth, metres.
+    """
+
+    frames: float | None = None
+    mesh: float | None = None
+    colors: float | None = None
+    distance: float | None = None
+
+    @property
+    def worst(self) -> float | None:
+        """The smallest share, None where nothing was compared."""
+        known = [share for share in (self.frames, self.mesh, self.colors) if share is not None]
+        return min(known) if known else None
+
+
+class Compared:
+    """Compares the frames of a scan, read once, under any poses and units."""
+
+    def __init__(self, scan: Scan) -> None:
+        tracked = [frame for frame in scan.frames if frame.camera.tracked]
+        with_depth = [frame for frame in tracked if frame.depth is not None]
+        chosen = with_depth or tracked
+        self.several = len(with_depth) > 1
+        """Whether frames with depth can be compared at all."""
+        self._names = {chosen[index].name for index in evenly(len(chosen), FRAMES)}
+        self._raw: dict[str, np.ndarray] = {}
+        self._colors: dict[str, np.ndarray] = {}
+        self._casters: list[tuple[Mesh, Raycaster]] = []
+
+    def agreement(self, scan: Scan) -> Agreement:
+        """Return how well the parts of ``scan`` agree, which is the scan of before or one with other poses or units."""
+        frames = [frame for frame in scan.frames if frame.name in self._names]
+        deep = [frame for frame in frames if frame.depth is not None]
+        mesh = scan.mesh if scan.mesh is not None and len(scan.mesh.faces) else None
+        if deep:
+            distances = np.concatenate([self._sample(frame)[1] for frame in deep])
+            distance = float(np.median(distances)) if len(distances) else None
+            mesh_share = self._with_mesh(deep, mesh) if mesh is not None else None
+            return Agreement(self._between(deep), mesh_share, distance=distance)
+        return Agreement(colors=self._with_colors(frames, mesh) if mesh is not None else None)
+
+    def _readings(self, frame: Frame) -> tuple[np.ndarray, Camera]:
+        """Depth in metres and its camera; files are read once."""
+        assert frame.depth_camera is not None
+        if frame.name not in self._raw:
+            self._raw[frame.name] = measured_depth(frame)[0] * frame.depth_scale
+        return self._raw[frame.name] / frame.depth_scale, frame.depth_camera
+
+    def _sample(self, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels [N, 2] and depths [N] of readings spread over the image."""
+        depth, _ = self._readings(frame)
+        rows, columns = np.nonzero(depth > 0)
+        chosen = evenly(len(rows), PIXELS)
+        rows, columns = rows[chosen], columns[chosen]
+        return np.stack([columns, rows], axis=1), depth[rows, columns].astype(np.float64)
+
+    def _between(self, frames: Sequence[Frame]) -> float | None:
+        """The share of places in one frame that the next ones, where they look there, have at the same depth."""
+        agree = compared = 0
+        for index, frame in enumerate(frames):
+            for other in frames[index + 1 : index + 3]:
+                for first, second in ((frame, other), (other, frame)):
+                    same, both = self._seen_again(first, second)
+                    agree, compared = agree + same, compared + both
+        return agree / compared if compared >= LEAST else None
+
+    def _seen_again(self, first: Frame, second: Frame) -> tuple[int, int]:
+        pixels, z = self._sample(first)
+        depth, camera = self._readings(second)
+        assert first.depth_camera is not None
+        points = first.depth_camera.pose[:3, 3] + z[:, None] * first.depth_camera.rays(pixels)
+        seen, ahead = camera.project(points)
+        with np.errstate(invalid="ignore"):
+            places = np.nan_to_num(np.rint(seen), nan=-1, posinf=-1, neginf=-1).astype(np.int64)
+        inside = (ahead > 0.05) & ((places >= 0) & (places < [camera.width, camera.height])).all(axis=1)
+        there = depth[places[inside, 1], places[inside, 0]]
+        known = there > 0
+        off = np.abs(ahead[inside][known] - there[known])
+        return int((off < NEAR + SHARE * there[known]).sum()), int(known.sum())
+
+    def _with_mesh(self, frames: Sequence[Frame], mesh: Mesh) -> float | None:
+        agree = compared = 0
+        caster = self._caster(mesh)
+        for frame in frames:
+            pixels, z = self._sample(frame)
+            assert frame.depth_camera is not None
+            hits = caster.first_hits(frame.depth_camera, pixels)
+            usual = z < FARTHEST * max(1.0, float(np.median(z)) / FARTHEST)
+            off = np.abs(np.where(hits.found, hits.depth, np.inf) - z)
+            agree += int((off[usual] < NEAR + SHARE * z[usual]).sum())
+            compared += int(usual.sum())
+        return agree / compared if compared >= LEAST else None
+
+    def _with_colors(self, frames: Sequence[Frame], mesh: Mesh) -> float | None:
+        """The correlation of brightness over the pixels that meet the mesh; 0 where next to none does."""
+        caster = self._caster(mesh)
+        theirs, ours, rays = [], [], 0
+        for frame in frames:
+            camera = frame.camera
+            step = max(1, int(np.sqrt(camera.width * camera.height / PIXELS)))
+            grid = np.mgrid[step // 2 : camera.width : step, step // 2 : camera.height : step].reshape(2, -1).T
+            hits = caster.first_hits(camera, grid)
+            if frame.name not in self._colors:
+                self._colors[frame.name] = read_color(frame).astype(np.float32).mean(axis=2)
+            theirs.append(caster.colors(hits)[hits.found].mean(axis=1))
+            ours.append(self._colors[frame.name][grid[hits.found, 1], grid[hits.found, 0]])
+            rays += len(grid)
+        mine, others = np.concatenate(ours), np.concatenate(theirs)
+        if rays < LEAST or (len(mine) and (mine.std() < 1 or others.std() < 1)):
+            return None  # one colour all over
+        return float(np.corrcoef(mine, others)[0, 1]) if len(mine) > 0.1 * rays else 0.0
+
+    def _caster(self, mesh: Mesh) -> Raycaster:
+        for known, caster in self._casters:
+            if known is mesh:
+                return caster
+        self._casters.append((mesh, Raycaster(mesh)))
+        return self._casters[-1][1]
