@@ -13,9 +13,10 @@ from transformers import TrainingArguments, set_seed
 
 from gpt4scene.data.packs import PackDataset
 from gpt4scene.errors import ConfigError, Stopped
+from gpt4scene.model.families import check_template, family_of
 from gpt4scene.model.folder import local_folder, parameter_count
-from gpt4scene.model.loading import load_model, load_tokenizer
-from gpt4scene.model.tuning import prepare_for_training
+from gpt4scene.model.loading import check_checkpoint, load_model, load_tokenizer, meta_model
+from gpt4scene.model.tuning import check_tuning, prepare_for_training
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig, parse
 from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
@@ -84,6 +85,7 @@ def run(config: TrainConfig) -> int:
 def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | None, manifest: Manifest) -> str:
     """Do the work and return one sentence about how it ended."""
     folder = on_all(lambda: local_folder(config.model.model_name_or_path))
+    on_all(lambda: check_model(config, folder))
     tokenizer = on_all(lambda: load_tokenizer(folder))
     data = load_data(config, folder, tokenizer, arguments)
     plan = BatchPlan(
@@ -128,6 +130,16 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         kept = f"after step {step} of {total}, saved in checkpoint-{step}"
         raise Stopped(f"stopped by {name} {kept}; go on with --resume_from_checkpoint true", stop.received)
     return _finish(trainer, config, arguments, result.metrics)
+
+
+def check_model(config: TrainConfig, folder: Path) -> None:
+    """Raise ``DataError`` or ``ConfigError`` where the checkpoint in ``folder`` can't be trained as ``config`` says.
+
+    Looks at its files' headers and at a model without weights, so it costs seconds and no memory.
+    """
+    network = meta_model(folder) if config.data.tokenize_only else check_checkpoint(folder)
+    check_template(family_of(network.config), config.data.template)
+    check_tuning(network, config.tuning, config.model.adapter_name_or_path)
 
 
 def _finish(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArguments, metrics: dict) -> str:
