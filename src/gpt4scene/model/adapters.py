@@ -339,8 +339,7 @@ def _untie(model: PreTrainedModel, config: LoraConfig) -> None:
     touched = ends & {*targets, *(config.modules_to_save or ())} or any(re.fullmatch(pattern, name) for name in ends)
     if touched and head.weight is embedding.weight and not config.ensure_weight_tying:
         head.weight = torch.nn.Parameter(head.weight.detach().clone())
-        for part in (model.config, model.config.get_text_config()):
-            part.tie_word_embeddings = False
+        model.config.tie_word_embeddings = False
 
 
 def _first_line(error: Exception) -> str:

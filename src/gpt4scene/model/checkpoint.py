@@ -77,7 +77,9 @@ def _check_rope(path: Path, text: Mapping[str, Any]) -> None:
     heads, width = text.get("num_attention_heads"), text.get("hidden_size")
     channels = text.get("head_dim") or (width // heads if isinstance(heads, int) and isinstance(width, int) else None)
     sections = rope.get("mrope_section")
-    if sections is not None and channels is not None and sum(sections) != channels // 2:
+    if sections is None:
+        raise DataError(f"{path}: mrope_section is missing in '{name}'; copy config.json from the base model")
+    if channels is not None and sum(sections) != channels // 2:
         raise DataError(f"{path}: mrope_section {sections} does not sum to {channels // 2}, half of a head's channels")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import copy_file, read_json
 from gpt4scene.model.checkpoint import check_config, check_generation, check_processor, check_vocabulary
-from gpt4scene.model.weight_files import check_files
+from gpt4scene.model.weight_files import Stored, check_files
 
 ADAPTER_CONFIG = "adapter_config.json"
 PROCESSOR_FILES = (
@@ -116,8 +116,10 @@ def check_folder(folder: Path) -> None:
         )
 
 
-def check_weights(folder: Path) -> None:
-    """Raise ``DataError`` that names the first file of a checkpoint folder that can't be what it should; cheap.
+def check_weights(folder: Path) -> dict[str, Stored]:
+    """Return the tensors of a checkpoint folder by name (none of ``.bin`` files), once all its files are whole; cheap.
+
+    Raises ``DataError`` that names the first file that can't be what it should.
 
     Looks at ``config.json``, the weight files' headers and sizes, the index, the tokenizer's vocabulary, the image
     processor's patches and ``generation_config.json``. No weight is read.
@@ -128,6 +130,7 @@ def check_weights(folder: Path) -> None:
     check_vocabulary(folder, config, stored)
     check_processor(folder, config)
     check_generation(folder)
+    return stored
 
 
 def step_folders(output_dir: Path) -> list[Path]:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import (
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
     AutoConfig,
     AutoModelForImageTextToText,
     AutoTokenizer,
@@ -30,7 +32,7 @@ def load_tokenizer(model_name_or_path: str | Path) -> PreTrainedTokenizerBase:
     try:
         return AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{folder}: the tokenizer can't be loaded ({_first_line(error)})") from error
+        raise DataError(f"{folder}: the tokenizer can't be loaded ({_in_one_line(error)})") from error
 
 
 def load_model(
@@ -49,26 +51,24 @@ def load_model(
     """
     check_versions()
     folder = local_folder(model_name_or_path)
-    check_weights(folder)
-    family = family_of(AutoConfig.from_pretrained(folder))
+    family = family_of(check_checkpoint(folder).config)
     parts = {"text_config": text_attention(attention), "vision_config": attention}
     try:
         loaded = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=dtype, attn_implementation=parts, output_loading_info=True
+            folder,
+            dtype=dtype,
+            attn_implementation=parts,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported, and refused below
         )
     except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
-        raise DataError(f"{folder}: the weights can't be loaded ({_first_line(error)})") from error
+        raise DataError(f"{folder}: the weights can't be loaded ({_in_one_line(error)})") from error
     model, info = cast(tuple[PreTrainedModel, dict[str, Any]], loaded)
     model.set_attn_implementation(parts)  # else one that config.json names inside a part would win
     wrong = [f"missing {name}" for name in sorted(info["missing_keys"])]
     wrong += [f"wrong shape {entry[0]}" for entry in sorted(info["mismatched_keys"])]
     wrong += [f"unknown {name}" for name in sorted(info["unexpected_keys"]) if not name.endswith("inv_freq")]
-    if wrong:
-        shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise DataError(
-            f"{folder}: weights do not fit the {family.name} of its config.json: {shown}; take config.json and weights "
-            "of one checkpoint, in which adapters are merged"
-        )
+    _refuse_misfits(folder, family.name, wrong)
     _refuse_non_finite(model, folder)
     _refuse_sliding_window(model, folder)
     keep_used_renamings(model)
@@ -108,9 +108,46 @@ def load_merged(folder: ModelFolder, **options: Any) -> PreTrainedModel:
 def meta_model(folder: Path) -> PreTrainedModel:
     """Return the model of a checkpoint without weights, on the meta device: its modules, names and shapes."""
     check_config(folder)
-    with torch.device("meta"):
-        return AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(folder))
+    try:
+        config = AutoConfig.from_pretrained(folder)
+        make = cast(type[PreTrainedModel], MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)])
+        with torch.device("meta"):  # not by from_config, which ZeRO-3 would make shard the weights
+            return make(config)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, StrictDataclassError) as error:
+        raise DataError(f"{folder / 'config.json'}: no model can be made of it ({_in_one_line(error)})") from error
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def check_checkpoint(folder: Path) -> PreTrainedModel:
+    """Return the model of a checkpoint without weights, once its files fit each other; reads no weight.
+
+    Raises ``DataError`` as ``check_weights`` does, and where the tensors in the files are not those of ``config.json``.
+    """
+    stored = check_weights(folder)
+    model = meta_model(folder)
+    family, wanted = family_of(model.config), {name: tuple(one.shape) for name, one in model.state_dict().items()}
+    found, wrong = set(), []
+    for name, tensor in stored.items():
+        place = next((one for one in family.current_names(name) if one in wanted), None)
+        if place is None:
+            wrong += [] if name.endswith("inv_freq") else [f"unknown {name}"]
+            continue
+        found.add(place)
+        if tensor.shape != wanted[place]:
+            wrong.append(f"wrong shape {name}: {list(tensor.shape)}, not {list(wanted[place])}")
+    tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
+    wrong += [f"missing {name}" for name in sorted(set(wanted) - found - tied)] if stored else []
+    _refuse_misfits(folder, family.name, wrong)
+    return model
+
+
+def _refuse_misfits(folder: Path, family: str, wrong: list[str]) -> None:
+    if wrong:
+        shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+        raise DataError(
+            f"{folder}: weights do not fit the {family} of its config.json: {shown}; take config.json and weights of "
+            "one checkpoint, in which adapters are merged"
+        )
+
+
+def _in_one_line(error: Exception) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:300]
