@@ -171,7 +171,8 @@ def test_second_run_replaces_the_first(predictions, annotation, tmp_path):
     (predictions / "scanqa.jsonl").unlink()
     (predictions / "scan2cap.jsonl").unlink()
     pages.report(predictions, annotation, out)
-    assert "ScanQA" not in (out / "index.html").read_text()
+    assert "<h3>ScanQA" not in (out / "index.html").read_text()
+    assert "ScanQA: none of 4 questions has an answer" in (out / "index.html").read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["annotation", "out", "predictions"]
 
 

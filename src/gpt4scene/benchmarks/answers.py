@@ -59,7 +59,7 @@ def read_answered(predictions: str | Path, annotation_dir: str | Path, task: str
         for row in found.rows:
             require(row, *benchmark.needs)
         wanted = Path(annotation_dir) / benchmark.question_name("val")
-        note = f"missing questions are not counted, and the predictions' own references are believed: {wanted} is not there"
+        note = f"missing questions are not counted, and the predictions' own references believed: no {wanted}"
         return Answered(task, found.rows, None, found.gaps, (*said, note))
     questions = read_questions(path, task, benchmark.type_key, to_ask=False)
     rows, notes = join(found.rows, questions, path, benchmark.needs)
