@@ -133,7 +133,7 @@ def test_all_mistakes_are_said_together():
 BOTH = {
     *("model", "annotation_dir", "output_dir", "tasks", "split", "images", "media_dir", "image_resolution"),
     *("max_new_tokens", "temperature", "top_p", "seed", "repetition_penalty", "branch_limit", "engine", "num_shards"),
-    *("shard", "limit", "scenes", "keep_empty", "overwrite", "public_name"),
+    *("shard", "limit", "scenes", "keep_empty", "overwrite", "public_name", "image_max_pixels", "image_min_pixels"),
 }
 OTHER_VALUES = {
     "template": "qwen3_vl",

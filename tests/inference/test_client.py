@@ -111,7 +111,7 @@ def test_images_stand_at_the_marks_of_the_prompt(server, scenes):
     content = server.requests[0]["messages"][0]["content"]
     assert [part["type"] for part in content] == ["image_url", "text", "image_url", "text"]
     assert content[3]["text"] == "from the door: what?"
-    with pytest.raises(DataError, match="1 <image> marks, but scene s has 2 images"):
+    with pytest.raises(DataError, match="1 <image> marks, but its scene has 2 images"):
         list(engine.answer([Question("scanqa", 0, "s", "<image>what?", images)]))
 
 

@@ -436,4 +436,7 @@ def test_marks_that_are_not_one_for_each_image_stop_before_a_model_loads(infer, 
     rows[5]["prompt"] = "<image>" * marks + "What is it?"
     path.write_text(json.dumps(rows))
     status, _, err = infer()
-    assert status == 1 and f"scanqa, row 5: the prompt has {marks} <image> marks, but scene scene0000_00 has 3" in err
+    assert (
+        status == 1
+        and f"scanqa, row 5, scene scene0000_00: the prompt has {marks} <image> marks, but its scene has 3" in err
+    )

@@ -99,13 +99,9 @@ class Encoder:
         it has no mark. Raises DataError for any other number of marks.
         """
         origin = Origin(question.task, f"questions of {question.task}", question.index)
-        marks = self._marks.images(question.prompt)
-        prompt = question.prompt if marks else IMAGE_MARK * len(question.images) + question.prompt
-        if marks and marks != len(question.images):
-            raise DataError(
-                f"{origin}: the prompt has {marks} {IMAGE_MARK} marks, but scene {question.scene_id} has "
-                f"{len(question.images)} images"
-            )
+        self._marks.asked(question.prompt, len(question.images), f"{origin}, scene {question.scene_id}")
+        marked = bool(self._marks.images(question.prompt))
+        prompt = question.prompt if marked else IMAGE_MARK * len(question.images) + question.prompt
         turns = (Turn("user", prompt),)
         self._refuse_other_marks(turns, origin)
         segments = self.template.render(turns, generate=True)

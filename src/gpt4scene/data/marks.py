@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from gpt4scene.errors import DataError
+
 IMAGE_MARK = "<image>"
 """What stands for an image in the text of a user turn."""
 
@@ -61,6 +63,23 @@ class Marks:
             end = match.end()
         found[-1][-1] += text[end:]
         return found
+
+    def asked(self, prompt: str, images: int, place: str) -> list[str]:
+        """Return a question's text before, between and behind its images, which stand first where it marks none.
+
+        Raises ``DataError`` naming ``place`` for any other number of marks than 0 and ``images``, and for other marks.
+        """
+        for mark in self.found(prompt):
+            if mark != IMAGE_MARK:
+                raise DataError(f"{place}: the prompt holds {mark}; {reason(mark)}")
+        texts = ["".join(parts) for parts in self.pieces(prompt)]
+        marks = len(texts) - 1
+        if marks not in (0, images):
+            raise DataError(
+                f"{place}: the prompt has {marks} {IMAGE_MARK} marks, but its scene has {images} images; mark every "
+                "image, or none"
+            )
+        return texts if marks or not images else [""] * images + texts
 
     def plain(self, text: str) -> str:
         """Return ``text`` with images as marks and without the backslashes of letters, as a reader wants it."""

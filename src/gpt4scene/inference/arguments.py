@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from gpt4scene.benchmarks.registry import task_names
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.registry import nearest
-from gpt4scene.settings.arguments import Arguments, key
+from gpt4scene.settings.arguments import LEAST_HELP, MOST_HELP, RESOLUTION_HELP, Arguments, ImageLimits, key
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,9 @@ class InferArguments(Arguments):
     split: str = key("Split in the names of the question files.", "val")
     images: str | None = key("List of images, when the annotation folder holds several.", None, also=("pictures",))
     media_dir: str | None = key("Folder that image paths are relative to, tried after the working directory.", None)
-    image_resolution: int = key("Longest side of an image in pixels before it is fitted to patches.", 512, least=28)
+    image_resolution: int | None = key(RESOLUTION_HELP, None, least=28)
+    image_max_pixels: int | None = key(MOST_HELP, None, least=1)
+    image_min_pixels: int | None = key(LEAST_HELP, None, least=1)
     template: str | None = key("Name of the chat template; that of the model's family when left out.", None)
     max_new_tokens: int = key("Longest answer in tokens.", 128, least=1)
     temperature: float = key("0 takes the likeliest token; above 0 tokens are drawn.", 0.0, least=0)
@@ -57,9 +59,15 @@ class InferArguments(Arguments):
     overwrite: bool = key("Delete the answers of these tasks in the output folder and start over.", False)
     public_name: str | None = key("Also write <name>_<task>/predictions_chunk_<i>.json, the public form.", None)
 
+    @property
+    def image_limits(self) -> ImageLimits:
+        """The limits of images that the three flags say together."""
+        return ImageLimits.said(self.image_resolution, self.image_max_pixels, self.image_min_pixels)
+
     def problems(self) -> list[str]:
         """Return a sentence for every wrong value."""
         wrong = super().problems() + self._wrong_numbers() + self._without_effect()
+        wrong += [f"--{sentence}" for sentence in self.image_limits.problems()]
         if self.engine == "server" and not self.base_url:
             wrong.append("--engine server needs --base_url, such as http://localhost:8000/v1")
         if self.base_url and not _is_address(self.base_url):

@@ -19,7 +19,7 @@ from typing import Any
 
 from PIL import Image
 
-from gpt4scene.data.marks import IMAGE_MARK
+from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.data.vision import VisionRule, fit, open_image, to_rgb
 from gpt4scene.errors import ConfigError, DataError, WorkError
 from gpt4scene.files.contents import Contents
@@ -208,14 +208,10 @@ class ServerEngine:
     def _content(self, question: Question) -> list[dict[str, Any]]:
         """Return the images, then the prompt; images stand at the prompt's marks where it has them."""
         images = self._images(question.images)
-        first, *rest = question.prompt.split(IMAGE_MARK)
-        if not rest:
-            return [*images, {"type": "text", "text": question.prompt}]
-        if len(rest) != len(images):
-            raise DataError(
-                f"{question.task}, row {question.index}: the prompt has {len(rest)} {IMAGE_MARK} marks, but scene "
-                f"{question.scene_id} has {len(images)} images"
-            )
+        place = f"{question.task}, row {question.index}, scene {question.scene_id}"
+        first, *rest = ALL_MARKS.asked(question.prompt, len(images), place)
+        if letters := [mark for mark in ALL_MARKS.found("".join([first, *rest])) if mark.startswith("<|")]:
+            raise DataError(f"{place}: a server would take the letters {letters[0]} for the token; ask without them")
         content = [{"type": "text", "text": first}]
         for image, text in zip(images, rest, strict=True):
             content += [image, {"type": "text", "text": text}]

@@ -50,7 +50,9 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
 def load_engine(
     model: str | Path | ModelFolder,
     *,
-    image_resolution: int = 512,
+    image_resolution: int | None = 512,
+    image_max_pixels: int | None = None,
+    image_min_pixels: int | None = None,
     template: str | None = None,
     dtype: str = "auto",
     attention: str = "sdpa",
@@ -65,7 +67,7 @@ def load_engine(
     place = choose_device(device)
     spare_threads(parameter_count(folder.base), place)
     options = {"dtype": choose_dtype(dtype, place), "attention": attention, "device": place}
-    vision = VisionRule.from_folder(folder.base, image_resolution)
+    vision = VisionRule.from_folder(folder.base, image_resolution, image_max_pixels, image_min_pixels)
     tokenizer = load_tokenizer(folder.base)
     network = load_merged(folder, **options)
     encoder = Encoder(tokenizer, TEMPLATES[template or family_of(network.config).template], vision)

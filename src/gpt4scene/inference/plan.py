@@ -6,12 +6,12 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gpt4scene.benchmarks.questions import find_tasks, load_questions, question_file
-from gpt4scene.data.templates import IMAGE_MARK
+from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files import journal
 from gpt4scene.files.contents import Contents
@@ -21,6 +21,8 @@ from gpt4scene.inference.arguments import InferArguments, names_in
 from gpt4scene.types import Question
 
 Say = Callable[[str], None]
+SIDE = "image_resolution"
+"""The limit of images that every journal names; the others are named where they are used."""
 
 
 @dataclass(frozen=True)
@@ -115,14 +117,14 @@ def make_plan(arguments: InferArguments, say: Say = lambda line: None) -> Plan:
 
 
 def _check_marks(questions: Iterable[Question]) -> None:
-    """Raise ``DataError`` for the first prompt that marks another number of images than its scene has."""
+    """Raise ``DataError`` for the first prompt with other marks than one for each image of its scene, or none."""
     for question in questions:
-        marks = question.prompt.count(IMAGE_MARK)
-        if marks not in (0, len(question.images)):
-            raise DataError(
-                f"{question.task}, row {question.index}: the prompt has {marks} {IMAGE_MARK} marks, but scene "
-                f"{question.scene_id} has {len(question.images)} images; mark every image, or none"
-            )
+        ALL_MARKS.asked(question.prompt, len(question.images), place_of(question))
+
+
+def place_of(question: Question) -> str:
+    """Return the words for a question in messages."""
+    return f"{question.task}, row {question.index}, scene {question.scene_id}"
 
 
 def _questions(arguments: InferArguments, tasks: list[str], scenes: str | None, limit: int | None) -> list[Question]:
@@ -167,7 +169,7 @@ def _shared_settings(arguments: InferArguments) -> dict[str, Any]:
         "model": arguments.model if folder is None else identity(folder),
         "dtype": arguments.dtype,
         "template": arguments.template,
-        "image_resolution": arguments.image_resolution,
+        **{key: limit for key, limit in asdict(arguments.image_limits).items() if key == SIDE or limit is not None},
         "max_new_tokens": arguments.max_new_tokens,
         "temperature": arguments.temperature,
         "repetition_penalty": arguments.repetition_penalty,

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -243,9 +243,9 @@ def _server(arguments: InferArguments, say: Say) -> ServerEngine:
     from gpt4scene.data.vision import VisionRule
     from gpt4scene.inference.client import REQUEST_LIMIT, ServerEngine
 
-    vision = VisionRule(image_resolution=arguments.image_resolution)
+    vision = VisionRule(**asdict(arguments.image_limits))
     if Path(arguments.model).is_dir():
-        vision = VisionRule.from_folder(arguments.model, arguments.image_resolution)
+        vision = VisionRule.from_folder(arguments.model, **asdict(arguments.image_limits))
     assert arguments.base_url is not None
     return ServerEngine(
         arguments.base_url,
@@ -272,7 +272,7 @@ def _engine(arguments: InferArguments, say: Say) -> Engine:
         say(f"note: {note}")
     return load_engine(
         arguments.model,
-        image_resolution=arguments.image_resolution,
+        **asdict(arguments.image_limits),
         template=arguments.template,
         dtype=arguments.dtype,
         attention=attention,

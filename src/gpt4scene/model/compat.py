@@ -71,7 +71,7 @@ def end_without_finalizing(status: int) -> NoReturn:
 
     torch's background threads (gloo's and autograd's) may give back a tensor that Python knows while the interpreter
     is being taken down. They ask for its lock, are ended at that point, and the process aborts: SIGABRT after all work
-    is done, in about one of 70 runs of several processes (pytorch issue 190489; ``PyInterpreter.cpp`` asks
+    is done, in about one of 70 runs of several processes (pytorch#190489; ``PyInterpreter.cpp`` asks
     ``Py_IsInitialized``, which is still true then). Python's own multiprocessing ends its children in this way too.
     Seen in 2026-11 with torch 2.13; remove when that issue is closed in the oldest torch that we take.
     """
