@@ -121,7 +121,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "doctor",
         "what is missing or wrong here, before a GPU is booked",
-        "gpt4scene.doctor:main",
+        "gpt4scene.doctor.command:main",
         _SECTIONS,
         raw=True,
     ),

@@ -55,7 +55,7 @@ def infer(arguments: InferArguments, say: Say | None = None) -> InferSummary:
     """
     say = say or (lambda line: print(line, file=sys.stderr, flush=True))
     arguments.check()
-    _check_device(arguments)
+    check_device(arguments)
     start = time.monotonic()
     is_worker = launcher.PARENT in os.environ
     plan = make_plan(arguments, (lambda line: None) if is_worker else say)
@@ -94,7 +94,7 @@ def infer(arguments: InferArguments, say: Say | None = None) -> InferSummary:
     return InferSummary(out, files, len(asked) - kept - len(missing), kept, time.monotonic() - start, cut)
 
 
-def _check_device(arguments: InferArguments) -> None:
+def check_device(arguments: InferArguments) -> None:
     """Raise ``ConfigError`` for a device that is not here, before anything is read."""
     if arguments.engine == "local" and arguments.device not in ("auto", "cpu"):
         from gpt4scene.inference.local import choose_device, choose_dtype

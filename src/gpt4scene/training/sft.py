@@ -58,8 +58,7 @@ def run(config: TrainConfig) -> int:
     Raises DataError or ValueError for what the user can mend, and ``Stopped`` after Ctrl-C or SIGTERM, when a
     checkpoint has been saved.
     """
-    if problems := [*missing_packages(config), *launch_problems(config)]:
-        raise ConfigError(*problems)
+    check_settings(config)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else forked loader workers complain
     arguments = training_arguments(config)
     set_seed(arguments.seed)  # the Trainer does so too, but only after adapters have drawn their first weights
