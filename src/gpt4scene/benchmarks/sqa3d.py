@@ -63,7 +63,7 @@ def report(rows: Iterable[RowLike], texts: Mapping[str, TextScores]) -> Report:
         scores[f"EM_refined_type{kind}"] = float(near_B[members_B].sum() / (members_B.sum() + _COUNT_START))
     scores |= texts[""].scores | {metric: sum(right) / len(rows) for metric, right in strict.items()}
     values = {"EM1": hit_B, "EM1_refined": near_B}
-    values |= {metric: np.array(right, dtype=np.float64) for metric, right in strict.items()} | texts[""].rows
+    values |= {metric: np.array(right, dtype=np.float64) for metric, right in strict.items()} | dict(texts[""].rows)
     kinds = {"question": tuple(TYPES[kind] for kind in kind_B)}
     by_row = scores_by_row(rows, kinds, values, texts[""].pooled)
     return Report(NAME, scores, counts, texts[""].notes, by_row)

@@ -44,6 +44,11 @@ class Checks:
             return found
         return None
 
+    @property
+    def wrong(self) -> bool:
+        """Whether one of the findings so far is wrong."""
+        return any(finding.level == "wrong" for finding in self.findings)
+
     def note(self, text: str) -> None:
         """Add a note."""
         self.findings.append(Finding("note", text))

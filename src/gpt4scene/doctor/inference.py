@@ -26,9 +26,7 @@ def infer_findings(arguments: InferArguments, full: bool = False) -> Iterator[Fi
     checks.check("device", lambda: check_device(arguments), arguments.device if arguments.engine == "local" else "")
     encoder = _model(arguments, checks) if arguments.engine == "local" else None
     yield from checks.take()
-    plan = checks.check(
-        "questions", lambda: make_plan(arguments, checks.note), lambda found: found.summary(arguments)
-    )
+    plan = checks.check("questions", lambda: make_plan(arguments, checks.note), lambda found: found.summary(arguments))
     yield from checks.take()
     if plan is None:
         return

@@ -9,7 +9,7 @@ from gpt4scene.scans.images import read_color, read_depth
 from gpt4scene.scans.readers import SCAN_READERS, find_scans
 from gpt4scene.scans.types import Scan
 from gpt4scene.scenes.object_sources import object_source
-from gpt4scene.scenes.opened_scene import open_scene
+from gpt4scene.scenes.opened_scene import OpenedScene, open_scene
 from gpt4scene.scenes.prepare_arguments import PrepareArguments
 
 
@@ -24,7 +24,6 @@ def scan_findings(arguments: PrepareArguments, full: bool = False) -> Iterator[F
         "scans", lambda: find_scans(arguments.format, list(arguments.scans)), lambda found: f"{len(found)} found"
     )
     yield from checks.take()
-    source, place = object_source(arguments.objects)
     for number, path in enumerate(paths or ()):
         name = path.resolve().name
         scan = checks.check(name, lambda path=path: SCAN_READERS[arguments.format].read(path))
@@ -35,10 +34,15 @@ def scan_findings(arguments: PrepareArguments, full: bool = False) -> Iterator[F
         if scan is not None and (full or number == 0):
             checks.check(
                 name,
-                lambda scan=scan: open_scene(scan, lambda upright: source.find(upright, place), arguments.geometry == "tsdf"),
+                lambda scan=scan: _opened(scan, arguments),
                 lambda scene: f"{len(scene.objects)} objects in an upright scene",
             )
         yield from checks.take()
+
+
+def _opened(scan: Scan, arguments: PrepareArguments) -> OpenedScene:
+    source, place = object_source(arguments.objects)
+    return open_scene(scan, lambda upright: source.find(upright, place), arguments.geometry == "tsdf")
 
 
 def _decode(scan: Scan, chosen: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""What is wrong with a training run that is planned: the checks of ``train`` before its first step, and rows read whole."""
+"""What is wrong with a training run that is planned: the checks before its first step, and rows read whole."""
 
 from __future__ import annotations
 
@@ -30,16 +30,20 @@ def training_findings(config: TrainConfig, full: bool = False) -> Iterator[Findi
 
     checks = Checks()
     checks.check("settings", lambda: check_settings(config), "packages, DeepSpeed and launcher agree with them")
+    agree = not checks.wrong
     yield from checks.take()
     if config.training.get("fp16") and not _accelerated():
         checks.note("settings: fp16 needs a GPU, and none is here; the rest is looked at without it")
         config = replace(config, training={**config.training, "fp16": False})
-    arguments = checks.check("settings", lambda: training_arguments(config))
+    arguments = checks.check("settings", lambda: training_arguments(config)) if agree else None
+    if arguments is None:  # rows can be looked at all the same
+        few = {name: value for name, value in config.training.items() if name in ("output_dir", "seed", "do_train")}
+        arguments = training_arguments(replace(config, training=few))
     yield from checks.take()
     folder = _model(config, checks)
     yield from checks.take()
     data = None
-    if folder is not None and arguments is not None:
+    if folder is not None:
         data = _data(config, folder, arguments, checks)
         yield from checks.take()
     if data is not None:
@@ -89,9 +93,7 @@ def _data(config: TrainConfig, folder: Path, arguments: TrainingArguments, check
     )
 
 
-def _output(
-    config: TrainConfig, arguments: TrainingArguments | None, data: RunData | None, checks: Checks
-) -> None:
+def _output(config: TrainConfig, arguments: TrainingArguments | None, data: RunData | None, checks: Checks) -> None:
     from gpt4scene.training.preflight import check_output
 
     folder = Path(config.output_dir)

@@ -47,7 +47,7 @@ def plan_of(config: TrainConfig, arguments: TrainingArguments, data: RunData) ->
     )
 
 
-def check_output(config: TrainConfig, arguments: TrainingArguments | None, data: RunData | None) -> Path | None:
+def check_output(config: TrainConfig, arguments: TrainingArguments, data: RunData | None) -> Path | None:
     """Return the checkpoint that the run would go on from, if any; delete nothing.
 
     Raises ``DataError`` as the run itself would. The number of processes is taken to be that of the checkpoint.
@@ -57,7 +57,7 @@ def check_output(config: TrainConfig, arguments: TrainingArguments | None, data:
             open_output(config.output_dir, overwrite=False, resume=None)
         return None
     checkpoint = find_checkpoint(config)
-    if checkpoint is not None and arguments is not None and data is not None:
+    if checkpoint is not None and data is not None:
         processes = read_json(checkpoint / MARK).get("processes", 1)
         plan = replace(plan_of(config, arguments, data), processes=processes)
         check_resume(checkpoint, arguments, plan, settings_of(config, arguments, data.summary["fingerprint"]))

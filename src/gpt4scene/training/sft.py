@@ -12,7 +12,7 @@ import torch
 from transformers import TrainingArguments, set_seed
 
 from gpt4scene.data.packs import PackDataset
-from gpt4scene.errors import ConfigError, Stopped
+from gpt4scene.errors import Stopped
 from gpt4scene.model.folder import local_folder, parameter_count
 from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.model.threads import spare_threads
@@ -22,10 +22,9 @@ from gpt4scene.settings.config import TrainConfig, parse
 from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
 from gpt4scene.training.finite import RefuseBrokenStart
 from gpt4scene.training.hf_arguments import training_arguments
-from gpt4scene.training.launch_files import launch_problems
 from gpt4scene.training.manifest import Manifest
 from gpt4scene.training.output import BatchPlan, MarkComplete
-from gpt4scene.training.packages import missing_packages
+from gpt4scene.training.preflight import check_model, check_settings, plan_of
 from gpt4scene.training.processes import end_of_several, leave_in_order, on_all, on_first
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
 from gpt4scene.training.run_data import load_data
@@ -85,16 +84,11 @@ def run(config: TrainConfig) -> int:
 def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | None, manifest: Manifest) -> str:
     """Do the work and return one sentence about how it ended."""
     folder = on_all(lambda: local_folder(config.model.model_name_or_path))
+    on_all(lambda: check_model(config, folder))
     spare_threads(parameter_count(folder), arguments.device)
     tokenizer = on_all(lambda: load_tokenizer(folder))
     data = load_data(config, folder, tokenizer, arguments)
-    plan = BatchPlan(
-        questions_per_step=config.rows_per_step,
-        questions_per_pack=config.tuning.scene_packing,
-        processes=arguments.world_size,
-        training_rows=len(data.train),
-        seed=arguments.data_seed if arguments.data_seed is not None else arguments.seed,
-    )
+    plan = plan_of(config, arguments, data)
     manifest.update(data=data.summary, batch=_batch(plan))
     _say(arguments, f"{data.sentence}; {_batch(plan)['sentence']}")
     if config.data.tokenized_path and (config.data.tokenize_only or _too_large_for_cpu(folder)):
