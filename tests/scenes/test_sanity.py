@@ -51,8 +51,8 @@ SLIPS = {
     "world to camera": (lambda scan: moved(scan, np.linalg.inv), "--pose world_to_camera"),
     "millimetres read as 1/5": (in_units(5), "--depth_scale 1000"),
     "metres read as millimetres": (in_units(0.001), "--depth_scale 1000"),
-    "poses of a fifth": (lambda scan: moved(scan, longer(0.2)), "--depth_scale 5000"),
-    "poses of five": (lambda scan: moved(scan, longer(5)), "--depth_scale 200"),
+    "poses of a fifth": (lambda scan: moved(scan, longer(0.2)), "--scale 5"),
+    "poses of five": (lambda scan: moved(scan, longer(5)), "--scale 0.2"),
 }
 """What went wrong -> how, and the repair of a scan without mesh."""
 

@@ -20,8 +20,8 @@ _FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
 class Repairs:
     """What is different from the format: ``pose`` is how the poses are written, None for as the format says.
 
-    Lengths are multiplied by ``scale``; ``depth_scale`` is what depth images hold for a metre, None for as the format
-    says.
+    Positions of cameras, the mesh and the objects are multiplied by ``scale``. Depth images come from a sensor that
+    knows metres, so they are not: ``depth_scale`` is what they hold for a metre, None for as the format says.
     """
 
     pose: Convention | None = None
@@ -60,12 +60,11 @@ def repaired(scan: Scan, repairs: Repairs, native: Convention = "opencv") -> Sca
 
 
 def _frame(frame: Frame, repairs: Repairs, native: Convention) -> Frame:
-    depth_scale = repairs.depth_scale if repairs.depth_scale is not None else frame.depth_scale
     return replace(
         frame,
         camera=_camera(frame.camera, repairs, native),
         depth_camera=_camera(frame.depth_camera, repairs, native) if frame.depth_camera else None,
-        depth_scale=depth_scale / repairs.scale,
+        depth_scale=repairs.depth_scale if repairs.depth_scale is not None else frame.depth_scale,
     )
 
 

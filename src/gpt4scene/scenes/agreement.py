@@ -15,19 +15,25 @@ from gpt4scene.scenes.render import Raycaster
 
 FRAMES, PIXELS = 8, 300
 """Frames and pixels of each that are compared."""
+GROUPS, TURN = 6, 15.0
+"""Places of a recording at which frames are compared with later ones, and degrees by which some of those turned."""
 LEAST = 150
 """Comparisons without which nothing is said."""
-NEAR, SHARE = 0.05, 0.05
-"""Metres, and metres for each metre of distance, by which two readings of one place may differ."""
+SHARE, NEAR = 0.05, 0.05
+"""Metres for each metre of distance by which two readings of one place may differ, and metres more, at most 10 %."""
+HIDDEN = 0.25
+"""What a place counts that the other frame has behind something nearer, which may be right."""
+MESH_SHARE, MESH_NEAR = 0.07, 0.15
+"""The same for a reading and a mesh, as for what a frame shows (``visibility.confirmed_faces``)."""
 
 
 @dataclass(frozen=True)
 class Agreement:
     """Shares from 0 to 1 of what agrees; None where there is too little to compare.
 
-    ``frames``: readings of one frame that a neighbour has too. ``mesh``: readings that the mesh has. ``colors``: the
-    correlation of the images' brightness with the mesh's, where there is no depth. ``distance`` is the usual reading
-    of depth, metres.
+    ``frames``: readings of one frame that another has too; against it counts fully where the other looks through the
+    place, and a little where it is hidden there. ``mesh``: readings that the mesh has. ``colors``: the correlation of
+    the images' brightness with the mesh's, where there is no depth. ``distance`` is the usual reading of depth, metres.
     """
 
     frames: float | None = None
@@ -52,6 +58,7 @@ class Compared:
         self.several = len(with_depth) > 1
         """Whether frames with depth can be compared at all."""
         self._names = {chosen[index].name for index in evenly(len(chosen), FRAMES)}
+        self._pairs = _pairs(with_depth)
         self._raw: dict[str, np.ndarray] = {}
         self._colors: dict[str, np.ndarray] = {}
         self._casters: list[tuple[Mesh, Raycaster]] = []
@@ -65,7 +72,7 @@ class Compared:
             distances = np.concatenate([self._sample(frame)[1] for frame in deep])
             distance = float(np.median(distances)) if len(distances) else None
             mesh_share = self._with_mesh(deep, mesh) if mesh is not None else None
-            return Agreement(self._between(deep), mesh_share, distance=distance)
+            return Agreement(self._between(scan.frames), mesh_share, distance=distance)
         return Agreement(colors=self._with_colors(frames, mesh) if mesh is not None else None)
 
     def _readings(self, frame: Frame) -> tuple[np.ndarray, Camera]:
@@ -84,28 +91,37 @@ class Compared:
         return np.stack([columns, rows], axis=1), depth[rows, columns].astype(np.float64)
 
     def _between(self, frames: Sequence[Frame]) -> float | None:
-        """The share of places in one frame that the next ones, where they look there, have at the same depth."""
-        agree = compared = 0
-        for index, frame in enumerate(frames):
-            for other in frames[index + 1 : index + 3]:
-                for first, second in ((frame, other), (other, frame)):
-                    same, both = self._seen_again(first, second)
-                    agree, compared = agree + same, compared + both
-        return agree / compared if compared >= LEAST else None
+        """The share of places in one frame that another, where it looks there, has at the same depth."""
+        named = {frame.name: frame for frame in frames}
+        same = through = hidden = 0
+        for one, other in self._pairs:
+            for first, second in ((named[one], named[other]), (named[other], named[one])):
+                counts = self._seen_again(first, second)
+                same, through, hidden = same + counts[0], through + counts[1], hidden + counts[2]
+        return same / (same + through + HIDDEN * hidden) if same + through + hidden >= LEAST else None
 
-    def _seen_again(self, first: Frame, second: Frame) -> tuple[int, int]:
+    def _seen_again(self, first: Frame, second: Frame) -> tuple[int, int, int]:
+        """How many places of ``first`` the other frame has too, looks through, and has something nearer before.
+
+        The other's reading may be any between those of the pixels around, which differ at edges and on slopes.
+        """
         pixels, z = self._sample(first)
         depth, camera = self._readings(second)
         assert first.depth_camera is not None
         points = first.depth_camera.pose[:3, 3] + z[:, None] * first.depth_camera.rays(pixels)
         seen, ahead = camera.project(points)
         with np.errstate(invalid="ignore"):
-            places = np.nan_to_num(np.rint(seen), nan=-1, posinf=-1, neginf=-1).astype(np.int64)
-        inside = (ahead > 0.05) & ((places >= 0) & (places < [camera.width, camera.height])).all(axis=1)
-        there = depth[places[inside, 1], places[inside, 0]]
-        known = there > 0
-        off = np.abs(ahead[inside][known] - there[known])
-        return int((off < NEAR + SHARE * there[known]).sum()), int(known.sum())
+            places = np.nan_to_num(np.clip(np.rint(seen), -1, 1e6), nan=-1).astype(np.int64)
+        size = np.array([camera.width, camera.height])
+        inside = (ahead > 0) & ((places >= 1) & (places < size - 1)).all(axis=1)
+        (x, y), ahead = places[inside].T, ahead[inside]
+        around = np.stack([depth[y + down, x + right] for down in (-1, 0, 1) for right in (-1, 0, 1)])
+        known = (around > 0).sum(axis=0) >= 3
+        nearest = np.where(around > 0, around, np.inf).min(axis=0)[known]
+        farthest, ahead = around.max(axis=0)[known], ahead[known]
+        off = SHARE * ahead + np.minimum(NEAR, 0.1 * ahead)
+        through, hidden = ahead < nearest - off, ahead > farthest + off
+        return int((~through & ~hidden).sum()), int(through.sum()), int(hidden.sum())
 
     def _with_mesh(self, frames: Sequence[Frame], mesh: Mesh) -> float | None:
         agree = compared = 0
@@ -116,7 +132,7 @@ class Compared:
             hits = caster.first_hits(frame.depth_camera, pixels)
             usual = z < FARTHEST * max(1.0, float(np.median(z)) / FARTHEST)
             off = np.abs(np.where(hits.found, hits.depth, np.inf) - z)
-            agree += int((off[usual] < NEAR + SHARE * z[usual]).sum())
+            agree += int((off[usual] < np.maximum(MESH_NEAR, MESH_SHARE * z[usual])).sum())
             compared += int(usual.sum())
         return agree / compared if compared >= LEAST else None
 
@@ -145,3 +161,25 @@ class Compared:
                 return caster
         self._casters.append((mesh, Raycaster(mesh)))
         return self._casters[-1][1]
+
+
+def _pairs(frames: Sequence[Frame]) -> list[tuple[str, str]]:
+    """Names of frames that are likely to show the same places from elsewhere, in places all over the recording.
+
+    A frame is compared with one soon after it, and with the first one that has turned by ``TURN`` degrees.
+    """
+    count, pairs = len(frames), []
+    for start in evenly(count, GROUPS):
+        soon = start + max(1, count // 16)
+        later = range(start + 1, min(count, start + max(2, count // 4)))
+        turned = (other for other in later if _turn(frames[start].camera, frames[other].camera) > TURN)
+        for other in {soon, next(turned, start + max(1, count // 8))}:
+            if other < count:
+                pairs.append((frames[start].name, frames[other].name))
+    return sorted(set(pairs))
+
+
+def _turn(one: Camera, other: Camera) -> float:
+    """Degrees between two cameras, however poses are written."""
+    cosine = (float((one.pose[:3, :3] * other.pose[:3, :3]).sum()) - 1) / 2
+    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))

@@ -15,21 +15,27 @@ from gpt4scene.scenes.agreement import Agreement, Compared
 from gpt4scene.scenes.floor import floor_and_cut
 from gpt4scene.scenes.up_choice import Up
 
-POOR, GOOD, DOUBT = 0.35, 0.5, 0.7
+POOR, GOOD, DOUBT = 0.4, 0.8, 0.88
 """Agreement below which something is wrong, from which on a repair explains it, and below which one is looked for."""
-BETTER = 0.2
+BETTER = 0.12
 """By so much a repair must agree better than the scan as it is."""
-DISTANCE, USUAL_DISTANCE = (0.25, 8.0), 2.8
-"""Metres between which the usual reading of depth is, and the middle of them."""
+DISTANCE, USUAL_DISTANCE = (0.15, 25.0), 2.0
+"""Metres between which the middle reading of depth is, and where it mostly is."""
 EYES = (0.4, 3.2)
-"""Metres above the floor between which cameras are usual."""
+"""Metres above the floor between which cameras of people are; lower ones are wrong in a small scene only, ..."""
+SMALL, LARGE, HIGH = 3.0, 12.0, 5.0
+"""... higher ones in a large one, or from so many metres on. A robot, or a scan without floor, is no slip."""
 USUAL_EYES = 1.45
-ROOM = (1.2, 60.0)
+ROOM = (1.2, 150.0)
 """Metres between which the longer side of a scene is usual."""
 NO_ROOM = (0.1, 500.0)
 """Metres outside of which a scene can't be drawn, whatever it is."""
-FACTORS = (0.001, 0.01, 0.1, 0.2, 0.25, 0.5, 2, 4, 5, 10, 100, 1000)
+FACTORS = (0.001, 0.01, 0.0254, 0.1, 0.2, 0.25, 0.3048, 0.5, 2, 4, 5, 10, 100, 1000)
 """Slips of units that happen."""
+SCALES = tuple(np.geomspace(0.02, 50, 36))
+"""Scales that are tried, since a reconstruction from images has any."""
+DEPTH_UNITS = (1, 100, 256, 1000, 4000, 5000, 6553.5, 10000)
+"""What depth images hold for a metre in one format or another."""
 CONVENTIONS: tuple[Convention, ...] = ("opencv", "opengl", "world_to_camera")
 
 
@@ -68,47 +74,69 @@ def raw_warnings(scan: Scan, repairs: Repairs, native: Convention) -> tuple[Agre
     compared = Compared(scan)
     now = compared.agreement(repaired(scan, repairs, native))
     share = now.worst
-    if share is None and not compared.several:
-        return now, ()
-    if share is not None and share >= DOUBT:
+    if (share is None and not compared.several) or (share is not None and share >= DOUBT):
         return now, _distance_warnings(now, repairs)
-    best, most = None, max(share or 0.0, 0.0)
-    least = max(GOOD, most + BETTER)
-    for other in _other_repairs(scan, repairs, native):
-        found = compared.agreement(repaired(scan, other, native)).worst
-        if found is not None and found >= least and found > most:
-            best, most = other, found
+    share = max(share or 0.0, 0.0)
+    least = max(GOOD, share + BETTER)
+    found = [one for one in _repairs(compared, scan, repairs, native) if one.agreement >= least]
     what = "frames and mesh" if now.mesh is not None or now.colors is not None else "frames"
-    said = f"only {100 * max(share or 0.0, 0.0):.0f} % of what the {what} show agrees"
-    if best is not None:
-        return now, (f"{said}; with {best.flags()} it would be {100 * most:.0f} %: give that",)
-    if share is None or share >= POOR:
+    said = f"only {100 * share:.0f} % of what the {what} show agrees"
+    if found:
+        best = max(found, key=lambda one: one.agreement - 0.03 * one.unusual)
+        return now, (f"{said}; with {best.repairs.flags()} it would be {100 * best.agreement:.0f} %: give that",)
+    if now.worst is None or share >= POOR:
         return now, _distance_warnings(now, repairs)
     hint = "are poses, depth and mesh of one world and in one unit (transforms.json: applied_transform)?"
-    return now, (f"{said}, and neither --pose nor --depth_scale makes it better; {hint}",)
+    return now, (f"{said}, and none of --pose, --scale and --depth_scale makes it better; {hint}",)
 
 
 def _distance_warnings(now: Agreement, repairs: Repairs) -> tuple[str, ...]:
     """A sentence where depth is of another size than rooms are, although all agrees."""
     if now.distance is None or DISTANCE[0] <= now.distance <= DISTANCE[1]:
         return ()
-    said = f"depth images show things {now.distance:.2f} m away on average; are lengths in metres?"
-    fits = [one for one in FACTORS if 0.8 <= now.distance * one <= 4]
-    if not fits:
-        return (said,)
-    factor = min(fits, key=lambda one: abs(np.log(now.distance * one / USUAL_DISTANCE)))
-    return (f"{said} with --scale {factor * repairs.scale:g} they would be usual",)
+    said = f"depth images show things {now.distance:.3g} m away on average; are they in metres (--depth_scale)?"
+    return (said,)
 
 
-def _other_repairs(scan: Scan, repairs: Repairs, native: Convention) -> Iterator[Repairs]:
+@dataclass(frozen=True)
+class _Tried:
+    """How well a scan agrees with other ``repairs``, and how far its depth is from the usual distance (a logarithm)."""
+
+    repairs: Repairs
+    agreement: float
+    unusual: float
+
+
+def _repairs(compared: Compared, scan: Scan, repairs: Repairs, native: Convention) -> Iterator[_Tried]:
+    """What else the recording may be, as far as it can be compared and shows things at distances of a room."""
+
+    def tried(other: Repairs) -> Iterator[_Tried]:
+        then = compared.agreement(repaired(scan, other, native))
+        usual = then.distance is None or DISTANCE[0] <= then.distance <= DISTANCE[1]
+        if usual and then.worst is not None:
+            away = abs(float(np.log(then.distance / USUAL_DISTANCE))) if then.distance else 0.0
+            yield _Tried(other, then.worst, away)
+
     for pose in CONVENTIONS:
         if pose != (repairs.pose or native):
-            yield replace(repairs, pose=None if pose == native else pose)
-    deep = [frame for frame in scan.frames if frame.depth is not None]
-    if deep:
-        now = repairs.depth_scale or deep[0].depth_scale
-        for factor in FACTORS:
-            yield replace(repairs, depth_scale=now * factor)
+            yield from tried(replace(repairs, pose=None if pose == native else pose))
+    if not any(frame.depth is not None for frame in scan.frames):
+        return
+    for unit in DEPTH_UNITS:
+        yield from tried(replace(repairs, depth_scale=float(unit)))
+    scaled = [one for by in (*FACTORS, *SCALES) for one in tried(replace(repairs, scale=repairs.scale * by))]
+    if scaled:
+        yield _usual_scale(scaled, repairs.scale)
+
+
+def _usual_scale(scaled: Sequence[_Tried], before: float) -> _Tried:
+    """Of the scales that are as good as the best one, that of a usual slip, or the middle one, rounded."""
+    most = max(one.agreement for one in scaled)
+    good = sorted((one for one in scaled if one.agreement >= most - 0.015), key=lambda one: one.repairs.scale)
+    middle = float(np.sqrt(good[0].repairs.scale * good[-1].repairs.scale))
+    slips = [one for one in good if any(np.isclose(one.repairs.scale, by * before) for by in FACTORS)]
+    best = min(slips or good, key=lambda one: abs(np.log(one.repairs.scale / middle)))
+    return best if slips else replace(best, repairs=replace(best.repairs, scale=float(f"{best.repairs.scale:.2g}")))
 
 
 def report(
@@ -172,7 +200,9 @@ def _outside(figures: Mapping[str, Any]) -> Iterator[str]:
 
 def _implausible(eyes: float, length: float, repairs: Repairs) -> Iterator[str]:
     """A sentence where cameras or the room have another size than people and rooms."""
-    if EYES[0] <= eyes <= EYES[1] and ROOM[0] <= length <= ROOM[1]:
+    small = eyes < EYES[0] and length < SMALL
+    large = eyes > HIGH or (eyes > EYES[1] and length > LARGE)
+    if not small and not large and ROOM[0] <= length <= ROOM[1]:
         return
     fits = [one for one in FACTORS if 0.8 <= eyes * one <= 2.0 and ROOM[0] <= length * one <= ROOM[1]]
     said = f"the cameras are {eyes:.3g} m above the floor of a scene of {length:.3g} m"
