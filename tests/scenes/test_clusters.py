@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from gpt4scene.scans.ply import read_ply, write_ply
 from gpt4scene.scans.posed import read_posed
 from gpt4scene.scans.types import Mesh, Scan
 from gpt4scene.scenes.clusters import REACH, cluster_objects, dense_groups, spread_points
+from gpt4scene.scenes.freespace import seen_through
 from gpt4scene.scenes.upright import upright
 
 LUMPS = {"table": (0, 1, 2), "cabinet": (3,), "chair": (4,), "bin": (5,), "sofa": (6,)}
@@ -151,3 +153,30 @@ def test_a_room_without_annotation_is_prepared(box_room, tmp_path):
     assert main([*call, "--objects", "clusters"]) == 0
     scene = json.loads((tmp_path / "out" / "scenes" / "room" / "scene.json").read_text())
     assert len(scene["objects"]) == len(LUMPS) and scene["ground_truth"] == []
+
+
+@pytest.mark.parametrize("looked_at", [True, False])
+def test_what_other_frames_see_through_is_no_object(box_room, make_cuboid, tmp_path, looked_at):
+    scan = upright(read_posed(box_room.write(tmp_path / "room", align=np.eye(4))))
+    assert scan.mesh is not None
+    vertices, faces, colors = make_cuboid((-1.2, 0.0, 1.3), (0.5, 0.5, 0.5), (200, 0, 0))
+    mesh = Mesh(
+        np.concatenate([scan.mesh.vertices, vertices]),
+        np.concatenate([scan.mesh.faces, faces + len(scan.mesh.vertices)]),
+        np.concatenate([scan.mesh.colors, colors]),
+    )
+    frames = scan.frames if looked_at else tuple(replace(frame, depth=None) for frame in scan.frames)
+    found = cluster_objects(replace(scan, mesh=mesh, frames=frames), "")
+    assert len(found.objects) == len(LUMPS) + (not looked_at)
+    assert ("1 of 6 clusters are no objects" in "".join(found.notes)) == looked_at
+
+
+def test_points_are_judged_by_those_who_look_at_them(box_room_folder):
+    scan = upright(read_posed(box_room_folder))
+    grid = np.stack(np.meshgrid(*[np.linspace(-0.1, 0.1, 5)] * 3), axis=-1).reshape(-1, 3)
+    table = grid * [1, 1, 0] + [0, 0, 0.73]
+    lumps = [grid + [-1.2, 0, 1.3], table, grid + [50, 0, 1], np.concatenate([table, table, grid + [-1.2, 0, 1.3]])]
+    assert seen_through(scan.frames, lumps).tolist() == [True, False, False, False]
+    assert seen_through(scan.frames, []).tolist() == []
+    lost = [replace(frame, depth=None) for frame in scan.frames]
+    assert seen_through(lost, lumps).tolist() == [False] * 4
