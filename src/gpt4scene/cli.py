@@ -126,9 +126,9 @@ COMMANDS: tuple[Command, ...] = (
         _SECTIONS,
         raw=True,
         more=(
-            "Alone it looks at this machine. With a CONFIG.yaml or the flags below it looks at a training run, with --model "
-            "and --annotation_dir (flags of infer) at inference, with --scans (flags of prepare) at scans. It changes "
-            "nothing. --full reads every row, question or frame instead of a sample."
+            "Alone it looks at this machine. With a CONFIG.yaml or the flags below it looks at a training run, with "
+            "--model and --annotation_dir (flags of infer) at inference, with --scans (flags of prepare) at scans. It "
+            "changes nothing. --full reads every row, question or frame instead of a sample."
         ),
     ),
     Command(

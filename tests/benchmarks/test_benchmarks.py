@@ -2,7 +2,6 @@
 
 import random
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +12,7 @@ from gpt4scene.metrics.texts import TextScores
 
 BOXES = {"s": [[2.0 * n, 0, 0, 1, 1, 1] for n in range(4)] + [[0.0] * 6]}
 NO_TEXTS = {"": TextScores({}, {})}
+REFERENCES = st.text(max_size=8).map("r".__add__)
 
 
 def find(*preds, targets=None):
@@ -191,7 +191,9 @@ def test_grounding_scores_are_in_range_and_order_is_free(rows, shuffle):
 
 @settings(max_examples=50)
 @given(
-    st.lists(st.tuples(st.text(max_size=8), st.text(max_size=8), st.integers(0, 5)), min_size=1, max_size=8),
+    st.lists(
+        st.tuples(st.text(max_size=8), st.text(max_size=8).map("r".__add__), st.integers(0, 5)), min_size=1, max_size=8
+    ),
     st.randoms(),
 )
 def test_answer_scores_are_in_range_and_order_is_free(rows, shuffle):
@@ -231,7 +233,7 @@ def test_perfect_grounding_scores_full_marks():
         (lambda: many("", [0], "one"), "'type_info' must be one of zt_w_d"),
         (lambda: many("", ["a"]), "'ref_captions' must be object ids"),
         (lambda: many("", []), "a question of kind 'mt' has no target"),
-        (lambda: qa(scanqa, "x", []), "holds no accepted answer"),
+        (lambda: qa(scanqa, "x", []), "holds no answer to compare with"),
         (lambda: qa(sqa3d, "x", []), "holds no answer"),
         (lambda: qa(sqa3d, "x", ["x"], kind=6), "'type_info' must be 0 to 5, found 6"),
     ],
@@ -241,6 +243,35 @@ def test_bad_rows_are_named(call, sentence):
         call()
 
 
-def test_a_scene_without_proposals_can_not_be_answered():
-    with pytest.raises(DataError, match="object 0 is past the 0 boxes"):
-        scanrefer.score([{"scene_id": "s", "gt_id": 0, "pred": "<OBJ000>"}], {"s": np.zeros((0, 6))}, BOXES)
+@pytest.mark.parametrize("benchmark", [scanqa, sqa3d])
+@pytest.mark.parametrize("missing", [[], [""], ["  ", ""], None])
+def test_a_question_without_a_reference_is_counted_and_no_other_figure_moves(benchmark, missing):
+    rows = [{"scene_id": "s", "pred": said, "type_info": 0, "ref_captions": ["red"]} for said in ("red", "blue")]
+    whole = benchmark.report(rows, NO_TEXTS)
+    part = benchmark.report([*rows, rows[0] | {"ref_captions": missing}], NO_TEXTS)
+    assert part.scores == whole.scores
+    assert part.counts["questions without a reference"] == 1 and part.counts["answers"] == 3
+    assert "questions without a reference" not in whole.counts
+    with pytest.raises(DataError, match="no answer to compare with|is missing"):
+        benchmark.report([rows[0] | {"ref_captions": missing}], NO_TEXTS)
+
+
+@pytest.mark.parametrize("kind", ["zt_w_d", "zt_wo_d"])
+def test_a_question_that_means_nothing_and_has_a_target_is_refused(kind):
+    row = {"scene_id": "s", "pred": "No.", "type_info": kind, "ref_captions": [1]}
+    with pytest.raises(DataError, match=f"row 0: a question of kind '{kind}' means no object"):
+        multi3dref.score([row], BOXES, BOXES)
+
+
+@pytest.mark.parametrize("kinds", [{"0": {"0": 0}}, [0], {"0": 2}, {"0": None}, {"0": "0"}, "unique"])
+def test_a_lookup_that_is_none_is_refused(kinds):
+    row = {"scene_id": "s", "pred": "<OBJ000>.", "gt_id": 0}
+    with pytest.raises(DataError, match="'s'"):
+        scanrefer.score([row], BOXES, BOXES, {"s": kinds})
+
+
+@pytest.mark.parametrize("captions", ["sos a eos", [None], [], [1], None])
+def test_a_corpus_of_no_captions_is_refused(captions):
+    row = {"scene_id": "s", "pred": "a", "gt_id": 0, "pred_id": 0}
+    with pytest.raises(DataError, match="s|0"):
+        scan2cap.text_groups([row], BOXES, BOXES, {"s|0": captions})

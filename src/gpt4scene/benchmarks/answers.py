@@ -9,7 +9,7 @@ from pathlib import Path
 from gpt4scene.benchmarks.joining import join
 from gpt4scene.benchmarks.questions import question_file
 from gpt4scene.benchmarks.registry import BENCHMARKS
-from gpt4scene.files.answers import AnswerRow, require
+from gpt4scene.files.answers import AnswerRow, require_all
 from gpt4scene.files.predictions import read_predictions
 from gpt4scene.files.questions import read_question_rows, read_questions
 from gpt4scene.metrics.scores import Report
@@ -56,15 +56,13 @@ def read_answered(predictions: str | Path, annotation_dir: str | Path, task: str
     said = tuple(note for note in found.notes if note not in found.gaps)
     path = question_file(annotation_dir, task)
     if path is None:
-        for row in found.rows:
-            require(row, *benchmark.needs)
+        require_all(found.rows, benchmark.needs, benchmark.single)
         wanted = Path(annotation_dir) / benchmark.question_name("val")
         note = f"missing questions are not counted, and the predictions' own references believed: no {wanted}"
         return Answered(task, found.rows, None, found.gaps, (*said, note))
     questions = read_questions(path, task, benchmark.type_key, to_ask=False)
     rows, notes = join(found.rows, questions, path, benchmark.needs)
-    for row in rows:
-        require(row, *benchmark.needs)
+    require_all(rows, benchmark.needs, benchmark.single)
     return Answered(task, rows, len(questions), found.gaps, (*said, *notes))
 
 

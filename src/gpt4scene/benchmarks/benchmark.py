@@ -58,7 +58,7 @@ class Benchmark:
     that is another.
 
     Figures: ``needs`` are the keys (``gt_id``, ``pred_id``, ``ref_captions``, ``type_info``) without which an answer
-    can't be scored; they come from the question file, or from the predictions where there is none, and a row without
+    can't be scored, ``single`` those of them that single rows may lack, which are counted; they come from the question file, or from the predictions where there is none, and a row without
     one is refused. ``report`` takes the answers, and the scores of the ``text_groups`` where there are any.
     ``main_metric`` sums it up in one number, which is ``most`` at the end of a bar. ``score_keys`` are the keys of
     answers in the report's rows. ``judge`` decides on one answer; by the main metric where it is ``None``.
@@ -73,6 +73,7 @@ class Benchmark:
     training_rows: RowsOf[TrainingRow]
     report: MakeReport
     needs: tuple[str, ...] = ("ref_captions",)
+    single: tuple[str, ...] = ()
     read: ReadRecords = read_first
     question_file: str = ""
     type_key: str | None = None

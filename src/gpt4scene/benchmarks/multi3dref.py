@@ -82,6 +82,11 @@ def _checked(rows: Iterable[RowLike]) -> list[AnswerRow]:
             raise DataError(f"{row.origin}: 'ref_captions' must be object ids, found {list(row.references)}")
         if not row.ref_captions and not str(row.type_info).startswith("zt"):
             raise DataError(f"{row.origin}: a question of kind '{row.type_info}' has no target in 'ref_captions'")
+        if row.ref_captions and str(row.type_info).startswith("zt"):
+            raise DataError(
+                f"{row.origin}: a question of kind '{row.type_info}' means no object, but 'ref_captions' holds "
+                f"{list(row.references)}; correct one of the two"
+            )
     return read
 
 

@@ -16,7 +16,7 @@ from gpt4scene.benchmarks.matching import NO_PROPOSAL, Scenes
 from gpt4scene.benchmarks.rows import Dropped, QuestionRow, TrainingRow
 from gpt4scene.benchmarks.wordings import Prompts
 from gpt4scene.errors import DataError
-from gpt4scene.files.annotation import read_corpus
+from gpt4scene.files.annotation import checked_corpus, read_corpus
 from gpt4scene.files.answers import AnswerRow, RowLike, read_rows
 from gpt4scene.files.raw import Record
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, THRESHOLDS, iou, scene_boxes
@@ -44,6 +44,7 @@ def text_groups(
     corpus: Mapping[str, Sequence[str]],
 ) -> dict[str, TextGroup]:
     """Return, for each IoU threshold (``@0.25``, ``@0.50``), the captions of all objects of ``corpus``."""
+    corpus = checked_corpus(corpus, CORPUS)
     by_object = _by_object(rows, corpus)
     overlap = _overlaps(by_object, proposals, ground_truth)
     references = tuple(tuple(map(framed, captions)) for captions in corpus.values())

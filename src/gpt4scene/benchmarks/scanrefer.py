@@ -24,7 +24,7 @@ from gpt4scene.benchmarks.matching import NO_PROPOSAL, Scenes
 from gpt4scene.benchmarks.rows import Dropped, QuestionRow, TrainingRow
 from gpt4scene.benchmarks.wordings import Prompts
 from gpt4scene.errors import DataError
-from gpt4scene.files.annotation import read_lookup
+from gpt4scene.files.annotation import checked_lookup, read_lookup
 from gpt4scene.files.answers import AnswerRow, RowLike, read_rows
 from gpt4scene.files.raw import Record
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, THRESHOLDS, SceneBoxes, iou, scene_boxes
@@ -109,7 +109,8 @@ def _groups(
         return referit_groups(rows), {"kind": tuple(str(row.type_info) for row in rows)}, ()
     if lookup is None:
         return {}, {}, (f"no unique and multiple figures: {LOOKUP} is missing",)
-    multiple_B = np.array([_is_multiple(row, lookup) for row in rows])
+    known = checked_lookup(lookup, LOOKUP)
+    multiple_B = np.array([_is_multiple(row, known) for row in rows])
     kinds = {"kind": tuple(np.where(multiple_B, "multiple", "unique").tolist())}
     return {"Unique ": ~multiple_B, "Multiple ": multiple_B}, kinds, ()
 

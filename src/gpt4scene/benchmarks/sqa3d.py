@@ -12,7 +12,7 @@ from gpt4scene.benchmarks.matching import Scenes
 from gpt4scene.benchmarks.rows import QuestionRow, TrainingRow
 from gpt4scene.benchmarks.wordings import Prompts, spoken
 from gpt4scene.errors import DataError
-from gpt4scene.files.answers import AnswerRow, RowLike, read_rows
+from gpt4scene.files.answers import AnswerRow, RowLike, read_rows, require_all, with_references
 from gpt4scene.files.raw import Record, read_records
 from gpt4scene.metrics import exact_match
 from gpt4scene.metrics.scores import Report
@@ -20,6 +20,8 @@ from gpt4scene.metrics.texts import TextGroup, TextScores, score_groups
 
 NAME = "sqa3d"
 NEEDS = ("ref_captions", "type_info")
+SINGLE = ("ref_captions",)
+"""Needed, but a row that lacks it is counted and left out."""
 """What an answer needs to be scored."""
 
 TYPES = ("what", "is", "how", "can", "which", "other")
@@ -34,7 +36,7 @@ _COUNT_START = 1e-10
 
 def text_groups(rows: Iterable[RowLike]) -> dict[str, TextGroup]:
     """Return the texts that BLEU and the like compare: cleaned answers against cleaned references."""
-    rows = _checked(rows)
+    rows, _ = _checked(rows)
     return {
         "": TextGroup(
             tuple(exact_match.clean(exact_match.trim(row.pred)) for row in rows),
@@ -45,7 +47,7 @@ def text_groups(rows: Iterable[RowLike]) -> dict[str, TextGroup]:
 
 def report(rows: Iterable[RowLike], texts: Mapping[str, TextScores]) -> Report:
     """Return the report of ``rows`` with the text metrics already computed (``score_groups(text_groups(rows))``)."""
-    rows = _checked(rows)
+    rows, without = _checked(rows)
     kind_B = np.array([_kind(row) for row in rows])
     cleaned = [exact_match.clean(exact_match.trim(row.pred)) for row in rows]
     references = [[exact_match.clean(text) for text in row.texts] for row in rows]
@@ -53,7 +55,8 @@ def report(rows: Iterable[RowLike], texts: Mapping[str, TextScores]) -> Report:
     near_B = np.array([exact_match.refined(*pair) for pair in zip(cleaned, references, strict=True)], dtype=np.float64)
     strict = exact_match.strict_matches(cleaned, [row.texts for row in rows])
     scores = {"EM1": float(hit_B.sum() / len(rows)), "EM1_refined": float(near_B.sum() / len(rows))}
-    counts = {"answers": len(rows), "empty answers": sum(not exact_match.says_something(text) for text in cleaned)}
+    counts = {"answers": len(rows) + without} | ({"questions without a reference": without} if without else {})
+    counts["empty answers"] = sum(not exact_match.says_something(text) for text in cleaned)
     for kind, name in enumerate(TYPES):
         members_B = kind_B == kind
         counts[f"type{kind} ({name})"] = int(members_B.sum())
@@ -75,17 +78,17 @@ def score(rows: Iterable[RowLike]) -> Report:
     ``type_info`` is the number of the question's type (``TYPES``). Raises ``DataError`` for a row that can't be read,
     has no reference, or an unknown type.
     """
-    rows = _checked(rows)
+    rows = list(rows)
     return report(rows, score_groups(text_groups(rows)))
 
 
-def _checked(rows: Iterable[RowLike]) -> list[AnswerRow]:
-    read = read_rows(rows, NAME, NEEDS)
+def _checked(rows: Iterable[RowLike]) -> tuple[list[AnswerRow], int]:
+    """Return the rows that can be scored, and how many have no reference."""
+    read = read_rows(rows, NAME)
+    require_all(read, NEEDS, SINGLE)
     for row in read:
-        if not row.ref_captions:
-            raise DataError(f"{row.origin}: 'ref_captions' holds no answer")
         _kind(row)
-    return read
+    return with_references(read, NAME)
 
 
 def _kind(row: AnswerRow) -> int:
@@ -158,6 +161,7 @@ BENCHMARK = Benchmark(
     text_groups=lambda rows, annotation: text_groups(rows),
     report=lambda rows, annotation, texts: report(rows, texts),
     needs=NEEDS,
+    single=SINGLE,
     judge=judge_short_answer,
     published_split=published_split,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from gpt4scene.errors import DataError
@@ -128,6 +128,24 @@ def read_row(record: object, origin: str) -> AnswerRow:
     )
 
 
+def with_references(rows: Sequence[AnswerRow], name: str) -> tuple[list[AnswerRow], int]:
+    """Return the rows that have a reference to compare with, without blank ones, and the number of the others.
+
+    A question nobody has answered can be answered neither right nor wrong. Raises ``DataError`` where no row has one.
+    """
+    kept = []
+    for row in rows:
+        said = tuple(text for text in row.ref_captions or () if str(text).strip())
+        if said:
+            kept.append(row if said == row.ref_captions else replace(row, ref_captions=said))
+    if rows and not kept:
+        raise DataError(
+            f"{rows[0].origin}: 'ref_captions' holds no answer to compare with, here and in all {len(rows)} rows of "
+            f"{name}; add them to the predictions, or put the question file into the annotation folder"
+        )
+    return kept, len(rows) - len(kept)
+
+
 def read_rows(rows: Iterable[RowLike], name: str, needs: Sequence[str] = ()) -> list[AnswerRow]:
     """Return ``rows`` as ``AnswerRow`` values.
 
@@ -138,9 +156,17 @@ def read_rows(rows: Iterable[RowLike], name: str, needs: Sequence[str] = ()) -> 
     ]
     if not read:
         raise DataError(f"{name}: there are no answers to score")
-    for row in read:
-        require(row, *needs)
+    require_all(read, needs)
     return read
+
+
+def require_all(rows: Sequence[AnswerRow], needs: Sequence[str], single: Sequence[str] = ()) -> None:
+    """Raise ``DataError`` as ``require`` does for the first row that lacks a key of ``needs``.
+
+    Keys that are ``single`` may be missing in some rows, which the score then counts, but not in all of them.
+    """
+    for row in rows:
+        require(row, *(key for key in needs if key not in single or all(getattr(one, key) is None for one in rows)))
 
 
 def row_keys(rows: Sequence[AnswerRow]) -> tuple[object, ...]:
