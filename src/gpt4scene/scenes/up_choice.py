@@ -28,6 +28,10 @@ EYES = (0.25, 2.6)
 """Metres above the floor between which people hold cameras."""
 CLEAR = 0.25
 """Lead of the best score at which up is certain."""
+TOPS = 0.7
+"""What it counts that things stand below the cameras."""
+USUAL = {"top": 0.2, "right": 0.0, "bottom": -0.3, "left": 0.0}
+"""What a side scores because of how people hold cameras: seldom upside down."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,21 @@ def _score(
     views = np.array([camera.pose[:3, 2] for camera in cameras])
     down = float(np.clip(-(views @ up).mean() * 2, -0.5, 0.5))
     floor = _floor_score(up, places, normals, areas, centers)
-    return 2 * agreement + 0.5 * level + down + 1.5 * floor + (0.2 if side == "top" else 0.0)
+    stands = TOPS * _stands(up, places, normals, areas, centers)
+    return 2 * agreement + 0.5 * level + down + 1.5 * floor + stands + USUAL[side]
+
+
+def _stands(up: np.ndarray, places: np.ndarray, normals: np.ndarray, areas: np.ndarray, centers: np.ndarray) -> float:
+    """-1 to 1: whether level surfaces between floor and ceiling are below the cameras, as tops of things mostly are."""
+    level = np.abs(normals @ up) > np.cos(np.radians(12))
+    heights, area = (centers @ up)[level], areas[level]
+    if not len(heights):
+        return 0.0
+    low, high = np.percentile(heights, [2, 98])
+    between = (heights > low + 2 * SLAB) & (heights < high - 2 * SLAB)
+    below = between & (heights < np.median(places @ up))
+    both = float(area[between].sum())
+    return (2 * float(area[below].sum()) - both) / (both + 0.05 * float(area.sum()) + 1e-9)
 
 
 def _floor_score(
