@@ -19,12 +19,12 @@ def scan(box_room_folder):
 
 @pytest.fixture
 def export(scan, tmp_path):
-    """Writes a Mask3D export with the lines given, and mask files for ``count`` vertices."""
+    """Writes a Mask3D export with the lines given, and mask files with ``off`` lines too many."""
 
-    def write(*lines, count=len(scan.mesh.vertices)):
+    def write(*lines, off=0):
         (tmp_path / "pred_mask").mkdir()
         for name, some in (("a", [0, 1, 2]), ("empty", [])):
-            values = np.zeros(count, int)
+            values = np.zeros(len(scan.mesh.vertices) + off, int)
             values[some] = 1
             (tmp_path / "pred_mask" / f"{name}.txt").write_text("\n".join(map(str, values)))
         (tmp_path / f"{scan.scene_id}.txt").write_text("\n".join(lines) + "\n")
@@ -58,7 +58,7 @@ def test_proposals_that_cannot_be_are_named(scan, export, line, words):
 def test_masks_of_another_mesh_are_refused(scan, export, off):
     count = len(scan.mesh.vertices)
     with pytest.raises(DataError, match=f"{count + off} lines for {count} vertices"):
-        find_objects(export(GOOD, count=count + off), scan)
+        find_objects(export(GOOD, off=off), scan)
 
 
 def test_proposals_that_are_left_out_are_counted(scan, export):
