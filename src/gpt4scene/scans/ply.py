@@ -30,7 +30,7 @@ def read_ply(path: str | Path) -> Mesh:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     header = _header(path, blob)
-    body = blob[header.length :]
+    body = memoryview(blob)[header.length :]  # a copy would double the memory of a large cloud
     try:
         tables = _ascii_tables(header, body) if header.byte_order == "" else _binary_tables(header, body)
     except (ValueError, IndexError, OverflowError) as error:
@@ -99,7 +99,7 @@ def _header(path: Path, blob: bytes) -> _Header:
     return _Header(length, order, tuple(_Element(name, count, tuple(p)) for name, count, p in elements))
 
 
-def _binary_tables(header: _Header, body: bytes) -> dict[str, dict]:
+def _binary_tables(header: _Header, body: memoryview) -> dict[str, dict]:
     tables, offset = {}, 0
     for element in header.elements:
         if not any(counter for _, _, counter in element.properties):
@@ -112,7 +112,7 @@ def _binary_tables(header: _Header, body: bytes) -> dict[str, dict]:
     return tables
 
 
-def _binary_lists(header: _Header, element: _Element, body: bytes, offset: int) -> tuple[dict, int]:
+def _binary_lists(header: _Header, element: _Element, body: memoryview, offset: int) -> tuple[dict, int]:
     """Rows with lists: in one step where all are triangles, else row by row."""
     fields = []
     for name, kind, counter in element.properties:
@@ -138,8 +138,8 @@ def _binary_lists(header: _Header, element: _Element, body: bytes, offset: int) 
     return columns, offset
 
 
-def _ascii_tables(header: _Header, body: bytes) -> dict[str, dict]:
-    words, position = body.split(), 0
+def _ascii_tables(header: _Header, body: memoryview) -> dict[str, dict]:
+    words, position = bytes(body).split(), 0
     tables = {}
     for element in header.elements:
         if not any(counter for _, _, counter in element.properties):

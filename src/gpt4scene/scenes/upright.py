@@ -12,7 +12,7 @@ from gpt4scene.scans.geometry import transformed
 from gpt4scene.scans.types import Camera, Mesh, Scan
 from gpt4scene.scenes.floor import floor_and_cut
 from gpt4scene.scenes.fusion import fuse_depth
-from gpt4scene.scenes.normals import area_normals, point_normals, wall_angle
+from gpt4scene.scenes.normals import area_normals, point_normals, some_points, wall_angle
 from gpt4scene.scenes.up_choice import SIDES, Up, choose_up
 from gpt4scene.scenes.voxels import voxel_mesh
 
@@ -115,8 +115,9 @@ def _surface(mesh: Mesh) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         areas = np.linalg.norm(normals, axis=1)
         good = areas > 0
         return normals[good] / areas[good, None], areas[good] / 2, ((a + b + c) / 3)[good]
-    normals = point_normals(mesh.vertices)
-    return normals, np.ones(len(normals)), mesh.vertices
+    points = some_points(mesh.vertices)
+    normals = point_normals(points)
+    return normals, np.ones(len(normals)), points
 
 
 def _about_z(angle: float) -> np.ndarray:
