@@ -180,3 +180,19 @@ def test_points_are_judged_by_those_who_look_at_them(box_room_folder):
     assert seen_through(scan.frames, []).tolist() == []
     lost = [replace(frame, depth=None) for frame in scan.frames]
     assert seen_through(lost, lumps).tolist() == [False] * 4
+
+
+def test_what_one_frame_alone_has_measured_is_not_there(box_room, tmp_path):
+    folder = box_room.write(tmp_path / "room", mesh=False, align=np.eye(4))
+    path = sorted((folder / "depth").glob("*.png"))[0]
+    depth = np.asarray(Image.open(path)).copy()
+    depth[40:80, 80:120] = 600
+    Image.fromarray(depth).save(path)
+    scan = upright(read_posed(folder))
+    camera = scan.frames[0].depth_camera
+    rows, columns = np.mgrid[44:76:4, 84:116:4].reshape(2, -1)
+    rays = camera.rays(np.stack([columns, rows], axis=1))
+    ghost, empty = (camera.pose[:3, 3] + rays * z for z in (0.6, 0.3))
+    assert seen_through(scan.frames, [ghost]).tolist() == [True]
+    assert seen_through(scan.frames[:1], [ghost]).tolist() == [False]
+    assert seen_through(scan.frames[:1], [empty]).tolist() == [True]  # nothing is there that any frame has measured

@@ -48,8 +48,9 @@ class FreeSpace:
 def seen_through(frames: Sequence[Frame], lumps: Sequence[np.ndarray]) -> np.ndarray:
     """Which sets of surface points, [N, 3] each, are not there: frames measured something behind them, bool [L].
 
-    Each point is judged by the frames that look at it: it is seen through where more of them measure beyond it than
-    at it. A set is so where most of its points that any frame has looked at are.
+    Each point is judged by the frames that look at it: it is seen through where as many of them measure beyond it as
+    at it; one of those at it is the frame that it comes from. A set is so where most of its points that any frame has
+    looked at are.
     """
     chosen = [points[evenly(len(points), _MOST_POINTS)] for points in lumps]
     if not chosen or not any(frame.depth is not None and frame.camera.tracked for frame in frames):
@@ -73,7 +74,7 @@ def seen_through(frames: Sequence[Frame], lumps: Sequence[np.ndarray]) -> np.nda
         beyond[index] += (reading > 0) & (ahead > allowed)
     owner = np.repeat(np.arange(len(chosen)), [len(one) for one in chosen])
     known = np.bincount(owner, weights=at + beyond > 0, minlength=len(chosen))
-    gone = np.bincount(owner, weights=beyond > at, minlength=len(chosen))
+    gone = np.bincount(owner, weights=(beyond > 0) & (beyond >= at), minlength=len(chosen))
     return gone > known / 2
 
 

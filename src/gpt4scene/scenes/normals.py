@@ -20,10 +20,10 @@ def area_normals(a_N3: np.ndarray, b_N3: np.ndarray, c_N3: np.ndarray) -> np.nda
 def point_normals(points_N3: np.ndarray, neighbours: int = 16) -> np.ndarray:
     """Unit normals [N, 3], of either sign, of planes through each point's nearest neighbours."""
     tree, normals = KDTree(points_N3), np.empty((len(points_N3), 3))
-    ranks = np.arange(1, min(neighbours, len(points_N3)) + 1)
+    count = min(neighbours, len(points_N3))
     for start in range(0, len(points_N3), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
-        _, nearest = tree.query(points_N3[part], k=ranks)
+        nearest = tree.query(points_N3[part], k=count)[1].reshape(-1, count)
         around = points_N3[nearest] - points_N3[nearest].mean(axis=1, keepdims=True)
         normals[part] = np.linalg.eigh(np.einsum("nki,nkj->nij", around, around))[1][:, :, 0]
     return normals
