@@ -16,7 +16,12 @@ from gpt4scene.scans.types import Camera, Frame, StoredImage
 
 MOST_PIXELS = 64_000_000
 """No scanner writes larger frames; a header that claims more is damaged or hostile."""
+NO_READING = 65535
+"""The largest number of 16 bits, which some sensors write where they measured nothing."""
+DEPTH_ENDINGS = (".png", ".tiff", ".tif", ".pgm")
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
+UNREAD_ENDINGS = (".heic", ".heif", ".webp", ".bmp", ".tif", ".tiff", ".dng", ".mp4", ".mov")
+"""Images and videos that recordings hold and that are not read."""
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -35,12 +40,30 @@ def image_files(folder: Path) -> list[Path]:
         raise DataError(f"{folder}: is missing; a scan needs a folder of colour images")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
     if not files:
-        raise DataError(f"{folder}: holds no .jpg or .png image")
+        seen = sorted({path.suffix.lower() for path in folder.iterdir() if path.suffix.lower() in UNREAD_ENDINGS})
+        way = f"; seen {', '.join(seen)} files, which are not read: save them as .jpg" if seen else ""
+        raise DataError(f"{folder}: holds no .jpg or .png image{way}")
     stems = [path.stem for path in files]
     if len(set(stems)) != len(stems):
         double = next(stem for stem in stems if stems.count(stem) > 1)
         raise DataError(f"{folder}: two images are called '{double}'; remove one")
     return files
+
+
+def depth_files(folder: Path) -> dict[str, Path]:
+    """The depth images of a folder, by name without ending; none where it is missing.
+
+    Raises DataError where it holds depth in other formats alone.
+    """
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    found = {path.stem: path for path in files if path.suffix.lower() in DEPTH_ENDINGS}
+    others = sorted({path.suffix for path in files if path.is_file() and not path.name.startswith(".")})
+    if others and not found:
+        raise DataError(
+            f"{folder}: seen {', '.join(others)} files, which are not read as depth; save them as 16-bit .png, in "
+            "millimetres"
+        )
+    return found
 
 
 def read_color(frame: Frame) -> np.ndarray:
@@ -61,7 +84,7 @@ def read_color(frame: Frame) -> np.ndarray:
 def _stored_size(camera: Camera, frame: Frame) -> tuple[int, int]:
     """Width and height of the stored image, which ``camera`` sees turned by the frame's quarters."""
     size = (camera.width, camera.height)
-    return size[::-1] if frame.quarters % 2 else size
+    return (camera.height, camera.width) if frame.quarters % 2 else size
 
 
 def _shown(stored: np.ndarray, frame: Frame) -> np.ndarray:
@@ -97,9 +120,10 @@ def read_depth(frame: Frame) -> np.ndarray | None:
         with _opened(frame.depth) as image:
             _check_size(frame.depth, image.size, size, "the depth camera says")
             raw = np.asarray(_decoded(frame.depth, image))
-        if raw.ndim != 2 or raw.dtype.kind not in "ui":
+        if raw.ndim != 2 or raw.dtype.kind not in "ui" or raw.dtype.itemsize < 2:
             raise DataError(f"{_place(frame.depth)}: depth must be a single-channel 16-bit image, in millimetres")
-    return _shown(raw.astype(np.float32) / np.float32(frame.depth_scale), frame)
+    measured = np.where((raw > 0) & (raw < NO_READING), raw, 0)
+    return _shown(measured.astype(np.float32) / np.float32(frame.depth_scale), frame)
 
 
 def image_size(source: Path | StoredImage) -> tuple[int, int]:

@@ -45,3 +45,11 @@ def _candidates(name: str) -> list[str]:
     if Path(name).is_absolute() or PureWindowsPath(name).drive:
         found += ["/".join(parts[start:]) for start in range(1, len(parts))]
     return found
+
+
+def absent_notes(listing: Path, absent: list[str], count: int) -> tuple[str, ...]:
+    """A note on the images of ``listing`` that are not there, of ``count``. Raises DataError where none is."""
+    if absent and len(absent) == count:
+        raise DataError(f"{listing}: none of its {count} images is there, the first: {absent[0]}")
+    names = ", ".join(absent[:3]) + (", …" if len(absent) > 3 else "")
+    return (f"{listing}: {len(absent)} of {count} images are not there and left out: {names}",) if absent else ()

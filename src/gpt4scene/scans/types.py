@@ -185,3 +185,8 @@ class Scan:
     objects: tuple[SceneObject, ...]
     source: Path
     notes: tuple[str, ...] = ()
+
+    @property
+    def all_notes(self) -> tuple[str, ...]:
+        """The notes of the scan and of its mesh."""
+        return (*self.notes, *(self.mesh.notes if self.mesh is not None else ()))

@@ -82,7 +82,7 @@ def prepare_scene(arguments: PrepareArguments, path: Path) -> Prepared:
         sanity,
         [len(frame["markers"]) for frame in frames],
         sum(not item.empty for item in scene.objects),
-        scene.scan.notes,
+        scene.scan.all_notes,
     )
     if arguments.strict and sanity.warnings:
         raise DataError(f"{path}: {'; '.join(sanity.warnings)} (--strict)")
@@ -98,7 +98,7 @@ def prepare_scene(arguments: PrepareArguments, path: Path) -> Prepared:
         "sanity": {**sanity.figures, "warnings": list(sanity.warnings)},
     }
     write_scene(out, content)
-    return Prepared("done", sanity.sentence, sanity.warnings, scene.scan.notes)
+    return Prepared("done", sanity.sentence, sanity.warnings, scene.scan.all_notes)
 
 
 def _check_settings(record: Path, settings: dict) -> None:
