@@ -12,6 +12,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.scans.images import read_color, read_depth
 from gpt4scene.scans.ply import write_ply
 from gpt4scene.scans.readers import SCAN_READERS
+from gpt4scene.scans.unused import Unused, unused_files
 
 
 def save_images(folder, images, stems=None):
@@ -301,3 +302,21 @@ def test_broken_folders_say_what_is_wrong(box_room, tmp_path, name, sentence, da
     damage(folder)
     with pytest.raises(DataError, match=sentence):
         SCAN_READERS[name].read(folder)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_files_that_a_format_does_not_read_are_named_and_no_others(box_room, tmp_path, name):
+    folder = tmp_path / f"{name}_room"
+    folder.mkdir()
+    WRITERS[name](folder, box_room)
+    reader = SCAN_READERS[name]
+
+    def unused():
+        return unused_files(reader.read(folder), reader.reads(folder))
+
+    assert unused() == Unused()
+    (folder / "notes.md").write_text("seen")
+    (folder / "other").mkdir()
+    for number in range(3):
+        (folder / "other" / f"{number}.bin").write_text("seen")
+    assert unused() == Unused(("notes.md",), ("3 x other/*.bin",))
