@@ -15,6 +15,7 @@ from gpt4scene.scans.colmap_files import MODELS
 from gpt4scene.scans.images import read_color, read_depth
 from gpt4scene.scans.ply import write_ply
 from gpt4scene.scans.readers import SCAN_READERS
+from gpt4scene.scans.unused import Unused, unused_files
 
 
 def save_images(folder, images, stems=None):
@@ -415,3 +416,21 @@ def test_depth_may_be_called_depth_path(box_room, tmp_path):
     path = folder / "transforms.json"
     path.write_text(path.read_text().replace("depth_file_path", "depth_path"))
     assert all(frame.depth is not None for frame in SCAN_READERS["transforms"].read(folder).frames)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_files_that_a_format_does_not_read_are_named_and_no_others(box_room, tmp_path, name):
+    folder = tmp_path / f"{name}_room"
+    folder.mkdir()
+    WRITERS[name](folder, box_room)
+    reader = SCAN_READERS[name]
+
+    def unused():
+        return unused_files(reader.read(folder), reader.reads(folder))
+
+    assert unused() == Unused()
+    (folder / "notes.md").write_text("seen")
+    (folder / "other").mkdir()
+    for number in range(3):
+        (folder / "other" / f"{number}.bin").write_text("seen")
+    assert unused() == Unused(("notes.md",), ("3 x other/*.bin",))

@@ -10,9 +10,12 @@ from gpt4scene.demo.balance import choose_plans
 from gpt4scene.demo.rooms import View, write_room
 from gpt4scene.files.whole import read_json
 from gpt4scene.scans.ply import write_ply
-from gpt4scene.scans.posed import read_posed
+from gpt4scene.scans.posed import read_posed, write_posed
 from gpt4scene.scans.repairs import Repairs, repaired
-from gpt4scene.scenes.sanity import raw_warnings
+from gpt4scene.scans.types import Mesh
+from gpt4scene.scenes.agreement import Agreement
+from gpt4scene.scenes.render import Raycaster
+from gpt4scene.scenes.sanity import raw_warnings, report
 
 FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
 
@@ -166,3 +169,82 @@ def test_the_report_is_printed_kept_and_strict_makes_an_error_of_it(box_room, tm
     said = capsys.readouterr().err
     assert "warning" not in said and "cameras 1.50 m above the floor" in said
     assert read_json(tmp_path / "out" / "scenes" / "room" / "scene.json")["sanity"]["warnings"] == []
+
+
+def test_strict_refuses_what_was_finished_with_a_warning(box_room, tmp_path, capsys):
+    folder = box_room.write(tmp_path / "scans" / "room", align=np.eye(4))
+    (folder / "depth_intrinsic.txt").write_text("a slip of a name")
+    flags = ["--scans", str(folder), "--frames", "20", "--bev_size", "100", "--out", str(tmp_path / "out")]
+    assert main(flags) == 0
+    said = capsys.readouterr().err
+    assert "did you mean 'depth_intrinsics.txt'?" in said and "only 8 of the 20 frames asked for" in said
+    record = tmp_path / "out" / "scenes" / "room" / "scene.json"
+    assert read_json(record)["sanity"]["files_not_read"] == ["depth_intrinsic.txt"]
+    assert main(flags) == 0
+    assert "warning: room: depth_intrinsic.txt" in capsys.readouterr().err  # finished before, and still said
+    assert main([*flags, "--strict"]) == 1
+    assert "depth_intrinsic.txt" in capsys.readouterr().err and not record.exists()
+    assert read_json(tmp_path / "out" / "selected_images_mark_3D_val_20.json") == {}
+    (folder / "depth_intrinsic.txt").unlink()
+    assert main([*flags, "--strict"]) == 0
+
+
+def boxes_far_away(item):
+    return replace(item, center=item.center + [0, 0, 30])
+
+
+@pytest.mark.parametrize(("count", "warned"), [(0, False), (1, False), (3, True), (7, True)])
+def test_boxes_outside_of_the_scene_are_named(scans, count, warned):
+    scan = replace(scans[0], align=np.eye(4))
+    moved_boxes = tuple(boxes_far_away(one) if one.id < count else one for one in scan.objects)
+    found = report(scan, scan.mesh, Agreement(), (), None, Repairs(), moved_boxes).warnings
+    assert bool(found) == warned and all("lie outside of the scene (0, 1, 2" in one for one in found)
+
+
+RIGHT = {
+    "a corridor": ((30, 2.2, 2.6), 1.5, 0.0),
+    "a hall": ((30, 20, 7), 1.5, 0.35),
+    "a bathroom": ((1.8, 1.6, 2.4), 1.5, 0.3),
+    "cameras near walls": ((5, 4, 2.5), 1.4, 0.46),
+    "a robot": ((6, 5, 2.6), 0.35, 0.35),
+    "a ladder": ((6, 5, 3.5), 2.9, 0.3),
+}
+"""Recordings that are right -> size, height of cameras, and where they stand (share of the room; 0: along it)."""
+
+
+@pytest.mark.parametrize("noise", [0, 0.02])
+@pytest.mark.parametrize("name", RIGHT)
+def test_unusual_recordings_that_are_right_give_no_warning(make_camera, make_cuboid, tmp_path, name, noise):
+    size, height, share = RIGHT[name]
+    rng = np.random.default_rng(0)
+    if share:
+        spots = [(size[0] * share * np.cos(a), size[1] * share * np.sin(a)) for a in np.arange(16) * np.pi / 8]
+        cameras = [make_camera((x, y, height), (-0.3 * x, -0.3 * y, 0.6), 80, 60) for x, y in spots]
+    else:
+        spots = np.linspace(-size[0] / 2 + 1, size[0] / 2 - 4, 24)
+        cameras = [make_camera((x, 0, height), (x + 3, 0.3 * np.sin(x), 1), 80, 60) for x in spots]
+    mesh = shell(size, make_cuboid, rng)
+    caster, images, depths = Raycaster(mesh), [], []
+    for camera in cameras:
+        hits = caster.first_hits(camera)
+        images.append(caster.colors(hits).astype(np.uint8).reshape(60, 80, 3))
+        depth = np.where(hits.found, hits.depth, 0).reshape(60, 80)
+        depths.append(depth * (1 + noise * rng.normal(size=depth.shape)) * (rng.random(depth.shape) > 10 * noise))
+    folder = write_posed(tmp_path / "room", images, cameras, depths=depths, mesh=mesh)
+    for kind in kinds(read_posed(folder)):
+        agreement, warnings = raw_warnings(kind, Repairs(), "opencv")
+        found = report(replace(kind, align=np.eye(4)), mesh, agreement, warnings, None, Repairs())
+        assert found.warnings == ()
+
+
+def shell(size, make_cuboid, rng):
+    """A room with a few boxes in it, each side in a colour."""
+    x, y, z = size
+    solids = [((0, 0, side), (x, y, 0.1)) for side in (-0.05, z + 0.05)]
+    solids += [((side * (x / 2 + 0.05), 0, z / 2), (0.1, y, z)) for side in (-1, 1)]
+    solids += [((0, side * (y / 2 + 0.05), z / 2), (x, 0.1, z)) for side in (-1, 1)]
+    solids += [((x * u, y * v, 0.35), (0.4, 0.4, 0.7)) for u, v in rng.uniform(-0.15, 0.15, (3, 2))]
+    parts = [make_cuboid(center, side, rng.integers(30, 230, 3)) for center, side in solids]
+    points, faces, colors = zip(*parts, strict=True)
+    faces = [part + 8 * number for number, part in enumerate(faces)]
+    return Mesh(np.concatenate(points), np.concatenate(faces), np.concatenate(colors))

@@ -83,8 +83,8 @@ def read_color(frame: Frame) -> np.ndarray:
 
 def _stored_size(camera: Camera, frame: Frame) -> tuple[int, int]:
     """Width and height of the stored image, which ``camera`` sees turned by the frame's quarters."""
-    size = (camera.width, camera.height)
-    return (camera.height, camera.width) if frame.quarters % 2 else size
+    turned = frame.quarters % 2
+    return (camera.height, camera.width) if turned else (camera.width, camera.height)
 
 
 def _shown(stored: np.ndarray, frame: Frame) -> np.ndarray:

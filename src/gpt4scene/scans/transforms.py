@@ -55,6 +55,13 @@ def read_transforms(folder: str | Path) -> Scan:
     return reconstructed_scan(path, kept, folder, mesh, notes)
 
 
+def geometry_named(folder: Path) -> str | None:
+    """The geometry that ``transforms.json`` names, relative to the folder; None when it names none."""
+    content = read_json(folder / "transforms.json")
+    named = content.get("ply_file_path") if isinstance(content, dict) else None
+    return str(Path(named)) if isinstance(named, str) else None
+
+
 def _frame(folder: Path, common: Mapping, row: Mapping) -> Frame | None:
     image = named_file(folder, str(row["file_path"]))
     if image is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,7 @@ from gpt4scene.files.whole import whole_file
 from gpt4scene.scans.checks import check_scan
 from gpt4scene.scans.readers import SCAN_READERS
 from gpt4scene.scans.repairs import repaired
+from gpt4scene.scans.unused import unused_files
 from gpt4scene.scenes.contact_sheet import write_sheet
 from gpt4scene.scenes.frame_choice import tracked_frames
 from gpt4scene.scenes.marking import MarkedImage, MarkingOptions, choose_frames, mark_bev, mark_frame
@@ -54,7 +56,11 @@ def prepare_scene(arguments: PrepareArguments, path: Path) -> Prepared:
     record = scene_json(out, path.resolve().name)
     if record.is_file() and not arguments.overwrite:
         _check_settings(record, settings)
-        return Prepared("finished before")
+        warnings = tuple(read_scene(record).get("sanity", {}).get("warnings", ()))
+        if arguments.strict and warnings:
+            record.unlink()
+            raise _refused(path, warnings)
+        return Prepared("finished before", warnings=warnings)
     record.unlink(missing_ok=True)
     reader, repairs = SCAN_READERS[arguments.format], arguments.repairs
     recorded = reader.read(path)
@@ -69,7 +75,7 @@ def prepare_scene(arguments: PrepareArguments, path: Path) -> Prepared:
         )
     except DataError as error:
         raise DataError("; ".join([str(error), *warnings])) from None
-    sanity = report(scene.scan, scene.caster.mesh, agreement, warnings, scene.up, repairs)
+    sanity = report(scene.scan, scene.caster.mesh, agreement, warnings, scene.up, repairs, scene.objects)
     options = MarkingOptions(arguments.bev_size, arguments.least_area, arguments.marker_place, arguments.outlines)
     bev, bev_name = mark_bev(scene, options), bev_image(scan.scene_id)
     _write_images(out, bev_name, bev, arguments.keep_unmarked)
@@ -81,11 +87,13 @@ def prepare_scene(arguments: PrepareArguments, path: Path) -> Prepared:
     sanity = with_marks(
         sanity,
         [len(frame["markers"]) for frame in frames],
-        sum(not item.empty for item in scene.objects),
+        sum(not item.empty for item in scene.lookup.objects),
+        arguments.frames,
+        unused_files(recorded, reader.reads(path)),
         scene.scan.all_notes,
     )
     if arguments.strict and sanity.warnings:
-        raise DataError(f"{path}: {'; '.join(sanity.warnings)} (--strict)")
+        raise _refused(path, sanity.warnings)
     assert scene.scan.align is not None, "an upright scan knows how it was moved"
     content = {
         "scene_id": scan.scene_id,
@@ -99,6 +107,10 @@ def prepare_scene(arguments: PrepareArguments, path: Path) -> Prepared:
     }
     write_scene(out, content)
     return Prepared("done", sanity.sentence, sanity.warnings, scene.scan.all_notes)
+
+
+def _refused(path: Path, warnings: Sequence[str]) -> DataError:
+    return DataError(f"{path}: {'; '.join(warnings)} (--strict)")
 
 
 def _check_settings(record: Path, settings: dict) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 
 from gpt4scene.errors import DataError
 from gpt4scene.scans.repairs import Convention, Repairs, repaired
-from gpt4scene.scans.types import Camera, Mesh, Scan
+from gpt4scene.scans.types import Camera, Mesh, Scan, SceneObject
+from gpt4scene.scans.unused import Unused
 from gpt4scene.scenes.agreement import Agreement, Compared
 from gpt4scene.scenes.floor import floor_and_cut
 from gpt4scene.scenes.up_choice import Up
@@ -30,6 +31,10 @@ ROOM = (1.2, 150.0)
 """Metres between which the longer side of a scene is usual."""
 NO_ROOM = (0.1, 500.0)
 """Metres outside of which a scene can't be drawn, whatever it is."""
+BESIDE, STRAYS = 0.5, 0.2
+"""Metres beside the scene in which boxes may lie, and the share of boxes that may lie farther away."""
+MOST_NAMES = 6
+"""Files that are named of those not read."""
 FACTORS = (0.001, 0.01, 0.0254, 0.1, 0.2, 0.25, 0.3048, 0.5, 2, 4, 5, 10, 100, 1000)
 """Slips of units that happen."""
 SCALES = tuple(np.geomspace(0.02, 50, 36))
@@ -63,6 +68,12 @@ class Sanity:
                 parts.append(f"{words} {100 * figures[name]:.0f} %")
         if figures.get("frames_without_marks"):
             parts.append(f"{figures['frames_without_marks']} of {figures['frames']} frames without marks")
+        if figures.get("frames_asked", 0) > figures.get("frames", 0):
+            parts.append(f"only {figures['frames']} of the {figures['frames_asked']} frames asked for")
+        if figures["frames_without_pose"]:
+            parts.append(f"{figures['frames_without_pose']} without pose")
+        if figures.get("files_not_read"):
+            parts.append(f"not read: {', '.join(figures['files_not_read'])}")
         return ", ".join(parts)
 
 
@@ -140,9 +151,15 @@ def _usual_scale(scaled: Sequence[_Tried], before: float) -> _Tried:
 
 
 def report(
-    scan: Scan, surface: Mesh, agreement: Agreement, warnings: Sequence[str], up: Up | None, repairs: Repairs
+    scan: Scan,
+    surface: Mesh,
+    agreement: Agreement,
+    warnings: Sequence[str],
+    up: Up | None,
+    repairs: Repairs,
+    objects: Sequence[SceneObject] = (),
 ) -> Sanity:
-    """Return the report about an upright ``scan`` with the ``surface`` that its images are made from.
+    """Return the report about an upright ``scan``, the ``surface`` that images are made from, and its ``objects``.
 
     Raises ``DataError`` for a scene of millimetres or kilometres.
     """
@@ -152,6 +169,7 @@ def report(
     low, high = np.percentile(surface.vertices[:, :2], [1, 99], axis=0)
     length, width = sorted((high - low).tolist(), reverse=True)
     figures = {
+        "frames_without_pose": len(scan.frames) - len(cameras),
         "camera_height": round(eyes, 2),
         "length": round(length, 2),
         "width": round(width, 2),
@@ -164,22 +182,54 @@ def report(
     if not NO_ROOM[0] < length < NO_ROOM[1]:
         raise DataError(f"{scan.source}: {'; '.join([*warnings, *_implausible(eyes, length, repairs)])}")
     found = [*warnings, *([] if warnings else _implausible(eyes, length, repairs)), *_outside(figures)]
+    found += _strays(objects, surface)
     if up is not None and not up.certain:
         found.append(f"which way is up is not certain ({up.name} was taken); look at the images, and choose by --up")
     return Sanity(figures, tuple(found))
 
 
-def with_marks(sanity: Sanity, marks: Sequence[int], objects: int, notes: Sequence[str] = ()) -> Sanity:
-    """Return the report with the number of marks of each frame, and what the reader noted of its files."""
+def with_marks(
+    sanity: Sanity, marks: Sequence[int], objects: int, asked: int, unused: Unused, notes: Sequence[str] = ()
+) -> Sanity:
+    """Return the report with what became of the scene's files and frames.
+
+    ``marks`` are the numbers of marks of each frame, of which ``asked`` were asked for; ``notes`` are the reader's.
+    """
     without = sum(not number for number in marks)
-    figures = {**sanity.figures, "frames": len(marks), "frames_without_marks": without, "notes": list(notes)}
-    warnings = sanity.warnings
+    files = [*unused.names[:MOST_NAMES], *unused.counts[:MOST_NAMES]]
+    left = len(unused.names) + len(unused.counts) - len(files)
+    figures = {
+        **sanity.figures,
+        "frames": len(marks),
+        "frames_asked": asked,
+        "frames_without_marks": without,
+        "files_not_read": [*files, *([f"and {left} more"] if left else [])],
+        "notes": list(notes),
+    }
+    warnings = (*sanity.warnings, *unused.slips)
     if objects and without == len(marks):
         warnings += (
             f"none of the {len(marks)} frames shows a mark of the {objects} objects; are objects, mesh and poses "
             "of one world?",
         )
     return Sanity(figures, warnings)
+
+
+def _strays(objects: Sequence[SceneObject], surface: Mesh) -> Iterator[str]:
+    """A sentence where so many boxes lie where nothing of the scene is that it is no matter of single ones."""
+    low, high = np.percentile(surface.vertices, [1, 99], axis=0)
+    boxes = [item for item in objects if not item.empty]
+    out = [
+        item.id
+        for item in boxes
+        if (item.center - item.size / 2 > high + BESIDE).any() or (item.center + item.size / 2 < low - BESIDE).any()
+    ]
+    if len(out) > STRAYS * len(boxes):
+        named = ", ".join(map(str, out[:5])) + (", ..." if len(out) > 5 else "")
+        yield (
+            f"{len(out)} of the {len(boxes)} objects lie outside of the scene ({named}); are their boxes metres of the "
+            "aligned frame?"
+        )
 
 
 def _share(value: float | None) -> float | None:
