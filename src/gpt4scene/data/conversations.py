@@ -42,6 +42,12 @@ NOT_USED: Mapping[str, str] = {
     "chosen": "preference pairs are not supervised fine-tuning",
     "rejected": "preference pairs are not supervised fine-tuning",
     "kto_tag": "preference labels are not supervised fine-tuning",
+    "functions": "tools and function calls are not supported",
+    "weight": "rows can't be weighed; see num_samples",
+    "loss": "rows can't be left out of the loss; remove the row",
+    "loss_weight": "rows can't be weighed; see num_samples",
+    "image_path": "images are listed under 'images', with a mark in the text for each",
+    "pictures": "images are listed under 'images', with a mark in the text for each",
     "image": "images are listed under 'images', with a mark in the text for each",
     "system": "to use it, set columns.system in dataset_info.json",
     "history": "to use it, set columns.history in dataset_info.json",
@@ -53,6 +59,13 @@ NOT_USED_IN_MESSAGES: Mapping[str, tuple[str, tuple[Any, ...]]] = {
     "function_call": ("tools and function calls are not supported", ()),
     "reasoning_content": ("thoughts beside the answer are not supported; write them into the text", ()),
     "images": ("images are listed for the whole row", ()),
+    "image": ("images are listed for the whole row", ()),
+    "videos": ("videos are not supported; take frames as images", ()),
+    "audio": ("audio is not supported", ()),
+    "tools": ("tools and function calls are not supported", ()),
+    "thinking": ("thoughts beside the answer are not supported; write them into the text", ()),
+    "mask": ("single messages can't be left out of the loss; see mask_history", (False, 0)),
+    "loss_weight": ("single messages can't be left out of the loss; see mask_history", (1, 1.0)),
     "weight": ("single messages can't be left out of the loss; see mask_history", (1, 1.0)),
     "loss": ("single messages can't be left out of the loss; see mask_history", (True, 1)),
     "train": ("single messages can't be left out of the loss; see mask_history", (True, 1)),
@@ -119,7 +132,15 @@ def sharegpt_conversation(row: Any, columns: Columns, tags: Tags, origin: Origin
                 f"{origin}: speaker '{speaker}' is none of {', '.join(roles)}; set tags in dataset_info.json"
             )
         turns.append(Turn(roles[speaker], _string(text, tags.content_tag, origin)))
-    return _checked(_with_system(turns, row, columns, origin), row, columns, origin)
+    others = [
+        key for key in STYLES if key != columns.messages and not _is_empty(row.get(key)) and row[key] is not messages
+    ]
+    if others:
+        raise DataError(
+            f"{origin}: the row has two lists of messages, '{columns.messages}' and '{others[0]}'; keep one"
+        )
+    used = {columns.messages, *STYLES}
+    return _checked(_with_system(turns, row, columns, origin), row, columns, origin, used)
 
 
 def alpaca_conversation(row: Any, columns: Columns, tags: Tags, origin: Origin) -> Conversation:
@@ -139,11 +160,12 @@ def alpaca_conversation(row: Any, columns: Columns, tags: Tags, origin: Origin) 
             raise DataError(
                 f"{origin}: '{columns.history}' holds {_short(pair)}, which is no pair of question and answer"
             )
+        pair = [_string(part, columns.history, origin) for part in pair]
         turns += [Turn("user", str(pair[0])), Turn("assistant", str(pair[1]))]
-    asked = [_string(row.get(key) or "", key, origin) for key in (columns.prompt, columns.query)]
+    asked = ["" if row.get(key) is None else _string(row[key], key, origin) for key in (columns.prompt, columns.query)]
     turns.append(Turn("user", "\n".join(part for part in asked if part)))
     turns.append(Turn("assistant", _string(row[columns.response], columns.response, origin)))
-    return _checked(_with_system(turns, row, columns, origin), row, columns, origin)
+    return _checked(_with_system(turns, row, columns, origin), row, columns, origin, {columns.history})
 
 
 FORMATS: Mapping[str, Callable[[Any, Columns, Tags, Origin], Conversation]] = {
@@ -178,13 +200,18 @@ def _with_system(turns: list[Turn], row: Mapping[str, Any], columns: Columns, or
     return [Turn("system", _string(system, str(columns.system), origin)), *turns] if system else turns
 
 
-def _checked(turns: list[Turn], row: Mapping[str, Any], columns: Columns, origin: Origin) -> Conversation:
-    _refuse_unused(row, columns, origin)
+def _checked(
+    turns: list[Turn], row: Mapping[str, Any], columns: Columns, origin: Origin, used: set[str | None]
+) -> Conversation:
+    _refuse_unused(row, columns, origin, used)
     spoken = turns[1:] if turns and turns[0].role == "system" else turns
     expected = ["user", "assistant"] * (len(spoken) // 2)
     if not spoken or [turn.role for turn in spoken] != expected:
         order = ", ".join(turn.role for turn in turns)
         raise DataError(f"{origin}: user and assistant must take turns, user first, assistant last; here: {order}")
+    for turn in spoken:
+        if not turn.text.strip():
+            raise DataError(f"{origin}: a {turn.role} message is empty; write it or remove the row")
     for turn in turns:
         for mark in MARKS.found(turn.text):
             if mark != IMAGE_MARK or turn.role != "user":
@@ -199,9 +226,9 @@ def _checked(turns: list[Turn], row: Mapping[str, Any], columns: Columns, origin
     return Conversation(tuple(turns), images, origin)
 
 
-def _refuse_unused(row: Mapping[str, Any], columns: Columns, origin: Origin) -> None:
-    """Raise ``DataError`` for a column that holds something, means something, and is not used."""
-    used = {columns.system, columns.history, columns.messages, columns.images}
+def _refuse_unused(row: Mapping[str, Any], columns: Columns, origin: Origin, used: set[str | None]) -> None:
+    """Raise ``DataError`` for a column that holds something, means something, and is not among ``used``."""
+    used = used | {columns.system, columns.images}
     named = {name: getattr(columns, name, None) or name for name in NOT_USED}
     for name, column in named.items():
         for key in {name, column}:
@@ -222,7 +249,7 @@ def _is_empty(value: Any) -> bool:
 
 
 def _is_nothing(value: Any) -> bool:
-    return value is None or (isinstance(value, str | list | tuple | dict) and not value)
+    return value is None or (isinstance(value, str | list | tuple | dict) and value in ("", [], (), {}, "[]", "{}"))
 
 
 def _images(row: Mapping[str, Any], columns: Columns, origin: Origin) -> tuple[str, ...]:

@@ -182,7 +182,7 @@ def _check_keys(values: Mapping[str, Any], simple: set[str], where: str) -> None
 
 def _named(kind: type, values: Any, where: str) -> Any:
     """Return ``kind`` with the given names."""
-    values = values or {}
+    values = {} if values is None else values
     if not isinstance(values, Mapping):
         raise DataError(f"{where} must be an object of names, not {values!r}")
     names = [field.name for field in fields(kind)]

@@ -11,7 +11,10 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_text
 
 UNREAD = frozenset(
-    (*(".csv", ".tsv", ".arrow", ".feather", ".ndjson", ".xlsx"), *(".gz", ".zip", ".xz", ".bz2", ".zst", ".tar"))
+    (
+        *(".csv", ".tsv", ".arrow", ".feather", ".ndjson", ".xlsx", ".pkl", ".parq"),
+        *(".gz", ".zip", ".xz", ".bz2", ".zst", ".tar", ".tgz", ".lz4"),
+    )
 )
 """Suffixes of files that may well hold rows, and are not read: a folder with one would lack rows without a word."""
 
@@ -22,7 +25,9 @@ def dataset_files(path: Path) -> list[Path]:
     """Return the file itself, or a folder's readable files, sorted. Raises DataError when there is none."""
     if path.is_dir():
         found = sorted(file for file in path.rglob("*") if file.suffix in READERS and not file.name.startswith("."))
-        unread = sorted(file for file in path.rglob("*") if file.suffix in UNREAD and not file.name.startswith("."))
+        unread = sorted(
+            file for file in path.rglob("*") if file.suffix.lower() in UNREAD and not file.name.startswith(".")
+        )
         if unread:
             raise DataError(
                 f"{unread[0]}: can't read '{unread[0].suffix}' files, of which {path} holds {len(unread)}; "

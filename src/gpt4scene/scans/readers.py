@@ -43,11 +43,11 @@ class ScanReader:
 _GEOMETRY = "|".join(MESH_NAMES)
 _ANNOTATION = "axis_align.txt objects.json masks/*"
 _READS = {
-    "posed": f"poses.txt intrinsics.txt depth_intrinsics.txt mesh.ply {_ANNOTATION}",
+    "posed": f"poses.txt intrinsics.txt depth_intrinsics.txt mesh.ply|mesh.obj|mesh.glb {_ANNOTATION}",
     "scannet": "{0}_vh_clean_2.ply {0}.txt {0}.aggregation.json {0}_vh_clean_2.0.010000.segs.json pose/*.txt "
     "intrinsic/intrinsic_color.txt|intrinsic_color.txt intrinsic/intrinsic_depth.txt|intrinsic_depth.txt",
     "transforms": f"transforms.json {_ANNOTATION}",
-    "colmap": f"*cameras.txt *images.txt *points3D.txt {_GEOMETRY} {_ANNOTATION}",
+    "colmap": f"*cameras.* *images.* *points3D.* *{_GEOMETRY} {_ANNOTATION}",
     "tum": f"rgb.txt depth.txt groundtruth.txt intrinsics.txt {_ANNOTATION}",
     "arkit": "*lowres_wide.traj *.pincam {0}_3dod_mesh.ply {0}_3dod_annotation.json",
 }
