@@ -24,7 +24,7 @@ def source(root, tmp_path):
     """A copy of the package with the file and the line of the page."""
     shutil.copytree(root / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     page = (root / "docs" / "benchmarks-adding.md").read_text(encoding="utf-8")
-    file, line = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    file, line = re.findall(r"```(?:python|text)\n(.*?)```", page, re.DOTALL)
     assert len([row for row in file.splitlines() if row.strip()]) < 50 and line.count("\n") == 1
     folder = tmp_path / "src" / "gpt4scene" / "benchmarks"
     (folder / "counting.py").write_text(file, encoding="utf-8")
