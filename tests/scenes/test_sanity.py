@@ -101,12 +101,29 @@ def test_poses_are_compared_with_the_mesh_by_depth_and_by_color(scans, slip):
             assert len(warnings) == 1 and f"with {repair} " in warnings[0], warnings
 
 
-def test_a_mesh_of_another_world_is_noticed(scans):
-    turn = np.array([[0.0, 1, 0, 3], [0, 0, 1, -1], [1, 0, 0, 0.5], [0, 0, 0, 1]])
-    for scan in scans:
-        for kind in (scan, without_depth(scan)):
-            _, warnings = raw_warnings(moved(kind, lambda pose: turn @ pose), Repairs(), "opencv")
-            assert len(warnings) == 1 and "applied_transform" in warnings[0], warnings
+APPLIED = np.array([[0.0, 1, 0, 0], [1, 0, 0, 0], [0, 0, -1, 0], [0, 0, 0, 1]])
+"""The applied_transform of nerfstudio's COLMAP scenes."""
+APART = {
+    "axes": (lambda scan: moved(scan, lambda pose: APPLIED @ pose), "poses' x, y, z were the mesh's y, x, -z"),
+    "another place": (lambda scan: moved(scan, lambda pose: far @ APPLIED @ pose), "applied_transform"),
+    "poses of a fifth": (lambda scan: moved(scan, longer(0.2)), "positions of the cameras were multiplied by 5"),
+    "poses of five": (lambda scan: moved(scan, longer(5)), "positions of the cameras were multiplied by 0.2"),
+    "a mesh of millimetres": (lambda scan: larger_mesh(scan, 1000), "of the mesh were multiplied by 0.001"),
+}
+far = np.array([[1.0, 0, 0, 3], [0, 1, 0, -1], [0, 0, 1, 0.5], [0, 0, 0, 1]])
+
+
+def larger_mesh(scan, factor):
+    return replace(scan, mesh=replace(scan.mesh, vertices=scan.mesh.vertices * factor))
+
+
+@pytest.mark.parametrize("apart", APART)
+def test_a_mesh_of_another_world_is_noticed_and_the_difference_is_named(scans, apart):
+    spoil, hint = APART[apart]
+    for kind in (scans[0], without_depth(scans[0])):
+        _, warnings = raw_warnings(spoil(kind), Repairs(), "opencv")
+        part = hint if kind is scans[0] else hint.rpartition(" ")[2]  # without depth either side may be at fault
+        assert len(warnings) == 1 and part in warnings[0]
 
 
 @pytest.mark.parametrize("native", ["opencv", "opengl", "world_to_camera"])

@@ -97,3 +97,9 @@ def test_a_turned_recording_gives_the_images_of_the_upright_one(box_room, tmp_pa
         assert np.array_equal(np.asarray(Image.open(image)), np.asarray(Image.open(other)))
     record = read_json(tmp_path / "held_out" / "scenes" / "room" / "scene.json")
     assert record["sanity"]["up"] == "left" and not record["sanity"]["warnings"]
+    assert {frame["turned"] for frame in record["frames"]} == {270}
+    upright = read_json(tmp_path / "scans_out" / "scenes" / "room" / "scene.json")
+    assert not any("turned" in frame for frame in upright["frames"])
+    for ours, other in zip(upright["frames"], record["frames"], strict=True):
+        assert np.allclose(ours["pose"], other["pose"], atol=1e-6)
+        assert np.allclose(ours["intrinsics"], other["intrinsics"], atol=1e-9)

@@ -24,7 +24,7 @@ SHARE, NEAR = 0.05, 0.05
 HIDDEN = 0.25
 """What a place counts that the other frame has behind something nearer, which may be right."""
 MESH_SHARE, MESH_NEAR = 0.07, 0.15
-"""The same for a reading and a mesh, as for what a frame shows (``visibility.confirmed_faces``)."""
+"""The same for a reading and a mesh, the larger of both, as for what a frame shows (``visibility.confirmed_faces``)."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Compared:
         tracked = [frame for frame in scan.frames if frame.camera.tracked]
         with_depth = [frame for frame in tracked if frame.depth is not None]
         chosen = with_depth or tracked
-        self.several = len(with_depth) > 1
-        """Whether frames with depth can be compared at all."""
+        self.deep, self.several = bool(with_depth), len(with_depth) > 1
+        """Whether there are frames with depth, which are compared rather than colours, and more than one."""
         self._names = {chosen[index].name for index in evenly(len(chosen), FRAMES)}
         self._pairs = _pairs(with_depth)
         self._raw: dict[str, np.ndarray] = {}
@@ -132,7 +132,8 @@ class Compared:
             hits = caster.first_hits(frame.depth_camera, pixels)
             usual = z < FARTHEST * max(1.0, float(np.median(z)) / FARTHEST)
             off = np.abs(np.where(hits.found, hits.depth, np.inf) - z)
-            agree += int((off[usual] < np.maximum(MESH_NEAR, MESH_SHARE * z[usual])).sum())
+            most = np.maximum(np.minimum(MESH_NEAR, 0.1 * z), MESH_SHARE * z)
+            agree += int((off[usual] < most[usual]).sum())
             compared += int(usual.sum())
         return agree / compared if compared >= LEAST else None
 
@@ -151,9 +152,11 @@ class Compared:
             ours.append(self._colors[frame.name][grid[hits.found, 1], grid[hits.found, 0]])
             rays += len(grid)
         mine, others = np.concatenate(ours), np.concatenate(theirs)
-        if rays < LEAST or (len(mine) and (mine.std() < 1 or others.std() < 1)):
+        if rays < LEAST or mesh.colors.mean(axis=1).std() < 1 or (len(mine) and mine.std() < 1):
             return None  # one colour all over
-        return float(np.corrcoef(mine, others)[0, 1]) if len(mine) > 0.1 * rays else 0.0
+        if len(mine) <= 0.1 * rays or others.std() < 1:
+            return 0.0
+        return float(np.corrcoef(mine, others)[0, 1])
 
     def _caster(self, mesh: Mesh) -> Raycaster:
         for known, caster in self._casters:

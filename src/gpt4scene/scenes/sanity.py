@@ -15,11 +15,13 @@ from gpt4scene.scans.unused import Unused
 from gpt4scene.scenes.agreement import Agreement, Compared
 from gpt4scene.scenes.floor import floor_and_cut
 from gpt4scene.scenes.up_choice import Up
+from gpt4scene.scenes.worlds import difference
 
 POOR, GOOD, DOUBT = 0.4, 0.8, 0.88
+POOR_COLORS, GOOD_COLORS = 0.2, 0.45
 """Agreement below which something is wrong, from which on a repair explains it, and below which one is looked for."""
-BETTER = 0.12
-"""By so much a repair must agree better than the scan as it is."""
+BETTER, BETTER_COLORS = 0.12, 0.3
+"""By so much a repair must agree better than the scan as it is. Colours of a mesh are those of no single image."""
 DISTANCE, USUAL_DISTANCE = (0.15, 25.0), 2.0
 """Metres between which the middle reading of depth is, and where it mostly is."""
 EYES = (0.4, 3.2)
@@ -88,16 +90,18 @@ def raw_warnings(scan: Scan, repairs: Repairs, native: Convention) -> tuple[Agre
     if (share is None and not compared.several) or (share is not None and share >= DOUBT):
         return now, _distance_warnings(now, repairs)
     share = max(share or 0.0, 0.0)
-    least = max(GOOD, share + BETTER)
+    poor, good, better = (POOR, GOOD, BETTER) if compared.deep else (POOR_COLORS, GOOD_COLORS, BETTER_COLORS)
+    least = max(good, share + better)
     found = [one for one in _repairs(compared, scan, repairs, native) if one.agreement >= least]
     what = "frames and mesh" if now.mesh is not None or now.colors is not None else "frames"
     said = f"only {100 * share:.0f} % of what the {what} show agrees"
     if found:
         best = max(found, key=lambda one: one.agreement - 0.03 * one.unusual)
         return now, (f"{said}; with {best.repairs.flags()} it would be {100 * best.agreement:.0f} %: give that",)
-    if now.worst is None or share >= POOR:
+    if now.worst is None or share >= poor:
         return now, _distance_warnings(now, repairs)
-    hint = "are poses, depth and mesh of one world and in one unit (transforms.json: applied_transform)?"
+    other = difference(compared, repaired(scan, repairs, native), FACTORS, least)
+    hint = other or "are poses, depth and mesh of one world and in one unit (transforms.json: applied_transform)?"
     return now, (f"{said}, and none of --pose, --scale and --depth_scale makes it better; {hint}",)
 
 
@@ -121,21 +125,27 @@ class _Tried:
 def _repairs(compared: Compared, scan: Scan, repairs: Repairs, native: Convention) -> Iterator[_Tried]:
     """What else the recording may be, as far as it can be compared and shows things at distances of a room."""
 
-    def tried(other: Repairs) -> Iterator[_Tried]:
+    def tried(other: Repairs, larger: float = 1.0) -> Iterator[_Tried]:
+        """``other`` as it is compared; with ``larger`` it stands for a scale, after which depth has its size again."""
         then = compared.agreement(repaired(scan, other, native))
-        usual = then.distance is None or DISTANCE[0] <= then.distance <= DISTANCE[1]
-        if usual and then.worst is not None:
-            away = abs(float(np.log(then.distance / USUAL_DISTANCE))) if then.distance else 0.0
-            yield _Tried(other, then.worst, away)
+        distance = then.distance * larger if then.distance is not None else None
+        if then.worst is not None and (distance is None or DISTANCE[0] <= distance <= DISTANCE[1]):
+            away = abs(float(np.log(distance / USUAL_DISTANCE))) if distance else 0.0
+            meant = other if larger == 1 else replace(repairs, scale=repairs.scale * larger)
+            yield _Tried(meant, then.worst, away)
 
     for pose in CONVENTIONS:
         if pose != (repairs.pose or native):
             yield from tried(replace(repairs, pose=None if pose == native else pose))
-    if not any(frame.depth is not None for frame in scan.frames):
+    unit = next((frame.depth_scale for frame in scan.frames if frame.depth is not None), None)
+    if unit is None:
         return
-    for unit in DEPTH_UNITS:
-        yield from tried(replace(repairs, depth_scale=float(unit)))
-    scaled = [one for by in (*FACTORS, *SCALES) for one in tried(replace(repairs, scale=repairs.scale * by))]
+    unit = repairs.depth_scale or unit
+    for other in DEPTH_UNITS:
+        if other != unit:
+            yield from tried(replace(repairs, depth_scale=float(other)))
+    # Poses and mesh so many times larger are depth so many times smaller, for which no mesh is built again.
+    scaled = [one for by in (*FACTORS, *SCALES) for one in tried(replace(repairs, depth_scale=unit * by), by)]
     if scaled:
         yield _usual_scale(scaled, repairs.scale)
 
