@@ -5,6 +5,8 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import torch
@@ -23,6 +25,26 @@ def check_versions() -> None:
         raise ValueError(
             f"torch {version} embeds image patches 10 to 20 times slower than other versions; install another one"
         )
+
+
+@contextmanager
+def whole_models() -> Iterator[None]:
+    """Let models that are made in the block be whole, whatever DeepSpeed is to do with those made later.
+
+    Under ZeRO-3, transformers shards each part of a model as it is made, on the meta device too, where there is nothing
+    to share out. It knows of ZeRO-3 by a module-wide reference, which has a setter and a remover, but no way to look.
+    Seen in 2026-11 with transformers 5.23; remove when ``from_config`` on the meta device works beside ZeRO-3.
+    """
+    from transformers.integrations import deepspeed
+
+    reference = vars(deepspeed).get("_hf_deepspeed_config_weak_ref")
+    held = reference() if reference is not None else None
+    deepspeed.unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        if held is not None:
+            deepspeed.set_hf_deepspeed_config(held)
 
 
 def keep_used_renamings(model: torch.nn.Module) -> None:
