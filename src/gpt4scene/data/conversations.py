@@ -5,7 +5,7 @@ Image paths stay as they are written in the row; ``datasets.py`` finds the files
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -201,7 +201,7 @@ def _with_system(turns: list[Turn], row: Mapping[str, Any], columns: Columns, or
 
 
 def _checked(
-    turns: list[Turn], row: Mapping[str, Any], columns: Columns, origin: Origin, used: set[str | None]
+    turns: list[Turn], row: Mapping[str, Any], columns: Columns, origin: Origin, used: Set[str | None]
 ) -> Conversation:
     _refuse_unused(row, columns, origin, used)
     spoken = turns[1:] if turns and turns[0].role == "system" else turns
@@ -226,7 +226,7 @@ def _checked(
     return Conversation(tuple(turns), images, origin)
 
 
-def _refuse_unused(row: Mapping[str, Any], columns: Columns, origin: Origin, used: set[str | None]) -> None:
+def _refuse_unused(row: Mapping[str, Any], columns: Columns, origin: Origin, used: Set[str | None]) -> None:
     """Raise ``DataError`` for a column that holds something, means something, and is not among ``used``."""
     used = used | {columns.system, columns.images}
     named = {name: getattr(columns, name, None) or name for name in NOT_USED}

@@ -93,7 +93,7 @@ def _data(config: TrainConfig, folder: Path, arguments: TrainingArguments, check
     )
 
 
-def _output(config: TrainConfig, arguments: TrainingArguments | None, data: RunData | None, checks: Checks) -> None:
+def _output(config: TrainConfig, arguments: TrainingArguments, data: RunData | None, checks: Checks) -> None:
     from gpt4scene.training.preflight import check_output
 
     folder = Path(config.output_dir)
