@@ -1,5 +1,6 @@
 """A recording in another convention is noticed, the repair is named, and given, makes the scan what it should be."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -111,6 +112,27 @@ APART = {
     "a mesh of millimetres": (lambda scan: larger_mesh(scan, 1000), "of the mesh were multiplied by 0.001"),
 }
 far = np.array([[1.0, 0, 0, 3], [0, 1, 0, -1], [0, 0, 1, 0.5], [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize("factor", [0.001, 1000])
+def test_depth_that_no_room_has_is_noticed_where_poses_tell_no_lengths(make_camera, make_cuboid, tmp_path, factor):
+    mesh = shell((5, 4, 2.5), make_cuboid, np.random.default_rng(0))
+    views = [(3 * np.cos(a), 3 * np.sin(a), 1) for a in np.arange(16) * np.pi / 8]
+    cameras = [make_camera((0.0, 0, 1.5), view, 80, 60) for view in views]
+    scan = replace(read_posed(recorded(tmp_path / "room", mesh, cameras)), mesh=None)
+    assert raw_warnings(scan, Repairs(), "opencv")[1] == ()
+    _, warnings = raw_warnings(in_units(factor)(scan), Repairs(), "opencv")
+    assert len(warnings) == 1 and "with --depth_scale 1000 " in warnings[0]
+
+
+@pytest.mark.parametrize("factor", [0.13, 0.37, 2.7, 7.5])
+def test_a_reconstruction_of_any_scale_is_noticed(scans, factor):
+    _, warnings = raw_warnings(moved(replace(scans[0], mesh=None), longer(1 / factor)), Repairs(), "opencv")
+    assert len(warnings) == 1
+    named = float(re.search(r"--scale ([\d.]+) ", warnings[0]).group(1))
+    assert abs(named / factor - 1) < 0.3
+    scan = repaired(moved(replace(scans[0], mesh=None), longer(1 / factor)), Repairs(scale=factor))
+    assert raw_warnings(scan, Repairs(), "opencv")[1] == ()
 
 
 def larger_mesh(scan, factor):
@@ -241,17 +263,22 @@ def test_unusual_recordings_that_are_right_give_no_warning(make_camera, make_cub
         spots = np.linspace(-size[0] / 2 + 1, size[0] / 2 - 4, 24)
         cameras = [make_camera((x, 0, height), (x + 3, 0.3 * np.sin(x), 1), 80, 60) for x in spots]
     mesh = shell(size, make_cuboid, rng)
-    caster, images, depths = Raycaster(mesh), [], []
+    folder = recorded(tmp_path / "room", mesh, cameras, noise)
+    for kind in kinds(read_posed(folder)):
+        agreement, warnings = raw_warnings(kind, Repairs(), "opencv")
+        found = report(replace(kind, align=np.eye(4)), mesh, agreement, warnings, None, Repairs())
+        assert found.warnings == ()
+
+
+def recorded(folder, mesh, cameras, noise=0.0):
+    """A posed folder of what cameras of 80x60 see; depth has ``noise`` times its length, and holes with it."""
+    caster, images, depths, rng = Raycaster(mesh), [], [], np.random.default_rng(1)
     for camera in cameras:
         hits = caster.first_hits(camera)
         images.append(caster.colors(hits).astype(np.uint8).reshape(60, 80, 3))
         depth = np.where(hits.found, hits.depth, 0).reshape(60, 80)
         depths.append(depth * (1 + noise * rng.normal(size=depth.shape)) * (rng.random(depth.shape) > 10 * noise))
-    folder = write_posed(tmp_path / "room", images, cameras, depths=depths, mesh=mesh)
-    for kind in kinds(read_posed(folder)):
-        agreement, warnings = raw_warnings(kind, Repairs(), "opencv")
-        found = report(replace(kind, align=np.eye(4)), mesh, agreement, warnings, None, Repairs())
-        assert found.warnings == ()
+    return write_posed(folder, images, cameras, depths=depths, mesh=mesh)
 
 
 def shell(size, make_cuboid, rng):

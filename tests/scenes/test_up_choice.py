@@ -13,8 +13,10 @@ from gpt4scene.files.whole import read_json
 from gpt4scene.scans.images import read_color, read_depth
 from gpt4scene.scans.posed import read_posed
 from gpt4scene.scenes.fusion import fuse_depth
+from gpt4scene.scenes.prepare_arguments import PrepareArguments
 from gpt4scene.scenes.up_choice import SIDES, UPS
 from gpt4scene.scenes.upright import set_upright
+from gpt4scene.settings.flags import read
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +105,9 @@ def test_a_turned_recording_gives_the_images_of_the_upright_one(box_room, tmp_pa
     for ours, other in zip(upright["frames"], record["frames"], strict=True):
         assert np.allclose(ours["pose"], other["pose"], atol=1e-6)
         assert np.allclose(ours["intrinsics"], other["intrinsics"], atol=1e-9)
+
+
+@pytest.mark.parametrize("words", [["--up", "-z"], ["--up=-z"]])
+def test_an_axis_that_points_down_is_taken_by_the_command(words):
+    given = ["--scans", "a", "--out", "b", *words, "--frames", "2"]
+    assert read(PrepareArguments, given, "prepare") == PrepareArguments(("a",), "b", up="-z", frames=2)

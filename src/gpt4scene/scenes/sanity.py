@@ -88,7 +88,7 @@ def raw_warnings(scan: Scan, repairs: Repairs, native: Convention) -> tuple[Agre
     now = compared.agreement(repaired(scan, repairs, native))
     share = now.worst
     if (share is None and not compared.several) or (share is not None and share >= DOUBT):
-        return now, _distance_warnings(now, repairs)
+        return now, _distance_warnings(now, scan, repairs)
     share = max(share or 0.0, 0.0)
     poor, good, better = (POOR, GOOD, BETTER) if compared.deep else (POOR_COLORS, GOOD_COLORS, BETTER_COLORS)
     least = max(good, share + better)
@@ -99,18 +99,29 @@ def raw_warnings(scan: Scan, repairs: Repairs, native: Convention) -> tuple[Agre
         best = max(found, key=lambda one: one.agreement - 0.03 * one.unusual)
         return now, (f"{said}; with {best.repairs.flags()} it would be {100 * best.agreement:.0f} %: give that",)
     if now.worst is None or share >= poor:
-        return now, _distance_warnings(now, repairs)
+        return now, _distance_warnings(now, scan, repairs)
     other = difference(compared, repaired(scan, repairs, native), FACTORS, least)
     hint = other or "are poses, depth and mesh of one world and in one unit (transforms.json: applied_transform)?"
     return now, (f"{said}, and none of --pose, --scale and --depth_scale makes it better; {hint}",)
 
 
-def _distance_warnings(now: Agreement, repairs: Repairs) -> tuple[str, ...]:
-    """A sentence where depth is of another size than rooms are, although all agrees."""
-    if now.distance is None or DISTANCE[0] <= now.distance <= DISTANCE[1]:
+def _distance_warnings(now: Agreement, scan: Scan, repairs: Repairs) -> tuple[str, ...]:
+    """A sentence where depth is of another size than rooms are, although all that can be compared agrees."""
+    unit = _depth_unit(scan, repairs)
+    if unit is None or now.distance is None or DISTANCE[0] <= now.distance <= DISTANCE[1]:
         return ()
-    said = f"depth images show things {now.distance:.3g} m away on average; are they in metres (--depth_scale)?"
-    return (said,)
+    said = f"depth images show things {now.distance:.3g} m away on average"
+    away = {other: abs(float(np.log(now.distance * unit / other / USUAL_DISTANCE))) for other in DEPTH_UNITS}
+    best = min(away, key=lambda other: away[other])
+    if away[best] > 1:
+        return (f"{said}; what do they hold for a metre (--depth_scale)?",)
+    return (f"{said}; with --depth_scale {best:g} that would be usual: give that",)
+
+
+def _depth_unit(scan: Scan, repairs: Repairs) -> float | None:
+    """What depth images hold for a metre, None where there are none."""
+    unit = next((frame.depth_scale for frame in scan.frames if frame.depth is not None), None)
+    return unit if unit is None or repairs.depth_scale is None else repairs.depth_scale
 
 
 @dataclass(frozen=True)
@@ -137,10 +148,9 @@ def _repairs(compared: Compared, scan: Scan, repairs: Repairs, native: Conventio
     for pose in CONVENTIONS:
         if pose != (repairs.pose or native):
             yield from tried(replace(repairs, pose=None if pose == native else pose))
-    unit = next((frame.depth_scale for frame in scan.frames if frame.depth is not None), None)
+    unit = _depth_unit(scan, repairs)
     if unit is None:
         return
-    unit = repairs.depth_scale or unit
     for other in DEPTH_UNITS:
         if other != unit:
             yield from tried(replace(repairs, depth_scale=float(other)))
