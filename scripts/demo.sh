@@ -3,7 +3,14 @@
 # Minutes on two CPU cores. Run again it goes on where it stopped. Flags go to `gpt4scene demo`:
 #
 #   bash scripts/demo.sh [--out DIR] [--seed 1] …        results in outputs/demo of this clone unless --out says otherwise
+#
+# Once the environment is there, `.venv/bin/gpt4scene demo --help` lists them.
 set -euo pipefail
+
+usage() { sed -n '2,/^set /p' "${BASH_SOURCE[0]}" | sed -e '/^set /d' -e '/^#SBATCH/d' -e 's/^# \{0,1\}//'; }
+for word in "$@"; do
+    case "$word" in -h | --help) usage; exit 0 ;; esac
+done
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 step="scripts/setup.sh"

@@ -11,6 +11,11 @@
 # Without a GPU (CUDA_VISIBLE_DEVICES=) it writes tokenized_path and stops there, as a 7B model cannot be trained then.
 set -euo pipefail
 
+usage() { sed -n '2,/^set /p' "${BASH_SOURCE[0]}" | sed -e '/^set /d' -e '/^#SBATCH/d' -e 's/^# \{0,1\}//'; }
+for word in "$@"; do
+    case "$word" in -h | --help) usage; exit 0 ;; esac
+done
+
 name=qwen2vl_7b_full_sft_mark_32_3D_img512
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 if [ ! -f "$root/src/train.py" ]; then root=${SLURM_SUBMIT_DIR:-$PWD}; fi # Slurm runs a copy of this file

@@ -6,8 +6,19 @@
 # PYTHON=/path/to/python3 chooses the interpreter (3.10 or newer). pip's own settings choose where packages come from.
 set -euo pipefail
 
+usage() { sed -n '2,/^set /p' "${BASH_SOURCE[0]}" | sed -e '/^set /d' -e '/^#SBATCH/d' -e 's/^# \{0,1\}//'; }
+for word in "$@"; do
+    case "$word" in -h | --help) usage; exit 0 ;; esac
+done
+
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
+for extra in "$@"; do
+    if ! sed -n '/^\[project.optional-dependencies\]/,/^\[project.scripts\]/s/^\([a-z]*\) = .*/\1/p' pyproject.toml | grep -qx -- "$extra"; then
+        echo "setup.sh: '$extra' is no extra of pyproject.toml; --help names them" >&2
+        exit 2
+    fi
+done
 venv="$root/.venv"
 stamp="$venv/.gpt4scene"
 step="start"

@@ -1,6 +1,16 @@
 #!/usr/bin/env bash
-# The environment and every test. Arguments go to pytest: bash scripts/test.sh -m "not slow" tests/data
+# The environment and every test. Arguments go to pytest:
+#
+#   bash scripts/test.sh                              all tests
+#   bash scripts/test.sh -m "not slow" tests/data     the quick ones of a folder
+#
+# Once the environment is there, `.venv/bin/python -m pytest --help` lists pytest's flags.
 set -euo pipefail
+
+usage() { sed -n '2,/^set /p' "${BASH_SOURCE[0]}" | sed -e '/^set /d' -e '/^#SBATCH/d' -e 's/^# \{0,1\}//'; }
+for word in "$@"; do
+    case "$word" in -h | --help) usage; exit 0 ;; esac
+done
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 trap 'echo "test.sh: failed" >&2' ERR

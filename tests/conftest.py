@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tiny models lose by threads beside other work
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -49,7 +49,6 @@ def test_published_script_trains_on_two_processes(files):
         "output_dir": str(files / "out"),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "CUDA_VISIBLE_DEVICES": "",
-        "OMP_NUM_THREADS": "1",
     }
     clean = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
     done = subprocess.run(

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = sorted([*ROOT.glob("scripts/*.sh"), *ROOT.glob("examples/**/*.sh"), ROOT / ".ci/run"])
+SCRIPTS = sorted(
+    [*ROOT.glob("scripts/*.sh"), *ROOT.glob("evaluate/*.sh"), *ROOT.glob("examples/**/*.sh"), ROOT / ".ci/run"]
+)
 
 FAKE_PYTHON = """#!/usr/bin/env bash
 # Stands for .venv/bin/python: writes down what it is asked, and fails where FAIL says so.
@@ -90,3 +92,27 @@ def test_test_script_sets_up_and_hands_its_arguments_to_pytest(checkout):
     assert "-m pytest -q tests/data" in calls.splitlines()[-1]
     done, _ = run(checkout, script="test.sh", fail="pytest")
     assert done.returncode != 0 and "test.sh: failed" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["--out", "there", "--help"]], ids=" ".join)
+@pytest.mark.parametrize("script", SCRIPTS, ids=[str(path.relative_to(ROOT)) for path in SCRIPTS])
+def test_help_is_printed_and_nothing_else_happens(script, words, tmp_path):
+    """Each script runs in a bare copy of its folders, where anything that it starts or writes would be seen."""
+    for path in SCRIPTS:
+        copy = tmp_path / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    before = sorted(tmp_path.rglob("*"))
+    done = subprocess.run(
+        ["bash", str(tmp_path / script.relative_to(ROOT)), *words], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    about = [line for line in script.read_text().splitlines() if line.startswith("# ")]
+    assert about[0].removeprefix("# ") in done.stdout or "scripts/test.sh" in done.stdout
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_setup_refuses_an_unknown_extra_before_anything_is_made(checkout):
+    done, calls = run(checkout, "dev", "serve")
+    assert (done.returncode, calls) == (2, "")
+    assert "'serve' is no extra" in done.stderr

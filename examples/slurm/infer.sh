@@ -15,6 +15,11 @@
 #SBATCH --output=slurm-%x-%j.out
 set -euo pipefail
 
+usage() { sed -n '2,/^set /p' "${BASH_SOURCE[0]}" | sed -e '/^set /d' -e '/^#SBATCH/d' -e 's/^# \{0,1\}//'; }
+for word in "$@"; do
+    case "$word" in -h | --help) usage; exit 0 ;; esac
+done
+
 cd "${SLURM_SUBMIT_DIR:?submit this with sbatch}"
 if [ ! -f evaluate/infer.py ]; then echo "submit this from the project folder" >&2; exit 2; fi
 if ! python -c 'import gpt4scene' 2>/dev/null; then export PATH="$PWD/.venv/bin:$PATH"; fi

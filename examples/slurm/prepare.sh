@@ -15,6 +15,11 @@
 #SBATCH --output=slurm-%x-%A_%a.out
 set -euo pipefail
 
+usage() { sed -n '2,/^set /p' "${BASH_SOURCE[0]}" | sed -e '/^set /d' -e '/^#SBATCH/d' -e 's/^# \{0,1\}//'; }
+for word in "$@"; do
+    case "$word" in -h | --help) usage; exit 0 ;; esac
+done
+
 cd "${SLURM_SUBMIT_DIR:?submit this with sbatch}"
 if [ ! -d src/gpt4scene ]; then echo "submit this from the project folder" >&2; exit 2; fi
 if [ $# -eq 0 ]; then echo "flags of gpt4scene prepare are missing, at least --scans and --out" >&2; exit 2; fi

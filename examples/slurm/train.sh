@@ -16,6 +16,11 @@
 #SBATCH --output=slurm-%x-%j.out
 set -euo pipefail
 
+usage() { sed -n '2,/^set /p' "${BASH_SOURCE[0]}" | sed -e '/^set /d' -e '/^#SBATCH/d' -e 's/^# \{0,1\}//'; }
+for word in "$@"; do
+    case "$word" in -h | --help) usage; exit 0 ;; esac
+done
+
 cd "${SLURM_SUBMIT_DIR:?submit this with sbatch}"
 if [ ! -f src/train.py ]; then echo "submit this from the project folder" >&2; exit 2; fi
 if [ $# -eq 0 ]; then echo "name a YAML: sbatch examples/slurm/train.sh CONFIG.yaml [--key value …]" >&2; exit 2; fi

@@ -37,7 +37,7 @@ class Command:
     ``function`` is ``module:name`` of what does the work: it takes the arguments and returns the exit status.
     ``arguments`` are the names of their dataclasses in the same form. A command that is ``raw`` takes the words
     themselves and reads them by itself. ``stopped`` says what Ctrl-C leaves behind. ``public`` turns the public
-    project's way of calling into flags.
+    project's way of calling into flags. ``more`` stands in the help above the flags.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Command:
     raw: bool = False
     stopped: str = ""
     public: str = ""
+    more: str = ""
 
     def kinds(self) -> list[type]:
         """Import and return the dataclasses of the arguments."""
@@ -121,9 +122,14 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "doctor",
         "what is missing or wrong here, before a GPU is booked",
-        "gpt4scene.doctor:main",
+        "gpt4scene.doctor.command:main",
         _SECTIONS,
         raw=True,
+        more=(
+            "Alone it looks at this machine. With a CONFIG.yaml or the flags below it looks at a training run, with "
+            "--model and --annotation_dir (flags of infer) at inference, with --scans (flags of prepare) at scans. It "
+            "changes nothing. --full reads every row, question or frame instead of a sample."
+        ),
     ),
     Command(
         "demo",
@@ -198,7 +204,8 @@ def completion(words: Sequence[str]) -> int:
 def _help(command: Command, defaults: Mapping[str, str]) -> int:
     from gpt4scene.settings import flags
 
-    print(flags.help_text(command.kinds(), f"gpt4scene {command.name}", command.does))
+    about = f"{command.does}\n\n{command.more}" if command.more else command.does
+    print(flags.help_text(command.kinds(), f"gpt4scene {command.name}", about))
     for name, value in defaults.items():
         print(f"left out, --{name} is {value}")
     return DONE

@@ -123,6 +123,7 @@ class Batch:
     label_ids: torch.Tensor  # [M]
     label_owners: torch.Tensor  # [M]
     weights: torch.Tensor  # float32 [K]
+    origins: tuple[Origin | None, ...]  # of the branches; None for one that is no row
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on ``device``; from pinned memory, the copy runs beside other work."""
@@ -133,7 +134,7 @@ class Batch:
         return self._changed(lambda tensor: tensor.pin_memory())
 
     def _changed(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-        names = [item.name for item in fields(self) if item.name != "prefix_length"]
+        names = [item.name for item in fields(self) if item.name not in ("prefix_length", "origins")]
         return replace(self, **{name: change(getattr(self, name)) for name in names})
 
 
@@ -141,8 +142,8 @@ class Batch:
 class Question:
     """One row of a question file. Identity is (``task``, ``index``), never ``qid``: rows without one are common.
 
-    ``type_info`` is SQA3D's ``sqa_type``, Multi3DRefer's ``eval_type``, else 0. ``images`` are resolved paths
-    in the order shown to the model (BEV first).
+    ``type_info`` is SQA3D's ``sqa_type`` or Multi3DRefer's ``eval_type``, 0 for a task without types.
+    What the file does not say is ``None``. ``images`` are resolved paths in the order shown to the model (BEV first).
     """
 
     task: str
@@ -151,10 +152,10 @@ class Question:
     prompt: str
     images: tuple[str, ...] = ()
     qid: str | int | None = None
-    obj_id: int = 0
-    pred_id: int = 0
-    ref_captions: tuple[str | int, ...] = ()
-    type_info: str | int = 0
+    obj_id: int | None = None
+    pred_id: int | None = None
+    ref_captions: tuple[str | int, ...] | None = None
+    type_info: str | int | None = None
 
     @property
     def key(self) -> tuple[str, int]:
@@ -164,8 +165,14 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """A question and what the model said. ``tokens`` counts generated tokens, end mark included."""
+    """A question and what the model said. ``tokens`` counts generated tokens, end mark included.
+
+    ``finish_reason`` is ``stop`` where the model ended the answer, ``length`` where it was cut at the longest length,
+    a server's own word, or None where it is not known. ``images`` is a hash of what the question's images held.
+    """
 
     question: Question
     text: str
     tokens: int = 0
+    finish_reason: str | None = None
+    images: str | None = None

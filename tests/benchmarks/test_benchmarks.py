@@ -2,7 +2,6 @@
 
 import random
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +12,7 @@ from gpt4scene.metrics.texts import TextScores
 
 BOXES = {"s": [[2.0 * n, 0, 0, 1, 1, 1] for n in range(4)] + [[0.0] * 6]}
 NO_TEXTS = {"": TextScores({}, {})}
+REFERENCES = st.text(max_size=8).map("r".__add__)
 
 
 def find(*preds, targets=None):
@@ -58,7 +58,7 @@ def test_exactly_half_an_overlap_falls_just_short_except_in_32_bits():
     """1e-8 on the union keeps IoU 0.5 below the threshold; Multi3DRefer rounds it back up, as published."""
     twice = {"s": [[0.0, 0, 0, 2, 1, 1]]}
     once = {"s": [[0.5, 0, 0, 1, 1, 1]]}
-    row = {"scene_id": "s", "pred": "<OBJ000>", "ref_captions": [0], "type_info": "st_wo_d"}
+    row = {"scene_id": "s", "gt_id": 0, "pred_id": 0, "pred": "<OBJ000>", "ref_captions": [0], "type_info": "st_wo_d"}
     assert scanrefer.score([row], twice, once).scores["Acc@0.50"] == 0
     assert scan2cap.text_groups([row], twice, once, {"s|0": ["sos a eos"]})["@0.50"].answers == ("sos eos",)
     assert multi3dref.score([row], twice, once).scores["all F1@0.50"] == 1
@@ -132,7 +132,7 @@ def test_sqa3d_per_type():
     rows = [{"scene_id": "s", "pred": "yes", "ref_captions": ["yes"], "type_info": kind} for kind in (1, "1", 5)]
     report = sqa3d.report(rows, NO_TEXTS)
     assert report.scores["EM_type1"] == 2 / (2 + 1e-10)
-    assert report.scores["EM_type0"] == 0
+    assert "EM_type0" not in report.scores and "EM_refined_type0" not in report.scores, "no such question, no figure"
     assert report.counts["type1 (is)"] == 2
 
 
@@ -156,7 +156,8 @@ def test_scan2cap_captions_under_the_iou_are_empty():
 
 def test_scan2cap_needs_captions_of_the_object():
     with pytest.raises(DataError, match="row 0: object 0 of scene 's' has no captions in scan2cap_val_corpus.json"):
-        scan2cap.text_groups([{"scene_id": "s", "pred": "x"}], BOXES, BOXES, {"s|1": ["sos eos"]})
+        rows = [{"scene_id": "s", "gt_id": 0, "pred_id": 0, "pred": "x"}]
+        scan2cap.text_groups(rows, BOXES, BOXES, {"s|1": ["sos eos"]})
 
 
 answer = st.lists(
@@ -190,7 +191,9 @@ def test_grounding_scores_are_in_range_and_order_is_free(rows, shuffle):
 
 @settings(max_examples=50)
 @given(
-    st.lists(st.tuples(st.text(max_size=8), st.text(max_size=8), st.integers(0, 5)), min_size=1, max_size=8),
+    st.lists(
+        st.tuples(st.text(max_size=8), st.text(max_size=8).map("r".__add__), st.integers(0, 5)), min_size=1, max_size=8
+    ),
     st.randoms(),
 )
 def test_answer_scores_are_in_range_and_order_is_free(rows, shuffle):
@@ -223,14 +226,14 @@ def test_perfect_grounding_scores_full_marks():
         (lambda: scanrefer.score([], BOXES, BOXES), "there are no answers to score"),
         (lambda: find("", targets=[9]), "row 0: object 9 is past the 5 boxes of scene 's' in the ground-truth boxes"),
         (
-            lambda: scanrefer.score([{"scene_id": "x", "pred": ""}], BOXES, BOXES),
+            lambda: scanrefer.score([{"scene_id": "x", "gt_id": 0, "pred": ""}], BOXES, BOXES),
             "scene 'x' is not in the proposal boxes",
         ),
         (lambda: scanrefer.score([{"pred": ""}], BOXES, BOXES), "row 0: 'scene_id' is missing"),
         (lambda: many("", [0], "one"), "'type_info' must be one of zt_w_d"),
         (lambda: many("", ["a"]), "'ref_captions' must be object ids"),
         (lambda: many("", []), "a question of kind 'mt' has no target"),
-        (lambda: qa(scanqa, "x", []), "holds no accepted answer"),
+        (lambda: qa(scanqa, "x", []), "holds no answer to compare with"),
         (lambda: qa(sqa3d, "x", []), "holds no answer"),
         (lambda: qa(sqa3d, "x", ["x"], kind=6), "'type_info' must be 0 to 5, found 6"),
     ],
@@ -240,6 +243,35 @@ def test_bad_rows_are_named(call, sentence):
         call()
 
 
-def test_a_scene_without_proposals_can_not_be_answered():
-    with pytest.raises(DataError, match="object 0 is past the 0 boxes"):
-        scanrefer.score([{"scene_id": "s", "pred": "<OBJ000>"}], {"s": np.zeros((0, 6))}, BOXES)
+@pytest.mark.parametrize("benchmark", [scanqa, sqa3d])
+@pytest.mark.parametrize("missing", [[], [""], ["  ", ""], None])
+def test_a_question_without_a_reference_is_counted_and_no_other_figure_moves(benchmark, missing):
+    rows = [{"scene_id": "s", "pred": said, "type_info": 0, "ref_captions": ["red"]} for said in ("red", "blue")]
+    whole = benchmark.report(rows, NO_TEXTS)
+    part = benchmark.report([*rows, rows[0] | {"ref_captions": missing}], NO_TEXTS)
+    assert part.scores == whole.scores
+    assert part.counts["questions without a reference"] == 1 and part.counts["answers"] == 3
+    assert "questions without a reference" not in whole.counts
+    with pytest.raises(DataError, match="no answer to compare with|is missing"):
+        benchmark.report([rows[0] | {"ref_captions": missing}], NO_TEXTS)
+
+
+@pytest.mark.parametrize("kind", ["zt_w_d", "zt_wo_d"])
+def test_a_question_that_means_nothing_and_has_a_target_is_refused(kind):
+    row = {"scene_id": "s", "pred": "No.", "type_info": kind, "ref_captions": [1]}
+    with pytest.raises(DataError, match=f"row 0: a question of kind '{kind}' means no object"):
+        multi3dref.score([row], BOXES, BOXES)
+
+
+@pytest.mark.parametrize("kinds", [{"0": {"0": 0}}, [0], {"0": 2}, {"0": None}, {"0": "0"}, "unique"])
+def test_a_lookup_that_is_none_is_refused(kinds):
+    row = {"scene_id": "s", "pred": "<OBJ000>.", "gt_id": 0}
+    with pytest.raises(DataError, match="'s'"):
+        scanrefer.score([row], BOXES, BOXES, {"s": kinds})
+
+
+@pytest.mark.parametrize("captions", ["sos a eos", [None], [], [1], None])
+def test_a_corpus_of_no_captions_is_refused(captions):
+    row = {"scene_id": "s", "pred": "a", "gt_id": 0, "pred_id": 0}
+    with pytest.raises(DataError, match="s|0"):
+        scan2cap.text_groups([row], BOXES, BOXES, {"s|0": captions})

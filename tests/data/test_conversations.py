@@ -1,6 +1,6 @@
 import pytest
 
-from gpt4scene.data.conversations import Columns, Tags, alpaca_conversation, sharegpt_conversation
+from gpt4scene.data.conversations import FORMATS, Columns, Tags, alpaca_conversation, sharegpt_conversation
 from gpt4scene.errors import DataError
 from gpt4scene.types import Origin, Turn
 
@@ -49,7 +49,7 @@ def test_marks_and_images_must_agree():
         read(human("<image>" * 33 + "A?", images=[f"{i}.jpg" for i in range(32)]))
     with pytest.raises(DataError, match="1 <image> marks, but 0 images"):
         read(human("<image>A?"))
-    with pytest.raises(DataError, match="stands in a assistant message"):
+    with pytest.raises(DataError, match="a assistant message holds <image>; images belong to user messages"):
         read(human("A?", "<image>", images=["a"]))
 
 
@@ -92,3 +92,67 @@ def test_alpaca_rows():
 def test_wrong_alpaca_rows_are_named(row, words):
     with pytest.raises(DataError, match=f"row 4.*{words}"):
         alpaca_conversation(row, Columns(), Tags(), ORIGIN)
+
+
+UNUSED = {
+    "videos": ["a.mp4"],
+    "video": "a.mp4",
+    "audios": ["a.wav"],
+    "audio": "a.wav",
+    "tools": '[{"name": "look"}]',
+    "chosen": {"from": "gpt", "value": "Yes."},
+    "rejected": {"from": "gpt", "value": "No."},
+    "kto_tag": False,
+    "image": "a.jpg",
+    "system": "Be brief.",
+}
+
+
+@pytest.mark.parametrize("key", UNUSED)
+@pytest.mark.parametrize("formatting", FORMATS)
+def test_a_column_that_means_something_and_is_not_used_is_refused(formatting, key):
+    row = {"conversations": [{"from": "human", "value": "A?"}, {"from": "gpt", "value": "B."}]}
+    row |= {"instruction": "A?", "output": "B."}
+    with pytest.raises(DataError, match=rf"rows\.json, row 4 .*'{key}' holds"):
+        FORMATS[formatting](row | {key: UNUSED[key]}, Columns(), Tags(), ORIGIN)
+    for nothing in (None, "", [], {}, [None], [""]):
+        FORMATS[formatting](row | {key: nothing}, Columns(), Tags(), ORIGIN)
+
+
+@pytest.mark.parametrize("column", ["videos", "audios", "tools", "chosen", "rejected", "kto_tag"])
+def test_a_column_of_another_name_is_refused_too(column):
+    row = {"conversations": [{"from": "human", "value": "A?"}, {"from": "gpt", "value": "B."}], "clips": ["a"]}
+    with pytest.raises(DataError, match="'clips' holds"):
+        FORMATS["sharegpt"](row, Columns(**{column: "clips"}), Tags(), ORIGIN)
+    FORMATS["sharegpt"](row | {"clips": []}, Columns(**{column: "clips"}), Tags(), ORIGIN)
+
+
+@pytest.mark.parametrize(
+    ("extra", "asks"),
+    [
+        ({"tool_calls": [{"name": "look"}]}, True),
+        ({"tool_calls": []}, False),
+        ({"weight": 0}, True),
+        ({"weight": 1}, False),
+        ({"loss": False}, True),
+        ({"loss": True}, False),
+        ({"train": False}, True),
+        ({"reasoning_content": "Hm."}, True),
+        ({"reasoning_content": None}, False),
+        ({"id": "m1"}, False),
+    ],
+)
+def test_a_message_that_asks_for_more_than_its_text_is_refused(extra, asks):
+    row = {"conversations": [{"from": "human", "value": "A?"}, {"from": "gpt", "value": "B.", **extra}]}
+    if asks:
+        with pytest.raises(DataError, match=f"row 4 .*'{next(iter(extra))}'"):
+            FORMATS["sharegpt"](row, Columns(), Tags(), ORIGIN)
+    else:
+        FORMATS["sharegpt"](row, Columns(), Tags(), ORIGIN)
+
+
+@pytest.mark.parametrize("speaker", ["function_call", "observation"])
+def test_calls_of_functions_are_refused_by_name(speaker):
+    row = {"conversations": [{"from": "human", "value": "A?"}, {"from": speaker, "value": "{}"}]}
+    with pytest.raises(DataError, match="function calls are not supported"):
+        FORMATS["sharegpt"](row, Columns(), Tags(), ORIGIN)

@@ -199,3 +199,59 @@ def test_an_empty_file_is_named(tmp_path):
     (tmp_path / "dataset_info.json").write_text("")
     with pytest.raises(DataError, match=r"dataset_info\.json: the file is empty"):
         read_dataset_info(tmp_path, ["x"])
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"num_sample": 3}, "'num_sample' is not a key; did you mean 'num_samples'"),
+        ({"num_samples": 0}, "num_samples must be a whole number of 1 or more, not 0"),
+        ({"num_samples": -1}, "not -1"),
+        ({"num_samples": "all"}, "not 'all'"),
+        ({"num_samples": True}, "not True"),
+        ({"messages": "chat"}, "'messages' is not a key"),
+        ({"columns": ["messages"]}, "columns must be an object"),
+        ({"columns": {"images": ["a"]}}, "'images' must be a text"),
+        ({"tags": {"role": "r"}}, "'role' is not a key"),
+        ({"split": 3}, "'split' must be a text"),
+        ({"file_name": None, "ms_hub_url": "a/b"}, "only ms_hub_url: rows on ModelScope are not fetched"),
+        ({"file_name": None, "cloud_file_name": "s3://a"}, "only cloud_file_name"),
+    ],
+)
+def test_what_an_entry_says_is_used_or_refused(folder, entry, words):
+    register(folder, "other", file_name="rooms.json")
+    path = folder / "dataset_info.json"
+    known = json.loads(path.read_text())
+    known["other"] |= entry
+    path.write_text(json.dumps(known))
+    with pytest.raises(DataError) as error:
+        read_dataset_info(folder, ["other"])
+    assert words in str(error.value) and "dataset 'other'" in str(error.value)
+
+
+def test_other_hubs_and_checksums_beside_a_file_change_nothing(folder):
+    register(folder, "other", file_name="rooms.json", ms_hub_url="a/b", om_hub_url="a/b", file_sha1="0")
+    assert len(load_conversations(["other"], folder).rows) == 5
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json.gz", ".arrow", ".tsv", ".zip"])
+def test_a_folder_with_rows_that_are_not_read_is_refused(folder, suffix):
+    many = folder / "many"
+    many.mkdir()
+    (many / "a.json").write_text(json.dumps([row(0)]))
+    (many / f"b{suffix}").write_bytes(b"rows")
+    (many / "README.md").write_text("About.")
+    register(folder, "many", file_name="many")
+    with pytest.raises(DataError, match=r"many/b\..*can't read"):
+        load_conversations(["many"], folder)
+    (many / f"b{suffix}").unlink()
+    assert len(load_conversations(["many"], folder).rows) == 1
+
+
+@pytest.mark.parametrize("name", ["twice.json", "twice.jsonl"])
+def test_a_key_that_stands_twice_in_a_row_is_refused(folder, name):
+    text = json.dumps(row(0))[:-1] + ', "images": []}'
+    (folder / name).write_text(text if name.endswith("l") else f"[{text}]")
+    register(folder, "twice", file_name=name)
+    with pytest.raises(DataError, match="a row has 'images' twice"):
+        load_conversations(["twice"], folder)

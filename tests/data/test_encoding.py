@@ -138,7 +138,7 @@ def test_marks_in_a_question_are_kept(encoder, tokenizer, images):
     text = tokenizer.decode(sample.ids_L)
     assert "<|im_end|>\n<|im_start|>user\nTop: <|vision_start|>" in text
     assert text.endswith(" Which?<|im_end|>\n<|im_start|>assistant\n")
-    with pytest.raises(DataError, match="row 3.*1 <image> marks, but scene scene0011_00 has 3"):
+    with pytest.raises(DataError, match="row 3.*scene0011_00.*1 <image> marks, but its scene has 3"):
         encoder.encode_question(question(images, "<image>Which?"))
 
 

@@ -25,7 +25,7 @@ def rows(make_row, images):
 def test_shapes_and_kinds(encoder, rows):
     pack, batch = batch_of(encoder, rows)
     length, count = pack.length, sum(np.prod(grid) for grid in pack.grids)
-    tensors = {key: value for key, value in vars(batch).items() if key != "prefix_length"}
+    tensors = {key: value for key, value in vars(batch).items() if key not in ("prefix_length", "origins")}
     shapes = {key: tuple(value.shape) for key, value in tensors.items()}
     learned = sum((branch.labels_L != IGNORED).sum() for branch in pack.branches)
     assert shapes == {
@@ -41,6 +41,7 @@ def test_shapes_and_kinds(encoder, rows):
     }
     assert batch.pixel_values.dtype == torch.uint8 and batch.weights.dtype == torch.float32
     assert batch.prefix_length == len(pack.prefix_P)
+    assert batch.origins == tuple(branch.origin for branch in pack.branches)
     whole = tensors.keys() - {"pixel_values", "weights"}
     assert {tensors[key].dtype for key in whole} == {torch.int64}
 
@@ -49,7 +50,9 @@ def test_a_batch_moves_whole(encoder, rows):
     _, batch = batch_of(encoder, rows)
     moved = batch.to("meta")
     assert moved.prefix_length == batch.prefix_length
-    assert {value.device.type for key, value in vars(moved).items() if key != "prefix_length"} == {"meta"}
+    assert {value.device.type for key, value in vars(moved).items() if key not in ("prefix_length", "origins")} == {
+        "meta"
+    }
     assert batch.input_ids.device.type == "cpu"
 
 
@@ -160,3 +163,12 @@ def test_a_filling_pack_weighs_nothing(encoder):
     pack = with_dummy_image(None, encoder)
     assert [branch.weight for branch in pack.branches] == [0.0] and pack.images == () and pack.grids == ((1, 2, 2),)
     assert (pack.branches[0].labels_L != IGNORED).sum() == 1
+
+
+def test_a_row_without_anything_to_learn_is_named(encoder, rows):
+    from dataclasses import replace
+
+    sample = encoder.encode(rows[1])
+    bare = replace(sample, labels_L=np.full_like(sample.labels_L, IGNORED))
+    with pytest.raises(DataError, match=r"demo\.json, row 1 .*has no token to learn"):
+        PackDataset([sample, bare], encoder).pack([0, 1])

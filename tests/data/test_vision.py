@@ -193,3 +193,39 @@ def test_the_spec_of_a_checkpoint_is_that_of_its_processor(tmp_path, family):
     )
     assert (list(rule.mean), list(rule.std)) == (list(theirs.image_mean), list(theirs.image_std))
     assert (rule.min_pixels, rule.max_pixels) == (theirs.size["shortest_edge"], theirs.size["longest_edge"])
+
+
+def area_rule(size, most, least):
+    """LLaMA-Factory's rule, done on an image: shrunk, grown, and no side below 28, one resize after the other."""
+    image = Image.new("L", size)
+    for too_much, area in ((True, most), (False, least)):
+        have = image.width * image.height
+        if have > area if too_much else have < area:
+            factor = (area / have) ** 0.5
+            image = image.resize((int(image.width * factor), int(image.height * factor)))
+    if min(image.size) < 28:
+        image = image.resize((max(image.width, 28), max(image.height, 28)))
+    return image.size
+
+
+SIZES = [(1296, 968), (640, 480), (968, 1296), (4000, 3000), (20, 20), (10, 300), (1440, 30), (29, 31)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("most", "least"), [(768 * 768, 32 * 32), (262144, 1024), (50176, 3136), (10**8, 10**6)])
+def test_the_area_limits_of_llamafactory(size, most, least, unbound):
+    ours = VisionRule(image_resolution=None, image_max_pixels=most, image_min_pixels=least)
+    assert fit(size, ours) == fit(area_rule(size, most, least), unbound)
+
+
+def test_side_and_area_are_both_obeyed_the_side_first():
+    both = VisionRule(image_resolution=512, image_max_pixels=100_000, image_min_pixels=1024)
+    side_alone = VisionRule(image_resolution=512)
+    area_alone = VisionRule(image_resolution=None, image_max_pixels=100_000, image_min_pixels=1024)
+    assert fit((1296, 968), both) == fit((512, 382), area_alone)
+    assert fit((512, 100), both) == fit((512, 100), side_alone)
+
+
+def test_an_area_changes_nothing_of_an_image_within_it():
+    rule = VisionRule(image_resolution=None, image_max_pixels=10**7, image_min_pixels=1)
+    assert fit((1296, 968), rule) == fit((1296, 968), VisionRule(image_resolution=None))

@@ -144,7 +144,7 @@ def test_another_encoding_is_named(tmp_path):
         (read_corpus, {"s|x": ["sos eos"]}, "must name scene and object"),
         (read_corpus, {"s|0": []}, "'s|0' must hold a list of captions"),
         (read_corpus, {"s|0": [1]}, "'s|0' must hold a list of captions"),
-        (read_lookup, {"s": [0]}, "expected"),
+        (read_lookup, {"s": [0]}, "scene 's' must hold"),
         (read_lookup, {"s": {"4": "unique"}}, "object 4 of scene 's' must be 0 .unique. or 1, found 'unique'"),
     ],
 )

@@ -5,6 +5,7 @@ import pytest
 from gpt4scene.benchmarks.questions import find_tasks, load_questions
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files.images import image_list_file
+from gpt4scene.files.questions import read_questions
 
 
 def write(path, value):
@@ -144,3 +145,16 @@ def test_zero_byte_list_of_images(folder):
     write(folder / "selected_images_mark_3D_val_32.json", "")
     with pytest.raises(DataError, match="selected_images_mark_3D_val_32.json: the list of images is empty"):
         load_questions(folder, ["scanqa"])
+
+
+@pytest.mark.parametrize(
+    "name", ["images", "image", "videos", "audios", "tools", "system", "messages", "conversations"]
+)
+def test_a_key_that_would_change_what_is_asked_is_refused(tmp_path, name):
+    path = tmp_path / "scanqa_val.json"
+    rows = [{"scene_id": "a", "prompt": "What?"}, {"scene_id": "a", "prompt": "What?", name: ["x.png"]}]
+    path.write_text(json.dumps(rows))
+    with pytest.raises(DataError, match=f"row 1: '{name}' is not asked"):
+        read_questions(path, "scanqa")
+    path.write_text(json.dumps([{**rows[0], name: None}, {**rows[0], name: []}, {**rows[0], "split": "val"}]))
+    assert len(read_questions(path, "scanqa")) == 3

@@ -83,13 +83,13 @@ def test_a_folder_that_is_none_of_ours_is_refused_and_kept(tmp_path, encoder, ro
     other = tmp_path / "other"
     other.mkdir()
     assert not has_tokenized(other) and not has_tokenized(tmp_path / "missing")
-    (other / "state.json").write_text("{}")
+    (other / "notes.json").write_text("{}")
     assert has_tokenized(other)
     with pytest.raises(DataError, match="no folder of tokenized rows"):
         read_tokenized(other, {})
     with pytest.raises(DataError, match="already holds something"):
         write_tokenized(other, map(encoder.encode, rows), {})
-    assert [path.name for path in other.iterdir()] == ["state.json"]
+    assert [path.name for path in other.iterdir()] == ["notes.json"]
 
 
 def test_nothing_half_written_is_left_to_be_read(tmp_path, encoder, rows):
@@ -143,3 +143,16 @@ def test_a_model_folder_without_tokenizer_is_named(tmp_path, settings_of):
     (tmp_path / "model" / "tokenizer.json").unlink()
     with pytest.raises(DataError, match="model: no tokenizer files"):
         settings_of()
+
+
+@pytest.mark.parametrize(
+    "files", [("dataset_dict.json", "train/state.json"), ("state.json",), ("train/data-00000.arrow",)]
+)
+def test_llamafactorys_tokens_are_named_and_left_alone(tmp_path, files):
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    assert has_tokenized(tmp_path)
+    with pytest.raises(DataError, match="LLaMA-Factory's form, which are not read and not needed"):
+        read_tokenized(tmp_path, {})
+    assert all((tmp_path / name).read_text() == "{}" for name in files)

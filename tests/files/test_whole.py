@@ -3,10 +3,12 @@ import os
 import resource
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 
 from gpt4scene.errors import DataError
+from gpt4scene.files.partial import temporary_name
 from gpt4scene.files.whole import (
     copy_file,
     read_json,
@@ -67,14 +69,118 @@ def test_errors_about_other_files_keep_their_name(tmp_path):
     assert caught.value.filename == str(tmp_path / "gone")
 
 
+FILE = "with whole_file(path) as partial:\n    partial.write_text('half')\n"
+FOLDER = "with whole_folder(path, replace=True) as partial:\n    (partial / 'x').write_text('half')\n"
+DIE = "    os.kill(os.getpid(), 9)\n"
+ASIDE = "    pathlib.Path.rename = lambda a, b, rename=os.rename: rename(a, b) or os.kill(os.getpid(), 9)\n"
+WAIT = "    print('there', flush=True); sys.stdin.read()\n"
+
+
+@contextmanager
+def writer(path, *lines):
+    """Another process that writes to a path, its first line of output read; killed at the end if it still runs."""
+    imports = "import os, sys, pathlib\nfrom gpt4scene.files.whole import whole_file, whole_folder\n"
+    code = imports + "path = pathlib.Path(sys.argv[1])\n" + "".join(lines)
+    call = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def killed(path, *lines):
+    with writer(path, *lines) as process:
+        process.communicate(timeout=60)
+    assert process.returncode == -9
+
+
 def test_a_killed_writer_leaves_the_old_file(tmp_path):
     path = write_text(tmp_path / "a", "old")
-    code = (
-        "import os, sys, pathlib\nfrom gpt4scene.files.whole import whole_file\n"
-        "with whole_file(sys.argv[1]) as partial:\n    partial.write_text('half'); os.kill(os.getpid(), 9)\n"
-    )
-    assert subprocess.run([sys.executable, "-c", code, str(path)], timeout=60).returncode == -9
+    killed(path, FILE, DIE)
     assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("long", [False, True])
+@pytest.mark.parametrize("begun", [FILE, FOLDER])
+@pytest.mark.parametrize("following", ["same", "other file", "other folder"])
+def test_what_a_killed_writer_began_is_removed_by_the_next_in_the_same_folder(tmp_path, begun, following, long):
+    path = tmp_path / ("a" * 250 if long else "a.b-1.json")
+    killed(path, begun, DIE)
+    assert len(names(tmp_path)) == 1
+    if following == "other folder":
+        path = tmp_path / "other"
+    elif following == "other file":
+        path = tmp_path / "c"
+    if following == "other folder" or (following == "same" and begun == FOLDER):
+        with whole_folder(path):
+            pass
+    else:
+        write_text(path, "whole")
+    assert names(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("begun", [FILE, FOLDER])
+def test_work_of_a_process_that_lives_is_left_alone(tmp_path, begun):
+    path = tmp_path / "a"
+    with writer(path, begun, WAIT) as process:
+        (left,) = names(tmp_path)
+        write_text(tmp_path / "other", "x")
+        with whole_folder(tmp_path / "folder"):
+            pass
+        assert left in names(tmp_path)
+        process.communicate("")
+    assert process.returncode == 0 and names(tmp_path) == ["a", "folder", "other"]
+
+
+def test_a_killed_process_that_nobody_has_fetched_is_gone(tmp_path):
+    with writer(tmp_path / "a", FILE, WAIT) as process:
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # a zombie from here on
+        write_text(tmp_path / "b", "x")
+        assert names(tmp_path) == ["b"]
+
+
+def test_the_number_of_a_killed_process_may_be_given_again(tmp_path):
+    mine = temporary_name(tmp_path / "a")
+    mine.touch()
+    host, pid, start = mine.name.split(".")[2].split("-")
+    earlier = tmp_path / f".a.{host}-{pid}-{int(start) - 1}.part"
+    earlier.touch()
+    write_text(tmp_path / "b", "x")
+    assert names(tmp_path) == [mine.name, "b"]
+
+
+def test_names_of_other_hosts_and_of_users_are_left_alone(tmp_path):
+    kept = [".a.00000000-1-1.part", ".a.part", "b.part", ".a.123.part", ".c.old"]
+    for name in kept:
+        (tmp_path / name).touch()
+    write_text(tmp_path / "b", "x")
+    assert set(kept) < set(names(tmp_path))
+
+
+@pytest.mark.parametrize("other_first", [False, True])
+def test_a_folder_that_was_moved_aside_when_its_writer_was_killed_comes_back(tmp_path, other_first):
+    path = tmp_path / "a"
+    write_text(path / "x", "old")
+    killed(path, FOLDER, ASIDE)
+    assert not path.exists() and len(names(tmp_path)) == 2
+    if other_first:
+        write_text(tmp_path / "b", "x")
+    with pytest.raises(DataError, match="already holds something"), whole_folder(path):
+        pass
+    assert names(tmp_path) == ["a", "b"][: 1 + other_first] and (path / "x").read_text() == "old"
+
+
+def test_a_folder_that_was_moved_aside_goes_when_its_successor_is_there(tmp_path):
+    path = tmp_path / "a"
+    write_text(path / "x", "old")
+    killed(path, FOLDER, "    import shutil; shutil.rmtree = lambda old: os.kill(os.getpid(), 9)\n")
+    assert len(names(tmp_path)) == 2 and (path / "x").read_text() == "half"
+    write_text(tmp_path / "b", "x")
+    assert names(tmp_path) == ["a", "b"] and (path / "x").read_text() == "half"
 
 
 def test_the_content_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):

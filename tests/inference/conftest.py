@@ -68,3 +68,13 @@ def scenes(tmp_path_factory):
         images = tuple(paint(folder / f"{number}_{view}.png", 7 * number + view) for view in range(3))
         found.append([Question("scanqa", i, f"scene{number}", text, images) for i, text in enumerate(PROMPTS)])
     return found
+
+
+@pytest.fixture
+def server():
+    from chat_server import ChatServer
+
+    pytest.importorskip("openai")
+    started = ChatServer()
+    yield started
+    started.close()

@@ -1,6 +1,9 @@
+import dataclasses
+
 import pytest
 
-from gpt4scene.inference.arguments import InferArguments, to_flags
+from gpt4scene.errors import ConfigError
+from gpt4scene.inference.arguments import USED_BY, InferArguments, to_flags
 from gpt4scene.settings import flags as reading
 from gpt4scene.settings.public_call import infer_flags
 
@@ -75,3 +78,93 @@ def test_wrong_public_calls_are_named():
         infer_flags(["c.py", "val_tag"])
     with pytest.raises(ValueError, match="'scanqa' is not a flag"):
         infer_flags(["scanqa"])
+
+
+SERVER = ["--engine=server", "--base_url=http://localhost:1/v1"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--repetition_penalty", "0"], "repetition_penalty must be above 0"),
+        (["--repetition_penalty", "-1"], "repetition_penalty must be above 0"),
+        (["--repetition_penalty", "nan"], "repetition_penalty must be a finite number"),
+        (["--repetition_penalty", "inf"], "repetition_penalty must be a finite number"),
+        (["--temperature", "-0.1"], "temperature must be 0 or more"),
+        (["--temperature", "nan"], "temperature must be a finite number"),
+        (["--temperature", "inf"], "temperature must be a finite number"),
+        (["--top_p", "0"], "top_p must be between"),
+        (["--top_p", "2"], "top_p must be between"),
+        (["--top_p", "nan"], "top_p must be a finite number"),
+        (["--branch_limit", "0"], "branch_limit must be 1 or more"),
+        (["--max_new_tokens", "-5"], "max_new_tokens must be 1 or more"),
+        (["--image_resolution", "0"], "image_resolution must be 28 or more"),
+        (["--num_shards", "2", "--shard", "5"], "shard must be below --num_shards 2"),
+        (["--num_shards", "0"], "num_shards must be 1 or more"),
+        (["--shard", "-1"], "shard must be 0 or more"),
+        (["--num_processes", "0"], "num_processes must be auto or 1 and more"),
+        (["--num_processes", "²"], "num_processes must be auto or 1 and more"),
+        (["--limit", "0"], "limit must be 1 or more"),
+        (["--tasks", ""], "tasks names none"),
+        (["--tasks", " , "], "tasks names none"),
+        (["--scenes", ""], "scenes names none"),
+        (["--scenes", ","], "scenes names none"),
+        ([*SERVER, "--timeout", "0"], "timeout must be"),
+        ([*SERVER, "--timeout", "nan"], "timeout must be a finite number"),
+        ([*SERVER, "--retries", "-1"], "retries must be 0 or more"),
+        (["--engine=server", "--base_url=localhost:8000/v1"], "base_url must be an address"),
+        (["--engine=server", "--base_url=http://"], "base_url must be an address"),
+        (["--engine=server", "--base_url=ftp://here/v1"], "base_url must be an address"),
+        (["--engine=server", "--base_url="], "needs --base_url"),
+    ],
+)
+def test_values_out_of_range_are_one_sentence(flags, words):
+    with pytest.raises(ConfigError, match=words) as raised:
+        parse([*NEEDED, *flags])
+    assert len(raised.value.problems) == 1
+
+
+def test_all_mistakes_are_said_together():
+    with pytest.raises(ConfigError) as raised:
+        parse([*NEEDED, "--repetition_penalty=0", "--temperature=nan", "--limit=0", "--base_url=x"])
+    assert len(raised.value.problems) == 5, raised.value.problems
+
+
+BOTH = {
+    *("model", "annotation_dir", "output_dir", "tasks", "split", "images", "media_dir", "image_resolution"),
+    *("max_new_tokens", "temperature", "top_p", "seed", "repetition_penalty", "branch_limit", "engine", "num_shards"),
+    *("shard", "limit", "scenes", "keep_empty", "overwrite", "public_name", "image_max_pixels", "image_min_pixels"),
+}
+OTHER_VALUES = {
+    "template": "qwen3_vl",
+    "dtype": "float16",
+    "flash_attn": "sdpa",
+    "device": "cpu",
+    "num_processes": "2",
+    "base_url": "http://localhost:2/v1",
+    "timeout": 5.0,
+    "retries": 1,
+}
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(InferArguments)])
+def test_every_flag_is_used_by_the_engine_or_refused(field):
+    """A new field must be put into one of the groups here and, where one engine has no use for it, into ``USED_BY``."""
+    assert (field in BOTH) != (field in OTHER_VALUES) and (field in USED_BY) == (field in OTHER_VALUES)
+    if field in BOTH:
+        return
+    for engine in ("local", "server"):
+        flags = [*NEEDED, f"--engine={engine}", f"--{field}={OTHER_VALUES[field]}"]
+        flags += ["--base_url=http://localhost:1/v1"] if engine == "server" and field != "base_url" else []
+        if engine in USED_BY[field]:
+            assert getattr(parse(flags), field) == OTHER_VALUES[field]
+        else:
+            with pytest.raises(ConfigError, match=f"--{field} .* has no effect with --engine {engine}"):
+                parse(flags)
+
+
+def test_flags_that_change_nothing_are_noted():
+    assert parse([*NEEDED, "--seed=3", "--top_p=0.5"]).notes() == [
+        "--top_p and --seed change nothing at --temperature 0, which takes the likeliest token"
+    ]
+    assert not parse([*NEEDED, "--seed=3", "--top_p=0.5", "--temperature=1"]).notes() and not parse(NEEDED).notes()

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from gpt4scene.data.vision import VisionRule, patches, patchify
-from gpt4scene.errors import DataError
+from gpt4scene.errors import DataError, WorkError
 from gpt4scene.inference.client import ServerEngine, image_url
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.types import Question
@@ -111,7 +111,7 @@ def test_images_stand_at_the_marks_of_the_prompt(server, scenes):
     content = server.requests[0]["messages"][0]["content"]
     assert [part["type"] for part in content] == ["image_url", "text", "image_url", "text"]
     assert content[3]["text"] == "from the door: what?"
-    with pytest.raises(DataError, match="1 <image> marks, but scene s has 2 images"):
+    with pytest.raises(DataError, match="1 <image> marks, but its scene has 2 images"):
         list(engine.answer([Question("scanqa", 0, "s", "<image>what?", images)]))
 
 
@@ -120,9 +120,8 @@ def test_refusing_and_absent_servers_are_named(server, scenes):
     engine = ServerEngine(server.url, "qwen", VisionRule(image_resolution=112))
     with pytest.raises(DataError, match=r"scanqa, row 0: the server refused .*not loaded"):
         list(engine.answer(scenes[0]))
-    gone = ServerEngine("http://127.0.0.1:9/v1", "qwen", VisionRule(image_resolution=112))
-    gone.client = gone.client.with_options(max_retries=0)
-    with pytest.raises(DataError, match=r"127.0.0.1:9/v1, scanqa, row 0: the server can't be reached"):
+    gone = ServerEngine("http://127.0.0.1:9/v1", "qwen", VisionRule(image_resolution=112), retries=0)
+    with pytest.raises(WorkError, match=r"127.0.0.1:9/v1, scanqa, row 0: the server can't be reached"):
         list(gone.answer(scenes[0]))
 
 

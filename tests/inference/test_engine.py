@@ -1,8 +1,12 @@
 import dataclasses
+import os
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from transformers import AutoModelForImageTextToText
 
 from gpt4scene.data.encoding import Encoder
@@ -224,3 +228,118 @@ def test_settings_out_of_range_are_named(engine):
             GenerationSettings(**wrong)
     with pytest.raises(ValueError, match="branch_limit"):
         Engine(engine.model, engine.encoder, 0)
+
+
+def repaint(path, seed):
+    """Another picture of the same size in pixels under the same name."""
+    pixels = np.random.default_rng(seed).integers(0, 255, (8, 12, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize((84, 56)).save(path, compress_level=0)
+
+
+@pytest.fixture
+def one_scene(tmp_path):
+    """Questions about three images that may be painted over; uncompressed, so that no size in bytes tells."""
+    images = tuple(str(tmp_path / f"{view}.png") for view in range(3))
+    for view, path in enumerate(images):
+        repaint(path, view)
+    return [
+        Question("scanqa", i, "scene", text, images) for i, text in enumerate(("What is it?", "Where is the chair?"))
+    ]
+
+
+def scores(engine, questions):
+    """What the model thinks of the first token: it differs where an answer of a random model may not."""
+    found = []
+    choose = engine._choose
+    engine._choose = lambda alive, scores_KV, *rest: found.append(scores_KV) or choose(alive, scores_KV, *rest)
+    texts = by_index(engine.answer(questions, GenerationSettings(max_new_tokens=2)))
+    del engine._choose
+    return found[0], texts
+
+
+@pytest.mark.parametrize("which", [0, 2])
+@pytest.mark.parametrize("keeps_times", [False, True])
+def test_an_image_replaced_under_the_same_path_is_seen(engine, tiny_folder, one_scene, which, keeps_times):
+    before, _ = scores(engine, one_scene)
+    path = one_scene[0].images[which]
+    state = Path(path).stat()
+    repaint(path, 99)
+    if keeps_times:
+        os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert Path(path).stat().st_size == state.st_size
+    after, texts = scores(engine, one_scene)
+    fresh, wanted = scores(make_engine(tiny_folder), one_scene)
+    assert torch.equal(after, fresh) and texts == wanted and not torch.equal(after, before)
+
+
+def test_an_image_replaced_by_one_of_another_size_is_seen(engine, tiny_folder, one_scene):
+    list(engine.answer(one_scene, SHORT))
+    Image.new("RGB", (28, 112), "red").save(one_scene[0].images[1])
+    after, _ = scores(engine, one_scene)
+    assert torch.equal(after, scores(make_engine(tiny_folder), one_scene)[0])
+
+
+def test_an_image_replaced_between_two_visits_is_seen_by_the_look_ahead(engine, tiny_folder, one_scene, scenes):
+    visits = engine.answer_scenes([one_scene, scenes[0], one_scene], SHORT)
+    list(next(visits))
+    repaint(one_scene[0].images[0], 99)
+    list(next(visits))
+    assert by_index(next(visits)) == by_index(make_engine(tiny_folder).answer(one_scene, SHORT))
+
+
+def test_unchanged_images_and_weights_keep_the_prefix(engine, one_scene, tmp_path):
+    list(engine.answer(one_scene, SHORT))
+    cached = engine._cache
+    for path in one_scene[0].images:
+        os.utime(path)
+    copies = tuple(shutil.copy(path, f"{path}.copy.png") for path in one_scene[0].images)
+    list(engine.answer([dataclasses.replace(one_scene[0], images=copies)], SHORT))
+    assert engine._cache is cached, "touched and copied files hold the same pictures"
+
+
+def load_state(model):
+    model.load_state_dict({name: value * 1.5 for name, value in model.state_dict().items()})
+
+
+def train_a_step(model):
+    model.train()
+    for one in model.parameters():
+        one.grad = torch.ones_like(one)
+    torch.optim.SGD(model.parameters(), lr=0.05).step()
+
+
+def change_one_value_of_data(model):
+    next(iter(model.model.visual.parameters())).data.view(-1)[7] += 3
+
+
+def merge_an_adapter(model):
+    for one in model.parameters():
+        one.data += 0.02 * torch.randn(one.shape, generator=torch.Generator().manual_seed(1))
+
+
+def give_other_tensors(model):
+    for one in model.parameters():
+        one.data = one.data * 1.5
+
+
+@pytest.mark.parametrize(
+    "change",
+    [load_state, train_a_step, change_one_value_of_data, merge_an_adapter, give_other_tensors],
+    ids=lambda change: change.__name__,
+)
+def test_weights_changed_in_place_do_not_answer_from_the_old_prefix(tiny_folder, one_scene, change):
+    engine = make_engine(tiny_folder)
+    before, _ = scores(engine, one_scene)
+    change(engine.model)
+    after, _ = scores(engine, one_scene)
+    fresh = Engine(engine.model, engine.encoder)
+    assert torch.equal(after, scores(fresh, one_scene)[0]) and not torch.equal(after, before)
+    assert not engine.model.training
+
+
+def test_finish_reason_says_whether_an_answer_was_cut(engine, scenes, stop_at, reference):
+    row = generate(reference, engine, scenes[0][0])
+    stop_at(row[3])
+    (whole,) = engine.answer(scenes[0][:1], SHORT)
+    (cut,) = engine.answer(scenes[0][:1], GenerationSettings(max_new_tokens=row.index(row[3]) or 1))
+    assert whole.finish_reason == "stop" and cut.finish_reason == "length"

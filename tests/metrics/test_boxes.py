@@ -61,3 +61,20 @@ def test_the_other_splits_file_is_suspected():
         boxes.of("hall", "x.json, row 1")
     with pytest.raises(DataError, match="object 1 is past the 1 boxes of scene 'room' in boxes.pt"):
         boxes.row("room", 1, "x.json, row 1")
+
+
+@pytest.mark.parametrize(
+    ("boxes", "row"),
+    [
+        ([[0] * 6, [1, 2, 3]], "box 1 is [1, 2, 3]"),
+        ([[0] * 6, None], "box 1 is None"),
+        ([["wide"] * 6], "box 0 is ['wide'"),
+        ("boxes", "box 0 is b"),
+        ({"0": [0] * 6}, "rows of six numbers"),
+        ([[[0] * 6]], "shape (1, 1, 6)"),
+    ],
+)
+def test_boxes_that_are_no_rows_of_six_numbers_are_named(boxes, row):
+    with pytest.raises(DataError) as error:
+        scene_boxes({"room": boxes}, "file.pt")
+    assert row in str(error.value) and "file.pt" in str(error.value) and "room" in str(error.value)

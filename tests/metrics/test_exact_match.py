@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt4scene.metrics.exact_match import clean, exact, refined, trim
+from gpt4scene.metrics.exact_match import clean, exact, refined, says_something, strict_matches, trim
 
 NUMBERS = [
     "zero",
@@ -143,3 +143,41 @@ def test_refined_match_ignores_spaces_and_takes_parts():
     assert refined("chair", ["brown chair"])
     assert refined("brown chair", ["chair"])
     assert not refined("chair", ["table"])
+
+
+@pytest.mark.parametrize("answer", ["? !", "", " ", "\n", "...", "!?", "\ufeff"])
+def test_an_answer_that_says_nothing_is_right_in_no_strict_figure(answer):
+    cleaned = clean(trim(answer))
+    assert not says_something(cleaned)
+    assert strict_matches([cleaned], [["a chair", "? !", ""]]) == {"strict EM1": [False], "strict EM1_refined": [False]}
+
+
+def test_the_published_rule_takes_white_space_as_part_of_everything():
+    assert refined(clean("? !"), ["a chair"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "right"),
+    [
+        ("table", "a brown table", True),
+        ("on the brown table", "brown table", True),
+        ("A", "table", False),
+        ("tab", "table", False),
+        ("table brown", "brown table", False),
+        ("Two.", "2", True),
+        ("chair", "", False),
+    ],
+)
+def test_strict_refinement_compares_whole_words(answer, reference, right):
+    found = strict_matches([clean(trim(answer))], [[reference]])
+    assert found["strict EM1_refined"] == [right]
+
+
+@pytest.mark.parametrize("answer", [" " * 10**6 + "x", "a " * 500000, "o'" + " " * 10**6 + "k", "a1 " * 300000])
+def test_cleaning_takes_no_longer_than_reading(answer):
+    assert clean(answer)
+
+
+@given(st.text(alphabet=" \nab.", max_size=12))
+def test_spaces_at_the_end_go_as_the_published_pattern_takes_them(text):
+    assert clean(text) == clean_rule_by_rule(text)

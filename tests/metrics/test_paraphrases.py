@@ -8,7 +8,7 @@ import pytest
 
 from gpt4scene.metrics.java import coco_folder, find_java
 from gpt4scene.metrics.meteor import JAR, TABLE
-from gpt4scene.metrics.paraphrases import ParaphraseTable, phrases
+from gpt4scene.metrics.paraphrases import MOST_LETTERS, ParaphraseTable, phrases
 
 WORDS = """
 it is next to the large big couch sofa in front of beside near by table desk chair seat on top of above which that there
@@ -64,3 +64,8 @@ def test_a_damaged_table_is_left_to_meteor(coco, tmp_path):
     content[1000:1010] = bytes(10)
     (tmp_path / "table.gz").write_bytes(content)
     assert ParaphraseTable(tmp_path / "table.gz").relevant(["a b"]) is None
+
+
+@pytest.mark.parametrize("text", ["chair " * 40000, "a-" * 80000, "a" * 10**6, " ".join(map(str, range(30000)))])
+def test_long_texts_are_read_in_a_time_that_grows_with_their_length(text):
+    assert max(map(len, phrases([text])), default=0) <= MOST_LETTERS

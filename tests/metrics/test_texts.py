@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from odd_answers import ODD_ANSWERS
 
 from gpt4scene.metrics.java import coco_folder, find_java
-from gpt4scene.metrics.texts import TextGroup, TextScorer, score_groups
+from gpt4scene.metrics.texts import MOST_WORDS, TextGroup, TextScorer, score_groups
 
 SAID = ("vitamin c", "no", "fig 5", "size m")
 BEFORE_SMALL = TextGroup(SAID, (("Vitamin C.", "a table"), ("no.", "chairs"), ("fig.", "x"), ("Size M.", "y")))
@@ -41,3 +42,20 @@ def test_no_groups_and_empty_texts():
     assert score_groups({}) == {}
     scores = score_groups({"": TextGroup(("", "."), (("",), (".",)))})[""].scores
     assert scores["CIDEr"] == 0
+
+
+@pytest.mark.slow
+def test_every_answer_gets_figures():
+    """Texts of a megabyte end, in memory that METEOR has, and what it does not read is said."""
+    answers = (*ODD_ANSWERS.values(), "a chair")
+    found = score_groups({"": TextGroup(answers, (("a chair", "the red chair"),) * len(answers))})[""]
+    for value_B in found.rows.values():
+        assert len(value_B) == len(answers) and ((value_B >= 0) & (value_B <= 10)).all()
+    if "METEOR" in found.scores:
+        assert any("METEOR compares the first 2000 words only of" in note for note in found.notes)
+
+
+def test_an_answer_of_ordinary_length_is_compared_whole():
+    answer = " ".join(["chair"] * (MOST_WORDS - 1) + ["."])
+    found = score_groups({"": TextGroup((answer,), (("a chair",),))})[""]
+    assert not any("METEOR compares" in note for note in found.notes)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from gpt4scene.demo import tiny_model
@@ -17,15 +16,6 @@ from gpt4scene.training import sft
 
 ANSWERS = ("Red.", "Two lamps on a table.", "A chair.", "No.")
 DATASET = "rooms"
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Threads cost more than they bring at these sizes, all the more beside other processes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -107,8 +97,8 @@ def losses(output: Path) -> list[float]:
 
 @pytest.fixture
 def environment():
-    """The environment of a command: one thread, no look at a model hub."""
-    return os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    """The environment of a command: no look at a model hub."""
+    return os.environ | {"HF_HUB_OFFLINE": "1"}
 
 
 @pytest.fixture

@@ -298,3 +298,23 @@ def test_a_image_that_breaks_later_is_one_sentence(train, flags, tmp_path, works
     with pytest.raises(DataError, match=r"scene1_0\.png") as error:
         sft.run(parse(flags(tmp_path / "run", dataset_dir=data, dataloader_num_workers=workers)))
     assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("loss_average", ["row", "token"])
+def test_packs_leave_the_questions_of_a_step_alone(train, flags, tmp_path, workshop, capsys, loss_average):
+    """Rows without images, three of four that share a pack, a last step of what is left: steps count questions."""
+    keys = {
+        "dataset": "words,rooms",
+        "per_device_train_batch_size": 3,
+        "loss_average": loss_average,
+        "num_train_epochs": 1,
+        "learning_rate": 0.0,
+    }
+    for packing in (1, 3):
+        out = tmp_path / f"run{packing}"
+        assert len(train(out, **keys, scene_packing=packing)) == 4  # 10 rows, 3 a step
+        assert "3 questions a step (3 on each of 1 processes" in capsys.readouterr().err
+    whole = keys | {"per_device_train_batch_size": 10}
+    one_by_one = train(tmp_path / "one", **whole)
+    assert train(tmp_path / "packed", **whole, scene_packing=10) == pytest.approx(one_by_one, rel=2e-6)
+    assert train(tmp_path / "packed5", **whole, scene_packing=5) == pytest.approx(one_by_one, rel=2e-6)

@@ -89,9 +89,15 @@ def test_ddp_and_fsdp_equal_one_process(on_two, train, losses_of, tmp_path):
     tower = {"freeze_vision_tower": False, "freeze_multi_modal_projector": False, "dataset": "words,rooms"}
     mixed = train(tmp_path / "mixed", **tower, per_device_train_batch_size=10)
     adapter = train(tmp_path / "adapter", finetuning_type="lora", val_size=2)
+    words = {"dataset": "words,rooms", "scene_packing": 2}
+    steps = train(tmp_path / "steps", **words, per_device_train_batch_size=4)
+    assert len(steps) == 9  # 10 rows, 4 a step
+    words |= {"per_device_train_batch_size": 2}
     runs = on_two(
         {
             "ddp": {},
+            "words": words,
+            "words_fsdp": words | {"fsdp": "full_shard"},
             "packs": {"scene_packing": 4},
             "tokens": {"loss_average": "token", "scene_packing": 2},
             "uneven": {"max_samples": 7, "scene_packing": 4},
@@ -109,6 +115,8 @@ def test_ddp_and_fsdp_equal_one_process(on_two, train, losses_of, tmp_path):
         assert near(weights(runs[name]), weights(tmp_path / "alone"), 1e-4), name
     assert found["tokens"] == pytest.approx(token, rel=2e-6)
     assert found["uneven"] == pytest.approx(uneven, rel=2e-6)
+    for name in ("words", "words_fsdp"):
+        assert found[name] == pytest.approx(steps, rel=2e-6), name
     assert found["tower"] == pytest.approx(mixed, rel=2e-6)
     assert len(found["resumed"]) == 1 and found["resumed"] == found["saved"][2:]
     assert load_model(runs["fsdp_bf16"]).dtype == torch.bfloat16
@@ -138,13 +146,76 @@ def deepspeed_config(folder, stage):
 def test_deepspeed_equals_one_process(on_two, train, losses_of, tmp_path):
     alone = train(tmp_path / "alone")
     keys = {"deepspeed": deepspeed_config(tmp_path, 3), "scene_packing": 2, "save_strategy": "steps", "save_steps": 2}
+    words = {"dataset": "words,rooms", "scene_packing": 2}
+    steps = train(tmp_path / "steps", **words, per_device_train_batch_size=4)
+    words |= {"per_device_train_batch_size": 2, "deepspeed": keys["deepspeed"]}
     again = {"resume_from_checkpoint": tmp_path / "zero3/checkpoint-2"}
-    runs = on_two({"zero3": keys, "resumed": keys | again, "zero2": {"deepspeed": deepspeed_config(tmp_path, 2)}})
+    runs = on_two(
+        {
+            "zero3": keys,
+            "resumed": keys | again,
+            "zero2": {"deepspeed": deepspeed_config(tmp_path, 2)},
+            "words": words,
+        }
+    )
+    assert losses_of(runs["words"]) == pytest.approx(steps, rel=2e-5)
     for name in ("zero3", "zero2"):
         assert losses_of(runs[name]) == pytest.approx(alone, rel=2e-6)
         assert near(weights(runs[name]), weights(tmp_path / "alone"), 1e-4)
     assert losses_of(runs["resumed"]) == losses_of(runs["zero3"])[2:]
     load_model(runs["zero3"])
+
+
+@needs_deepspeed
+def test_the_first_step_of_every_stage_is_that_of_ddp(on_two, tmp_path, workshop):
+    """Adam's first update is the learning rate in size, and weight decay acts once."""
+    keys = {"bf16": True, "learning_rate": 1e-2, "weight_decay": 0.5, "max_steps": 1, "warmup_steps": 0}
+    stages = {f"zero{stage}": keys | {"deepspeed": deepspeed_config(tmp_path, stage)} for stage in range(4)}
+    runs = on_two({"ddp": keys, **stages})
+    before = weights(workshop / "model")
+    size, decay = {}, {}
+    for name, folder in runs.items():
+        after = weights(folder)
+        old = torch.cat([before[key].flatten() for key in sorted(before) if "visual" not in key])
+        moved = torch.cat([after[key].float().flatten() for key in sorted(before) if "visual" not in key]) - old
+        size[name] = float(moved.abs().mean())
+        decay[name] = float((moved * old).sum() / (old * old).sum())
+    for name in stages:
+        assert size[name] == pytest.approx(size["ddp"], rel=0.02), size
+        assert decay[name] == pytest.approx(decay["ddp"], rel=0.1), decay
+
+
+BREAKS = """
+import sys
+import torch
+from gpt4scene.cli import main
+from gpt4scene.training import trainer
+
+def broken(model, batch, rule, sound=trainer.row_losses):
+    losses = sound(model, batch, rule)
+    here = [origin is not None and origin.row == 3 for origin in batch.origins]
+    return losses + torch.where(torch.tensor(here), float("nan"), 0.0)
+
+trainer.row_losses = broken
+sys.exit(main(["train", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.parametrize("way", ["ddp", "fsdp", "zero2", "zero3"])
+def test_a_broken_loss_on_one_process_stops_all(torchrun, flags, tmp_path, way):
+    keys = {"per_device_train_batch_size": 4, "save_strategy": "steps"}
+    keys |= {"fsdp": {"fsdp": "full_shard"}}.get(way, {})
+    if way.startswith("zero"):
+        pytest.importorskip("deepspeed")
+        keys["deepspeed"] = deepspeed_config(tmp_path, int(way[-1]))
+    (tmp_path / "script.py").write_text(BREAKS)
+    done = torchrun([str(tmp_path / "script.py"), *flags(tmp_path / "run", **keys)], tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("error: step 1: the loss is no finite number") == 1, done.stderr[-3000:]
+    assert "rows.json, row 3 (dataset 'rooms'): nan" in done.stderr
+    assert 'training/trainer.py"' not in done.stderr  # no traceback of ours
+    assert not list((tmp_path / "run").glob("**/*.safetensors"))
+    assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "failed"
 
 
 @needs_deepspeed

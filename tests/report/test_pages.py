@@ -5,6 +5,7 @@ import sys
 import pytest
 import torch
 from commands import report as report_command
+from odd_answers import ODD_ANSWERS
 from PIL import Image
 
 from gpt4scene.benchmarks import scan2cap
@@ -170,7 +171,8 @@ def test_second_run_replaces_the_first(predictions, annotation, tmp_path):
     (predictions / "scanqa.jsonl").unlink()
     (predictions / "scan2cap.jsonl").unlink()
     pages.report(predictions, annotation, out)
-    assert "ScanQA" not in (out / "index.html").read_text()
+    assert "<h3>ScanQA" not in (out / "index.html").read_text()
+    assert "ScanQA: none of 4 questions has an answer" in (out / "index.html").read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["annotation", "out", "predictions"]
 
 
@@ -238,3 +240,27 @@ def test_help_needs_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0 and "--media_dir" in done.stdout
+
+
+def test_no_answer_breaks_the_report_or_another_answer(predictions, annotation, tmp_path):
+    """Every odd answer is given to every task, beside the others."""
+    for task, rows in QUESTIONS.items():
+        (annotation / BENCHMARKS[task].question_name("val")).unlink()
+        row = rows[0]
+        base = {key: row[key] for key in ("scene_id", "qid", "prompt", "ref_captions")}
+        base |= {"gt_id": row["obj_id"], "pred_id": row.get("pred_id", 0), "type_info": row.get("eval_type", 0)}
+        answers = [*ODD_ANSWERS.values(), ANSWERS[task][0]]
+        lines = [json.dumps(base | {"pred": answer, "index": index}) for index, answer in enumerate(answers)]
+        (predictions / f"{task}.jsonl").write_text("\n".join(lines) + "\n")
+    out = pages.report(predictions, annotation, tmp_path / "out").parent
+    text = (out / pages.scene_files(SCENES)[SCENES[0]]).read_text(encoding="utf-8")
+    for shown in (
+        "&lt;OBJ０１２&gt;",
+        "&lt;OBJ٠١٢&gt;",
+        "a \ufffd b \ufffd",
+        "&lt;script&gt;alert(1)",
+        "{{ 7 * 7 }}",
+        "Red.",
+    ):
+        assert shown in text
+    assert "<script>" not in text and "\0" not in text

@@ -8,7 +8,7 @@ from commands import prepare as main
 from PIL import Image
 
 from gpt4scene.errors import DataError
-from gpt4scene.scans.images import read_color
+from gpt4scene.scans.images import depth_files, image_files, read_color, read_depth
 from gpt4scene.scans.posed import read_posed
 from gpt4scene.scans.types import Camera, Frame
 
@@ -100,3 +100,40 @@ def test_depth_of_another_resolution_gives_the_same_markers(make_room, tmp_path)
     double = prepared(folder, tmp_path / "double")
     for a, b in zip(whole["frames"], double["frames"], strict=True):
         assert [marker["id"] for marker in a["markers"]] == [marker["id"] for marker in b["markers"]]
+
+
+def depth_frame(path):
+    camera = Camera(np.eye(3), np.eye(4), 40, 30)
+    return Frame("a", path, camera, path, camera)
+
+
+@pytest.mark.parametrize("ending", ["png", "tiff", "pgm"])
+def test_the_largest_number_is_no_reading(tmp_path, ending):
+    depth = np.full((30, 40), 2000, dtype=np.uint16)
+    depth[0, :5] = (0, 65535, 65534, 1, 65535)
+    Image.fromarray(depth).save(tmp_path / f"a.{ending}")
+    found = read_depth(depth_frame(tmp_path / f"a.{ending}"))
+    assert found[0, :6].tolist() == pytest.approx([0, 0, 65.534, 0.001, 0, 2])
+
+
+def test_depth_of_8_bits_and_of_fractions_is_refused(tmp_path):
+    for name, values in (("a.png", np.uint8), ("b.tiff", np.float32)):
+        Image.fromarray(np.ones((30, 40), dtype=values)).save(tmp_path / name)
+        with pytest.raises(DataError, match=f"{name}: depth must be"):
+            read_depth(depth_frame(tmp_path / name))
+
+
+def test_depth_in_other_formats_is_named(tmp_path):
+    assert depth_files(tmp_path / "none") == {}
+    np.save(tmp_path / "a.npy", np.ones((3, 3)))
+    with pytest.raises(DataError, match="seen .npy files, which are not read as depth"):
+        depth_files(tmp_path)
+    Image.fromarray(np.ones((3, 3), dtype=np.uint16)).save(tmp_path / "a.png")
+    assert list(depth_files(tmp_path)) == ["a"]
+
+
+@pytest.mark.parametrize("ending", [".heic", ".mov", ".webp"])
+def test_images_in_other_formats_are_named(tmp_path, ending):
+    (tmp_path / f"a{ending}").write_bytes(b"image")
+    with pytest.raises(DataError, match=f"seen {ending} files, which are not read"):
+        image_files(tmp_path)

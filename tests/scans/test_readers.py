@@ -1,6 +1,8 @@
 """Folders of transforms.json, COLMAP, TUM and ARKitScenes, written from the box room as each has it, and read back."""
 
 import json
+import shutil
+import struct
 
 import numpy as np
 import pytest
@@ -9,9 +11,11 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from gpt4scene.errors import DataError
+from gpt4scene.scans.colmap_files import MODELS
 from gpt4scene.scans.images import read_color, read_depth
 from gpt4scene.scans.ply import write_ply
 from gpt4scene.scans.readers import SCAN_READERS
+from gpt4scene.scans.unused import Unused, unused_files
 
 
 def save_images(folder, images, stems=None):
@@ -272,17 +276,18 @@ BREAKS = [
     ("transforms", "model EQUIRECTANGULAR", edit_transforms(lambda c: c.update(camera_model="EQUIRECTANGULAR"))),
     ("transforms", "lens distortion", edit_transforms(lambda c: c.update(is_fisheye=True))),
     ("transforms", "two images are called", edit_transforms(lambda c: c["frames"].append(c["frames"][0]))),
-    ("colmap", "model_converter", lambda folder: binary_model(folder)),
+    ("colmap", "promises", lambda folder: binary_model(folder)),
     ("colmap", "has lens distortion", lambda folder: camera_line(folder, "1 SIMPLE_RADIAL 200 150 140 100 75 0.01")),
     ("colmap", "has lens distortion", lambda folder: camera_line(folder, "1 OPENCV_FISHEYE 200 150 1 1 1 1 0 0 0 0")),
     ("colmap", "is no camera", lambda folder: camera_line(folder, "1 PINHOLE 200 x 1 1 1 1")),
     (
         "transforms",
-        "missing.png: is missing",
-        edit_transforms(lambda c: c["frames"][0].update(file_path="missing.png")),
+        "none of its 8 images is there, the first: missing.png",
+        edit_transforms(lambda c: [row.update(file_path="missing.png") for row in c["frames"]]),
     ),
     ("colmap", "has lens distortion; run", lambda folder: camera_line(folder, "1 OPENCV 200 150 1 1 1 1 0 0 1e-4 0")),
-    ("colmap", "is not understood", replaced("sparse/0/images.txt", " 1 0.png", " 8 0.png")),
+    ("colmap", "camera 8 is not in the list", replaced("sparse/0/images.txt", " 1 0.png", " 8 0.png")),
+    ("colmap", "is no image", replaced("sparse/0/images.txt", " 1 0.png", " x 0.png")),
     ("tum", "a quaternion", replaced("groundtruth.txt", "# timestamp", "1 2 3\n#")),
     ("tum", "is not 'time-stamp file'", replaced("rgb.txt", "# color", "x y\n#")),
     ("arkit", "is no ARKitScenes annotation", lambda folder: next(folder.glob("*.json")).write_text("{}")),
@@ -301,3 +306,131 @@ def test_broken_folders_say_what_is_wrong(box_room, tmp_path, name, sentence, da
     damage(folder)
     with pytest.raises(DataError, match=sentence):
         SCAN_READERS[name].read(folder)
+
+
+def test_an_absent_image_is_left_out_and_said(box_room, tmp_path):
+    for name in ("transforms", "colmap", "tum"):
+        folder = tmp_path / name
+        folder.mkdir()
+        WRITERS[name](folder, box_room)
+        gone = sorted((folder / "images" if name != "tum" else folder / "rgb").iterdir())[2]
+        gone.unlink()
+        scan = SCAN_READERS[name].read(folder)
+        assert len(scan.frames) == len(box_room.cameras) - 1
+        assert any("1 of 8 images are not there and left out" in note and gone.stem in note for note in scan.notes)
+
+
+def test_windows_separators_are_read(box_room, tmp_path):
+    folder = tmp_path / "room"
+    folder.mkdir()
+    transforms(folder, box_room)
+    path = folder / "transforms.json"
+    path.write_text(path.read_text().replace("images/", "images\\\\"))
+    assert len(SCAN_READERS["transforms"].read(folder).frames) == len(box_room.cameras)
+
+
+@pytest.mark.parametrize("kept", ["as COLMAP writes it", "empty lines stripped", "no second lines"])
+def test_images_txt_gives_every_image_whatever_became_of_its_second_lines(box_room, tmp_path, kept):
+    folder = tmp_path / "room"
+    folder.mkdir()
+    colmap(folder, box_room)
+    path = folder / "sparse/0/images.txt"
+    lines = path.read_text().splitlines()
+    if kept == "empty lines stripped":
+        lines = [line for line in path.read_text().replace("1.0 2.0 -1 3.0 4.0 7", "").splitlines() if line.strip()]
+    if kept == "no second lines":
+        lines = [line for line in lines if line.startswith("#") or line.endswith(".png")]
+    path.write_text("\n".join(lines) + "\n")
+    assert len(SCAN_READERS["colmap"].read(folder).frames) == len(box_room.cameras)
+
+
+@pytest.mark.parametrize("place", ["sparse/0", "sparse", "dense/0/sparse", "dense/sparse", "dense/0", "."])
+@pytest.mark.parametrize("ending", [".txt", ".bin"])
+def test_colmap_models_are_read_wherever_they_lie_and_however_they_are_written(box_room, tmp_path, place, ending):
+    folder = tmp_path / "room"
+    folder.mkdir()
+    colmap(folder, box_room)
+    expected = SCAN_READERS["colmap"].read(folder)
+    model = tmp_path / "model"
+    (folder / "sparse/0").rename(model)
+    shutil.rmtree(folder / "sparse")
+    (folder / place).mkdir(parents=True, exist_ok=True)
+    for path in model.iterdir():
+        (folder / place / path.name).write_bytes(path.read_bytes())
+    if ending == ".bin":
+        as_binary(folder / place)
+    found = SCAN_READERS["colmap"].read(folder)
+    assert [frame.name for frame in found.frames] == [frame.name for frame in expected.frames]
+    for ours, true in zip(found.frames, expected.frames, strict=True):
+        assert np.allclose(ours.camera.pose, true.camera.pose)
+        assert np.allclose(ours.camera.intrinsics, true.camera.intrinsics)
+    assert np.allclose(found.mesh.vertices, expected.mesh.vertices)
+
+
+def as_binary(model):
+    """Write the text model of a folder as COLMAP's binary files instead."""
+    cameras, images, points = (
+        [line.split() for line in (model / f"{name}.txt").read_text().splitlines() if line.strip() and line[0] != "#"]
+        if (model / f"{name}.txt").is_file()
+        else []
+        for name in ("cameras", "images", "points3D")
+    )
+    images = [words for words in images if not words[-1].replace(".", "").replace("-", "").isdigit()]
+    numbers = {name: number for number, (name, _) in enumerate(MODELS)}
+    blob = struct.pack("<Q", len(cameras))
+    for words in cameras:
+        blob += struct.pack("<iiQQ", int(words[0]), numbers[words[1]], int(words[2]), int(words[3]))
+        blob += struct.pack(f"<{len(words) - 4}d", *map(float, words[4:]))
+    (model / "cameras.bin").write_bytes(blob)
+    blob = struct.pack("<Q", len(images))
+    for words in images:
+        blob += struct.pack("<i7di", int(words[0]), *map(float, words[1:8]), int(words[8]))
+        blob += words[9].encode() + b"\0" + struct.pack("<Q", 1) + struct.pack("<ddq", 1.0, 2.0, -1)
+    (model / "images.bin").write_bytes(blob)
+    blob = struct.pack("<Q", len(points))
+    for words in points:
+        blob += struct.pack("<Q3d3Bd", int(words[0]), *map(float, words[1:4]), *map(int, words[4:7]), float(words[7]))
+        blob += struct.pack("<Q", len(words[8:]) // 2) + struct.pack(f"<{len(words[8:])}i", *map(int, words[8:]))
+    (model / "points3D.bin").write_bytes(blob)
+    for name in ("cameras", "images", "points3D"):
+        (model / f"{name}.txt").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("keep", [4, 30, 200])
+@pytest.mark.parametrize("name", ["cameras.bin", "images.bin"])
+def test_a_binary_model_that_is_cut_off_is_named(box_room, tmp_path, name, keep):
+    folder = tmp_path / "room"
+    folder.mkdir()
+    colmap(folder, box_room)
+    as_binary(folder / "sparse/0")
+    path = folder / "sparse/0" / name
+    path.write_bytes(path.read_bytes()[: min(keep, path.stat().st_size - 1)])
+    with pytest.raises(DataError, match=name):
+        SCAN_READERS["colmap"].read(folder)
+
+
+def test_depth_may_be_called_depth_path(box_room, tmp_path):
+    folder = tmp_path / "room"
+    folder.mkdir()
+    transforms(folder, box_room)
+    path = folder / "transforms.json"
+    path.write_text(path.read_text().replace("depth_file_path", "depth_path"))
+    assert all(frame.depth is not None for frame in SCAN_READERS["transforms"].read(folder).frames)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_files_that_a_format_does_not_read_are_named_and_no_others(box_room, tmp_path, name):
+    folder = tmp_path / f"{name}_room"
+    folder.mkdir()
+    WRITERS[name](folder, box_room)
+    reader = SCAN_READERS[name]
+
+    def unused():
+        return unused_files(reader.read(folder), reader.reads(folder))
+
+    assert unused() == Unused()
+    (folder / "notes.md").write_text("seen")
+    (folder / "other").mkdir()
+    for number in range(3):
+        (folder / "other" / f"{number}.bin").write_text("seen")
+    assert unused() == Unused(("notes.md",), ("3 x other/*.bin",))

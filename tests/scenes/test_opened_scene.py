@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from gpt4scene.scans.objects import FoundObjects
 from gpt4scene.scans.posed import read_posed
 from gpt4scene.scans.types import Mesh, Scan, SceneObject
 from gpt4scene.scenes.opened_scene import open_scene
@@ -31,7 +32,7 @@ def test_a_point_cloud_is_prepared_like_its_mesh(box_room, box_room_folder):
     )
     frames = tuple(type(f)(f.name, f.image, f.camera) for f in scan.frames)
     rooms = [
-        open_scene(Scan("s", frames, mesh, np.eye(4), objs, scan.source), lambda s: s.objects)
+        open_scene(Scan("s", frames, mesh, np.eye(4), objs, scan.source), lambda s: FoundObjects(s.objects))
         for mesh, objs in ((scan.mesh, scan.objects), (cloud, objects))
     ]
     grid = pixel_grid(200, 150)

@@ -81,8 +81,22 @@ def test_after_a_kill_the_same_command_finishes_with_the_same_bytes(scans, whole
     said = again.communicate()[1]
     assert again.returncode == 0 and before >= 1
     assert f"{5 - before} prepared, {before} finished before" in said
-    left = digest(tmp_path)
-    assert {name: value for name, value in left.items() if not name.endswith(".part")} == whole
+    assert digest(tmp_path) == whole  # nor is anything left of what the first had begun
+
+
+@pytest.mark.parametrize("folder", ["images_2D/room1", "images_3D/room1", "scenes/room1", ""])
+def test_what_a_killed_run_began_is_removed_by_the_next(scans, whole, tmp_path, folder):
+    code = (
+        "import os, sys\nfrom gpt4scene.cli import main\nfrom gpt4scene.files import whole\n"
+        "to_disk, folder = whole._to_disk, sys.argv.pop()\n"
+        "def kill(path):\n    os.kill(os.getpid(), 9) if str(path.parent) == folder else to_disk(path)\n"
+        "whole._to_disk = kill\nmain(sys.argv[1:])\n"
+    )
+    call = ["prepare", "--scans", str(scans), "--out", str(tmp_path), *CALL, str(tmp_path / folder)]
+    assert subprocess.run([sys.executable, "-c", code, *call], capture_output=True, timeout=60).returncode == -9
+    assert len(list((tmp_path / folder).glob(".*.part"))) == 1
+    assert prepare(scans, tmp_path).wait() == 0
+    assert digest(tmp_path) == whole
 
 
 def test_a_damaged_description_is_named(scans, tmp_path, capsys):

@@ -5,7 +5,7 @@ import importlib.util
 
 import pytest
 
-from gpt4scene.settings.arguments import DataArguments, ModelArguments, TuningArguments, attention_backend
+from gpt4scene.settings.arguments import DataArguments, ImageLimits, ModelArguments, TuningArguments, attention_backend
 
 SECTIONS = (ModelArguments, DataArguments, TuningArguments)
 FIELDS = [(section, field) for section in SECTIONS for field in dataclasses.fields(section)]
@@ -29,7 +29,7 @@ def test_defaults_are_the_published_run_but_for_the_method():
     assert tuning.freeze_vision_tower and tuning.freeze_multi_modal_projector and not tuning.freeze_language_model
     assert tuning.scene_packing == 1
     data = DataArguments(dataset=["rooms"])
-    assert (data.template, data.image_resolution, data.val_split) == ("qwen2_vl", 512, "scene")
+    assert (data.template, data.image_limits.image_resolution, data.val_split) == ("qwen2_vl", 512, "scene")
 
 
 def test_list_defaults_are_not_shared():
@@ -58,3 +58,17 @@ def test_attention(monkeypatch, wanted, installed, backend):
     name, note = attention_backend(wanted)
     assert name == backend
     assert (note is not None) == (wanted == "fa2" and not installed)
+
+
+@pytest.mark.parametrize(
+    ("said", "limits"),
+    [
+        ((None, None, None), (512, None, None)),
+        ((448, None, None), (448, None, None)),
+        ((None, 262144, None), (None, 262144, 1024)),
+        ((None, None, 3136), (None, 589824, 3136)),
+        ((448, 262144, 3136), (448, 262144, 3136)),
+    ],
+)
+def test_an_area_takes_the_place_of_the_side_that_nobody_named(said, limits):
+    assert dataclasses.astuple(ImageLimits.said(*said)) == limits

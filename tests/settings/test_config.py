@@ -343,3 +343,8 @@ def test_text_is_taken_or_refused_but_never_changed(text):
         assert coerce(text, bool) in (True, False)
     except BadValueError as error:
         assert "true or false" in str(error)
+
+
+def test_the_smallest_area_may_not_pass_the_largest():
+    with pytest.raises(ConfigError, match="image_max_pixels 1000 is below image_min_pixels 2000"):
+        parse([*LEAST, "--image_max_pixels", "1000", "--image_min_pixels", "2000"])

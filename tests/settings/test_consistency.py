@@ -46,9 +46,16 @@ def test_it_trains_when_told_to_or_when_nothing_is_said(flags, trains, evaluates
         ("--eval_on_start", "eval_on_start needs eval_strategy"),
         ("--save_strategy best", "save_strategy best needs eval_strategy"),
         ("--metric_for_best_model accuracy", "evaluation gives the loss alone"),
-        ("--greater_is_better true", "would choose the worst checkpoint"),
         ("--fsdp_config x.json", "fsdp_config needs fsdp"),
         ("--neftune_noise_alpha 5 --scene_packing 8", "neftune_noise_alpha needs scene_packing: 1"),
+        ("--num_train_epochs 0", "nothing would be trained"),
+        ("--max_steps 0", "max_steps 0 would be passed over"),
+        ("--save_steps 0", "save_steps must be above 0, not 0; save_strategy: no switches it off"),
+        ("--logging_steps -5", "logging_steps must be above 0"),
+        ("--save_total_limit 0", "'--save_total_limit' must be 1 or more"),
+        ("--seed -1", "'--seed' must be 0 or more"),
+        ("--adam_beta2 1.5", "'--adam_beta2' must be between 0 and 1"),
+        ("--dataloader_num_workers -1", "'--dataloader_num_workers' must be 0 or more"),
         ("--learning_rate", "'--learning_rate' has no value"),
         ("--output_dir", "'--output_dir' has no value"),
         ("--dataset --bf16", "'--dataset' has no value"),
@@ -73,6 +80,8 @@ def test_what_cannot_be_done_is_refused(flags, words):
         ("--logging_strategy epoch --logging_steps 5", "logging_steps", "logging_strategy: steps"),
         ("--metric_for_best_model loss", "metric_for_best_model", "load_best_model_at_end"),
         ('--liger_kernel_config {"rope":true}', "liger_kernel_config", "use_liger_kernel"),
+        ("--max_steps 5 --num_train_epochs 3", "num_train_epochs", "max_steps"),
+        ("--dataloader_num_workers 0 --dataloader_persistent_workers", "dataloader_persistent_workers", "above 0"),
         ("--trackio_space_id me/space", "trackio_space_id", "report_to: trackio"),
         (
             '--gradient_checkpointing false --gradient_checkpointing_kwargs {"use_reentrant":true}',
@@ -84,6 +93,11 @@ def test_what_cannot_be_done_is_refused(flags, words):
 def test_a_key_without_effect_beside_others_is_said(flags, key, needed):
     said = [note for note in parsed(flags).notes if note.startswith(f"{key} has no effect")]
     assert len(said) == 1 and needed in said[0]
+
+
+def test_the_worst_checkpoint_is_kept_with_a_word():
+    flags = "--val_size 2 --eval_strategy epoch --save_strategy epoch --load_best_model_at_end --greater_is_better true"
+    assert any("keeps the checkpoint with the highest loss" in note for note in parsed(flags).notes)
 
 
 @pytest.mark.parametrize(

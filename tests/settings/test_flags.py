@@ -95,3 +95,10 @@ def test_the_help_has_every_flag_with_its_sentence():
         "[choices: inside, centroid]",
     ):
         assert word in text
+
+
+def test_a_value_may_begin_with_a_hyphen():
+    assert read(*LEAST, "--images", "-").images == "-"
+    assert read(*LEAST, "--penalty", "-1.5").penalty == -1.5
+    with pytest.raises(ConfigError, match="side must be between 28 and 1024, not -3"):
+        read(*LEAST, "--side", "-3")

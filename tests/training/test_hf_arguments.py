@@ -17,9 +17,9 @@ def made(tmp_path):
     return make
 
 
-def test_a_micro_batch_is_a_pack(made):
+def test_a_micro_batch_is_a_pack_and_accumulation_counts_questions(made):
     arguments = made("--per_device_train_batch_size 4 --gradient_accumulation_steps 4 --scene_packing 8")
-    assert (arguments.per_device_train_batch_size, arguments.gradient_accumulation_steps) == (1, 2)
+    assert (arguments.per_device_train_batch_size, arguments.gradient_accumulation_steps) == (1, 16)
 
 
 def test_what_the_user_says_wins(made):

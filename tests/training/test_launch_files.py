@@ -37,8 +37,8 @@ def test_our_own_files_fit_every_run(path, flags):
     ("content", "flags", "words"),
     [
         ({"train_micro_batch_size_per_gpu": 4}, "", "train_micro_batch_size_per_gpu is 4, but the run says 1"),
-        ({"gradient_accumulation_steps": 3}, STEP, "gradient_accumulation_steps is 3, but the run says 2"),
-        ({"train_batch_size": 64}, STEP, "train_batch_size is 64, but the run says 2"),
+        ({"gradient_accumulation_steps": 3}, STEP, "gradient_accumulation_steps is 3, but the run says 16"),
+        ({"train_batch_size": 64}, STEP, "train_batch_size is 64, but the run says 16"),
         ({"gradient_clipping": 0.3}, "", "gradient_clipping is 0.3, but the run says 1.0 (max_grad_norm)"),
         ({"bf16": {"enabled": True}}, "", "bf16.enabled is True, but the run says False"),
         ({"fp16": {"enabled": True}}, "--bf16 true", "fp16.enabled is True"),
@@ -74,7 +74,7 @@ def test_what_the_file_says_otherwise(problems, content, flags, words):
 def test_values_that_agree_and_auto_are_fine(problems):
     content = {
         "train_micro_batch_size_per_gpu": 1,
-        "gradient_accumulation_steps": 2,
+        "gradient_accumulation_steps": 16,
         "train_batch_size": "auto",
         "gradient_clipping": 1.0,
         "optimizer": {"type": "AdamW", "params": {"lr": "auto"}},

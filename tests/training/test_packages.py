@@ -80,3 +80,10 @@ def test_training_stops_there_before_it_looks_at_the_model(nothing_installed, tm
     with pytest.raises(ConfigError, match="pip install wandb"):
         sft.run(parse([*LEAST, "--report_to", "wandb", "--output_dir", str(tmp_path / "out")]))
     assert not (tmp_path / "out").exists()
+
+
+def test_what_torch_compile_lacks(monkeypatch):
+    assert "did you mean 'inductor'" in missing("--torch_compile_backend inducter")[0]
+    assert missing("--torch_compile_backend eager") == []
+    monkeypatch.setattr(packages.shutil, "which", lambda name: None)
+    assert "C++ compiler" in missing("--torch_compile --use_cpu")[0]

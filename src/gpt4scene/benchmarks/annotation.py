@@ -44,7 +44,7 @@ class Annotation:
     def overlap(self, row: AnswerRow, proposal: int) -> float:
         """Return the IoU of a proposal with the object that ``row`` is about."""
         first = self.proposals.row(row.scene_id, proposal, row.origin)
-        second = self.ground_truth.row(row.scene_id, row.gt_id, row.origin)
+        second = self.ground_truth.row(row.scene_id, row.target, row.origin)
         return float(iou(first, second, PUBLISHED_EPSILON))
 
     def labels(self, scene: str) -> dict[int, str]:

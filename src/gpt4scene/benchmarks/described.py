@@ -10,10 +10,15 @@ import numpy as np
 from gpt4scene.benchmarks.matching import Match, Scenes
 from gpt4scene.files.raw import Record
 
+_FRAME = re.compile(r"\A\s*sos\b\s*|\s*\beos\s*\Z", re.IGNORECASE)
+
 
 def framed(caption: str) -> str:
-    """Return ``caption`` between the words ``sos`` and ``eos``, line breaks as spaces."""
-    return f"sos {caption} eos".replace("\n", " ")
+    """Return ``caption`` between the words ``sos`` and ``eos``, line breaks as spaces.
+
+    Frame words that it has already, both or one, in any case, are not set twice: some predictions carry them.
+    """
+    return f"sos {_FRAME.sub('', caption)} eos".replace("\n", " ")
 
 
 def caption_corpus(records: Iterable[Record]) -> dict[str, list[str]]:

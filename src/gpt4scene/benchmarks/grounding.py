@@ -44,7 +44,7 @@ def object_accuracy(
 
     NaN where a row does not count for a metric. ``named`` are the objects named, ``None`` where an answer names none.
     """
-    right_B = np.array([(FALLBACK if n is None else n) == row.gt_id for n, row in zip(named, rows, strict=True)])
+    right_B = np.array([(FALLBACK if n is None else n) == row.target for n, row in zip(named, rows, strict=True)])
     readable_B = np.array([index is not None for index in named])
     values = {"Overall Acc": right_B.astype(np.float64)}
     values |= {f"{group}Acc": np.where(members_B, right_B, np.nan) for group, members_B in groups.items()}

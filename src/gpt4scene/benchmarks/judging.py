@@ -41,6 +41,8 @@ def judge_by(metric: str) -> Judge:
 
 def judge_short_answer(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:
     """Return the verdict by exact match: ``EM1`` is right, ``EM1_refined`` alone is partly right."""
+    if math.isnan(figures["EM1"]):
+        return Judged(row, "", "no reference to compare with", ())
     if figures["EM1"]:
         return Judged(row, "right", "", tuple(row.texts))
     if figures["EM1_refined"]:

@@ -16,27 +16,45 @@ CLASSES = (
 )
 """Classes by which ScanRefer tells unique from multiple objects."""
 
+SPELLINGS = {"refridgerator": "refrigerator"}
+"""Class as ScanNet's label map spells it -> as ScanRefer does. Both are one class."""
+
 LABEL_MAP = "scannetv2-labels.combined.tsv"
+
+
+def class_of(name: str) -> str:
+    """Return the class that ``name``, in either spelling, is called by; others where there is none."""
+    name = SPELLINGS.get(name, name)
+    return name if name in CLASSES else OTHERS
 
 
 def plain_classes() -> dict[str, str]:
     """Return the classes as names of themselves, for raw names that need no label map."""
-    return {name: name for name in CLASSES}
+    return {name: class_of(name) for name in (*CLASSES, *SPELLINGS)}
 
 
 def read_label_map(path: Path) -> dict[str, str]:
     """Return raw object name -> class from ScanNet's label map (columns 1 and 7, 0-based: raw name, NYU40 class).
 
-    NYU40 classes outside ``CLASSES`` become others. Raises ``DataError`` for a file without these columns.
+    NYU40 classes outside ``CLASSES`` become others. Raises ``DataError`` for a file without these columns, a line that
+    lacks them, and a name that two lines give different classes.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.reader(file, delimiter="\t"))
+            lines = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a table in UTF-8 ({error}); download it again") from None
     if not lines or len(lines[0]) < 8 or lines[0][1] != "raw_category" or lines[0][7] != "nyu40class":
         raise DataError(f"{path}: no ScanNet label map; column 1 must be 'raw_category' and column 7 'nyu40class'")
-    return {line[1]: line[7] if line[7] in CLASSES else OTHERS for line in lines[1:] if len(line) > 7}
+    classes: dict[str, str] = {}
+    for number, line in enumerate(lines[1:], start=2):
+        if not line:
+            continue
+        if len(line) < 8:
+            raise DataError(f"{path}, line {number}: has {len(line)} columns instead of 8 or more; download it again")
+        if classes.setdefault(line[1], class_of(line[7])) != class_of(line[7]):
+            raise DataError(f"{path}, line {number}: '{line[1]}' is '{line[7]}' here and another class before")
+    return classes
 
 
 def unique_multiple(records: Iterable[Record], classes: Mapping[str, str]) -> dict[str, dict[str, int]]:

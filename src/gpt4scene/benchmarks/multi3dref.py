@@ -21,6 +21,9 @@ from gpt4scene.metrics.object_ids import object_ids, object_mark
 from gpt4scene.metrics.scores import Report
 
 NAME = "multi3dref"
+NEEDS = ("ref_captions", "type_info")
+"""What an answer needs to be scored."""
+
 TYPES = ("zt_w_d", "zt_wo_d", "st_w_d", "st_wo_d", "mt")
 """Zero, single or multiple targets, with or without distractors of the same class."""
 
@@ -67,18 +70,23 @@ def score(rows: Iterable[RowLike], proposals: Mapping[str, object], ground_truth
 
 
 def _targets(row: AnswerRow, truth: SceneBoxes) -> np.ndarray:
-    return np.array([truth.row(row.scene_id, int(index), row.origin) for index in row.ref_captions]).reshape(-1, 6)
+    return np.array([truth.row(row.scene_id, int(index), row.origin) for index in row.references]).reshape(-1, 6)
 
 
 def _checked(rows: Iterable[RowLike]) -> list[AnswerRow]:
-    read = read_rows(rows, NAME)
+    read = read_rows(rows, NAME, NEEDS)
     for row in read:
         if row.type_info not in TYPES:
             raise DataError(f"{row.origin}: 'type_info' must be one of {', '.join(TYPES)}, found {row.type_info!r}")
-        if not all(str(index).isdecimal() for index in row.ref_captions):
-            raise DataError(f"{row.origin}: 'ref_captions' must be object ids, found {list(row.ref_captions)}")
+        if not all(str(index).isdecimal() for index in row.references):
+            raise DataError(f"{row.origin}: 'ref_captions' must be object ids, found {list(row.references)}")
         if not row.ref_captions and not str(row.type_info).startswith("zt"):
             raise DataError(f"{row.origin}: a question of kind '{row.type_info}' has no target in 'ref_captions'")
+        if row.ref_captions and str(row.type_info).startswith("zt"):
+            raise DataError(
+                f"{row.origin}: a question of kind '{row.type_info}' means no object, but 'ref_captions' holds "
+                f"{list(row.references)}; correct one of the two"
+            )
     return read
 
 
@@ -95,7 +103,7 @@ def spoken_ids(proposals: Iterable[int]) -> str:
 def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:
     """Return the verdict by F1 at IoU 0.25: 1 is right, more than 0 partly right."""
     f1 = figures["all F1@0.25"]
-    targets = [(int(target), annotation.ground_truth.label(row.scene_id, int(target))) for target in row.ref_captions]
+    targets = [(int(target), annotation.ground_truth.label(row.scene_id, int(target))) for target in row.references]
     references = tuple(f"object {target} ({label})" for target, label in targets) or ("no object",)
     verdict: Verdict = "right" if f1 == 1 else "partly" if f1 > 0 else "wrong"
     named = len(object_ids(row.pred))
@@ -149,5 +157,6 @@ BENCHMARK = Benchmark(
     question_rows=question_rows,
     training_rows=training_rows,
     report=lambda rows, annotation, texts: score(rows, annotation.proposals, annotation.ground_truth),
+    needs=NEEDS,
     judge=judge,
 )

@@ -57,7 +57,7 @@ def beside(report: Report) -> list[Published]:
     return [entry for entry in published_figures() if (entry.task, entry.split) == (report.task, split)]
 
 
-def print_beside(report: Report) -> None:
+def print_beside(report: Report, *, stderr: bool = False) -> None:
     """Print ``report`` and the published figures on the same split as one table; nothing where there are none."""
     from rich.console import Console
     from rich.table import Table
@@ -70,10 +70,10 @@ def print_beside(report: Report) -> None:
     for name in ("model", *metrics, "split", "EM", "source"):
         table.add_column(name, justify="right" if name in metrics else "left")
     ours = [f"{100 * report.scores[name]:.2f}" for name in metrics]
-    table.add_row("these answers", *ours, entries[0].split, "exact", f"{report.counts['answers']} answers")
+    table.add_row("these answers", *ours, entries[0].split, "exact", report.summary)
     for entry in entries:
         figures = [f"{entry.figures[name]:.1f}" if name in entry.figures else "" for name in metrics]
         table.add_row(entry.model, *figures, entry.split, entry.em, f"arXiv:{entry.arxiv}, {entry.table}")
-    console = Console(highlight=False)
+    console = Console(highlight=False, stderr=stderr)
     console.width = max(console.width, _LEAST_WIDTH)
     console.print(table)

@@ -1,18 +1,17 @@
-"""The questions of an annotation folder, of any benchmark: with the images of their scenes, beside their answers."""
+"""The questions of an annotation folder, of any benchmark, with the images of their scenes."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from gpt4scene.benchmarks.registry import BENCHMARKS, task_names
-from gpt4scene.errors import DataError
-from gpt4scene.files.answers import AnswerRow
+from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files.images import image_list_file, scene_images
 from gpt4scene.files.questions import find_question_file, read_questions
+from gpt4scene.registry import nearest
 from gpt4scene.types import Question
 
 
@@ -51,17 +50,21 @@ def load_questions(
     *,
     split: str = "val",
     images: str | Path | None = None,
+    scenes: Sequence[str] | None = None,
+    limit: int | None = None,
 ) -> list[Question]:
     """Return all questions of ``tasks`` with their images resolved, in file order, task after task.
 
-    ``images`` is the list of images, where the folder holds several. Rows without ``qid`` and rows that share one are
-    all asked. ``DataError`` names file, row or scene and the way out.
+    ``images`` is the list of images, where the folder holds several. ``scenes`` leaves only questions about these,
+    ``limit`` then the first so many of each task. Rows without ``qid`` and rows that share one are all asked.
+    ``DataError`` names file, row or scene and the way out; a scene without a question is a ``ConfigError``.
     """
     questions: list[Question] = []
     for task in find_tasks(annotation_dir, tasks, split):
         path = question_file(annotation_dir, task, split)
         assert path is not None, "find_tasks names tasks with a file only"
         questions += read_questions(path, task, BENCHMARKS[task].type_key)
+    questions = _chosen(questions, scenes, limit)
     if not questions:
         return []
     listed_in = image_list_file(annotation_dir, split, images)
@@ -69,31 +72,25 @@ def load_questions(
     return [dataclasses.replace(question, images=found[question.scene_id]) for question in questions]
 
 
-def refuse_other_questions(rows: Sequence[AnswerRow], questions: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Raise ``DataError`` for an answer to a question that is not among ``questions``, the rows of the file ``path``.
-
-    Answers find their question by ``index`` where all have one, else by scene and objects, as often as it is asked.
-    """
-    indices = [row.index for row in rows if row.index is not None]
-    if len(indices) == len(rows):
-        for index, row in zip(indices, rows, strict=True):
-            if not 0 <= index < len(questions) or questions[index]["scene_id"] != row.scene_id:
-                raise DataError(
-                    f"{row.origin}: question {index} of scene '{row.scene_id}' is not in {path} "
-                    f"({len(questions)} rows); the answers belong to another question file"
-                )
-        return
-    unanswered = Counter((row["scene_id"], _number(row, "obj_id"), _number(row, "pred_id")) for row in questions)
-    for row in rows:
-        key = (row.scene_id, row.gt_id, row.pred_id)
-        if not unanswered[key]:
-            raise DataError(
-                f"{row.origin}: there are more answers about scene '{row.scene_id}', object {row.gt_id} than questions "
-                f"in {path}; rows are repeated or belong to another question file"
+def _chosen(questions: list[Question], scenes: Sequence[str] | None, limit: int | None) -> list[Question]:
+    if scenes is not None:
+        known = list(dict.fromkeys(question.scene_id for question in questions))
+        unknown = [scene for scene in scenes if scene not in known]
+        if unknown:
+            raise ConfigError(
+                *(f"no question is about a scene '{scene}'{nearest(scene, known)}" for scene in unknown[:-1]),
+                f"no question is about a scene '{unknown[-1]}'{nearest(unknown[-1], known)} ({len(known)} scenes have "
+                f"questions, the first is {known[0]})"
+                if known
+                else "there are no questions",
             )
-        unanswered[key] -= 1
-
-
-def _number(question: Mapping[str, Any], key: str) -> int:
-    value = question.get(key, 0)
-    return int(value) if isinstance(value, (int, str)) and str(value).lstrip("-").isdecimal() else 0
+        questions = [question for question in questions if question.scene_id in scenes]
+    if limit is None:
+        return questions
+    asked: Counter[str] = Counter()
+    first = []
+    for question in questions:
+        asked[question.task] += 1
+        if asked[question.task] <= limit:
+            first.append(question)
+    return first

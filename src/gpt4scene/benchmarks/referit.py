@@ -43,7 +43,7 @@ def score(rows: Iterable[RowLike], ground_truth: Mapping[str, Sized], name: str 
     ``ground_truth`` maps a scene to its boxes (only their number counts). ``type_info`` is a ``question_type``. As
     published, an answer without a readable identifier counts as object 0; the strict figure takes it as wrong.
     """
-    read = read_rows(rows, name)
+    read = read_rows(rows, name, ("gt_id", "type_info"))
     named = []
     for row in read:
         if row.type_info not in REFERIT_KINDS:

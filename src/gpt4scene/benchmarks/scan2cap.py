@@ -16,7 +16,7 @@ from gpt4scene.benchmarks.matching import NO_PROPOSAL, Scenes
 from gpt4scene.benchmarks.rows import Dropped, QuestionRow, TrainingRow
 from gpt4scene.benchmarks.wordings import Prompts
 from gpt4scene.errors import DataError
-from gpt4scene.files.annotation import read_corpus
+from gpt4scene.files.annotation import checked_corpus, read_corpus
 from gpt4scene.files.answers import AnswerRow, RowLike, read_rows
 from gpt4scene.files.raw import Record
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, THRESHOLDS, iou, scene_boxes
@@ -25,6 +25,9 @@ from gpt4scene.metrics.scores import Report, RowScores
 from gpt4scene.metrics.texts import TextGroup, TextScores, score_groups
 
 NAME = "scan2cap"
+NEEDS = ("gt_id", "pred_id")
+"""What an answer needs to be scored; the references are the corpus."""
+
 NOTHING = "sos eos"
 """The caption that stands for none: the proposal missed the object, or nobody asked about it."""
 
@@ -41,9 +44,10 @@ def text_groups(
     corpus: Mapping[str, Sequence[str]],
 ) -> dict[str, TextGroup]:
     """Return, for each IoU threshold (``@0.25``, ``@0.50``), the captions of all objects of ``corpus``."""
+    corpus = checked_corpus(corpus, CORPUS)
     by_object = _by_object(rows, corpus)
     overlap = _overlaps(by_object, proposals, ground_truth)
-    references = tuple(tuple(captions) for captions in corpus.values())
+    references = tuple(tuple(map(framed, captions)) for captions in corpus.values())
     groups = {}
     for label, threshold in THRESHOLDS:
         captions = tuple(
@@ -61,7 +65,7 @@ def report(
     texts: Mapping[str, TextScores],
 ) -> Report:
     """Return the report of ``rows`` with the text metrics already computed (``score_groups(text_groups(…))``)."""
-    read = read_rows(rows, NAME)
+    read = read_rows(rows, NAME, NEEDS)
     by_object = _by_object(read, corpus)
     overlap = np.array(list(_overlaps(by_object, proposals, ground_truth).values()))
     scores = {f"{metric}{suffix}": value for suffix, found in texts.items() for metric, value in found.scores.items()}
@@ -95,7 +99,7 @@ def score(
     about, ``gt_id`` the object. A proposal under the IoU and an object without an answer count as ``sos eos``; of two
     answers about one object the last counts. Raises ``DataError`` for unknown scenes and objects.
     """
-    read = read_rows(rows, NAME)
+    read = read_rows(rows, NAME, NEEDS)
     texts = score_groups(text_groups(read, proposals, ground_truth, corpus))
     return report(read, proposals, ground_truth, corpus, texts)
 
@@ -109,7 +113,7 @@ def _place(key: str) -> tuple[str, int]:
 
 def _by_object(rows: Iterable[RowLike], corpus: Mapping[str, Sequence[str]]) -> dict[str, AnswerRow]:
     by_object = {}
-    for row in read_rows(rows, NAME):
+    for row in read_rows(rows, NAME, NEEDS):
         key = f"{row.scene_id}|{row.gt_id}"
         if not corpus.get(key):
             raise DataError(
@@ -125,15 +129,15 @@ def _overlaps(
 ) -> dict[str, float]:
     found = scene_boxes(proposals, "the proposal boxes")
     truth = scene_boxes(ground_truth, "the ground-truth boxes")
-    asked_B6 = [found.row(row.scene_id, row.pred_id, row.origin) for row in by_object.values()]
-    target_B6 = [truth.row(row.scene_id, row.gt_id, row.origin) for row in by_object.values()]
+    asked_B6 = [found.row(row.scene_id, row.proposal, row.origin) for row in by_object.values()]
+    target_B6 = [truth.row(row.scene_id, row.target, row.origin) for row in by_object.values()]
     return dict(zip(by_object, iou(np.array(asked_B6), np.array(target_B6), PUBLISHED_EPSILON).tolist(), strict=True))
 
 
 def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:
     """Return right for the very words of a reference, wrong for no words, else no verdict; CIDEr and IoU beside it."""
     references = tuple(text.removeprefix("sos ").removesuffix(" eos").strip() for text in row.texts)
-    overlap = annotation.overlap(row, row.pred_id)
+    overlap = annotation.overlap(row, row.proposal)
     parts = [f"CIDEr {100 * figures['CIDEr@0.50']:.0f}"] if "CIDEr@0.50" in figures else []
     if overlap < 0.5:
         parts.append(f"the proposal asked about has IoU {overlap:.2f}: counts as no caption")
@@ -195,6 +199,7 @@ BENCHMARK = Benchmark(
     companions=lambda records, label_map, say: {CORPUS: caption_corpus(records)},
     text_groups=lambda rows, found: text_groups(rows, found.proposals, found.ground_truth, _corpus(found)),
     report=lambda rows, found, texts: report(rows, found.proposals, found.ground_truth, _corpus(found), texts),
+    needs=NEEDS,
     score_keys=lambda rows: [f"{row.scene_id}|{row.gt_id}" for row in rows],
     judge=judge,
 )

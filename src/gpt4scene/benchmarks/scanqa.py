@@ -11,21 +11,25 @@ from gpt4scene.benchmarks.judging import judge_short_answer
 from gpt4scene.benchmarks.matching import Scenes
 from gpt4scene.benchmarks.rows import Dropped, QuestionRow, TrainingRow
 from gpt4scene.benchmarks.wordings import Prompts, spoken
-from gpt4scene.errors import DataError
-from gpt4scene.files.answers import AnswerRow, RowLike, read_rows
+from gpt4scene.files.answers import AnswerRow, RowLike, read_rows, require_all, with_references
 from gpt4scene.files.raw import Record
 from gpt4scene.metrics import exact_match
 from gpt4scene.metrics.scores import Report
 from gpt4scene.metrics.texts import TextGroup, TextScores, score_groups
 
 NAME = "scanqa"
+NEEDS = ("ref_captions",)
+SINGLE = ("ref_captions",)
+"""Needed, but a row that lacks it is counted and left out."""
+"""What an answer needs to be scored."""
+
 QUESTION_WORDS = ("what", "where", "how", "which", "is", "who")
 """First words by which answers are broken down."""
 
 
 def text_groups(rows: Iterable[RowLike]) -> dict[str, TextGroup]:
     """Return the texts that BLEU and the like compare: cleaned answers against references as they are."""
-    rows = _checked(rows)
+    rows, _ = _checked(rows)
     return {
         "": TextGroup(
             tuple(exact_match.clean(exact_match.trim(row.pred)) for row in rows),
@@ -36,18 +40,17 @@ def text_groups(rows: Iterable[RowLike]) -> dict[str, TextGroup]:
 
 def report(rows: Iterable[RowLike], texts: Mapping[str, TextScores]) -> Report:
     """Return the report of ``rows`` with the text metrics already computed (``score_groups(text_groups(rows))``)."""
-    rows = _checked(rows)
+    rows, without = _checked(rows)
     cleaned = [exact_match.clean(exact_match.trim(row.pred)) for row in rows]
     pairs = list(zip(cleaned, rows, strict=True))
     hits = [exact_match.exact(text, row.texts) for text, row in pairs]
     near = [exact_match.refined(text, row.texts) for text, row in pairs]
-    strict = [
-        exact_match.exact(text, [exact_match.clean(exact_match.trim(ref)) for ref in row.texts]) for text, row in pairs
-    ]
+    strict = exact_match.strict_matches(cleaned, [row.texts for row in rows])
     scores = {"EM1": sum(hits) / len(rows), "EM1_refined": sum(near) / len(rows), **texts[""].scores}
-    scores["strict EM1"] = sum(strict) / len(rows)
-    counts = {"answers": len(rows), "empty answers": sum(not text for text in cleaned)}
-    values = {"EM1": hits, "EM1_refined": near, "strict EM1": strict, **texts[""].rows}
+    scores |= {metric: sum(right) / len(rows) for metric, right in strict.items()}
+    counts = {"answers": len(rows) + without} | ({"questions without a reference": without} if without else {})
+    counts["empty answers"] = sum(not exact_match.says_something(text) for text in cleaned)
+    values = {"EM1": hits, "EM1_refined": near, **strict, **texts[""].rows}
     questions = {"question": tuple(first_word(row.prompt) for row in rows)}
     arrays = {metric: np.array(value, dtype=np.float64) for metric, value in values.items()}
     by_row = scores_by_row(rows, questions, arrays, texts[""].pooled)
@@ -63,19 +66,18 @@ def first_word(question: str) -> str:
 def score(rows: Iterable[RowLike]) -> Report:
     """Return EM1, EM1_refined and the text metrics of ``rows`` (public prediction keys; ``ref_captions``: answers).
 
-    The published rule cleans the prediction and leaves the references as they are; ``strict EM1`` cleans both.
-    Raises ``DataError`` for a row that can't be read or has no reference.
+    The published rule cleans the prediction and leaves the references as they are; the strict figures clean both.
+    Rows without a reference are counted and left out. Raises ``DataError`` for a row that can't be read.
     """
-    rows = _checked(rows)
+    rows = list(rows)
     return report(rows, score_groups(text_groups(rows)))
 
 
-def _checked(rows: Iterable[RowLike]) -> list[AnswerRow]:
+def _checked(rows: Iterable[RowLike]) -> tuple[list[AnswerRow], int]:
+    """Return the rows that can be scored, and how many have no reference."""
     read = read_rows(rows, NAME)
-    for row in read:
-        if not row.ref_captions:
-            raise DataError(f"{row.origin}: 'ref_captions' holds no accepted answer")
-    return read
+    require_all(read, NEEDS, SINGLE)
+    return with_references(read, NAME)
 
 
 def question_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[QuestionRow]:
@@ -109,5 +111,7 @@ BENCHMARK = Benchmark(
     training_rows=training_rows,
     text_groups=lambda rows, annotation: text_groups(rows),
     report=lambda rows, annotation, texts: report(rows, texts),
+    needs=NEEDS,
+    single=SINGLE,
     judge=judge_short_answer,
 )

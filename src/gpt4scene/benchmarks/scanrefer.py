@@ -24,7 +24,7 @@ from gpt4scene.benchmarks.matching import NO_PROPOSAL, Scenes
 from gpt4scene.benchmarks.rows import Dropped, QuestionRow, TrainingRow
 from gpt4scene.benchmarks.wordings import Prompts
 from gpt4scene.errors import DataError
-from gpt4scene.files.annotation import read_lookup
+from gpt4scene.files.annotation import checked_lookup, read_lookup
 from gpt4scene.files.answers import AnswerRow, RowLike, read_rows
 from gpt4scene.files.raw import Record
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, THRESHOLDS, SceneBoxes, iou, scene_boxes
@@ -33,6 +33,9 @@ from gpt4scene.metrics.scores import Report
 from gpt4scene.metrics.texts import TextScores
 
 NAME = "scanrefer"
+NEEDS = ("gt_id",)
+"""What an answer needs to be scored."""
+
 LOOKUP = "scanrefer_unique_multiple_lookup.json"
 """File that tells unique from multiple objects."""
 
@@ -52,14 +55,14 @@ def score(
     difficulty and view instead, and its accuracy where the proposals are the ground-truth objects. Raises
     ``DataError`` for unknown scenes and objects.
     """
-    read = read_rows(rows, NAME)
+    read = read_rows(rows, NAME, NEEDS)
     found = scene_boxes(proposals, "the proposal boxes")
     truth = scene_boxes(ground_truth, "the ground-truth boxes")
     named = [chosen_proposal(row.pred, len(found.of(row.scene_id, row.origin))) for row in read]
-    overlap_B = _overlaps(read, [FALLBACK if index is None else index for index in named], found, truth)
+    overlap_B = _overlaps(read, named, found, truth)
     strict_B = np.where([index is None for index in named], 0.0, overlap_B)
     members, kinds, notes = _groups(read, lookup)
-    kinds["label"] = tuple(truth.label(row.scene_id, row.gt_id) for row in read)
+    kinds["label"] = tuple(truth.label(row.scene_id, row.target) for row in read)
     everyone_B = np.ones(len(read), dtype=bool)
     groups = {"": (everyone_B, overlap_B)} | {name: (members_B, overlap_B) for name, members_B in members.items()}
     groups["strict "] = (everyone_B, strict_B)
@@ -106,15 +109,23 @@ def _groups(
         return referit_groups(rows), {"kind": tuple(str(row.type_info) for row in rows)}, ()
     if lookup is None:
         return {}, {}, (f"no unique and multiple figures: {LOOKUP} is missing",)
-    multiple_B = np.array([_is_multiple(row, lookup) for row in rows])
+    known = checked_lookup(lookup, LOOKUP)
+    multiple_B = np.array([_is_multiple(row, known) for row in rows])
     kinds = {"kind": tuple(np.where(multiple_B, "multiple", "unique").tolist())}
     return {"Unique ": ~multiple_B, "Multiple ": multiple_B}, kinds, ()
 
 
-def _overlaps(rows: list[AnswerRow], named: list[int], found: SceneBoxes, truth: SceneBoxes) -> np.ndarray:
-    proposals_B6 = [found.row(row.scene_id, index, row.origin) for row, index in zip(rows, named, strict=True)]
-    targets_B6 = [truth.row(row.scene_id, row.gt_id, row.origin) for row in rows]
+def _overlaps(rows: list[AnswerRow], named: list[int | None], found: SceneBoxes, truth: SceneBoxes) -> np.ndarray:
+    proposals_B6 = [_box(found, row, index) for row, index in zip(rows, named, strict=True)]
+    targets_B6 = [truth.row(row.scene_id, row.target, row.origin) for row in rows]
     return iou(np.array(proposals_B6), np.array(targets_B6), PUBLISHED_EPSILON)
+
+
+def _box(found: SceneBoxes, row: AnswerRow, named: int | None) -> np.ndarray:
+    """Return the proposal that an answer is taken to name; an empty box in a scene without any."""
+    if not len(found.of(row.scene_id, row.origin)):
+        return np.zeros(6)
+    return found.row(row.scene_id, FALLBACK if named is None else named, row.origin)
 
 
 def _is_multiple(row: AnswerRow, lookup: Mapping[str, Mapping[str, int]]) -> bool:
@@ -129,11 +140,14 @@ def _is_multiple(row: AnswerRow, lookup: Mapping[str, Mapping[str, int]]) -> boo
 
 def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:
     """Return the verdict by IoU: right from 0.5, partly right from 0.25; an answer that names no object is wrong."""
-    named = chosen_proposal(row.pred, len(annotation.proposals.of(row.scene_id, row.origin)))
-    overlap = annotation.overlap(row, FALLBACK if named is None else named)
-    label = annotation.ground_truth.label(row.scene_id, row.gt_id)
+    proposals = len(annotation.proposals.of(row.scene_id, row.origin))
+    named = chosen_proposal(row.pred, proposals)
+    overlap = annotation.overlap(row, FALLBACK if named is None else named) if proposals else 0.0
+    label = annotation.ground_truth.label(row.scene_id, row.target)
     reason = f"IoU {overlap:.2f} with object {row.gt_id} ({label})"
     references = tuple(row.texts) or (f"object {row.gt_id} ({label})",)
+    if not proposals:
+        return Judged(row, "wrong", f"nothing is marked in the scene, {reason}", references)
     if named is None:
         return Judged(row, "wrong", f"names no object; scored as {object_mark(FALLBACK)}, {reason}", references)
     return Judged(row, "right" if overlap >= 0.5 else "partly" if overlap >= 0.25 else "wrong", reason, references)
@@ -196,6 +210,7 @@ BENCHMARK = Benchmark(
     training_rows=training_rows,
     companions=companions,
     report=_report,
+    needs=NEEDS,
     judge=judge,
     published_split=published_split,
 )

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from gpt4scene.benchmarks import tables
 from gpt4scene.benchmarks.annotation import Annotation
-from gpt4scene.benchmarks.questions import question_file, refuse_other_questions
+from gpt4scene.benchmarks.answers import Answered, read_answered, unanswered_tasks
 from gpt4scene.benchmarks.registry import BENCHMARKS, task_names
 from gpt4scene.errors import DataError
-from gpt4scene.files.predictions import Predictions, read_predictions, tasks_in
-from gpt4scene.files.questions import read_question_rows
+from gpt4scene.files.predictions import lies_there, tasks_in, wanted
 from gpt4scene.metrics.scores import Report
 from gpt4scene.metrics.texts import TextGroup, TextScorer, TextScores
 from gpt4scene.settings.arguments import Arguments, key
+
+STDOUT = "-"
+"""The name of the JSON file that is standard output; tables then go to standard error."""
 
 
 def score_folder(
@@ -72,28 +74,33 @@ class _Folder:
     """What one folder of predictions holds, read and checked; ``groups`` are the texts of tasks that compare texts."""
 
     annotation: Annotation
-    answers: dict[str, Predictions]
+    answers: dict[str, Answered]
     groups: dict[str, dict[str, TextGroup]]
 
     def report(self, task: str, texts: Mapping[str, TextScores]) -> Report:
         """Return the report of ``task``; ``texts`` holds the scores of its groups."""
         answers = self.answers[task]
         report = BENCHMARKS[task].report(answers.rows, self.annotation, texts)
-        return _with_missing(report, task, answers, self.annotation.folder)
+        return answers.told(report)
 
 
 def _tasks(predictions: Path, tasks: Sequence[str] | str | None) -> list[str]:
-    if not predictions.is_dir():
+    if not predictions.exists():
         raise DataError(f"{predictions}: there is no such folder of predictions")
-    names = (task_names(tasks) if tasks is not None else None) or tasks_in(predictions, BENCHMARKS)
+    asked = task_names(tasks) if tasks is not None else None
+    if predictions.is_file() and len(asked or tasks_in(predictions, BENCHMARKS)) != 1:
+        raise DataError(
+            f"{predictions}: a file holds the answers of one task; say which with --tasks (one of "
+            f"{', '.join(BENCHMARKS)}), or give a folder"
+        )
+    names = asked or tasks_in(predictions, BENCHMARKS)
     if not names:
-        first = next(iter(BENCHMARKS))
-        raise DataError(f"{predictions}: no answers here; expected files such as {first}.jsonl or {first}.json")
+        raise DataError(f"{predictions}: no answers here ({wanted('<task>')}); {lies_there(predictions)}")
     return names
 
 
 def _opened(predictions: Path, annotation_dir: Path, names: Sequence[str]) -> _Folder:
-    answers = {task: read_predictions(predictions, task) for task in names}
+    answers = {task: read_answered(predictions, annotation_dir, task) for task in names}
     annotation = Annotation(annotation_dir)
     groups = {}
     for task in names:
@@ -103,29 +110,17 @@ def _opened(predictions: Path, annotation_dir: Path, names: Sequence[str]) -> _F
     return _Folder(annotation, answers, groups)
 
 
-def _with_missing(report: Report, task: str, answers: Predictions, annotation_dir: Path) -> Report:
-    path = question_file(annotation_dir, task)
-    if path is None:
-        wanted = annotation_dir / BENCHMARKS[task].question_name("val")
-        note = f"missing questions are not counted: {wanted} is not there"
-        return replace(report, notes=(*answers.notes, *report.notes, note))
-    questions = read_question_rows(path)
-    refuse_other_questions(answers.rows, questions, path)
-    missing = len(questions) - len(answers.rows)
-    counts = {"missing questions": missing, **report.counts}
-    return replace(report, counts=counts, notes=(*answers.notes, *report.notes))
-
-
 @dataclass(frozen=True)
 class ScoreArguments(Arguments):
     """What to score; every field is a flag of ``gpt4scene score``."""
 
     annotation_dir: str = key("folder of boxes and question files")
-    predictions: str | None = key("folder of journals or public prediction files", None)
+    predictions: str | None = key("folder of journals or public prediction files, or one such file", None)
     compare: tuple[str, str] | None = key("two such folders: paired differences instead", None)
     tasks: str = key("names separated by commas, or all", "all")
-    json: str | None = key("write {task: {metric: value}} (or the differences) to this file", None)
+    json: str | None = key("write {task: {metric: value}} (or the differences) to this file; - is stdout", None)
     details: str | None = key("write intervals, counts, breakdowns (of the second of two) to this JSON file", None)
+    require_complete: bool = key("exit 1 unless every question of every task is known to have its answer", False)
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -137,9 +132,9 @@ class ScoreArguments(Arguments):
         wrong = super().problems()
         if bool(self.predictions) == bool(self.compare):
             wrong.append("give either --predictions DIR or --compare DIR DIR")
-        for folder in (*self.folders, self.annotation_dir):
-            if folder and not Path(folder).is_dir():
-                wrong.append(f"{folder}: there is no such folder")
+        wrong += [f"{place}: there is no such folder or file" for place in self.folders if not Path(place).exists()]
+        if not Path(self.annotation_dir).is_dir():
+            wrong.append(f"{self.annotation_dir}: there is no such folder; --annotation_dir names one")
         try:
             task_names(self.tasks)
         except ValueError as error:
@@ -148,19 +143,43 @@ class ScoreArguments(Arguments):
 
 
 def main(arguments: ScoreArguments) -> int:
-    """Score as the arguments say; return 0 when done."""
+    """Score as the arguments say; return 0 when done, 1 where answers are missing that must be there."""
     tasks, annotation_dir = task_names(arguments.tasks), arguments.annotation_dir
     places = {f"{number} {folder}": (folder, annotation_dir) for number, folder in enumerate(arguments.folders)}
     runs = list(score_folders(places, tasks).values())
+    to_stdout = arguments.json == STDOUT
+    absent = [
+        unanswered_tasks(annotation_dir, list(run)) if tasks is None and Path(folder).is_dir() else {}
+        for run, folder in zip(runs, arguments.folders, strict=True)
+    ]
     if arguments.compare:
         found = tables.compare(runs[0], runs[1])
-        tables.print_comparison(found)
+        tables.print_comparison(found, runs, absent, stderr=to_stdout)
         if arguments.json:
             tables.write_comparison(found, arguments.json)
     else:
-        tables.print_reports(runs[0])
+        tables.print_reports(runs[0], absent[0], stderr=to_stdout)
         if arguments.json:
-            tables.write_scores(runs[0], arguments.json)
+            tables.write_scores(runs[0], arguments.json, absent[0])
     if arguments.details:
         tables.write_details(runs[-1], arguments.details)
+    return _refuse_parts(runs, absent, arguments.folders) if arguments.require_complete else 0
+
+
+def _refuse_parts(
+    runs: Sequence[Mapping[str, Report]], absent: Sequence[Mapping[str, int]], folders: Sequence[str]
+) -> int:
+    """Return 0 where every question is known to have its answer, else raise ``DataError`` with the counts."""
+    wrong = []
+    for run, missing, folder in zip(runs, absent, folders, strict=True):
+        wrong += [f"{folder}: {task}: {_lack(report)}" for task, report in run.items() if not report.complete]
+        wrong += [f"{folder}: {task}: none of {count:,} questions has an answer" for task, count in missing.items()]
+    if wrong:
+        raise DataError("\n".join(wrong))
     return 0
+
+
+def _lack(report: Report) -> str:
+    if report.complete is None:
+        return f"{report.counts['answers']:,} answers, and no question file says of how many questions"
+    return f"{report.counts['missing questions']:,} of {report.counts['questions']:,} questions have no answer"

@@ -12,13 +12,18 @@ from gpt4scene.benchmarks.matching import Scenes
 from gpt4scene.benchmarks.rows import QuestionRow, TrainingRow
 from gpt4scene.benchmarks.wordings import Prompts, spoken
 from gpt4scene.errors import DataError
-from gpt4scene.files.answers import AnswerRow, RowLike, read_rows
+from gpt4scene.files.answers import AnswerRow, RowLike, read_rows, require_all, with_references
 from gpt4scene.files.raw import Record, read_records
 from gpt4scene.metrics import exact_match
 from gpt4scene.metrics.scores import Report
 from gpt4scene.metrics.texts import TextGroup, TextScores, score_groups
 
 NAME = "sqa3d"
+NEEDS = ("ref_captions", "type_info")
+SINGLE = ("ref_captions",)
+"""Needed, but a row that lacks it is counted and left out."""
+"""What an answer needs to be scored."""
+
 TYPES = ("what", "is", "how", "can", "which", "other")
 """Question types; a type's position is its number in ``sqa_type``."""
 
@@ -31,7 +36,7 @@ _COUNT_START = 1e-10
 
 def text_groups(rows: Iterable[RowLike]) -> dict[str, TextGroup]:
     """Return the texts that BLEU and the like compare: cleaned answers against cleaned references."""
-    rows = _checked(rows)
+    rows, _ = _checked(rows)
     return {
         "": TextGroup(
             tuple(exact_match.clean(exact_match.trim(row.pred)) for row in rows),
@@ -42,26 +47,26 @@ def text_groups(rows: Iterable[RowLike]) -> dict[str, TextGroup]:
 
 def report(rows: Iterable[RowLike], texts: Mapping[str, TextScores]) -> Report:
     """Return the report of ``rows`` with the text metrics already computed (``score_groups(text_groups(rows))``)."""
-    rows = _checked(rows)
-    kind_B = np.array([int(row.type_info) for row in rows])
+    rows, without = _checked(rows)
+    kind_B = np.array([_kind(row) for row in rows])
     cleaned = [exact_match.clean(exact_match.trim(row.pred)) for row in rows]
-    pairs = list(zip(cleaned, rows, strict=True))
     references = [[exact_match.clean(text) for text in row.texts] for row in rows]
     hit_B = np.array([exact_match.exact(*pair) for pair in zip(cleaned, references, strict=True)], dtype=np.float64)
     near_B = np.array([exact_match.refined(*pair) for pair in zip(cleaned, references, strict=True)], dtype=np.float64)
-    strict = [
-        exact_match.exact(text, [exact_match.clean(exact_match.trim(ref)) for ref in row.texts]) for text, row in pairs
-    ]
+    strict = exact_match.strict_matches(cleaned, [row.texts for row in rows])
     scores = {"EM1": float(hit_B.sum() / len(rows)), "EM1_refined": float(near_B.sum() / len(rows))}
-    counts = {"answers": len(rows), "empty answers": sum(not text for text in cleaned)}
+    counts = {"answers": len(rows) + without} | ({"questions without a reference": without} if without else {})
+    counts["empty answers"] = sum(not exact_match.says_something(text) for text in cleaned)
     for kind, name in enumerate(TYPES):
         members_B = kind_B == kind
         counts[f"type{kind} ({name})"] = int(members_B.sum())
+        if not members_B.any():
+            continue
         scores[f"EM_type{kind}"] = float(hit_B[members_B].sum() / (members_B.sum() + _COUNT_START))
         scores[f"EM_refined_type{kind}"] = float(near_B[members_B].sum() / (members_B.sum() + _COUNT_START))
-    scores |= {**texts[""].scores, "strict EM1": sum(strict) / len(rows)}
-    values = {"EM1": hit_B, "EM1_refined": near_B, "strict EM1": np.array(strict, dtype=np.float64)}
-    values |= texts[""].rows
+    scores |= texts[""].scores | {metric: sum(right) / len(rows) for metric, right in strict.items()}
+    values = {"EM1": hit_B, "EM1_refined": near_B}
+    values |= {metric: np.array(right, dtype=np.float64) for metric, right in strict.items()} | dict(texts[""].rows)
     kinds = {"question": tuple(TYPES[kind] for kind in kind_B)}
     by_row = scores_by_row(rows, kinds, values, texts[""].pooled)
     return Report(NAME, scores, counts, texts[""].notes, by_row)
@@ -73,18 +78,26 @@ def score(rows: Iterable[RowLike]) -> Report:
     ``type_info`` is the number of the question's type (``TYPES``). Raises ``DataError`` for a row that can't be read,
     has no reference, or an unknown type.
     """
-    rows = _checked(rows)
+    rows = list(rows)
     return report(rows, score_groups(text_groups(rows)))
 
 
-def _checked(rows: Iterable[RowLike]) -> list[AnswerRow]:
+def _checked(rows: Iterable[RowLike]) -> tuple[list[AnswerRow], int]:
+    """Return the rows that can be scored, and how many have no reference."""
     read = read_rows(rows, NAME)
+    require_all(read, NEEDS, SINGLE)
     for row in read:
-        if not row.ref_captions:
-            raise DataError(f"{row.origin}: 'ref_captions' holds no answer")
-        if str(row.type_info) not in {str(kind) for kind in range(len(TYPES))}:
-            raise DataError(f"{row.origin}: 'type_info' must be 0 to {len(TYPES) - 1}, found {row.type_info!r}")
-    return read
+        _kind(row)
+    return with_references(read, NAME)
+
+
+def _kind(row: AnswerRow) -> int:
+    """Return the number of the question's type, however it is written; raise ``DataError`` for any other value."""
+    said = row.type_info
+    text = str(int(said)) if isinstance(said, float) and said.is_integer() else str(said).strip()
+    if text not in {str(kind) for kind in range(len(TYPES))}:
+        raise DataError(f"{row.origin}: 'type_info' must be 0 to {len(TYPES) - 1}, found {said!r}")
+    return int(text)
 
 
 def question_type(question: str) -> int:
@@ -147,6 +160,8 @@ BENCHMARK = Benchmark(
     training_rows=training_rows,
     text_groups=lambda rows, annotation: text_groups(rows),
     report=lambda rows, annotation, texts: report(rows, texts),
+    needs=NEEDS,
+    single=SINGLE,
     judge=judge_short_answer,
     published_split=published_split,
 )

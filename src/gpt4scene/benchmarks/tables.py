@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from gpt4scene.benchmarks.published import print_beside
 from gpt4scene.errors import DataError
@@ -13,30 +16,48 @@ from gpt4scene.files.whole import write_json
 from gpt4scene.metrics.intervals import Difference, differences, intervals
 from gpt4scene.metrics.scores import Report, breakdown
 
+if TYPE_CHECKING:
+    from rich.console import Console
 
-def print_reports(reports: Mapping[str, Report]) -> None:
+COUNTS = ("answers", "questions", "missing questions")
+"""Counts that stand beside the metrics in JSON."""
+
+NOTHING: Mapping[str, int] = MappingProxyType({})
+
+
+def print_reports(reports: Mapping[str, Report], absent: Mapping[str, int] = NOTHING, *, stderr: bool = False) -> None:
     """Print a table a task (values times 100, as papers do), its counts and notes underneath, on standard output.
 
-    Beside each metric stands its 95 % interval over scenes, where it has one.
+    Its title says of how many questions. Beside each metric stands its 95 % interval over scenes, where it has one.
+    ``absent`` are tasks without answers and the number of their questions.
     """
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, stderr=stderr)
     for task, report in reports.items():
         several = len(set(report.rows.scenes)) > 1  # one scene says nothing about the spread over scenes
         bounds = intervals(report.rows) if several else {}
-        table = Table(title=task, title_justify="left", title_style="bold")
+        console.print(f"{task}: {report.summary}", style="bold", markup=False)
+        table = Table()
         for name in ("metric", "x 100", "95 % over scenes"):
             table.add_column(name, justify="left" if name == "metric" else "right")
         for metric, value in report.scores.items():
             table.add_row(metric, f"{100 * value:.2f}", _range(bounds.get(metric)))
         console.print(table)
         console.print(", ".join(f"{name}: {count}" for name, count in report.counts.items()), markup=False)
+        for warning in report.warnings:
+            console.print(f"warning: {warning}", markup=False)
         for note in report.notes:
             console.print(f"note: {note}", markup=False)
-        print_beside(report)
+        print_beside(report, stderr=stderr)
         console.print()
+    _print_absent(console, absent)
+
+
+def _print_absent(console: Console, absent: Mapping[str, int]) -> None:
+    for task, questions in absent.items():
+        console.print(f"warning: {task}: none of {questions:,} questions has an answer", markup=False)
 
 
 def compare(first: Mapping[str, Report], second: Mapping[str, Report]) -> dict[str, dict[str, Difference]]:
@@ -49,12 +70,22 @@ def compare(first: Mapping[str, Report], second: Mapping[str, Report]) -> dict[s
     return {task: differences(first[task].rows, second[task].rows) for task in first if task in second}
 
 
-def print_comparison(found: Mapping[str, Mapping[str, Difference]]) -> None:
-    """Print a table a task: both means over the rows that both runs answered, their difference, its interval."""
+def print_comparison(
+    found: Mapping[str, Mapping[str, Difference]],
+    runs: Sequence[Mapping[str, Report]] = (),
+    absent: Sequence[Mapping[str, int]] = (),
+    *,
+    stderr: bool = False,
+) -> None:
+    """Print a table a task: both means over the rows that both runs answered, their difference, its interval.
+
+    ``runs`` are the reports compared, which say underneath of how many questions they are; ``absent`` as for
+    ``print_reports``, of each run.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, stderr=stderr)
     for task, metrics in found.items():
         table = Table(title=task, title_justify="left", title_style="bold")
         for name in ("metric", "first", "second", "difference", "95 % over scenes", "rows"):
@@ -63,16 +94,41 @@ def print_comparison(found: Mapping[str, Mapping[str, Difference]]) -> None:
             values = (f"{100 * value:.2f}" for value in (gain.first, gain.second))
             table.add_row(metric, *values, f"{100 * gain.difference:+.2f}", _range(gain.interval), str(gain.rows))
         console.print(table)
+        for name, run in zip(("first", "second"), runs, strict=bool(runs)):
+            console.print(f"{name}: {run[task].summary}", markup=False)
+            for warning in run[task].warnings:
+                console.print(f"warning: {name}: {warning}", markup=False)
+    for run, missing in zip(runs, absent, strict=True):
+        _print_absent(console, missing)
+        for task in run.keys() - found.keys():
+            console.print(f"warning: {task} is answered in one run only and not compared", markup=False)
 
 
 def write_comparison(found: Mapping[str, Mapping[str, Difference]], path: str | Path) -> None:
     """Write ``{task: {metric: {first, second, difference, interval, rows}}}`` to ``path``, values 0 to 1."""
-    write_json(path, {task: {name: asdict(gain) for name, gain in metrics.items()} for task, metrics in found.items()})
+    _write(path, {task: {name: asdict(gain) for name, gain in metrics.items()} for task, metrics in found.items()})
 
 
-def write_scores(reports: Mapping[str, Report], path: str | Path) -> None:
-    """Write ``{task: {metric: value}}`` (values 0 to 1) to ``path``; the file appears whole or not at all."""
-    write_json(path, {task: report.scores for task, report in reports.items()})
+def write_scores(reports: Mapping[str, Report], path: str | Path, absent: Mapping[str, int] = NOTHING) -> None:
+    """Write ``{task: {metric: value}}`` (values 0 to 1) to ``path``, or to standard output where that is ``-``.
+
+    Beside the metrics stand ``answers``, ``unreadable answers`` and, where a question file says so, ``questions`` and
+    ``missing questions``. A task in ``absent`` has its counts and no metric. The file appears whole or not at all.
+    """
+    content = {}
+    for task, report in reports.items():
+        counts = {name: report.counts[name] for name in COUNTS if name in report.counts}
+        content[task] = report.scores | counts | {"unreadable answers": report.unreadable}
+    for task, questions in absent.items():
+        content[task] = {"answers": 0, "questions": questions, "missing questions": questions}
+    _write(path, content)
+
+
+def _write(path: str | Path, content: object) -> None:
+    if str(path) == "-":
+        print(json.dumps(content, indent=1))
+    else:
+        write_json(path, content)
 
 
 def write_details(reports: Mapping[str, Report], path: str | Path) -> None:
@@ -82,7 +138,7 @@ def write_details(reports: Mapping[str, Report], path: str | Path) -> None:
         bounds = {m: list(b) for m, b in intervals(report.rows).items() if not math.isnan(b[0])}
         parts = {by: breakdown(report.rows, by) for by in (*report.rows.groups, "scene")}
         content[task] = {"scores": report.scores, "intervals": bounds, "counts": report.counts}
-        content[task] |= {"notes": list(report.notes), "by": parts}
+        content[task] |= {"warnings": list(report.warnings), "notes": list(report.notes), "by": parts}
     write_json(path, content)
 
 

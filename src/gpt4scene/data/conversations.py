@@ -5,11 +5,11 @@ Image paths stay as they are written in the row; ``datasets.py`` finds the files
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from gpt4scene.data.templates import IMAGE_MARK
+from gpt4scene.data.marks import IMAGE_MARK, Marks, reason
 from gpt4scene.errors import DataError
 from gpt4scene.types import Conversation, Origin, Role, Turn
 
@@ -25,6 +25,52 @@ class Columns:
     query: str = "input"
     response: str = "output"
     history: str = "history"
+    tools: str | None = None
+    videos: str | None = None
+    audios: str | None = None
+    chosen: str | None = None
+    rejected: str | None = None
+    kto_tag: str | None = None
+
+
+NOT_USED: Mapping[str, str] = {
+    "videos": "videos are not supported; take frames as images",
+    "video": "videos are not supported; take frames as images",
+    "audios": "audio is not supported",
+    "audio": "audio is not supported",
+    "tools": "tools and function calls are not supported",
+    "chosen": "preference pairs are not supervised fine-tuning",
+    "rejected": "preference pairs are not supervised fine-tuning",
+    "kto_tag": "preference labels are not supervised fine-tuning",
+    "functions": "tools and function calls are not supported",
+    "weight": "rows can't be weighed; see num_samples",
+    "loss": "rows can't be left out of the loss; remove the row",
+    "loss_weight": "rows can't be weighed; see num_samples",
+    "image_path": "images are listed under 'images', with a mark in the text for each",
+    "pictures": "images are listed under 'images', with a mark in the text for each",
+    "image": "images are listed under 'images', with a mark in the text for each",
+    "system": "to use it, set columns.system in dataset_info.json",
+    "history": "to use it, set columns.history in dataset_info.json",
+}
+"""Keys of rows that mean something to training and are not used, unless a column names them -> the way out."""
+
+NOT_USED_IN_MESSAGES: Mapping[str, tuple[str, tuple[Any, ...]]] = {
+    "tool_calls": ("tools and function calls are not supported", ()),
+    "function_call": ("tools and function calls are not supported", ()),
+    "reasoning_content": ("thoughts beside the answer are not supported; write them into the text", ()),
+    "images": ("images are listed for the whole row", ()),
+    "image": ("images are listed for the whole row", ()),
+    "videos": ("videos are not supported; take frames as images", ()),
+    "audio": ("audio is not supported", ()),
+    "tools": ("tools and function calls are not supported", ()),
+    "thinking": ("thoughts beside the answer are not supported; write them into the text", ()),
+    "mask": ("single messages can't be left out of the loss; see mask_history", (False, 0)),
+    "loss_weight": ("single messages can't be left out of the loss; see mask_history", (1, 1.0)),
+    "weight": ("single messages can't be left out of the loss; see mask_history", (1, 1.0)),
+    "loss": ("single messages can't be left out of the loss; see mask_history", (True, 1)),
+    "train": ("single messages can't be left out of the loss; see mask_history", (True, 1)),
+}
+"""Keys of messages that mean something and are not used -> the way out, and values that ask for nothing."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +82,12 @@ class Tags:
     user_tag: str = "human"
     assistant_tag: str = "gpt"
     system_tag: str = "system"
+    observation_tag: str = "observation"
+    function_tag: str = "function_call"
 
+
+MARKS = Marks()
+"""Finds what stands for media, whatever the template."""
 
 STYLES: Mapping[str, Tags] = {
     "messages": Tags("role", "content", "user", "assistant", "system"),
@@ -70,13 +121,26 @@ def sharegpt_conversation(row: Any, columns: Columns, tags: Tags, origin: Origin
                 f"{origin}: a message has no '{tags.role_tag}' and '{tags.content_tag}' ({_short(message)}); "
                 "set tags in dataset_info.json"
             )
+        _refuse_unused_in(message, tags, origin)
         speaker, text = message[tags.role_tag], message[tags.content_tag]
+        if speaker in (tags.observation_tag, tags.function_tag):
+            raise DataError(
+                f"{origin}: speaker '{speaker}': tools and function calls are not supported; remove the row"
+            )
         if speaker not in roles:
             raise DataError(
                 f"{origin}: speaker '{speaker}' is none of {', '.join(roles)}; set tags in dataset_info.json"
             )
         turns.append(Turn(roles[speaker], _string(text, tags.content_tag, origin)))
-    return _checked(_with_system(turns, row, columns, origin), row, columns, origin)
+    others = [
+        key for key in STYLES if key != columns.messages and not _is_empty(row.get(key)) and row[key] is not messages
+    ]
+    if others:
+        raise DataError(
+            f"{origin}: the row has two lists of messages, '{columns.messages}' and '{others[0]}'; keep one"
+        )
+    used = {columns.messages, *STYLES}
+    return _checked(_with_system(turns, row, columns, origin), row, columns, origin, used)
 
 
 def alpaca_conversation(row: Any, columns: Columns, tags: Tags, origin: Origin) -> Conversation:
@@ -96,11 +160,12 @@ def alpaca_conversation(row: Any, columns: Columns, tags: Tags, origin: Origin) 
             raise DataError(
                 f"{origin}: '{columns.history}' holds {_short(pair)}, which is no pair of question and answer"
             )
+        pair = [_string(part, columns.history, origin) for part in pair]
         turns += [Turn("user", str(pair[0])), Turn("assistant", str(pair[1]))]
-    asked = [_string(row.get(key) or "", key, origin) for key in (columns.prompt, columns.query)]
+    asked = ["" if row.get(key) is None else _string(row[key], key, origin) for key in (columns.prompt, columns.query)]
     turns.append(Turn("user", "\n".join(part for part in asked if part)))
     turns.append(Turn("assistant", _string(row[columns.response], columns.response, origin)))
-    return _checked(_with_system(turns, row, columns, origin), row, columns, origin)
+    return _checked(_with_system(turns, row, columns, origin), row, columns, origin, {columns.history})
 
 
 FORMATS: Mapping[str, Callable[[Any, Columns, Tags, Origin], Conversation]] = {
@@ -135,23 +200,56 @@ def _with_system(turns: list[Turn], row: Mapping[str, Any], columns: Columns, or
     return [Turn("system", _string(system, str(columns.system), origin)), *turns] if system else turns
 
 
-def _checked(turns: list[Turn], row: Mapping[str, Any], columns: Columns, origin: Origin) -> Conversation:
+def _checked(
+    turns: list[Turn], row: Mapping[str, Any], columns: Columns, origin: Origin, used: Set[str | None]
+) -> Conversation:
+    _refuse_unused(row, columns, origin, used)
     spoken = turns[1:] if turns and turns[0].role == "system" else turns
     expected = ["user", "assistant"] * (len(spoken) // 2)
     if not spoken or [turn.role for turn in spoken] != expected:
         order = ", ".join(turn.role for turn in turns)
         raise DataError(f"{origin}: user and assistant must take turns, user first, assistant last; here: {order}")
+    for turn in spoken:
+        if not turn.text.strip():
+            raise DataError(f"{origin}: a {turn.role} message is empty; write it or remove the row")
     for turn in turns:
-        if turn.role != "user" and IMAGE_MARK in turn.text:
-            raise DataError(f"{origin}: {IMAGE_MARK} stands in a {turn.role} message; images belong to user messages")
+        for mark in MARKS.found(turn.text):
+            if mark != IMAGE_MARK or turn.role != "user":
+                raise DataError(f"{origin}: a {turn.role} message holds {mark}; {reason(mark)}")
     images = _images(row, columns, origin)
-    marks = sum(turn.text.count(IMAGE_MARK) for turn in turns)
+    marks = sum(MARKS.images(turn.text) for turn in turns)
     if marks != len(images):
         raise DataError(
             f"{origin}: {marks} {IMAGE_MARK} marks, but {len(images)} images under '{columns.images}'; "
-            "write one mark for each image"
+            f"write one mark for each image, and \\{IMAGE_MARK} for the letters"
         )
     return Conversation(tuple(turns), images, origin)
+
+
+def _refuse_unused(row: Mapping[str, Any], columns: Columns, origin: Origin, used: Set[str | None]) -> None:
+    """Raise ``DataError`` for a column that holds something, means something, and is not among ``used``."""
+    used = used | {columns.system, columns.images}
+    named = {name: getattr(columns, name, None) or name for name in NOT_USED}
+    for name, column in named.items():
+        for key in {name, column}:
+            if key not in used and not _is_empty(row.get(key)):
+                raise DataError(f"{origin}: '{key}' holds {_short(row[key])}, but {NOT_USED[name]}; else remove it")
+
+
+def _refuse_unused_in(message: Mapping[str, Any], tags: Tags, origin: Origin) -> None:
+    for key, (way_out, harmless) in NOT_USED_IN_MESSAGES.items():
+        value = message.get(key)
+        if key not in (tags.role_tag, tags.content_tag) and not (_is_nothing(value) or value in harmless):
+            raise DataError(f"{origin}: a message has '{key}' {_short(value)}, but {way_out}; else remove it")
+
+
+def _is_empty(value: Any) -> bool:
+    """Return whether ``value`` holds nothing, alone or in a list of nothing."""
+    return _is_nothing(value) or (isinstance(value, list) and all(map(_is_empty, value)))
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or (isinstance(value, str | list | tuple | dict) and value in ("", [], (), {}, "[]", "{}"))
 
 
 def _images(row: Mapping[str, Any], columns: Columns, origin: Origin) -> tuple[str, ...]:

@@ -21,6 +21,14 @@ from gpt4scene.types import Conversation, Origin
 
 DATASET_INFO = "dataset_info.json"
 
+ELSEWHERE = {
+    "ms_hub_url": "rows on ModelScope are not fetched; download them and write file_name",
+    "om_hub_url": "rows on Modelers are not fetched; download them and write file_name",
+    "cloud_file_name": "rows in a cloud are not fetched; download them and write file_name",
+    "file_sha1": "",
+}
+"""Keys of LLaMA-Factory's entries that are accepted beside another source -> why they lead to no rows alone."""
+
 
 @dataclass(frozen=True)
 class LoadedRows:
@@ -137,29 +145,53 @@ def _entry(name: str, values: Any, path: Path) -> DatasetEntry:
         raise DataError(f"{where} must be an object with file_name or hf_hub_url")
     if values.get("ranking"):
         raise DataError(f"{where} holds preference pairs (ranking: true), which supervised fine-tuning can't use")
-    if not any(values.get(key) for key in ("file_name", "hf_hub_url", "script_url")):
-        raise DataError(f"{where} has none of file_name, hf_hub_url, script_url")
     formatting = values.get("formatting", "alpaca")
     if formatting not in FORMATS:
         raise DataError(f"{where}: formatting '{formatting}' is none of {', '.join(FORMATS)}")
     simple = {field.name for field in fields(DatasetEntry)} - {"name", "columns", "tags", "formatting"}
+    _check_keys(values, simple, where)
     return DatasetEntry(
         name=name,
         formatting=formatting,
-        columns=_named(Columns, values.get("columns"), f"{where}: columns", others={"tools", "videos", "audios"}),
-        tags=_named(Tags, values.get("tags"), f"{where}: tags", others={"observation_tag", "function_tag"}),
+        columns=_named(Columns, values.get("columns"), f"{where}: columns"),
+        tags=_named(Tags, values.get("tags"), f"{where}: tags"),
         **{key: values[key] for key in simple if values.get(key) is not None},
     )
 
 
-def _named(kind: type, values: Any, where: str, others: set[str]) -> Any:
-    """Return ``kind`` with the given names; those of ``others`` are known to the format and not used here."""
-    values = values or {}
-    names = [field.name for field in fields(kind)]
+def _check_keys(values: Mapping[str, Any], simple: set[str], where: str) -> None:
+    """Raise DataError for a key of an entry that is none, or that leads to rows in a way that is not supported."""
+    known = {*simple, *ELSEWHERE, "formatting", "ranking", "columns", "tags"}
     for key in values:
-        if key not in names and key not in others:
+        if key not in known:
+            raise DataError(
+                f"{where}: '{key}' is not a key{nearest(key, sorted(known))} (known: {', '.join(sorted(known))})"
+            )
+    sources = [key for key in ("file_name", "hf_hub_url", "script_url") if values.get(key)]
+    others = [key for key in ELSEWHERE if values.get(key) and ELSEWHERE[key]]
+    if not sources:
+        reason = f"only {others[0]}: {ELSEWHERE[others[0]]}" if others else "none of file_name, hf_hub_url, script_url"
+        raise DataError(f"{where} has {reason}")
+    count = values.get("num_samples")
+    if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
+        raise DataError(f"{where}: num_samples must be a whole number of 1 or more, not {count!r}")
+    for key in simple - {"num_samples"}:
+        if values.get(key) is not None and not isinstance(values[key], str):
+            raise DataError(f"{where}: '{key}' must be a text, not {values[key]!r}")
+
+
+def _named(kind: type, values: Any, where: str) -> Any:
+    """Return ``kind`` with the given names."""
+    values = {} if values is None else values
+    if not isinstance(values, Mapping):
+        raise DataError(f"{where} must be an object of names, not {values!r}")
+    names = [field.name for field in fields(kind)]
+    for key, value in values.items():
+        if key not in names:
             raise DataError(f"{where}: '{key}' is not a key{nearest(key, names)} (known: {', '.join(names)})")
-    return kind(**{key: value for key, value in values.items() if key in names and value is not None})
+        if value is not None and not isinstance(value, str):
+            raise DataError(f"{where}: '{key}' must be a text, not {value!r}")
+    return kind(**{key: value for key, value in values.items() if value is not None})
 
 
 def _load(

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpt4scene.data.templates import IMAGE_MARK, Segment, Template
+from gpt4scene.data.marks import IMAGE_MARK, Marks, reason
+from gpt4scene.data.templates import Segment, Template
 from gpt4scene.data.vision import ImageSizes, VisionRule, tokens
 from gpt4scene.errors import DataError
 from gpt4scene.types import IGNORED, Conversation, EncodedSample, Grid, Origin, Question, Turn
@@ -81,7 +82,7 @@ class Encoder:
         self.tokenizer, self.template, self.vision, self.cutoff_len = tokenizer, template, vision, cutoff_len
         self.train_on_prompt, self.mask_history = train_on_prompt, mask_history
         self.special = SpecialTokens.of(tokenizer, template)
-        self._control_tokens = template.control_tokens
+        self._marks = template.marks
         self._sizes = ImageSizes()
         self._texts: dict[str, np.ndarray] = {}
         self._prefixes: dict[Hashable, tuple[np.ndarray, tuple[Grid, ...]]] = {}
@@ -98,17 +99,18 @@ class Encoder:
         it has no mark. Raises DataError for any other number of marks.
         """
         origin = Origin(question.task, f"questions of {question.task}", question.index)
-        marks = question.prompt.count(IMAGE_MARK)
-        prompt = question.prompt if marks else IMAGE_MARK * len(question.images) + question.prompt
-        if marks and marks != len(question.images):
-            raise DataError(
-                f"{origin}: the prompt has {marks} {IMAGE_MARK} marks, but scene {question.scene_id} has "
-                f"{len(question.images)} images"
-            )
+        self._marks.asked(question.prompt, len(question.images), f"{origin}, scene {question.scene_id}")
+        marked = bool(self._marks.images(question.prompt))
+        prompt = question.prompt if marked else IMAGE_MARK * len(question.images) + question.prompt
         turns = (Turn("user", prompt),)
-        self._refuse_control_tokens(turns, origin)
+        self._refuse_other_marks(turns, origin)
         segments = self.template.render(turns, generate=True)
         return self._assemble(segments, _last_image(segments), question.images, origin)
+
+    def forget_images(self) -> None:
+        """Let go of what is remembered about image files: some of them were replaced."""
+        self._sizes = ImageSizes()
+        self._prefixes.clear()
 
     def prefix_key(self, conversation: Conversation) -> Hashable | None:
         """Return what rows must have in common to share a prefix, or None where this row can share none."""
@@ -128,17 +130,17 @@ class Encoder:
 
     def _rendered(self, conversation: Conversation) -> tuple[list[Segment], int]:
         """Return the segments and the index of the last shared one (-1 where nothing can be shared)."""
-        self._refuse_control_tokens(conversation.turns, conversation.origin)
+        self._refuse_other_marks(conversation.turns, conversation.origin)
         segments = self.template.render(
             conversation.turns, train_on_prompt=self.train_on_prompt, mask_history=self.mask_history
         )
-        return segments, -1 if _answers_before_images(conversation.turns) else _last_image(segments)
+        return segments, -1 if _answers_before_images(conversation.turns, self._marks) else _last_image(segments)
 
-    def _refuse_control_tokens(self, turns: Sequence[Turn], origin: Origin) -> None:
+    def _refuse_other_marks(self, turns: Sequence[Turn], origin: Origin) -> None:
         for turn in turns:
-            for token in self._control_tokens:
-                if token in turn.text:
-                    raise DataError(f"{origin}: a {turn.role} message holds {token}, which only the template may write")
+            for mark in self._marks.found(turn.text):
+                if mark != IMAGE_MARK or turn.role != "user":
+                    raise DataError(f"{origin}: a {turn.role} message holds {mark}; {reason(mark)}")
 
     def _assemble(
         self, segments: list[Segment], last: int, images: tuple[str, ...], origin: Origin, check: bool = True
@@ -213,6 +215,6 @@ def _last_image(segments: Sequence[Segment]) -> int:
     return max((index for index, segment in enumerate(segments) if segment.image), default=-1)
 
 
-def _answers_before_images(turns: Sequence[Turn]) -> bool:
-    with_images = [index for index, turn in enumerate(turns) if turn.role == "user" and IMAGE_MARK in turn.text]
+def _answers_before_images(turns: Sequence[Turn], marks: Marks) -> bool:
+    with_images = [index for index, turn in enumerate(turns) if turn.role == "user" and marks.images(turn.text)]
     return bool(with_images) and any(turn.role == "assistant" for turn in turns[: with_images[-1]])

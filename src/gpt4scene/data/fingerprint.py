@@ -18,6 +18,8 @@ from gpt4scene.files.rows import dataset_files
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json")
 """Files of a checkpoint that decide token ids. The chat template is not among them: rows are written by ours."""
 
+AREAS = ("image_max_pixels", "image_min_pixels")
+"""Settings that are named where they are used only, so that rows tokenized before they came still fit."""
 _BLOCK = 1 << 20
 
 
@@ -46,6 +48,7 @@ def fingerprint(
     settings = {
         "template": asdict(encoder.template),
         "image_resolution": vision.pop("image_resolution"),
+        **{key: area for key in AREAS if (area := vision.pop(key)) is not None},
         "cutoff_len": encoder.cutoff_len,
         "train_on_prompt": encoder.train_on_prompt,
         "mask_history": encoder.mask_history,

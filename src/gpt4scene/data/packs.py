@@ -18,7 +18,7 @@ from gpt4scene.types import IGNORED, Batch, Branch, Conversation, EncodedSample,
 
 
 class PackDataset(Dataset[Batch]):
-    """Batches by key: a tuple of row indices (see ``PackSampler``) gives the batch of their pack.
+    """Batches by key: a tuple of row indices (see ``StepSampler``) gives the batch of their pack.
 
     Rows are conversations, encoded when asked for, or rows of a ``tokenized_path`` folder. An empty tuple gives the
     filling pack. Stateless, so worker processes need no word about epochs. Use it with
@@ -42,11 +42,17 @@ class PackDataset(Dataset[Batch]):
         return collate(self.pack(indices), self.encoder)
 
     def pack(self, indices: Sequence[int]) -> Pack:
-        """Return the pack of these rows; the filling pack where there are none."""
+        """Return the pack of these rows; the filling pack where there are none.
+
+        Raises DataError for a row without any label.
+        """
         if not indices:
             return with_dummy_image(None, self.encoder)
         rows = [self.rows[index] for index in indices]
         pack = make_pack([row if isinstance(row, EncodedSample) else self.encoder.encode(row) for row in rows])
+        for branch in pack.branches:
+            if not (branch.labels_L != IGNORED).any():
+                raise DataError(f"{branch.origin}: has no token to learn, so its loss would be that of nothing")
         return with_dummy_image(pack, self.encoder) if self.dummy_image and not pack.grids else pack
 
 
@@ -116,6 +122,7 @@ def collate(pack: Pack, encoder: Encoder) -> Batch:
         label_ids=torch.from_numpy(labels_L[learned].astype(np.int64)),
         label_owners=torch.from_numpy(owners[learned]),
         weights=torch.tensor([branch.weight for branch in pack.branches], dtype=torch.float32),
+        origins=tuple(branch.origin for branch in pack.branches),
     )
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+from gpt4scene.data.marks import Marks
 from gpt4scene.registry import Registry
 from gpt4scene.types import Turn
 
-IMAGE_MARK = "<image>"
-"""What stands for an image in the text of a user turn."""
+MEDIA_TOKENS = ("<|vision_pad|>", "<|video_pad|>", "<|endoftext|>")
+"""Tokens of Qwen's tokenizers that mean something to the model, and that these templates never write."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,16 @@ class Template:
 
     @property
     def control_tokens(self) -> tuple[str, ...]:
-        """Tokens that structure the row and so may not occur inside a message."""
-        return (self.message_start, self.message_end, self.image_start, self.image_pad, self.image_end)
+        """Tokens that structure the row or stand for media, and so may not occur inside a message."""
+        return (
+            *(self.message_start, self.message_end, self.image_start, self.image_pad, self.image_end),
+            *MEDIA_TOKENS,
+        )
+
+    @cached_property
+    def marks(self) -> Marks:
+        """What finds the marks in messages."""
+        return Marks(self.control_tokens)
 
     def render(
         self,
@@ -66,29 +76,39 @@ class Template:
             turns = (Turn("system", self.default_system), *turns)
         last_answer = max((i for i, turn in enumerate(turns) if turn.role == "assistant"), default=-1)
         for index, turn in enumerate(turns):
-            header = f"{self.message_start}{turn.role}\n"
+            learned = train_on_prompt and turn.role == "user"
             if turn.role == "assistant":
                 learned = index == last_answer or not mask_history
-                segments += [Segment(header), Segment(turn.text + self.message_end, learned), Segment("\n")]
-            elif turn.role == "user":
-                pieces = self._with_images(header + turn.text + self.message_end, train_on_prompt)
-                segments += [*pieces, Segment("\n")]
-            else:
-                segments.append(Segment(f"{header}{turn.text}{self.message_end}\n"))
+            segments += self._message(turn, learned)
         if generate:
             segments.append(Segment(f"{self.message_start}assistant\n"))
         return segments
 
-    def _with_images(self, text: str, learned: bool) -> list[Segment]:
-        image = Segment(self.image_text, image=True)
-        first, *rest = text.split(IMAGE_MARK)
-        pieces = [Segment(first, learned)]
-        for piece in rest:
-            pieces += [image, Segment(piece, learned)]
-        return [piece for piece in pieces if piece.text]
+    def _message(self, turn: Turn, learned: bool) -> list[Segment]:
+        """Return a message as segments. Of an answer, what is said and the end mark are learned, never the header."""
+        header = f"{self.message_start}{turn.role}\n"
+        pieces = self.marks.pieces(turn.text)
+        pieces[-1][-1] += self.message_end
+        segments = []
+        if turn.role == "assistant":
+            segments.append(Segment(header))
+        else:
+            pieces[0][0] = header + pieces[0][0]
+        for number, parts in enumerate(pieces):
+            segments += [Segment(self.image_text, image=True)] * (number > 0)
+            segments += [Segment(part, learned) for part in parts]
+        if turn.role == "system":
+            last = segments.pop()
+            segments.append(Segment(last.text + "\n"))
+        else:
+            segments.append(Segment("\n"))
+        return [segment for segment in segments if segment.text]
 
 
 TEMPLATES: Registry[Template] = Registry("template")
 """Templates by the name that ``template:`` takes. Qwen2.5-VL speaks ``qwen2_vl`` too."""
 TEMPLATES.add("qwen2_vl", Template("qwen2_vl", default_system="You are a helpful assistant."))
 TEMPLATES.add("qwen3_vl", Template("qwen3_vl", default_system=""))
+
+ALL_MARKS = Marks(sorted({token for name in TEMPLATES for token in TEMPLATES[name].control_tokens}))
+"""Finds the marks of every template, where it is not known which one a text meets, as on a server."""

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from gpt4scene.errors import DataError
+from gpt4scene.files.pixels import eight_bits
 from gpt4scene.files.whole import read_json
 from gpt4scene.types import Grid, Origin
 
@@ -27,13 +28,17 @@ Size = tuple[int, int]
 MAX_ASPECT = 200
 """Qwen's smart resize refuses images more elongated than this."""
 
+LEAST_SIDE = 28
+"""Shortest side in pixels that LLaMA-Factory's rule of the area leaves."""
+
 
 @dataclass(frozen=True)
 class VisionRule:
     """How an image becomes patches: the values of a checkpoint's image processor, and the user's ``image_resolution``.
 
     ``min_pixels`` and ``max_pixels`` bound the area after smart resize; ``mean`` and ``std`` are per channel, 0 to 1.
-    ``image_resolution`` bounds the longest side before that, in pixels; None is no bound.
+    Before that, ``image_resolution`` bounds the longest side, ``image_max_pixels`` and ``image_min_pixels`` the area;
+    None is no bound.
     """
 
     patch_size: int = 14
@@ -44,6 +49,8 @@ class VisionRule:
     min_pixels: int = 56 * 56
     max_pixels: int = 28 * 28 * 1280
     image_resolution: int | None = 512
+    image_max_pixels: int | None = None
+    image_min_pixels: int | None = None
 
     @property
     def factor(self) -> int:
@@ -56,7 +63,13 @@ class VisionRule:
         return 3 * self.temporal_patch_size * self.patch_size**2
 
     @classmethod
-    def from_folder(cls, folder: str | os.PathLike, image_resolution: int | None = 512) -> VisionRule:
+    def from_folder(
+        cls,
+        folder: str | os.PathLike,
+        image_resolution: int | None = 512,
+        image_max_pixels: int | None = None,
+        image_min_pixels: int | None = None,
+    ) -> VisionRule:
         """Read ``preprocessor_config.json`` (or ``processor_config.json``) of a checkpoint folder.
 
         Takes both spellings of the area bounds: ``min_pixels`` / ``max_pixels``, which win where both are given, and
@@ -85,6 +98,8 @@ class VisionRule:
             min_pixels=bound("min_pixels", "shortest_edge", defaults.min_pixels),
             max_pixels=bound("max_pixels", "longest_edge", defaults.max_pixels),
             image_resolution=image_resolution,
+            image_max_pixels=image_max_pixels,
+            image_min_pixels=image_min_pixels,
         )
 
 
@@ -108,16 +123,33 @@ def _processor_config(folder: Path) -> tuple[dict, Path]:
     )
 
 
+def _limited(size: Size, rule: VisionRule) -> Size:
+    """Return the size that the user's limits leave of ``size``: the longest side first, then the area.
+
+    The rule of the area is the one of LLaMA-Factory since 0.9.2 (``mm_plugin.py``, for Qwen2-VL): too large an area is
+    shrunk, then too small a one grown, both by the root of the ratio, rounded down; no side is left below 28.
+    """
+    width, height = size
+    if rule.image_resolution is not None and max(size) > rule.image_resolution:
+        scale = rule.image_resolution / max(size)
+        width, height = max(1, int(width * scale)), max(1, int(height * scale))
+    if rule.image_max_pixels is not None and width * height > rule.image_max_pixels:
+        scale = math.sqrt(rule.image_max_pixels / (width * height))
+        width, height = max(1, int(width * scale)), max(1, int(height * scale))
+    if rule.image_min_pixels is not None:
+        if width * height < rule.image_min_pixels:
+            scale = math.sqrt(rule.image_min_pixels / (width * height))
+            width, height = int(width * scale), int(height * scale)
+        width, height = max(width, LEAST_SIDE), max(height, LEAST_SIDE)
+    return width, height
+
+
 def fit(size: Size, rule: VisionRule) -> Size:
     """Return the width and height that an image of ``size`` is resized to, multiples of ``rule.factor``.
 
     Raises ValueError for an image more than 200 times as long as wide. 1296x968 at 512 gives 504x392.
     """
-    width, height = size
-    longest = max(width, height)
-    if rule.image_resolution is not None and longest > rule.image_resolution:
-        scale = rule.image_resolution / longest
-        width, height = max(1, int(width * scale)), max(1, int(height * scale))
+    width, height = _limited(size, rule)
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise ValueError(f"an image of {size[0]}x{size[1]} is over {MAX_ASPECT} times as long as wide")
     factor = rule.factor
@@ -189,9 +221,13 @@ def _bad(path: str, origin: Origin | None, what: str) -> DataError:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Return the image in RGB; transparency is laid on white, as Qwen's and Hugging Face's loaders do."""
+    """Return the image in RGB; transparency is laid on white, as Qwen's and Hugging Face's loaders do.
+
+    Of 16 bits the upper 8 are kept (``files.pixels``). Raises ValueError for an image of fractions.
+    """
     if image.mode == "RGB":
         return image
+    image = eight_bits(image)
     if "A" in image.getbands() or image.info.get("transparency") is not None:
         layered = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layered.size, (255, 255, 255, 255)), layered).convert("RGB")

@@ -180,6 +180,7 @@ def _ask(arguments: DemoArguments, out: Path, model: str, name: str, images: str
             image_resolution=arguments.image_resolution,
             max_new_tokens=_LONGEST_ANSWER,
             num_processes="1",
+            keep_empty=True,
         )
     )
 

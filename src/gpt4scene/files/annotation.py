@@ -74,25 +74,36 @@ def write_attributes(path: str | Path, scenes: Mapping[str, Mapping[str, Any]]) 
 
 def read_corpus(path: Path) -> dict[str, list[str]]:
     """Return the captions of annotated objects: ``scene|object -> captions``."""
-    corpus = read_json(path)
-    if not isinstance(corpus, dict):
-        raise DataError(f"{path}: expected {{'scene|object': [captions]}}")
+    return checked_corpus(read_json(path), str(path))
+
+
+def checked_corpus(corpus: Any, source: str) -> dict[str, list[str]]:
+    """Return ``corpus``; raise ``DataError`` naming ``source`` and the object whose captions are no list of texts."""
+    if not isinstance(corpus, Mapping):
+        raise DataError(f"{source}: expected {{'scene|object': [captions]}}")
     for key, captions in corpus.items():
-        scene, _, target = key.rpartition("|")
+        scene, _, target = str(key).rpartition("|")
         if not scene or not target.isdecimal():
-            raise DataError(f"{path}: the key '{key}' must name scene and object as 'scene0011_00|4'")
-        if not isinstance(captions, list) or not captions or not all(isinstance(caption, str) for caption in captions):
-            raise DataError(f"{path}: '{key}' must hold a list of captions, found {captions!r}")
-    return corpus
+            raise DataError(f"{source}: the key '{key}' must name scene and object as 'scene0011_00|4'")
+        listed = isinstance(captions, Sequence) and not isinstance(captions, str)
+        if not listed or not captions or not all(isinstance(caption, str) for caption in captions):
+            raise DataError(f"{source}: '{key}' must hold a list of captions, found {captions!r}")
+    return {str(key): list(captions) for key, captions in corpus.items()}
 
 
 def read_lookup(path: Path) -> dict[str, dict[str, int]]:
     """Return which objects are the only ones of their class: ``scene -> object -> 0 unique | 1 multiple``."""
-    lookup = read_json(path)
-    if not isinstance(lookup, dict) or not all(isinstance(objects, dict) for objects in lookup.values()):
-        raise DataError(f"{path}: expected {{scene: {{object: 0 or 1}}}}")
+    return checked_lookup(read_json(path), str(path))
+
+
+def checked_lookup(lookup: Any, source: str) -> dict[str, dict[str, int]]:
+    """Return ``lookup``; raise ``DataError`` naming ``source`` and the object that is neither unique nor multiple."""
+    if not isinstance(lookup, Mapping):
+        raise DataError(f"{source}: expected {{scene: {{object: 0 or 1}}}}")
     for scene, objects in lookup.items():
+        if not isinstance(objects, Mapping):
+            raise DataError(f"{source}: scene '{scene}' must hold {{object: 0 or 1}}, found {str(objects)[:80]}")
         for target, kind in objects.items():
-            if kind not in (0, 1):
-                raise DataError(f"{path}: object {target} of scene '{scene}' must be 0 (unique) or 1, found {kind!r}")
-    return lookup
+            if not isinstance(kind, int | float) or kind not in (0, 1):
+                raise DataError(f"{source}: object {target} of scene '{scene}' must be 0 (unique) or 1, found {kind!r}")
+    return {str(scene): {str(target): int(kind) for target, kind in found.items()} for scene, found in lookup.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from gpt4scene.errors import DataError
@@ -19,24 +19,50 @@ class AnswerRow:
     """One answer with what its scorer needs. ``origin`` names file and row in error messages.
 
     ``gt_id`` is the ground-truth object, ``pred_id`` the proposal that Scan2Cap asked about, ``ref_captions`` the
-    accepted answers or Multi3DRefer's ground-truth ids, ``type_info`` SQA3D's or Multi3DRefer's question type.
+    accepted answers or Multi3DRefer's ground-truth ids, ``type_info`` SQA3D's or Multi3DRefer's question type. A key
+    that the row does not have is ``None``; ``target``, ``proposal`` and ``references`` raise ``DataError`` for it.
     """
 
     scene_id: str
     pred: str
-    gt_id: int = 0
-    pred_id: int = 0
+    gt_id: int | None = None
+    pred_id: int | None = None
     prompt: str = ""
-    ref_captions: tuple[str | int, ...] = ()
-    type_info: str | int = 0
+    ref_captions: tuple[str | int, ...] | None = None
+    type_info: str | int | None = None
     qid: str | int | None = None
     index: int | None = None
     origin: str = "row"
 
     @property
+    def target(self) -> int:
+        """``gt_id``, which must be there."""
+        return require(self, "gt_id") if self.gt_id is None else self.gt_id
+
+    @property
+    def proposal(self) -> int:
+        """``pred_id``, which must be there."""
+        return require(self, "pred_id") if self.pred_id is None else self.pred_id
+
+    @property
+    def references(self) -> tuple[str | int, ...]:
+        """``ref_captions``, which must be there."""
+        return require(self, "ref_captions") if self.ref_captions is None else self.ref_captions
+
+    @property
     def texts(self) -> list[str]:
-        """The references as texts."""
-        return [str(reference) for reference in self.ref_captions]
+        """The references as texts; none where the row has none."""
+        return [str(reference) for reference in self.ref_captions or ()]
+
+
+def require(row: AnswerRow, *keys: str) -> Any:
+    """Raise ``DataError`` for the first of ``keys`` that ``row`` does not have: it is never taken as 0."""
+    for key in keys:
+        if getattr(row, key) is None:
+            raise DataError(
+                f"{row.origin}: '{key}' is missing, which this score needs; add the key to the predictions, or put the "
+                "question file into the annotation folder"
+            )
 
 
 RowLike: TypeAlias = "AnswerRow | Mapping[str, Any]"
@@ -44,8 +70,12 @@ RowLike: TypeAlias = "AnswerRow | Mapping[str, Any]"
 
 
 def record_of(answer: Answer) -> dict[str, Any]:
-    """Return the public row of an answer, plus ``task`` and ``index``, its identity."""
+    """Return the public row of an answer, plus ``task`` and ``index``, its identity.
+
+    How it ended and the hash of its images are added where they are known.
+    """
     question = answer.question
+    more = {"finish_reason": answer.finish_reason, "images": answer.images}
     return {
         "scene_id": question.scene_id,
         "qid": question.qid,
@@ -53,10 +83,11 @@ def record_of(answer: Answer) -> dict[str, Any]:
         "pred_id": question.pred_id,
         "prompt": question.prompt,
         "pred": answer.text,
-        "ref_captions": list(question.ref_captions),
+        "ref_captions": None if question.ref_captions is None else list(question.ref_captions),
         "type_info": question.type_info,
         "task": question.task,
         "index": question.index,
+        **{name: value for name, value in more.items() if value is not None},
     }
 
 
@@ -70,40 +101,72 @@ def read_row(record: object, origin: str) -> AnswerRow:
     missing = [key for key in ("scene_id", "pred") if not isinstance(record.get(key), str)]
     if missing:
         raise DataError(f"{origin}: '{missing[0]}' is missing or no text (found keys: {', '.join(map(str, record))})")
-    references = record.get("ref_captions") or ()
-    if isinstance(references, str) or not isinstance(references, Sequence):
+    references = record.get("ref_captions")
+    if references is not None and (isinstance(references, str) or not isinstance(references, Sequence)):
         raise DataError(f"{origin}: 'ref_captions' must be a list, found {references!r}")
     for key, values in (
-        ("ref_captions", references),
-        ("type_info", [record.get("type_info")]),
-        ("qid", [record.get("qid")]),
+        ("ref_captions", references or ()),
+        ("type_info", _given(record, "type_info")),
+        ("qid", _given(record, "qid")),
+        ("prompt", _given(record, "prompt")),
     ):
-        wrong = next((value for value in values if not isinstance(value, str | int | float | None)), None)
-        if wrong is not None:
-            raise DataError(f"{origin}: '{key}' must hold texts or numbers, found {wrong!r}")
-    index = record.get("index")
+        for number, value in enumerate(values):
+            if not _plain(value) or (key == "prompt" and not isinstance(value, str)):
+                place = f", entry {number}" if key == "ref_captions" else ""
+                raise DataError(f"{origin}: '{key}' must hold texts or numbers, found {value!r}{place}")
     return AnswerRow(
         scene_id=record["scene_id"],
         pred=record["pred"],
         gt_id=_whole(record.get("gt_id"), "gt_id", origin),
         pred_id=_whole(record.get("pred_id"), "pred_id", origin),
-        prompt=str(record.get("prompt") or ""),
-        ref_captions=tuple(references),
-        type_info=record.get("type_info") or 0,
+        prompt=record.get("prompt") or "",
+        ref_captions=None if references is None else tuple(references),
+        type_info=record.get("type_info"),
         qid=record.get("qid"),
-        index=None if index is None else _whole(index, "index", origin),
+        index=_whole(record.get("index"), "index", origin),
         origin=origin,
     )
 
 
-def read_rows(rows: Iterable[RowLike], name: str) -> list[AnswerRow]:
-    """Return ``rows`` as ``AnswerRow`` values; raise ``DataError`` when there is none or one can't be read."""
+def with_references(rows: Sequence[AnswerRow], name: str) -> tuple[list[AnswerRow], int]:
+    """Return the rows that have a reference to compare with, without blank ones, and the number of the others.
+
+    A question nobody has answered can be answered neither right nor wrong. Raises ``DataError`` where no row has one.
+    """
+    kept = []
+    for row in rows:
+        said = tuple(text for text in row.ref_captions or () if str(text).strip())
+        if said:
+            kept.append(row if said == row.ref_captions else replace(row, ref_captions=said))
+    if rows and not kept:
+        raise DataError(
+            f"{rows[0].origin}: 'ref_captions' holds no answer to compare with, here and in all {len(rows)} rows of "
+            f"{name}; add them to the predictions, or put the question file into the annotation folder"
+        )
+    return kept, len(rows) - len(kept)
+
+
+def read_rows(rows: Iterable[RowLike], name: str, needs: Sequence[str] = ()) -> list[AnswerRow]:
+    """Return ``rows`` as ``AnswerRow`` values.
+
+    Raises ``DataError`` when there is none, one can't be read, or one lacks a key that the score ``needs``.
+    """
     read = [
         row if isinstance(row, AnswerRow) else read_row(row, f"{name}, row {number}") for number, row in enumerate(rows)
     ]
     if not read:
         raise DataError(f"{name}: there are no answers to score")
+    require_all(read, needs)
     return read
+
+
+def require_all(rows: Sequence[AnswerRow], needs: Sequence[str], single: Sequence[str] = ()) -> None:
+    """Raise ``DataError`` as ``require`` does for the first row that lacks a key of ``needs``.
+
+    Keys that are ``single`` may be missing in some rows, which the score then counts, but not in all of them.
+    """
+    for row in rows:
+        require(row, *(key for key in needs if key not in single or all(getattr(one, key) is None for one in rows)))
 
 
 def row_keys(rows: Sequence[AnswerRow]) -> tuple[object, ...]:
@@ -120,9 +183,17 @@ def row_keys(rows: Sequence[AnswerRow]) -> tuple[object, ...]:
     return tuple(keys)
 
 
-def _whole(value: object, key: str, origin: str) -> int:
-    if value is None:
-        return 0
+def _given(record: Mapping[str, Any], key: str) -> list[Any]:
+    return [] if record.get(key) is None else [record[key]]
+
+
+def _plain(value: object) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool) and value == value
+
+
+def _whole(value: object, key: str, origin: str) -> int | None:
+    if value is None or value == "":
+        return None
     try:
         number = int(value)  # type: ignore[call-overload]
     except (TypeError, ValueError, OverflowError):

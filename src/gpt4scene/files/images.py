@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,6 +126,21 @@ def scene_images(path: Path, scenes: Iterable[str], media_dir: str | Path | None
             f"{', '.join(search.places(image))}; --media_dir names the folder that holds the images"
         )
     return {scene: tuple(place for place in places if place is not None) for scene, places in found.items()}
+
+
+def odd_scenes(images: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return a sentence for scenes that list an image twice, and one for those with another number than most."""
+    notes = []
+    twice = [scene for scene, names in images.items() if len(set(names)) < len(names)]
+    if twice:
+        name = next(name for name in images[twice[0]] if images[twice[0]].count(name) > 1)
+        notes.append(f"scene '{twice[0]}'{_more(twice, 'scenes')} lists an image twice ({name})")
+    usual = Counter(map(len, images.values())).most_common(1)[0][0] if images else 0
+    other = [scene for scene, names in images.items() if len(names) != usual]
+    if other:
+        count = len(images[other[0]])
+        notes.append(f"scene '{other[0]}'{_more(other, 'scenes')} has {count} images, most scenes have {usual}")
+    return notes
 
 
 def _more(items: Sequence[object], kind: str) -> str:

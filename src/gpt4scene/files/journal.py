@@ -1,7 +1,8 @@
 """The journal of an inference run: JSON lines, appended answer by answer, so that a killed run goes on where it was.
 
 A file's first line holds the settings that shape its answers and their fingerprint; each further line is one answer
-under the public keys, with ``task`` and ``index`` added. Files of a run lie in one folder: ``<task>.jsonl`` for one
+under the public keys, with ``task`` and ``index`` added, ``finish_reason``, and ``images``: a hash of what the scene's
+images held. Files of a run lie in one folder: ``<task>.jsonl`` for one
 process, ``<task>.shard<i>.jsonl`` while several work. They are read together.
 """
 
@@ -12,7 +13,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,22 +152,40 @@ def differences(old: Settings, new: Settings) -> list[str]:
     """Return ``"key: old, now new"`` for every setting that differs."""
     names = [*new, *(name for name in old if name not in new)]
     return [
-        f"{name}: {old.get(name)}, now {new.get(name)}"
+        f"{name}: {old.get(name, 'absent')}, now {new.get(name, 'absent')}"
         for name in names
         if json.dumps(old.get(name), sort_keys=True) != json.dumps(new.get(name), sort_keys=True)
     ]
 
 
-def check_settings(folder: str | Path, task: str, settings: Settings) -> None:
-    """Raise ``DataError`` when a journal of ``task`` in ``folder`` was written under other settings."""
+def check_settings(
+    folder: str | Path,
+    task: str,
+    settings: Settings,
+    images: Mapping[str, str] | None = None,
+    earlier: Sequence[Settings] = (),
+) -> None:
+    """Raise ``DataError`` when a journal of ``task`` in ``folder`` is of another run.
+
+    That is one under other settings, or one whose answers were given to other images: ``images`` has the hash of each
+    scene's. ``earlier`` are the same settings as earlier versions wrote them.
+    """
     for path in journal_files(folder, task):
-        _check_run(read_journal(path), settings)
+        content = read_journal(path)
+        _check_run(content, settings, earlier)
+        for number, row in content.rows:
+            old, now = row.get("images"), (images or {}).get(row.get("scene_id", ""))
+            if old is not None and now is not None and old != now:
+                raise DataError(
+                    f"{content.origin(number)}: the images of scene '{row['scene_id']}' are not those that this answer "
+                    f"was given to (hash {old}, now {now}); choose another --output_dir, or --overwrite to ask again"
+                )
 
 
-def _check_run(content: JournalContent, settings: Settings) -> None:
-    """Raise ``DataError`` where the answers of a journal are not of a run under ``settings``."""
+def _check_run(content: JournalContent, settings: Settings, earlier: Sequence[Settings] = ()) -> None:
+    """Raise ``DataError`` where the answers of a journal are not of a run under ``settings``, in any of its forms."""
     old = content.settings
-    if old is not None and fingerprint(old) != fingerprint(settings):
+    if old is not None and not any(fingerprint(old) == fingerprint(one) for one in (settings, *earlier)):
         raise DataError(
             f"{content.path} holds answers of another run ({'; '.join(differences(old, settings))}); "
             "choose another --output_dir, or --overwrite to delete them"
@@ -211,10 +230,11 @@ class Journal:
     """One journal file, open for appending.
 
     Opening cuts a torn last line off and writes the settings into a new file. ``DataError`` when the file was written
-    under other settings or another process is writing it. Use as a context manager, or call ``close``.
+    under other settings (``earlier`` are ours as earlier versions wrote them) or another process is writing it. Use as
+    a context manager, or call ``close``.
     """
 
-    def __init__(self, path: str | Path, settings: Settings) -> None:
+    def __init__(self, path: str | Path, settings: Settings, earlier: Sequence[Settings] = ()) -> None:
         self.path = Path(path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -223,7 +243,7 @@ class Journal:
             raise DataError(f"{self.path}: the journal can't be opened ({error.strerror})") from None
         try:
             self._lock()
-            self._open(settings)
+            self._open(settings, earlier)
         except BaseException:
             os.close(self._file)
             raise
@@ -236,9 +256,9 @@ class Journal:
         except OSError:
             pass  # some network file systems have no locks; the journal works without
 
-    def _open(self, settings: Settings) -> None:
+    def _open(self, settings: Settings, earlier: Sequence[Settings]) -> None:
         content = read_journal(self.path)
-        _check_run(content, settings)
+        _check_run(content, settings, earlier)
         self._length, self.answers = content.length, len(content.rows)
         os.ftruncate(self._file, self._length)
         os.lseek(self._file, self._length, os.SEEK_SET)

@@ -9,21 +9,36 @@ from pathlib import Path
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow, read_row
-from gpt4scene.files.journal import journal_files, journal_rows, ordered_rows
+from gpt4scene.files.journal import journal_files, journal_rows, ordered_rows, read_journal
 from gpt4scene.files.whole import read_json, write_json
+
+OURS = frozenset({"task", "finish_reason", "images"})
+"""Keys of a journal's rows that the public form does not have."""
+
+_LISTED = 12
+"""Names listed in a message."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """The answers of one task, in the order of their question index where they carry one."""
+    """The answers of one task, in the order of their question index where they carry one.
+
+    ``gaps`` are those of the ``notes`` that are about lines cut off, and shards and chunks that are not there.
+    """
 
     task: str
     rows: list[AnswerRow]
     notes: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
 
 
 def answer_files(folder: Path, task: str) -> dict[str, list[Path]]:
-    """Return the files in ``folder`` that hold answers of ``task``: form -> files, the form to be read first."""
+    """Return the files in ``folder`` that hold answers of ``task``: form -> files, the form to be read first.
+
+    ``folder`` may be a file, a list or a journal, of whatever name: then it is that file.
+    """
+    if folder.is_file():
+        return {"journal file" if folder.suffix == ".jsonl" else "list": [folder]}
     chunks = sorted(folder.glob(f"*_{task}/predictions_chunk_*.json"), key=lambda path: (path.parent, _number(path)))
     one = folder / f"{task}.json"
     found = {"journal": journal_files(folder, task), "list": [one] if one.is_file() else [], "chunks": chunks}
@@ -31,7 +46,12 @@ def answer_files(folder: Path, task: str) -> dict[str, list[Path]]:
 
 
 def tasks_in(folder: Path, known: Iterable[str]) -> list[str]:
-    """Return those of the ``known`` tasks that ``folder`` holds answers of, in their order."""
+    """Return those of the ``known`` tasks that ``folder`` holds answers of, in their order.
+
+    A file holds answers of the task that its name says: ``<task>.json``, ``<task>.jsonl``, ``<task>.shard<i>.jsonl``.
+    """
+    if folder.is_file():
+        return [task for task in known if folder.name.split(".")[0] == task]
     return [task for task in known if answer_files(folder, task)]
 
 
@@ -44,25 +64,52 @@ def read_predictions(folder: Path, task: str) -> Predictions:
     """
     found = answer_files(folder, task)
     if not found:
-        raise DataError(
-            f"{folder}: no answers for '{task}' (looked for {task}.jsonl, {task}.shard*.jsonl, {task}.json, "
-            f"<model>_{task}/predictions_chunk_<i>.json)"
-        )
+        raise DataError(f"{folder}: no answers for '{task}' ({wanted(task)}); {lies_there(folder)}")
     form, *others = found
     notes = [f"read the {form} of {task} and left out {', '.join(map(str, found[other]))}" for other in others]
     if len({path.parent for path in found[form]}) > 1:
         folders = ", ".join(sorted({path.parent.name for path in found[form]}))
         raise DataError(f"{folder}: answers of several models for '{task}' ({folders}); keep one in the folder")
+    gaps: list[str] = []
     if form == "journal":
-        records, torn = journal_rows(folder, task)
-        notes += torn
+        records, gaps = journal_rows(folder, task)
+        rows = [read_row(record, origin) for origin, record in records]
+    elif form == "journal file":
+        content = read_journal(folder)
+        if content.torn is not None:
+            gaps = [f"{folder}: line {content.torn} was cut off while it was written and is left out"]
+        records = [(content.origin(number), record) for number, record in content.rows]
         rows = [read_row(record, origin) for origin, record in records]
     else:
         rows = [row for path in found[form] for row in _list(path)]
     if not rows:
         raise DataError(f"{folder}: the {form} of '{task}' holds no answers ({', '.join(map(str, found[form]))})")
     _refuse_duplicates(rows)
-    return Predictions(task, _ordered(rows), tuple(notes))
+    gaps += _gaps(form, found[form])
+    return Predictions(task, _ordered(rows), (*notes, *gaps), tuple(gaps))
+
+
+def wanted(task: str) -> str:
+    """Return which names a folder of answers of ``task`` has."""
+    return f"looked for {task}.jsonl, {task}.shard*.jsonl, {task}.json, <model>_{task}/predictions_chunk_<i>.json"
+
+
+def lies_there(place: Path) -> str:
+    """Return a sentence about what lies in ``place``, and where below or above it predictions are."""
+    if not place.is_dir():
+        return "there is no such folder"
+    chunk = next(place.glob("predictions_chunk_*.json"), None)
+    if chunk is not None:
+        return f"{chunk.name} lies here: give the folder above, {place.parent}, whose folders are named <model>_<task>"
+    below = sorted({path.parent.parent for path in place.rglob("predictions_chunk_*.json")})
+    if below:
+        return f"predictions lie in {', '.join(map(str, below[:_LISTED]))}: give one of these folders"
+    names = sorted(f"{path.name}/" if path.is_dir() else path.name for path in place.iterdir())
+    if not names:
+        return "the folder is empty"
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    advice = "a .json or .jsonl file of another name can be given itself, with --tasks"
+    return f"there are {', '.join(names[:_LISTED])}{more}; {advice}"
 
 
 def write_public(
@@ -79,7 +126,7 @@ def write_public(
     ``chunks`` are deleted: they would count answers twice.
     """
     kept = [
-        {name: value for name, value in row.items() if name != "task"}
+        {name: value for name, value in row.items() if name not in OURS}
         for row in ordered_rows(folder, task)
         if scenes is None or row["scene_id"] in scenes
     ]
@@ -94,6 +141,23 @@ def write_public(
 def _number(path: Path) -> tuple[int, str]:
     digits = re.findall(r"\d+", path.stem)
     return (int(digits[-1]) if digits else -1, path.name)
+
+
+def _gaps(form: str, files: Sequence[Path]) -> list[str]:
+    """Return a sentence where numbers of shards or chunks are left out, or shards were never joined."""
+    if form == "journal":
+        numbers = [int(path.stem.rpartition(".shard")[2]) for path in files if ".shard" in path.stem]
+        name = "shards"
+        if len(numbers) < len(files):  # the joined journal is there: shards of another number may have been joined
+            return []
+    elif form == "chunks":
+        numbers, name = [_number(path)[0] for path in files], "chunks"
+    else:
+        return []
+    absent = sorted(set(range(max(numbers, default=-1) + 1)) - set(numbers))
+    if absent:
+        return [f"{files[0].parent}: of the {name} {', '.join(map(str, absent))} there is no file"]
+    return []
 
 
 def _list(path: Path) -> list[AnswerRow]:

@@ -10,6 +10,8 @@ from gpt4scene.files.whole import read_json
 from gpt4scene.types import Question
 
 _PROPOSALS = "_mask3d"
+_NOT_ASKED = ("images", "image", "videos", "video", "audios", "audio", "tools", "system", "messages", "conversations")
+"""Keys that would change what is asked or shown; questions show the images of their scene, and their prompt alone."""
 
 
 def find_question_file(annotation_dir: str | Path, name: str) -> Path | None:
@@ -37,29 +39,43 @@ def read_question_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def read_questions(path: Path, task: str, type_key: str | None = None) -> list[Question]:
-    """Return the questions of one file, without images. ``type_key`` names the key of the question's type, if any."""
+def read_questions(path: Path, task: str, type_key: str | None = None, *, to_ask: bool = True) -> list[Question]:
+    """Return the questions of one file, without images. ``type_key`` names the key of the question's type, if any.
+
+    What a row does not say is ``None``. A row without prompt is an error unless it is not ``to_ask``.
+    """
     return [
-        _question(row, task, index, f"{path}, row {index}", type_key)
+        _question(row, task, index, f"{path}, row {index}", type_key, to_ask)
         for index, row in enumerate(read_question_rows(path))
     ]
 
 
-def _question(row: dict[str, Any], task: str, index: int, where: str, type_key: str | None) -> Question:
+def _question(row: dict[str, Any], task: str, index: int, where: str, type_key: str | None, to_ask: bool) -> Question:
+    passed_over = [name for name in _NOT_ASKED if row.get(name) not in (None, "", [], {})]
+    if passed_over:
+        raise DataError(
+            f"{where}: '{passed_over[0]}' is not asked; a question shows its scene's images, which the list of images "
+            "names, and its 'prompt'; remove the key"
+        )
     captions = row.get("ref_captions")
-    captions = [] if captions is None else captions if isinstance(captions, list) else [captions]
-    if not all(isinstance(item, str | int) for item in captions):
+    captions = captions if captions is None or isinstance(captions, list) else [captions]
+    if not all(isinstance(item, str | int) and not isinstance(item, bool) for item in captions or ()):
         raise DataError(f"{where}: 'ref_captions' must be a list of texts or object numbers")
+    kind = row.get(type_key or "", row.get("type_info", None if type_key else 0))
+    qid = row.get("qid")
+    for key, value in ((type_key or "type_info", kind), ("qid", qid)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, str | int | float)):
+            raise DataError(f"{where}: '{key}' must be a text or a number, found {value!r}")
     return Question(
         task=task,
         index=index,
         scene_id=row["scene_id"],
-        prompt=_text(row, "prompt", where),
-        qid=row.get("qid"),
+        prompt=_text(row, "prompt", where) if to_ask or row.get("prompt") else "",
+        qid=qid,
         obj_id=_whole_number(row, "obj_id" if "obj_id" in row else "gt_id", where),
         pred_id=_whole_number(row, "pred_id", where),
-        ref_captions=tuple(captions),
-        type_info=row.get(type_key or "", row.get("type_info", 0)),
+        ref_captions=None if captions is None else tuple(captions),
+        type_info=kind,
     )
 
 
@@ -70,10 +86,12 @@ def _text(row: dict[str, Any], key: str, where: str) -> str:
     return value
 
 
-def _whole_number(row: dict[str, Any], key: str, where: str) -> int:
+def _whole_number(row: dict[str, Any], key: str, where: str) -> int | None:
     value = row.get(key)
     if value is None or value == "":
-        return 0
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, str) and value.isdigit())):
         raise DataError(f"{where}: '{key}' must be an object number, found {value!r}")
     return int(value)

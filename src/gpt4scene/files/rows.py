@@ -10,6 +10,14 @@ from typing import Any
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_text
 
+UNREAD = frozenset(
+    (
+        *(".csv", ".tsv", ".arrow", ".feather", ".ndjson", ".xlsx", ".pkl", ".parq"),
+        *(".gz", ".zip", ".xz", ".bz2", ".zst", ".tar", ".tgz", ".lz4"),
+    )
+)
+"""Suffixes of files that may well hold rows, and are not read: a folder with one would lack rows without a word."""
+
 _SPACE = " \t\r\n"
 
 
@@ -17,6 +25,14 @@ def dataset_files(path: Path) -> list[Path]:
     """Return the file itself, or a folder's readable files, sorted. Raises DataError when there is none."""
     if path.is_dir():
         found = sorted(file for file in path.rglob("*") if file.suffix in READERS and not file.name.startswith("."))
+        unread = sorted(
+            file for file in path.rglob("*") if file.suffix.lower() in UNREAD and not file.name.startswith(".")
+        )
+        if unread:
+            raise DataError(
+                f"{unread[0]}: can't read '{unread[0].suffix}' files, of which {path} holds {len(unread)}; "
+                f"write one of {', '.join(READERS)}, or move them away"
+            )
         if not found:
             raise DataError(f"{path}: the folder holds no {', '.join(READERS)} file")
         return found
@@ -34,9 +50,23 @@ def read_rows(path: Path) -> Iterator[Any]:
     yield from READERS[path.suffix](path)
 
 
+def _decoder(path: Path) -> json.JSONDecoder:
+    """Return a decoder that refuses an object with a key written twice, of which one value would be lost."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise DataError(f"{path}: a row has '{twice}' twice ({str(values)[:80]}…); keep one")
+        return values
+
+    return json.JSONDecoder(object_pairs_hook=unique)
+
+
 def _read_json(path: Path) -> Iterator[Any]:
     """Yield the objects of a JSON list without holding them all; a file of JSON lines is taken as such."""
-    text, decoder = read_text(path), json.JSONDecoder()
+    text, decoder = read_text(path), _decoder(path)
 
     def after_space(position: int) -> int:
         while position < len(text) and text[position] in _SPACE:
@@ -68,12 +98,12 @@ def _read_json(path: Path) -> Iterator[Any]:
 
 
 def _json_lines(path: Path, text: str) -> Iterator[Any]:
-    row = 0
+    row, decoder = 0, _decoder(path)
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            yield json.loads(line)
+            yield decoder.decode(line)
         except json.JSONDecodeError as error:
             raise DataError(
                 f"{path}, row {row} (line {number}): {error.msg}; the file is cut off or damaged, write it again"

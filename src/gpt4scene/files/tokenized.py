@@ -123,6 +123,11 @@ def read_tokenized(folder: str | Path, fingerprint: Mapping[str, Any]) -> Tokeni
     """
     folder = Path(folder)
     meta = read_json(folder / META_FILE) if (folder / META_FILE).is_file() else None
+    if _is_llamafactorys(folder):
+        raise DataError(
+            f"{folder}: holds tokens in LLaMA-Factory's form, which are not read and not needed: rows are tokenized "
+            "when they are used; leave tokenized_path out, or name another folder"
+        )
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise DataError(
             f"{folder}: no folder of tokenized rows of this version ({META_FILE} is missing or of another format); "
@@ -135,6 +140,16 @@ def read_tokenized(folder: str | Path, fingerprint: Mapping[str, Any]) -> Tokeni
             "set these back, or choose another tokenized_path"
         )
     return TokenizedRows(folder, meta)
+
+
+def _is_llamafactorys(folder: Path) -> bool:
+    """Return whether ``folder`` is one that the library ``datasets`` saves, as LLaMA-Factory does with its tokens."""
+    if not folder.is_dir() or (folder / META_FILE).is_file():
+        return False
+    places = [folder, *(path for path in folder.iterdir() if path.is_dir())]
+    return (folder / "dataset_dict.json").is_file() or any(
+        (place / "state.json").is_file() or next(place.glob("*.arrow"), None) is not None for place in places
+    )
 
 
 def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -1,7 +1,8 @@
 """Files and folders that appear whole or not at all, and JSON that is read with every mistake named.
 
 Everything that the package writes goes through ``whole_file`` or ``whole_folder``: under a temporary name beside
-its place, brought to the disk, then renamed. A process that is killed leaves the old file, or none.
+its place, brought to the disk, then renamed. A process that is killed leaves the old file, or none; what it had begun
+is removed by the next that writes into the same folder.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from gpt4scene.errors import DataError
+from gpt4scene.files.partial import is_for, leftovers, temporary_name
 
 _GAP = re.compile(r"[\s,]*")
 
@@ -29,8 +31,9 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     if path.is_dir():
         raise DataError(f"{path}: is a folder; name a file in it")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
+    _clear(path)
+    partial = temporary_name(path)
     try:
         yield partial
         _to_disk(partial)
@@ -51,12 +54,13 @@ def whole_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     left of it. Raises ``DataError`` where something stands in the way, ``OSError`` naming the file.
     """
     path = Path(path)
+    _clear(path)
     if path.exists() and not path.is_dir():
         raise DataError(f"{path}: is a file; name a folder")
     if not replace and path.is_dir() and any(path.iterdir()):
         raise DataError(f"{path}: already holds something; choose another folder or remove it")
-    partial = path.with_name(f".{path.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(path.with_name(f".{path.name}.part"), ignore_errors=True)  # as earlier versions called it
+    partial = temporary_name(path)
     try:
         partial.mkdir(parents=True)
         yield partial
@@ -165,6 +169,19 @@ def _after_gap(text: str, place: int) -> int:
     return gap.end() if gap else place
 
 
+def _clear(path: Path) -> None:
+    """Remove what killed writers left beside ``path``; a folder that one of them had just moved aside comes back."""
+    for left in leftovers(path.parent):
+        with suppress(OSError):  # another writer may be at the same
+            if left.old and not left.target.exists():
+                if is_for(left, path) and not path.exists():
+                    left.path.rename(path)
+            elif left.path.is_dir() and not left.path.is_symlink():
+                shutil.rmtree(left.path)
+            else:
+                left.path.unlink()
+
+
 def _to_disk(path: Path) -> None:
     """Wait until the content of ``path`` is on the disk, so that a power cut after the rename leaves a whole file."""
     with open(path, "rb") as file:
@@ -175,8 +192,7 @@ def _rename_folder(partial: Path, path: Path) -> None:
     if not path.exists():
         partial.rename(path)
         return
-    old = path.with_name(f".{path.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
+    old = temporary_name(path, old=True)
     path.rename(old)
     try:
         partial.rename(path)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
+from urllib.parse import urlsplit
 
 from gpt4scene.benchmarks.registry import task_names
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.registry import nearest
-from gpt4scene.settings.arguments import Arguments, key
+from gpt4scene.settings.arguments import LEAST_HELP, MOST_HELP, RESOLUTION_HELP, Arguments, ImageLimits, key
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,9 @@ class InferArguments(Arguments):
     split: str = key("Split in the names of the question files.", "val")
     images: str | None = key("List of images, when the annotation folder holds several.", None, also=("pictures",))
     media_dir: str | None = key("Folder that image paths are relative to, tried after the working directory.", None)
-    image_resolution: int = key("Longest side of an image in pixels before it is fitted to patches.", 512, least=28)
+    image_resolution: int | None = key(RESOLUTION_HELP, None, least=28)
+    image_max_pixels: int | None = key(MOST_HELP, None, least=1)
+    image_min_pixels: int | None = key(LEAST_HELP, None, least=1)
     template: str | None = key("Name of the chat template; that of the model's family when left out.", None)
     max_new_tokens: int = key("Longest answer in tokens.", 128, least=1)
     temperature: float = key("0 takes the likeliest token; above 0 tokens are drawn.", 0.0, least=0)
@@ -45,25 +51,95 @@ class InferArguments(Arguments):
     num_shards: int = key("Parts that whole scenes are dealt into, for example over a Slurm array.", 1, least=1)
     shard: int = key("Which of the parts to answer, counted from 0.", 0, least=0)
     num_processes: str = key("Processes here: auto is one a GPU, or one on the CPU.", "auto")
+    timeout: float = key("Seconds that a request to a server may take.", 600.0, least=0.001)
+    retries: int = key("Further tries when a server is busy or away, with growing pauses.", 7, least=0)
+    limit: int | None = key("Ask only the first so many questions of each task.", None, least=1)
+    scenes: str | None = key("Ask only about these scenes, separated by commas.", None)
+    keep_empty: bool = key("Write empty answers too, instead of reporting their questions as unanswered.", False)
     overwrite: bool = key("Delete the answers of these tasks in the output folder and start over.", False)
     public_name: str | None = key("Also write <name>_<task>/predictions_chunk_<i>.json, the public form.", None)
 
+    @property
+    def image_limits(self) -> ImageLimits:
+        """The limits of images that the three flags say together."""
+        return ImageLimits.said(self.image_resolution, self.image_max_pixels, self.image_min_pixels)
+
     def problems(self) -> list[str]:
         """Return a sentence for every wrong value."""
-        wrong = super().problems()
+        wrong = super().problems() + self._wrong_numbers() + self._without_effect()
+        wrong += [f"--{sentence}" for sentence in self.image_limits.problems()]
         if self.engine == "server" and not self.base_url:
             wrong.append("--engine server needs --base_url, such as http://localhost:8000/v1")
-        if self.shard >= self.num_shards:
+        if self.base_url and not _is_address(self.base_url):
+            wrong.append(f"--base_url must be an address such as http://localhost:8000/v1, not '{self.base_url}'")
+        if self.shard >= self.num_shards > 0:
             wrong.append(f"--shard must be below --num_shards {self.num_shards}, found {self.shard}")
-        if self.num_processes != "auto" and not (self.num_processes.isdigit() and int(self.num_processes) > 0):
+        if self.num_processes != "auto" and not (self.num_processes.isdecimal() and int(self.num_processes) > 0):
             wrong.append(f"--num_processes must be auto or 1 and more, found {self.num_processes}")
         if self.template is not None and self.template not in TEMPLATES:
             wrong.append(f"--template: '{self.template}' is not known{nearest(self.template, list(TEMPLATES))}")
+        for name in ("tasks", "scenes"):
+            if getattr(self, name) is not None and not names_in(getattr(self, name)):
+                wrong.append(f"--{name} names none; separate names by commas, or leave it out for all")
         try:
             task_names(self.tasks)
         except ValueError as error:
             wrong.append(f"--tasks: {error}")
         return wrong
+
+    def _wrong_numbers(self) -> list[str]:
+        numbers = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        wrong = [
+            f"--{name} must be a finite number, not {value}"
+            for name, value in numbers.items()
+            if isinstance(value, float) and not math.isfinite(value)
+        ]
+        if self.repetition_penalty is not None and self.repetition_penalty <= 0:
+            wrong.append(f"--repetition_penalty must be above 0, not {self.repetition_penalty}; 1 changes nothing")
+        return wrong
+
+    def _without_effect(self) -> list[str]:
+        """Return a sentence for every flag that is given and that the chosen engine does not use."""
+        return [
+            f"--{one.name} {getattr(self, one.name)} has no effect with --engine {self.engine}; leave it out"
+            + (", or add --engine server" if self.engine == "local" else ": the server's own settings hold")
+            for one in dataclasses.fields(self)
+            if self.engine not in USED_BY.get(one.name, (self.engine,))
+            and getattr(self, one.name) not in (one.default, *CHANGES_NOTHING.get(one.name, ()))
+        ]
+
+    def notes(self) -> list[str]:
+        """Return a sentence for flags that are given and change nothing beside the others."""
+        drawing = [f"--{name}" for name, plain in (("top_p", 1.0), ("seed", 0)) if getattr(self, name) != plain]
+        if drawing and self.temperature == 0:
+            verb = "change" if len(drawing) > 1 else "changes"
+            return [f"{' and '.join(drawing)} {verb} nothing at --temperature 0, which takes the likeliest token"]
+        return []
+
+
+USED_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        **dict.fromkeys(("template", "dtype", "flash_attn", "device", "num_processes"), ("local",)),
+        **dict.fromkeys(("base_url", "timeout", "retries"), ("server",)),
+    }
+)
+"""Which engine uses a flag; both use those that do not stand here."""
+
+CHANGES_NOTHING: Mapping[str, tuple[str, ...]] = MappingProxyType({"num_processes": ("1",)})
+"""Values that say what the other engine does anyway."""
+
+
+def names_in(words: str) -> list[str]:
+    """Return the names in ``words``, which commas (in the public call: ``#``) separate."""
+    return [name.strip() for name in words.replace("#", ",").split(",") if name.strip()]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def to_flags(arguments: InferArguments) -> list[str]:

@@ -2,30 +2,42 @@
 
 Scenes come one after another and the questions of a scene together: the first alone, so that the server has computed
 the images before the others arrive. Images are shrunk by our own rule and sent as PNG, so that the server's
-processor finds nothing left to resize.
+processor finds nothing left to resize. Requests wait in threads that do not keep the process: Ctrl-C ends it at once.
 """
 
 from __future__ import annotations
 
 import base64
 import io
-import os
+import json
+import queue
+import threading
+import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any, cast
+from typing import Any
 
 from PIL import Image
 
-from gpt4scene.data.templates import IMAGE_MARK
+from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.data.vision import VisionRule, fit, open_image, to_rgb
-from gpt4scene.errors import DataError
+from gpt4scene.errors import ConfigError, DataError, WorkError
+from gpt4scene.files.contents import Contents
 from gpt4scene.inference.decoding import GenerationSettings
+from gpt4scene.inference.requests import RETRIES, TIMEOUT_S, Requests, Say
+from gpt4scene.registry import nearest
 from gpt4scene.types import Answer, Question
 
 REQUEST_LIMIT = 8
 """Requests at a time; each carries all images of the scene, some ten megabytes."""
-REQUEST_SECONDS = 600.0
-"""A request may take this long."""
+SILENCE_S = 30.0
+"""So often a run says that it waits for the server."""
+LAST_ANSWERS_S = 30.0
+"""So long a run that a request ended waits for the answers to those under way."""
+PROBE = "Describe a wooden chair beside a window in one sentence."
+"""The first request, by whose answer one model is told from another behind the same name."""
+_SAID_OF_ITSELF = ("id", "root", "parent", "owned_by")
+"""What a server's list says of a model and a restart does not change."""
 
 
 def image_url(path: str, rule: VisionRule) -> str:
@@ -48,36 +60,90 @@ class ServerEngine:
         model: the name under which the server serves it.
         vision: of the served checkpoint, for the sizes of the images.
         request_limit: requests at a time.
+        timeout: seconds that a request may take.
+        retries: further tries after failures that pass.
+        say: takes lines about tries and waiting.
 
     The key, where the server wants one, is read from ``OPENAI_API_KEY``.
     """
 
-    def __init__(self, base_url: str, model: str, vision: VisionRule, request_limit: int = REQUEST_LIMIT) -> None:
-        from openai import OpenAI
-
-        self.client = OpenAI(
-            base_url=base_url,
-            api_key=os.environ.get("OPENAI_API_KEY") or "none",
-            timeout=REQUEST_SECONDS,
-            max_retries=2,
-        )
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        vision: VisionRule,
+        request_limit: int = REQUEST_LIMIT,
+        timeout: float = TIMEOUT_S,
+        retries: int = RETRIES,
+        say: Say | None = None,
+    ) -> None:
+        self.requests = Requests(base_url, timeout, retries, say)
         self.base_url, self.model, self.vision, self.request_limit = base_url, model, vision, request_limit
+        self._contents = Contents()
         self._scene: tuple[tuple[str, ...], list[dict[str, Any]]] = ((), [])
+        self._results: queue.SimpleQueue[Answer | Exception | None] = queue.SimpleQueue()
+
+    def identity(self) -> dict[str, str]:
+        """Return what tells this server's model from another one of the same name: its own words, and a probe's answer.
+
+        The model's name must be in the server's list, where it has one; ``ConfigError`` names what is served instead.
+        ``WorkError`` for a server that can't be reached.
+        """
+        found = self._listed()
+        body = {"model": self.model, "max_tokens": 16, "temperature": 0.0, "seed": 0}
+        body["messages"] = [{"role": "user", "content": [{"type": "text", "text": PROBE}]}]
+        try:
+            reply = self.requests.ask(body, f"{self.base_url}, a first request", few=0)
+        except (DataError, WorkError) as error:
+            self.requests.say(f"note: {error}; the model is known by its name only")
+            return found
+        found |= {"answers_as": reply.model or "", "fingerprint": reply.fingerprint or "", "probe": reply.text}
+        return {name: value for name, value in found.items() if value}
+
+    def _listed(self) -> dict[str, str]:
+        """Return what the server's list of models says about ours; a server without a list says nothing."""
+        content = self.requests.models()
+        try:
+            listed = json.loads(content or "null")
+            entries = [entry for entry in listed["data"] if isinstance(entry["id"], str)]
+        except (ValueError, TypeError, KeyError):
+            entries = []
+        if not entries:
+            self.requests.say(f"note: {self.base_url} has no list of models, so that '{self.model}' is not checked")
+            return {}
+        names = [entry["id"] for entry in entries]
+        if self.model not in names:
+            raise ConfigError(
+                f"{self.base_url} serves no model '{self.model}'{nearest(self.model, names)} "
+                f"(it serves: {', '.join(names)}); --model takes the served name"
+            )
+        entry = entries[names.index(self.model)]
+        return {name: str(entry[name]) for name in _SAID_OF_ITSELF if entry.get(name)}
 
     def answer(self, questions: Sequence[Question], settings: GenerationSettings | None = None) -> Iterator[Answer]:
-        """Yield the answers to questions about one scene as they come. ``DataError`` when the server fails."""
+        """Yield the answers to questions about one scene as they come.
+
+        Raises ``DataError`` naming task and row for a reply that is no answer, ``WorkError`` when the server fails;
+        answers that had come by then are yielded first.
+        """
         settings = settings or GenerationSettings()
-        if not questions:
-            return
-        yield self._ask(questions[0], settings)
-        with ThreadPoolExecutor(max_workers=self.request_limit, thread_name_prefix="requests") as pool:
-            waiting = [pool.submit(self._ask, question, settings) for question in questions[1:]]
+        self._results = queue.SimpleQueue()
+        self.requests.closed.clear()
+        bodies = [(question, self._body(question, settings)) for question in questions]
+        for together in (bodies[:1], bodies[1:]):
+            yield from self._together(together)
+
+    def received(self) -> list[Answer]:
+        """Return the answers that came and were not taken, for a caller who stops in between; ask no more."""
+        self.requests.close()
+        found = []
+        while True:
             try:
-                for answered in as_completed(waiting):
-                    yield answered.result()
-            finally:
-                for request in waiting:
-                    request.cancel()
+                item = self._results.get_nowait()
+            except queue.Empty:
+                return found
+            if isinstance(item, Answer):
+                found.append(item)
 
     def answer_scenes(
         self, scenes: Iterable[Sequence[Question]], settings: GenerationSettings | None = None
@@ -86,50 +152,85 @@ class ServerEngine:
         for questions in scenes:
             yield self.answer(questions, settings)
 
+    def _together(self, bodies: Sequence[tuple[Question, dict[str, Any]]]) -> Iterator[Answer]:
+        """Ask side by side. After a failure no further question is sent, but those under way may still be answered."""
+        results, waiting = self._results, deque(bodies)
+        working = min(self.request_limit, len(bodies))
+        for number in range(working):
+            threading.Thread(target=self._work, args=(waiting, results), name=f"request {number}", daemon=True).start()
+        failure: Exception | None = None
+        last, until = time.monotonic(), float("inf")
+        while working and time.monotonic() < until:
+            try:
+                item = results.get(timeout=min(SILENCE_S, until - time.monotonic()))
+            except queue.Empty:
+                self._say_waiting(time.monotonic() - last, working)
+                continue
+            last = time.monotonic()
+            if isinstance(item, Answer):
+                yield item
+            elif item is None:
+                working -= 1
+            elif failure is None:
+                failure, until = item, last + min(LAST_ANSWERS_S, self.requests.timeout)
+                waiting.clear()
+                self.requests.close()
+        if failure is not None:
+            raise failure
+
+    def _work(
+        self, waiting: deque[tuple[Question, dict[str, Any]]], results: queue.SimpleQueue[Answer | Exception | None]
+    ) -> None:
+        """Send one request after another until none is left or one has failed; then put None."""
+        try:
+            while waiting and not self.requests.closed.is_set():
+                results.put(self._ask(*waiting.popleft()))
+        except IndexError:
+            pass  # another thread took the last one
+        except Exception as error:
+            results.put(error)
+        finally:
+            results.put(None)
+
+    def _say_waiting(self, seconds: float, requests: int) -> None:
+        ends = f"--timeout {self.requests.timeout:g} ends a request"
+        self.requests.say(f"{self.base_url}: no answer for {seconds:.0f} s, requests under way: {requests}; {ends}")
+
     def _images(self, images: tuple[str, ...]) -> list[dict[str, Any]]:
+        contents = tuple(map(self._contents, images))
         known, parts = self._scene
-        if known != images:
+        if known != contents:
             urls = [image_url(path, self.vision) for path in images]
             parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
-            self._scene = (images, parts)
+            self._scene = (contents, parts)
         return parts
 
     def _content(self, question: Question) -> list[dict[str, Any]]:
         """Return the images, then the prompt; images stand at the prompt's marks where it has them."""
         images = self._images(question.images)
-        first, *rest = question.prompt.split(IMAGE_MARK)
-        if not rest:
-            return [*images, {"type": "text", "text": question.prompt}]
-        if len(rest) != len(images):
-            raise DataError(
-                f"{question.task}, row {question.index}: the prompt has {len(rest)} {IMAGE_MARK} marks, but scene "
-                f"{question.scene_id} has {len(images)} images"
-            )
+        place = f"{question.task}, row {question.index}, scene {question.scene_id}"
+        first, *rest = ALL_MARKS.asked(question.prompt, len(images), place)
+        if letters := [mark for mark in ALL_MARKS.found("".join([first, *rest])) if mark.startswith("<|")]:
+            raise DataError(f"{place}: a server would take the letters {letters[0]} for the token; ask without them")
         content = [{"type": "text", "text": first}]
         for image, text in zip(images, rest, strict=True):
             content += [image, {"type": "text", "text": text}]
         return [part for part in content if part.get("text") != ""]
 
-    def _ask(self, question: Question, settings: GenerationSettings) -> Answer:
-        import openai
+    def _body(self, question: Question, settings: GenerationSettings) -> dict[str, Any]:
+        """Return the request for a question."""
+        body = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": self._content(question)}],
+            "max_tokens": settings.max_new_tokens,
+            "temperature": settings.temperature,
+            "top_p": settings.top_p,
+            "seed": settings.seed,
+        }
+        if settings.repetition_penalty is not None:
+            body["extra_body"] = {"repetition_penalty": settings.repetition_penalty}
+        return body
 
-        extra = {} if settings.repetition_penalty is None else {"repetition_penalty": settings.repetition_penalty}
-        where = f"{self.base_url}, {question.task}, row {question.index}"
-        try:
-            reply = self.client.chat.completions.create(
-                model=self.model,
-                messages=cast(Any, [{"role": "user", "content": self._content(question)}]),
-                max_tokens=settings.max_new_tokens,
-                temperature=settings.temperature,
-                top_p=settings.top_p,
-                seed=settings.seed,
-                extra_body=extra,
-            )
-        except openai.APIConnectionError as error:
-            raise DataError(f"{where}: the server can't be reached ({error.__cause__ or error})") from None
-        except openai.APIError as error:
-            raise DataError(f"{where}: the server refused the request ({error})") from None
-        if not reply.choices:
-            raise DataError(f"{where}: the server's reply holds no answer")
-        text = reply.choices[0].message.content or ""
-        return Answer(question, text, reply.usage.completion_tokens if reply.usage else 0)
+    def _ask(self, question: Question, body: dict[str, Any]) -> Answer:
+        reply = self.requests.ask(body, f"{self.base_url}, {question.task}, row {question.index}")
+        return Answer(question, reply.text, reply.tokens, reply.finish_reason)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -18,8 +18,12 @@ from transformers import PreTrainedModel
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.packs import make_pack, pack_pixels
 from gpt4scene.data.positions import sample_positions
+from gpt4scene.data.vision import VisionRule
+from gpt4scene.errors import DataError
+from gpt4scene.files.contents import Contents
 from gpt4scene.inference.cache import RowCache
 from gpt4scene.inference.decoding import GenerationSettings, choose, generator_of, penalise
+from gpt4scene.inference.weights import Mark, weights_mark
 from gpt4scene.model.attention import PREFIX, PackLayout, require
 from gpt4scene.model.inputs import normalise
 from gpt4scene.types import Answer, EncodedSample, Pack, Question
@@ -28,18 +32,26 @@ BRANCH_LIMIT = 128
 """Questions that are answered side by side; more take turns on the same prefix."""
 
 
+VisitKey = tuple[tuple[str, ...], VisionRule, bytes]
+
+
 @dataclass(frozen=True)
 class Visit:
-    """Questions that share a prefix, encoded, and the pixels of their images (None where the engine has them)."""
+    """Questions that share a prefix, encoded. ``contents`` are the hashes of their images, ``rule`` what they become.
+
+    ``pixels`` are None where the engine had the prefix when the questions were prepared.
+    """
 
     questions: tuple[Question, ...]
     pack: Pack
+    contents: tuple[str, ...]
+    rule: VisionRule
     pixels: np.ndarray | None
 
     @property
-    def prefix_key(self) -> tuple[tuple[str, ...], bytes]:
-        """What decides whether a cached prefix can be used again."""
-        return self.pack.images, self.pack.prefix_P.tobytes()
+    def key(self) -> VisitKey:
+        """What two visits must have in common to share a prefix."""
+        return self.contents, self.rule, self.pack.prefix_P.tobytes()
 
 
 @dataclass
@@ -73,7 +85,9 @@ class Engine:
         stops = [encoder.tokenizer.eos_token_id] if stops is None else [stops] if isinstance(stops, int) else stops
         self.stops = frozenset(stop for stop in stops if stop is not None)
         self._cache = RowCache()
-        self._cached: tuple[tuple[str, ...], bytes] | None = None
+        self._cached: tuple[VisitKey, Mark] | None = None
+        self._contents = Contents()
+        self._pictures: dict[str, str] = {}
         self._next_position = 0
         self._turn = 0
 
@@ -81,7 +95,8 @@ class Engine:
         """Yield the answers to questions, each as soon as it is complete.
 
         Questions with the same images should come together; the prefix of the last scene stays cached, so that a
-        further question about it costs only its own tokens.
+        further question about it costs only its own tokens. Images that were replaced and weights that changed since
+        are noticed, and the prefix computed again.
         """
         yield from self._visits(self.prepare(questions), settings or GenerationSettings())
 
@@ -108,31 +123,61 @@ class Engine:
 
     def prepare(self, questions: Sequence[Question], *, reuse: bool = True) -> list[Visit]:
         """Return the questions encoded and grouped by prefix, with pixels decoded. Touches neither model nor cache."""
+        contents = self._look_at({question.images: None for question in questions})
         groups: dict[object, list[tuple[Question, EncodedSample]]] = {}
         for number, question in enumerate(questions):
             sample = self.encoder.encode_question(question)
             key = (sample.images, sample.ids_L[: sample.cut].tobytes()) if sample.cut else number
             groups.setdefault(key, []).append((question, sample))
         visits = []
-        for key, members in groups.items():
-            pack = make_pack([sample for _, sample in members])
-            known = reuse and not visits and key == self._cached
-            pixels = None if known else pack_pixels(pack, self.encoder.vision)
-            visits.append(Visit(tuple(question for question, _ in members), pack, pixels))
+        for members in groups.values():
+            pack, rule = make_pack([sample for _, sample in members]), self.encoder.vision
+            visit = Visit(tuple(question for question, _ in members), pack, contents[pack.images], rule, None)
+            known = reuse and not visits and self._cached is not None and visit.key == self._cached[0]
+            visits.append(visit if known else replace(visit, pixels=pack_pixels(pack, rule)))
         return visits
+
+    def _look_at(self, scenes: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], tuple[str, ...]]:
+        """Return the contents of each scene's images; the encoder forgets the sizes of those that were replaced."""
+        found = {images: tuple(map(self._contents, images)) for images in scenes}
+        now = {path: content for images, hashes in found.items() for path, content in zip(images, hashes, strict=True)}
+        if any(self._pictures.get(path, content) != content for path, content in now.items()):
+            self.encoder.forget_images()
+        self._pictures |= now
+        return found
 
     def _visits(self, visits: Sequence[Visit], settings: GenerationSettings) -> Iterator[Answer]:
         """Yield the answers of all visits; another caller in between would share the cache and is an error."""
         self._turn = turn = self._turn + 1
         for visit in visits:
-            if visit.prefix_key != self._cached:
+            self._refuse_too_long(visit, settings.max_new_tokens)
+            self.model.eval()  # a training step in between leaves dropout on
+            key = visit.key, weights_mark(self.model)
+            if key != self._cached:
                 self._fill_prefix(visit)
+                self._cached = key if len(visit.pack.prefix_P) else None
             numbers = range(len(visit.questions))
             for start in range(0, len(numbers), self.branch_limit):
                 for answer in self._round(visit, numbers[start : start + self.branch_limit], settings):
                     yield answer
                     if self._turn != turn:
                         raise RuntimeError("an Engine serves one caller at a time: take all answers, then ask again")
+
+    def _refuse_too_long(self, visit: Visit, new_tokens: int) -> None:
+        """Raise ``DataError`` for a question whose answer may pass the length that the model is made for."""
+        context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        for question, branch in zip(visit.questions, visit.pack.branches, strict=True):
+            length = len(visit.pack.prefix_P) + len(branch.ids_L)
+            if context is not None and length + new_tokens > context:
+                raise DataError(
+                    f"{question.task}, row {question.index}: the prompt of {length} tokens and {new_tokens} new ones "
+                    f"pass the model's context of {context}; lower --image_resolution or --max_new_tokens, or show "
+                    "fewer images"
+                )
+
+    def received(self) -> list[Answer]:
+        """Return the answers that came and were not taken: none, since nothing is computed before it is asked for."""
+        return []
 
     @torch.inference_mode()
     def _fill_prefix(self, visit: Visit) -> None:
@@ -141,10 +186,10 @@ class Engine:
         self.forget()
         if not len(pack.prefix_P):
             return
-        assert visit.pixels is not None
-        rule, pad = self.encoder.vision, self.encoder.special.image_pad
+        rule, pad = visit.rule, self.encoder.special.image_pad
+        patches = pack_pixels(pack, rule) if visit.pixels is None else visit.pixels
         positions_3P = sample_positions(pack.prefix_P, pack.grids, pad, rule.merge_size)
-        pixels = normalise(torch.from_numpy(visit.pixels).to(self.device), rule)
+        pixels = normalise(torch.from_numpy(patches).to(self.device), rule)
         self.model(
             input_ids=self._row(pack.prefix_P),
             position_ids=torch.from_numpy(positions_3P).to(self.device)[:, None],
@@ -155,7 +200,6 @@ class Engine:
             logits_to_keep=1,
         )
         self._next_position = int(positions_3P.max()) + 1
-        self._cached = visit.prefix_key
 
     def _row(self, ids: Sequence[int] | np.ndarray) -> torch.Tensor:
         return torch.as_tensor(np.asarray(ids, dtype=np.int64), device=self.device)[None]
@@ -213,7 +257,8 @@ class Engine:
         decode = self.encoder.tokenizer.decode
         text = decode(branch.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         assert isinstance(text, str)  # one row of tokens, one text
-        return Answer(branch.question, text, len(branch.tokens))
+        reason = "stop" if branch.tokens[-1] in self.stops else "length"
+        return Answer(branch.question, text, len(branch.tokens), reason)
 
     @torch.inference_mode()
     def _fill_branches(self, pack: Pack, chosen: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,33 +9,50 @@ import torch
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionRule
+from gpt4scene.errors import ConfigError
 from gpt4scene.inference.engine import BRANCH_LIMIT, Engine
 from gpt4scene.model.families import family_of
-from gpt4scene.model.folder import ModelFolder, find_model
+from gpt4scene.model.folder import ModelFolder, find_model, parameter_count
 from gpt4scene.model.loading import load_merged, load_tokenizer
+from gpt4scene.model.threads import spare_threads
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device of that name; ``auto`` is the first GPU, or the CPU where there is none."""
+    """Return the device of that name; ``auto`` is the first GPU, or the CPU where there is none.
+
+    Raises ``ConfigError`` for a name of none and for a GPU that is not here.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"--device {name} is no device; choose auto, cpu, cuda or cuda:<n>") from None
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()) or name.endswith(":"):
+        raise ConfigError(f"--device {name} is no device of this program; choose auto, cpu, cuda or cuda:<n>")
+    here = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "cuda" and int(number or 0) >= here:
+        found = f"{here} GPU{'s are' if here > 1 else ' is'} here, counted from 0" if here else "no GPU is usable here"
+        raise ConfigError(f"--device {name}: {found}; choose auto{', cuda:0' if here else ''} or cpu")
+    return torch.device(name if kind == "cuda" else "cpu")
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Return the number format of that name; ``auto`` is bfloat16 on a GPU and float32 on a CPU."""
+    """Return the number format of that name; ``auto`` is bfloat16 on a GPU and float32 on a CPU.
+
+    Raises ``ConfigError`` for bfloat16 on a GPU that is here and can't compute with it.
+    """
     if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
+        name = "bfloat16" if device.type == "cuda" else "float32"
+    on_gpu = device.type == "cuda" and torch.cuda.is_available()
+    if name == "bfloat16" and on_gpu and not torch.cuda.is_bf16_supported():
+        raise ConfigError("this GPU can't compute with bfloat16; use --dtype float16 or float32")
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
 
 
 def load_engine(
     model: str | Path | ModelFolder,
     *,
-    image_resolution: int = 512,
+    image_resolution: int | None = 512,
+    image_max_pixels: int | None = None,
+    image_min_pixels: int | None = None,
     template: str | None = None,
     dtype: str = "auto",
     attention: str = "sdpa",
@@ -47,10 +64,11 @@ def load_engine(
     ``template`` defaults to that of the model's family. Raises ``ValueError`` that names what is missing.
     """
     folder = model if isinstance(model, ModelFolder) else find_model(model)
-    vision = VisionRule.from_folder(folder.base, image_resolution)
-    tokenizer = load_tokenizer(folder.base)
     place = choose_device(device)
+    spare_threads(parameter_count(folder.base), place)
     options = {"dtype": choose_dtype(dtype, place), "attention": attention, "device": place}
+    vision = VisionRule.from_folder(folder.base, image_resolution, image_max_pixels, image_min_pixels)
+    tokenizer = load_tokenizer(folder.base)
     network = load_merged(folder, **options)
     encoder = Encoder(tokenizer, TEMPLATES[template or family_of(network.config).template], vision)
     return Engine(network, encoder, branch_limit or BRANCH_LIMIT)

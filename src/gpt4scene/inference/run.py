@@ -6,51 +6,45 @@ again, with any number of processes.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from gpt4scene.benchmarks.questions import find_tasks, load_questions, question_file
-from gpt4scene.errors import DataError
+from gpt4scene.errors import DataError, WorkError
 from gpt4scene.files import journal
 from gpt4scene.files.predictions import write_public
 from gpt4scene.inference import launcher
 from gpt4scene.inference.arguments import InferArguments, to_flags
+from gpt4scene.inference.plan import Plan, make_plan
 from gpt4scene.inference.progress import Progress, duration
 from gpt4scene.inference.shards import questions_per_scene, shard
-from gpt4scene.types import Question
+from gpt4scene.types import Answer, Question
+
+if TYPE_CHECKING:
+    from gpt4scene.inference.client import ServerEngine
+    from gpt4scene.inference.engine import Engine
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class InferSummary:
-    """What a run left behind: ``files`` by task (``<task>.jsonl``), answers of this run and of earlier ones."""
+    """What a run left behind: ``files`` by task (``<task>.jsonl``), answers of this run and of earlier ones.
+
+    ``cut`` counts those among them that were cut at the longest length.
+    """
 
     output_dir: Path
     files: dict[str, Path]
     answered: int
     kept: int
     seconds: float
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """The questions of a run, and for each task the settings that shape its answers."""
-
-    questions: list[Question]
-    settings: dict[str, dict[str, Any]]
-
-    @property
-    def tasks(self) -> list[str]:
-        """The tasks asked, in published order."""
-        return list(self.settings)
+    cut: int = 0
 
 
 def infer(arguments: InferArguments, say: Say | None = None) -> InferSummary:
@@ -61,18 +55,21 @@ def infer(arguments: InferArguments, say: Say | None = None) -> InferSummary:
     """
     say = say or (lambda line: print(line, file=sys.stderr, flush=True))
     arguments.check()
+    check_device(arguments)
     start = time.monotonic()
-    plan = _make_plan(arguments)
+    is_worker = launcher.PARENT in os.environ
+    plan = make_plan(arguments, (lambda line: None) if is_worker else say)
     out = Path(arguments.output_dir)
-    gpus, processes = _processes(arguments)
+    if not is_worker:
+        say(plan.summary(arguments))
+    gpus, processes = _processes(arguments, len(plan.images))
     parts, first = arguments.num_shards * processes, arguments.shard * processes
     if arguments.overwrite:
         for task in plan.tasks:
             for index in range(first, first + processes):
                 journal.clear_for_shard(out, task, plan.settings[task], index, parts)
-    for task in plan.tasks:
-        journal.check_settings(out, task, plan.settings[task])
     mine = _scenes_of(plan, parts, range(first, first + processes))
+    plan.check_journals(out, mine)
     asked = {question.key for question in plan.questions if question.scene_id in mine}
     kept = len(asked & journal.done(out, plan.tasks))
     if kept:
@@ -85,15 +82,40 @@ def infer(arguments: InferArguments, say: Say | None = None) -> InferSummary:
             commands = [to_flags(replace(work, shard=index)) for index in range(first, first + processes)]
             say(f"starting {processes} processes" + (f" on GPUs {', '.join(gpus)}" if gpus else " on the CPU"))
             launcher.run_workers(commands, gpus, say)
-    missing = asked - journal.done(out, plan.tasks)
-    if missing:
-        raise DataError(f"{out}: {len(missing)} questions have no answer; run the same command again")
-    files = _finish(arguments, plan, mine)
-    return InferSummary(out, files, len(asked) - kept, kept, time.monotonic() - start)
+    missing = sorted(asked - journal.done(out, plan.tasks))
+    if missing and not is_worker:
+        task, index = missing[0]
+        raise DataError(
+            f"{out}: {len(missing)} of {len(asked)} questions have no answer (the first: {task}, row {index}); "
+            "the same command asks them again, and --keep_empty writes an empty answer where the model says nothing"
+        )
+    files = {} if missing else _finish(arguments, plan, mine)
+    cut = _count_cut(out, plan.tasks, asked)
+    return InferSummary(out, files, len(asked) - kept - len(missing), kept, time.monotonic() - start, cut)
 
 
-def _processes(arguments: InferArguments) -> tuple[list[str], int]:
-    """Return the GPUs and the number of processes to work on them."""
+def check_device(arguments: InferArguments) -> None:
+    """Raise ``ConfigError`` for a device that is not here, before anything is read."""
+    if arguments.engine == "local" and arguments.device not in ("auto", "cpu"):
+        from gpt4scene.inference.local import choose_device, choose_dtype
+
+        choose_dtype(arguments.dtype, choose_device(arguments.device))
+
+
+def _count_cut(folder: Path, tasks: Iterable[str], asked: set[journal.Key]) -> int:
+    """Return how many of the answers in the journals were cut at the longest length."""
+    return len(
+        {
+            (task, row["index"])
+            for task in tasks
+            for row in journal.ordered_rows(folder, task)
+            if row.get("finish_reason") == "length" and (task, row["index"]) in asked
+        }
+    )
+
+
+def _processes(arguments: InferArguments, scenes: int) -> tuple[list[str], int]:
+    """Return the GPUs and the number of processes to work on them, at most one a scene."""
     if arguments.engine == "server" or arguments.num_processes == "1":
         return [], 1
     gpus: list[str] = []
@@ -102,67 +124,16 @@ def _processes(arguments: InferArguments) -> tuple[list[str], int]:
 
         gpus = launcher.visible_gpus(os.environ, torch.cuda.device_count)
     if arguments.num_processes == "auto":
-        return gpus, max(1, len(gpus))
+        return gpus, max(1, min(len(gpus), scenes))
     return gpus, int(arguments.num_processes)
 
 
-def _make_plan(arguments: InferArguments) -> _Plan:
-    tasks = find_tasks(arguments.annotation_dir, arguments.tasks, arguments.split)
-    questions = load_questions(
-        arguments.annotation_dir,
-        tasks,
-        arguments.media_dir,
-        split=arguments.split,
-        images=arguments.images,
-    )
-    shared = _shared_settings(arguments)
-    settings = {}
-    for task in tasks:
-        path = question_file(arguments.annotation_dir, task, arguments.split)
-        assert path is not None
-        settings[task] = {
-            **shared,
-            "questions": hashlib.sha256(path.read_bytes()).hexdigest()[:16],
-            "pictures": _hash_images(question for question in questions if question.task == task),
-        }
-    return _Plan(questions, settings)
-
-
-def _shared_settings(arguments: InferArguments) -> dict[str, Any]:
-    """Return everything but the questions that answers depend on; not shards, device or branch limit."""
-    from gpt4scene.model.folder import find_model, identity
-
-    local = arguments.engine == "local"
-    settings = {
-        "engine": arguments.engine,
-        "model": identity(find_model(arguments.model)) if local else arguments.model,
-        "dtype": arguments.dtype,
-        "template": arguments.template,
-        "image_resolution": arguments.image_resolution,
-        "max_new_tokens": arguments.max_new_tokens,
-        "temperature": arguments.temperature,
-        "repetition_penalty": arguments.repetition_penalty,
-    }
-    if arguments.temperature:
-        settings |= {"top_p": arguments.top_p, "seed": arguments.seed}
-    return settings
-
-
-def _hash_images(questions: Iterable[Question]) -> str:
-    """Return a hash of the scenes' images by order, name and size in bytes, the same wherever they lie."""
-    digest = hashlib.sha256()
-    for scene, images in sorted({question.scene_id: question.images for question in questions}.items()):
-        parts = [f"{os.path.basename(path)} {os.path.getsize(path)}" for path in images]
-        digest.update("\n".join([scene, *parts, ""]).encode())
-    return digest.hexdigest()[:16]
-
-
-def _scenes_of(plan: _Plan, parts: int, indices: Iterable[int]) -> set[str]:
+def _scenes_of(plan: Plan, parts: int, indices: Iterable[int]) -> set[str]:
     loads = questions_per_scene(plan.questions)
     return {scene for index in indices for scene in shard(loads, parts, index)}
 
 
-def _answer_shard(arguments: InferArguments, plan: _Plan, say: Say) -> None:
+def _answer_shard(arguments: InferArguments, plan: Plan, say: Say) -> None:
     """Answer in this process what the shard's scenes still lack, scene by scene, and write each answer at once."""
     out = Path(arguments.output_dir)
     scenes = shard(questions_per_scene(plan.questions), arguments.num_shards, arguments.shard)
@@ -175,21 +146,85 @@ def _answer_shard(arguments: InferArguments, plan: _Plan, say: Say) -> None:
     if not visits:
         return
     launcher.check_launcher()
+    server = _asked_server(arguments, plan, say) if arguments.engine == "server" else None
+    hashes = plan.hash_images(scene for scene, questions in pending.items() if questions)
     with ExitStack() as stack:
         journals = {}
         for task in plan.tasks:
             path = journal.journal_path(out, task, arguments.shard, arguments.num_shards)
-            journals[task] = stack.enter_context(journal.Journal(path, plan.settings[task]))
-        engine = _engine(arguments, say)
-        progress = Progress(sum(map(len, visits)), len(visits), sys.stderr)
-        for answers in engine.answer_scenes(visits, _generation(arguments)):
+            journals[task] = stack.enter_context(journal.Journal(path, plan.settings[task], plan.earlier[task]))
+        engine = server or _engine(arguments, say)
+        _ask(engine, visits, _Writer(journals, hashes, arguments.keep_empty), arguments, plan, say)
+
+
+@dataclass
+class _Writer:
+    """Writes answers into the journals of their tasks, but for empty ones, unless they are wanted."""
+
+    journals: dict[str, journal.Journal]
+    images: dict[str, str]
+    keep_empty: bool
+    empty: int = 0
+    first_empty: Question | None = None
+
+    def write(self, answer: Answer) -> None:
+        """Write one answer, or count it where it is empty."""
+        question = answer.question
+        if not answer.text.strip() and not self.keep_empty:
+            self.empty += 1
+            self.first_empty = self.first_empty or question
+            return
+        self.journals[question.task].append(replace(answer, images=self.images[question.scene_id]))
+
+
+def _ask(
+    engine: Engine | ServerEngine,
+    visits: list[list[Question]],
+    writer: _Writer,
+    arguments: InferArguments,
+    plan: Plan,
+    say: Say,
+) -> None:
+    """Ask scene by scene and write each answer at once; what came before an error or Ctrl-C is written, too."""
+    import torch
+
+    progress = Progress(sum(map(len, visits)), len(visits), sys.stderr)
+    try:
+        for questions, answers in zip(visits, engine.answer_scenes(visits, _generation(arguments)), strict=True):
+            scene = questions[0].scene_id
+            if plan.contents.together(plan.images[scene]) != writer.images[scene]:
+                raise DataError(f"the images of scene '{scene}' were changed while the run went on; run it again")
             for answer in answers:
                 launcher.check_launcher()
-                journals[answer.question.task].append(answer)
+                writer.write(answer)
                 progress.answer()
-            for file in journals.values():
+            for file in writer.journals.values():
                 file.sync()
             progress.scene()
+    except torch.OutOfMemoryError as error:
+        raise WorkError(
+            f"the GPU's memory ran out ({str(error).splitlines()[0]}); lower --branch_limit or --image_resolution, or "
+            "free the GPU; answers so far are kept, and the same command goes on"
+        ) from None
+    finally:
+        for answer in engine.received():
+            writer.write(answer)
+    if writer.first_empty is not None:
+        say(
+            f"note: {_are(writer.empty, 'answer')} empty and not written (the first: "
+            f"{writer.first_empty.task}, row {writer.first_empty.index}); --keep_empty writes empty answers"
+        )
+
+
+def _asked_server(arguments: InferArguments, plan: Plan, say: Say) -> ServerEngine:
+    """Return the engine in front of the server, which has said what it serves; a journal of another one is refused."""
+    engine = _server(arguments, say)
+    served = engine.identity()
+    for task, settings in plan.settings.items():
+        settings["server"] = served
+        plan.earlier[task].append({**settings, "server": {}})  # written when the server had said nothing of itself
+        journal.check_settings(Path(arguments.output_dir), task, settings, earlier=plan.earlier[task])
+    return engine
 
 
 def _generation(arguments: InferArguments):
@@ -204,18 +239,27 @@ def _generation(arguments: InferArguments):
     )
 
 
-def _engine(arguments: InferArguments, say: Say):
-    """Return the local engine, or the one in front of a server."""
-    if arguments.engine == "server":
-        from gpt4scene.data.vision import VisionRule
-        from gpt4scene.inference.client import REQUEST_LIMIT, ServerEngine
+def _server(arguments: InferArguments, say: Say) -> ServerEngine:
+    from gpt4scene.data.vision import VisionRule
+    from gpt4scene.inference.client import REQUEST_LIMIT, ServerEngine
 
-        vision = VisionRule(image_resolution=arguments.image_resolution)
-        if Path(arguments.model).is_dir():
-            vision = VisionRule.from_folder(arguments.model, arguments.image_resolution)
-        limit = arguments.branch_limit or REQUEST_LIMIT
-        assert arguments.base_url is not None
-        return ServerEngine(arguments.base_url, arguments.model, vision, limit)
+    vision = VisionRule(**asdict(arguments.image_limits))
+    if Path(arguments.model).is_dir():
+        vision = VisionRule.from_folder(arguments.model, **asdict(arguments.image_limits))
+    assert arguments.base_url is not None
+    return ServerEngine(
+        arguments.base_url,
+        arguments.model,
+        vision,
+        arguments.branch_limit or REQUEST_LIMIT,
+        arguments.timeout,
+        arguments.retries,
+        say,
+    )
+
+
+def _engine(arguments: InferArguments, say: Say) -> Engine:
+    """Return the engine around the local model."""
     from transformers.utils.logging import disable_progress_bar
 
     from gpt4scene.inference.local import load_engine
@@ -228,7 +272,7 @@ def _engine(arguments: InferArguments, say: Say):
         say(f"note: {note}")
     return load_engine(
         arguments.model,
-        image_resolution=arguments.image_resolution,
+        **asdict(arguments.image_limits),
         template=arguments.template,
         dtype=arguments.dtype,
         attention=attention,
@@ -237,7 +281,7 @@ def _engine(arguments: InferArguments, say: Say):
     )
 
 
-def _finish(arguments: InferArguments, plan: _Plan, scenes: set[str]) -> dict[str, Path]:
+def _finish(arguments: InferArguments, plan: Plan, scenes: set[str]) -> dict[str, Path]:
     """Join the journals of a whole run, write the public form where asked; return the journal of each task."""
     out, files = Path(arguments.output_dir), {}
     for task in plan.tasks:
@@ -250,10 +294,16 @@ def _finish(arguments: InferArguments, plan: _Plan, scenes: set[str]) -> dict[st
     return files
 
 
+def _are(number: int, kind: str) -> str:
+    return f"{number} {kind} is" if number == 1 else f"{number} {kind}s are"
+
+
 def main(arguments: InferArguments) -> int:
     """Infer as the arguments say; return 0 when done."""
     summary = infer(arguments)
     for task, path in summary.files.items():
         print(f"{task}: {path}")
-    print(f"{summary.answered} questions answered in {duration(summary.seconds)}, {summary.kept} kept", file=sys.stderr)
+    cut = f"; {_are(summary.cut, 'answer')} cut at --max_new_tokens {arguments.max_new_tokens}" if summary.cut else ""
+    took = duration(summary.seconds)
+    print(f"{summary.answered} questions answered in {took}, {summary.kept} kept{cut}", file=sys.stderr)
     return 0

@@ -71,7 +71,10 @@ def scene_boxes(boxes: Mapping[str, object], source: str) -> SceneBoxes:
 
 
 def _checked(value: object, scene: str, source: str) -> np.ndarray:
-    boxes_N6 = np.asarray(value, dtype=np.float64)
+    try:
+        boxes_N6 = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"{source}: boxes of scene '{scene}' must be rows of six numbers{_first_odd(value)}") from None
     if boxes_N6.size == 0:
         return np.zeros((0, 6))
     if boxes_N6.ndim != 2 or boxes_N6.shape[1] != 6:
@@ -84,6 +87,18 @@ def _checked(value: object, scene: str, source: str) -> np.ndarray:
             f"({boxes_N6[index].tolist()}); write it again from the scan (an empty proposal is six zeros)"
         )
     return boxes_N6
+
+
+def _first_odd(value: object) -> str:
+    """Name the first row of ``value`` that is not six numbers, or nothing where there are no rows."""
+    for index, row in enumerate(value if isinstance(value, Sequence) else ()):
+        try:
+            if np.asarray(row, dtype=np.float64).shape == (6,):
+                continue
+        except (TypeError, ValueError):
+            pass
+        return f"; box {index} is {str(row)[:80]}"
+    return ""
 
 
 def iou(first: np.ndarray, second: np.ndarray, epsilon: float = 0.0) -> np.ndarray:

@@ -29,7 +29,6 @@ _SPELLING = {
     "23": "twenty-three",
 } | {str(number): word for number, word in enumerate(_NUMBERS)}
 _WORD = re.compile(r"\w+", re.ASCII)
-_END = re.compile(" +$")  # "$" also stands before a line break at the very end
 _SPACES = re.compile(r" {2,}")
 _UNWANTED = re.compile(r"[^a-zA-Z0-9,'\s\-:]+")
 _O_CLOCK = re.compile(r"\bo' +clock\b")
@@ -53,7 +52,10 @@ def clean(answer: str) -> str:
     stays. Applying it twice changes nothing on ordinary answers; ``tv1`` (first ``tv``, then ``TV``) and ``a a chair``
     are exceptions of the published rules.
     """
-    text = _SPACES.sub(" ", _END.sub("", answer.lower()).lstrip(" "))
+    answer = answer.lower()
+    # Written out, since the pattern " +$" takes the square of the time where many spaces do not end the text.
+    text = answer[:-1].rstrip(" ") + "\n" if answer.endswith("\n") else answer.rstrip(" ")
+    text = _SPACES.sub(" ", text.lstrip(" "))
     text = _UNWANTED.sub("", text)
     text = _WORD.sub(lambda match: _SPELLING.get(match[0], match[0]), text)
     text = _O_CLOCK.sub("o'clock", text)
@@ -68,6 +70,22 @@ def exact(answer: str, references: Sequence[str]) -> bool:
     return bool(answer) and answer in references
 
 
+def says_something(cleaned: str) -> bool:
+    """Return whether anything but white space is left of an answer once it is cleaned: of ``? !`` nothing is."""
+    return bool(cleaned.strip())
+
+
+def strictly_refined(answer: str, references: Sequence[str]) -> bool:
+    """Return whether the words of ``answer`` stand in a reference, whole and in their order, or the other way around.
+
+    ``refined`` compares letters: to it, ``a`` is part of ``table``, and an answer of white space part of everything.
+    Here no words are part of nothing. Answer and references are cleaned alike.
+    """
+    said = f" {' '.join(answer.split())} "
+    wanted = [f" {' '.join(text.split())} " for text in references]
+    return bool(said.strip()) and any(text.strip() and (said in text or text in said) for text in wanted)
+
+
 def refined(answer: str, references: Sequence[str]) -> bool:
     """Return whether ``answer`` and a reference contain one another once white space is removed; empty never does."""
     if not answer:
@@ -76,3 +94,16 @@ def refined(answer: str, references: Sequence[str]) -> bool:
         return True
     bare = "".join(answer.split())
     return any(bare in other or other in bare for other in ("".join(text.split()) for text in references))
+
+
+def strict_matches(cleaned: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, list[bool]]:
+    """Return which of the ``cleaned`` answers are right, for each strict figure: references are cleaned as well.
+
+    An answer that says nothing is right in none of them.
+    """
+    wanted = [[clean(trim(text)) for text in texts] for texts in references]
+    pairs = list(zip(cleaned, wanted, strict=True))
+    return {
+        "strict EM1": [says_something(answer) and exact(answer, texts) for answer, texts in pairs],
+        "strict EM1_refined": [strictly_refined(answer, texts) for answer, texts in pairs],
+    }

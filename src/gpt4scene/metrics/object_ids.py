@@ -22,4 +22,9 @@ def object_ids(text: str) -> list[int]:
 
     Digits of any script count, as in the public scorer.
     """
-    return [int(digits) for digits in _OBJECT.findall(text)]
+    return [number for number, _ in object_spans(text)]
+
+
+def object_spans(text: str) -> list[tuple[int, slice]]:
+    """Return the identifiers of ``object_ids`` with the place where each stands in ``text``, as it is written there."""
+    return [(int(match[1]), slice(*match.span())) for match in _OBJECT.finditer(text)]

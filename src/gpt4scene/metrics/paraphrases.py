@@ -16,6 +16,8 @@ from pathlib import Path
 
 LONGEST = 7
 """Words of the longest phrase in the table."""
+MOST_LETTERS = 65
+"""Letters and digits of the longest phrase in the table."""
 _KNOWN = bytes.fromhex("debe15af62753910")
 """Checksum and length (the end of the file) of the table that comes with METEOR 1.5."""
 _BLOCK = 1 << 20
@@ -89,7 +91,8 @@ def _occurs(phrase: bytes, occurring: set[bytes]) -> bool:
 def phrases(texts: Iterable[str]) -> set[bytes]:
     """Return every run of up to ``LONGEST`` words in ``texts`` without spaces and punctuation.
 
-    A run may start and end inside a word, at its punctuation.
+    A run may start and end inside a word, at its punctuation. Runs of more letters than any phrase has are left out, so
+    that the work grows with the length of a text and not with its square.
     """
     found: set[str] = set()
     for text in set(texts):
@@ -97,8 +100,9 @@ def phrases(texts: Iterable[str]) -> set[bytes]:
         pieces = [(place, piece) for place, word in enumerate(words) for piece in word]
         for start, (first, _) in enumerate(pieces):
             run = ""
-            for place, piece in pieces[start:]:
-                if place - first >= LONGEST:
+            for index in range(start, min(start + MOST_LETTERS, len(pieces))):
+                place, piece = pieces[index]
+                if place - first >= LONGEST or len(run) + len(piece) > MOST_LETTERS:
                     break
                 run += piece
                 found.add(run)

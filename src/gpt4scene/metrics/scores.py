@@ -47,7 +47,7 @@ class Report:
     """Scores of one task and what a reader must know about them.
 
     ``counts`` are printed under the table: answers, missing questions, unreadable answers and the like. ``notes`` are
-    sentences, for example why METEOR is absent.
+    sentences, for example why METEOR is absent; ``warnings`` say why the figures are not what they seem to be.
     """
 
     task: str
@@ -55,6 +55,26 @@ class Report:
     counts: Mapping[str, int]
     notes: tuple[str, ...]
     rows: RowScores
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def unreadable(self) -> int:
+        """The answers that could not be read: empty, or without the identifier that was asked for."""
+        return self.counts.get("unreadable answers", self.counts.get("empty answers", 0))
+
+    @property
+    def summary(self) -> str:
+        """How much the figures stand on: ``1,200 of 2,400 questions answered, 3 answers unreadable``."""
+        answers, questions = self.counts["answers"], self.counts.get("questions")
+        said = f"{answers:,} answers" if questions is None else f"{answers:,} of {questions:,} questions answered"
+        return f"{said}, {self.unreadable:,} answers unreadable" if self.unreadable else said
+
+    @property
+    def complete(self) -> bool | None:
+        """Whether every question has its answer; ``None`` where nothing says how many there are."""
+        if "missing questions" not in self.counts:
+            return None
+        return not self.counts["missing questions"]
 
 
 def breakdown(rows: RowScores, by: str) -> dict[str, dict[str, float]]:

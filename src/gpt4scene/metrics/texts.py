@@ -25,6 +25,9 @@ from gpt4scene.metrics.tokenizers import java_tokens, own_tokens
 TEXT_METRICS = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr")
 """Names and order of the text metrics."""
 
+MOST_WORDS = 2000
+"""Words of an answer that METEOR compares; its memory grows with their square, and no real answer is as long."""
+
 Place = tuple[str, "str | None"]
 """A text, and the text after it where the tokenizer looks that far."""
 
@@ -87,7 +90,7 @@ class TextScorer:
             ]
         if self._programs and self._table and different:
             self._meteor = Meteor(*self._programs, self._table.relevant(tokens.values()))
-            self._meteor.ask([pair for group in self._pairs.values() for pair in group])
+            self._meteor.ask([_for_meteor(pair) for group in self._pairs.values() for pair in group])
 
     def _tokens(self, places: Sequence[Place]) -> list[str]:
         if not self._programs:
@@ -106,13 +109,22 @@ class TextScorer:
                 metric: Pooled(made[name].bleu_B10, partial(_bleu, order))
                 for order, metric in enumerate(TEXT_METRICS[:4])
             }
+            notes = (self._missing,) if self._missing else ()
             if self._meteor is not None:
-                pooled["METEOR"] = Pooled(self._meteor.statistics(pairs), meteor.score)
+                shortened = [_for_meteor(pair) for pair in pairs]
+                pooled["METEOR"] = Pooled(self._meteor.statistics(shortened), meteor.score)
+                cut = sum(pair[0] != short[0] for pair, short in zip(pairs, shortened, strict=True))
+                notes += (f"METEOR compares the first {MOST_WORDS} words only of {cut} answers",) if cut else ()
             scores = {metric: float(value.mean()) for metric, value in rows.items()}
             scores |= {metric: value.total() for metric, value in pooled.items()}
             scores = {metric: scores[metric] for metric in TEXT_METRICS if metric in scores}
-            found[name] = TextScores(scores, rows, pooled, (self._missing,) if self._missing else ())
+            found[name] = TextScores(scores, rows, pooled, notes)
         return found
+
+
+def _for_meteor(pair: Pair) -> Pair:
+    answer, references = pair
+    return " ".join(answer.split(" ", MOST_WORDS)[:MOST_WORDS]), references
 
 
 def _bleu(order: int, sum_10: np.ndarray) -> np.ndarray:

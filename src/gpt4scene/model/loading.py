@@ -21,7 +21,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.model.adapters import check_adapter, merge_adapter_into
 from gpt4scene.model.attention import text_attention
 from gpt4scene.model.checkpoint import check_config
-from gpt4scene.model.compat import check_versions, keep_used_renamings
+from gpt4scene.model.compat import check_versions, keep_used_renamings, whole_models
 from gpt4scene.model.families import family_of
 from gpt4scene.model.folder import ModelFolder, check_weights, local_folder
 
@@ -111,7 +111,7 @@ def meta_model(folder: Path) -> PreTrainedModel:
     try:
         config = AutoConfig.from_pretrained(folder)
         make = cast(type[PreTrainedModel], MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)])
-        with torch.device("meta"):  # not by from_config, which ZeRO-3 would make shard the weights
+        with whole_models(), torch.device("meta"):
             return make(config)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, StrictDataclassError) as error:
         raise DataError(f"{folder / 'config.json'}: no model can be made of it ({_in_one_line(error)})") from error

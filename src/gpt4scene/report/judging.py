@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -13,12 +14,15 @@ from gpt4scene.metrics.scores import Report
 
 
 def judge_all(benchmark: Benchmark, rows: Sequence[AnswerRow], report: Report, annotation: Annotation) -> list[Judged]:
-    """Return every row judged; ``report`` is the one of the same rows."""
+    """Return every row judged; ``report`` is the one of the same rows, of which it may have left some out."""
     judge = benchmark.judge_of_answers()
     place = {key: number for number, key in enumerate(report.rows.keys)}
     judged = []
     for row, key in zip(rows, benchmark.score_keys(rows), strict=True):
-        figures = {metric: float(value_B[place[key]]) for metric, value_B in report.rows.values.items()}
+        at = place.get(key)
+        figures = {
+            metric: math.nan if at is None else float(value_B[at]) for metric, value_B in report.rows.values.items()
+        }
         judged.append(judge(row, figures, annotation))
     return judged
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpt4scene.benchmarks.annotation import Annotation
+from gpt4scene.benchmarks.answers import read_answered, unanswered_tasks
 from gpt4scene.benchmarks.judging import Judged
 from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.benchmarks.score import score_folder
 from gpt4scene.errors import DataError
-from gpt4scene.files.predictions import read_predictions
 from gpt4scene.files.whole import whole_folder, write_text
 from gpt4scene.metrics.intervals import intervals
 from gpt4scene.metrics.scores import Report, breakdown
@@ -71,14 +71,17 @@ def report(
     reports = reports or score_folder(predictions, annotation_dir)
     annotation = Annotation(annotation_dir)
     judged = {
-        task: judge_all(BENCHMARKS[task], read_predictions(predictions, task).rows, found, annotation)
+        task: judge_all(BENCHMARKS[task], read_answered(predictions, annotation_dir, task).rows, found, annotation)
         for task, found in reports.items()
     }
     pages = _scene_pages(by_scene(judged), reports)
     with whole_folder(out, replace=True) as partial:
         missing = _write_scenes(pages, annotation, Path(media_dir) if media_dir else None, partial)
         tables = {task: _table(found, BENCHMARKS[task].main_metric) for task, found in reports.items()}
-        text = render(INDEX, name=predictions.name, reports=reports, tables=tables, pages=pages, missing=missing)
+        absent = unanswered_tasks(annotation_dir, list(reports))
+        text = render(
+            INDEX, name=predictions.name, reports=reports, tables=tables, pages=pages, missing=missing, absent=absent
+        )
         write_text(partial / INDEX, text)
     return out / INDEX
 

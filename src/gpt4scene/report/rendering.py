@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from gpt4scene.benchmarks.registry import BENCHMARKS
-from gpt4scene.metrics.object_ids import object_ids, object_mark
+from gpt4scene.metrics.object_ids import object_spans
 from gpt4scene.scenes.colors import color_of, ink_on
+
+_OBJECT = Markup('<span class="object" style="background:rgb{};color:rgb{}" title="{}">{}</span>')
+_NOT_FOR_PAGES = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
 def render(template: str, **values: object) -> str:
     """Return the page of ``templates/<template>``; texts in ``values`` are escaped, a value that is missing raises.
+
+    What no page can hold, such as half a character, is shown as a replacement character.
 
     Templates see every benchmark under ``benchmarks``.
     """
@@ -26,7 +32,7 @@ def render(template: str, **values: object) -> str:
     )
     environment.filters |= {"hundred": hundred, "objects": objects}
     environment.globals |= {"benchmarks": BENCHMARKS}
-    return environment.get_template(template).render(**values)
+    return whole_utf8(environment.get_template(template).render(**values))
 
 
 def hundred(value: float | None) -> str:
@@ -39,12 +45,14 @@ def objects(text: str, labels: Mapping[int, str] | None = None) -> Markup:
 
     ``labels`` names the objects; the name shows when the pointer rests on the number.
     """
-    done, rest = Markup(), text
-    for number in object_ids(text):
-        mark = object_mark(number)
-        before, rest = rest.split(mark, 1)
+    parts, end = [], 0
+    for number, span in object_spans(text):
         fill, ink = color_of(number), ink_on(color_of(number))
-        done += escape(before) + Markup(
-            '<span class="object" style="background:rgb{};color:rgb{}" title="{}">{}</span>'
-        ).format(fill, ink, (labels or {}).get(number, ""), mark)
-    return done + escape(rest)
+        parts += [escape(text[end : span.start]), _OBJECT.format(fill, ink, (labels or {}).get(number, ""), text[span])]
+        end = span.stop
+    return Markup("").join([*parts, escape(text[end:])])
+
+
+def whole_utf8(text: str) -> str:
+    """Return ``text`` as a page can hold it: lone surrogates and control characters become replacement characters."""
+    return _NOT_FOR_PAGES.sub("\ufffd", text)

@@ -10,12 +10,17 @@ from gpt4scene.errors import DataError
 from gpt4scene.scans.types import Camera, Scan, SceneObject
 
 LARGEST_NUMBER = 999
+CENTRE = (0.25, 0.75)
+"""Share of an image's width and height between which the optical axis meets it, unless the numbers are of another."""
+PIXEL_SHAPE = 0.06
+"""By so much the shape of pixels may differ between a frame's colour and its depth."""
 
 
 def check_scan(scan: Scan) -> None:
     """DataError naming the folder, the frame and the way out for cameras or an alignment that cannot be.
 
-    A pose must turn and move, not stretch or mirror; a focal length is positive; the alignment is rigid, too.
+    A pose must turn and move, not stretch or mirror; a focal length is positive; the optical axis is near the middle of
+    the image, and pixels of depth have the shape of the colour's; the alignment is rigid, too.
     """
     if not scan.frames:
         raise DataError(f"{scan.source}: has no frames")
@@ -23,7 +28,14 @@ def check_scan(scan: Scan) -> None:
         for camera in (frame.camera, frame.depth_camera):
             wrong = _wrong_camera(camera) if camera is not None else ""
             if wrong:
-                raise DataError(f"{scan.source}, frame {frame.name}: {wrong}")
+                which = "" if camera is frame.camera else ", depth"
+                raise DataError(f"{scan.source}, frame {frame.name}{which}: {wrong}")
+        if frame.depth_camera is not None and _other_shape(frame.camera, frame.depth_camera):
+            colour, depth = (f"{one.width}x{one.height}" for one in (frame.camera, frame.depth_camera))
+            raise DataError(
+                f"{scan.source}, frame {frame.name}: depth of {depth} is no plain rescaling of images of {colour} (its "
+                "pixels would not be square): give the intrinsics of the depth images (posed: depth_intrinsics.txt)"
+            )
     if scan.align is not None:
         wrong = _wrong_pose(scan.align)
         if wrong:
@@ -51,10 +63,34 @@ def _wrong_camera(camera: Camera) -> str:
         return "the intrinsics have no positive focal length (3x3: fx 0 cx, 0 fy cy, 0 0 1)"
     if abs(intrinsics[2, 2] - 1) > 1e-6 or np.abs(intrinsics[[1, 2, 2], [0, 0, 1]]).max() > 1e-6:
         return "the intrinsics are not of the form fx s cx, 0 fy cy, 0 0 1"
+    wrong = _other_size(camera)
+    if wrong:
+        return wrong
     if camera.tracked:
         wrong = _wrong_pose(camera.pose)
         return f"the pose {wrong} (4x4 camera-to-world, metres)" if wrong else ""
+    if np.isfinite(camera.pose[:3]).sum() > 9:
+        return "the pose has numbers and 'nan' or 'inf' mixed; a lost one is 'nan' sixteen times"
     return ""
+
+
+def _other_size(camera: Camera) -> str:
+    """What is wrong with a principal point that is far from the image's middle; empty when nothing is."""
+    (cx, cy), (width, height) = camera.intrinsics[:2, 2], (camera.width, camera.height)
+    if all(CENTRE[0] <= share <= CENTRE[1] for share in (cx / width, cy / height)):
+        return ""
+    said = f"the optical axis meets the image of {width}x{height} at ({cx:.0f}, {cy:.0f}), far from its middle"
+    if cx > 0 and cy > 0:
+        said += (
+            f"; are these the intrinsics of images of about {2 * cx:.0f}x{2 * cy:.0f}? Scale them to {width}x{height}"
+        )
+    return said
+
+
+def _other_shape(camera: Camera, depth_camera: Camera) -> bool:
+    """Whether pixels of depth are wider or higher than those of colour."""
+    shapes = [one.intrinsics[0, 0] / one.intrinsics[1, 1] for one in (camera, depth_camera)]
+    return abs(shapes[0] / shapes[1] - 1) > PIXEL_SHAPE
 
 
 def _wrong_pose(pose: np.ndarray) -> str:

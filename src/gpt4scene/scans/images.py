@@ -11,11 +11,17 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from gpt4scene.errors import DataError
-from gpt4scene.scans.types import Frame, StoredImage
+from gpt4scene.files.pixels import eight_bits
+from gpt4scene.scans.types import Camera, Frame, StoredImage
 
 MOST_PIXELS = 64_000_000
 """No scanner writes larger frames; a header that claims more is damaged or hostile."""
+NO_READING = 65535
+"""The largest number of 16 bits, which some sensors write where they measured nothing."""
+DEPTH_ENDINGS = (".png", ".tiff", ".tif", ".pgm")
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
+UNREAD_ENDINGS = (".heic", ".heif", ".webp", ".bmp", ".tif", ".tiff", ".dng", ".mp4", ".mov")
+"""Images and videos that recordings hold and that are not read."""
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -34,12 +40,30 @@ def image_files(folder: Path) -> list[Path]:
         raise DataError(f"{folder}: is missing; a scan needs a folder of colour images")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
     if not files:
-        raise DataError(f"{folder}: holds no .jpg or .png image")
+        seen = sorted({path.suffix.lower() for path in folder.iterdir() if path.suffix.lower() in UNREAD_ENDINGS})
+        way = f"; seen {', '.join(seen)} files, which are not read: save them as .jpg" if seen else ""
+        raise DataError(f"{folder}: holds no .jpg or .png image{way}")
     stems = [path.stem for path in files]
     if len(set(stems)) != len(stems):
         double = next(stem for stem in stems if stems.count(stem) > 1)
         raise DataError(f"{folder}: two images are called '{double}'; remove one")
     return files
+
+
+def depth_files(folder: Path) -> dict[str, Path]:
+    """The depth images of a folder, by name without ending; none where it is missing.
+
+    Raises DataError where it holds depth in other formats alone.
+    """
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    found = {path.stem: path for path in files if path.suffix.lower() in DEPTH_ENDINGS}
+    others = sorted({path.suffix for path in files if path.is_file() and not path.name.startswith(".")})
+    if others and not found:
+        raise DataError(
+            f"{folder}: seen {', '.join(others)} files, which are not read as depth; save them as 16-bit .png, in "
+            "millimetres"
+        )
+    return found
 
 
 def read_color(frame: Frame) -> np.ndarray:
@@ -48,20 +72,30 @@ def read_color(frame: Frame) -> np.ndarray:
     Pixels are taken as they are stored, which is what reconstruction tools do, and turned as the EXIF data say only
     where they fit the camera no other way. Grey images become colour, 16 bits become 8, transparency is left out.
     """
-    size = (frame.camera.width, frame.camera.height)
+    size = _stored_size(frame.camera, frame)
     with _opened(frame.image) as image:
         turn = _turn(image) if image.size != size else None
         if turn is not None and image.size == size[::-1]:
-            return _rgb(_decoded(frame.image, image).transpose(turn))
+            return _shown(_rgb(frame.image, _decoded(frame.image, image).transpose(turn)), frame)
         _check_size(frame.image, image.size, size, "the camera says")
-        return _rgb(_decoded(frame.image, image))
+        return _shown(_rgb(frame.image, _decoded(frame.image, image)), frame)
 
 
-def _rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I"):  # one channel of 16 bits, which Pillow would cut off at 255
-        grey = (np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    return np.asarray(image.convert("RGB"))
+def _stored_size(camera: Camera, frame: Frame) -> tuple[int, int]:
+    """Width and height of the stored image, which ``camera`` sees turned by the frame's quarters."""
+    turned = frame.quarters % 2
+    return (camera.height, camera.width) if turned else (camera.width, camera.height)
+
+
+def _shown(stored: np.ndarray, frame: Frame) -> np.ndarray:
+    return np.ascontiguousarray(np.rot90(stored, frame.quarters)) if frame.quarters else stored
+
+
+def _rgb(source: Path | StoredImage, image: Image.Image) -> np.ndarray:
+    try:
+        return np.asarray(eight_bits(image).convert("RGB"))
+    except ValueError as error:
+        raise DataError(f"{_place(source)}: {error}") from None
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
@@ -79,16 +113,17 @@ def read_depth(frame: Frame) -> np.ndarray | None:
     if frame.depth is None:
         return None
     assert frame.depth_camera is not None, "a frame with depth has a depth camera"
-    size = (frame.depth_camera.width, frame.depth_camera.height)
+    size = _stored_size(frame.depth_camera, frame)
     if isinstance(frame.depth, StoredImage) and frame.depth.codec in ("raw_ushort", "zlib_ushort"):
         raw = _stored_depth(frame.depth, size)
     else:
         with _opened(frame.depth) as image:
             _check_size(frame.depth, image.size, size, "the depth camera says")
             raw = np.asarray(_decoded(frame.depth, image))
-        if raw.ndim != 2 or raw.dtype.kind not in "ui":
+        if raw.ndim != 2 or raw.dtype.kind not in "ui" or raw.dtype.itemsize < 2:
             raise DataError(f"{_place(frame.depth)}: depth must be a single-channel 16-bit image, in millimetres")
-    return raw.astype(np.float32) / np.float32(frame.depth_scale)
+    measured = np.where((raw > 0) & (raw < NO_READING), raw, 0)
+    return _shown(measured.astype(np.float32) / np.float32(frame.depth_scale), frame)
 
 
 def image_size(source: Path | StoredImage) -> tuple[int, int]:

@@ -1,46 +1,72 @@
 """Annotated objects beside a recording: ``objects.json`` with boxes or masks, and ``axis_align.txt``.
 
 ``{"objects": [{"id", "label", "center", "size"}]}`` in metres in the aligned frame; or ``"mask"``, a file with the
-numbers of the object's mesh vertices, whose box is measured.
+numbers of the object's mesh vertices, whose box is measured. A key that would change the box is refused, others that
+are not used are named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json, write_json
 from gpt4scene.scans.geometry import box_of, transformed
+from gpt4scene.scans.named_files import existing_file
 from gpt4scene.scans.text_files import number_lines, read_matrix, read_numbers
 from gpt4scene.scans.types import Mesh, SceneObject
 
 _OBJECTS, _ALIGN = "objects.json", "axis_align.txt"
+_USED = frozenset({"id", "label", "center", "size", "mask"})
+_TURNS = frozenset(
+    {"rotation", "rotations", "rotation_matrix", "rot", "r", "yaw", "pitch", "roll", "heading", "heading_angle"}
+    | {"angle", "theta", "euler", "quaternion", "orientation", "axes", "normalizedaxes", "basis", "rz", "ry", "rx"}
+)
+"""Keys that turn a box, in small letters."""
+_METRES = frozenset({"m", "metre", "metres", "meter", "meters"})
 
 
-def read_annotation(folder: Path, mesh: Mesh | None) -> tuple[np.ndarray | None, tuple[SceneObject, ...]]:
-    """The 4x4 axis alignment, or None, and the objects of a recording, sorted by number, as far as its folder has them.
+class FoundObjects(NamedTuple):
+    """Objects, and sentences about what was seen beside them and not used."""
+
+    objects: tuple[SceneObject, ...]
+    notes: tuple[str, ...] = ()
+
+
+class Annotation(NamedTuple):
+    """The 4x4 axis alignment or None, the objects by number, and sentences about what was not used."""
+
+    align: np.ndarray | None
+    objects: tuple[SceneObject, ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_annotation(folder: Path, mesh: Mesh | None) -> Annotation:
+    """The annotation of a recording, as far as its folder has one.
 
     Boxes without an alignment say that the recording's world is the aligned frame.
     """
     align_file, objects_file = folder / _ALIGN, folder / _OBJECTS
     align = read_matrix(align_file, 4) if align_file.is_file() else None
     if not objects_file.is_file():
-        return align, ()
-    objects = parse_objects(objects_file, read_json(objects_file), mesh, align)
-    return (np.eye(4) if align is None and objects else align), objects
+        return Annotation(align, ())
+    objects, notes = parse_objects(objects_file, read_json(objects_file), mesh, align)
+    return Annotation(np.eye(4) if align is None and objects else align, objects, notes)
 
 
-def parse_objects(path: Path, content: object, mesh: Mesh | None, align: np.ndarray | None) -> tuple[SceneObject, ...]:
+def parse_objects(path: Path, content: object, mesh: Mesh | None, align: np.ndarray | None) -> FoundObjects:
     """The objects in the content of a JSON file, sorted by number.
 
     ``align`` (4x4) takes mesh vertices to the frame of the boxes. Raises DataError naming the file and the row.
     """
     entries = content.get("objects") if isinstance(content, dict) else None
-    if not isinstance(entries, list):
+    if not isinstance(content, dict) or not isinstance(entries, list):
         raise DataError(f"{path}: must be JSON with a list 'objects'")
+    _check_keys(str(path), content)
     objects: dict[int, SceneObject] = {}
     for row, entry in enumerate(entries):
         try:
@@ -59,14 +85,46 @@ def parse_objects(path: Path, content: object, mesh: Mesh | None, align: np.ndar
         if not np.isfinite([item.center, item.size]).all() or (item.size < 0).any():
             raise DataError(f"{path}, object {row}: the box {item.center.tolist()} {item.size.tolist()} is not a box")
         objects[item.id] = item
-    return tuple(objects[number] for number in sorted(objects))
+    unused = {key for entry in entries for key in entry} - _USED
+    if "settings" not in content:  # else it is the scene.json of a prepared scene, whose keys are our own
+        unused |= content.keys() - {"objects"}
+    notes = (f"{path}: not used: {', '.join(sorted(map(repr, unused)))}",) if unused else ()
+    return FoundObjects(tuple(objects[number] for number in sorted(objects)), notes)
+
+
+def _check_keys(place: str, entry: Mapping) -> None:
+    """DataError for keys that say that a box is turned or not in metres."""
+    for key, value in entry.items():
+        if str(key).lower() in _TURNS and not _turns_nothing(value):
+            raise DataError(
+                f"{place}: '{key}' turns the box, but boxes lie along the axes of the aligned frame; give center and "
+                f"size of the box around it and leave '{key}' out"
+            )
+        if str(key).lower() in ("unit", "units") and str(value).lower() not in _METRES:
+            raise DataError(f"{place}: the {key} is '{value}', but boxes are in metres; write them so")
+
+
+def _turns_nothing(value: object) -> bool:
+    """True for None, angles of 0, the identity matrix, and the quaternion without a turn."""
+    try:
+        numbers = np.array(0.0 if value is None else value, dtype=np.float64)
+    except (ValueError, TypeError):
+        return False
+    if numbers.size == 9 and np.allclose(numbers.ravel(), np.eye(3).ravel()):
+        return True
+    if numbers.size == 4 and np.isclose(np.abs(numbers.ravel()[[0, 3]]).max(), 1) and np.count_nonzero(numbers) == 1:
+        return True
+    return not numbers.any()
 
 
 def _object(path: Path, row: int, entry: dict, mesh: Mesh | None, align: np.ndarray | None) -> SceneObject:
-    number, label = int(entry["id"]), str(entry["label"])
+    if not isinstance(entry["label"], str) or isinstance(entry["id"], bool):
+        raise DataError(f"{path}, object {row}: id is a whole number and label a text, found {entry['label']!r}")
+    _check_keys(f"{path}, object {row}", entry)
+    number, label = int(entry["id"]), entry["label"]
     if number != float(entry["id"]):
         raise DataError(f"{path}, object {row}: id {entry['id']} is no whole number")
-    vertices = _mask(path.parent / entry["mask"], mesh) if entry.get("mask") else None
+    vertices = _mask(existing_file(path.parent, str(entry["mask"])), mesh) if entry.get("mask") else None
     if "center" in entry:
         center, size = (np.array(entry[key], dtype=np.float64).reshape(3) for key in ("center", "size"))
     elif vertices is not None and mesh is not None:
@@ -82,10 +140,10 @@ def _mask(path: Path, mesh: Mesh | None) -> np.ndarray:
     if mesh is None:
         raise DataError(f"{path}: masks are vertex indices and need a mesh.ply")
     values = np.array([value for row in read_numbers(path) for value in row])
-    wrong = values[~((values >= 0) & (values < len(mesh.vertices)) & (values == np.floor(values)))]
+    wrong = values[~((values >= 0) & (values < mesh.count_in_file) & (values == np.floor(values)))]
     if len(wrong):
-        raise DataError(f"{path}: names vertex {wrong[-1]:.16g} but the mesh has {len(mesh.vertices)}, from 0")
-    return np.unique(values.astype(np.int64))
+        raise DataError(f"{path}: names vertex {wrong[-1]:.16g} but the mesh has {mesh.count_in_file}, from 0")
+    return mesh.kept(np.unique(values.astype(np.int64)))
 
 
 def write_annotation(folder: Path, align: np.ndarray | None, objects: Sequence[SceneObject]) -> None:

@@ -17,6 +17,10 @@ from gpt4scene.scans.types import Mesh
 GREY = 160
 """Colour of vertices in files that have none."""
 
+_SPLAT_COLORS = ("f_dc_0", "f_dc_1", "f_dc_2")
+_HARMONIC, _LEAST_OPACITY = 0.28209479177387814, 0.1
+"""What Gaussian splats multiply their colour by (the constant spherical harmonic), and opacity that can be seen."""
+
 
 def read_ply(path: str | Path) -> Mesh:
     """The mesh in ``path``; polygons are cut into fans of triangles; a file without faces is a point cloud.
@@ -30,7 +34,7 @@ def read_ply(path: str | Path) -> Mesh:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     header = _header(path, blob)
-    body = blob[header.length :]
+    body = memoryview(blob)[header.length :]  # a copy would double the memory of a large cloud
     try:
         tables = _ascii_tables(header, body) if header.byte_order == "" else _binary_tables(header, body)
     except (ValueError, IndexError, OverflowError) as error:
@@ -99,7 +103,7 @@ def _header(path: Path, blob: bytes) -> _Header:
     return _Header(length, order, tuple(_Element(name, count, tuple(p)) for name, count, p in elements))
 
 
-def _binary_tables(header: _Header, body: bytes) -> dict[str, dict]:
+def _binary_tables(header: _Header, body: memoryview) -> dict[str, dict]:
     tables, offset = {}, 0
     for element in header.elements:
         if not any(counter for _, _, counter in element.properties):
@@ -112,7 +116,7 @@ def _binary_tables(header: _Header, body: bytes) -> dict[str, dict]:
     return tables
 
 
-def _binary_lists(header: _Header, element: _Element, body: bytes, offset: int) -> tuple[dict, int]:
+def _binary_lists(header: _Header, element: _Element, body: memoryview, offset: int) -> tuple[dict, int]:
     """Rows with lists: in one step where all are triangles, else row by row."""
     fields = []
     for name, kind, counter in element.properties:
@@ -138,8 +142,8 @@ def _binary_lists(header: _Header, element: _Element, body: bytes, offset: int) 
     return columns, offset
 
 
-def _ascii_tables(header: _Header, body: bytes) -> dict[str, dict]:
-    words, position = body.split(), 0
+def _ascii_tables(header: _Header, body: memoryview) -> dict[str, dict]:
+    words, position = bytes(body).split(), 0
     tables = {}
     for element in header.elements:
         if not any(counter for _, _, counter in element.properties):
@@ -168,8 +172,9 @@ def _mesh(path: Path, tables: dict[str, dict]) -> Mesh:
     if not all(axis in vertex for axis in "xyz"):
         raise DataError(f"{path}: has no vertices with x, y and z")
     vertices = np.stack([np.asarray(vertex[axis], dtype=np.float64) for axis in "xyz"], axis=1)
-    if not np.isfinite(vertices).all():
-        raise DataError(f"{path}: vertex {int(np.argmin(np.isfinite(vertices).all(axis=1)))} is not finite")
+    lost_V = np.asarray(~np.isfinite(vertices).all(axis=1))
+    if lost_V.all() and len(lost_V):
+        raise DataError(f"{path}: no vertex is finite; write it anew")
     colors = np.full((len(vertices), 3), GREY, dtype=np.uint8)
     for prefix in ("", "diffuse_"):
         names = [prefix + channel for channel in ("red", "green", "blue")]
@@ -179,13 +184,42 @@ def _mesh(path: Path, tables: dict[str, dict]) -> Mesh:
                 values = values * 255
             colors = np.clip(np.rint(values), 0, 255).astype(np.uint8)
             break
+    if all(name in vertex for name in _SPLAT_COLORS):
+        colors = np.clip(np.rint(255 * (0.5 + _HARMONIC * _stacked(vertex, _SPLAT_COLORS))), 0, 255).astype(np.uint8)
     face = tables.get("face", {})
     lists = face.get("vertex_indices", face.get("vertex_index", np.zeros((0, 3))))
     faces = lists if isinstance(lists, np.ndarray) else _fans(lists)
     faces = np.asarray(faces).astype(np.int64).reshape(-1, 3)
     if faces.size and (faces.min() < 0 or faces.max() >= len(vertices)):
         raise DataError(f"{path}: a face names vertex {int(faces.max())} but there are {len(vertices)}")
-    return Mesh(vertices, faces, colors)
+    return _without_lost(path, Mesh(vertices, faces, colors), lost_V, _transparent(vertex, faces))
+
+
+def _transparent(vertex: dict, faces: np.ndarray) -> np.ndarray | None:
+    """Which splats of a cloud can hardly be seen, bool [V]; None where nothing tells."""
+    if "opacity" not in vertex or len(faces):
+        return None
+    return 1 / (1 + np.exp(-np.asarray(vertex["opacity"], dtype=np.float64))) < _LEAST_OPACITY
+
+
+def _without_lost(path: Path, mesh: Mesh, lost_V: np.ndarray, faint_V: np.ndarray | None) -> Mesh:
+    """The mesh without vertices that are not finite, and splats that are next to transparent, unless all are."""
+    notes, count = [], len(lost_V)
+    if lost_V.any():
+        notes.append(f"{path}: {int(lost_V.sum())} of {count} vertices are not finite and left out")
+    if faint_V is not None and faint_V.any() and not faint_V.all():
+        notes.append(f"{path}: {int(faint_V.sum())} of {count} splats are next to transparent and left out")
+        lost_V = lost_V | faint_V
+    if not notes:
+        return mesh
+    numbers = np.where(lost_V, -1, np.cumsum(~lost_V) - 1)
+    faces = numbers[mesh.faces] if len(mesh.faces) else mesh.faces
+    faces = faces[(faces >= 0).all(axis=1)]
+    return Mesh(mesh.vertices[~lost_V], faces, mesh.colors[~lost_V], numbers, tuple(notes))
+
+
+def _stacked(table: dict, names: tuple[str, ...]) -> np.ndarray:
+    return np.stack([np.asarray(table[name], dtype=np.float64) for name in names], axis=1)
 
 
 def _fans(polygons: list) -> np.ndarray:

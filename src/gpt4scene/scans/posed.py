@@ -15,11 +15,14 @@ from PIL import Image
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import whole_folder
-from gpt4scene.scans.images import image_files, image_size
+from gpt4scene.scans.images import depth_files, image_files, image_size
+from gpt4scene.scans.mesh_files import read_mesh
 from gpt4scene.scans.objects import read_annotation, write_annotation
-from gpt4scene.scans.ply import read_ply, write_ply
+from gpt4scene.scans.ply import write_ply
 from gpt4scene.scans.text_files import number_lines, read_matrices, read_matrix
 from gpt4scene.scans.types import Camera, Frame, Mesh, Scan, SceneObject
+
+MESHES = ("mesh.ply", "mesh.obj", "mesh.glb")
 
 
 def is_posed(folder: Path) -> bool:
@@ -40,15 +43,15 @@ def read_posed(folder: str | Path) -> Scan:
             f"{folder / 'poses.txt'}: has {len(poses)} poses for {len(images)} images in images/; "
             "write one line an image, 'nan' sixteen times for a lost one"
         )
-    mesh = read_ply(folder / "mesh.ply") if (folder / "mesh.ply").is_file() else None
-    align, objects = read_annotation(folder, mesh)
-    return Scan(folder.resolve().name, _frames(folder, images, poses), mesh, align, objects, folder)
+    mesh = next((read_mesh(folder / name) for name in MESHES if (folder / name).is_file()), None)
+    align, objects, notes = read_annotation(folder, mesh)
+    return Scan(folder.resolve().name, _frames(folder, images, poses), mesh, align, objects, folder, notes)
 
 
 def _frames(folder: Path, images: list[Path], poses: list[np.ndarray]) -> tuple[Frame, ...]:
     intrinsics = read_matrix(folder / "intrinsics.txt", 3)
     width, height = image_size(images[0])
-    depth = {path.stem: path for path in (folder / "depth").glob("*.png")}
+    depth = depth_files(folder / "depth")
     depth_size, depth_intrinsics = (width, height), intrinsics
     if depth:
         depth_size = image_size(next(iter(sorted(depth.values()))))

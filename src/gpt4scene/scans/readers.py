@@ -11,8 +11,10 @@ from gpt4scene.registry import Registry
 from gpt4scene.scans.arkit import is_arkit, read_arkit
 from gpt4scene.scans.colmap import is_colmap, read_colmap
 from gpt4scene.scans.posed import is_posed, read_posed
+from gpt4scene.scans.reconstruction import MESH_NAMES
+from gpt4scene.scans.repairs import Convention
 from gpt4scene.scans.scannet import is_scannet, read_scannet
-from gpt4scene.scans.transforms import is_transforms, read_transforms
+from gpt4scene.scans.transforms import geometry_named, is_transforms, read_transforms
 from gpt4scene.scans.tum import is_tum, read_tum
 from gpt4scene.scans.types import Scan
 
@@ -21,29 +23,59 @@ from gpt4scene.scans.types import Scan
 class ScanReader:
     """``read`` makes a scan of a path; ``accepts`` tells cheaply whether a path is of this kind.
 
-    A folder that has one of ``parts`` (``*`` stands for its name), but not all that makes it a scan, is a broken one.
+    ``poses`` is how the format writes poses; ``reads`` are its files besides the frames' images, as ``unused_files``
+    takes them, from the scan's folder. A folder that has one of ``parts`` (``*`` stands for its name), but not
+    all that makes it a scan, is a broken one.
     """
 
     read: Callable[[Path], Scan]
     accepts: Callable[[Path], bool]
     parts: tuple[str, ...]
     about: str
+    poses: Convention = "opencv"
+    reads: Callable[[Path], tuple[str, ...]] = lambda folder: ()
 
     def begun(self, path: Path) -> bool:
         """True for what is, or was meant to be, a scan of this kind."""
         return self.accepts(path) or any((path / p.replace("*", path.resolve().name)).exists() for p in self.parts)
 
 
+_GEOMETRY = "|".join(MESH_NAMES)
+_ANNOTATION = "axis_align.txt objects.json masks/*"
+_READS = {
+    "posed": f"poses.txt intrinsics.txt depth_intrinsics.txt mesh.ply|mesh.obj|mesh.glb {_ANNOTATION}",
+    "scannet": "{0}_vh_clean_2.ply {0}.txt {0}.aggregation.json {0}_vh_clean_2.0.010000.segs.json pose/*.txt "
+    "intrinsic/intrinsic_color.txt|intrinsic_color.txt intrinsic/intrinsic_depth.txt|intrinsic_depth.txt",
+    "transforms": f"transforms.json {_ANNOTATION}",
+    "colmap": f"*cameras.* *images.* *points3D.* *{_GEOMETRY} {_ANNOTATION}",
+    "tum": f"rgb.txt depth.txt groundtruth.txt intrinsics.txt {_ANNOTATION}",
+    "arkit": "*lowres_wide.traj *.pincam {0}_3dod_mesh.ply {0}_3dod_annotation.json",
+}
+"""What each format reads besides images, see ``unused_files``."""
+
+
 def _readers() -> Registry[ScanReader]:
     readers: Registry[ScanReader] = Registry("scan format")
 
-    def add(name: str, read: Callable[[Path], Scan], accepts: Callable[[Path], bool], parts: str, about: str) -> None:
-        readers.add(name, ScanReader(read, accepts, tuple(parts.split()), about))
+    def add(
+        name: str,
+        read: Callable[[Path], Scan],
+        accepts: Callable[[Path], bool],
+        parts: str,
+        about: str,
+        poses: Convention = "opencv",
+    ) -> None:
+        def reads(folder: Path) -> tuple[str, ...]:
+            named = geometry_named(folder) if name == "transforms" else None
+            return (*_READS[name].split(), *([named or _GEOMETRY] if name == "transforms" else []))
+
+        readers.add(name, ScanReader(read, accepts, tuple(parts.split()), about, poses, reads))
 
     add("posed", read_posed, is_posed, "images poses.txt", "images/, poses.txt, intrinsics.txt, depth/ or mesh.ply")
     add("scannet", read_scannet, is_scannet, "color *.txt", "<scene>_vh_clean_2.ply, <scene>.sens or color/, ...")
-    add("transforms", read_transforms, is_transforms, "images", "transforms.json and a .ply, as nerfstudio")
-    add("colmap", read_colmap, is_colmap, "sparse images", "sparse/0/cameras.txt, images.txt and images/")
+    add("transforms", read_transforms, is_transforms, "images", "transforms.json and a .ply, as nerfstudio", "opengl")
+    layout = "sparse/0/cameras.txt, images.txt and images/"
+    add("colmap", read_colmap, is_colmap, "sparse images", layout, "world_to_camera")
     add("tum", read_tum, is_tum, "rgb.txt groundtruth.txt", "rgb.txt, depth.txt, groundtruth.txt")
     add("arkit", read_arkit, is_arkit, "lowres_wide *_frames", "lowres_wide/, lowres_depth/, lowres_wide.traj")
     return readers

@@ -5,16 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 
 from gpt4scene.errors import DataError
-from gpt4scene.scans.images import IMAGE_ENDINGS
+from gpt4scene.scans.mesh_files import read_mesh
+from gpt4scene.scans.named_files import absent_notes, existing_file
 from gpt4scene.scans.objects import read_annotation
-from gpt4scene.scans.ply import read_ply
 from gpt4scene.scans.types import Frame, Mesh, Scan
 
-MESH_NAMES = ("mesh.ply", "meshed-poisson.ply", "meshed-delaunay.ply", "fused.ply", "point_cloud.ply", "sparse_pc.ply")
+MESH_NAMES = (
+    *("mesh.ply", "mesh.obj", "mesh.glb"),
+    *("meshed-poisson.ply", "meshed-delaunay.ply", "fused.ply", "point_cloud.ply", "sparse_pc.ply", "points3D.ply"),
+)
 """Geometry beside the poses, best first."""
 
 
-def reconstructed_scan(listing: Path, frames: list[Frame], folder: Path, mesh: Mesh | None) -> Scan:
+def without_absent(listing: Path, frames: list[Frame | None], names: list[str]) -> tuple[list[Frame], tuple[str, ...]]:
+    """The frames whose files are there, and a note on the others (None). Raises DataError where none is."""
+    absent = [name for frame, name in zip(frames, names, strict=True) if frame is None]
+    notes = absent_notes(listing, absent, len(frames))
+    return [frame for frame in frames if frame is not None], notes
+
+
+def reconstructed_scan(
+    listing: Path, frames: list[Frame], folder: Path, mesh: Mesh | None, noted: tuple[str, ...] = ()
+) -> Scan:
     """The scan of a folder with its frames sorted by name; alignment and objects are read as in a posed folder.
 
     Raises DataError naming ``listing``, the file that lists the frames, when two share a name.
@@ -23,23 +35,15 @@ def reconstructed_scan(listing: Path, frames: list[Frame], folder: Path, mesh: M
     for before, after in zip(ordered, ordered[1:], strict=False):
         if before.name == after.name:
             raise DataError(f"{listing}: two images are called '{before.name}'; rename one")
-    align, objects = read_annotation(folder, mesh)
-    return Scan(folder.resolve().name, tuple(ordered), mesh, align, objects, folder)
-
-
-def existing_file(path: Path) -> Path:
-    """``path``, or the file that has an image's ending more; DataError when there is none."""
-    for candidate in (path, *(path.with_name(path.name + ending) for ending in IMAGE_ENDINGS)):
-        if candidate.is_file():
-            return candidate
-    raise DataError(f"{path}: is missing")
+    align, objects, notes = read_annotation(folder, mesh)
+    return Scan(folder.resolve().name, tuple(ordered), mesh, align, objects, folder, (*noted, *notes))
 
 
 def geometry_beside(folder: Path, named: str | None) -> Mesh | None:
     """The mesh or point cloud that is ``named``, else the best of ``MESH_NAMES`` in the folder; None when none is."""
     if named is not None:
-        return read_ply(existing_file(folder / named))
+        return read_mesh(existing_file(folder, named))
     for name in MESH_NAMES:
         if (folder / name).is_file():
-            return read_ply(folder / name)
+            return read_mesh(folder / name)
     return None

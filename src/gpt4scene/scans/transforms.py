@@ -14,7 +14,8 @@ import numpy as np
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json
 from gpt4scene.scans.images import image_size
-from gpt4scene.scans.reconstruction import existing_file, geometry_beside, reconstructed_scan
+from gpt4scene.scans.named_files import existing_file, named_file
+from gpt4scene.scans.reconstruction import geometry_beside, reconstructed_scan, without_absent
 from gpt4scene.scans.types import Camera, Frame, Scan
 
 PLAIN_MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "OPENCV", "PERSPECTIVE")
@@ -49,11 +50,22 @@ def read_transforms(folder: str | Path) -> Scan:
                 raise
             raise DataError(f"{path}, frame {number}: lacks or spoils {error}") from error
     named = content.get("ply_file_path")
-    return reconstructed_scan(path, frames, folder, geometry_beside(folder, named if isinstance(named, str) else None))
+    kept, notes = without_absent(path, frames, [str(row["file_path"]) for row in rows])
+    mesh = geometry_beside(folder, named if isinstance(named, str) else None)
+    return reconstructed_scan(path, kept, folder, mesh, notes)
 
 
-def _frame(folder: Path, common: Mapping, row: Mapping) -> Frame:
-    image = existing_file(folder / str(row["file_path"]))
+def geometry_named(folder: Path) -> str | None:
+    """The geometry that ``transforms.json`` names, relative to the folder; None when it names none."""
+    content = read_json(folder / "transforms.json")
+    named = content.get("ply_file_path") if isinstance(content, dict) else None
+    return str(Path(named)) if isinstance(named, str) else None
+
+
+def _frame(folder: Path, common: Mapping, row: Mapping) -> Frame | None:
+    image = named_file(folder, str(row["file_path"]))
+    if image is None:
+        return None
     values = {**common, **row}
     width, height = (int(values[key]) for key in ("w", "h")) if "w" in values else image_size(image)
     fx = float(values["fl_x"]) if "fl_x" in values else width / 2 / np.tan(float(values["camera_angle_x"]) / 2)
@@ -75,8 +87,8 @@ def _frame(folder: Path, common: Mapping, row: Mapping) -> Frame:
         raise ValueError("transform_matrix: it is no 4x4 matrix")
     camera = Camera(intrinsics, matrix @ _FLIP, width, height)
     depth, depth_camera = None, None
-    if row.get("depth_file_path"):
-        depth = existing_file(folder / str(row["depth_file_path"]))
+    if named := row.get("depth_file_path") or row.get("depth_path"):
+        depth = existing_file(folder, str(named))
         depth_camera = camera.resized(*image_size(depth))
     return Frame(
         image.stem, image, camera, depth, depth_camera, 1 / float(values.get("depth_unit_scale_factor", 0.001))

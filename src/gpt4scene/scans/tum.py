@@ -9,6 +9,7 @@ import numpy as np
 from gpt4scene.errors import DataError
 from gpt4scene.scans.geometry import rotation_of
 from gpt4scene.scans.images import image_size
+from gpt4scene.scans.named_files import absent_notes, existing_file, named_file
 from gpt4scene.scans.objects import read_annotation
 from gpt4scene.scans.text_files import read_lines, read_matrix, read_numbers
 from gpt4scene.scans.timestamps import nearest_stamp
@@ -42,11 +43,14 @@ def read_tum(folder: str | Path) -> Scan:
     times = np.array([row[0] for row in track])
     own = folder / "intrinsics.txt"
     intrinsics = read_matrix(own, 3) if own.is_file() else np.array(TUM_INTRINSICS)
-    width, height = image_size(folder / images[0][1])
-    depth_size = image_size(folder / depth[0][1]) if depth else (0, 0)
+    listed = [(stamp, named_file(folder, name), name) for stamp, name in images]
+    there = [(stamp, path) for stamp, path, _ in listed if path is not None]
+    notes = absent_notes(folder / "rgb.txt", [name for _, path, name in listed if path is None], len(images))
+    width, height = image_size(there[0][1])
+    depth_size = image_size(existing_file(folder, depth[0][1])) if depth else (0, 0)
     depth_times = np.array([stamp for stamp, _ in depth])
     frames = []
-    for stamp, name in images:
+    for stamp, image in there:
         pose = np.full((4, 4), np.nan)
         nearest = nearest_stamp(times, stamp, CLOSEST)
         if nearest is not None and np.isfinite(track[nearest]).all():
@@ -55,11 +59,11 @@ def read_tum(folder: str | Path) -> Scan:
             pose[:3, :3], pose[:3, 3] = rotation_of(qw, qx, qy, qz), (x, y, z)
         camera = Camera(intrinsics, pose, width, height)
         match = nearest_stamp(depth_times, stamp, CLOSEST)
-        path = folder / depth[match][1] if match is not None else None
+        path = existing_file(folder, depth[match][1]) if match is not None else None
         small = camera.resized(*depth_size) if path else None
-        frames.append(Frame(Path(name).stem, folder / name, camera, path, small, TUM_DEPTH_SCALE))
-    align, objects = read_annotation(folder, None)
-    return Scan(folder.resolve().name, tuple(frames), None, align, objects, folder)
+        frames.append(Frame(image.stem, image, camera, path, small, TUM_DEPTH_SCALE))
+    align, objects, more = read_annotation(folder, None)
+    return Scan(folder.resolve().name, tuple(frames), None, align, objects, folder, (*notes, *more))
 
 
 def _stamped(path: Path, optional: bool = False) -> list[tuple[float, str]]:

@@ -12,6 +12,9 @@ import numpy as np
 
 from gpt4scene.scans.geometry import product
 
+_QUARTER = np.array([[0.0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+"""Axes of a camera whose image is turned a quarter to the left -> axes of the camera before."""
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -33,6 +36,16 @@ class Camera:
         half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
         intrinsics = np.linalg.inv(half) @ scale @ half @ self.intrinsics
         return Camera(intrinsics, self.pose, width, height)
+
+    def turned(self, quarters: int) -> Camera:
+        """The same camera with its image turned by quarters to the left, as ``numpy.rot90`` does."""
+        camera = self
+        for _ in range(quarters % 4):
+            k = camera.intrinsics
+            intrinsics = np.array([[k[1, 1], 0, k[1, 2]], [0, k[0, 0], camera.width - 1 - k[0, 2]], [0, 0, 1]])
+            pose = camera.pose @ _QUARTER if camera.tracked else camera.pose
+            camera = Camera(intrinsics, pose, camera.height, camera.width)
+        return camera
 
     def moved(self, transform: np.ndarray) -> Camera:
         """The camera after the world was moved by ``transform`` (4x4, world to new world)."""
@@ -81,8 +94,9 @@ class StoredImage:
 class Frame:
     """One colour image with its camera, and the depth image taken with it where there is one.
 
-    ``depth`` holds millimetres / ``depth_scale`` as uint16, 0 where nothing was measured; its camera has its own
-    intrinsics and size but the colour camera's pose.
+    ``depth`` holds metres times ``depth_scale`` as whole numbers, 0 where nothing was measured; its camera has its own
+    intrinsics and size but the colour camera's pose. Cameras are those of the images as they are shown, which are the
+    stored ones turned by ``quarters`` to the left.
     """
 
     name: str
@@ -91,18 +105,43 @@ class Frame:
     depth: Path | StoredImage | None = None
     depth_camera: Camera | None = None
     depth_scale: float = 1000.0
+    quarters: int = 0
+
+    def turned(self, quarters: int) -> Frame:
+        """The frame with its images turned by quarters to the left."""
+        return replace(
+            self,
+            camera=self.camera.turned(quarters),
+            depth_camera=self.depth_camera.turned(quarters) if self.depth_camera else None,
+            quarters=(self.quarters + quarters) % 4,
+        )
 
 
 @dataclass(frozen=True)
 class Mesh:
     """A coloured surface: ``vertices`` float [V, 3], ``faces`` int [F, 3], ``colors`` uint8 [V, 3].
 
-    A point cloud is a mesh without faces.
+    A point cloud is a mesh without faces. ``numbers`` int [V of the file] has the index here of each vertex of the
+    file that it was read from, -1 for one left out; None where all are kept. ``notes`` say what was left out.
     """
 
     vertices: np.ndarray
     faces: np.ndarray
     colors: np.ndarray
+    numbers: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def count_in_file(self) -> int:
+        """Vertices of the file, which masks count."""
+        return len(self.vertices if self.numbers is None else self.numbers)
+
+    def kept(self, vertices_N: np.ndarray) -> np.ndarray:
+        """Indices here of vertices that are numbered as in the file; those left out are left out."""
+        if self.numbers is None:
+            return vertices_N
+        here = self.numbers[vertices_N]
+        return here[here >= 0]
 
     def corners(self, faces_N: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The three corners of faces, each [N, 3]; of all faces when ``faces_N`` (their numbers) is left out."""
@@ -136,7 +175,7 @@ class Scan:
 
     The aligned frame has z up, the floor near z = 0; boxes of ``objects`` are given in it. ``align`` is None where the
     recording says nothing: it is then estimated. ``objects`` are the annotated ones, maybe none. ``source`` names the
-    folder for messages.
+    folder for messages. ``notes`` are sentences about what was seen and not used, or used in another way than it looks.
     """
 
     scene_id: str
@@ -145,3 +184,9 @@ class Scan:
     align: np.ndarray | None
     objects: tuple[SceneObject, ...]
     source: Path
+    notes: tuple[str, ...] = ()
+
+    @property
+    def all_notes(self) -> tuple[str, ...]:
+        """The notes of the scan and of its mesh."""
+        return (*self.notes, *(self.mesh.notes if self.mesh is not None else ()))

@@ -11,10 +11,11 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
-from gpt4scene.errors import DataError
 from gpt4scene.scans.geometry import box_of
+from gpt4scene.scans.objects import FoundObjects
 from gpt4scene.scans.types import Mesh, Scan, SceneObject
 from gpt4scene.scenes.floor import floor_and_cut
+from gpt4scene.scenes.freespace import seen_through
 from gpt4scene.scenes.fusion import fuse_depth
 from gpt4scene.scenes.normals import area_normals, point_normals, wall_angle
 from gpt4scene.scenes.voxels import summed_by_group, voxel_keys, voxel_mesh
@@ -35,10 +36,11 @@ MOST_OBJECTS = 100
 _NEAR = 0.06
 
 
-def cluster_objects(scan: Scan, place: str) -> tuple[SceneObject, ...]:
+def cluster_objects(scan: Scan, place: str) -> FoundObjects:
     """Boxes around the groups of an upright scan, the largest first.
 
-    Walls are recognised where they meet at right angles. Raises DataError when nothing stands out.
+    Walls are recognised where they meet at right angles. Where nothing stands out there is no object. What the depth
+    of other frames sees through is none either: noise, a mirror's room, somebody who walked by.
     """
     mesh = scan.mesh if scan.mesh is not None else fuse_depth(scan.frames)
     surface = mesh if len(mesh.faces) else voxel_mesh(mesh, THIN).mesh
@@ -48,7 +50,7 @@ def cluster_objects(scan: Scan, place: str) -> tuple[SceneObject, ...]:
     if len(points) > LEAST_NEIGHBOURS:
         points = points[~_walls(points, floor, cut) & (points[:, 2] > floor + _NEAR)]
     groups = dense_groups(points)
-    boxes = []
+    boxes, lumps = [], []
     for group in range(groups.max(initial=-1) + 1):
         members = groups == group
         if members.sum() * THIN**2 < LEAST_SURFACE:
@@ -59,13 +61,22 @@ def cluster_objects(scan: Scan, place: str) -> tuple[SceneObject, ...]:
             low[2] = floor  # what stands on the floor was cut off with it
         if (high - low).max() >= LEAST_SIZE:
             boxes.append((low, high))
-    if not boxes:
-        raise DataError(f"{scan.source}: nothing stands out from floor and walls; give --objects boxes:FILE instead")
+            lumps.append(points[members])
+    through = seen_through(scan.frames, lumps)
+    boxes = [box for box, empty in zip(boxes, through, strict=True) if not empty]
     boxes.sort(key=lambda box: (-np.prod(box[1] - box[0] + 0.02), *box[0]))
-    return tuple(
+    notes = []
+    if through.any():
+        notes.append(
+            f"{scan.source}: {through.sum()} of {len(through)} clusters are no objects: frames see through them"
+        )
+    if len(boxes) > MOST_OBJECTS:
+        notes.append(f"{scan.source}: the largest {MOST_OBJECTS} of {len(boxes)} clusters are objects")
+    objects = tuple(
         SceneObject(number, "object", (low + high) / 2, high - low)
         for number, (low, high) in enumerate(boxes[:MOST_OBJECTS])
     )
+    return FoundObjects(objects, tuple(notes))
 
 
 def spread_points(mesh: Mesh) -> np.ndarray:

@@ -11,12 +11,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from gpt4scene.scans.types import Camera, Frame
-from gpt4scene.scenes.depth_frames import FARTHEST, frames_with_depth, measured_depth
+from gpt4scene.scenes.depth_frames import FARTHEST, frames_with_depth, measured_depth, trusted_depth
+from gpt4scene.scenes.frame_choice import evenly
 from gpt4scene.scenes.voxels import voxel_keys
 
 CELL = 0.2
 """Edge of a cell in metres."""
 _STEP = 0.1
+_MOST_POINTS = 500
+_OFF, _OFF_SHARE = 0.10, 0.05
+"""Metres, and share of the distance, by which a reading may differ from the surface that it is of."""
 _UNKNOWN_ALLOWED = 0.4
 """Metres of a ray that may lead through cells which nobody measured; a cupboard is deeper."""
 
@@ -39,6 +43,39 @@ class FreeSpace:
             known[inside] = self._free[place] == keys
         unknown = (inside & ~known).sum(axis=1) * _STEP
         return np.isfinite(depth_N) & (unknown <= _UNKNOWN_ALLOWED)
+
+
+def seen_through(frames: Sequence[Frame], lumps: Sequence[np.ndarray]) -> np.ndarray:
+    """Which sets of surface points, [N, 3] each, are not there: frames measured something behind them, bool [L].
+
+    Each point is judged by the frames that look at it: it is seen through where as many of them measure beyond it as
+    at it; one of those at it is the frame that it comes from. A set is so where most of its points that any frame has
+    looked at are.
+    """
+    chosen = [points[evenly(len(points), _MOST_POINTS)] for points in lumps]
+    if not chosen or not any(frame.depth is not None and frame.camera.tracked for frame in frames):
+        return np.zeros(len(chosen), dtype=bool)
+    points = np.concatenate(chosen)
+    at, beyond = np.zeros(len(points), np.int64), np.zeros(len(points), np.int64)
+    for frame in frames_with_depth(frames):
+        depth, camera = trusted_depth(frame)
+        pixels, z = camera.project(points)
+        with np.errstate(invalid="ignore"):
+            inside = (
+                (z > 0.1)
+                & (pixels > -0.5).all(axis=1)
+                & (pixels < [camera.width - 0.5, camera.height - 0.5]).all(axis=1)
+            )
+        index = np.nonzero(inside)[0]
+        places = np.rint(pixels[index]).astype(np.int64)
+        reading = depth[places[:, 1], places[:, 0]].astype(np.float64)
+        ahead, allowed = reading - z[index], np.maximum(_OFF, _OFF_SHARE * z[index])
+        at[index] += (reading > 0) & (np.abs(ahead) <= allowed)
+        beyond[index] += (reading > 0) & (ahead > allowed)
+    owner = np.repeat(np.arange(len(chosen)), [len(one) for one in chosen])
+    known = np.bincount(owner, weights=at + beyond > 0, minlength=len(chosen))
+    gone = np.bincount(owner, weights=(beyond > 0) & (beyond >= at), minlength=len(chosen))
+    return gone > known / 2
 
 
 def _measured_cells(frame: Frame) -> np.ndarray:

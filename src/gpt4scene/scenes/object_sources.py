@@ -10,8 +10,8 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json
 from gpt4scene.registry import Registry
 from gpt4scene.scans.mask3d import mask3d_objects
-from gpt4scene.scans.objects import parse_objects
-from gpt4scene.scans.types import Scan, SceneObject
+from gpt4scene.scans.objects import FoundObjects, parse_objects
+from gpt4scene.scans.types import Scan
 from gpt4scene.scenes.clusters import cluster_objects
 
 
@@ -19,23 +19,23 @@ from gpt4scene.scenes.clusters import cluster_objects
 class ObjectSource:
     """``find(scan, place)`` gives the objects of an upright scan; ``place`` is what follows the colon, maybe empty."""
 
-    find: Callable[[Scan, str], tuple[SceneObject, ...]]
+    find: Callable[[Scan, str], FoundObjects]
     needs_place: bool
     about: str
 
 
-def own_objects(scan: Scan, place: str) -> tuple[SceneObject, ...]:
+def own_objects(scan: Scan, place: str) -> FoundObjects:
     """The objects that came with the scan; DataError when it has none."""
     if not scan.objects:
         lacks = "" if scan.mesh is not None else " (nor a mesh, which ScanNet's annotation is about)"
         raise DataError(
-            f"{scan.source}: has no objects of its own{lacks}; add objects.json, or choose --objects boxes:FILE or "
-            "clusters"
+            f"{scan.source}: has no objects of its own{lacks}; add objects.json, or choose --objects boxes:FILE, "
+            "clusters or none"
         )
-    return scan.objects
+    return FoundObjects(scan.objects)
 
 
-def box_objects(scan: Scan, place: str) -> tuple[SceneObject, ...]:
+def box_objects(scan: Scan, place: str) -> FoundObjects:
     """Boxes in the aligned frame from a JSON file, or from ``<scene>.json`` in a folder.
 
     The file holds ``{"objects": [{"id", "label", "center", "size"}]}``, or the same under each scene's name.
@@ -53,6 +53,11 @@ def box_objects(scan: Scan, place: str) -> tuple[SceneObject, ...]:
     return parse_objects(path, content, scan.mesh, None)
 
 
+def no_objects(scan: Scan, place: str) -> FoundObjects:
+    """No object at all: images without numbers."""
+    return FoundObjects(())
+
+
 def _sources() -> Registry[ObjectSource]:
     sources: Registry[ObjectSource] = Registry("object source")
     sources.add("scan", ObjectSource(own_objects, False, "the scan's own objects"))
@@ -60,10 +65,22 @@ def _sources() -> Registry[ObjectSource]:
     sources.add("scannet", ObjectSource(own_objects, False, "the same: ScanNet's annotated instances"))
     sources.add("mask3d", ObjectSource(mask3d_objects, True, "the folder of a Mask3D export"))
     sources.add("clusters", ObjectSource(cluster_objects, False, "connected geometry, where nothing is annotated"))
+    sources.add("none", ObjectSource(no_objects, False, "no object at all: images without numbers"))
     return sources
 
 
 OBJECT_SOURCES = _sources()
+
+
+def find_objects(text: str, scan: Scan) -> FoundObjects:
+    """The objects that ``name`` or ``name:PLACE`` gives for an upright scan, and a note where it gives none."""
+    source, place = object_source(text)
+    found = source.find(scan, place)
+    if found.objects or source.find is no_objects:
+        return found
+    return FoundObjects(
+        (), (*found.notes, f"{scan.source}: --objects {text} gives no object; the images have no numbers")
+    )
 
 
 def object_source(text: str) -> tuple[ObjectSource, str]:

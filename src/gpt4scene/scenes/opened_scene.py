@@ -10,6 +10,7 @@ import numpy as np
 from gpt4scene.errors import DataError
 from gpt4scene.scans.checks import check_objects, check_scan
 from gpt4scene.scans.images import read_depth
+from gpt4scene.scans.objects import FoundObjects
 from gpt4scene.scans.types import Camera, Frame, Scan, SceneObject
 from gpt4scene.scenes.bev_camera import BevCamera, bev_hits, bev_points
 from gpt4scene.scenes.ceilings import without_ceilings
@@ -19,7 +20,8 @@ from gpt4scene.scenes.fusion import fuse_depth
 from gpt4scene.scenes.pixels import PixelGrid
 from gpt4scene.scenes.render import Hits, Raycaster
 from gpt4scene.scenes.tsdf import fuse_mesh
-from gpt4scene.scenes.upright import upright
+from gpt4scene.scenes.up_choice import Up
+from gpt4scene.scenes.upright import set_upright
 from gpt4scene.scenes.visibility import (
     ObjectLookup,
     VisibleObject,
@@ -45,7 +47,7 @@ class OpenedScene:
     ``measured``: the surface was fused from depth frames, so each frame's own depth says what it shows, and the surface
     only where it has no reading but ``free`` space leads to it. ``voxels``: the
     surface consists of voxels and not of a scanner's triangles. ``above`` is the surface as the bird's-eye view takes
-    it, with the same numbers of faces.
+    it, with the same numbers of faces. ``up`` says how up was chosen, None where the recording says it.
     """
 
     scan: Scan
@@ -56,6 +58,7 @@ class OpenedScene:
     measured: bool
     voxels: bool
     free: FreeSpace | None = None
+    up: Up | None = None
 
     def visible_in(self, frame: Frame, grid: PixelGrid, least_area: float) -> list[VisibleObject]:
         """The objects that a frame shows. A mesh's first hits count where the depth frame, if any, agrees."""
@@ -96,15 +99,22 @@ class OpenedScene:
 
 
 def open_scene(
-    scan: Scan, find_objects: Callable[[Scan], tuple[SceneObject, ...]], smooth: bool = False
+    scan: Scan, find_objects: Callable[[Scan], FoundObjects], smooth: bool = False, up: str = "auto"
 ) -> OpenedScene:
     """Make a scan ready: set it upright, fuse depth frames if there is no mesh (``smooth``: by TSDF), find the objects.
+
+    ``up`` is one of ``up_choice.UPS``.
 
     Raises DataError when there is neither mesh nor depth, a camera cannot be, or a mask does not fit the mesh.
     """
     check_scan(scan)
-    scan = upright(scan)
-    objects = find_objects(scan)
+    standing = set_upright(scan, up)
+    return replace(_opened(standing.scan, find_objects, smooth), up=standing.up)
+
+
+def _opened(scan: Scan, find_objects: Callable[[Scan], FoundObjects], smooth: bool) -> OpenedScene:
+    objects, notes = find_objects(scan)
+    scan = replace(scan, notes=(*scan.notes, *notes))
     marked = tuple(item for item in objects if item.label not in STRUCTURE)
     check_objects(scan, (*objects, *scan.objects))
     cameras = [frame.camera for frame in scan.frames]

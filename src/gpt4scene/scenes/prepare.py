@@ -21,20 +21,28 @@ from gpt4scene.scenes.workers import in_processes
 
 @dataclass
 class PrepareReport:
-    """Names of scenes by what became of them; ``failed`` has each scene's reason."""
+    """Names of scenes by what became of them; ``failed`` has each scene's reason, ``warned`` what may be wrong.
+
+    ``noted`` has what was left out or not found.
+    """
 
     done: list[str] = field(default_factory=list)
     finished_before: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    warned: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    noted: dict[str, tuple[str, ...]] = field(default_factory=dict)
     written: list[Path] = field(default_factory=list)
 
 
 class SceneOutcome(NamedTuple):
-    """What became of a scene: "done", "finished before" or "failed", and the reason of a failure."""
+    """What became of a scene: "done", "finished before" or "failed"; the reason of a failure; what is said of it."""
 
     name: str
     state: str
     reason: str = ""
+    said: str = ""
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def prepare(
@@ -58,11 +66,16 @@ def prepare(
             report.failed[outcome.name] = outcome.reason
         else:
             (report.done if outcome.state == "done" else report.finished_before).append(outcome.name)
+        if outcome.warnings:
+            report.warned[outcome.name] = outcome.warnings
+        if outcome.notes:
+            report.noted[outcome.name] = outcome.notes
         if on_scene is not None:
             on_scene(outcome)
     for names in (report.done, report.finished_before):
         names.sort()
-    report.failed = dict(sorted(report.failed.items()))
+    report.failed, report.warned = dict(sorted(report.failed.items())), dict(sorted(report.warned.items()))
+    report.noted = dict(sorted(report.noted.items()))
     report.written = write_split_files(Path(arguments.out), arguments.split, arguments.frames)
     return report
 
@@ -89,10 +102,10 @@ def _worker_died(path: Path, exit_code: int) -> SceneOutcome:
 def _attempt(arguments: PrepareArguments, path: Path) -> SceneOutcome:
     name = path.resolve().name
     try:
-        state = prepare_scene(arguments, path)
+        done = prepare_scene(arguments, path)
         if arguments.contact_sheet:
-            add_contact_sheet(Path(arguments.out), name, again=state == "done")
-        return SceneOutcome(name, state)
+            add_contact_sheet(Path(arguments.out), name, again=done.state == "done")
+        return SceneOutcome(name, done.state, "", done.said, done.warnings, done.notes)
     except OSError as error:
         reason = f"{error.filename or arguments.out}: {error.strerror or error}"  # a full disk names no file
     except ValueError as error:
@@ -121,10 +134,20 @@ def main(arguments: PrepareArguments) -> int:
     return 1 if report.failed else 0
 
 
+def _line(outcome: SceneOutcome) -> str:
+    return f"{outcome.name}: {outcome.state}" + (f", {outcome.said}" if outcome.said else "")
+
+
 def _summary(report: PrepareReport) -> Iterable[str]:
     yield f"{len(report.done)} prepared, {len(report.finished_before)} finished before, {len(report.failed)} failed"
     for name, reason in report.failed.items():
         yield f"  {name}: {reason}"
+    for name, warnings in report.warned.items():
+        for warning in warnings:
+            yield f"warning: {name}: {warning}"
+    for name, notes in report.noted.items():
+        for note in notes:
+            yield f"note: {name}: {note}"
 
 
 def _with_progress(arguments: PrepareArguments) -> PrepareReport:
@@ -133,12 +156,12 @@ def _with_progress(arguments: PrepareArguments) -> PrepareReport:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        return prepare(arguments, lambda one: print(f"{one.name}: {one.state}", file=sys.stderr, flush=True))
+        return prepare(arguments, lambda one: print(_line(one), file=sys.stderr, flush=True))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("scenes", total=None)
         return prepare(
             arguments,
-            lambda outcome: progress.update(task, advance=1, description=outcome.name),
+            lambda outcome: (progress.console.print(_line(outcome)), progress.update(task, advance=1))[1],
             lambda count: progress.update(task, total=count),
         )

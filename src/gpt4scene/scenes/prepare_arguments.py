@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 from gpt4scene.scans.readers import SCAN_READERS
+from gpt4scene.scans.repairs import Convention, Repairs
 from gpt4scene.scenes.marker_placement import MarkerPlace
 from gpt4scene.scenes.object_sources import OBJECT_SOURCES, object_source
+from gpt4scene.scenes.up_choice import UPS
 from gpt4scene.settings.arguments import Arguments, key
+
+LATER = ("outlines", "up", "pose", "scale", "depth_scale")
+"""Options that scenes of before do not name."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,13 @@ class PrepareArguments(Arguments):
     geometry: Literal["voxels", "tsdf"] = key(
         "what depth frames become where there is no mesh; tsdf: smoother, slower", "voxels"
     )
+    up: str = key(
+        f"which way is up, where the recording does not say: {', '.join(UPS)} (sides of images, axes)", "auto"
+    )
+    pose: Convention | None = key("how poses are written, where not as the format says", None)
+    scale: float = key("factor that makes metres of the recording's lengths", 1.0)
+    depth_scale: float | None = key("what depth images hold for a metre, where not as the format says", None)
+    strict: bool = key("refuse a scene whose report has a warning", False)
     outlines: bool = key("draw a line around what is visible of each object, too", False)
     keep_unmarked: bool = key("write every image without markers, too", False)
     contact_sheet: bool = key("write a page a scene: views, objects with crops", False)
@@ -38,13 +51,20 @@ class PrepareArguments(Arguments):
     num_shards: int = key("parts into which the scans are divided over machines", 1, least=1)
     shard: int = key("this machine's part, from 0", 0, least=0)
 
+    @property
+    def repairs(self) -> Repairs:
+        """What is different from the format."""
+        return Repairs(self.pose, self.scale, self.depth_scale)
+
     def settings(self) -> dict:
         """What a finished scene must have been made with to be kept.
 
         Options that came later are named where they are used only, so that scenes of before have the settings of today.
         """
-        ignored = ("scans", "out", "contact_sheet", "overwrite", "workers", "num_shards", "shard")
-        ignored += () if self.outlines else ("outlines",)
+        ignored = ("scans", "out", "contact_sheet", "overwrite", "workers", "num_shards", "shard", "strict")
+        ignored += tuple(
+            name for name in LATER if getattr(self, name) == PrepareArguments.__dataclass_fields__[name].default
+        )
         return {key: value for key, value in asdict(self).items() if key not in ignored}
 
     def problems(self) -> list[str]:
@@ -52,6 +72,12 @@ class PrepareArguments(Arguments):
         wrong = super().problems()
         if self.least_area >= 1:
             wrong.append(f"--least_area is {self.least_area}, must be from 0 to below 1")
+        if self.up not in UPS:
+            wrong.append(f"--up '{self.up}' is none of {', '.join(UPS)}")
+        for name in ("scale", "depth_scale"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                wrong.append(f"--{name} must be a number above 0, not {value}")
         if self.shard >= self.num_shards:
             wrong.append(f"--shard is {self.shard}, must be from 0 to {self.num_shards - 1}")
         if not self.split.replace("_", "a").isalnum():

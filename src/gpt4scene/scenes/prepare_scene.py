@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -19,18 +21,33 @@ from gpt4scene.files.scenes import (
     write_scene,
 )
 from gpt4scene.files.whole import whole_file
+from gpt4scene.scans.checks import check_scan
 from gpt4scene.scans.readers import SCAN_READERS
+from gpt4scene.scans.repairs import repaired
+from gpt4scene.scans.unused import unused_files
 from gpt4scene.scenes.contact_sheet import write_sheet
+from gpt4scene.scenes.frame_choice import tracked_frames
 from gpt4scene.scenes.marking import MarkedImage, MarkingOptions, choose_frames, mark_bev, mark_frame
-from gpt4scene.scenes.object_sources import object_source
+from gpt4scene.scenes.object_sources import find_objects
 from gpt4scene.scenes.opened_scene import open_scene
 from gpt4scene.scenes.prepare_arguments import PrepareArguments
 from gpt4scene.scenes.records import bev_row, frame_row, object_rows
+from gpt4scene.scenes.sanity import raw_warnings, report, with_marks
 
 JPEG_QUALITY = 92
 
 
-def prepare_scene(arguments: PrepareArguments, path: Path) -> Literal["done", "finished before"]:
+@dataclass(frozen=True)
+class Prepared:
+    """What became of a scan ("finished before": its ``scene.json`` said so), and what its report says, warns, notes."""
+
+    state: Literal["done", "finished before"]
+    said: str = ""
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def prepare_scene(arguments: PrepareArguments, path: Path) -> Prepared:
     """Prepare one scan; "finished before" when its ``scene.json`` says that it was, with the same settings.
 
     Raises DataError for a broken scan and for one that was prepared with other settings.
@@ -39,11 +56,26 @@ def prepare_scene(arguments: PrepareArguments, path: Path) -> Literal["done", "f
     record = scene_json(out, path.resolve().name)
     if record.is_file() and not arguments.overwrite:
         _check_settings(record, settings)
-        return "finished before"
+        warnings = tuple(read_scene(record).get("sanity", {}).get("warnings", ()))
+        if arguments.strict and warnings:
+            record.unlink()
+            raise _refused(path, warnings)
+        return Prepared("finished before", warnings=warnings)
     record.unlink(missing_ok=True)
-    scan = SCAN_READERS[arguments.format].read(path)
-    source, place = object_source(arguments.objects)
-    scene = open_scene(scan, lambda upright_scan: source.find(upright_scan, place), arguments.geometry == "tsdf")
+    reader, repairs = SCAN_READERS[arguments.format], arguments.repairs
+    recorded = reader.read(path)
+    scan = repaired(recorded, repairs, reader.poses)
+    check_scan(scan)
+    tracked_frames(scan)
+    agreement, warnings = raw_warnings(recorded, repairs, reader.poses)
+    smooth = arguments.geometry == "tsdf"
+    try:
+        scene = open_scene(
+            scan, lambda upright_scan: find_objects(arguments.objects, upright_scan), smooth, arguments.up
+        )
+    except DataError as error:
+        raise DataError("; ".join([str(error), *warnings])) from None
+    sanity = report(scene.scan, scene.caster.mesh, agreement, warnings, scene.up, repairs, scene.objects)
     options = MarkingOptions(arguments.bev_size, arguments.least_area, arguments.marker_place, arguments.outlines)
     bev, bev_name = mark_bev(scene, options), bev_image(scan.scene_id)
     _write_images(out, bev_name, bev, arguments.keep_unmarked)
@@ -52,6 +84,16 @@ def prepare_scene(arguments: PrepareArguments, path: Path) -> Literal["done", "f
         marked, name = mark_frame(scene, frame, options), frame_image(scan.scene_id, frame.name)
         _write_images(out, name, marked, arguments.keep_unmarked)
         frames.append(frame_row(name, frame, marked))
+    sanity = with_marks(
+        sanity,
+        [len(frame["markers"]) for frame in frames],
+        sum(not item.empty for item in scene.lookup.objects),
+        arguments.frames,
+        unused_files(recorded, reader.reads(path)),
+        scene.scan.all_notes,
+    )
+    if arguments.strict and sanity.warnings:
+        raise _refused(path, sanity.warnings)
     assert scene.scan.align is not None, "an upright scan knows how it was moved"
     content = {
         "scene_id": scan.scene_id,
@@ -61,9 +103,14 @@ def prepare_scene(arguments: PrepareArguments, path: Path) -> Literal["done", "f
         "ground_truth": object_rows(scene.scan.objects),
         "bev": bev_row(bev_name, bev),
         "frames": frames,
+        "sanity": {**sanity.figures, "warnings": list(sanity.warnings)},
     }
     write_scene(out, content)
-    return "done"
+    return Prepared("done", sanity.sentence, sanity.warnings, scene.scan.all_notes)
+
+
+def _refused(path: Path, warnings: Sequence[str]) -> DataError:
+    return DataError(f"{path}: {'; '.join(warnings)} (--strict)")
 
 
 def _check_settings(record: Path, settings: dict) -> None:

@@ -35,11 +35,15 @@ def bev_row(image: str, bev: MarkedBev) -> dict:
 
 
 def frame_row(image: str, frame: Frame, marked: MarkedImage) -> dict:
-    """A frame as JSON: its camera in the aligned frame, and markers."""
+    """A frame as JSON: its camera in the aligned frame, and markers.
+
+    ``turned`` is there where the image is not as it is stored: degrees to the left, after which the camera is right.
+    """
     camera = frame.camera
     return {
         "image": image,
         "name": frame.name,
+        **({"turned": 90 * frame.quarters} if frame.quarters else {}),
         "width": camera.width,
         "height": camera.height,
         "intrinsics": camera.intrinsics.tolist(),

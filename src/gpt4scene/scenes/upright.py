@@ -3,25 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gpt4scene.errors import ConfigError
 from gpt4scene.scans.geometry import transformed
 from gpt4scene.scans.types import Camera, Mesh, Scan
 from gpt4scene.scenes.floor import floor_and_cut
 from gpt4scene.scenes.fusion import fuse_depth
-from gpt4scene.scenes.normals import area_normals, point_normals, wall_angle
+from gpt4scene.scenes.normals import area_normals, point_normals, some_points, wall_angle
+from gpt4scene.scenes.up_choice import SIDES, Up, choose_up
 from gpt4scene.scenes.voxels import voxel_mesh
 
 
 def upright(scan: Scan) -> Scan:
-    """The scan with mesh and cameras moved to its aligned frame; ``align`` of the result says how they were moved."""
-    if scan.align is not None:
-        return _moved(scan, scan.align)
+    """The scan set upright (``set_upright``), with up as the recording says or as is chosen."""
+    return set_upright(scan).scan
+
+
+def set_upright(scan: Scan, up: str = "auto") -> Upright:
+    """The scan with mesh and cameras moved to its aligned frame, and its frames turned to show the room upright.
+
+    ``up`` is one of ``UPS``; the recording's own alignment holds where it is ``auto``.
+    """
+    if scan.align is not None and up == "auto":
+        return _standing(_moved(scan, scan.align), None)
+    if up != "auto" and scan.objects:
+        raise ConfigError(f"{scan.source}: --up {up} can't be obeyed: the boxes of its objects say where up is")
     mesh = scan.mesh if scan.mesh is not None else fuse_depth(scan.frames, 0.05)
-    align = estimated_align(mesh, [frame.camera for frame in scan.frames if frame.camera.tracked])
-    return _moved(scan, align)
+    cameras = [frame.camera for frame in scan.frames if frame.camera.tracked]
+    surface = _surface(mesh)
+    chosen = choose_up(cameras, *surface, up)
+    return _standing(_moved(scan, estimated_align(mesh, cameras, surface, chosen.direction)), chosen)
+
+
+@dataclass(frozen=True)
+class Upright:
+    """An upright scan, and how up was chosen, or None where the recording says it."""
+
+    scan: Scan
+    up: Up | None
+
+
+def _standing(scan: Scan, chosen: Up | None) -> Upright:
+    """Turn the frames by the same quarters, so that the room stands upright in them; those that look down stay."""
+    ups = [frame.camera.pose[2, :2] for frame in scan.frames if frame.camera.tracked]
+    mean = np.mean(ups, axis=0) if ups else np.zeros(2)
+    quarters = max(range(4), key=lambda number: float(mean @ list(SIDES.values())[number])) if ups else 0
+    if quarters == 0 or float(np.linalg.norm(mean)) < 0.4:
+        return Upright(scan, chosen)
+    return Upright(replace(scan, frames=tuple(frame.turned(quarters) for frame in scan.frames)), chosen)
 
 
 def _moved(scan: Scan, align: np.ndarray) -> Scan:
@@ -39,23 +71,19 @@ def _moved(scan: Scan, align: np.ndarray) -> Scan:
     return replace(scan, mesh=mesh, frames=frames, align=align)
 
 
-def estimated_align(mesh: Mesh, cameras: Sequence[Camera]) -> np.ndarray:
-    """A 4x4 that sets a scene upright: z against the cameras' mean down, refined by level surfaces; walls along axes.
+def estimated_align(
+    mesh: Mesh,
+    cameras: Sequence[Camera],
+    surface: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+    up: np.ndarray | None = None,
+) -> np.ndarray:
+    """A 4x4 that sets a scene upright: z along ``up`` (``choose_up`` when left out), walls along axes, floor at 0.
 
-    People hold cameras level on average, so the mean of their y axes points down to some degrees; the surface normals
-    near that direction (floor, tables) fix the rest. The longer side of the scene runs along x, and the first camera
-    stands in the half with smaller x + y, so that the result does not depend on the world the recording started in.
+    The longer side of the scene runs along x, and the first camera stands in the half with smaller x + y, so that the
+    result does not depend on the world the recording started in.
     """
-    normals, areas, centers = _surface(mesh)
-    down = np.mean([camera.pose[:3, 1] for camera in cameras], axis=0) if cameras else np.array([0.0, 0.0, -1.0])
-    up = -down / max(float(np.linalg.norm(down)), 1e-9)
-    for spread in (30, 15, 5, 3):
-        along = normals @ up
-        near = np.abs(along) > np.cos(np.radians(spread))
-        if areas[near].sum() < 0.02 * areas.sum():
-            break
-        up = (normals[near] * (np.sign(along[near]) * areas[near])[:, None]).sum(axis=0)
-        up /= np.linalg.norm(up)
+    normals, areas, centers = surface or _surface(mesh)
+    up = choose_up(cameras, normals, areas, centers).direction if up is None else up
     helper = np.eye(3)[int(np.argmin(np.abs(up)))]
     x_axis = np.cross(helper, up)
     x_axis /= np.linalg.norm(x_axis)
@@ -74,8 +102,8 @@ def estimated_align(mesh: Mesh, cameras: Sequence[Camera]) -> np.ndarray:
     align = np.eye(4)
     align[:3, :3], align[:2, 3] = rotation, -middle[:2]
     standing = replace(mesh, vertices=transformed(mesh.vertices, align))
-    surface = standing if len(standing.faces) else voxel_mesh(standing, 0.05).mesh
-    align[2, 3] = -floor_and_cut(surface, [camera.moved(align) for camera in cameras])[0]
+    solid = standing if len(standing.faces) else voxel_mesh(standing, 0.05).mesh
+    align[2, 3] = -floor_and_cut(solid, [camera.moved(align) for camera in cameras])[0]
     return align
 
 
@@ -87,8 +115,9 @@ def _surface(mesh: Mesh) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         areas = np.linalg.norm(normals, axis=1)
         good = areas > 0
         return normals[good] / areas[good, None], areas[good] / 2, ((a + b + c) / 3)[good]
-    normals = point_normals(mesh.vertices)
-    return normals, np.ones(len(normals)), mesh.vertices
+    points = some_points(mesh.vertices)
+    normals = point_normals(points)
+    return normals, np.ones(len(normals)), points
 
 
 def _about_z(angle: float) -> np.ndarray:

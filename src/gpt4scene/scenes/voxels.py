@@ -50,9 +50,8 @@ class Voxels:
 def voxel_mesh(cloud: Mesh, voxel: float = VOXEL) -> Voxels:
     """The voxels that a point cloud fills, each in its mean colour; so point clouds go where meshes go."""
     keys, of_points = np.unique(voxel_keys(cloud.vertices, voxel), return_inverse=True)
-    ones = np.ones((len(cloud.vertices), 1))
-    sums = summed_by_group(of_points, np.concatenate([cloud.colors.astype(np.float64), ones], axis=1), len(keys))
-    colors = np.clip(np.rint(sums[:, :3] / sums[:, 3:]), 0, 255).astype(np.uint8)
+    sums = summed_by_group(of_points, cloud.colors, len(keys))
+    colors = np.clip(np.rint(sums / np.bincount(of_points)[:, None]), 0, 255).astype(np.uint8)
     corner = voxel_cells(keys)
     quads, owners = [], []
     for axis, shift in enumerate((2 * _BITS, _BITS, 0)):

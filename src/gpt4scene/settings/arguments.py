@@ -71,6 +71,38 @@ class Arguments:
             raise ConfigError(*found)
 
 
+RESOLUTION_HELP = "Longest side of an image in pixels before it is fitted to patches; 512, unless an area is given."
+MOST_HELP = "Largest area of an image in pixels; 589824 where image_min_pixels alone is given."
+LEAST_HELP = "Smallest area of an image in pixels; 1024 where image_max_pixels alone is given."
+
+SIDE, MOST_AREA, LEAST_AREA = 512, 768 * 768, 32 * 32
+"""Limits in pixels where nothing is said: ours of the side; LLaMA-Factory's of the area, once one is given."""
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """How large images may be, in pixels, before they are fitted to patches; None is no limit.
+
+    A side or an area alone leaves the other unlimited. Where both are given, the side is obeyed first.
+    """
+
+    image_resolution: int | None = SIDE
+    image_max_pixels: int | None = None
+    image_min_pixels: int | None = None
+
+    @classmethod
+    def said(cls, resolution: int | None, most: int | None, least: int | None) -> ImageLimits:
+        """Return the limits that the three keys say together; None is a key that was left out."""
+        if most is None and least is None:
+            return cls(SIDE if resolution is None else resolution)
+        return cls(resolution, MOST_AREA if most is None else most, LEAST_AREA if least is None else least)
+
+    def problems(self) -> list[str]:
+        """Return a sentence where the limits exclude each other."""
+        most, least = self.image_max_pixels, self.image_min_pixels
+        return [f"image_max_pixels {most} is below image_min_pixels {least}"] if most and least and most < least else []
+
+
 @dataclass(frozen=True)
 class ModelArguments(Arguments):
     """Which model, and how it attends."""
@@ -91,7 +123,9 @@ class DataArguments(Arguments):
     media_dir: str | None = key("Folder that image paths are relative to; the dataset folder when left out.", None)
     template: str = key("Name of the chat template.", "qwen2_vl")
     cutoff_len: int = key("Longest row in tokens; a longer one is an error, never cut.", 32768, least=1)
-    image_resolution: int = key("Longest side of an image in pixels before it is fitted to patches.", 512, least=28)
+    image_resolution: int | None = key(RESOLUTION_HELP, None, least=28)
+    image_max_pixels: int | None = key(MOST_HELP, None, least=1)
+    image_min_pixels: int | None = key(LEAST_HELP, None, least=1)
     max_samples: int | None = key("Take at most this many rows of each dataset.", None, least=1)
     train_on_prompt: bool = key("Learn the questions as well as the answers.", False)
     mask_history: bool = key("Learn only the last answer of a conversation.", False)
@@ -109,6 +143,11 @@ class DataArguments(Arguments):
         "Folder of tokenized rows: read when it fits this run, written when missing.", None
     )
     tokenize_only: bool = key("Stop after tokenized_path is written.", False)
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """The limits of images that the three keys say together."""
+        return ImageLimits.said(self.image_resolution, self.image_max_pixels, self.image_min_pixels)
 
 
 @dataclass(frozen=True)

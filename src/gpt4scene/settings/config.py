@@ -122,13 +122,17 @@ def _ranges() -> dict[str, tuple[float | None, float | None]]:
     own: dict[str, tuple[float | None, float | None]] = {
         f.name: (f.metadata["least"], f.metadata["most"]) for s in SECTIONS for f in dataclasses.fields(s)
     }
-    positive = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
-    zero = ("num_train_epochs", "learning_rate", "warmup_steps", "weight_decay", "max_grad_norm", "save_total_limit")
-    for name in positive:
-        own[name] = (1, None)
-    for name in zero:
-        own[name] = (0, None)
-    return own
+    positive = "per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps save_total_limit"
+    zero = (
+        "num_train_epochs learning_rate warmup_steps weight_decay max_grad_norm seed data_seed dataloader_num_workers"
+    )
+    share = "adam_beta1 adam_beta2"
+    return (
+        own
+        | dict.fromkeys(positive.split(), (1, None))
+        | dict.fromkeys(zero.split(), (0, None))
+        | dict.fromkeys(share.split(), (0, 1))
+    )
 
 
 def _resolve(entries: list[Entry], hints: dict[str, Any], notes: list[str], problems: list[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from gpt4scene.data.mixing import probability_problems
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.registry import nearest
-from gpt4scene.settings.arguments import TuningArguments
+from gpt4scene.settings.arguments import ImageLimits, TuningArguments
 from gpt4scene.settings.foreign import foreign
 
 LONGEST_SIDE = 16384
@@ -32,7 +32,7 @@ def contradictions(values: Mapping[str, Any]) -> list[str]:
 
 
 def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence for every key that is set, but has no effect beside the others."""
+    """Yield a sentence for every key that is set, but has no effect beside the others, or hardly the one meant."""
     get = values.get
     checkpointing = ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs")
     reported = get("report_to") or []
@@ -46,6 +46,11 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
             ("metric_for_best_model", "greater_is_better"),
             ("load_best_model_at_end", bool(get("load_best_model_at_end") or get("save_strategy") == "best")),
         ),
+        "num_train_epochs": ("max_steps left out, which wins", get("max_steps", -1) <= 0),
+        **dict.fromkeys(
+            ("dataloader_persistent_workers", "dataloader_prefetch_factor"),
+            ("dataloader_num_workers above 0", get("dataloader_num_workers", 1) > 0),
+        ),
         "liger_kernel_config": ("use_liger_kernel: true", bool(get("use_liger_kernel"))),
         **dict.fromkeys(
             ("trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
@@ -55,6 +60,8 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
             checkpointing, ("disable_gradient_checkpointing: false", not get("disable_gradient_checkpointing"))
         ),
     }
+    if get("greater_is_better"):
+        yield "greater_is_better: true keeps the checkpoint with the highest loss, as the metric is the loss"
     for name, (needed, there) in needs.items():
         if get(name) not in (None, False) and not there:
             yield f"{name} has no effect: it needs {needed}"
@@ -70,6 +77,14 @@ def _work(values: Mapping[str, Any]) -> Iterator[str]:
             yield "do_eval without training runs on plain processes; leave deepspeed out"
         if get("resume_from_checkpoint"):
             yield "do_eval without training reads model_name_or_path; write the checkpoint's folder there"
+    elif get("num_train_epochs") == 0 and get("max_steps", -1) <= 0:
+        yield "nothing would be trained: num_train_epochs is 0"
+    if get("max_steps") == 0:
+        yield "max_steps 0 would be passed over; leave it out to train num_train_epochs, or write do_train: false"
+    for name in ("logging_steps", "save_steps", "eval_steps"):
+        every = get(name)
+        if every is not None and every <= 0:
+            yield f"{name} must be above 0, not {every}; {name.removesuffix('_steps')}_strategy: no switches it off"
     if get("do_eval") and not get("val_size"):
         yield "do_eval needs val_size, the scenes to hold out"
     if get("tokenize_only") and not get("tokenized_path"):
@@ -131,7 +146,9 @@ def _rows(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"template '{template}' is LLaMA-Factory's for other models (known here: {', '.join(known)})"
         else:
             yield f"template '{template}' is not known{nearest(template, known)} (known: {', '.join(known)})"
-    if get("image_resolution", 0) > LONGEST_SIDE:
+    limits = ImageLimits.said(get("image_resolution"), get("image_max_pixels"), get("image_min_pixels"))
+    yield from limits.problems()
+    if (get("image_resolution") or 0) > LONGEST_SIDE:
         area = get("image_resolution")
         yield f"image_resolution is the longest side in pixels, not an area; write image_max_pixels: {area}"
     mixing = get("mix_strategy", "concat"), get("interleave_probs"), len(get("dataset") or [])
@@ -162,5 +179,3 @@ def _evaluation(values: Mapping[str, Any]) -> Iterator[str]:
         yield "save_strategy best needs eval_strategy and val_size"
     if get("metric_for_best_model") not in (None, "loss", "eval_loss"):
         yield f"metric_for_best_model {get('metric_for_best_model')} is not known; evaluation gives the loss alone"
-    if get("greater_is_better"):
-        yield "greater_is_better: true would choose the worst checkpoint, as the metric is the loss; leave it out"

@@ -103,6 +103,8 @@ def _spelled_out(kind: type, words: Sequence[str]) -> list[str]:
             found.append(name + equals + value)
         elif found and hints.get(_name(found[-1])) is bool and "=" not in found[-1] and _is_truth(word):
             found[-1] += f"={word}"
+        elif word.startswith("-") and found and found[-1].startswith("--") and "=" not in found[-1]:
+            found[-1] += f"={word}"  # a value such as -1 or -, which is no flag
         else:
             found.append(word)
     return _last_of_each(found)

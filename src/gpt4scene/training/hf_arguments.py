@@ -20,9 +20,10 @@ LOADER_WORKERS = 4
 def training_arguments(config: TrainConfig) -> TrainingArguments:
     """Return the Trainer's arguments; joins the process group where the run has several processes.
 
-    A micro-batch is one pack, so the Trainer's batch size is 1 and its accumulation counts packs. Left to us where the
-    user said nothing: ``use_cpu`` without an accelerator, gradient checkpointing, worker processes for images, a
-    cosine schedule, a log line per step. Must be called before a model is loaded: under ZeRO-3, transformers then
+    A micro-batch is one pack of at least one question, so the Trainer's batch size is 1, and its accumulation is the
+    questions of a step: the most packs that a step can have (see ``StepSampler``). Left to us where the user said
+    nothing: ``use_cpu`` without an accelerator, gradient checkpointing, worker processes for images, a cosine
+    schedule, a log line per step. Must be called before a model is loaded: under ZeRO-3, transformers then
     loads each weight straight to its shard.
     """
     given = dict(config.training)
@@ -42,9 +43,10 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         derived["ddp_find_unused_parameters"] = False
     fixed: dict[str, Any] = {
         "per_device_train_batch_size": 1,
-        "gradient_accumulation_steps": config.rows_per_step // config.tuning.scene_packing,
+        "gradient_accumulation_steps": config.rows_per_step,
         "remove_unused_columns": False,
         "disable_tqdm": True,
+        "logging_nan_inf_filter": False,  # it logs an older loss for one that is no number; the run must stop there
         "use_cache": True,  # the Trainer writes this into the model's config, where it would slow generation down
     }
     checkpointing = _checkpointing_key()

@@ -88,14 +88,14 @@ def _content(config: TrainConfig, key: str, problems: list[str]) -> Mapping[str,
 def _contradictions(name: str, content: Mapping[str, Any], config: TrainConfig) -> Iterator[str]:
     """Yield values of the file that differ from the settings'."""
     training = config.training
-    packs = config.rows_per_step // config.tuning.scene_packing
+    questions = config.rows_per_step
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     bf16 = bool(training.get("bf16") or config.tuning.pure_bf16)
     rate = training.get("learning_rate", 5e-5)
     expected: dict[str, tuple[Any, str]] = {
         "train_micro_batch_size_per_gpu": (1, "a pack is one micro-batch"),
-        "gradient_accumulation_steps": (packs, "packs a step on each process"),
-        "train_batch_size": (packs * processes, "packs a step on all processes"),
+        "gradient_accumulation_steps": (questions, "questions a step on each process"),
+        "train_batch_size": (questions * processes, "questions a step on all processes"),
         "gradient_clipping": (training.get("max_grad_norm", 1.0), "max_grad_norm"),
         "bf16.enabled": (bf16, "bf16"),
         "fp16.enabled": (bool(training.get("fp16")), "fp16"),

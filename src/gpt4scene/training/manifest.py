@@ -34,10 +34,13 @@ class Manifest:
 
     Keys: ``status`` (running, finished, stopped or failed), ``started`` and ``ended`` (UTC), ``config``, ``git``,
     ``versions``, ``hardware``, and whatever ``update`` was given (``batch``, ``data``, ``parameters``, ``note``).
+    With ``held``, nothing is written before ``release``: the file of an earlier run stays.
     """
 
-    def __init__(self, output_dir: str | Path, config: Mapping[str, Any], *, writes: bool = True) -> None:
-        self._file, self._writes = Path(output_dir) / NAME, writes
+    def __init__(
+        self, output_dir: str | Path, config: Mapping[str, Any], *, writes: bool = True, held: bool = False
+    ) -> None:
+        self._file, self._writes, self._held = Path(output_dir) / NAME, writes, held
         self._content: dict[str, Any] = {
             "status": "running",
             "started": _now(),
@@ -51,8 +54,12 @@ class Manifest:
     def update(self, **entries: Any) -> None:
         """Set entries and write the file."""
         self._content |= entries
-        if self._writes:
+        if self._writes and not self._held:
             write_json(self._file, self._content, indent=2, default=str)
+
+    def release(self) -> None:
+        """Write from now on."""
+        self._held = False
 
     def end(self, status: str, **entries: Any) -> None:
         """Write the last state of the run: ``finished``, ``stopped`` or ``failed``."""

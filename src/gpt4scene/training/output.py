@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import TrainerCallback
@@ -15,7 +17,10 @@ from gpt4scene.model.folder import step_folders
 from gpt4scene.training import callbacks
 
 MARK = "batches.json"
-"""File that a checkpoint gets last: its ``BatchPlan``. Without it, the checkpoint was never finished."""
+"""File that a checkpoint gets last: its ``BatchPlan`` and settings. Without it, the checkpoint was never finished."""
+
+ORDER = 2
+"""Rule of ``plan_steps``. Rule 1 counted packs a step instead of questions; checkpoints without a number are of it."""
 
 _RUN_FILES = (
     callbacks.LOG,
@@ -32,7 +37,8 @@ class BatchPlan:
     """How rows are shared out to steps: a resumed run must agree in all of it to see every row once.
 
     ``questions_per_step`` counts those of one process, ``questions_per_pack`` those of a full pack, ``training_rows``
-    those of the whole run.
+    those of the whole run. ``order`` is the number of the rule by which packs are dealt to steps; without packs of
+    several questions, every rule gives the same steps.
     """
 
     questions_per_step: int
@@ -40,6 +46,12 @@ class BatchPlan:
     processes: int
     training_rows: int
     seed: int
+    order: int = ORDER
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that take every row once."""
+        return -(-self.training_rows // (self.questions_per_step * self.processes))
 
     def content(self) -> dict[str, int]:
         """Return the plan under the keys of ``batches.json``."""
@@ -49,6 +61,7 @@ class BatchPlan:
             "processes": self.processes,
             "rows": self.training_rows,
             "seed": self.seed,
+            "order": self.order if self.questions_per_pack > 1 else 1,
         }
 
 
@@ -82,14 +95,19 @@ def open_output(output_dir: str | Path, *, overwrite: bool, resume: bool | str |
 
 def newest_checkpoint(folder: Path) -> Path:
     """Return the complete checkpoint with the highest step; DataError where there is none."""
-    found = step_folders(folder)
-    complete = [path for path in found if (path / MARK).is_file()]
-    if not complete:
+    newest = good_checkpoint(folder)
+    if newest is None:
+        found = step_folders(folder)
         state = f"{len(found)} unfinished ones" if found else "none at all"
         raise DataError(
             f"{folder}: no complete checkpoint to resume from ({state}); leave resume_from_checkpoint out to start anew"
         )
-    return complete[-1]
+    return newest
+
+
+def good_checkpoint(folder: Path) -> Path | None:
+    """Return the complete checkpoint with the highest step, None where there is none."""
+    return next((path for path in reversed(step_folders(folder)) if (path / MARK).is_file()), None)
 
 
 def check_plan(checkpoint: Path, now: BatchPlan) -> None:
@@ -101,7 +119,9 @@ def check_plan(checkpoint: Path, now: BatchPlan) -> None:
         "processes": "number of processes",
         "rows": "number of training rows",
         "seed": "seed",
+        "order": "the rule that deals packs to steps",
     }
+    then = {"order": 1} | then
     changed = [
         f"{names[key]} was {then.get(key)} and is {value}"
         for key, value in now.content().items()
@@ -116,20 +136,25 @@ def check_plan(checkpoint: Path, now: BatchPlan) -> None:
 
 
 class MarkComplete(TrainerCallback):
-    """Writes the mark into every checkpoint, once all processes have written their part of it."""
+    """Writes the mark into every checkpoint, once all processes have written their part of it.
 
-    def __init__(self, output_dir: str | Path, plan: BatchPlan) -> None:
-        self._folder, self._plan = Path(output_dir), plan
+    It holds the plan, and the ``settings`` that a resumed run must agree in.
+    """
+
+    def __init__(self, output_dir: str | Path, plan: BatchPlan, settings: Mapping[str, Any]) -> None:
+        self._folder, self._content = Path(output_dir), {**plan.content(), "settings": dict(settings)}
 
     def on_save(self, args, state, control, **_: object):
         """Wait for all, then mark."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.barrier()
         if state.is_world_process_zero:
-            write_json(self._folder / f"checkpoint-{state.global_step}" / MARK, self._plan.content(), indent=2)
+            write_json(self._folder / f"checkpoint-{state.global_step}" / MARK, self._content, indent=2)
 
 
 def _complete(checkpoint: Path) -> Path:
+    if not checkpoint.is_dir():
+        raise DataError(f"{checkpoint}: resume_from_checkpoint names a folder that is not there")
     if not (checkpoint / MARK).is_file():
         raise DataError(
             f"{checkpoint}: not a complete checkpoint of a training run (no {MARK} in it); give a checkpoint-<step> "

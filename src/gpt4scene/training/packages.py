@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from types import MappingProxyType
+
+import torch
 
 from gpt4scene.registry import nearest
 from gpt4scene.settings.config import TrainConfig
@@ -67,7 +70,8 @@ def missing_packages(config: TrainConfig) -> list[str]:
     ``flash_attn: fa2`` is not among them: sdpa takes its place, with a word.
     """
     missing = [(setting, modules) for setting, modules in _needed(config) if not _is_there(modules)]
-    return [*(f"{setting} needs {_package(modules)}" for setting, modules in missing), *_unknown_reporters(config)]
+    found = [f"{setting} needs {_package(modules)}" for setting, modules in missing]
+    return [*found, *_unknown_reporters(config), *_compiler(config)]
 
 
 def _needed(config: TrainConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -105,6 +109,23 @@ def _unknown_reporters(config: TrainConfig) -> Iterator[str]:
             yield f"report_to: {reporter} is not known{nearest(reporter, known)} (known: {', '.join(known)})"
         if reporter == "wandb" and os.environ.get("WANDB_DISABLED", "").lower() in ("1", "true", "on", "yes"):
             yield "report_to: wandb, but the environment says WANDB_DISABLED; unset it, or write report_to: none"
+
+
+def _compiler(config: TrainConfig) -> Iterator[str]:
+    """Yield what ``torch_compile`` lacks: a backend of that name, or what the default one builds with."""
+    backend = config.training.get("torch_compile_backend")
+    asked = backend or config.training.get("torch_compile_mode") or config.training.get("torch_compile")
+    if not asked:
+        return
+    known = torch._dynamo.list_backends(None)
+    if backend and backend not in known:
+        yield f"torch_compile_backend: {backend} is not known{nearest(backend, known)} (known: {', '.join(known)})"
+    elif backend in (None, "inductor"):
+        accelerated = torch.accelerator.is_available() and not config.training.get("use_cpu")
+        if accelerated and not _is_there(("triton",)):
+            yield f"torch_compile needs {_package(('triton',))}"
+        if not accelerated and not any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "c++", "clang++")):
+            yield "torch_compile on a CPU needs a C++ compiler, and there is none here; install g++, or leave it out"
 
 
 def _is_there(modules: tuple[str, ...]) -> bool:

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import torch
 
+from gpt4scene.model.compat import end_without_finalizing
+
 Result = TypeVar("Result")
 
 
@@ -68,6 +70,15 @@ def on_first(work: Callable[[], Result]) -> Result:
     return parcel[0]  # type: ignore[return-value]
 
 
+def gather_all(value: Result) -> list[Result]:
+    """Return what every process gave, in their order; all must call."""
+    if not _is_distributed():
+        return [value]
+    values: list[Result] = [value] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(values, value)
+    return values
+
+
 def leave_in_order() -> None:
     """Wait for all processes of a run that ends well, and close their connections when the interpreter ends.
 
@@ -76,6 +87,13 @@ def leave_in_order() -> None:
     if _is_distributed():
         torch.distributed.barrier()
         atexit.register(_disconnect)
+
+
+def end_of_several(status: int) -> int:
+    """Return ``status`` in a run of one process; one of several, after ``leave_in_order``, ends here with it."""
+    if _is_distributed():
+        end_without_finalizing(status)
+    return status
 
 
 def _disconnect() -> None:

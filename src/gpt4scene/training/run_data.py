@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,7 @@ def _encoder(data: DataArguments, folder: Path, tokenizer: PreTrainedTokenizerBa
     return Encoder(
         tokenizer,
         TEMPLATES[data.template],
-        VisionRule.from_folder(folder, data.image_resolution),
+        VisionRule.from_folder(folder, **asdict(data.image_limits)),
         data.cutoff_len,
         train_on_prompt=data.train_on_prompt,
         mask_history=data.mask_history,

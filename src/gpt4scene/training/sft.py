@@ -12,20 +12,21 @@ import torch
 from transformers import TrainingArguments, set_seed
 
 from gpt4scene.data.packs import PackDataset
-from gpt4scene.errors import ConfigError, Stopped
-from gpt4scene.model.families import check_template, family_of
+from gpt4scene.errors import Stopped
 from gpt4scene.model.folder import local_folder, parameter_count
-from gpt4scene.model.loading import check_checkpoint, load_model, load_tokenizer, meta_model
-from gpt4scene.model.tuning import check_tuning, prepare_for_training
+from gpt4scene.model.loading import load_model, load_tokenizer
+from gpt4scene.model.threads import spare_threads
+from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig, parse
 from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
+from gpt4scene.training.finite import RefuseBrokenStart
 from gpt4scene.training.hf_arguments import training_arguments
-from gpt4scene.training.launch_files import launch_problems
 from gpt4scene.training.manifest import Manifest
-from gpt4scene.training.output import BatchPlan, MarkComplete, check_plan, open_output
-from gpt4scene.training.packages import missing_packages
-from gpt4scene.training.processes import leave_in_order, on_all, on_first
+from gpt4scene.training.output import BatchPlan, MarkComplete
+from gpt4scene.training.preflight import check_model, check_settings, plan_of
+from gpt4scene.training.processes import end_of_several, leave_in_order, on_all, on_first
+from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
 from gpt4scene.training.run_data import load_data
 from gpt4scene.training.signals import StopOnSignal
 from gpt4scene.training.trainer import PackTrainer
@@ -35,12 +36,15 @@ LARGE = 10**9
 
 
 def main(words: Sequence[str]) -> int:
-    """Train as ``words``, a YAML file and flags, say; return 0 when done. Wrong settings are found before any work."""
+    """Train as ``words``, a YAML file and flags, say; return 0 when done. Wrong settings are found before any work.
+
+    One of several processes does not return: it ends here when all is done.
+    """
     config = parse(words)
     if os.environ.get("RANK", "0") == "0":
         for note in config.notes:
             print(f"note: {note}", file=sys.stderr)
-    return run(config)
+    return end_of_several(run(config))
 
 
 def run(config: TrainConfig) -> int:
@@ -53,20 +57,14 @@ def run(config: TrainConfig) -> int:
     Raises DataError or ValueError for what the user can mend, and ``Stopped`` after Ctrl-C or SIGTERM, when a
     checkpoint has been saved.
     """
-    if problems := [*missing_packages(config), *launch_problems(config)]:
-        raise ConfigError(*problems)
+    check_settings(config)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else forked loader workers complain
     arguments = training_arguments(config)
     set_seed(arguments.seed)  # the Trainer does so too, but only after adapters have drawn their first weights
     first = arguments.process_index == 0
-    checkpoint = on_first(
-        lambda: open_output(
-            config.output_dir,
-            overwrite=config.tuning.overwrite_output_dir,
-            resume=config.training.get("resume_from_checkpoint"),
-        )
-    )
-    manifest = Manifest(config.output_dir, config.resolved(), writes=first)
+    checkpoint = on_first(lambda: find_checkpoint(config))
+    kept = checkpoint is not None and on_first(lambda: has_result(config.output_dir))
+    manifest = Manifest(config.output_dir, config.resolved(), writes=first, held=kept)
     manifest.update(resumed_from=str(checkpoint) if checkpoint else None)
     try:
         status = _run(config, arguments, checkpoint, manifest)
@@ -75,6 +73,7 @@ def run(config: TrainConfig) -> int:
         leave_in_order()
         raise
     except BaseException as error:
+        manifest.release()
         manifest.end("failed", note=f"{type(error).__name__}: {error}")
         raise
     manifest.end("finished", note=status)
@@ -86,21 +85,23 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     """Do the work and return one sentence about how it ended."""
     folder = on_all(lambda: local_folder(config.model.model_name_or_path))
     on_all(lambda: check_model(config, folder))
+    spare_threads(parameter_count(folder), arguments.device)
     tokenizer = on_all(lambda: load_tokenizer(folder))
     data = load_data(config, folder, tokenizer, arguments)
-    plan = BatchPlan(
-        questions_per_step=config.rows_per_step,
-        questions_per_pack=config.tuning.scene_packing,
-        processes=arguments.world_size,
-        training_rows=len(data.train),
-        seed=arguments.data_seed if arguments.data_seed is not None else arguments.seed,
-    )
+    plan = plan_of(config, arguments, data)
     manifest.update(data=data.summary, batch=_batch(plan))
     _say(arguments, f"{data.sentence}; {_batch(plan)['sentence']}")
     if config.data.tokenized_path and (config.data.tokenize_only or _too_large_for_cpu(folder)):
         return _stop_after_tokenizing(arguments, config)
-    if checkpoint is not None and not arguments.ignore_data_skip:
-        on_all(lambda: check_plan(checkpoint, plan))
+    settings = settings_of(config, arguments, data.summary["fingerprint"])
+    left = total = total_steps(arguments, plan)
+    if checkpoint is not None:
+        left = on_first(lambda: check_resume(checkpoint, arguments, plan, settings))
+        if not (left or config.evaluates_only) and on_first(lambda: has_result(config.output_dir)):
+            sentence = f"finished before: {checkpoint} is the end of all {total} steps, and nothing was changed"
+            _say(arguments, f"{sentence}; raise num_train_epochs or max_steps to train on")
+            return sentence
+        manifest.release()
 
     model = on_all(lambda: _model(config, arguments, folder))
     manifest.update(parameters=_parameters(model), arguments=arguments.to_sanitized_dict())
@@ -115,7 +116,8 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         base=folder,
         callbacks=[
             stop := StopOnSignal(),
-            MarkComplete(config.output_dir, plan),
+            RefuseBrokenStart(checkpoint or config.model.adapter_name_or_path or folder),
+            MarkComplete(config.output_dir, plan, settings),
             *([] if config.evaluates_only else [StepLog(config.output_dir, _progress(config, arguments))]),
         ],
     )
@@ -129,24 +131,19 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         step, total = trainer.state.global_step, trainer.state.max_steps
         kept = f"after step {step} of {total}, saved in checkpoint-{step}"
         raise Stopped(f"stopped by {name} {kept}; go on with --resume_from_checkpoint true", stop.received)
-    return _finish(trainer, config, arguments, result.metrics)
+    return _finish(trainer, config, arguments, result.metrics if left else None)
 
 
-def check_model(config: TrainConfig, folder: Path) -> None:
-    """Raise ``DataError`` or ``ConfigError`` where the checkpoint in ``folder`` can't be trained as ``config`` says.
+def _finish(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArguments, metrics: dict | None) -> str:
+    """Save the trained model and the figures; evaluate where rows were held out.
 
-    Looks at its files' headers and at a model without weights, so it costs seconds and no memory.
+    Without ``metrics``, no step was left to take.
     """
-    network = meta_model(folder) if config.data.tokenize_only else check_checkpoint(folder)
-    check_template(family_of(network.config), config.data.template)
-    check_tuning(network, config.tuning, config.model.adapter_name_or_path)
-
-
-def _finish(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArguments, metrics: dict) -> str:
-    """Save the trained model and the figures; evaluate where rows were held out."""
     trainer.save_trained()
-    trainer.save_metrics("train", metrics)
-    sentence = f"trained {trainer.state.global_step} steps, mean loss {metrics['train_loss']:.4f}"
+    sentence = f"no step was left after step {trainer.state.global_step}"
+    if metrics:
+        trainer.save_metrics("train", metrics)
+        sentence = f"trained {trainer.state.global_step} steps, mean loss {metrics['train_loss']:.4f}"
     if trainer.eval_dataset is not None and config.training.get("do_eval") is not False:
         evaluation = _last_evaluation(trainer) or trainer.evaluate()
         trainer.save_metrics("eval", evaluation)

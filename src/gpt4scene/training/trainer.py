@@ -1,6 +1,8 @@
 """transformers' Trainer on packs: what a batch is, what the loss is, and that both are exact however work is split.
 
-Q questions a step and process become Q / K packs of K branches. The loss of a step is the mean over all its rows on
+Q questions a step and process become packs of up to K branches, as many as it takes. The Trainer's accumulation counts
+Q micro-batches a step; where there are fewer packs, the first of these are ``None`` and nothing is run for them. The
+loss of a step is the mean over all its rows on
 all processes (``loss_average: row``) or over all their answer tokens (``token``), the same number for every way to
 cut the step into packs, micro-batches and processes.
 """
@@ -19,11 +21,13 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import EvalLoopOutput
 
 from gpt4scene.data.packs import PackDataset, only
-from gpt4scene.data.planning import PackSampler, scene_keys
+from gpt4scene.data.planning import PackSampler, StepSampler, scene_keys
 from gpt4scene.errors import DataError
+from gpt4scene.model.compat import take_back_first_step
 from gpt4scene.model.folder import save_processor_files
 from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import load_model
+from gpt4scene.training.finite import Watch
 from gpt4scene.training.output import BatchPlan
 from gpt4scene.training.processes import OtherProcessFailed
 from gpt4scene.types import Batch
@@ -55,10 +59,15 @@ class PackTrainer(Trainer):
         self.plan, self.loss_average, self.base = plan, loss_average, base
         self.eval_branches = eval_branches
         self._eval_sums = torch.zeros(2)
+        self._watch = Watch(self._folder(), self.args.device, fp16=self.args.fp16)
         self.remove_callback(PrinterCallback)
-        self._sampler = self._make_sampler(_packs(self.train_dataset), plan.questions_per_pack)
-        steps_per_epoch = -(-len(self._sampler) // self.args.gradient_accumulation_steps)
-        self.add_callback(_NextEpoch(self._sampler, steps_per_epoch))
+        rows = _packs(self.train_dataset)
+        self._sampler = StepSampler(
+            scene_keys(rows.rows, rows.encoder), plan.questions_per_pack, plan.questions_per_step, **self._place()
+        )
+        self.add_callback(_NextEpoch(self._sampler))
+        if self.is_deepspeed_enabled:
+            self.add_callback(_FreshOptimizer())
 
     # Data: our sampler already shares packs out to processes, so accelerate must neither shard nor repeat any.
 
@@ -69,16 +78,15 @@ class PackTrainer(Trainer):
     def get_eval_dataloader(self, eval_dataset: object = None) -> DataLoader:
         """Return this process's packs of the evaluation rows."""
         dataset = _packs(eval_dataset if eval_dataset is not None else self.eval_dataset)
-        return self._loader(dataset, self._make_sampler(dataset, self.eval_branches))
-
-    def _make_sampler(self, dataset: PackDataset, branches: int) -> PackSampler:
         keys = scene_keys(dataset.rows, dataset.encoder)
-        accelerator = self.accelerator
-        return PackSampler(
-            keys, branches, seed=self.plan.seed, rank=accelerator.process_index, ranks=accelerator.num_processes
-        )
+        return self._loader(dataset, PackSampler(keys, self.eval_branches, **self._place()))
 
-    def _loader(self, dataset: PackDataset, sampler: PackSampler) -> DataLoader:
+    def _place(self) -> dict[str, int]:
+        """Return what a sampler must know of this process."""
+        accelerator = self.accelerator
+        return {"seed": self.plan.seed, "rank": accelerator.process_index, "ranks": accelerator.num_processes}
+
+    def _loader(self, dataset: PackDataset, sampler: StepSampler | PackSampler) -> DataLoader:
         workers = self.args.dataloader_num_workers
         return DataLoader(
             _Reporting(dataset),
@@ -102,26 +110,37 @@ class PackTrainer(Trainer):
         """Return the batch on this process's device."""
         return inputs.to(self.args.device)
 
-    def floating_point_ops(self, inputs: Batch) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return the estimate that the Trainer adds up as ``total_flos``."""
-        return super().floating_point_ops({"input_ids": inputs.input_ids})
+    def training_step(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, model: torch.nn.Module, inputs: Batch | None, num_items_in_batch: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Run a pack forward and backward and return its share of the loss; 0 where there is nothing to run."""
+        if inputs is None:
+            return torch.zeros((), device=self.args.device)
+        return super().training_step(model, cast(Any, inputs), num_items_in_batch)
 
-    def _track_num_input_tokens(self, inputs: Batch) -> None:
-        super()._track_num_input_tokens({"input_ids": inputs.input_ids})
+    def floating_point_ops(self, inputs: Batch | None) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the estimate that the Trainer adds up as ``total_flos``."""
+        return super().floating_point_ops({"input_ids": inputs.input_ids}) if inputs else 0
+
+    def _track_num_input_tokens(self, inputs: Batch | None) -> None:
+        if inputs:
+            super()._track_num_input_tokens({"input_ids": inputs.input_ids})
 
     # Loss
 
     def get_batch_samples(
-        self, epoch_iterator: Iterator[Batch | DataError], num_batches: int, device: torch.device
-    ) -> tuple[list[Batch], torch.Tensor]:
-        """Return the packs of a step, and the number of rows (or answer tokens) in it on all processes.
+        self, epoch_iterator: Iterator[Batch | DataError | None], num_batches: int, device: torch.device
+    ) -> tuple[list[Batch | None], torch.Tensor]:
+        """Return the micro-batches of a step, and the number of rows (or answer tokens) in it on all processes.
 
         Raises DataError for an image that can't be read; the other processes then end too.
         """
+        if self.state.global_step >= self.state.max_steps:
+            return [], torch.zeros((), device=device)  # resumed at its end; the Trainer would take one step more
         loaded = list(islice(epoch_iterator, num_batches))
         errors = [item for item in loaded if isinstance(item, DataError)]
-        batches = [item for item in loaded if isinstance(item, Batch)]
-        rows = sum(int(self._counts(batch).sum()) for batch in batches)
+        batches = [item for item in loaded if not isinstance(item, DataError)]
+        rows = sum(int(self._counts(batch).sum()) for batch in batches if batch is not None)
         here = torch.tensor([rows, bool(errors)], device=device)
         count, failed = cast(torch.Tensor, self.accelerator.reduce(here, reduction="sum"))
         if failed:
@@ -149,8 +168,15 @@ class PackTrainer(Trainer):
     def _sums(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the sum of the pack's losses and the sum of what its branches count for."""
         rule = _packs(self.train_dataset).encoder.vision
-        counts = self._counts(batch)
-        return (row_losses(model, batch, rule) * counts).sum(), counts.sum()
+        counts, losses_K = self._counts(batch), row_losses(model, batch, rule)
+        self._watch.losses.add(losses_K, batch.origins)
+        return (losses_K * counts).sum(), counts.sum()
+
+    def _get_grad_norm(self, model: torch.nn.Module, grad_norm: torch.Tensor | float | None = None):
+        """Return the gradient's norm, once step and losses are known to be finite: the weights are still untouched."""
+        norm = super()._get_grad_norm(model, grad_norm)
+        self._watch.step(self.state.global_step + 1, norm)
+        return norm
 
     # Evaluation: sums over all packs and processes, since a mean over packs would weigh rows unequally.
 
@@ -176,7 +202,9 @@ class PackTrainer(Trainer):
         sums = cast(torch.Tensor, self.accelerator.reduce(self._eval_sums, reduction="sum"))
         total, count = sums.tolist()
         assert output.metrics is not None
-        output.metrics[f"{kwargs.get('metric_key_prefix', 'eval')}_loss"] = total / count
+        loss = total / count
+        self._watch.evaluation(self.state.global_step, loss)
+        output.metrics[f"{kwargs.get('metric_key_prefix', 'eval')}_loss"] = loss
         return output
 
     # Checkpoints
@@ -185,8 +213,9 @@ class PackTrainer(Trainer):
         """Save the result of the run to ``output_dir``.
 
         Checkpoints keep fp32, to go on exactly. The result of a bf16 run is written in bf16, as it will be used;
-        low-rank adapters stay as they are, and DeepSpeed gathers what it computed with.
+        low-rank adapters stay as they are, and DeepSpeed gathers what it computed with. Broken weights are refused.
         """
+        self._watch.weights(self.state.global_step, cast(torch.nn.Module, self.model))
         unwrapped = self.accelerator.unwrap_model(self.model)
         if not self.args.bf16 or self.is_deepspeed_enabled or not isinstance(unwrapped, PreTrainedModel):
             self.save_model()
@@ -203,6 +232,11 @@ class PackTrainer(Trainer):
             unwrapped.config.dtype = torch.bfloat16
             unwrapped.config.save_pretrained(folder)
             self._save_companions(folder)
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        """Save all that is needed to go on, unless the weights are broken."""
+        self._watch.weights(self.state.global_step, model)
+        super()._save_checkpoint(model, trial)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save weights, tokenizer and processor files, so that every checkpoint loads on its own."""
@@ -225,12 +259,16 @@ class PackTrainer(Trainer):
         The Trainer would read a whole model's file key by key, but files carry the published key names and the model
         its own, so nothing would match and nothing be said. Here all weights must be found.
         """
-        if self.is_fsdp_enabled or not (Path(resume_from_checkpoint) / "config.json").is_file():
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-            return
-        into = model if model is not None else self.model
-        assert into is not None
-        into.load_state_dict(load_model(resume_from_checkpoint, dtype=torch.float32).state_dict())
+        try:
+            if self.is_fsdp_enabled or not (Path(resume_from_checkpoint) / "config.json").is_file():
+                super()._load_from_checkpoint(resume_from_checkpoint, model)
+                return
+            into = model if model is not None else self.model
+            assert into is not None
+            into.load_state_dict(load_model(resume_from_checkpoint, dtype=torch.float32).state_dict())
+        except RuntimeError as error:  # what torch raises for other names or shapes
+            shown = " ".join(str(error).split())[:300]
+            raise DataError(f"{resume_from_checkpoint}: its weights do not fit this run's model ({shown})") from error
 
     def _load_best_model(self) -> None:
         """Load the weights of the best checkpoint, key names translated as in ``_load_from_checkpoint``."""
@@ -244,15 +282,26 @@ class PackTrainer(Trainer):
 class _NextEpoch(TrainerCallback):
     """Tells the sampler which epoch begins, by the number of steps taken: right after a resume as well."""
 
-    def __init__(self, sampler: PackSampler, steps_per_epoch: int) -> None:
-        self._sampler, self._steps_per_epoch = sampler, steps_per_epoch
+    def __init__(self, sampler: StepSampler) -> None:
+        self._sampler = sampler
 
     def on_epoch_begin(self, args, state, control, **_: object):
-        self._sampler.set_epoch(state.global_step // self._steps_per_epoch)
+        self._sampler.set_epoch(state.global_step // self._sampler.steps)
+
+
+class _FreshOptimizer(TrainerCallback):
+    """Makes a fresh run under DeepSpeed begin at the optimizer's step 0."""
+
+    def on_train_begin(self, args, state, control, *, optimizer, **_: object):  # pyright: ignore
+        if state.global_step == 0:
+            take_back_first_step(optimizer.optimizer)
 
 
 class _Reporting(torch.utils.data.Dataset):
-    """A pack dataset whose DataErrors travel as values: worker processes would wrap them in their own traceback."""
+    """A pack dataset whose DataErrors travel as values: worker processes would wrap them in their own traceback.
+
+    The key ``None`` gives None (see ``StepSampler``).
+    """
 
     def __init__(self, dataset: PackDataset) -> None:
         self.dataset = dataset
@@ -260,9 +309,9 @@ class _Reporting(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, rows: tuple[int, ...]) -> Batch | DataError:
+    def __getitem__(self, rows: tuple[int, ...] | None) -> Batch | DataError | None:
         try:
-            return self.dataset[rows]
+            return None if rows is None else self.dataset[rows]
         except DataError as error:
             return DataError(str(error))
 

@@ -1,0 +1,76 @@
+"""The answers of a task as its scorer takes them: joined to the question file where there is one, and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gpt4scene.benchmarks.joining import join
+from gpt4scene.benchmarks.questions import question_file
+from gpt4scene.benchmarks.registry import BENCHMARKS
+from gpt4scene.files.answers import AnswerRow, require_all
+from gpt4scene.files.predictions import read_predictions
+from gpt4scene.files.questions import read_question_rows, read_questions
+from gpt4scene.metrics.scores import Report
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Answers of one task with what is needed to score them. ``questions`` is ``None`` where no file says how many.
+
+    ``gaps`` are sentences about files and lines that are not there; ``notes`` what else a reader must know.
+    """
+
+    task: str
+    rows: list[AnswerRow]
+    questions: int | None
+    gaps: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def told(self, report: Report) -> Report:
+        """Return ``report`` with the counts of questions, and warnings where its figures are of a part."""
+        counts = {"answers": report.counts["answers"]}
+        if self.questions is not None:
+            counts |= {"questions": self.questions, "missing questions": self.questions - len(self.rows)}
+        warnings = [*self.gaps]
+        missing = counts.get("missing questions", 0)
+        if missing:
+            warnings.insert(
+                0, f"{missing:,} of {self.questions:,} questions have no answer; the figures leave them out"
+            )
+        told = replace(report, counts=counts | dict(report.counts), notes=(*self.notes, *report.notes))
+        if told.unreadable == len(self.rows):
+            warnings.append("no answer could be read; the figures say nothing about the model")
+        return replace(told, warnings=(*warnings, *report.warnings))
+
+
+def read_answered(predictions: str | Path, annotation_dir: str | Path, task: str) -> Answered:
+    """Return the answers of ``task`` in ``predictions``, with references, types and ids of the question file.
+
+    Without a question file the predictions must carry what the benchmark ``needs``. Raises ``DataError`` by file and
+    row.
+    """
+    benchmark = BENCHMARKS[task]
+    found = read_predictions(Path(predictions), task)
+    said = tuple(note for note in found.notes if note not in found.gaps)
+    path = question_file(annotation_dir, task)
+    if path is None:
+        require_all(found.rows, benchmark.needs, benchmark.single)
+        wanted = Path(annotation_dir) / benchmark.question_name("val")
+        note = f"missing questions are not counted, and the predictions' own references believed: no {wanted}"
+        return Answered(task, found.rows, None, found.gaps, (*said, note))
+    questions = read_questions(path, task, benchmark.type_key, to_ask=False)
+    rows, notes = join(found.rows, questions, path, benchmark.needs)
+    require_all(rows, benchmark.needs, benchmark.single)
+    return Answered(task, rows, len(questions), found.gaps, (*said, *notes))
+
+
+def unanswered_tasks(annotation_dir: str | Path, answered: Sequence[str]) -> dict[str, int]:
+    """Return the number of questions of every task that has a question file but no answers."""
+    found = {}
+    for task in BENCHMARKS:
+        path = None if task in answered else question_file(annotation_dir, task)
+        if path is not None:
+            found[task] = len(read_question_rows(path))
+    return found

@@ -1,0 +1,171 @@
+"""Answers joined to the questions of the question file, which alone says what was meant.
+
+An answer finds its question by ``index``, by ``qid``, or by scene, objects and prompt, whichever leaves one question.
+References, types and ids then come from the file; an answer that says otherwise is refused.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gpt4scene.errors import DataError
+from gpt4scene.files.answers import AnswerRow
+from gpt4scene.types import Question
+
+_MARKS = re.compile(r"<image>|<\|vision_start\|>|<\|image_pad\|>|<\|vision_end\|>")
+_TRUTHS = {"gt_id": "obj_id", "pred_id": "pred_id", "type_info": "type_info", "ref_captions": "ref_captions"}
+"""Key of an answer -> field of the question that is the truth about it."""
+
+
+def join(
+    rows: Sequence[AnswerRow], questions: Sequence[Question], path: Path, needs: Sequence[str]
+) -> tuple[list[AnswerRow], tuple[str, ...]]:
+    """Return ``rows`` in the order of ``questions``, with the truth of the file ``path``, and notes.
+
+    ``needs`` are the keys that scoring needs; a question may be any of those that differ in none of them. Where the
+    file does not say a needed key, the predictions' stays, which is noted. Raises ``DataError`` naming file and row
+    for an answer that has no question, could have several, or contradicts its own.
+    """
+    by_scene: dict[str, list[Question]] = {}
+    for question in questions:
+        by_scene.setdefault(question.scene_id, []).append(question)
+    found: dict[int, AnswerRow] = {}
+    open_rows: list[tuple[AnswerRow, list[Question]]] = []
+    for row in rows:
+        if row.index is None:
+            open_rows.append((row, _candidates(row, by_scene.get(row.scene_id, ()))))
+            continue
+        question = _by_index(row, questions, path)
+        if question.index in found:
+            raise DataError(f"{row.origin}: answers the same question as {found[question.index].origin}; remove one")
+        found[question.index] = row
+    for row, candidates in sorted(open_rows, key=lambda pair: len(pair[1])):  # the surest first
+        left = [question for question in candidates if question.index not in found]
+        if not left:
+            raise DataError(
+                f"{row.origin}: there are more answers about scene '{row.scene_id}', object {row.gt_id} than questions "
+                f"in {path} that match it; rows are repeated or belong to another question file"
+            )
+        found[_one_of(row, left, path, needs).index] = row
+    joined = [_with_truth(found[index], questions[index], path, needs) for index in sorted(found)]
+    return joined, _believed(joined, questions, path, needs)
+
+
+def same_prompt(text: str) -> str:
+    """Return ``text`` without marks of images and without differences of white space or Unicode form."""
+    return " ".join(_MARKS.sub(" ", unicodedata.normalize("NFC", text)).split())
+
+
+def meaning(value: Any) -> Any:
+    """Return what ``value`` means: 1, 1.0 and "1" are one number, texts differ by their words, lists by content."""
+    if isinstance(value, (list, tuple)):
+        return sorted((meaning(one) for one in value), key=repr)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return " ".join(unicodedata.normalize("NFC", str(value)).split())
+
+
+def _by_index(row: AnswerRow, questions: Sequence[Question], path: Path) -> Question:
+    index = row.index if row.index is not None else -1
+    if not 0 <= index < len(questions) or questions[index].scene_id != row.scene_id:
+        raise DataError(
+            f"{row.origin}: question {index} of scene '{row.scene_id}' is not in {path} "
+            f"({len(questions)} rows); the answers belong to another question file"
+        )
+    question = questions[index]
+    asked, said = same_prompt(question.prompt), same_prompt(row.prompt)
+    if asked and said and asked != said and not _same_qid(row, question):
+        raise DataError(
+            f"{row.origin}: question {index} of {path} has another prompt ('{_short(asked)}', here '{_short(said)}'); "
+            "the answers belong to another question file"
+        )
+    return question
+
+
+def _candidates(row: AnswerRow, questions: Sequence[Question]) -> list[Question]:
+    """Return the questions of the scene that the answer may be to, by all it says about its question."""
+    by_qid = [question for question in questions if _same_qid(row, question)]
+    said = same_prompt(row.prompt)
+    if len(by_qid) == 1:
+        return by_qid
+    found = by_qid or [
+        question
+        for question in questions
+        if not (said and same_prompt(question.prompt)) or same_prompt(question.prompt) == said
+    ]
+    for key, field in (("prompt", "prompt"), *_TRUTHS.items()):  # narrows, as far as any question agrees
+        agreeing = [question for question in found if _agree(key, getattr(row, key), getattr(question, field))]
+        if agreeing or key in ("gt_id", "pred_id"):
+            found = agreeing
+    return found
+
+
+def _agree(key: str, said: Any, truth: Any) -> bool:
+    if key == "prompt":
+        return not said or not truth or same_prompt(said) == same_prompt(truth)
+    return said is None or truth is None or meaning(said) == meaning(truth)
+
+
+def _same_qid(row: AnswerRow, question: Question) -> bool:
+    """Return whether both say the same ``qid``; the public project writes 0 where a question has none."""
+    if row.qid in (None, "", 0) or question.qid in (None, ""):
+        return False
+    return meaning(row.qid) == meaning(question.qid)
+
+
+def _one_of(row: AnswerRow, left: Sequence[Question], path: Path, needs: Sequence[str]) -> Question:
+    """Return the first of ``left`` where all mean the same to the score; raise ``DataError`` where they do not."""
+    truths = [[meaning(getattr(question, _TRUTHS[key])) for key in needs] for question in left]
+    other = next((number for number, truth in enumerate(truths) if truth != truths[0]), None)
+    if other is not None:
+        raise DataError(
+            f"{row.origin}: may answer row {left[0].index} or row {left[other].index} of {path}, which differ in "
+            f"{' or '.join(needs)}; give the row its 'index' or 'qid'"
+        )
+    return left[0]
+
+
+def _with_truth(row: AnswerRow, question: Question, path: Path, needs: Sequence[str]) -> AnswerRow:
+    for key, field in _TRUTHS.items():
+        said, truth = getattr(row, key), getattr(question, field)
+        silent = key == "ref_captions" and key not in needs and not (said and truth)
+        if said is None or truth is None or silent or (key == "type_info" and key not in needs):
+            continue
+        if meaning(said) != meaning(truth):
+            raise DataError(
+                f"{row.origin}: '{key}' is {_short(said)}, but {_short(truth)} in {path}, row {question.index}, which "
+                "it answers; remove the key from the predictions, or give the question file that was asked"
+            )
+    truths = {key: getattr(question, field) for key, field in _TRUTHS.items()}
+    if "type_info" not in needs and not question.type_info:
+        del truths["type_info"]  # the file has no types
+    told = {key: truth for key, truth in truths.items() if truth is not None}
+    qid = row.qid if question.qid is None else question.qid
+    return replace(row, index=question.index, qid=qid, prompt=question.prompt or row.prompt, **told)
+
+
+def _believed(
+    joined: Sequence[AnswerRow], questions: Sequence[Question], path: Path, needs: Sequence[str]
+) -> tuple[str, ...]:
+    """Return a note for every needed key that rows of the question file do not have."""
+    notes = []
+    for key in needs:
+        answered = [row.index for row in joined if row.index is not None]
+        silent = [index for index in answered if getattr(questions[index], _TRUTHS[key]) is None]
+        if silent:
+            key_there = "obj_id" if key == "gt_id" else key
+            notes.append(
+                f"{path} has no '{key_there}' in {len(silent)} rows (the first is row {silent[0]}): there the "
+                f"predictions' own '{key}' is believed"
+            )
+    return tuple(notes)
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else repr(list(value) if isinstance(value, tuple) else value)
+    return text if len(text) <= 100 else f"{text[:97]}..."

@@ -1,0 +1,95 @@
+r"""Marks in the text of a message: ``<image>`` stands for an image; a backslash before a mark makes letters of it.
+
+``\<image>`` is the word <image>, and ``\\<image>`` a backslash before an image. A backslash that no mark follows is a
+backslash. ``<video>`` and ``<audio>`` are marks too, which no text may hold unless they are letters, and so are the
+template's control tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from gpt4scene.errors import DataError
+
+IMAGE_MARK = "<image>"
+"""What stands for an image in the text of a user turn."""
+
+FOREIGN_MARKS = ("<video>", "<audio>")
+"""What stands for videos and audio in other programs' rows."""
+
+
+def reason(mark: str) -> str:
+    """Return why ``mark`` can't stay in a message, and the way out."""
+    letters = f"write \\{mark} for the letters"
+    if mark == IMAGE_MARK:
+        return f"images belong to user messages; {letters}"
+    if mark in FOREIGN_MARKS:
+        return f"{mark[1:-1]} is not supported, take frames as images; {letters}"
+    return f"only the template may write it; {letters}"
+
+
+class Marks:
+    """Finds marks in texts: those of images and of other media, and the ``tokens`` that a template writes itself."""
+
+    def __init__(self, tokens: Sequence[str] = ()) -> None:
+        names = sorted({IMAGE_MARK, *FOREIGN_MARKS, *tokens}, key=len, reverse=True)
+        self._mark = re.compile(rf"(\\*)({'|'.join(map(re.escape, names))})")
+
+    def found(self, text: str) -> list[str]:
+        """Return the marks in ``text`` in order, without those that are letters."""
+        return [match[2] for match in self._mark.finditer(text) if not _is_escaped(match)]
+
+    def images(self, text: str) -> int:
+        """Return how many images ``text`` has a place for."""
+        return self.found(text).count(IMAGE_MARK)
+
+    def pieces(self, text: str) -> list[list[str]]:
+        """Return the texts before, between and behind the images, each as parts that are to be tokenised apart.
+
+        Marks that are letters stand there without their backslash, cut in two, so that no tokenizer takes them for a
+        token of its own. A text without any is one part.
+        """
+        found, end = [[""]], 0
+        for match in self._mark.finditer(text):
+            found[-1][-1] += text[end : match.start()] + "\\" * (len(match[1]) // 2)
+            if _is_escaped(match):
+                found[-1][-1] += match[2][:1]
+                found[-1].append(match[2][1:])
+            elif match[2] == IMAGE_MARK:
+                found.append([""])
+            else:
+                found[-1][-1] += match[2]
+            end = match.end()
+        found[-1][-1] += text[end:]
+        return found
+
+    def asked(self, prompt: str, images: int, place: str) -> list[str]:
+        """Return a question's text before, between and behind its images, which stand first where it marks none.
+
+        Raises ``DataError`` naming ``place`` for any other number of marks than 0 and ``images``, and for other marks.
+        """
+        for mark in self.found(prompt):
+            if mark != IMAGE_MARK:
+                raise DataError(f"{place}: the prompt holds {mark}; {reason(mark)}")
+        texts = ["".join(parts) for parts in self.pieces(prompt)]
+        marks = len(texts) - 1
+        if marks not in (0, images):
+            raise DataError(
+                f"{place}: the prompt has {marks} {IMAGE_MARK} marks, but its scene has {images} images; mark every "
+                "image, or none"
+            )
+        return texts if marks or not images else [""] * images + texts
+
+    def plain(self, text: str) -> str:
+        """Return ``text`` with images as marks and without the backslashes of letters, as a reader wants it."""
+        return IMAGE_MARK.join("".join(parts) for parts in self.pieces(text))
+
+
+def escaped(text: str) -> str:
+    """Return ``text`` with a backslash before everything in it that would be a mark of images, video or audio."""
+    return re.sub(r"(\\*)(<image>|<video>|<audio>)", r"\1\1\\\2", text)
+
+
+def _is_escaped(match: re.Match[str]) -> bool:
+    return len(match[1]) % 2 == 1

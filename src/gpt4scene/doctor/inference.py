@@ -1,0 +1,81 @@
+"""What is wrong with an inference run that is planned: the checks of ``infer``, and questions read from end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gpt4scene.doctor.findings import GIB, Checks, Finding, spread
+from gpt4scene.inference.arguments import InferArguments
+
+if TYPE_CHECKING:
+    from gpt4scene.data.encoding import Encoder
+
+
+def infer_findings(arguments: InferArguments, full: bool = False) -> Iterator[Finding]:
+    """Yield the findings about a run; nothing is changed, and no weight is read.
+
+    ``full`` decodes the images of every scene and encodes every question, else those of a sample.
+    """
+    from gpt4scene.inference.plan import make_plan
+    from gpt4scene.inference.run import check_device
+
+    checks = Checks()
+    checks.check("device", lambda: check_device(arguments), arguments.device if arguments.engine == "local" else "")
+    encoder = _model(arguments, checks) if arguments.engine == "local" else None
+    yield from checks.take()
+    plan = checks.check("questions", lambda: make_plan(arguments, checks.note), lambda found: found.summary(arguments))
+    yield from checks.take()
+    if plan is None:
+        return
+    scenes = list(plan.images)
+    checks.check("answers", lambda: plan.check_journals(Path(arguments.output_dir), scenes), arguments.output_dir)
+    if encoder is not None:
+        questions = [plan.questions[index] for index in spread(len(plan.questions), full)]
+        checks.check(
+            "questions",
+            lambda: [encoder.encode_question(question) for question in questions],
+            lambda found: f"{len(found)} encoded, the longest of {max(len(one.ids_L) for one in found)} tokens",
+        )
+        chosen = [scenes[index] for index in spread(len(scenes), full)]
+        checks.check("images", lambda: _decode(encoder, plan.images, chosen), lambda found: f"{found} decoded")
+    yield from checks.take()
+
+
+def _model(arguments: InferArguments, checks: Checks) -> Encoder | None:
+    """Return what encodes the questions, once the files of model and adapter fit each other."""
+    from gpt4scene.data.encoding import Encoder
+    from gpt4scene.data.templates import TEMPLATES
+    from gpt4scene.data.vision import VisionRule
+    from gpt4scene.model.adapters import check_adapter
+    from gpt4scene.model.families import check_template, family_of
+    from gpt4scene.model.folder import find_model, weights_bytes
+    from gpt4scene.model.loading import check_checkpoint, load_tokenizer
+
+    folder = checks.check("model", lambda: find_model(arguments.model))
+    if folder is None:
+        return None
+
+    def look() -> Encoder:
+        network = check_checkpoint(folder.base)
+        if folder.adapter is not None:
+            check_adapter(folder.adapter, network)
+        family = family_of(network.config)
+        check_template(family, arguments.template or family.template)
+        vision = VisionRule.from_folder(folder.base, **asdict(arguments.image_limits))
+        return Encoder(load_tokenizer(folder.base), TEMPLATES[arguments.template or family.template], vision)
+
+    size = weights_bytes(folder.base) / GIB
+    beside = f" with the adapter {folder.adapter}" if folder.adapter else ""
+    return checks.check("model", look, f"{folder.base}, {size:.1f} GiB of weights{beside}")
+
+
+def _decode(encoder: Encoder, images: dict[str, tuple[str, ...]], scenes: list[str]) -> int:
+    from gpt4scene.data.vision import patches
+
+    paths = list(dict.fromkeys(path for scene in scenes for path in images[scene]))
+    for path in paths:
+        patches(path, encoder.vision)
+    return len(paths)

@@ -1,0 +1,200 @@
+"""What a run asks, and what its answers depend on: all of it is known, and checked, before a model is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gpt4scene.benchmarks.questions import find_tasks, load_questions, question_file
+from gpt4scene.data.templates import ALL_MARKS
+from gpt4scene.errors import ConfigError, DataError
+from gpt4scene.files import journal
+from gpt4scene.files.contents import Contents
+from gpt4scene.files.images import odd_scenes
+from gpt4scene.files.whole import read_json
+from gpt4scene.inference.arguments import InferArguments, names_in
+from gpt4scene.types import Question
+
+Say = Callable[[str], None]
+SIDE = "image_resolution"
+"""The limit of images that every journal names; the others are named where they are used."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The questions of a run, and for each task the settings that shape its answers.
+
+    ``earlier`` are the settings of each task as earlier versions wrote them, where its journals are of such a one.
+    ``images`` are the paths of each scene's images; their hashes go into the journal with every answer.
+    """
+
+    questions: list[Question]
+    settings: dict[str, dict[str, Any]]
+    earlier: dict[str, list[dict[str, Any]]]
+    images: dict[str, tuple[str, ...]]
+    contents: Contents = field(default_factory=Contents)
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks asked, in published order."""
+        return list(self.settings)
+
+    def hash_images(self, scenes: Iterable[str]) -> dict[str, str]:
+        """Return a hash of what each scene's images hold, in their order; ``DataError`` for one that can't be read."""
+        scenes = list(scenes)
+        self.contents.read_ahead(path for scene in scenes for path in self.images[scene])
+        return {scene: self.contents.together(self.images[scene]) for scene in scenes}
+
+    def check_journals(self, folder: Path, scenes: Iterable[str]) -> None:
+        """Raise ``DataError`` where the folder's answers are of another run: other settings, other images."""
+        answered = {
+            row["scene_id"]
+            for task in self.tasks
+            for path in journal.journal_files(folder, task)
+            for _, row in journal.read_journal(path).rows
+            if "images" in row and "scene_id" in row
+        }
+        hashes = self.hash_images(scene for scene in scenes if scene in answered)
+        for task in self.tasks:
+            journal.check_settings(folder, task, self.settings[task], hashes, self.earlier[task])
+
+    def summary(self, arguments: InferArguments) -> str:
+        """Return the first line of a run: the model, how much is asked, and where answers go."""
+        asked = Counter(question.task for question in self.questions)
+        tasks = ", ".join(f"{task} {count}" for task, count in asked.items())
+        where = f" at {arguments.base_url}" if arguments.engine == "server" else ""
+        return (
+            f"model {arguments.model}{where}: {_count(len(self.questions), 'question')} ({tasks}) about "
+            f"{_count(len(self.images), 'scene')}; answers go to {arguments.output_dir}"
+        )
+
+
+def _count(number: int, kind: str) -> str:
+    return f"{number} {kind}{'' if number == 1 else 's'}"
+
+
+def make_plan(arguments: InferArguments, say: Say = lambda line: None) -> Plan:
+    """Return the questions that the arguments choose, their settings and images. ``say`` takes notes on odd inputs."""
+    settings = _shared_settings(arguments)
+    tasks = find_tasks(arguments.annotation_dir, arguments.tasks, arguments.split)
+    questions = _questions(arguments, tasks, arguments.scenes, arguments.limit)
+    asked = {question.task for question in questions}
+    for task in tasks:
+        if task not in asked:
+            say(f"note: {task} has no question here" + (" about these scenes" if arguments.scenes else ""))
+    if not questions:
+        raise DataError(f"{arguments.annotation_dir}: the question files of {', '.join(tasks)} hold no questions")
+    _check_marks(questions)
+    images = {question.scene_id: question.images for question in questions}
+    for note in [*arguments.notes(), *odd_scenes(images)]:
+        say(f"note: {note}")
+    scenes = len(images)
+    if arguments.num_processes.isdecimal() and int(arguments.num_processes) > scenes:
+        raise ConfigError(
+            f"--num_processes {arguments.num_processes} is more than the {_count(scenes, 'scene')} that questions are "
+            "about; a scene is answered by one process"
+        )
+    mine: dict[str, dict[str, Any]] = {}
+    earlier: dict[str, list[dict[str, Any]]] = {}
+    for task in tasks:
+        if task not in asked:
+            continue
+        path = question_file(arguments.annotation_dir, task, arguments.split)
+        assert path is not None
+        own = {**settings, "questions": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
+        old = _written(arguments, task)
+        if arguments.engine == "server" and old is not None and "server" in old:
+            own["server"] = old["server"]  # until the server itself is asked
+        mine[task], earlier[task] = own, []
+        if old is not None and "pictures" in old and not arguments.overwrite:
+            earlier[task] = [{**own, "pictures": _names_and_sizes(_questions(arguments, [task], None, None))}]
+    return Plan(questions, mine, earlier, images)
+
+
+def _check_marks(questions: Iterable[Question]) -> None:
+    """Raise ``DataError`` for the first prompt with other marks than one for each image of its scene, or none."""
+    for question in questions:
+        ALL_MARKS.asked(question.prompt, len(question.images), place_of(question))
+
+
+def place_of(question: Question) -> str:
+    """Return the words for a question in messages."""
+    return f"{question.task}, row {question.index}, scene {question.scene_id}"
+
+
+def _questions(arguments: InferArguments, tasks: list[str], scenes: str | None, limit: int | None) -> list[Question]:
+    return load_questions(
+        arguments.annotation_dir,
+        tasks,
+        arguments.media_dir,
+        split=arguments.split,
+        images=arguments.images,
+        scenes=None if scenes is None else names_in(scenes),
+        limit=limit,
+    )
+
+
+def _written(arguments: InferArguments, task: str) -> dict[str, Any] | None:
+    """Return the settings of the first journal of ``task`` in the output folder, if there is one.
+
+    With ``overwrite`` a damaged one is passed over, since it will be deleted.
+    """
+    for path in journal.journal_files(arguments.output_dir, task):
+        try:
+            settings = journal.read_journal(path).settings
+        except DataError:
+            if not arguments.overwrite:
+                raise
+            continue
+        if settings is not None:
+            return settings
+    return None
+
+
+def _shared_settings(arguments: InferArguments) -> dict[str, Any]:
+    """Return everything but the questions that answers depend on; not shards, device or branch limit."""
+    from gpt4scene.model.folder import find_model, identity
+
+    local = arguments.engine == "local"
+    folder = find_model(arguments.model) if local else None
+    if folder is not None:
+        _check_context(arguments, folder.base)
+    settings = {
+        "engine": arguments.engine,
+        "model": arguments.model if folder is None else identity(folder),
+        "dtype": arguments.dtype,
+        "template": arguments.template,
+        **{key: limit for key, limit in asdict(arguments.image_limits).items() if key == SIDE or limit is not None},
+        "max_new_tokens": arguments.max_new_tokens,
+        "temperature": arguments.temperature,
+        "repetition_penalty": arguments.repetition_penalty,
+    }
+    if arguments.temperature:
+        settings |= {"top_p": arguments.top_p, "seed": arguments.seed}
+    return settings
+
+
+def _check_context(arguments: InferArguments, folder: Path) -> None:
+    """Raise ``ConfigError`` where the longest answer alone is longer than the model's context."""
+    config = read_json(folder / "config.json", "description of the model")
+    inner = config.get("text_config")
+    context = {**config, **(inner if isinstance(inner, dict) else {})}.get("max_position_embeddings")
+    if isinstance(context, int) and arguments.max_new_tokens >= context:
+        raise ConfigError(
+            f"--max_new_tokens {arguments.max_new_tokens} leaves no room for a question in the model's context of "
+            f"{context} tokens"
+        )
+
+
+def _names_and_sizes(questions: Iterable[Question]) -> str:
+    """Return the hash of the scenes' images by order, name and size in bytes, which earlier versions wrote."""
+    digest = hashlib.sha256()
+    for scene, images in sorted({question.scene_id: question.images for question in questions}.items()):
+        parts = [f"{os.path.basename(path)} {os.path.getsize(path)}" for path in images]
+        digest.update("\n".join([scene, *parts, ""]).encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,165 @@
+"""Requests to an OpenAI-compatible server: tried again where that helps, and failures in the server's own words."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from gpt4scene.errors import DataError, WorkError
+from gpt4scene.inference.reply import NoAnswer, Reply, read_reply, words_of
+
+Say = Callable[[str], None]
+
+TIMEOUT_S = 600.0
+"""A request may take this long."""
+RETRIES = 7
+"""Further tries; their pauses (1, 2, 4, 8, 16, 30, 30 seconds) outlast a minute and a half of 429 or 503."""
+LONGEST_PAUSE_S, LONGEST_WISH_S = 30.0, 300.0
+FEW_TRIES = 2
+"""Further tries after a time-out, an error inside the server, or a reply without an answer: the next rarely differs."""
+TIMED_OUT = -1
+"""In place of a status: no reply came in time."""
+_RARELY_PASSING = frozenset({TIMED_OUT, 200, 500})
+_PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
+
+
+class ServerFailure(Exception):
+    """A request failed: ``words`` are a sentence's end, ``status`` the HTTP status or 0. ``tries`` bounds repeats."""
+
+    def __init__(self, words: str, tries: int, status: int = 0, pause: float | None = None) -> None:
+        self.words, self.tries, self.status, self.pause = words, tries, status, pause
+        super().__init__(words)
+
+
+class Requests:
+    """Sends requests to ``base_url``. ``close`` lets threads that wait between tries give up.
+
+    Args:
+        base_url: such as ``http://localhost:8000/v1``.
+        timeout: seconds that a request may take.
+        retries: further tries after failures that pass: 429, 502 to 504, a lost connection.
+        say: takes a line on each failure that is tried again.
+    """
+
+    def __init__(
+        self, base_url: str, timeout: float = TIMEOUT_S, retries: int = RETRIES, say: Say | None = None
+    ) -> None:
+        from openai import OpenAI
+
+        self.base_url, self.timeout, self.retries = base_url, timeout, retries
+        self.say: Say = say or (lambda line: None)
+        self.closed = threading.Event()
+        key = os.environ.get("OPENAI_API_KEY") or "none"
+        self._client = OpenAI(base_url=base_url, api_key=key, timeout=timeout, max_retries=0)
+
+    def close(self) -> None:
+        """Send nothing any more; requests under way are left to themselves."""
+        self.closed.set()
+
+    def ask(self, body: dict[str, Any], where: str, few: int = FEW_TRIES) -> Reply:
+        """Return the answer to a chat request, whose keys are those of the API.
+
+        ``DataError`` with ``where`` and the server's words where the reply holds none or the request is refused. A
+        lost connection or a server that stays too busy is a ``WorkError``. ``few`` bounds further tries after a
+        time-out, an error inside the server or an odd reply.
+        """
+        create = self._client.chat.completions.with_raw_response.create
+        return self._repeated(lambda: read_reply(self._sent(lambda: create(**body).text)), where, few)
+
+    def models(self) -> str | None:
+        """Return the body of ``/models``, None where the server has no such list; ``WorkError`` as ``ask`` does."""
+        where = self.base_url
+        try:
+            return self._repeated(
+                lambda: self._sent(lambda: self._client.models.with_raw_response.list().text),
+                where,
+                FEW_TRIES,
+                refused=0,
+            )
+        except ServerRefusal as refusal:
+            if refusal.status in (404, 405, 501):
+                return None
+            raise
+
+    def _repeated(self, send: Callable[[], Any], where: str, few: int, refused: int | None = None) -> Any:
+        """Call ``send`` until it succeeds or has failed too often. ``refused`` bounds tries without a connection."""
+        for number in range(self.retries + 1):
+            try:
+                return send()
+            except NoAnswer as odd:
+                failure = ServerFailure(str(odd), self.retries if odd.again else 0, 200)
+            except ServerFailure as error:
+                failure = error
+            limit = min(self.retries, failure.tries, few if failure.status in _RARELY_PASSING else self.retries)
+            if failure.status == 0 and refused is not None:
+                limit = min(limit, refused)
+            if number >= limit or self.closed.is_set():
+                tried = f" (tried {number + 1} times)" if number else ""
+                raise _error(failure, f"{where}: {failure.words}{tried}")
+            pause = _pause(number, failure.pause)
+            self.say(f"{where}: {failure.words}; trying again in {pause:.0f} s ({number + 1} of {limit})")
+            if self.closed.wait(pause):
+                raise WorkError(f"{where}: {failure.words}")
+        raise AssertionError("the last try returns or raises")
+
+    def _sent(self, send: Callable[[], str]) -> str:
+        """Return the body of a reply with a good status; raise ``ServerFailure`` for everything else."""
+        import openai
+
+        try:
+            return send()
+        except openai.APITimeoutError:
+            words = f"the server gave no answer within {self.timeout:g} s (--timeout)"
+            raise ServerFailure(words, self.retries, TIMED_OUT) from None
+        except openai.APIConnectionError as error:
+            raise ServerFailure(f"the server can't be reached ({error.__cause__ or error})", self.retries) from None
+        except openai.APIStatusError as error:
+            status, said = error.status_code, words_of(error.response.text)
+            passing = status in _PASSING and "insufficient_quota" not in error.response.text
+            raise ServerFailure(
+                f"the server refused the request: {said} (status {status})",
+                self.retries if passing else 0,
+                status,
+                _seconds(error.response.headers.get("retry-after")),
+            ) from None
+
+
+class ServerRefusal(DataError):
+    """The server refused a request for good; ``status`` is its HTTP status."""
+
+    def __init__(self, sentence: str, status: int) -> None:
+        self.status = status
+        super().__init__(sentence)
+
+
+def _error(failure: ServerFailure, sentence: str) -> Exception:
+    if failure.status <= 0 or failure.status in _PASSING:
+        return WorkError(sentence)
+    return ServerRefusal(sentence, failure.status)
+
+
+def _pause(number: int, wish: float | None) -> float:
+    """Return the seconds before try ``number + 2``: what the server wished, else doubling, a little apart by chance."""
+    if wish is not None:
+        return min(max(wish, 0.1), LONGEST_WISH_S)
+    return min(2.0**number, LONGEST_PAUSE_S) * random.Random().uniform(0.9, 1.1)
+
+
+def _seconds(header: str | None) -> float | None:
+    """Return the seconds of a ``Retry-After`` header, which is a number or a date; None where it is neither."""
+    if header is None:
+        return None
+    try:
+        return float(header)
+    except ValueError:
+        pass
+    from datetime import datetime, timezone
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return (parsedate_to_datetime(header) - datetime.now(timezone.utc)).total_seconds()
+    except (ValueError, TypeError):
+        return None

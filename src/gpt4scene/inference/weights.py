@@ -1,0 +1,39 @@
+"""Whether a model still is what it was: a mark that changes when its weights do, cheap enough for every scene."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+_WHOLE = 2**20
+"""A tensor of at most this many values is added up whole, of a larger one some ``_SAMPLES``."""
+_SAMPLES = 4096
+
+Mark = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+@torch.no_grad()
+def weights_mark(model: nn.Module) -> Mark:
+    """Return a mark of the model's parameters and buffers that differs once any of them was replaced or changed.
+
+    PyTorch counts changes in place (``load_state_dict``, optimiser steps), but not those through ``.data``, by which
+    PEFT merges adapters. So values are added up as well, of large tensors evenly spread ones.
+    """
+    tensors = [*model.parameters(), *model.buffers()]
+    states = [value for one in tensors for value in (one.data_ptr(), one.numel(), _version(one))]
+    sums = [_sum(one) for one in tensors if one.numel() and not one.is_meta]
+    return tuple(states), tuple(torch.stack([one.cpu() for one in sums]).tolist()) if sums else ()
+
+
+def _version(tensor: torch.Tensor) -> int:
+    return -1 if tensor.is_inference() else tensor._version
+
+
+def _sum(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the sum of the bits of evenly spread values, each times its odd number, so that exchanges show as well."""
+    values = tensor.detach().flatten()
+    if len(values) > _WHOLE:
+        values = values[:: len(values) // _SAMPLES | 1]
+    bits = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[values.element_size()]
+    numbers = values.contiguous().view(bits).to(torch.int64)
+    return (numbers * torch.arange(1, 2 * len(numbers), 2, device=numbers.device)).sum()

@@ -1,0 +1,55 @@
+"""Files that another file names: found below a folder, whichever machine wrote the name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PureWindowsPath
+
+from gpt4scene.errors import DataError
+from gpt4scene.scans.images import IMAGE_ENDINGS
+
+_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|.*\\")
+
+
+def existing_file(folder: Path, name: str) -> Path:
+    """The file that ``name`` means below ``folder``; DataError when there is none."""
+    found = named_file(folder, name)
+    if found is None:
+        raise DataError(f"{folder / name}: is missing")
+    return found
+
+
+def named_file(folder: Path, name: str) -> Path | None:
+    """The file that ``name`` means below ``folder``, None when there is none.
+
+    An image's ending may be left out or be written in other letters. A name with Windows separators is read so where
+    no file has it as it stands, and of an absolute one the last parts are looked for in ``folder``.
+    """
+    for candidate in _candidates(name):
+        path = folder / candidate
+        for ending in ("", *IMAGE_ENDINGS, *(ending.upper() for ending in IMAGE_ENDINGS)):
+            longer = path.with_name(path.name + ending) if path.name else path
+            if longer.is_file():
+                return longer
+        if path.suffix.lower() in IMAGE_ENDINGS:
+            for ending in (path.suffix.lower(), path.suffix.upper()):
+                if path.with_suffix(ending).is_file():
+                    return path.with_suffix(ending)
+    return None
+
+
+def _candidates(name: str) -> list[str]:
+    windows = bool(_WINDOWS.match(name))
+    parts = PureWindowsPath(name).parts if windows else Path(name).parts
+    found = [name] + (["/".join(parts)] if windows else [])
+    if Path(name).is_absolute() or PureWindowsPath(name).drive:
+        found += ["/".join(parts[start:]) for start in range(1, len(parts))]
+    return found
+
+
+def absent_notes(listing: Path, absent: list[str], count: int) -> tuple[str, ...]:
+    """A note on the images of ``listing`` that are not there, of ``count``. Raises DataError where none is."""
+    if absent and len(absent) == count:
+        raise DataError(f"{listing}: none of its {count} images is there, the first: {absent[0]}")
+    names = ", ".join(absent[:3]) + (", …" if len(absent) > 3 else "")
+    return (f"{listing}: {len(absent)} of {count} images are not there and left out: {names}",) if absent else ()

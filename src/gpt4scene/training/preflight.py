@@ -1,0 +1,64 @@
+"""What a training run checks before it loads a weight. ``train`` stops at what is wrong, ``doctor`` names all of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from transformers import TrainingArguments
+
+from gpt4scene.errors import ConfigError
+from gpt4scene.files.whole import read_json
+from gpt4scene.model.families import check_template, family_of
+from gpt4scene.model.loading import check_checkpoint, meta_model
+from gpt4scene.model.tuning import check_tuning
+from gpt4scene.settings.config import TrainConfig
+from gpt4scene.training.launch_files import launch_problems
+from gpt4scene.training.output import MARK, BatchPlan, open_output
+from gpt4scene.training.packages import missing_packages
+from gpt4scene.training.resume import check_resume, find_checkpoint, settings_of
+from gpt4scene.training.run_data import RunData
+
+
+def check_settings(config: TrainConfig) -> None:
+    """Raise ``ConfigError`` for packages that are missing, and for files and variables that say otherwise."""
+    if problems := [*missing_packages(config), *launch_problems(config)]:
+        raise ConfigError(*problems)
+
+
+def check_model(config: TrainConfig, folder: Path) -> None:
+    """Raise ``DataError`` or ``ConfigError`` where the checkpoint in ``folder`` can't be trained as ``config`` says.
+
+    Looks at its files' headers and at a model without weights, so it costs seconds and no memory.
+    """
+    network = meta_model(folder) if config.data.tokenize_only else check_checkpoint(folder)
+    check_template(family_of(network.config), config.data.template)
+    check_tuning(network, config.tuning, config.model.adapter_name_or_path)
+
+
+def plan_of(config: TrainConfig, arguments: TrainingArguments, data: RunData) -> BatchPlan:
+    """Return how the run shares its rows out to steps."""
+    return BatchPlan(
+        questions_per_step=config.rows_per_step,
+        questions_per_pack=config.tuning.scene_packing,
+        processes=arguments.world_size,
+        training_rows=len(data.train),
+        seed=arguments.data_seed if arguments.data_seed is not None else arguments.seed,
+    )
+
+
+def check_output(config: TrainConfig, arguments: TrainingArguments, data: RunData | None) -> Path | None:
+    """Return the checkpoint that the run would go on from, if any; delete nothing.
+
+    Raises ``DataError`` as the run itself would. The number of processes is taken to be that of the checkpoint.
+    """
+    if not config.training.get("resume_from_checkpoint"):
+        if not config.tuning.overwrite_output_dir:
+            open_output(config.output_dir, overwrite=False, resume=None)
+        return None
+    checkpoint = find_checkpoint(config)
+    if checkpoint is not None and data is not None:
+        processes = read_json(checkpoint / MARK).get("processes", 1)
+        plan = replace(plan_of(config, arguments, data), processes=processes)
+        check_resume(checkpoint, arguments, plan, settings_of(config, arguments, data.summary["fingerprint"]))
+    return checkpoint

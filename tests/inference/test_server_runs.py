@@ -1,0 +1,252 @@
+"""Whole runs against a server: what reaches the journal, what ends a run, and which server goes on."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from chat_server import reply, wait_for
+from commands import infer as main
+
+from gpt4scene.data.vision import VisionRule
+from gpt4scene.files import journal
+from gpt4scene.inference import plan, requests
+from gpt4scene.inference.client import ServerEngine
+from gpt4scene.inference.decoding import GenerationSettings
+from gpt4scene.types import Question
+
+PROMPTS = tuple(f"What is object {number}?" for number in range(6))
+
+
+@pytest.fixture
+def flags(server, tmp_path, write_annotation, monkeypatch):
+    monkeypatch.setattr(requests, "_pause", lambda number, wish: 0.01)
+    folder = write_annotation(tmp_path / "annotation", ["a", "b"], ["scanqa"], PROMPTS)
+    needed = [f"--annotation_dir={folder}", f"--output_dir={tmp_path / 'out'}", "--engine=server", "--model=qwen"]
+    return lambda *more: [*needed, "--image_resolution=56", f"--base_url={server.url}", *more]
+
+
+@pytest.fixture
+def infer(flags, capsys):
+    def call(*more):
+        status = main(flags(*more))
+        return status, capsys.readouterr().err
+
+    return call
+
+
+@pytest.fixture
+def rows(tmp_path):
+    return lambda: journal.ordered_rows(tmp_path / "out", "scanqa")
+
+
+def test_a_run_writes_every_answer_with_its_end(server, infer, rows):
+    server.answer = lambda prompt: reply(prompt.upper(), "length" if "3" in prompt else "stop")
+    status, err = infer()
+    assert status == 0, err
+    assert [(row["pred"], row["finish_reason"]) for row in rows()] == [
+        (prompt.upper(), "length" if "3" in prompt else "stop") for prompt in PROMPTS * 2
+    ]
+    assert "2 answers are cut at --max_new_tokens 128" in err
+    first = err.splitlines()[0] if "note" not in err.splitlines()[0] else err.splitlines()[1]
+    assert first.startswith(f"model qwen at {server.url}: 12 questions (scanqa 12) about 2 scenes; answers go to ")
+
+
+ODD = {
+    "content null": reply(None),
+    "refusal": reply(None, refusal="no"),
+    "tool calls": reply(None, "tool_calls", tool_calls=[{"id": "1"}]),
+    "reasoning only": reply(None, "length", reasoning_content="Hm"),
+    "no choices": {**reply(), "choices": []},
+    "html": "<html>Welcome to nginx</html>",
+    "no message": {**reply(), "choices": [{"text": "A chair."}]},
+    "a list with more": reply([{"type": "output_audio"}]),
+    "error with status 200": {"error": {"message": "out of memory"}},
+    "status 400": (400, {"error": {"message": "too long"}}),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_an_odd_reply_is_no_row_and_names_task_and_row(server, infer, rows, odd):
+    server.answer = lambda prompt: ODD[odd] if prompt == PROMPTS[4] else reply()
+    status, err = infer()
+    assert status == 1 and "scanqa, row 4: " in err.splitlines()[-1]
+    kept = rows()
+    assert kept and all(row["pred"] == "A chair." for row in kept) and 4 not in {row["index"] for row in kept}
+    assert 0 in {row["index"] for row in kept}
+    server.answer = lambda prompt: reply()
+    assert infer()[0] == 0 and len(rows()) == 12
+
+
+@pytest.mark.parametrize("text", ["", "  \n", []])
+def test_an_empty_answer_is_written_only_when_wanted(server, infer, rows, text):
+    server.answer = lambda prompt: reply(text) if prompt == PROMPTS[4] else reply()
+    status, err = infer()
+    assert status == 1 and "2 answers are empty and not written (the first: scanqa, row 4)" in err
+    assert "2 of 12 questions have no answer (the first: scanqa, row 4)" in err.splitlines()[-1]
+    assert [row["index"] for row in rows()] == [index for index in range(12) if index % 6 != 4]
+    assert infer("--keep_empty")[0] == 0
+    assert len(rows()) == 12
+
+
+def test_answers_of_other_requests_are_kept_when_one_fails(server, infer, rows):
+    def answer(prompt):
+        if prompt == PROMPTS[1]:
+            return 400, {"error": {"message": "too long"}}
+        time.sleep(0.3 if prompt != PROMPTS[0] else 0)
+        return reply()
+
+    server.answer = answer
+    status, err = infer("--branch_limit=8")
+    assert status == 1 and "row 1: " in err and "too long" in err
+    assert {row["index"] for row in rows()} == {0, 2, 3, 4, 5}, "those under way are waited for"
+
+
+def test_the_servers_list_must_hold_the_name(server, infer, tmp_path):
+    server.models = [{"id": "qwen-7b"}, {"id": "llama"}]
+    status, err = infer()
+    assert status == 2 and "serves no model 'qwen'" in err and "did you mean 'qwen-7b'" in err and "llama" in err
+    assert not server.asked
+
+
+@pytest.mark.parametrize("models", [None, [], [{"name": "?"}]])
+def test_a_server_without_a_list_is_taken_with_a_note(server, infer, rows, models):
+    server.models = models
+    status, err = infer()
+    assert status == 0 and "note: " in err and "is not checked" in err and len(rows()) == 12
+
+
+def test_an_absent_server_is_said_at_once(flags, capsys):
+    start = time.monotonic()
+    assert main(flags("--base_url=http://127.0.0.1:9/v1")) == 1
+    assert "http://127.0.0.1:9/v1: the server can't be reached" in capsys.readouterr().err.splitlines()[-1]
+    assert time.monotonic() - start < 10
+
+
+def restarted(server):
+    server.models[0]["created"] = 2
+
+
+def other_root(server):
+    server.models[0]["root"] = "/models/b"
+
+
+def other_owner(server):
+    server.models[0]["owned_by"] = "sglang"
+
+
+def other_words(server):
+    server.probe = lambda: reply("A chair of wood.")
+
+
+def other_model_in_replies(server):
+    server.probe = lambda: reply("A wooden chair.", model="qwen-2025")
+
+
+def other_fingerprint(server):
+    server.probe = lambda: {**reply("A wooden chair."), "system_fingerprint": "fp_2"}
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (restarted, None),
+        (other_root, "/models/b"),
+        (other_owner, "sglang"),
+        (other_words, "A chair of wood"),
+        (other_model_in_replies, "qwen-2025"),
+        (other_fingerprint, "fp_2"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_another_model_behind_the_same_name_does_not_go_on(server, infer, rows, change, word):
+    assert infer("--limit=2")[0] == 0
+    asked = len(server.asked)
+    change(server)
+    status, err = infer()
+    if word is None:
+        assert status == 0 and len(rows()) == 12
+    else:
+        assert status == 1 and "server: " in err and word in err and len(server.asked) == asked
+
+
+def test_a_server_that_first_said_nothing_of_itself_goes_on(server, infer, rows):
+    models, probe = server.models, server.probe
+    server.models, server.probe = None, lambda: (500, {})
+    server.answer = lambda prompt: (500, {})
+    assert infer()[0] == 1
+    server.models, server.probe, server.answer = models, probe, lambda prompt: reply()
+    assert infer()[0] == 0 and len(rows()) == 12
+
+
+def test_a_finished_run_needs_no_server(server, infer, rows):
+    assert infer()[0] == 0
+    server.models, server.probe = [{"id": "other"}], lambda: (500, {})
+    assert infer()[0] == 0 and len(rows()) == 12
+
+
+def test_journal_of_an_earlier_version_goes_on(server, infer, rows, tmp_path):
+    """Its settings know no server and hash images by name and size."""
+    assert infer("--limit=2")[0] == 0
+    path = tmp_path / "out" / "scanqa.jsonl"
+    header, *lines = path.read_text().splitlines()
+    settings = json.loads(header)["settings"]
+    del settings["server"]
+    questions = plan.load_questions(tmp_path / "annotation", "scanqa")
+    settings["pictures"] = plan._names_and_sizes(questions)
+    old = [json.dumps({"settings": settings, "fingerprint": journal.fingerprint(settings)})]
+    for line in lines:
+        row = json.loads(line)
+        del row["images"], row["finish_reason"]
+        old.append(json.dumps(row))
+    path.write_text("\n".join([*old, ""]))
+    status, err = infer()
+    assert status == 0, err
+    assert len(rows()) == 12
+    image = next((tmp_path / "annotation" / "images").iterdir())
+    path.write_text("\n".join([*old, ""]))
+    image.write_bytes(image.read_bytes() + b" ")
+    status, err = infer()
+    assert status == 1 and "pictures: " in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hangs_at", ["probe", "first", "others"])
+def test_the_first_ctrl_c_ends_a_hung_run_and_keeps_answers(server, flags, rows, hangs_at):
+    if hangs_at == "probe":
+        server.probe = lambda: None
+    kept = {"first": 0, "others": 3}.get(hangs_at, 0)
+    server.answer = lambda prompt: reply() if prompt in PROMPTS[:kept] else None
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "gpt4scene", "infer", *flags()]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    try:
+        if hangs_at == "probe":
+            time.sleep(6)
+        else:
+            wait_for(lambda: len(server.asked) >= (6 if kept else 1))
+            time.sleep(0.5)
+        start = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=10)
+        assert time.monotonic() - start < 5
+    finally:
+        process.kill()
+    assert process.returncode == 130, said
+    assert "the same command goes on" in said and "Traceback" not in said
+    assert len(rows()) == kept
+
+
+def test_an_image_replaced_under_the_same_path_is_sent_anew(server, scenes, tmp_path):
+    path = tmp_path / "a.png"
+    shutil.copy(scenes[0][0].images[0], path)
+    engine = ServerEngine(server.url, "qwen", VisionRule(image_resolution=56))
+    question = Question("scanqa", 0, "s", "What?", (str(path),))
+    before = engine._body(question, GenerationSettings())
+    shutil.copy(scenes[1][0].images[0], path)
+    after = engine._body(question, GenerationSettings())
+    assert before != after and after == engine._body(question, GenerationSettings())
