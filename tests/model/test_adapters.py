@@ -99,8 +99,9 @@ def test_training_goes_on_from_the_same_numbers_under_every_name(base, tmp_path,
     adapter = train(base, tmp_path / "adapter")
     first = {name: tensor.clone() for name, tensor in load_file(adapter / "adapter_model.safetensors").items()}
     rename(adapter, OLDER[names])
-    arguments = TuningArguments(finetuning_type="lora", lora_rank=4, freeze_vision_tower=False)
-    tuned = prepare_for_training(load_model(base), arguments, bf16=False, adapter=str(adapter))
+    tuned = prepare_for_training(
+        load_model(base), TuningArguments(finetuning_type="lora", lora_rank=4), bf16=False, adapter=str(adapter)
+    )
     tuned.save_pretrained(tmp_path / "again")
     again = load_file(tmp_path / "again" / "adapter_model.safetensors")
     assert again.keys() == first.keys()
