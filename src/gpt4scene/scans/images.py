@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,10 @@ def depth_files(folder: Path) -> dict[str, Path]:
     Raises DataError where it holds depth in other formats alone.
     """
     files = sorted(folder.iterdir()) if folder.is_dir() else []
-    found = {path.stem: path for path in files if path.suffix.lower() in DEPTH_ENDINGS}
+    found: dict[str, Path] = {}
+    for path in files:
+        if path.suffix.lower() in DEPTH_ENDINGS and found.setdefault(path.stem, path) is not path:
+            raise DataError(f"{folder}: two depth images are called '{path.stem}'; remove one")
     others = sorted({path.suffix for path in files if path.is_file() and not path.name.startswith(".")})
     if others and not found:
         raise DataError(
@@ -64,6 +68,27 @@ def depth_files(folder: Path) -> dict[str, Path]:
             "millimetres"
         )
     return found
+
+
+def depth_of(images: Sequence[Path], folder: Path) -> dict[str, Path]:
+    """The depth images of a folder as ``depth_files`` finds them. Raises DataError where none belongs to an image."""
+    found = depth_files(folder)
+    if found and not any(image.stem in found for image in images):
+        one = next(iter(found.values()))
+        raise DataError(
+            f"{folder}: none of its {len(found)} depth images is called as a colour image is ({one.name}, but "
+            f"{images[0].name}); name them alike, or take the folder away"
+        )
+    return found
+
+
+def depth_notes(folder: Path, frames: Sequence[Frame]) -> tuple[str, ...]:
+    """A note on the frames without depth where others have it."""
+    without = [frame.name for frame in frames if frame.depth is None]
+    if not without or len(without) == len(frames):
+        return ()
+    names = ", ".join(without[:3]) + (", …" if len(without) > 3 else "")
+    return (f"{folder}: {len(without)} of {len(frames)} images have no depth image: {names}",)
 
 
 def read_color(frame: Frame) -> np.ndarray:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from gpt4scene.errors import DataError
-from gpt4scene.scans.ply import GREY, read_ply
+from gpt4scene.scans.ply import read_ply
 from gpt4scene.scans.types import Mesh
+from gpt4scene.scans.vertices import GREY, without_lost
 
 
 def read_mesh(path: Path) -> Mesh:
@@ -27,4 +28,7 @@ def read_mesh(path: Path) -> Mesh:
         raise DataError(f"{path}: the mesh can't be read ({error}); save it as .ply") from None
     if not len(vertices):
         raise DataError(f"{path}: holds no vertices; save it as .ply")
-    return Mesh(vertices, faces, colors.astype(np.uint8))
+    if faces.size and (faces.min() < 0 or faces.max() >= len(vertices)):
+        raise DataError(f"{path}: a face names vertex {int(faces.max())} but there are {len(vertices)}")
+    notes = () if visual.kind else (f"{path}: has no colours and is shown grey",)
+    return without_lost(path, Mesh(vertices, faces, colors.astype(np.uint8), notes=notes))
