@@ -38,7 +38,7 @@ TURNS = {
 def image_files(folder: Path) -> list[Path]:
     """The images of a folder, sorted by name; DataError when there is none or two share a name."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: is missing; a scan needs a folder of colour images")
+        raise DataError(f"{folder}: is missing; a scan needs a folder of colour images{_images_elsewhere(folder)}")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
     if not files:
         seen = sorted({path.suffix.lower() for path in folder.iterdir() if path.suffix.lower() in UNREAD_ENDINGS})
@@ -49,6 +49,17 @@ def image_files(folder: Path) -> list[Path]:
         double = next(stem for stem in stems if stems.count(stem) > 1)
         raise DataError(f"{folder}: two images are called '{double}'; remove one")
     return files
+
+
+def _images_elsewhere(folder: Path) -> str:
+    """A hint at the folders beside a missing one that hold images."""
+    beside = sorted(place for place in folder.parent.iterdir() if place.is_dir()) if folder.parent.is_dir() else []
+    seen = [
+        place.name
+        for place in beside
+        if "depth" not in place.name.lower() and any(path.suffix.lower() in IMAGE_ENDINGS for path in place.iterdir())
+    ]
+    return f"; seen {', '.join(f'{name}/' for name in seen)} with images: call it {folder.name}/" if seen else ""
 
 
 def depth_files(folder: Path) -> dict[str, Path]:
@@ -175,7 +186,9 @@ def _opened(source: Path | StoredImage) -> Image.Image:
     except DataError:
         raise
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise DataError(f"{_place(source)}: is no readable image; export it again") from error
+        phone = isinstance(source, Path) and source.suffix.lower() in (".heic", ".heif")
+        way = "HEIC is not read; save the images as .jpg (heif-convert does)" if phone else "export it again"
+        raise DataError(f"{_place(source)}: is no readable image; {way}") from error
     if image.size[0] * image.size[1] > MOST_PIXELS:
         raise DataError(f"{_place(source)}: claims {image.size[0]}x{image.size[1]} pixels, more than a frame can have")
     return image

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.spatial import KDTree
 
 from gpt4scene.errors import DataError
 from gpt4scene.scans.ply import read_ply
@@ -14,21 +16,85 @@ from gpt4scene.scans.vertices import GREY, without_lost
 
 
 def read_mesh(path: Path) -> Mesh:
-    """The mesh of a ``.ply``, ``.obj`` or ``.glb`` file; textures become colours of vertices. Raises DataError."""
+    """The mesh of a ``.ply``, ``.obj`` or ``.glb`` file; textures become colours of vertices. Raises DataError.
+
+    Vertices keep the order of a ``.ply`` and an ``.obj``. A ``.glb`` of several parts has none: no mask counts them.
+    """
     if path.suffix.lower() == ".ply":
         return read_ply(path)
     import trimesh
 
+    notes: list[str] = []
     try:
-        found: Any = trimesh.load(path, force="mesh", process=False)
+        found: Any = trimesh.load(path, process=False, maintain_order=path.suffix.lower() == ".obj")
+        parts = len(found.geometry) if isinstance(found, trimesh.Scene) else 1
+        found = found.to_mesh() if isinstance(found, trimesh.Scene) else found
         vertices, faces = np.asarray(found.vertices, dtype=np.float64), np.asarray(found.faces, dtype=np.int64)
-        visual = found.visual.to_color() if found.visual.kind == "texture" else found.visual
-        colors = np.asarray(visual.vertex_colors)[:, :3] if visual.kind else np.full((len(vertices), 3), GREY)
+        colors = _colors(found) if found.visual.kind else _colors_of_obj(path, vertices)
+        if found.visual.kind == "texture":
+            notes += _lost_pictures(path, found)
+        if path.suffix.lower() == ".obj":
+            notes += _lost_materials(path)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, ImportError) as error:
         raise DataError(f"{path}: the mesh can't be read ({error}); save it as .ply") from None
     if not len(vertices):
         raise DataError(f"{path}: holds no vertices; save it as .ply")
     if faces.size and (faces.min() < 0 or faces.max() >= len(vertices)):
         raise DataError(f"{path}: a face names vertex {int(faces.max())} but there are {len(vertices)}")
-    notes = () if visual.kind else (f"{path}: has no colours and is shown grey",)
-    return without_lost(path, Mesh(vertices, faces, colors.astype(np.uint8), notes=notes))
+    if colors is None:
+        colors = np.full((len(vertices), 3), GREY)
+        notes.append(f"{path}: has no colours and is shown grey")
+    mesh = Mesh(vertices, faces, colors.astype(np.uint8), notes=tuple(notes), counted=parts == 1)
+    return without_lost(path, mesh)
+
+
+def _colors(found: Any) -> np.ndarray:
+    visual = found.visual.to_color() if found.visual.kind == "texture" else found.visual
+    return np.asarray(visual.vertex_colors)[:, :3]
+
+
+def _colors_of_obj(path: Path, vertices: np.ndarray) -> np.ndarray | None:
+    """The colours of an OBJ's texture at its vertices, None without one.
+
+    Only a mesh that is cut along the seams of its texture has them, so they are looked up by place.
+    """
+    import trimesh
+
+    if path.suffix.lower() != ".obj":
+        return None
+    cut: Any = trimesh.load(path, process=False, force="mesh")
+    if cut.visual.kind != "texture":
+        return None
+    there, finite = np.isfinite(cut.vertices).all(axis=1), np.isfinite(vertices).all(axis=1)
+    colors = np.full((len(vertices), 3), GREY)
+    colors[finite] = _colors(cut)[there][KDTree(cut.vertices[there]).query(vertices[finite])[1]]
+    return colors
+
+
+def _lost_materials(path: Path) -> Iterator[str]:
+    """Notes on the files of colours that an OBJ names, and their textures, that are not there."""
+    for name in _named(path, ("mtllib",)):
+        if not (path.parent / name).is_file():
+            yield f"{path}: its material {name} is not there, so its texture's colours are not used"
+            continue
+        for image in _named(path.parent / name, ("map_Kd", "map_kd")):
+            if not ((path.parent / name).parent / image).is_file():
+                yield f"{path.parent / name}: its texture {image} is not there, so its colours are not used"
+
+
+def _named(path: Path, keys: tuple[str, ...]) -> list[str]:
+    """The last words of the lines that begin with one of ``keys``."""
+    found = []
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith(keys) and len(words := line.strip().split(maxsplit=1)) == 2:
+                found.append(words[1])
+    return list(dict.fromkeys(found))
+
+
+def _lost_pictures(path: Path, found: Any) -> Iterator[str]:
+    """A note on a material of one colour where corners have places in a texture."""
+    material = found.visual.material
+    picture = getattr(material, "image", None) or getattr(material, "baseColorTexture", None)
+    if found.visual.uv is not None and picture is None:
+        yield f"{path}: has places in a texture but no texture; its colours are those of the material"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from gpt4scene.errors import DataError
-from gpt4scene.scans.mesh_files import read_mesh
 from gpt4scene.scans.named_files import absent_notes, existing_file
 from gpt4scene.scans.objects import read_annotation
 from gpt4scene.scans.types import Frame, Mesh, Scan
@@ -39,11 +39,12 @@ def reconstructed_scan(
     return Scan(folder.resolve().name, tuple(ordered), mesh, align, objects, folder, (*noted, *notes))
 
 
-def geometry_beside(folder: Path, named: str | None) -> Mesh | None:
-    """The mesh or point cloud that is ``named``, else the best of ``MESH_NAMES`` in the folder; None when none is."""
+def geometry_file(folders: Sequence[Path], named: str | None) -> Path | None:
+    """The geometry that is ``named`` in the first folder, else the best of ``MESH_NAMES`` in the first that has one."""
     if named is not None:
-        return read_mesh(existing_file(folder, named))
-    for name in MESH_NAMES:
-        if (folder / name).is_file():
-            return read_mesh(folder / name)
+        return existing_file(folders[0], named)
+    for folder in folders:
+        for name in MESH_NAMES:
+            if (folder / name).is_file():
+                return folder / name
     return None
