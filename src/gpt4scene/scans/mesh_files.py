@@ -24,17 +24,16 @@ def read_mesh(path: Path) -> Mesh:
         return read_ply(path)
     import trimesh
 
-    notes: list[str] = []
     try:
-        found: Any = trimesh.load(path, process=False, maintain_order=path.suffix.lower() == ".obj")
+        obj = path.suffix.lower() == ".obj"
+        in_order: dict[str, Any] = {"maintain_order": True, "skip_materials": True} if obj else {}
+        found: Any = trimesh.load(path, process=False, **in_order)
         parts = len(found.geometry) if isinstance(found, trimesh.Scene) else 1
         found = found.to_mesh() if isinstance(found, trimesh.Scene) else found
         vertices, faces = np.asarray(found.vertices, dtype=np.float64), np.asarray(found.faces, dtype=np.int64)
-        colors = _colors(found) if found.visual.kind else _colors_of_obj(path, vertices)
-        if found.visual.kind == "texture":
-            notes += _lost_pictures(path, found)
-        if path.suffix.lower() == ".obj":
-            notes += _lost_materials(path)
+        notes = list(_lost_materials(path)) if obj else []
+        cut = obj and found.visual.kind != "vertex"
+        colors = _colors_of_obj(path, vertices) if cut else _colors(found)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, ImportError) as error:
         raise DataError(f"{path}: the mesh can't be read ({error}); save it as .ply") from None
     if not len(vertices):
@@ -48,9 +47,17 @@ def read_mesh(path: Path) -> Mesh:
     return without_lost(path, mesh)
 
 
-def _colors(found: Any) -> np.ndarray:
-    visual = found.visual.to_color() if found.visual.kind == "texture" else found.visual
-    return np.asarray(visual.vertex_colors)[:, :3]
+def _colors(found: Any) -> np.ndarray | None:
+    """Colours of vertices, of the texture where there is one, else of its material; None without any."""
+    if not found.visual.kind:
+        return None
+    if found.visual.kind != "texture":
+        return np.asarray(found.visual.vertex_colors)[:, :3]
+    material = found.visual.material
+    picture = getattr(material, "image", None) or getattr(material, "baseColorTexture", None)
+    if picture is None or found.visual.uv is None:
+        return np.tile(np.asarray(material.main_color)[:3], (len(found.vertices), 1))
+    return np.asarray(found.visual.to_color().vertex_colors)[:, :3]
 
 
 def _colors_of_obj(path: Path, vertices: np.ndarray) -> np.ndarray | None:
@@ -60,14 +67,13 @@ def _colors_of_obj(path: Path, vertices: np.ndarray) -> np.ndarray | None:
     """
     import trimesh
 
-    if path.suffix.lower() != ".obj":
-        return None
     cut: Any = trimesh.load(path, process=False, force="mesh")
-    if cut.visual.kind != "texture":
+    found = _colors(cut)
+    if found is None:
         return None
     there, finite = np.isfinite(cut.vertices).all(axis=1), np.isfinite(vertices).all(axis=1)
     colors = np.full((len(vertices), 3), GREY)
-    colors[finite] = _colors(cut)[there][KDTree(cut.vertices[there]).query(vertices[finite])[1]]
+    colors[finite] = found[there][KDTree(cut.vertices[there]).query(vertices[finite])[1]]
     return colors
 
 
@@ -90,11 +96,3 @@ def _named(path: Path, keys: tuple[str, ...]) -> list[str]:
             if line.startswith(keys) and len(words := line.strip().split(maxsplit=1)) == 2:
                 found.append(words[1])
     return list(dict.fromkeys(found))
-
-
-def _lost_pictures(path: Path, found: Any) -> Iterator[str]:
-    """A note on a material of one colour where corners have places in a texture."""
-    material = found.visual.material
-    picture = getattr(material, "image", None) or getattr(material, "baseColorTexture", None)
-    if found.visual.uv is not None and picture is None:
-        yield f"{path}: has places in a texture but no texture; its colours are those of the material"
