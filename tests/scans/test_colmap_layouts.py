@@ -1,5 +1,6 @@
 """COLMAP workspaces as its commands leave them: which model, which images and which geometry are taken."""
 
+import re
 import shutil
 
 import numpy as np
@@ -131,3 +132,35 @@ def test_a_quaternion_that_is_no_rotation_is_named_with_its_row(tmp_path, line):
     (tmp_path / "sparse/0/images.txt").write_text(f"# Images\n{line}\n")
     with pytest.raises(DataError, match="images.txt, line 2: a quaternion of length zero"):
         read_colmap(tmp_path)
+
+
+def test_images_of_several_folders_are_told_apart(tmp_path):
+    names = ("left/1.png", "left/2.png", "right/1.png")
+    model(tmp_path / "sparse/0", names=names)
+    images(tmp_path / "images", names=names)
+    scan = read_colmap(tmp_path)
+    assert [frame.name for frame in scan.frames] == ["left_1", "left_2", "right_1"]
+    assert [frame.camera.pose[0, 3] for frame in scan.frames] == [0, -1, -2]
+
+
+def test_a_model_in_another_place_is_seen(tmp_path):
+    model(tmp_path / "sparse/1")
+    images(tmp_path / "images")
+    with pytest.raises(DataError, match="has no COLMAP model .*; seen one in .*sparse/1: move it to .*sparse/0"):
+        read_colmap(tmp_path)
+
+
+@pytest.mark.parametrize("there, hint", [("a.webp", ""), ("a.HEIC", " .HEIC is not read: save it as .jpg.")])
+@pytest.mark.parametrize("others", [True, False])
+def test_files_of_another_ending_are_seen(tmp_path, there, hint, others):
+    model(tmp_path / "sparse/0")
+    images(tmp_path / "images", names=("b.png",))
+    (tmp_path / "images" / there).write_bytes(b"image")
+    if others:
+        said = read_colmap(tmp_path).notes[0]
+    else:
+        (tmp_path / "images/b.png").unlink()
+        with pytest.raises(DataError) as caught:
+            read_colmap(tmp_path)
+        said = str(caught.value)
+    assert re.search(rf"a.png; seen \S*images/{there}: name it as the list does.*{hint}", said)

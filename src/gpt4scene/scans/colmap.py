@@ -65,7 +65,11 @@ def chosen_model(folder: Path) -> Model:
     """The first model whose cameras have no lens distortion, else the first. Raises DataError where there is none."""
     found = _models(folder)
     if not found:
-        raise DataError(f"{folder}: has no COLMAP model (cameras and images, .txt or .bin, in {', '.join(PLACES)})")
+        seen = sorted(path.parent for path in folder.glob("**/images.*") if path.suffix in (".txt", ".bin"))
+        hint = f"; seen one in {seen[0]}: move it to {folder / PLACES[0]}" if seen else ""
+        raise DataError(
+            f"{folder}: has no COLMAP model (cameras and images, .txt or .bin, in {', '.join(PLACES)}){hint}"
+        )
     plain = (model for model in found if not any(map(_distortion, read_cameras(model.cameras))))
     return found[0] if len(found) == 1 else next(plain, found[0])
 
@@ -107,7 +111,7 @@ def read_colmap(folder: str | Path) -> Scan:
         raise DataError(f"{model.images}: lists no image")
     folders = [place / "images" for place in _around(folder, model)]
     frames = [_frame(row, cameras, folders) for row in rows]
-    kept, notes = without_absent(model.images, frames, [row.name for row in rows])
+    kept, notes = without_absent(model.images, frames, [row.name for row in rows], folders)
     mesh_file = geometry_file(_geometry_places(folder, model), None)
     mesh = read_mesh(mesh_file) if mesh_file else _sparse_points(model.folder / f"points3D{model.ending}")
     return reconstructed_scan(model.images, kept, folder, mesh, (*notes, *_other_models(folder, model)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from gpt4scene.errors import DataError
@@ -17,10 +18,15 @@ MESH_NAMES = (
 """Geometry beside the poses, best first."""
 
 
-def without_absent(listing: Path, frames: list[Frame | None], names: list[str]) -> tuple[list[Frame], tuple[str, ...]]:
-    """The frames whose files are there, and a note on the others (None). Raises DataError where none is."""
+def without_absent(
+    listing: Path, frames: list[Frame | None], names: list[str], folders: Sequence[Path]
+) -> tuple[list[Frame], tuple[str, ...]]:
+    """The frames whose files are there, and a note on the others (None), which were looked for in ``folders``.
+
+    Raises DataError where none is.
+    """
     absent = [name for frame, name in zip(frames, names, strict=True) if frame is None]
-    notes = absent_notes(listing, absent, len(frames))
+    notes = absent_notes(listing, absent, len(frames), folders)
     return [frame for frame in frames if frame is not None], notes
 
 
@@ -29,14 +35,21 @@ def reconstructed_scan(
 ) -> Scan:
     """The scan of a folder with its frames sorted by name; alignment and objects are read as in a posed folder.
 
-    Raises DataError naming ``listing``, the file that lists the frames, when two share a name.
+    Where names are used twice, those of the images' folders stand before them. Raises DataError naming ``listing``, the
+    file that lists the frames, when two still share a name.
     """
+    if len({frame.name for frame in frames}) < len(frames):  # folders of several cameras count from the same number
+        frames = [replace(frame, name=_name_with_folder(frame)) for frame in frames]
     ordered = sorted(frames, key=lambda frame: frame.name)
     for before, after in zip(ordered, ordered[1:], strict=False):
         if before.name == after.name:
             raise DataError(f"{listing}: two images are called '{before.name}'; rename one")
     align, objects, notes = read_annotation(folder, mesh)
     return Scan(folder.resolve().name, tuple(ordered), mesh, align, objects, folder, (*noted, *notes))
+
+
+def _name_with_folder(frame: Frame) -> str:
+    return f"{frame.image.parent.name}_{frame.name}" if isinstance(frame.image, Path) else frame.name
 
 
 def geometry_file(folders: Sequence[Path], named: str | None) -> Path | None:

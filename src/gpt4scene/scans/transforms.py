@@ -61,7 +61,7 @@ def read_transforms(folder: str | Path) -> Scan:
                 raise
             raise DataError(f"{path}, frame {number}: lacks or spoils {error}") from error
     named = content.get("ply_file_path")
-    kept, notes = without_absent(path, frames, [str(row["file_path"]) for row in rows])
+    kept, notes = without_absent(path, frames, [str(row["file_path"]) for row in rows], [folder])
     mesh_file = geometry_file([folder], named if isinstance(named, str) else None)
     mesh = read_mesh(mesh_file) if mesh_file else None
     notes = (*notes, *depth_notes(folder, kept), *_passed_over(path, content, rows))

@@ -47,7 +47,7 @@ def read_tum(folder: str | Path) -> Scan:
     intrinsics = read_matrix(own, 3) if own.is_file() else np.array(TUM_INTRINSICS)
     listed = [(stamp, named_file(folder, name), name) for stamp, name in images]
     there = [(stamp, path) for stamp, path, _ in listed if path is not None]
-    notes = absent_notes(folder / "rgb.txt", [name for _, path, name in listed if path is None], len(images))
+    notes = absent_notes(folder / "rgb.txt", [name for _, path, name in listed if path is None], len(images), [folder])
     width, height = image_size(there[0][1])
     depth_size = image_size(existing_file(folder, depth[0][1])) if depth else (0, 0)
     depth_times = np.array([stamp for stamp, _ in depth])
