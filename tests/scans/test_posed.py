@@ -105,3 +105,24 @@ def test_damaged_images_say_which(folder):
     Image.new("RGB", (32, 24)).save(folder / "depth" / "00000.png")
     with pytest.raises(DataError, match="single-channel"):
         read_depth(scan.frames[0])
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_an_alignment_beside_the_boxes_is_used(folder, flat):
+    align = np.array([[0, -1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1.0]])
+    path = folder / "objects.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "axis_align": (align.ravel() if flat else align).tolist()}))
+    with pytest.raises(DataError, match="axis_align is another than"):
+        read_posed(folder)
+    (folder / "axis_align.txt").unlink()
+    scan = read_posed(folder)
+    assert np.array_equal(scan.align, align) and not any("axis_align" in note for note in scan.notes)
+
+
+@pytest.mark.parametrize("wrong", ["turned", [1, 2, 3], [[1, 0], [0, 1]], {"yaw": 3}])
+def test_an_alignment_beside_the_boxes_that_is_none_is_refused(folder, wrong):
+    path = folder / "objects.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "axis_align": wrong}))
+    with pytest.raises(DataError, match="axis_align must be a 4x4 matrix"):
+        read_posed(folder)

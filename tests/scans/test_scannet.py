@@ -17,6 +17,7 @@ from gpt4scene.scans.images import read_color, read_depth
 from gpt4scene.scans.ply import write_ply
 from gpt4scene.scans.scannet import read_scannet
 from gpt4scene.scans.sens import read_sens
+from gpt4scene.scans.types import Mesh
 
 CLASSES = (21, 22, 23, 24, 26, 27, 28)
 ALIGN = np.array([[0.8, 0.6, 0, 1], [-0.6, 0.8, 0, 2], [0, 0, 1, 0.5], [0, 0, 0, 1.0]])
@@ -243,3 +244,15 @@ def test_damaged_recordings_are_errors_and_nothing_else(small_sens, tmp_path_fac
             read_depth(frame)
     except DataError as error:
         assert "a.sens" in str(error)
+
+
+def test_objects_stay_right_beside_a_vertex_that_is_not_finite(folder, world):
+    before = read_scannet(folder).objects
+    broken = Mesh(world.mesh.vertices.copy(), world.mesh.faces, world.mesh.colors)
+    broken.vertices[0] = np.nan  # one of the floor, before all others
+    write_ply(folder / "scene0000_00_vh_clean_2.ply", broken)
+    scan = read_scannet(folder)
+    assert len(scan.mesh.vertices) == len(world.mesh.vertices) - 1 and "1 of" in scan.all_notes[0]
+    for item, old in zip(scan.objects, before, strict=True):
+        if item.label != "floor":
+            assert np.allclose(item.center, old.center) and np.array_equal(item.vertices, old.vertices - 1)

@@ -9,7 +9,7 @@ import numpy as np
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json
 from gpt4scene.scans.geometry import box_of, rotation_about
-from gpt4scene.scans.images import image_files, image_size
+from gpt4scene.scans.images import depth_notes, depth_of, image_files, image_size
 from gpt4scene.scans.ply import read_ply
 from gpt4scene.scans.text_files import read_numbers
 from gpt4scene.scans.timestamps import nearest_stamp
@@ -46,8 +46,9 @@ def read_arkit(folder: str | Path) -> Scan:
     if not track or any(len(row) != 7 for row in track):
         raise DataError(f"{recording / 'lowres_wide.traj'}: each line has a time stamp, three angles and three lengths")
     times = np.array([row[0] for row in track])
-    frames = []
-    for image in image_files(recording / "lowres_wide"):
+    frames, images = [], image_files(recording / "lowres_wide")
+    depths = depth_of(images, recording / "lowres_depth")
+    for image in images:
         try:
             stamp = float(image.stem.rpartition("_")[2])
         except ValueError as error:
@@ -60,13 +61,13 @@ def read_arkit(folder: str | Path) -> Scan:
             world_to_camera[:3, 3] = track[nearest][4:]
             pose = np.linalg.inv(world_to_camera)
         camera = _pincam(recording / "lowres_wide_intrinsics", image.stem, stamp, pose)
-        depth = recording / "lowres_depth" / image.name
-        small = camera.resized(*image_size(depth)) if depth.is_file() else None
-        frames.append(Frame(image.stem, image, camera, depth if small else None, small))
+        depth = depths.get(image.stem)
+        small = camera.resized(*image_size(depth)) if depth else None
+        frames.append(Frame(image.stem, image, camera, depth, small))
     mesh_file = folder / f"{scene}_3dod_mesh.ply"
     mesh = read_ply(mesh_file) if mesh_file.is_file() else None
     objects = _oriented_boxes(folder / f"{scene}_3dod_annotation.json")
-    return Scan(scene, tuple(frames), mesh, np.eye(4), objects, folder)
+    return Scan(scene, tuple(frames), mesh, np.eye(4), objects, folder, depth_notes(recording, frames))
 
 
 def _pincam(folder: Path, stem: str, stamp: float, pose: np.ndarray) -> Camera:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ TURNS = {
 def image_files(folder: Path) -> list[Path]:
     """The images of a folder, sorted by name; DataError when there is none or two share a name."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: is missing; a scan needs a folder of colour images")
+        raise DataError(f"{folder}: is missing; a scan needs a folder of colour images{_images_elsewhere(folder)}")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
     if not files:
         seen = sorted({path.suffix.lower() for path in folder.iterdir() if path.suffix.lower() in UNREAD_ENDINGS})
@@ -50,13 +51,27 @@ def image_files(folder: Path) -> list[Path]:
     return files
 
 
+def _images_elsewhere(folder: Path) -> str:
+    """A hint at the folders beside a missing one that hold images."""
+    beside = sorted(place for place in folder.parent.iterdir() if place.is_dir()) if folder.parent.is_dir() else []
+    seen = [
+        place.name
+        for place in beside
+        if "depth" not in place.name.lower() and any(path.suffix.lower() in IMAGE_ENDINGS for path in place.iterdir())
+    ]
+    return f"; seen {', '.join(f'{name}/' for name in seen)} with images: call it {folder.name}/" if seen else ""
+
+
 def depth_files(folder: Path) -> dict[str, Path]:
     """The depth images of a folder, by name without ending; none where it is missing.
 
     Raises DataError where it holds depth in other formats alone.
     """
     files = sorted(folder.iterdir()) if folder.is_dir() else []
-    found = {path.stem: path for path in files if path.suffix.lower() in DEPTH_ENDINGS}
+    found: dict[str, Path] = {}
+    for path in files:
+        if path.suffix.lower() in DEPTH_ENDINGS and found.setdefault(path.stem, path) is not path:
+            raise DataError(f"{folder}: two depth images are called '{path.stem}'; remove one")
     others = sorted({path.suffix for path in files if path.is_file() and not path.name.startswith(".")})
     if others and not found:
         raise DataError(
@@ -64,6 +79,27 @@ def depth_files(folder: Path) -> dict[str, Path]:
             "millimetres"
         )
     return found
+
+
+def depth_of(images: Sequence[Path], folder: Path) -> dict[str, Path]:
+    """The depth images of a folder as ``depth_files`` finds them. Raises DataError where none belongs to an image."""
+    found = depth_files(folder)
+    if found and not any(image.stem in found for image in images):
+        one = next(iter(found.values()))
+        raise DataError(
+            f"{folder}: none of its {len(found)} depth images is called as a colour image is ({one.name}, but "
+            f"{images[0].name}); name them alike, or take the folder away"
+        )
+    return found
+
+
+def depth_notes(folder: Path, frames: Sequence[Frame]) -> tuple[str, ...]:
+    """A note on the frames without depth where others have it."""
+    without = [frame.name for frame in frames if frame.depth is None]
+    if not without or len(without) == len(frames):
+        return ()
+    names = ", ".join(without[:3]) + (", …" if len(without) > 3 else "")
+    return (f"{folder}: {len(without)} of {len(frames)} images have no depth image: {names}",)
 
 
 def read_color(frame: Frame) -> np.ndarray:
@@ -150,7 +186,9 @@ def _opened(source: Path | StoredImage) -> Image.Image:
     except DataError:
         raise
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise DataError(f"{_place(source)}: is no readable image; export it again") from error
+        phone = isinstance(source, Path) and source.suffix.lower() in (".heic", ".heif")
+        way = "HEIC is not read; save the images as .jpg (heif-convert does)" if phone else "export it again"
+        raise DataError(f"{_place(source)}: is no readable image; {way}") from error
     if image.size[0] * image.size[1] > MOST_PIXELS:
         raise DataError(f"{_place(source)}: claims {image.size[0]}x{image.size[1]} pixels, more than a frame can have")
     return image

@@ -2,29 +2,97 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.spatial import KDTree
 
 from gpt4scene.errors import DataError
-from gpt4scene.scans.ply import GREY, read_ply
+from gpt4scene.scans.ply import read_ply
 from gpt4scene.scans.types import Mesh
+from gpt4scene.scans.vertices import GREY, without_lost
 
 
 def read_mesh(path: Path) -> Mesh:
-    """The mesh of a ``.ply``, ``.obj`` or ``.glb`` file; textures become colours of vertices. Raises DataError."""
+    """The mesh of a ``.ply``, ``.obj`` or ``.glb`` file; textures become colours of vertices. Raises DataError.
+
+    Vertices keep the order of a ``.ply`` and an ``.obj``. A ``.glb`` of several parts has none: no mask counts them.
+    """
     if path.suffix.lower() == ".ply":
         return read_ply(path)
     import trimesh
 
     try:
-        found: Any = trimesh.load(path, force="mesh", process=False)
+        obj = path.suffix.lower() == ".obj"
+        in_order: dict[str, Any] = {"maintain_order": True, "skip_materials": True} if obj else {}
+        found: Any = trimesh.load(path, process=False, **in_order)
+        parts = len(found.geometry) if isinstance(found, trimesh.Scene) else 1
+        found = found.to_mesh() if isinstance(found, trimesh.Scene) else found
         vertices, faces = np.asarray(found.vertices, dtype=np.float64), np.asarray(found.faces, dtype=np.int64)
-        visual = found.visual.to_color() if found.visual.kind == "texture" else found.visual
-        colors = np.asarray(visual.vertex_colors)[:, :3] if visual.kind else np.full((len(vertices), 3), GREY)
+        notes = list(_lost_materials(path)) if obj else []
+        cut = obj and found.visual.kind != "vertex"
+        colors = _colors_of_obj(path, vertices) if cut else _colors(found)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, ImportError) as error:
         raise DataError(f"{path}: the mesh can't be read ({error}); save it as .ply") from None
     if not len(vertices):
         raise DataError(f"{path}: holds no vertices; save it as .ply")
-    return Mesh(vertices, faces, colors.astype(np.uint8))
+    if faces.size and (faces.min() < 0 or faces.max() >= len(vertices)):
+        raise DataError(f"{path}: a face names vertex {int(faces.max())} but there are {len(vertices)}")
+    if colors is None:
+        colors = np.full((len(vertices), 3), GREY)
+        notes.append(f"{path}: has no colours and is shown grey")
+    mesh = Mesh(vertices, faces, colors.astype(np.uint8), notes=tuple(notes), counted=parts == 1)
+    return without_lost(path, mesh)
+
+
+def _colors(found: Any) -> np.ndarray | None:
+    """Colours of vertices, of the texture where there is one, else of its material; None without any."""
+    if not found.visual.kind:
+        return None
+    if found.visual.kind != "texture":
+        return np.asarray(found.visual.vertex_colors)[:, :3]
+    material = found.visual.material
+    picture = getattr(material, "image", None) or getattr(material, "baseColorTexture", None)
+    if picture is None or found.visual.uv is None:
+        return np.tile(np.asarray(material.main_color)[:3], (len(found.vertices), 1))
+    return np.asarray(found.visual.to_color().vertex_colors)[:, :3]
+
+
+def _colors_of_obj(path: Path, vertices: np.ndarray) -> np.ndarray | None:
+    """The colours of an OBJ's texture at its vertices, None without one.
+
+    Only a mesh that is cut along the seams of its texture has them, so they are looked up by place.
+    """
+    import trimesh
+
+    cut: Any = trimesh.load(path, process=False, force="mesh")
+    found = _colors(cut)
+    if found is None:
+        return None
+    there, finite = np.isfinite(cut.vertices).all(axis=1), np.isfinite(vertices).all(axis=1)
+    colors = np.full((len(vertices), 3), GREY)
+    colors[finite] = found[there][KDTree(cut.vertices[there]).query(vertices[finite])[1]]
+    return colors
+
+
+def _lost_materials(path: Path) -> Iterator[str]:
+    """Notes on the files of colours that an OBJ names, and their textures, that are not there."""
+    for name in _named(path, ("mtllib",)):
+        if not (path.parent / name).is_file():
+            yield f"{path}: its material {name} is not there, so its texture's colours are not used"
+            continue
+        for image in _named(path.parent / name, ("map_Kd", "map_kd")):
+            if not ((path.parent / name).parent / image).is_file():
+                yield f"{path.parent / name}: its texture {image} is not there, so its colours are not used"
+
+
+def _named(path: Path, keys: tuple[str, ...]) -> list[str]:
+    """The last words of the lines that begin with one of ``keys``."""
+    found = []
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith(keys) and len(words := line.strip().split(maxsplit=1)) == 2:
+                found.append(words[1])
+    return list(dict.fromkeys(found))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from glob import escape
 from pathlib import Path, PureWindowsPath
 
 from gpt4scene.errors import DataError
@@ -47,9 +49,25 @@ def _candidates(name: str) -> list[str]:
     return found
 
 
-def absent_notes(listing: Path, absent: list[str], count: int) -> tuple[str, ...]:
-    """A note on the images of ``listing`` that are not there, of ``count``. Raises DataError where none is."""
-    if absent and len(absent) == count:
-        raise DataError(f"{listing}: none of its {count} images is there, the first: {absent[0]}")
+def absent_notes(listing: Path, absent: list[str], count: int, folders: Sequence[Path]) -> tuple[str, ...]:
+    """A note on the images of ``listing`` that are not in ``folders``, of ``count``. Raises DataError where none is."""
+    if not absent:
+        return ()
+    seen = _seen_instead(absent[0], folders)
+    if len(absent) == count:
+        raise DataError(f"{listing}: none of its {count} images is there, the first: {absent[0]}{seen}")
     names = ", ".join(absent[:3]) + (", …" if len(absent) > 3 else "")
-    return (f"{listing}: {len(absent)} of {count} images are not there and left out: {names}",) if absent else ()
+    return (f"{listing}: {len(absent)} of {count} images are not there and left out: {names}{seen}",)
+
+
+def _seen_instead(name: str, folders: Sequence[Path]) -> str:
+    """A hint at a file that differs from ``name`` by its ending, or by its folder."""
+    last = PureWindowsPath(name).name
+    for folder in folders:
+        for place in (folder / name, *((folder / one) for one in _candidates(name)), folder / last):
+            beside = sorted(place.parent.glob(f"{escape(Path(last).stem)}.*")) if place.parent.is_dir() else []
+            if beside:
+                return f"; seen {beside[0]}: name it as the list does, or the other way round" + (
+                    " (HEIC is not read: save it as .jpg)" if beside[0].suffix.lower() in (".heic", ".heif") else ""
+                )
+    return ""

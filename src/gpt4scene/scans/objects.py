@@ -48,14 +48,32 @@ class Annotation(NamedTuple):
 def read_annotation(folder: Path, mesh: Mesh | None) -> Annotation:
     """The annotation of a recording, as far as its folder has one.
 
-    Boxes without an alignment say that the recording's world is the aligned frame.
+    The alignment stands in its own file, or beside the boxes as ``axis_align``. Boxes without one say that the
+    recording's world is the aligned frame.
     """
     align_file, objects_file = folder / _ALIGN, folder / _OBJECTS
     align = read_matrix(align_file, 4) if align_file.is_file() else None
     if not objects_file.is_file():
         return Annotation(align, ())
-    objects, notes = parse_objects(objects_file, read_json(objects_file), mesh, align)
+    content = read_json(objects_file)
+    if isinstance(content, dict) and content.get("axis_align") is not None:
+        own = _matrix(objects_file, content.pop("axis_align"))
+        if align is not None and not np.allclose(align, own, atol=1e-4):
+            raise DataError(f"{objects_file}: its axis_align is another than {align_file} has; remove one")
+        align = own if align is None else align
+    objects, notes = parse_objects(objects_file, content, mesh, align)
     return Annotation(np.eye(4) if align is None and objects else align, objects, notes)
+
+
+def _matrix(path: Path, content: object) -> np.ndarray:
+    """The 4x4 matrix of four rows, or of sixteen numbers row by row."""
+    try:
+        values = np.array(content, dtype=np.float64)
+    except (ValueError, TypeError):
+        values = np.zeros(0)
+    if values.shape not in ((4, 4), (16,)):
+        raise DataError(f"{path}: axis_align must be a 4x4 matrix, row by row")
+    return values.reshape(4, 4)
 
 
 def parse_objects(path: Path, content: object, mesh: Mesh | None, align: np.ndarray | None) -> FoundObjects:

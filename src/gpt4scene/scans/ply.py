@@ -13,13 +13,7 @@ import numpy as np
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import write_bytes
 from gpt4scene.scans.types import Mesh
-
-GREY = 160
-"""Colour of vertices in files that have none."""
-
-_SPLAT_COLORS = ("f_dc_0", "f_dc_1", "f_dc_2")
-_HARMONIC, _LEAST_OPACITY = 0.28209479177387814, 0.1
-"""What Gaussian splats multiply their colour by (the constant spherical harmonic), and opacity that can be seen."""
+from gpt4scene.scans.vertices import colors_of, transparent, without_lost
 
 
 def read_ply(path: str | Path) -> Mesh:
@@ -135,6 +129,8 @@ def _binary_lists(header: _Header, element: _Element, body: memoryview, offset: 
             count = 1
             if counter:
                 count = int(np.frombuffer(body, header.byte_order + counter, 1, offset)[0])
+                if count < 0:
+                    raise ValueError(f"a list of {count} numbers")
                 offset += np.dtype(counter).itemsize
             values = np.frombuffer(body, header.byte_order + kind, count, offset) if count else np.zeros(0)
             offset += values.nbytes if count else 0
@@ -150,7 +146,7 @@ def _ascii_tables(header: _Header, body: memoryview) -> dict[str, dict]:
             width = len(element.properties)
             values = np.array(words[position : position + width * element.count], dtype=np.float64)
             rows = values.reshape(element.count, width)
-            tables[element.name] = {name: rows[:, i] for i, (name, _, _) in enumerate(element.properties)}
+            tables[element.name] = {n: rows[:, i].astype(kind) for i, (n, kind, _) in enumerate(element.properties)}
             position += width * element.count
             continue
         columns: dict[str, list] = {name: [] for name, _, _ in element.properties}
@@ -172,54 +168,30 @@ def _mesh(path: Path, tables: dict[str, dict]) -> Mesh:
     if not all(axis in vertex for axis in "xyz"):
         raise DataError(f"{path}: has no vertices with x, y and z")
     vertices = np.stack([np.asarray(vertex[axis], dtype=np.float64) for axis in "xyz"], axis=1)
-    lost_V = np.asarray(~np.isfinite(vertices).all(axis=1))
-    if lost_V.all() and len(lost_V):
-        raise DataError(f"{path}: no vertex is finite; write it anew")
-    colors = np.full((len(vertices), 3), GREY, dtype=np.uint8)
-    for prefix in ("", "diffuse_"):
-        names = [prefix + channel for channel in ("red", "green", "blue")]
-        if all(name in vertex for name in names):
-            values = np.stack([np.asarray(vertex[name]) for name in names], axis=1)
-            if values.dtype.kind == "f" and values.size and values.max() <= 1.0:
-                values = values * 255
-            colors = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-            break
-    if all(name in vertex for name in _SPLAT_COLORS):
-        colors = np.clip(np.rint(255 * (0.5 + _HARMONIC * _stacked(vertex, _SPLAT_COLORS))), 0, 255).astype(np.uint8)
-    face = tables.get("face", {})
-    lists = face.get("vertex_indices", face.get("vertex_index", np.zeros((0, 3))))
+    lists = _corner_lists(path, tables)
     faces = lists if isinstance(lists, np.ndarray) else _fans(lists)
     faces = np.asarray(faces).astype(np.int64).reshape(-1, 3)
     if faces.size and (faces.min() < 0 or faces.max() >= len(vertices)):
-        raise DataError(f"{path}: a face names vertex {int(faces.max())} but there are {len(vertices)}")
-    return _without_lost(path, Mesh(vertices, faces, colors), lost_V, _transparent(vertex, faces))
+        wrong = int(faces.min() if faces.min() < 0 else faces.max())
+        raise DataError(f"{path}: a face names vertex {wrong} but there are {len(vertices)}")
+    colors, notes = colors_of(path, vertex, tables.get("face", {}), lists)
+    return without_lost(path, Mesh(vertices, faces, colors, notes=notes), transparent(vertex, faces))
 
 
-def _transparent(vertex: dict, faces: np.ndarray) -> np.ndarray | None:
-    """Which splats of a cloud can hardly be seen, bool [V]; None where nothing tells."""
-    if "opacity" not in vertex or len(faces):
-        return None
-    return 1 / (1 + np.exp(-np.asarray(vertex["opacity"], dtype=np.float64))) < _LEAST_OPACITY
-
-
-def _without_lost(path: Path, mesh: Mesh, lost_V: np.ndarray, faint_V: np.ndarray | None) -> Mesh:
-    """The mesh without vertices that are not finite, and splats that are next to transparent, unless all are."""
-    notes, count = [], len(lost_V)
-    if lost_V.any():
-        notes.append(f"{path}: {int(lost_V.sum())} of {count} vertices are not finite and left out")
-    if faint_V is not None and faint_V.any() and not faint_V.all():
-        notes.append(f"{path}: {int(faint_V.sum())} of {count} splats are next to transparent and left out")
-        lost_V = lost_V | faint_V
-    if not notes:
-        return mesh
-    numbers = np.where(lost_V, -1, np.cumsum(~lost_V) - 1)
-    faces = numbers[mesh.faces] if len(mesh.faces) else mesh.faces
-    faces = faces[(faces >= 0).all(axis=1)]
-    return Mesh(mesh.vertices[~lost_V], faces, mesh.colors[~lost_V], numbers, tuple(notes))
-
-
-def _stacked(table: dict, names: tuple[str, ...]) -> np.ndarray:
-    return np.stack([np.asarray(table[name], dtype=np.float64) for name in names], axis=1)
+def _corner_lists(path: Path, tables: dict[str, dict]) -> np.ndarray | list:
+    """The corners of each face as the file has them. Raises DataError for surfaces in a form that is not read."""
+    face = tables.get("face", {})
+    for name in ("vertex_indices", "vertex_index"):
+        if name in face:
+            return face[name]
+    rows = len(next(iter(face.values()), ()))
+    for name, count in (("face", rows), ("tristrips", len(next(iter(tables.get("tristrips", {}).values()), ())))):
+        if count:
+            raise DataError(
+                f"{path}: its {count} {name} have no list 'vertex_indices' or 'vertex_index', so the surface can't be "
+                "read; save it as a mesh of triangles"
+            )
+    return np.zeros((0, 3))
 
 
 def _fans(polygons: list) -> np.ndarray:

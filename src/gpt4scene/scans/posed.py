@@ -7,6 +7,7 @@ camera-to-world a line, in the order of the sorted image names), ``intrinsics.tx
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,13 +16,14 @@ from PIL import Image
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import whole_folder
-from gpt4scene.scans.images import depth_files, image_files, image_size
+from gpt4scene.scans.images import depth_notes, depth_of, image_files, image_size
 from gpt4scene.scans.mesh_files import read_mesh
 from gpt4scene.scans.objects import read_annotation, write_annotation
 from gpt4scene.scans.ply import write_ply
 from gpt4scene.scans.text_files import number_lines, read_matrices, read_matrix
 from gpt4scene.scans.types import Camera, Frame, Mesh, Scan, SceneObject
 
+_PARTS = re.compile(r"([0-9]+)")
 MESHES = ("mesh.ply", "mesh.obj", "mesh.glb")
 
 
@@ -45,13 +47,32 @@ def read_posed(folder: str | Path) -> Scan:
         )
     mesh = next((read_mesh(folder / name) for name in MESHES if (folder / name).is_file()), None)
     align, objects, notes = read_annotation(folder, mesh)
-    return Scan(folder.resolve().name, _frames(folder, images, poses), mesh, align, objects, folder, notes)
+    frames = _frames(folder, images, poses)
+    notes = (*order_notes(images), *depth_notes(folder, frames), *notes)
+    return Scan(folder.resolve().name, frames, mesh, align, objects, folder, notes)
+
+
+def _counted(path: Path) -> list[str | int]:
+    """A name as texts and numbers by turns, which sorts by the numbers."""
+    return [int(word) if place % 2 else word for place, word in enumerate(_PARTS.split(path.stem))]
+
+
+def order_notes(images: Sequence[Path]) -> tuple[str, ...]:
+    """A note where names sort otherwise as texts, which poses follow, than by the numbers in them."""
+    counted = sorted(images, key=_counted)
+    pairs = [(text, number) for text, number in zip(images, counted, strict=True) if text != number]
+    if not pairs:
+        return ()
+    return (
+        f"{images[0].parent}: names sort as texts here, {pairs[0][0].name} before {pairs[0][1].name}, and poses are "
+        "taken in that order; write numbers with leading zeros if it is another",
+    )
 
 
 def _frames(folder: Path, images: list[Path], poses: list[np.ndarray]) -> tuple[Frame, ...]:
     intrinsics = read_matrix(folder / "intrinsics.txt", 3)
     width, height = image_size(images[0])
-    depth = depth_files(folder / "depth")
+    depth = depth_of(images, folder / "depth")
     depth_size, depth_intrinsics = (width, height), intrinsics
     if depth:
         depth_size = image_size(next(iter(sorted(depth.values()))))

@@ -9,12 +9,11 @@ from pathlib import Path
 from gpt4scene.errors import DataError
 from gpt4scene.registry import Registry
 from gpt4scene.scans.arkit import is_arkit, read_arkit
-from gpt4scene.scans.colmap import is_colmap, read_colmap
+from gpt4scene.scans.colmap import colmap_reads, is_colmap, read_colmap
 from gpt4scene.scans.posed import is_posed, read_posed
-from gpt4scene.scans.reconstruction import MESH_NAMES
 from gpt4scene.scans.repairs import Convention
 from gpt4scene.scans.scannet import is_scannet, read_scannet
-from gpt4scene.scans.transforms import geometry_named, is_transforms, read_transforms
+from gpt4scene.scans.transforms import is_transforms, read_transforms, transforms_reads
 from gpt4scene.scans.tum import is_tum, read_tum
 from gpt4scene.scans.types import Scan
 
@@ -40,18 +39,19 @@ class ScanReader:
         return self.accepts(path) or any((path / p.replace("*", path.resolve().name)).exists() for p in self.parts)
 
 
-_GEOMETRY = "|".join(MESH_NAMES)
 _ANNOTATION = "axis_align.txt objects.json masks/*"
 _READS = {
     "posed": f"poses.txt intrinsics.txt depth_intrinsics.txt mesh.ply|mesh.obj|mesh.glb {_ANNOTATION}",
     "scannet": "{0}_vh_clean_2.ply {0}.txt {0}.aggregation.json {0}_vh_clean_2.0.010000.segs.json pose/*.txt "
     "intrinsic/intrinsic_color.txt|intrinsic_color.txt intrinsic/intrinsic_depth.txt|intrinsic_depth.txt",
-    "transforms": f"transforms.json {_ANNOTATION}",
-    "colmap": f"*cameras.* *images.* *points3D.* *{_GEOMETRY} {_ANNOTATION}",
+    "transforms": _ANNOTATION,
+    "colmap": _ANNOTATION,
     "tum": f"rgb.txt depth.txt groundtruth.txt intrinsics.txt {_ANNOTATION}",
     "arkit": "*lowres_wide.traj *.pincam {0}_3dod_mesh.ply {0}_3dod_annotation.json",
 }
 """What each format reads besides images, see ``unused_files``."""
+_READS_THERE = {"transforms": transforms_reads, "colmap": colmap_reads}
+"""What a format reads besides, where the folder tells."""
 
 
 def _readers() -> Registry[ScanReader]:
@@ -66,8 +66,8 @@ def _readers() -> Registry[ScanReader]:
         poses: Convention = "opencv",
     ) -> None:
         def reads(folder: Path) -> tuple[str, ...]:
-            named = geometry_named(folder) if name == "transforms" else None
-            return (*_READS[name].split(), *([named or _GEOMETRY] if name == "transforms" else []))
+            told = _READS_THERE[name](folder) if name in _READS_THERE else ()
+            return (*_READS[name].split(), *(pattern.replace("{", "{{").replace("}", "}}") for pattern in told))
 
         readers.add(name, ScanReader(read, accepts, tuple(parts.split()), about, poses, reads))
 

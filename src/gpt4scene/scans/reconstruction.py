@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from gpt4scene.errors import DataError
-from gpt4scene.scans.mesh_files import read_mesh
 from gpt4scene.scans.named_files import absent_notes, existing_file
 from gpt4scene.scans.objects import read_annotation
 from gpt4scene.scans.types import Frame, Mesh, Scan
@@ -17,10 +18,15 @@ MESH_NAMES = (
 """Geometry beside the poses, best first."""
 
 
-def without_absent(listing: Path, frames: list[Frame | None], names: list[str]) -> tuple[list[Frame], tuple[str, ...]]:
-    """The frames whose files are there, and a note on the others (None). Raises DataError where none is."""
+def without_absent(
+    listing: Path, frames: list[Frame | None], names: list[str], folders: Sequence[Path]
+) -> tuple[list[Frame], tuple[str, ...]]:
+    """The frames whose files are there, and a note on the others (None), which were looked for in ``folders``.
+
+    Raises DataError where none is.
+    """
     absent = [name for frame, name in zip(frames, names, strict=True) if frame is None]
-    notes = absent_notes(listing, absent, len(frames))
+    notes = absent_notes(listing, absent, len(frames), folders)
     return [frame for frame in frames if frame is not None], notes
 
 
@@ -29,8 +35,11 @@ def reconstructed_scan(
 ) -> Scan:
     """The scan of a folder with its frames sorted by name; alignment and objects are read as in a posed folder.
 
-    Raises DataError naming ``listing``, the file that lists the frames, when two share a name.
+    Where names are used twice, those of the images' folders stand before them. Raises DataError naming ``listing``, the
+    file that lists the frames, when two still share a name.
     """
+    if len({frame.name for frame in frames}) < len(frames):  # folders of several cameras count from the same number
+        frames = [replace(frame, name=_name_with_folder(frame)) for frame in frames]
     ordered = sorted(frames, key=lambda frame: frame.name)
     for before, after in zip(ordered, ordered[1:], strict=False):
         if before.name == after.name:
@@ -39,11 +48,16 @@ def reconstructed_scan(
     return Scan(folder.resolve().name, tuple(ordered), mesh, align, objects, folder, (*noted, *notes))
 
 
-def geometry_beside(folder: Path, named: str | None) -> Mesh | None:
-    """The mesh or point cloud that is ``named``, else the best of ``MESH_NAMES`` in the folder; None when none is."""
+def _name_with_folder(frame: Frame) -> str:
+    return f"{frame.image.parent.name}_{frame.name}" if isinstance(frame.image, Path) else frame.name
+
+
+def geometry_file(folders: Sequence[Path], named: str | None) -> Path | None:
+    """The geometry that is ``named`` in the first folder, else the best of ``MESH_NAMES`` in the first that has one."""
     if named is not None:
-        return read_mesh(existing_file(folder, named))
-    for name in MESH_NAMES:
-        if (folder / name).is_file():
-            return read_mesh(folder / name)
+        return existing_file(folders[0], named)
+    for folder in folders:
+        for name in MESH_NAMES:
+            if (folder / name).is_file():
+                return folder / name
     return None

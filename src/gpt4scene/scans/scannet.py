@@ -9,7 +9,7 @@ import numpy as np
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json
 from gpt4scene.scans.geometry import box_of, transformed
-from gpt4scene.scans.images import image_files, image_size
+from gpt4scene.scans.images import depth_notes, depth_of, image_files, image_size
 from gpt4scene.scans.ply import read_ply
 from gpt4scene.scans.sens import read_sens
 from gpt4scene.scans.text_files import read_matrix
@@ -37,7 +37,11 @@ def read_scannet(folder: str | Path) -> Scan:
     align = _alignment(folder / f"{scene}.txt", about)
     frames = _exported_frames(folder, about) if (folder / "color").is_dir() else _recorded(folder / f"{scene}.sens")
     objects = _objects(folder, scene, mesh, align)
-    return Scan(scene, frames, mesh, align, objects, folder)
+    notes = depth_notes(folder, frames)
+    unread = folder / f"{scene}.aggregation.json"
+    if mesh is None and unread.is_file():
+        notes += (f"{unread}: is not used, because its objects are parts of {mesh_file.name}, which is not there",)
+    return Scan(scene, frames, mesh, align, objects, folder, notes)
 
 
 def _recorded(path: Path) -> tuple[Frame, ...]:
@@ -67,7 +71,7 @@ def _alignment(path: Path, about: dict[str, str]) -> np.ndarray | None:
 
 def _exported_frames(folder: Path, about: dict[str, str]) -> tuple[Frame, ...]:
     images = sorted(image_files(folder / "color"), key=lambda path: (len(path.stem), path.stem))
-    depth = {path.stem: path for path in (folder / "depth").glob("*.png")}
+    depth = depth_of(images, folder / "depth")
     width, height = image_size(images[0])
     intrinsics = _intrinsics(folder, about, "color")
     depth_size = image_size(sorted(depth.values())[0]) if depth else (0, 0)
@@ -118,14 +122,15 @@ def _objects(folder: Path, scene: str, mesh: Mesh | None, align: np.ndarray | No
         segments = np.array(_json(segments_file, "segIndices"), dtype=np.int64)
     except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{segments_file}: segIndices are not whole numbers") from error
-    if segments.shape != (len(mesh.vertices),):
-        raise DataError(f"{segments_file}: has {segments.size} segment numbers for {len(mesh.vertices)} vertices")
+    if segments.shape != (mesh.count_in_file,):
+        raise DataError(f"{segments_file}: has {segments.size} segment numbers for {mesh.count_in_file} vertices")
     points = mesh.vertices if align is None else transformed(mesh.vertices, align)
     objects = []
     for row, group in enumerate(_json(path, "segGroups")):
         try:
             number, label = int(group["objectId"]), str(group["label"])
-            vertices = np.nonzero(np.isin(segments, np.array(group["segments"], dtype=np.int64)))[0]
+            inside = np.isin(segments, np.array(group["segments"], dtype=np.int64))
+            vertices = mesh.kept(np.nonzero(inside)[0])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"{path}, group {row}: needs objectId, label and segments ({error})") from error
         if number < 0 or number in {item.id for item in objects}:

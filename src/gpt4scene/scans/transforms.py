@@ -6,20 +6,31 @@ of lens distortion. Lengths are the tool's own: a reconstruction from a video al
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from glob import escape
+from os.path import relpath
 from pathlib import Path
 
 import numpy as np
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json
-from gpt4scene.scans.images import image_size
+from gpt4scene.scans.images import depth_notes, image_size
+from gpt4scene.scans.mesh_files import read_mesh
 from gpt4scene.scans.named_files import existing_file, named_file
-from gpt4scene.scans.reconstruction import geometry_beside, reconstructed_scan, without_absent
+from gpt4scene.scans.reconstruction import MESH_NAMES, geometry_file, reconstructed_scan, without_absent
 from gpt4scene.scans.types import Camera, Frame, Scan
 
-PLAIN_MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "OPENCV", "PERSPECTIVE")
+PLAIN_MODELS = (
+    *("PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE"),
+    *("OPENCV", "SIMPLE_RADIAL", "RADIAL", "FULL_OPENCV"),
+)
 """Camera models of a ``transforms.json`` that are pinholes when their distortion is zero; fisheyes never are."""
+_BENT = re.compile(r"[kp][1-6]")
+"""Numbers of lens distortion."""
+_LEAST_BEND = 1e-3
+"""Distortion up to here moves the corners of an image by about a pixel."""
 _FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
 """Between cameras that look along -z with y up (OpenGL) and ours."""
 
@@ -45,21 +56,35 @@ def read_transforms(folder: str | Path) -> Scan:
     for number, row in enumerate(rows):
         try:
             frames.append(_frame(folder, content, row))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             if isinstance(error, DataError):
                 raise
             raise DataError(f"{path}, frame {number}: lacks or spoils {error}") from error
     named = content.get("ply_file_path")
-    kept, notes = without_absent(path, frames, [str(row["file_path"]) for row in rows])
-    mesh = geometry_beside(folder, named if isinstance(named, str) else None)
+    kept, notes = without_absent(path, frames, [str(row["file_path"]) for row in rows], [folder])
+    mesh_file = geometry_file([folder], named if isinstance(named, str) else None)
+    mesh = read_mesh(mesh_file) if mesh_file else None
+    notes = (*notes, *depth_notes(folder, kept), *_passed_over(path, content, rows))
     return reconstructed_scan(path, kept, folder, mesh, notes)
 
 
-def geometry_named(folder: Path) -> str | None:
-    """The geometry that ``transforms.json`` names, relative to the folder; None when it names none."""
+def _passed_over(path: Path, content: Mapping, rows: list) -> Iterator[str]:
+    """Notes on what the frames say and is not used."""
+    small = {name: value for row in rows for name, value in _bends({**content, **row}) if value}
+    if small:
+        said = ", ".join(f"{name} = {value:g}" for name, value in sorted(small.items()))
+        yield f"{path}: lens distortion of about a pixel is left as it is: {said}"
+    masked = sum("mask_path" in row for row in rows)
+    if masked:
+        yield f"{path}: 'mask_path' of {masked} frames is not used; their images are taken whole"
+
+
+def transforms_reads(folder: Path) -> tuple[str, ...]:
+    """What is read besides images, relative to the folder, as ``unused_files`` takes it."""
     content = read_json(folder / "transforms.json")
     named = content.get("ply_file_path") if isinstance(content, dict) else None
-    return str(Path(named)) if isinstance(named, str) else None
+    mesh = geometry_file([folder], named if isinstance(named, str) else None)
+    return ("transforms.json", "|".join(MESH_NAMES) if mesh is None else escape(relpath(mesh, folder)))
 
 
 def _frame(folder: Path, common: Mapping, row: Mapping) -> Frame | None:
@@ -68,14 +93,13 @@ def _frame(folder: Path, common: Mapping, row: Mapping) -> Frame | None:
         return None
     values = {**common, **row}
     width, height = (int(values[key]) for key in ("w", "h")) if "w" in values else image_size(image)
-    fx = float(values["fl_x"]) if "fl_x" in values else width / 2 / np.tan(float(values["camera_angle_x"]) / 2)
-    fy = float(values.get("fl_y", fx))
+    fx, fy = _focal_lengths(values, width, height)
     cx, cy = float(values.get("cx", width / 2)), float(values.get("cy", height / 2))
-    model = str(values.get("camera_model", "PINHOLE"))
+    model = str(values.get("camera_model") or "PINHOLE").upper()
     if (
         model not in PLAIN_MODELS
         or values.get("is_fisheye")
-        or any(abs(float(values.get(key) or 0)) > 1e-3 for key in ("k1", "k2", "k3", "k4", "p1", "p2"))
+        or any(not abs(value) <= _LEAST_BEND for _, value in _bends(values))
     ):
         raise DataError(
             f"{folder / 'transforms.json'}: the images have lens distortion (camera model {model}); undistort them, "
@@ -90,6 +114,40 @@ def _frame(folder: Path, common: Mapping, row: Mapping) -> Frame | None:
     if named := row.get("depth_file_path") or row.get("depth_path"):
         depth = existing_file(folder, str(named))
         depth_camera = camera.resized(*image_size(depth))
-    return Frame(
-        image.stem, image, camera, depth, depth_camera, 1 / float(values.get("depth_unit_scale_factor", 0.001))
-    )
+    return Frame(image.stem, image, camera, depth, depth_camera, 1 / _depth_unit(values))
+
+
+def _focal_lengths(values: Mapping, width: int, height: int) -> tuple[float, float]:
+    """Focal lengths in pixels, of lengths or angles; one stands for both where the other is not told."""
+    fx = _focal_length(values, "fl_x", "camera_angle_x", width)
+    fy = _focal_length(values, "fl_y", "camera_angle_y", height)
+    if fx is None and fy is None:
+        raise KeyError("fl_x")
+    one = fx if fx is not None else fy if fy is not None else 0.0
+    return one, one if fy is None else fy
+
+
+def _focal_length(values: Mapping, length: str, angle: str, side: int) -> float | None:
+    if values.get(length) is not None:
+        return float(values[length])
+    return float(side / 2 / np.tan(float(values[angle]) / 2)) if values.get(angle) is not None else None
+
+
+def _bends(values: Mapping) -> Iterator[tuple[str, float]]:
+    """The numbers of lens distortion by name."""
+    for name, value in values.items():
+        if _BENT.fullmatch(name) and value is not None:
+            yield name, float(value)
+        if name in ("distortion_params", "distortion"):
+            yield from ((f"{name}[{place}]", float(one)) for place, one in enumerate(value or ()))
+
+
+def _depth_unit(values: Mapping) -> float:
+    """Metres of one step of depth: nerfstudio's or instant-ngp's word for it, a millimetre without."""
+    names = [name for name in ("depth_unit_scale_factor", "integer_depth_scale") if values.get(name) is not None]
+    units = {float(values[name]) for name in names} or {0.001}
+    unit = units.pop()
+    if units or not 0 < unit < np.inf:
+        said = " and ".join(f"{name} {values[name]}" for name in names)
+        raise ValueError(f"{said}: one positive number of metres is needed")
+    return unit

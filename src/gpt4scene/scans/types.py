@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gpt4scene.errors import DataError
 from gpt4scene.scans.geometry import product
 
 _QUARTER = np.array([[0.0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
@@ -123,6 +124,7 @@ class Mesh:
 
     A point cloud is a mesh without faces. ``numbers`` int [V of the file] has the index here of each vertex of the
     file that it was read from, -1 for one left out; None where all are kept. ``notes`` say what was left out.
+    ``counted`` is False where the file has no one order of vertices, which masks count.
     """
 
     vertices: np.ndarray
@@ -130,10 +132,16 @@ class Mesh:
     colors: np.ndarray
     numbers: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    counted: bool = True
 
     @property
     def count_in_file(self) -> int:
-        """Vertices of the file, which masks count."""
+        """Vertices of the file, which masks count. Raises DataError where they have no order."""
+        if not self.counted:
+            raise DataError(
+                "masks count vertices, but a .glb of several parts gives them no order; save the mesh as .ply, or give "
+                "boxes"
+            )
         return len(self.vertices if self.numbers is None else self.numbers)
 
     def kept(self, vertices_N: np.ndarray) -> np.ndarray:
