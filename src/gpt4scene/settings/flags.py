@@ -92,10 +92,7 @@ def _needed(kind: type) -> list[str]:
 
 
 def _spelled_out(kind: type, words: Sequence[str]) -> list[str]:
-    """Return ``words`` with older names replaced, and values joined to flags that would not be taken for values.
-
-    ``--flag true`` where a flag is yes or no becomes ``--flag=true``, and ``--up -z`` becomes ``--up=-z``.
-    """
+    """Return ``words`` with older names replaced, and ``--flag true`` as ``--flag=true`` where a flag is yes or no."""
     hints = typing.get_type_hints(kind)
     older = {name: one.name for one in dataclasses.fields(kind) for name in one.metadata["also"]}
     found: list[str] = []
@@ -104,23 +101,13 @@ def _spelled_out(kind: type, words: Sequence[str]) -> list[str]:
             name, equals, value = word.partition("=")
             name = f"--{older[_name(name)]}" if _name(name) in older else name
             found.append(name + equals + value)
-        elif (
-            found
-            and found[-1].startswith("--")
-            and "=" not in found[-1]
-            and _is_value(word, hints.get(_name(found[-1])))
-        ):
+        elif found and hints.get(_name(found[-1])) is bool and "=" not in found[-1] and _is_truth(word):
             found[-1] += f"={word}"
         elif word.startswith("-") and found and found[-1].startswith("--") and "=" not in found[-1]:
             found[-1] += f"={word}"  # a value such as -1 or -, which is no flag
         else:
             found.append(word)
     return _last_of_each(found)
-
-
-def _is_value(word: str, kind: object) -> bool:
-    """Whether a word after a flag is its value although it might not be taken for one: ``true``, or ``-z``."""
-    return _is_truth(word) if kind is bool else word[:1] == "-" and word[1:].isalpha()
 
 
 def _last_of_each(words: Sequence[str]) -> list[str]:
