@@ -13,9 +13,11 @@ def nearest(name: str, known: list[str], cutoff: float = 0.6) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest known name, or an empty string when nothing is close.
 
     ``cutoff`` is the least likeness, 0 to 1; where many names are known, a high one keeps far-fetched hints away.
+    Hyphens before the names of flags make no likeness.
     """
-    close = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    bare = {each.lstrip("-"): each for each in known}
+    close = difflib.get_close_matches(name.lstrip("-"), list(bare), n=1, cutoff=cutoff)
+    return f"; did you mean '{bare[close[0]]}'?" if close else ""
 
 
 class Registry(Mapping[str, Value], Generic[Value]):

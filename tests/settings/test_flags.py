@@ -74,6 +74,13 @@ def test_wrong_words_are_named_all_together(words, sentences):
         assert sentence in str(caught.value)
 
 
+@pytest.mark.parametrize("flag", ["--socket", "--spanner", "--slide_mode"])
+def test_hyphens_before_a_flag_make_it_no_nearer(flag):
+    with pytest.raises(ConfigError, match=rf"{flag} is not a flag(;|$)") as caught:
+        read(*LEAST, flag, "1")
+    assert "did you mean" not in str(caught.value)
+
+
 def test_arguments_made_in_code_are_checked_too():
     with pytest.raises(
         ConfigError, match="--place must be one of inside, centroid, not 'insid'; did you mean 'inside'"
