@@ -253,5 +253,65 @@ def test_a_key_that_stands_twice_in_a_row_is_refused(folder, name):
     text = json.dumps(row(0))[:-1] + ', "images": []}'
     (folder / name).write_text(text if name.endswith("l") else f"[{text}]")
     register(folder, "twice", file_name=name)
-    with pytest.raises(DataError, match="a row has 'images' twice"):
+    with pytest.raises(DataError, match="'images' stands twice in one object"):
         load_conversations(["twice"], folder)
+
+
+@pytest.mark.parametrize("column", ["images", "system", "tools", "videos"])
+def test_a_column_that_no_row_has_is_named(folder, column):
+    texts = [{key: value for key, value in row(number, ()).items() if key != "images"} for number in range(3)]
+    (folder / "texts.json").write_text(json.dumps(texts))
+    register(folder, "texts", file_name="texts.json", columns={column: "there"})
+    with pytest.raises(
+        DataError, match=rf"dataset 'texts': columns\.{column} is 'there', which none of its 3 rows has"
+    ):
+        load_conversations(["texts"], folder)
+    (folder / "texts.json").write_text(json.dumps([*texts, texts[0] | {"there": [] if column == "images" else ""}]))
+    assert len(load_conversations(["texts"], folder).rows) == 4
+    assert len(load_conversations(["texts"], folder, max_samples=2).rows) == 2  # the rest was not looked at
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ({"split": "validation"}, "'split' goes with hf_hub_url"),
+        ({"split": "train[:2]"}, "'split' goes with hf_hub_url"),
+        ({"subset": "rooms"}, "'subset' goes with hf_hub_url"),
+        ({"folder": "rooms"}, "'folder' goes with hf_hub_url"),
+        ({"hf_hub_url": "someone/rooms"}, "names two sources, file_name and hf_hub_url"),
+        ({"columns": {"prompt": "q"}}, "columns.prompt belongs to formatting: alpaca, but formatting is sharegpt"),
+        (
+            {"formatting": None, "columns": {"messages": "conversations"}},
+            "columns.messages belongs to formatting: sharegpt, but formatting is left out, which means alpaca",
+        ),
+        ({"formatting": "alpaca", "tags": {"role_tag": "role"}}, "tags belongs to formatting: sharegpt"),
+    ],
+)
+def test_a_key_that_would_do_nothing_is_refused(folder, entry, reason):
+    path = folder / "dataset_info.json"
+    info = json.loads(path.read_text())
+    mine = {"file_name": "rooms.json", "formatting": "sharegpt", **entry}
+    info["mine"] = {key: value for key, value in mine.items() if value is not None}
+    path.write_text(json.dumps(info))
+    with pytest.raises(DataError, match=reason):
+        load_conversations(["mine"], folder)
+
+
+def test_split_train_beside_a_file_means_all_of_it(folder):
+    register(folder, "mine", file_name="rooms.json", split="train", subset=None)
+    assert len(load_conversations(["mine"], folder).rows) == 5
+
+
+def test_what_programs_keep_for_themselves_in_a_folder_is_no_data(folder):
+    for place in (".", ".cache", ".ipynb_checkpoints", "__MACOSX", "part"):
+        (folder / "many" / place).mkdir(parents=True, exist_ok=True)
+        (folder / "many" / place / "a.json").write_text(json.dumps([row(0)]))
+    register(folder, "many", file_name="many")
+    assert len(load_conversations(["many"], folder).rows) == 2
+
+
+def test_a_dataset_that_stands_twice_in_the_registry_is_refused(folder):
+    path = folder / "dataset_info.json"
+    path.write_text(path.read_text()[:-1] + ', "rooms": {"file_name": "halls.json"}}')
+    with pytest.raises(DataError, match=r"dataset_info\.json: 'rooms' stands twice"):
+        load_conversations(["rooms"], folder)

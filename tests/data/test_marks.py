@@ -1,11 +1,14 @@
 """Marks of media are found, refused or taken as letters, the same in rows and in questions."""
 
+import copy
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt4scene.data.conversations import FORMATS, Columns, Tags
-from gpt4scene.data.marks import Marks, escaped
+from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.marks import Marks
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.errors import DataError
 from gpt4scene.types import Conversation, Origin, Question, Turn
@@ -25,8 +28,8 @@ def test_a_backslash_makes_letters_of_a_mark_and_two_stand_for_one():
 @given(st.text(alphabet="\\<>image vdo|", max_size=40) | st.from_regex(r"(\\|<image>|<video>|a){0,8}", fullmatch=True))
 def test_escaped_texts_come_back_as_letters(text):
     marks = Marks()
-    assert marks.found(escaped(text)) == []
-    assert marks.plain(escaped(text)) == text
+    assert marks.found(marks.escaped(text)) == []
+    assert marks.plain(marks.escaped(text)) == text
 
 
 @pytest.mark.parametrize("role", ["human", "gpt", "system"])
@@ -75,3 +78,19 @@ def test_a_question_reads_marks_as_a_row_does(encoder, images):
     assert "What does <image> mean?" in text and text.count("<|vision_start|>") == len(images)
     with pytest.raises(DataError, match="<video>"):
         encoder.encode_question(Question("scanqa", 0, "scene", "What is in <video>?", tuple(map(str, images))))
+
+
+@pytest.mark.parametrize("token", ["<|object_ref_start|>", "<|box_end|>", "<tool_call>", "<point>"])
+def test_other_tokens_of_the_tokenizer_are_used_and_a_backslash_makes_letters_of_them(tokenizer, rule, token):
+    known = copy.deepcopy(tokenizer)
+    known.add_tokens([token])
+    encoder, id_ = Encoder(known, TEMPLATES["qwen2_vl"], rule), known.convert_tokens_to_ids(token)
+
+    def ids(text):
+        return encoder.encode(Conversation((Turn("user", f"Q {text}"), Turn("assistant", text)), (), ORIGIN)).ids_L
+
+    used, letters = ids(f"a{token}b"), ids(rf"a\{token}b")
+    assert (used == id_).sum() == 2 and (letters == id_).sum() == 0
+    assert f"Q a{token}b" in known.decode(letters) and "\\" not in known.decode(letters)
+    assert (encoder.encode_question(Question("scanqa", 0, "s", f"a{token}", ())).ids_L == id_).sum() == 1
+    assert (encoder.encode_question(Question("scanqa", 0, "s", rf"a\{token}", ())).ids_L == id_).sum() == 0

@@ -24,7 +24,8 @@ def test_grey_deep_indexed_and_transparent_images_become_plain_colour(tmp_path):
     kinds = {
         "grey": (Image.fromarray(grey), grey),
         "deep": (Image.fromarray(grey.astype(np.uint16) * 257), grey),
-        "alpha": (Image.fromarray(np.dstack([COLORS, 255 - grey])), COLORS),
+        "opaque": (Image.fromarray(np.dstack([COLORS, np.full_like(grey, 255)])), COLORS),
+        "clear": (Image.fromarray(np.dstack([COLORS, np.zeros_like(grey)])), np.full_like(COLORS, 255)),
         "indexed": (Image.fromarray(grey).convert("P"), grey),
     }
     for name, (image, expected) in kinds.items():

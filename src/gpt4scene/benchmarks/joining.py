@@ -17,7 +17,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow
 from gpt4scene.types import Question
 
-_MARKS = re.compile(r"<image>|<\|vision_start\|>|<\|image_pad\|>|<\|vision_end\|>")
+_MARKS = re.compile(r"\\*(?:<image>|<\|vision_start\|>|<\|image_pad\|>|<\|vision_end\|>)")
 _TRUTHS = {"gt_id": "obj_id", "pred_id": "pred_id", "type_info": "type_info", "ref_captions": "ref_captions"}
 """Key of an answer -> field of the question that is the truth about it."""
 

@@ -30,6 +30,11 @@ ELSEWHERE = {
 """Keys of LLaMA-Factory's entries that are accepted beside another source -> why they lead to no rows alone."""
 
 
+_LIBRARY_KEYS = ("subset", "split", "folder")
+"""Keys for ``datasets.load_dataset`` alone."""
+_ALPACA_COLUMNS = ("prompt", "query", "response", "history")
+
+
 @dataclass(frozen=True)
 class LoadedRows:
     """Rows that can be used, and one sentence for each that was skipped."""
@@ -57,6 +62,13 @@ class DatasetEntry:
     subset: str | None = None
     split: str = "train"
     folder: str | None = None
+
+    @property
+    def named_columns(self) -> dict[str, str]:
+        """Columns that the entry names in its own way, but those of texts, without which no row can be read."""
+        texts = {"messages", "prompt", "response"}
+        columns = {field.name: (getattr(self.columns, field.name), field.default) for field in fields(Columns)}
+        return {name: key for name, (key, usual) in columns.items() if key and key != usual and name not in texts}
 
 
 class ImageResolver:
@@ -150,11 +162,14 @@ def _entry(name: str, values: Any, path: Path) -> DatasetEntry:
         raise DataError(f"{where}: formatting '{formatting}' is none of {', '.join(FORMATS)}")
     simple = {field.name for field in fields(DatasetEntry)} - {"name", "columns", "tags", "formatting"}
     _check_keys(values, simple, where)
+    columns = _named(Columns, values.get("columns"), f"{where}: columns")
+    tags = _named(Tags, values.get("tags"), f"{where}: tags")
+    _check_form(values, formatting, where)
     return DatasetEntry(
         name=name,
         formatting=formatting,
-        columns=_named(Columns, values.get("columns"), f"{where}: columns"),
-        tags=_named(Tags, values.get("tags"), f"{where}: tags"),
+        columns=columns,
+        tags=tags,
         **{key: values[key] for key in simple if values.get(key) is not None},
     )
 
@@ -172,12 +187,32 @@ def _check_keys(values: Mapping[str, Any], simple: set[str], where: str) -> None
     if not sources:
         reason = f"only {others[0]}: {ELSEWHERE[others[0]]}" if others else "none of file_name, hf_hub_url, script_url"
         raise DataError(f"{where} has {reason}")
+    if len(sources) > 1:
+        raise DataError(f"{where} names two sources, {sources[0]} and {sources[1]}; keep the one that is meant")
     count = values.get("num_samples")
     if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
         raise DataError(f"{where}: num_samples must be a whole number of 1 or more, not {count!r}")
     for key in simple - {"num_samples"}:
         if values.get(key) is not None and not isinstance(values[key], str):
             raise DataError(f"{where}: '{key}' must be a text, not {values[key]!r}")
+    for key in _LIBRARY_KEYS if sources == ["file_name"] else ():
+        if values.get(key) and (key, values[key]) != ("split", "train"):
+            raise DataError(
+                f"{where}: '{key}' goes with hf_hub_url or script_url, and does nothing to a file; leave it out, and "
+                "write max_samples or another file_name for a part of the rows"
+            )
+
+
+def _check_form(values: Mapping[str, Any], formatting: str, where: str) -> None:
+    """Raise DataError for columns and tags that rows of this ``formatting`` do not have."""
+    columns, tags = values.get("columns"), values.get("tags")
+    foreign = _ALPACA_COLUMNS if formatting == "sharegpt" else ("messages",)
+    named = [f"columns.{key}" for key in foreign if (columns or {}).get(key)]
+    named += ["tags"] if formatting == "alpaca" and tags else []
+    if named:
+        other = "alpaca" if formatting == "sharegpt" else "sharegpt"
+        said = formatting if "formatting" in values else f"left out, which means {formatting}"
+        raise DataError(f"{where}: {named[0]} belongs to formatting: {other}, but formatting is {said}")
 
 
 def _named(kind: type, values: Any, where: str) -> Any:
@@ -204,7 +239,7 @@ def _load(
     """Return the rows of one dataset; wrong rows go to ``skipped`` where it is a list, else they raise."""
     rows: list[Conversation] = []
     convert = FORMATS[entry.formatting]
-    seen = 0
+    seen, absent = 0, dict(entry.named_columns)
     for source in _sources(entry, dataset_dir):
         named_in = source if isinstance(source, Path) else None
         find = ImageResolver(ImageSearch.around(named_in, media_dir, dataset_dir))
@@ -212,6 +247,7 @@ def _load(
             if max_samples is not None and seen >= max_samples:
                 return rows
             seen += 1
+            absent = {name: key for name, key in absent.items() if isinstance(row, Mapping) and key not in row}
             try:
                 origin = Origin(entry.name, str(source), index)
                 conversation = convert(row, entry.columns, entry.tags, origin)
@@ -220,6 +256,12 @@ def _load(
                 if skipped is None:
                     raise
                 skipped.append(str(error))
+    if seen and absent:
+        name, key = next(iter(absent.items()))
+        raise DataError(
+            f"{dataset_dir / DATASET_INFO}: dataset '{entry.name}': columns.{name} is '{key}', which none of its "
+            f"{seen} rows has; correct it or leave it out"
+        )
     return rows
 
 

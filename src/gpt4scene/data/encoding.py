@@ -7,7 +7,7 @@ and the same words before them; what lies behind is the row's own branch. The tw
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,10 +79,12 @@ class Encoder:
     ) -> None:
         if train_on_prompt and mask_history:
             raise ValueError("train_on_prompt and mask_history exclude each other: one learns more, the other less")
-        self.tokenizer, self.template, self.vision, self.cutoff_len = tokenizer, template, vision, cutoff_len
-        self.train_on_prompt, self.mask_history = train_on_prompt, mask_history
         self.special = SpecialTokens.of(tokenizer, template)
-        self._marks = template.marks
+        added = tuple(str(token) for token in tokenizer.added_tokens_decoder.values())
+        self.template = replace(template, usable=added)
+        self.tokenizer, self.vision, self.cutoff_len = tokenizer, vision, cutoff_len
+        self.train_on_prompt, self.mask_history = train_on_prompt, mask_history
+        self._marks = self.template.marks
         self._sizes = ImageSizes()
         self._texts: dict[str, np.ndarray] = {}
         self._prefixes: dict[Hashable, tuple[np.ndarray, tuple[Grid, ...]]] = {}
@@ -160,7 +162,8 @@ class Encoder:
         if check and self.cutoff_len is not None and len(ids_L) > self.cutoff_len:
             raise RowTooLong(
                 f"{origin}: {len(ids_L)} tokens ({len(prefix_P)} before the question), but cutoff_len is "
-                f"{self.cutoff_len}; raise cutoff_len, lower image_resolution, or set skip_bad_rows"
+                f"{self.cutoff_len}; raise cutoff_len, lower image_resolution or image_max_pixels, give the row fewer "
+                "images, or set skip_bad_rows"
             )
         labels_L = np.concatenate([np.full(len(prefix_P), IGNORED, dtype=np.int64), labels])
         return EncodedSample(ids_L, labels_L, len(prefix_P), images, grids, origin)

@@ -2,7 +2,8 @@ r"""Marks in the text of a message: ``<image>`` stands for an image; a backslash
 
 ``\<image>`` is the word <image>, and ``\\<image>`` a backslash before an image. A backslash that no mark follows is a
 backslash. ``<video>`` and ``<audio>`` are marks too, which no text may hold unless they are letters, and so are the
-template's control tokens.
+template's control tokens. The tokenizer's other added tokens, such as ``<|box_start|>``, are used as the tokens they
+are, unless a backslash makes letters of them.
 """
 
 from __future__ import annotations
@@ -30,15 +31,21 @@ def reason(mark: str) -> str:
 
 
 class Marks:
-    """Finds marks in texts: those of images and of other media, and the ``tokens`` that a template writes itself."""
+    """Finds marks in texts: those of images and of other media, and the ``tokens`` that a template writes itself.
 
-    def __init__(self, tokens: Sequence[str] = ()) -> None:
-        names = sorted({IMAGE_MARK, *FOREIGN_MARKS, *tokens}, key=len, reverse=True)
+    ``usable`` are further tokens that a text may hold; only a backslash before them means something here.
+    """
+
+    def __init__(self, tokens: Sequence[str] = (), usable: Sequence[str] = ()) -> None:
+        marks = {IMAGE_MARK, *FOREIGN_MARKS, *tokens}
+        names = sorted({*marks, *usable}, key=len, reverse=True)
         self._mark = re.compile(rf"(\\*)({'|'.join(map(re.escape, names))})")
+        self._usable = frozenset(usable) - marks
 
     def found(self, text: str) -> list[str]:
-        """Return the marks in ``text`` in order, without those that are letters."""
-        return [match[2] for match in self._mark.finditer(text) if not _is_escaped(match)]
+        """Return the marks in ``text`` in order, without those that are letters and tokens that may be there."""
+        marks = (match[2] for match in self._mark.finditer(text) if not _is_escaped(match))
+        return [mark for mark in marks if mark not in self._usable]
 
     def images(self, text: str) -> int:
         """Return how many images ``text`` has a place for."""
@@ -85,10 +92,9 @@ class Marks:
         """Return ``text`` with images as marks and without the backslashes of letters, as a reader wants it."""
         return IMAGE_MARK.join("".join(parts) for parts in self.pieces(text))
 
-
-def escaped(text: str) -> str:
-    """Return ``text`` with a backslash before everything in it that would be a mark of images, video or audio."""
-    return re.sub(r"(\\*)(<image>|<video>|<audio>)", r"\1\1\\\2", text)
+    def escaped(self, text: str) -> str:
+        """Return ``text`` with a backslash before everything in it that would be a mark: all of it is letters then."""
+        return self._mark.sub(r"\1\1\\\2", text)
 
 
 def _is_escaped(match: re.Match[str]) -> bool:

@@ -38,6 +38,8 @@ class Template:
     image_start: str = "<|vision_start|>"
     image_pad: str = "<|image_pad|>"
     image_end: str = "<|vision_end|>"
+    usable: tuple[str, ...] = ()
+    """Other tokens of a tokenizer, which messages may hold."""
 
     @property
     def image_text(self) -> str:
@@ -55,7 +57,7 @@ class Template:
     @cached_property
     def marks(self) -> Marks:
         """What finds the marks in messages."""
-        return Marks(self.control_tokens)
+        return Marks(self.control_tokens, self.usable)
 
     def render(
         self,

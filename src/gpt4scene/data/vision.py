@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from gpt4scene.errors import DataError
-from gpt4scene.files.pixels import eight_bits
+from gpt4scene.files.pixels import to_rgb
 from gpt4scene.files.whole import read_json
 from gpt4scene.types import Grid, Origin
 
@@ -203,9 +203,15 @@ class ImageSizes:
 
 
 def open_image(path: str, origin: Origin | None = None) -> Image.Image:
-    """Open an image lazily. Raises DataError for a missing or empty file and for one that is no image."""
+    """Open an image lazily. Raises DataError for a missing or empty file, and for one that is no image or several."""
     try:
-        return Image.open(path)
+        image = Image.open(path)
+        if image.format != "MPO" and getattr(image, "is_animated", False):  # phones write JPEGs that end in a preview
+            image.close()
+            raise _bad(path, origin, "it holds several images, of which only one would be seen; save that one alone")
+        return image
+    except DataError:
+        raise
     except FileNotFoundError:
         raise _bad(path, origin, "the file does not exist; check media_dir and dataset_dir") from None
     except UnidentifiedImageError:
@@ -218,20 +224,6 @@ def open_image(path: str, origin: Origin | None = None) -> Image.Image:
 def _bad(path: str, origin: Origin | None, what: str) -> DataError:
     row = f" (needed by {origin})" if origin is not None else ""
     return DataError(f"image {path}{row}: {what}")
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Return the image in RGB; transparency is laid on white, as Qwen's and Hugging Face's loaders do.
-
-    Of 16 bits the upper 8 are kept (``files.pixels``). Raises ValueError for an image of fractions.
-    """
-    if image.mode == "RGB":
-        return image
-    image = eight_bits(image)
-    if "A" in image.getbands() or image.info.get("transparency") is not None:
-        layered = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layered.size, (255, 255, 255, 255)), layered).convert("RGB")
-    return image.convert("RGB")
 
 
 def patches(path: str, rule: VisionRule, origin: Origin | None = None) -> np.ndarray:

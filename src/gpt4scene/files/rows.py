@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt4scene.errors import DataError
-from gpt4scene.files.whole import read_text
+from gpt4scene.files.whole import keys_once, read_text
 
 UNREAD = frozenset(
     (
@@ -24,10 +24,9 @@ _SPACE = " \t\r\n"
 def dataset_files(path: Path) -> list[Path]:
     """Return the file itself, or a folder's readable files, sorted. Raises DataError when there is none."""
     if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.suffix in READERS and not file.name.startswith("."))
-        unread = sorted(
-            file for file in path.rglob("*") if file.suffix.lower() in UNREAD and not file.name.startswith(".")
-        )
+        files = sorted(file for file in path.rglob("*") if not _is_hidden(file.relative_to(path)))
+        found = [file for file in files if file.suffix in READERS]
+        unread = [file for file in files if file.suffix.lower() in UNREAD]
         if unread:
             raise DataError(
                 f"{unread[0]}: can't read '{unread[0].suffix}' files, of which {path} holds {len(unread)}; "
@@ -43,6 +42,11 @@ def dataset_files(path: Path) -> list[Path]:
     return [path]
 
 
+def _is_hidden(place: Path) -> bool:
+    """Return whether a file, or a folder that it is in, is one of those that programs keep for themselves."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in place.parts)
+
+
 def read_rows(path: Path) -> Iterator[Any]:
     """Yield the rows of one file. Raises DataError for an empty or damaged file, naming the row where it breaks."""
     if path.stat().st_size == 0:
@@ -51,17 +55,7 @@ def read_rows(path: Path) -> Iterator[Any]:
 
 
 def _decoder(path: Path) -> json.JSONDecoder:
-    """Return a decoder that refuses an object with a key written twice, of which one value would be lost."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        values = dict(pairs)
-        if len(values) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise DataError(f"{path}: a row has '{twice}' twice ({str(values)[:80]}…); keep one")
-        return values
-
-    return json.JSONDecoder(object_pairs_hook=unique)
+    return json.JSONDecoder(object_pairs_hook=keys_once(path))
 
 
 def _read_json(path: Path) -> Iterator[Any]:

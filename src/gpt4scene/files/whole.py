@@ -133,7 +133,9 @@ def read_json(path: str | Path, what: str = "file") -> Any:
     if not text.strip():
         raise DataError(f"{path}: the {what} is empty; write or download it again")
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=keys_once(path))
+    except DataError:
+        raise
     except json.JSONDecodeError as error:
         row = _row_at(text, error.pos)
         place = f"{path}" if row is None else f"{path}, row {row}"
@@ -145,6 +147,23 @@ def read_json(path: str | Path, what: str = "file") -> Any:
         raise DataError(f"{path}: the {what} is JSON nested too deep to be read") from None
     except ValueError as error:  # a number of thousands of digits
         raise DataError(f"{path}: the {what} is JSON that can't be read ({error})") from None
+
+
+def keys_once(path: str | Path) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    """Return what ``json`` calls for every object of ``path``; it raises ``DataError`` for a key that stands twice.
+
+    One of its values would be lost.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise DataError(f"{path}: '{twice}' stands twice in one object ({str(values)[:80]}…); keep one")
+        return values
+
+    return unique
 
 
 def _row_at(text: str, position: int) -> int | None:

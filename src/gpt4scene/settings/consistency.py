@@ -85,6 +85,9 @@ def _work(values: Mapping[str, Any]) -> Iterator[str]:
         every = get(name)
         if every is not None and every <= 0:
             yield f"{name} must be above 0, not {every}; {name.removesuffix('_steps')}_strategy: no switches it off"
+    held_out = get("val_size") or 0.0
+    if held_out > 1 and held_out != int(held_out):
+        yield f"val_size must be a share below 1 or a whole number of rows, not {held_out:g}"
     if get("do_eval") and not get("val_size"):
         yield "do_eval needs val_size, the scenes to hold out"
     if get("tokenize_only") and not get("tokenized_path"):
