@@ -96,8 +96,15 @@ def test_the_first_question_of_a_scene_is_asked_alone(server, scenes, monkeypatc
     assert server.keys == {"Bearer secret"}
 
 
-def test_images_arrive_as_the_local_model_sees_them(scenes):
-    rule = VisionRule(image_resolution=56)
+@pytest.mark.parametrize(
+    "rule",
+    [
+        VisionRule(image_resolution=56),
+        VisionRule(image_resolution=None, image_max_pixels=56 * 84),
+        VisionRule(image_resolution=84, image_max_pixels=56 * 56, image_min_pixels=28 * 28),
+    ],
+)
+def test_images_arrive_as_the_local_model_sees_them(scenes, rule):
     path = scenes[0][0].images[0]
     url = image_url(path, rule)
     with Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/png;base64,")))) as sent:
@@ -113,6 +120,15 @@ def test_images_stand_at_the_marks_of_the_prompt(server, scenes):
     assert content[3]["text"] == "from the door: what?"
     with pytest.raises(DataError, match="1 <image> marks, but its scene has 2 images"):
         list(engine.answer([Question("scanqa", 0, "s", "<image>what?", images)]))
+
+
+def test_letters_of_media_marks_are_sent_and_those_of_tokens_are_refused(server):
+    engine = ServerEngine(server.url, "qwen", VisionRule(image_resolution=112))
+    list(engine.answer([Question("scanqa", 0, "s", r"What is \<image>, and <|box_start|>?", ())]))
+    assert server.requests[0]["messages"][0]["content"][-1]["text"] == "What is <image>, and <|box_start|>?"
+    for token in ("<|im_end|>", "<|box_start|>", "<tool_call>"):
+        with pytest.raises(DataError, match="a server would take the letters"):
+            list(engine.answer([Question("scanqa", 0, "s", rf"What is \{token}?", ())]))
 
 
 def test_refusing_and_absent_servers_are_named(server, scenes):

@@ -53,6 +53,7 @@ def test_it_trains_when_told_to_or_when_nothing_is_said(flags, trains, evaluates
         ("--save_steps 0", "save_steps must be above 0, not 0; save_strategy: no switches it off"),
         ("--logging_steps -5", "logging_steps must be above 0"),
         ("--save_total_limit 0", "'--save_total_limit' must be 1 or more"),
+        ("--val_size 1.5", "val_size must be a share below 1 or a whole number of rows, not 1.5"),
         ("--seed -1", "'--seed' must be 0 or more"),
         ("--adam_beta2 1.5", "'--adam_beta2' must be between 0 and 1"),
         ("--dataloader_num_workers -1", "'--dataloader_num_workers' must be 0 or more"),

@@ -47,6 +47,10 @@ class Marks:
         marks = (match[2] for match in self._mark.finditer(text) if not _is_escaped(match))
         return [mark for mark in marks if mark not in self._usable]
 
+    def letters(self, text: str) -> list[str]:
+        """Return the marks and tokens in ``text`` of which a backslash makes letters, in order."""
+        return [match[2] for match in self._mark.finditer(text) if _is_escaped(match)]
+
     def images(self, text: str) -> int:
         """Return how many images ``text`` has a place for."""
         return self.found(text).count(IMAGE_MARK)

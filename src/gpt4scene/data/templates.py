@@ -18,6 +18,14 @@ MEDIA_TOKENS = ("<|vision_pad|>", "<|video_pad|>", "<|endoftext|>")
 """Tokens of Qwen's tokenizers that mean something to the model, and that these templates never write."""
 
 
+USABLE_TOKENS = (
+    *("<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>", "<|box_end|>", "<|quad_start|>", "<|quad_end|>"),
+    *("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>"),
+    *("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>"),
+)
+"""Other tokens of Qwen's tokenizers, which texts may hold; a tokenizer at hand says which it has."""
+
+
 @dataclass(frozen=True)
 class Segment:
     """A piece of text. ``image`` marks an image's place (start, one pad, end), which is never learned."""
@@ -112,5 +120,5 @@ TEMPLATES: Registry[Template] = Registry("template")
 TEMPLATES.add("qwen2_vl", Template("qwen2_vl", default_system="You are a helpful assistant."))
 TEMPLATES.add("qwen3_vl", Template("qwen3_vl", default_system=""))
 
-ALL_MARKS = Marks(sorted({token for name in TEMPLATES for token in TEMPLATES[name].control_tokens}))
+ALL_MARKS = Marks(sorted({token for name in TEMPLATES for token in TEMPLATES[name].control_tokens}), USABLE_TOKENS)
 """Finds the marks of every template, where it is not known which one a text meets, as on a server."""

@@ -19,6 +19,7 @@ from typing import Any
 
 from PIL import Image
 
+from gpt4scene.data.marks import FOREIGN_MARKS, IMAGE_MARK
 from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.data.vision import VisionRule, fit, open_image, to_rgb
 from gpt4scene.errors import ConfigError, DataError, WorkError
@@ -210,7 +211,7 @@ class ServerEngine:
         images = self._images(question.images)
         place = f"{question.task}, row {question.index}, scene {question.scene_id}"
         first, *rest = ALL_MARKS.asked(question.prompt, len(images), place)
-        if letters := [mark for mark in ALL_MARKS.found("".join([first, *rest])) if mark.startswith("<|")]:
+        if letters := [mark for mark in ALL_MARKS.letters(question.prompt) if mark not in (IMAGE_MARK, *FOREIGN_MARKS)]:
             raise DataError(f"{place}: a server would take the letters {letters[0]} for the token; ask without them")
         content = [{"type": "text", "text": first}]
         for image, text in zip(images, rest, strict=True):
