@@ -112,8 +112,9 @@ def settings_of(tmp_path, tokenizer):
     (data / "rooms.json").write_text("[]")
     (data / "dataset_info.json").write_text(json.dumps({"rooms": {"file_name": "rooms.json"}}))
 
-    def make(resolution=112, cutoff_len=100, data=data, **reading):
-        encoder = Encoder(tokenizer, TEMPLATES["qwen2_vl"], VisionRule(image_resolution=resolution), cutoff_len)
+    def make(resolution=112, cutoff_len=100, data=data, areas=None, **reading):
+        rule = VisionRule(image_resolution=resolution, **(areas or {}))
+        encoder = Encoder(tokenizer, TEMPLATES["qwen2_vl"], rule, cutoff_len)
         return fingerprint(encoder, model, ["rooms"], data, **reading)
 
     return make
@@ -131,6 +132,17 @@ def test_the_fingerprint_sees_settings_and_file_contents(tmp_path, settings_of):
     (tmp_path / "model" / "tokenizer.json").write_text("[]")
     with pytest.raises(DataError, match=r"dataset files \(rooms\); tokenizer files \(tokenizer.json\)"):
         read_tokenized(tmp_path / "tokens", settings_of(seed=1))
+
+
+def test_the_fingerprint_sees_areas_and_is_that_of_before_without_them(tmp_path, settings_of):
+    areas = [None, {"image_max_pixels": 9000}, {"image_max_pixels": 8000}, {"image_min_pixels": 9000}]
+    assert len({json.dumps(settings_of(areas=one)) for one in areas}) == len(areas)
+    assert (
+        not {"image_max_pixels", "image_min_pixels"} & set(settings_of()) and "usable" not in settings_of()["template"]
+    )
+    write_tokenized(tmp_path / "tokens", [], settings_of())
+    with pytest.raises(DataError, match="image_max_pixels"):
+        read_tokenized(tmp_path / "tokens", settings_of(areas=areas[1]))
 
 
 def test_the_dataset_folder_may_move(tmp_path, settings_of):
