@@ -91,6 +91,7 @@ def test_images_are_found_in_all_four_places(folder, tmp_path, monkeypatch):
         return load_questions(folder, ["scanqa"], media)[0].images[0]
 
     media = tmp_path / "media"
+    media.mkdir()
     listed = folder / "selected_images_mark_3D_val_32.json"
     write(listed, {"scene0000_00": ["data/x.png"]})
     expected = [folder.parent / "data", folder / "data", media / "data"]
@@ -105,6 +106,9 @@ def test_images_are_found_in_all_four_places(folder, tmp_path, monkeypatch):
 
 def test_missing_image_names_every_place_tried(folder, tmp_path):
     (folder / "images" / "frame.png").unlink()
+    with pytest.raises(DataError, match=r"media: there is no such folder"):
+        load_questions(folder, ["scanqa"], tmp_path / "media")
+    (tmp_path / "media").mkdir()
     with pytest.raises(DataError) as caught:
         load_questions(folder, ["scanqa"], tmp_path / "media")
     message = str(caught.value)

@@ -101,6 +101,11 @@ def test_the_worst_checkpoint_is_kept_with_a_word():
     assert any("keeps the checkpoint with the highest loss" in note for note in parsed(flags).notes)
 
 
+def test_a_learning_rate_of_nothing_is_said():
+    assert any("learning_rate: 0 changes no weight" in note for note in parsed("--learning_rate 0").notes)
+    assert not any("learning_rate" in note for note in parsed("--learning_rate 1e-30").notes)
+
+
 @pytest.mark.parametrize(
     "flags",
     [

@@ -38,6 +38,10 @@ NOT_USED: Mapping[str, str] = {
     "video": "videos are not supported; take frames as images",
     "audios": "audio is not supported",
     "audio": "audio is not supported",
+    "depth": "depth images are not supported; list images under 'images'",
+    "depths": "depth images are not supported; list images under 'images'",
+    "point_cloud": "point clouds are not supported; list images under 'images'",
+    "point_clouds": "point clouds are not supported; list images under 'images'",
     "tools": "tools and function calls are not supported",
     "chosen": "preference pairs are not supervised fine-tuning",
     "rejected": "preference pairs are not supervised fine-tuning",
@@ -50,6 +54,7 @@ NOT_USED: Mapping[str, str] = {
     "pictures": "images are listed under 'images', with a mark in the text for each",
     "image": "images are listed under 'images', with a mark in the text for each",
     "system": "to use it, set columns.system in dataset_info.json",
+    "system_prompt": "to use it, set columns.system in dataset_info.json",
     "history": "to use it, set columns.history in dataset_info.json",
 }
 """Keys of rows that mean something to training and are not used, unless a column names them -> the way out."""
@@ -184,6 +189,10 @@ def _mapping(row: Any, origin: Origin) -> Mapping[str, Any]:
 def _string(value: Any, key: str, origin: Origin) -> str:
     if not isinstance(value, str):
         raise DataError(f"{origin}: '{key}' is no text ({_short(value)})")
+    if half := next((char for char in value if "\ud800" <= char <= "\udfff"), None):
+        raise DataError(
+            f"{origin}: '{key}' holds half a character (\\u{ord(half):04x}), which no tokenizer takes; mend it"
+        )
     return value
 
 
@@ -210,7 +219,7 @@ def _checked(
         order = ", ".join(turn.role for turn in turns)
         raise DataError(f"{origin}: user and assistant must take turns, user first, assistant last; here: {order}")
     for turn in spoken:
-        if not turn.text.strip():
+        if not any(char.isprintable() and not char.isspace() for char in turn.text):
             raise DataError(f"{origin}: a {turn.role} message is empty; write it or remove the row")
     for turn in turns:
         for mark in MARKS.found(turn.text):

@@ -34,8 +34,11 @@ class ImageSearch:
     ) -> ImageSearch:
         """Return the search for paths that stand in the file ``named_in``.
 
-        Its folders: ``media_dir``, ``dataset_dir``, the folder of the file, and the one above that.
+        Its folders: ``media_dir``, ``dataset_dir``, the folder of the file, and the one above that. Raises
+        ``DataError`` for a ``media_dir`` that is no folder.
         """
+        if media_dir is not None and not os.path.isdir(media_dir):
+            raise DataError(f"media_dir {os.fspath(media_dir)}: there is no such folder; correct it, or leave it out")
         beside = [] if named_in is None else [Path(named_in).parent, Path(named_in).parent.parent]
         places = [media_dir, dataset_dir, *beside]
         return cls(tuple(dict.fromkeys(os.fspath(place) for place in places if place is not None)))
