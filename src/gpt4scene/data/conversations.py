@@ -5,6 +5,7 @@ Image paths stay as they are written in the row; ``datasets.py`` finds the files
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
@@ -90,6 +91,9 @@ class Tags:
     observation_tag: str = "observation"
     function_tag: str = "function_call"
 
+
+_HALF = re.compile("[\ud800-\udfff]")
+"""Half of a character that UTF-16 writes in two."""
 
 MARKS = Marks()
 """Finds what stands for media, whatever the template."""
@@ -189,9 +193,9 @@ def _mapping(row: Any, origin: Origin) -> Mapping[str, Any]:
 def _string(value: Any, key: str, origin: Origin) -> str:
     if not isinstance(value, str):
         raise DataError(f"{origin}: '{key}' is no text ({_short(value)})")
-    if half := next((char for char in value if "\ud800" <= char <= "\udfff"), None):
+    if half := _HALF.search(value):
         raise DataError(
-            f"{origin}: '{key}' holds half a character (\\u{ord(half):04x}), which no tokenizer takes; mend it"
+            f"{origin}: '{key}' holds half a character (\\u{ord(half[0]):04x}), which no tokenizer takes; mend it"
         )
     return value
 
