@@ -21,7 +21,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json
 from gpt4scene.model.families import Family, family_of
 from gpt4scene.model.folder import ADAPTER_CONFIG, adapter_weights
-from gpt4scene.model.weight_files import check_pickle, read_header
+from gpt4scene.model.weight_files import load_pickle, read_header
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
@@ -75,7 +75,7 @@ def read_adapter(folder: Path) -> Adapter:
         read_header(weights)
         tensors = load_file(weights)
     else:
-        tensors = _load_pickle(weights)
+        tensors = load_pickle(weights)
     if not tensors:
         raise DataError(f"{weights}: holds no tensors, so there is no adapter to use")
     for name, tensor in tensors.items():
@@ -166,17 +166,6 @@ def _check_method(path: Path, description: Mapping[str, Any]) -> None:
     unknown = sorted(name for name, value in description.items() if name not in known and value)
     if unknown:
         raise DataError(f"{path}: asks for {', '.join(unsupported + unknown)}, which the installed peft does not know")
-
-
-def _load_pickle(path: Path) -> dict[str, torch.Tensor]:
-    check_pickle(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file makes torch's unpickler fail in every way there is
-        raise DataError(f"{path}: can't be read ({_first_line(error)}); fetch it again") from error
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise DataError(f"{path}: holds something else than the tensors of an adapter")
-    return content
 
 
 def _fit(adapter: Adapter, model: PreTrainedModel) -> tuple[LoraConfig, dict[str, torch.Tensor]]:

@@ -117,7 +117,7 @@ def check_folder(folder: Path) -> None:
 
 
 def check_weights(folder: Path) -> dict[str, Stored]:
-    """Return the tensors of a checkpoint folder by name (none of ``.bin`` files), once all its files are whole; cheap.
+    """Return the tensors of a checkpoint folder by name, once all its files are whole; cheap.
 
     Raises ``DataError`` that names the first file that can't be what it should.
 
@@ -205,15 +205,6 @@ def base_of_adapter(adapter: Path) -> Path:
 def weight_files(folder: Path) -> list[Path]:
     """Return the weight files of a checkpoint or adapter folder, by name."""
     return sorted(path for path in folder.iterdir() if _WEIGHTS.fullmatch(path.name)) if folder.is_dir() else []
-
-
-def missing_shards(folder: Path) -> list[str]:
-    """Return the weight files that the folder's index names and that are not there, by name."""
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file() or index.stat().st_size == 0:
-        return []
-    named = set(read_json(index, "index of the weights")["weight_map"].values())
-    return sorted(name for name in named if not (folder / name).is_file())
 
 
 def _loaded_weights(folder: Path) -> list[Path]:
