@@ -72,7 +72,8 @@ def _model(config: TrainConfig, checks: Checks) -> Path | None:
     def look() -> Path:
         if not folder.is_dir():
             raise ConfigError(f"there is no folder {name}; python download.py --what base fetches Qwen2-VL")
-        check_model(config, folder)
+        if about := check_model(config, folder):
+            checks.note(f"model: {about}")
         return folder
 
     return checks.check("model", look, lambda found: f"{found}, {weights_bytes(found) / GIB:.1f} GiB of weights")

@@ -184,15 +184,12 @@ def base_of_adapter(adapter: Path) -> Path:
     A relative name counts from the working directory, then from the adapter, then from beside it; else it is taken as
     a hub name. ``DataError`` lists the places tried.
     """
-    path = adapter / ADAPTER_CONFIG
-    described = read_json(path, "adapter's description")
-    name = described.get("base_model_name_or_path") if isinstance(described, dict) else None
-    if not isinstance(name, str) or not name:
+    path, name, tried = _named_base(adapter)
+    if name is None:
         raise DataError(f"{path}: 'base_model_name_or_path' is missing, so the base model is not known")
-    tried = [Path(name)] if Path(name).is_absolute() else [Path(name), adapter / name, adapter.parent / name]
-    for folder in tried:
-        if _is_checkpoint(folder):
-            return folder
+    here = local_base(adapter)
+    if here is not None:
+        return here
     try:
         return local_folder(name)
     except DataError:
@@ -200,6 +197,21 @@ def base_of_adapter(adapter: Path) -> Path:
             f"{path}: the base model '{name}' was not found; tried: {', '.join(str(folder) for folder in tried)}; "
             "download it and write its folder into base_model_name_or_path"
         ) from None
+
+
+def local_base(adapter: Path) -> Path | None:
+    """Return the folder of the base checkpoint that an adapter names, where it is one here; nothing is downloaded."""
+    return next((folder for folder in _named_base(adapter)[2] if _is_checkpoint(folder)), None)
+
+
+def _named_base(adapter: Path) -> tuple[Path, str | None, list[Path]]:
+    """Return the adapter's description, the base that it names, and the folders that this may mean."""
+    path = adapter / ADAPTER_CONFIG
+    described = read_json(path, "adapter's description")
+    name = described.get("base_model_name_or_path") if isinstance(described, dict) else None
+    if not isinstance(name, str) or not name:
+        return path, None, []
+    return path, name, [Path(name)] if Path(name).is_absolute() else [Path(name), adapter / name, adapter.parent / name]
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -24,7 +24,7 @@ from gpt4scene.model.checkpoint import check_config
 from gpt4scene.model.compat import check_versions, keep_used_renamings, whole_models
 from gpt4scene.model.families import family_of
 from gpt4scene.model.folder import ModelFolder, check_weights, local_folder
-from gpt4scene.model.twin_weights import check_twins
+from gpt4scene.model.twin_weights import check_twins, refuse_other_base
 
 
 def load_tokenizer(model_name_or_path: str | Path) -> PreTrainedTokenizerBase:
@@ -98,10 +98,12 @@ def _refuse_non_finite(model: PreTrainedModel, folder: Path) -> None:
 def load_merged(folder: ModelFolder, **options: Any) -> PreTrainedModel:
     """Return the model of ``folder``, with its LoRA adapter, if it has one, merged in memory.
 
-    ``options`` are those of ``load_model``. An adapter that does not fit is refused before weights are read.
+    ``options`` are those of ``load_model``. An adapter that does not fit, or is of another base, is refused before the
+    model is loaded.
     """
     if folder.adapter is not None:
         check_adapter(folder.adapter, meta_model(folder.base))
+        refuse_other_base(folder.adapter, folder.base)
     model = load_model(folder.base, **options)
     return model if folder.adapter is None else merge_adapter_into(model, folder.adapter)
 

@@ -1,7 +1,7 @@
-"""Two sets of weights in one folder: programs differ in which they take, so both must be the same.
+"""Two sets of weights that should be the same: in one folder, or an adapter's base and the one given for it.
 
-transformers takes ``model.safetensors`` before shards, and safetensors before ``.bin``; vLLM takes the shards that an
-index names, and without one all of them.
+Of two in one folder, programs differ in which they take. transformers takes ``model.safetensors`` before shards, and
+safetensors before ``.bin``; vLLM takes the shards that an index names, and without one all of them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from safetensors import safe_open
 
 from gpt4scene.errors import DataError
 from gpt4scene.model.families import OLDER_NAMES
+from gpt4scene.model.folder import ADAPTER_CONFIG, local_base
 from gpt4scene.model.weight_files import SINGLES, chosen_weights, load_pickle, read_tensors, shards_of
 
 Read = Callable[[], torch.Tensor]
@@ -43,6 +44,34 @@ def check_twins(folder: Path) -> None:
                 f"{path}: holds other numbers than {chosen[0].name}, which is loaded (such as '{other[0]}'), and other "
                 "programs may load this one; delete the weights that are not meant"
             )
+
+
+def refuse_other_base(adapter: Path, given: Path) -> None:
+    """Raise ``DataError`` where the base that the adapter names lies here, and has other weights than ``given``."""
+    named = local_base(adapter)
+    if named is None or not given.is_dir():
+        return
+    if other := _other_weights(named, given):
+        raise DataError(
+            f"{adapter / ADAPTER_CONFIG}: the adapter was trained on {named}, whose weights are not those of {given} "
+            f"(such as '{other}'); take that base, or write {given} into base_model_name_or_path if it is meant"
+        )
+
+
+def _other_weights(one: Path, two: Path) -> str | None:
+    """Return the name of a tensor that two checkpoints do not share, or None where they hold the same numbers.
+
+    A tensor that only one has (a tied head) is no difference. Folders whose weights can't be read are not compared.
+    """
+    if one.resolve() == two.resolve():
+        return None
+    try:
+        first, second = ({_today(n): r for p in chosen_weights(f) for n, r in _readers(p).items()} for f in (one, two))
+    except DataError:
+        return None
+    return next(
+        (name for name, read in first.items() if name in second and not _agrees(second[name], read, name)), None
+    )
 
 
 def _readers(path: Path) -> dict[str, Read]:

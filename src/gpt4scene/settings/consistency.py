@@ -111,9 +111,10 @@ def _method(values: Mapping[str, Any]) -> Iterator[str]:
     if method == "freeze" and get("freeze_trainable_layers") == 0:
         yield "finetuning_type freeze with freeze_trainable_layers 0 trains nothing"
     if get("freeze_language_model"):
-        if method == "freeze":
-            yield "freeze_language_model with finetuning_type freeze trains nothing: it trains language layers"
-        elif get("freeze_vision_tower", True) and get("freeze_multi_modal_projector", True):
+        for name in ("freeze_trainable_layers", "freeze_trainable_modules") if method == "freeze" else ():
+            if get(name) is not None:
+                yield f"{name} has no effect beside freeze_language_model, as it names language layers; leave it out"
+        if get("freeze_vision_tower", True) and get("freeze_multi_modal_projector", True):
             yield (
                 "freeze_language_model trains nothing, as the vision tower and the projector are frozen too; "
                 "write freeze_vision_tower: false or freeze_multi_modal_projector: false"

@@ -26,14 +26,15 @@ def check_settings(config: TrainConfig) -> None:
         raise ConfigError(*problems)
 
 
-def check_model(config: TrainConfig, folder: Path) -> None:
-    """Raise ``DataError`` or ``ConfigError`` where the checkpoint in ``folder`` can't be trained as ``config`` says.
+def check_model(config: TrainConfig, folder: Path) -> str | None:
+    """Return a sentence about the adapter that the run goes on with, if any.
 
+    Raises ``DataError`` or ``ConfigError`` where the checkpoint in ``folder`` can't be trained as ``config`` says.
     Looks at its files' headers and at a model without weights, so it costs seconds and no memory.
     """
     network = meta_model(folder) if config.data.tokenize_only else check_checkpoint(folder)
     check_template(family_of(network.config), config.data.template)
-    check_tuning(network, config.tuning, config.model.adapter_name_or_path)
+    return check_tuning(network, config.tuning, config.model.adapter_name_or_path, config.said)
 
 
 def plan_of(config: TrainConfig, arguments: TrainingArguments, data: RunData) -> BatchPlan:

@@ -84,7 +84,8 @@ def run(config: TrainConfig) -> int:
 def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | None, manifest: Manifest) -> str:
     """Do the work and return one sentence about how it ended."""
     folder = on_all(lambda: local_folder(config.model.model_name_or_path))
-    on_all(lambda: check_model(config, folder))
+    if about := on_all(lambda: check_model(config, folder)):
+        _say(arguments, about)
     spare_threads(parameter_count(folder), arguments.device)
     tokenizer = on_all(lambda: load_tokenizer(folder))
     data = load_data(config, folder, tokenizer, arguments)
@@ -195,7 +196,12 @@ def _model(config: TrainConfig, arguments: TrainingArguments, folder: Path):
     computing = torch.bfloat16 if bf16 else torch.float16 if arguments.fp16 else torch.float32
     model = load_model(folder, dtype=computing if deepspeed else "auto", attention=attention)
     return prepare_for_training(
-        model, config.tuning, bf16=bf16, adapter=config.model.adapter_name_or_path, keep_dtype=deepspeed
+        model,
+        config.tuning,
+        bf16=bf16,
+        adapter=config.model.adapter_name_or_path,
+        said=config.said,
+        keep_dtype=deepspeed,
     )
 
 
