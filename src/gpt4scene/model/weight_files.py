@@ -186,6 +186,8 @@ def _shards(index: Path) -> list[Path]:
     absent = [name for name in names if not (index.parent / name).is_file()]
     if absent:
         raise DataError(f"{index}: names {_few(absent)}, which is missing; fetch it again")
+    if not isinstance(read_json(index).get("metadata"), dict):
+        raise DataError(f"{index}: 'metadata' is missing, and transformers wants it; fetch it again")
     return [index.parent / name for name in names]
 
 
@@ -194,8 +196,6 @@ def _weight_map(index: Path) -> dict[str, str]:
     mapped: Any = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(mapped, dict) or not mapped or not all(isinstance(name, str) for name in mapped.values()):
         raise DataError(f"{index}: 'weight_map' is missing, so the shards are not known; fetch it again")
-    if not isinstance(content.get("metadata"), dict):
-        raise DataError(f"{index}: 'metadata' is missing, and transformers wants it; fetch it again")
     return mapped
 
 

@@ -23,6 +23,7 @@ from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
 from gpt4scene.training.finite import RefuseBrokenStart
 from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.manifest import Manifest
+from gpt4scene.training.optimizers import try_out
 from gpt4scene.training.output import BatchPlan, MarkComplete
 from gpt4scene.training.preflight import check_model, check_settings, plan_of
 from gpt4scene.training.processes import end_of_several, leave_in_order, on_all, on_first
@@ -60,6 +61,7 @@ def run(config: TrainConfig) -> int:
     check_settings(config)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else forked loader workers complain
     arguments = training_arguments(config)
+    on_all(lambda: try_out(config, arguments))
     set_seed(arguments.seed)  # the Trainer does so too, but only after adapters have drawn their first weights
     first = arguments.process_index == 0
     checkpoint = on_first(lambda: find_checkpoint(config))
