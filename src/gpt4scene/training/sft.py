@@ -26,7 +26,7 @@ from gpt4scene.training.manifest import Manifest
 from gpt4scene.training.optimizers import try_out
 from gpt4scene.training.output import BatchPlan, MarkComplete
 from gpt4scene.training.preflight import check_model, check_settings, plan_of
-from gpt4scene.training.processes import end_of_several, leave_in_order, on_all, on_first
+from gpt4scene.training.processes import alike, end_of_several, leave_in_order, on_all, on_first
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
 from gpt4scene.training.run_data import load_data
 from gpt4scene.training.signals import StopOnSignal
@@ -41,7 +41,7 @@ def main(words: Sequence[str]) -> int:
 
     One of several processes does not return: it ends here when all is done.
     """
-    config = parse(words)
+    config = alike(lambda: parse(words))
     if os.environ.get("RANK", "0") == "0":
         for note in config.notes:
             print(f"note: {note}", file=sys.stderr)
@@ -58,9 +58,9 @@ def run(config: TrainConfig) -> int:
     Raises DataError or ValueError for what the user can mend, and ``Stopped`` after Ctrl-C or SIGTERM, when a
     checkpoint has been saved.
     """
-    check_settings(config)
+    alike(lambda: check_settings(config))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else forked loader workers complain
-    arguments = training_arguments(config)
+    arguments = alike(lambda: training_arguments(config))
     on_all(lambda: try_out(config, arguments))
     set_seed(arguments.seed)  # the Trainer does so too, but only after adapters have drawn their first weights
     first = arguments.process_index == 0
