@@ -14,7 +14,6 @@ from gpt4scene.model.folder import (
     find_model,
     identity,
     is_hub_name,
-    missing_shards,
     parameter_count,
     save_processor_files,
     weights_bytes,
@@ -112,14 +111,6 @@ def test_weights_are_counted_from_their_headers(tmp_path):
     (folder / "model.safetensors").unlink()
     assert (parameter_count(folder), weights_bytes(folder)) == (25, 50)
     assert weights_bytes(tmp_path / "absent") == 0
-
-
-def test_a_missing_shard_is_named(tmp_path):
-    folder = fake(tmp_path / "model")
-    assert missing_shards(folder) == []
-    shards = {"a": "model.safetensors", "b": "model-2.safetensors", "c": "model-2.safetensors"}
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
-    assert missing_shards(folder) == ["model-2.safetensors"]
 
 
 def test_hub_names_and_paths():

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import struct
+import zipfile
 
 import pytest
 import torch
@@ -119,6 +121,8 @@ def test_shards_are_those_that_the_index_names(shards, tmp_path):
     check_checkpoint(shards)
     (shards / "model.safetensors.index.json").write_text("{}")
     refused(shards, "'weight_map' is missing")
+    (shards / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-00001-of-00002.safetensors"}}')
+    refused(shards, "'metadata' is missing")
     (shards / "model.safetensors.index.json").unlink()
     refused(shards, "model.safetensors.index.json: missing")
 
@@ -132,15 +136,158 @@ def test_a_shard_of_a_larger_model_is_refused(shards):
     refused(shards, r"wrong shape .*up_proj")
 
 
-@pytest.mark.parametrize("cut", [0, 10, -100])
-def test_cut_bin_weights_are_named(folder, cut):
+@pytest.fixture(params=["archive", "archive in shards", "older format"])
+def pickled(request, folder):
+    """A checkpoint whose weights are ``.bin`` files, and the file that holds the last tensors."""
     weights = load_file(folder / WEIGHTS)
     (folder / WEIGHTS).unlink()
-    path = folder / "pytorch_model.bin"
-    torch.save(weights, path)
+    if request.param != "archive in shards":
+        path = folder / "pytorch_model.bin"
+        torch.save(weights, path, _use_new_zipfile_serialization=request.param == "archive")
+        return folder, path
+    names, placed = sorted(weights), {}
+    for number, part in enumerate((names[:20], names[20:]), start=1):
+        path = folder / f"pytorch_model-0000{number}-of-00002.bin"
+        torch.save({name: weights[name] for name in part}, path)
+        placed |= dict.fromkeys(part, path.name)
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": placed}))
+    return folder, path
+
+
+def resave(path, function):
+    weights = torch.load(path, weights_only=True)
+    torch.save(function(weights) or weights, path, _use_new_zipfile_serialization=zipfile.is_zipfile(path))
+
+
+def test_whole_bin_weights_pass(pickled, whole):
+    folder, _ = pickled
+    assert check_weights(folder) == check_weights(whole)
     assert load_model(folder)
+
+
+@pytest.mark.parametrize("cut", [0, 10, -100])
+def test_cut_bin_weights_are_named(pickled, cut):
+    folder, path = pickled
     path.write_bytes(path.read_bytes()[:cut])
-    refused(folder, "pytorch_model.bin: (empty|cut off)")
+    refused(folder, f"{path.name}: (empty|cut off|can't be read)")
+
+
+@pytest.mark.parametrize(
+    ("function", "sentence"),
+    [
+        (lambda weights: weights.update({sorted(weights)[-1]: torch.zeros(3, 3)}), r"wrong shape .*\[3, 3\]"),
+        (lambda weights: weights.popitem() and None, "missing |differ in"),
+        (lambda weights: weights.update({"score.weight": torch.zeros(3)}), "unknown score.weight|differ in"),
+        (lambda weights: weights.update({sorted(weights)[-1]: torch.zeros(3, dtype=torch.int8)}), "quantised"),
+        (lambda weights: weights.update(step=3), r"something else than tensors \(step\)"),
+        (lambda weights: {"state_dict": weights}, r"something else than tensors \(state_dict\)"),
+        (lambda weights: list(weights.values()), "holds a list"),
+        (lambda weights: weights.clear(), "holds no tensors"),
+    ],
+)
+def test_what_bin_weights_hold_is_known_before_they_are_loaded(pickled, function, sentence):
+    folder, path = pickled
+    resave(path, function)
+    refused(folder, sentence)
+
+
+def test_shards_of_bin_weights_are_those_that_the_index_names(folder):
+    weights = load_file(folder / WEIGHTS)
+    (folder / WEIGHTS).unlink()
+    torch.save(weights, folder / "pytorch_model-00001-of-00002.bin")
+    index = folder / "pytorch_model.bin.index.json"
+    refused(folder, f"{index.name}: missing beside pytorch_model-00001-of-00002.bin")
+    index.write_text(
+        json.dumps({"metadata": {}, "weight_map": {name: "pytorch_model-00002-of-00002.bin" for name in weights}})
+    )
+    refused(folder, "names pytorch_model-00002-of-00002.bin, which is missing")
+
+
+@pytest.mark.parametrize("swap", ["overlap", "gap"])
+def test_tensors_that_share_bytes_or_leave_a_gap_are_refused(folder, swap):
+    path = folder / WEIGHTS
+    content = path.read_bytes()
+    length = struct.unpack("<Q", content[:8])[0]
+    header = json.loads(content[8 : 8 + length])
+    sizes = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            sizes.setdefault(entry["data_offsets"][1] - entry["data_offsets"][0], []).append(name)
+    one, two = next(names for names in sizes.values() if len(names) > 1)[:2]
+    header[one]["data_offsets"] = header[two]["data_offsets"]
+    if swap == "gap":
+        del header[two]
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + length :])
+    refused(folder, f"{WEIGHTS}: .*(overlap|gap)")
+
+
+def test_a_tensor_under_an_older_and_a_newer_name_is_refused(folder):
+    rewrite(folder, lambda weights: weights.update({"model.language_model.norm.weight": torch.zeros(128)}))
+    refused(folder, "under an older and a newer name")
+
+
+def beside(folder, name, weights):
+    """Put ``weights`` into ``folder`` a second time, under another name."""
+    if name.endswith(".bin"):
+        torch.save(weights, folder / name)
+    else:
+        save_file(weights, folder / name, {"format": "pt"})
+    if "-of-" in name and name.endswith("2.safetensors"):
+        index = {"weight_map": dict.fromkeys(weights, name)}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+TWINS = [
+    "model-00001-of-00001.safetensors",
+    "model-00001-of-00002.safetensors",
+    "pytorch_model.bin",
+    "pytorch_model-00001-of-00001.bin",
+]
+
+
+@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_same_weights_twice_pass(folder, name, dtype):
+    weights = {key: tensor.to(dtype) for key, tensor in load_file(folder / WEIGHTS).items()}
+    beside(folder, name, weights)
+    assert load_model(folder)
+
+
+@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda weights: weights["model.norm.weight"].add_(1e-6),
+        lambda weights: weights.update({"model.norm.weight": torch.zeros(3)}),
+        lambda weights: weights.update({"model.layers.7.mlp.up_proj.weight": torch.zeros(3)}),
+    ],
+    ids=["numbers", "shape", "more"],
+)
+def test_other_weights_beside_those_that_are_loaded_are_refused(folder, name, change):
+    weights = load_file(folder / WEIGHTS)
+    change(weights)
+    beside(folder, name, weights)
+    refused(folder, f"{name}: holds other numbers than {WEIGHTS}, which is loaded")
+
+
+def test_a_shard_that_the_index_does_not_name_is_refused_where_it_holds_something_else(shards):
+    third = shards / "model-00003-of-00003.safetensors"
+    shutil.copy(shards / "model-00002-of-00002.safetensors", third)
+    check_checkpoint(shards)
+    rewrite(shards, lambda weights: next(iter(weights.values())).add_(1), third.name)
+    refused(shards, "model-00003-of-00003.safetensors: holds other numbers")
+    third.write_bytes(third.read_bytes()[:-9])
+    refused(shards, "model-00003-of-00003.safetensors: cut off.*or delete it")
+
+
+def test_an_index_that_an_older_save_left_behind_does_no_harm(folder):
+    index = {
+        "metadata": {},
+        "weight_map": dict.fromkeys(load_file(folder / WEIGHTS), "model-00001-of-00004.safetensors"),
+    }
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    check_checkpoint(folder)
 
 
 @pytest.mark.parametrize(

@@ -168,9 +168,11 @@ def test_liger_is_asked_for_under_either_name():
         ({"optim": "adamw_torch", "optim_target_modules": "all-linear"}, ("optim_target_modules", "adamw_torch")),
         ({"optim_args": "rank=4"}, ("optim_args", "adamw_torch_fused")),
         ({"freeze_language_model": True}, ("freeze_language_model", "trains nothing")),
+        ({"finetuning_type": "freeze", "freeze_language_model": True}, ("freeze_language_model", "trains nothing")),
         (
-            {"finetuning_type": "freeze", "freeze_language_model": True, "freeze_vision_tower": False},
-            ("freeze_language_model", "finetuning_type freeze"),
+            {"finetuning_type": "freeze", "freeze_language_model": True, "freeze_vision_tower": False}
+            | {"freeze_trainable_layers": 2},
+            ("freeze_trainable_layers", "no effect beside freeze_language_model"),
         ),
     ],
     ids=str,
@@ -179,6 +181,12 @@ def test_keys_of_a_method_without_the_method(sentences, written, named):
     least = {key: value for key, value in LEAST.items() if key != "finetuning_type"}
     outcome, found = sentences(least | written)
     assert outcome == "refused" and all(word in found[0] for word in named), found
+
+
+@pytest.mark.parametrize("method", ["full", "freeze", "lora"])
+@pytest.mark.parametrize("part", ["freeze_vision_tower", "freeze_multi_modal_projector"])
+def test_a_frozen_language_model_beside_a_part_that_learns_is_every_methods(sentences, method, part):
+    assert sentences(LEAST | {"finetuning_type": method, "freeze_language_model": True, part: False})[0] == "noted"
 
 
 @pytest.mark.parametrize("off", [{"lora_alpha": None}, {"lora_dropout": 0}, {"use_dora": False}])

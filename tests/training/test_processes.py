@@ -1,11 +1,18 @@
 """What fails on one process ends all, once. Two processes on gloo."""
 
+import os
+import re
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch.multiprocessing
 
-from gpt4scene.training.processes import OtherProcessFailed, on_all, on_first
+from gpt4scene.errors import ConfigError, DataError, Stopped
+from gpt4scene.training import processes
+from gpt4scene.training.processes import OtherProcessFailed, alike, on_all, on_first
 
 
 def test_one_process_needs_no_talk():
@@ -43,3 +50,54 @@ def test_errors_travel():
         torch.multiprocessing.spawn(worker, (port, results), nprocs=2)
         assert results[0] == [0, "from 0", "quiet 1", "own error", "ZeroDivisionError"]
         assert results[1] == [1, "from 0", "own error", "quiet 1", "OtherProcessFailed"]
+
+
+def failing(error):
+    raise error
+
+
+@pytest.mark.parametrize("error", [ConfigError("wrong call"), DataError("wrong file")], ids=["call", "file"])
+@pytest.mark.parametrize("rank", ["0", "1", None])
+@pytest.mark.parametrize("ended", [True, False])
+def test_before_they_can_talk_the_first_of_a_node_says_it(monkeypatch, error, rank, ended):
+    waits = []
+    monkeypatch.setattr(
+        processes.time, "sleep", lambda seconds: waits.append(seconds) or ended and failing(Stopped(""))
+    )
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        monkeypatch.setenv("RANK", str(8 + int(rank)))
+    assert alike(lambda: 3) == 3
+    quiet = rank == "1" and ended
+    with pytest.raises(OtherProcessFailed if quiet else type(error)) as caught:
+        alike(lambda: failing(error))
+    assert waits == ([processes.GRACE_S] if rank == "1" else [])
+    if quiet:
+        assert caught.value.code == (2 if isinstance(error, ConfigError) else 1)
+
+
+LEAST = "--model_name_or_path m --dataset d --finetuning_type full --output_dir"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("flags", "sentences"),
+    [
+        ("--lernin_rate 3 --cutof_len 4", ["'--lernin_rate' is not a key", "'--cutof_len' is not a key"]),
+        ("--report_to neptune", ["report_to: neptune needs the package"]),
+        ("--ddp_backend foo", ["transformers refuses the settings"]),
+        ('--lr_scheduler_kwargs {"cycles":1}', ["lr_scheduler_type: cosine with"]),
+    ],
+)
+def test_two_processes_say_a_wrong_start_once(tmp_path, root, flags, sentences):
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    words = [str(root / "src" / "train.py"), *LEAST.split(), str(tmp_path / "out"), *flags.split()]
+    done = subprocess.run([*run, *words], env=os.environ, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if "error: " in line]
+    assert len(lines) == len(sentences), lines
+    assert all(sentence in line and line.startswith("error: ") for sentence, line in zip(sentences, lines, strict=True))
+    ends = re.findall(r"exitcode  : (-?\d+)", done.stderr)  # one that is late to end may be ended by the launcher
+    assert "2" in ends and set(ends) <= {"2", "-15"}
+    assert not Path(tmp_path / "out").exists()

@@ -26,6 +26,7 @@ def training_findings(config: TrainConfig, full: bool = False) -> Iterator[Findi
     ``full`` decodes the images of every training row, else those of a sample.
     """
     from gpt4scene.training.hf_arguments import training_arguments
+    from gpt4scene.training.optimizers import try_out
     from gpt4scene.training.preflight import check_settings
 
     checks = Checks()
@@ -36,7 +37,9 @@ def training_findings(config: TrainConfig, full: bool = False) -> Iterator[Findi
         checks.note("settings: fp16 needs a GPU, and none is here; the rest is looked at without it")
         config = replace(config, training={**config.training, "fp16": False})
     arguments = checks.check("settings", lambda: training_arguments(config)) if agree else None
-    if arguments is None:  # rows can be looked at all the same
+    if arguments is not None:
+        checks.check("settings", lambda made=arguments: try_out(config, made))
+    else:  # rows can be looked at all the same
         few = {name: value for name, value in config.training.items() if name in ("output_dir", "seed", "do_train")}
         arguments = training_arguments(replace(config, training=few))
     yield from checks.take()
@@ -72,7 +75,8 @@ def _model(config: TrainConfig, checks: Checks) -> Path | None:
     def look() -> Path:
         if not folder.is_dir():
             raise ConfigError(f"there is no folder {name}; python download.py --what base fetches Qwen2-VL")
-        check_model(config, folder)
+        if about := check_model(config, folder):
+            checks.note(f"model: {about}")
         return folder
 
     return checks.check("model", look, lambda found: f"{found}, {weights_bytes(found) / GIB:.1f} GiB of weights")

@@ -21,7 +21,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json
 from gpt4scene.model.families import Family, family_of
 from gpt4scene.model.folder import ADAPTER_CONFIG, adapter_weights
-from gpt4scene.model.weight_files import check_pickle, read_header
+from gpt4scene.model.weight_files import load_pickle, read_header
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
@@ -75,7 +75,7 @@ def read_adapter(folder: Path) -> Adapter:
         read_header(weights)
         tensors = load_file(weights)
     else:
-        tensors = _load_pickle(weights)
+        tensors = load_pickle(weights)
     if not tensors:
         raise DataError(f"{weights}: holds no tensors, so there is no adapter to use")
     for name, tensor in tensors.items():
@@ -84,12 +84,13 @@ def read_adapter(folder: Path) -> Adapter:
     return Adapter(folder, weights, description, tensors)
 
 
-def check_adapter(adapter: Path, model: PreTrainedModel) -> LoraConfig:
-    """Return peft's description of the adapter in a folder, for ``model``, which may lie on the meta device.
+def check_adapter(adapter: Path, model: PreTrainedModel) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
+    """Return peft's description and tensors of the adapter in a folder, for ``model``.
 
+    The model may lie on the meta device. Tensors are named ``base_model.model.<module>.<part>``, with its modules.
     Raises ``DataError`` where the adapter does not fit.
     """
-    return _fit(read_adapter(adapter), model)[0]
+    return _fit(read_adapter(adapter), model)
 
 
 def load_adapter(model: PreTrainedModel, folder: Path, *, trainable: bool = False) -> PeftModel:
@@ -113,7 +114,7 @@ def load_adapter(model: PreTrainedModel, folder: Path, *, trainable: bool = Fals
     missing = [name for name in result.missing_keys if "lora_" in name or ".modules_to_save." in name]
     wrong = [f"missing {name}" for name in missing] + [f"unknown {name}" for name in result.unexpected_keys]
     if wrong:
-        raise DataError(f"{adapter.weights}: does not fit the model: {_few(wrong)}")
+        raise DataError(f"{adapter.weights}: does not fit the model: {few(wrong)}")
     return cast("PeftModel", tuned if trainable else tuned.eval())
 
 
@@ -168,17 +169,6 @@ def _check_method(path: Path, description: Mapping[str, Any]) -> None:
         raise DataError(f"{path}: asks for {', '.join(unsupported + unknown)}, which the installed peft does not know")
 
 
-def _load_pickle(path: Path) -> dict[str, torch.Tensor]:
-    check_pickle(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file makes torch's unpickler fail in every way there is
-        raise DataError(f"{path}: can't be read ({_first_line(error)}); fetch it again") from error
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise DataError(f"{path}: holds something else than the tensors of an adapter")
-    return content
-
-
 def _fit(adapter: Adapter, model: PreTrainedModel) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
     """Return peft's description and tensors of the adapter under the module names of ``model``."""
     from peft import LoraConfig
@@ -189,7 +179,7 @@ def _fit(adapter: Adapter, model: PreTrainedModel) -> tuple[LoraConfig, dict[str
     if homeless:
         raise DataError(
             f"{adapter.weights}: {len(homeless)} of {len(places)} tensors have no place in this {family.name} model of "
-            f"{model.config.get_text_config().num_hidden_layers} layers: {_few(homeless)}; take the base model that "
+            f"{model.config.get_text_config().num_hidden_layers} layers: {few(homeless)}; take the base model that "
             "the adapter was trained on"
         )
     found = {key: place for key, place in places.items() if place is not None}
@@ -279,7 +269,7 @@ def _check_complete(
     if lacking:
         raise DataError(
             f"{adapter.weights}: lacks tensors for {len(lacking)} modules that {ADAPTER_CONFIG} names: "
-            f"{_few(sorted(lacking))}; fetch both files again"
+            f"{few(sorted(lacking))}; fetch both files again"
         )
 
 
@@ -295,7 +285,7 @@ def _check_shapes(
             if shape != wanted:
                 wrong.append(f"{key} is {list(shape)}, not {list(wanted)}")
     if wrong:
-        raise DataError(f"{adapter.weights}: tensors do not fit the model: {_few(wrong)}; take the adapter's own base")
+        raise DataError(f"{adapter.weights}: tensors do not fit the model: {few(wrong)}; take the adapter's own base")
 
 
 def _wanted_shape(module: torch.nn.Module, rest: str, rank: int) -> Iterator[tuple[int, ...]]:
@@ -346,5 +336,6 @@ def _first_line(error: Exception) -> str:
     return (" ".join(str(error).split()) or type(error).__name__)[:200]
 
 
-def _few(names: list[str]) -> str:
+def few(names: list[str]) -> str:
+    """Return the first three names, and how many more there are."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -25,7 +25,7 @@ def merge_adapter(adapter: str | Path, out: str | Path, base: str | Path | None 
 
     ``base`` is the checkpoint that the adapter names when left out. ``out`` must be missing or empty; it appears whole
     or not at all. Weights keep the base's precision unless ``dtype`` says otherwise (``float32``, ``bfloat16``).
-    ``DataError`` where the adapter does not fit, or changes no weight.
+    ``DataError`` where the adapter does not fit, was trained on another base, or changes no weight.
     """
     adapter = Path(adapter)
     check_adapter_folder(adapter)

@@ -117,7 +117,7 @@ def check_folder(folder: Path) -> None:
 
 
 def check_weights(folder: Path) -> dict[str, Stored]:
-    """Return the tensors of a checkpoint folder by name (none of ``.bin`` files), once all its files are whole; cheap.
+    """Return the tensors of a checkpoint folder by name, once all its files are whole; cheap.
 
     Raises ``DataError`` that names the first file that can't be what it should.
 
@@ -184,15 +184,12 @@ def base_of_adapter(adapter: Path) -> Path:
     A relative name counts from the working directory, then from the adapter, then from beside it; else it is taken as
     a hub name. ``DataError`` lists the places tried.
     """
-    path = adapter / ADAPTER_CONFIG
-    described = read_json(path, "adapter's description")
-    name = described.get("base_model_name_or_path") if isinstance(described, dict) else None
-    if not isinstance(name, str) or not name:
+    path, name, tried = _named_base(adapter)
+    if name is None:
         raise DataError(f"{path}: 'base_model_name_or_path' is missing, so the base model is not known")
-    tried = [Path(name)] if Path(name).is_absolute() else [Path(name), adapter / name, adapter.parent / name]
-    for folder in tried:
-        if _is_checkpoint(folder):
-            return folder
+    here = local_base(adapter)
+    if here is not None:
+        return here
     try:
         return local_folder(name)
     except DataError:
@@ -202,18 +199,24 @@ def base_of_adapter(adapter: Path) -> Path:
         ) from None
 
 
+def local_base(adapter: Path) -> Path | None:
+    """Return the folder of the base checkpoint that an adapter names, where it is one here; nothing is downloaded."""
+    return next((folder for folder in _named_base(adapter)[2] if _is_checkpoint(folder)), None)
+
+
+def _named_base(adapter: Path) -> tuple[Path, str | None, list[Path]]:
+    """Return the adapter's description, the base that it names, and the folders that this may mean."""
+    path = adapter / ADAPTER_CONFIG
+    described = read_json(path, "adapter's description")
+    name = described.get("base_model_name_or_path") if isinstance(described, dict) else None
+    if not isinstance(name, str) or not name:
+        return path, None, []
+    return path, name, [Path(name)] if Path(name).is_absolute() else [Path(name), adapter / name, adapter.parent / name]
+
+
 def weight_files(folder: Path) -> list[Path]:
     """Return the weight files of a checkpoint or adapter folder, by name."""
     return sorted(path for path in folder.iterdir() if _WEIGHTS.fullmatch(path.name)) if folder.is_dir() else []
-
-
-def missing_shards(folder: Path) -> list[str]:
-    """Return the weight files that the folder's index names and that are not there, by name."""
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file() or index.stat().st_size == 0:
-        return []
-    named = set(read_json(index, "index of the weights")["weight_map"].values())
-    return sorted(name for name in named if not (folder / name).is_file())
 
 
 def _loaded_weights(folder: Path) -> list[Path]:

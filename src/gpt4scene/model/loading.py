@@ -24,6 +24,7 @@ from gpt4scene.model.checkpoint import check_config
 from gpt4scene.model.compat import check_versions, keep_used_renamings, whole_models
 from gpt4scene.model.families import family_of
 from gpt4scene.model.folder import ModelFolder, check_weights, local_folder
+from gpt4scene.model.twin_weights import check_twins, refuse_other_base
 
 
 def load_tokenizer(model_name_or_path: str | Path) -> PreTrainedTokenizerBase:
@@ -97,10 +98,12 @@ def _refuse_non_finite(model: PreTrainedModel, folder: Path) -> None:
 def load_merged(folder: ModelFolder, **options: Any) -> PreTrainedModel:
     """Return the model of ``folder``, with its LoRA adapter, if it has one, merged in memory.
 
-    ``options`` are those of ``load_model``. An adapter that does not fit is refused before weights are read.
+    ``options`` are those of ``load_model``. An adapter that does not fit, or is of another base, is refused before the
+    model is loaded.
     """
     if folder.adapter is not None:
         check_adapter(folder.adapter, meta_model(folder.base))
+        refuse_other_base(folder.adapter, folder.base)
     model = load_model(folder.base, **options)
     return model if folder.adapter is None else merge_adapter_into(model, folder.adapter)
 
@@ -120,9 +123,11 @@ def meta_model(folder: Path) -> PreTrainedModel:
 def check_checkpoint(folder: Path) -> PreTrainedModel:
     """Return the model of a checkpoint without weights, once its files fit each other; reads no weight.
 
-    Raises ``DataError`` as ``check_weights`` does, and where the tensors in the files are not those of ``config.json``.
+    Raises ``DataError`` as ``check_weights`` and ``check_twins`` do, and where the tensors in the files are not those
+    of ``config.json``.
     """
     stored = check_weights(folder)
+    check_twins(folder)
     model = meta_model(folder)
     family, wanted = family_of(model.config), {name: tuple(one.shape) for name, one in model.state_dict().items()}
     found, wrong = set(), []
@@ -131,11 +136,12 @@ def check_checkpoint(folder: Path) -> PreTrainedModel:
         if place is None:
             wrong += [] if name.endswith("inv_freq") else [f"unknown {name}"]
             continue
+        wrong += [f"{name} under an older and a newer name"] if place in found else []
         found.add(place)
         if tensor.shape != wanted[place]:
             wrong.append(f"wrong shape {name}: {list(tensor.shape)}, not {list(wanted[place])}")
     tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
-    wrong += [f"missing {name}" for name in sorted(set(wanted) - found - tied)] if stored else []
+    wrong += [f"missing {name}" for name in sorted(set(wanted) - found - tied)]
     _refuse_misfits(folder, family.name, wrong)
     return model
 

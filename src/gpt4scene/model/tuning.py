@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
 from gpt4scene.errors import ConfigError
-from gpt4scene.model.adapters import check_adapter, load_adapter
 from gpt4scene.model.families import Family, family_of
+from gpt4scene.model.lora import add_lora, check_continued, check_targets, continue_lora, is_frozen
 from gpt4scene.settings.arguments import TuningArguments
 
 
@@ -21,6 +20,7 @@ def prepare_for_training(
     *,
     bf16: bool,
     adapter: str | None = None,
+    said: Collection[str] = (),
     keep_dtype: bool = False,
 ):
     """Return ``model`` (wrapped by peft for LoRA) with the right parts trainable, in the right precision.
@@ -32,7 +32,9 @@ def prepare_for_training(
     """
     family = family_of(model.config)
     _choose(model, family, arguments)
-    tuned = _add_lora(model, family, arguments, adapter) if arguments.finetuning_type == "lora" else model
+    tuned: torch.nn.Module = model
+    if arguments.finetuning_type == "lora":
+        tuned = continue_lora(model, arguments, Path(adapter), said) if adapter else add_lora(model, arguments)
     _refuse_nothing(tuned)
     _spare_frozen_tower(model, family)
     if not keep_dtype:
@@ -40,25 +42,26 @@ def prepare_for_training(
     return tuned
 
 
-def check_tuning(model: PreTrainedModel, arguments: TuningArguments, adapter: str | Path | None = None) -> None:
+def check_tuning(
+    model: PreTrainedModel,
+    arguments: TuningArguments,
+    adapter: str | Path | None = None,
+    said: Collection[str] = (),
+) -> str | None:
     """Raise what ``prepare_for_training`` would; ``model`` may lie on the meta device, so that no weight is read.
 
     ``ConfigError`` says which key asks for parts that the model does not have, ``DataError`` why the adapter in that
-    folder does not fit.
+    folder does not fit. Returns a sentence about that adapter.
     """
     family = family_of(model.config)
     _choose(model, family, arguments)
     if arguments.finetuning_type != "lora":
         _refuse_nothing(model)
     elif adapter is None:
-        check_lora_targets(model, arguments)
+        check_targets(model, arguments)
     else:
-        _check_same_lora(check_adapter(Path(adapter), model), arguments)
-
-
-def check_lora_targets(model: PreTrainedModel, arguments: TuningArguments) -> None:
-    """Raise ``ConfigError`` where ``lora_target`` names no linear module of ``model`` that may learn."""
-    _lora_targets(model, family_of(model.config), arguments)
+        return check_continued(model, arguments, Path(adapter), said)
+    return None
 
 
 def _choose(model: PreTrainedModel, family: Family, arguments: TuningArguments) -> None:
@@ -110,16 +113,7 @@ def _spare_frozen_tower(model: PreTrainedModel, family: Family) -> None:
 
 def _train_full(model: PreTrainedModel, family: Family, arguments: TuningArguments) -> None:
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not _is_frozen(family.part_of(name), arguments))
-
-
-def _is_frozen(part: str, arguments: TuningArguments) -> bool:
-    """Return whether the settings keep a part of the model as it is."""
-    return {
-        "tower": arguments.freeze_vision_tower,
-        "merger": arguments.freeze_multi_modal_projector,
-        "language": arguments.freeze_language_model,
-    }[part]
+        parameter.requires_grad_(not is_frozen(family.part_of(name), arguments))
 
 
 def _freeze_all(model: PreTrainedModel, family: Family, arguments: TuningArguments) -> None:
@@ -151,75 +145,10 @@ def _train_some_layers(model: PreTrainedModel, family: Family, arguments: Tuning
         raise ConfigError("freeze_trainable_modules is empty; write all, or names of modules inside a layer")
     for name, parameter in model.named_parameters():
         part = family.part_of(name)
-        parameter.requires_grad_(part != "language" and not _is_frozen(part, arguments))
+        parameter.requires_grad_(part != "language" and not is_frozen(part, arguments))
     for index in chosen if not arguments.freeze_language_model else ():
         for name, parameter in layers[index].named_parameters():
             parameter.requires_grad_("all" in wanted or bool(wanted & set(name.split("."))))
-
-
-def _lora_targets(model: PreTrainedModel, family: Family, arguments: TuningArguments) -> str:
-    """Return a pattern of the linear modules that get LoRA; frozen parts of the model never do."""
-    wanted = set(arguments.lora_target)
-    targets, known = set(), set()
-    for name, module in model.named_modules():
-        if not isinstance(module, torch.nn.Linear) or name == "lm_head":
-            continue
-        if _is_frozen(family.part_of(name + "."), arguments):
-            continue
-        short = name.rsplit(".", 1)[-1]
-        known.add(short)
-        if "all" in wanted or short in wanted:
-            targets.add(re.sub(r"\\\.\d+\\\.", r"\\.\\d+\\.", re.escape(name)))
-    unknown = sorted(wanted - known - {"all"})
-    if unknown:
-        listed = ", ".join(sorted(known)) or "none, since all parts are frozen"
-        raise ConfigError(f"lora_target: no linear module {unknown} in the parts that are not frozen (known: {listed})")
-    if not targets:
-        raise ConfigError(
-            "lora_target: no module gets LoRA, since every part of the model is frozen"
-            if wanted
-            else "lora_target is empty; write all, or names of linear modules"
-        )
-    return "|".join(sorted(targets))
-
-
-def _add_lora(model: PreTrainedModel, family: Family, arguments: TuningArguments, adapter: str | None):
-    """Return ``model`` wrapped by peft: a new adapter, or ``adapter`` to go on training."""
-    from peft import LoraConfig, get_peft_model
-
-    if adapter is not None:
-        tuned = load_adapter(model, Path(adapter), trainable=True)
-        _check_same_lora(tuned.peft_config["default"], arguments)
-        for name, parameter in model.named_parameters():
-            if parameter.requires_grad and _is_frozen(family.part_of(name), arguments):
-                parameter.requires_grad_(False)
-        return tuned
-    config = LoraConfig(
-        task_type="CAUSAL_LM",
-        r=arguments.lora_rank,
-        lora_alpha=arguments.lora_scale,
-        lora_dropout=arguments.lora_dropout,
-        target_modules=_lora_targets(model, family, arguments),
-    )
-    return get_peft_model(model, config)
-
-
-def _check_same_lora(adapter: Any, arguments: TuningArguments) -> None:
-    """Raise ``ConfigError`` where a key of LoRA asks for something else than the adapter to go on with has.
-
-    A key at its default asks for nothing, since a user who goes on with an adapter need not repeat what it is.
-    """
-    default = type(arguments)()
-    wrong = []
-    for name, asked, usual, has in (
-        ("lora_rank", arguments.lora_rank, default.lora_rank, adapter.r),
-        ("lora_alpha", arguments.lora_alpha, default.lora_alpha, adapter.lora_alpha),
-        ("lora_dropout", arguments.lora_dropout, default.lora_dropout, adapter.lora_dropout),
-    ):
-        if asked not in (usual, has):
-            wrong.append(f"{name} is {asked}, but the adapter to go on with has {has}; leave the key out")
-    if wrong:
-        raise ConfigError(*wrong)
 
 
 def _set_precision(model: torch.nn.Module, *, bf16: bool, pure_bf16: bool) -> None:

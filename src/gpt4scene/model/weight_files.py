@@ -1,4 +1,7 @@
-"""Weight files, told whole from broken by their headers: no tensor is read, and torch is not imported."""
+"""Weight files, told whole from broken by their headers: no tensor is read.
+
+torch is imported by ``read_pickle`` alone: only its own reader knows what a ``.bin`` file holds.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,9 @@ _BYTES = {
     **{"U16": 2, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1},
 }
 _PLAIN = ("F64", "F32", "F16", "BF16")
+_TORCH_NAMES = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+SINGLES = ("model.safetensors", "pytorch_model.bin")
+"""Names of a checkpoint's only weight file, in the order in which loaders look for them."""
 _LFS = b"version https://git-lfs"
 _LONGEST_HEADER = 100_000_000
 """Bytes; the limit of the safetensors format itself."""
@@ -50,23 +56,85 @@ def read_header(path: Path) -> dict[str, Stored]:
         header = json.loads(text)
         found = {name: entry for name, entry in header.items() if name != "__metadata__"}
         stored = {name: Stored(str(entry["dtype"]), tuple(entry["shape"])) for name, entry in found.items()}
-        ends = {name: tuple(entry["data_offsets"]) for name, entry in found.items()}
+        ends = {name: (int(first), int(last)) for name, (first, last) in _offsets(found)}
         total = 8 + length + max((end for _, end in ends.values()), default=0)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: the header of the weights can't be read; fetch it again") from error
     if total != size:
         state = "cut off" if size < total else "too long"
         raise DataError(f"{path}: {state}: {size:,} bytes, and its header says {total:,}; fetch it again")
+    _refuse_quantised(path, stored)
+    place = 0
+    for name in sorted(stored, key=ends.__getitem__):
+        tensor, (first, last) = stored[name], ends[name]
+        if last - first != math.prod(tensor.shape) * _BYTES[tensor.dtype]:
+            raise DataError(f"{path}: '{name}' does not have the bytes of its shape {list(tensor.shape)}")
+        if first != place:
+            state = "overlap" if first < place else "leave a gap"
+            raise DataError(f"{path}: the tensors in it {state} before '{name}'; fetch it again")
+        place = last
+    return stored
+
+
+def _offsets(entries: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [(name, entry["data_offsets"]) for name, entry in entries.items()]
+
+
+def _refuse_quantised(path: Path, stored: dict[str, Stored]) -> None:
     for name, tensor in stored.items():
-        first, last = ends[name]
         if tensor.dtype not in _PLAIN:
             raise DataError(
                 f"{path}: '{name}' holds {tensor.dtype} numbers: quantised weights are not supported; take the "
                 "checkpoint in bf16, fp16 or fp32"
             )
-        if last - first != math.prod(tensor.shape) * _BYTES[tensor.dtype]:
-            raise DataError(f"{path}: '{name}' does not have the bytes of its shape {list(tensor.shape)}")
+
+
+def read_pickle(path: Path) -> dict[str, Stored]:
+    """Return what the ``.bin`` file ``path`` holds, by tensor name; no number is kept.
+
+    Raises ``DataError`` as ``check_pickle`` does, and where it holds something else than tensors by name, or numbers
+    that are not plain floating ones.
+    """
+    import torch
+
+    tensors = load_pickle(path, "meta")
+    if not tensors:
+        raise DataError(f"{path}: holds no tensors; fetch it again")
+    stored = {
+        name: Stored(_TORCH_NAMES.get(str(one.dtype).removeprefix("torch."), str(one.dtype)), tuple(one.shape))
+        for name, one in tensors.items()
+    }
+    sparse = [name for name, one in tensors.items() if one.layout != torch.strided]
+    if sparse:
+        raise DataError(f"{path}: {_few(sparse)} is no plain tensor; take the checkpoint as safetensors")
+    _refuse_quantised(path, stored)
     return stored
+
+
+def load_pickle(path: Path, device: str = "cpu") -> dict[str, Any]:
+    """Return the tensors of a ``.bin`` file by name; on the device ``meta`` they have no numbers, and cost no memory.
+
+    Raises ``DataError`` where the file is broken or holds something else.
+    """
+    import torch
+
+    check_pickle(path)
+    try:
+        content = torch.load(path, map_location=device, weights_only=True, mmap=zipfile.is_zipfile(path))
+    except Exception as error:  # a damaged file makes torch's unpickler fail in every way there is
+        said = (" ".join(str(error).split()) or type(error).__name__)[:200]
+        raise DataError(f"{path}: can't be read ({said}); fetch it again") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: holds a {type(content).__name__}, not tensors by name; save the model's state_dict")
+    other = [str(n) for n, value in content.items() if not (isinstance(n, str) and isinstance(value, torch.Tensor))]
+    if other:
+        raise DataError(f"{path}: holds something else than tensors ({_few(other)}); save the model's state_dict alone")
+    return content
+
+
+def read_tensors(path: Path) -> dict[str, Stored]:
+    """Return what a weight file of either kind holds, by tensor name; ``DataError`` where it is broken."""
+    return read_header(path) if path.suffix == ".safetensors" else read_pickle(path)
 
 
 def check_pickle(path: Path) -> None:
@@ -95,16 +163,22 @@ def chosen_weights(folder: Path) -> list[Path]:
 
     Raises ``DataError`` where the index is broken, names files that are not there, or is missing beside shards.
     """
-    for single, suffix in (("model.safetensors", ".safetensors"), ("pytorch_model.bin", ".bin")):
+    for single in SINGLES:
         index = folder / f"{single}.index.json"
         if (folder / single).is_file():
             return [folder / single]
         if index.is_file():
             return _shards(index)
-        loose = sorted(folder.glob(f"{single.split('.')[0]}-*-of-*{suffix}"))
+        loose = shards_of(folder, single)
         if loose:
             raise DataError(f"{index}: missing beside {loose[0].name}; fetch it again")
     raise DataError(f"{folder}: no model.safetensors and no model.safetensors.index.json in it; fetch the weights")
+
+
+def shards_of(folder: Path, single: str) -> list[Path]:
+    """Return the files in ``folder`` that are called as shards of the weight file ``single`` are."""
+    stem, _, suffix = single.partition(".")
+    return sorted(folder.glob(f"{stem}-*-of-*.{suffix}"))
 
 
 def _shards(index: Path) -> list[Path]:
@@ -112,6 +186,8 @@ def _shards(index: Path) -> list[Path]:
     absent = [name for name in names if not (index.parent / name).is_file()]
     if absent:
         raise DataError(f"{index}: names {_few(absent)}, which is missing; fetch it again")
+    if not isinstance(read_json(index).get("metadata"), dict):
+        raise DataError(f"{index}: 'metadata' is missing, and transformers wants it; fetch it again")
     return [index.parent / name for name in names]
 
 
@@ -124,23 +200,19 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 
 def check_files(folder: Path) -> dict[str, Stored]:
-    """Return the tensors of the checkpoint in ``folder`` by name; ``.bin`` files are checked, but not listed.
+    """Return the tensors of the checkpoint in ``folder`` by name.
 
     Raises ``DataError`` that names the first file that is broken, or is no part of what the index describes.
     """
     stored: dict[str, Stored] = {}
-    files = chosen_weights(folder)
-    for path in files:
-        if path.suffix != ".safetensors":
-            check_pickle(path)
-            continue
-        held = read_header(path)
+    for path in chosen_weights(folder):
+        held = read_tensors(path)
         twice = sorted(set(held) & set(stored))
         if twice:
             raise DataError(f"{path}: holds {_few(twice)}, as another shard does; fetch the weights again")
         stored |= held
-        index = folder / "model.safetensors.index.json"
-        if path.name != "model.safetensors":
+        if path.name not in SINGLES:
+            index = folder / f"{'model' if path.suffix == '.safetensors' else 'pytorch_model'}{path.suffix}.index.json"
             named = {name for name, file in _weight_map(index).items() if file == path.name}
             wrong = sorted(named ^ set(held))
             if wrong:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import math
+import re
 import types
 from collections.abc import Mapping
 from enum import Enum
@@ -14,6 +15,7 @@ from gpt4scene.registry import nearest
 
 YES = frozenset({"true", "yes", "on", "1"})
 NO = frozenset({"false", "no", "off", "0"})
+_SCIENTIFIC = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 NOTHING = frozenset({"null", "None", "~", ""})
 
 
@@ -148,13 +150,22 @@ def _number(value: Any, wanted: str) -> int | float:
 
 def _dict(value: Any) -> dict[str, Any]:
     if isinstance(value, Mapping):
-        return dict(value)
+        return {name: _numbers(entry) for name, entry in value.items()}
     if isinstance(value, str) and value.lstrip().startswith("{"):
         try:
-            return json.loads(value)
+            return _numbers(json.loads(value))
         except json.JSONDecodeError as error:
             raise BadValueError(f"is no JSON: {error}") from None
     raise BadValueError(f"must be a mapping, not {value!r}")
+
+
+def _numbers(value: Any) -> Any:
+    """Return ``value`` with numbers for texts such as ``1e-6``, which YAML 1.1 does not take for one."""
+    if isinstance(value, Mapping):
+        return {name: _numbers(entry) for name, entry in value.items()}
+    if isinstance(value, str) and _SCIENTIFIC.fullmatch(value):
+        return float(value)
+    return value
 
 
 def _list(value: Any, item: Any) -> list[Any]:

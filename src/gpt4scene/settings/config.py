@@ -34,6 +34,7 @@ class TrainConfig:
     ``training`` holds the fields of transformers' ``TrainingArguments`` that were set, under the names that the
     installed version knows, with ``do_train`` and ``output_dir`` always among them. ``notes`` are sentences to print
     once: old spellings, keys without a meaning. ``source`` is the YAML file, ``flags`` the command line as typed.
+    ``said`` are the keys that were set, by today's names: one that is written at its default asks for that.
     """
 
     model: ModelArguments
@@ -43,6 +44,7 @@ class TrainConfig:
     notes: tuple[str, ...] = ()
     source: str | None = None
     flags: tuple[str, ...] = field(default=())
+    said: tuple[str, ...] = ()
 
     @property
     def output_dir(self) -> str:
@@ -93,6 +95,7 @@ def parse(argv: Sequence[str]) -> TrainConfig:
         notes=tuple(dict.fromkeys(notes)),
         source=source,
         flags=tuple(argv),
+        said=tuple(sorted(values)),
     )
 
 

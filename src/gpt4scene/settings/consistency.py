@@ -17,8 +17,11 @@ LONGEST_SIDE = 16384
 
 TARGETED = ("galore", "apollo")
 """Beginnings of the optimizers that treat the modules in ``optim_target_modules`` in their own way."""
-PLAIN = ("adamw_torch", "adamw_torch_fused", "sgd", "adagrad", "rmsprop", "adafactor")
+PLAIN = ("adamw_torch", "adamw_torch_fused", "adafactor")
 """Optimizers that take no ``optim_args``."""
+
+UNWARMED = ("constant", "reduce_lr_on_plateau", "greedy")
+"""Schedules that pass over ``warmup_steps``."""
 
 
 def trains(values: Mapping[str, Any]) -> bool:
@@ -45,6 +48,10 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
         **dict.fromkeys(
             ("metric_for_best_model", "greater_is_better"),
             ("load_best_model_at_end", bool(get("load_best_model_at_end") or get("save_strategy") == "best")),
+        ),
+        "warmup_steps": (
+            "a schedule that warms up, such as constant_with_warmup",
+            get("lr_scheduler_type") not in UNWARMED,
         ),
         "num_train_epochs": ("max_steps left out, which wins", get("max_steps", -1) <= 0),
         **dict.fromkeys(
@@ -116,13 +123,16 @@ def _method(values: Mapping[str, Any]) -> Iterator[str]:
     if method == "freeze" and get("freeze_trainable_layers") == 0:
         yield "finetuning_type freeze with freeze_trainable_layers 0 trains nothing"
     if get("freeze_language_model"):
-        if method == "freeze":
-            yield "freeze_language_model with finetuning_type freeze trains nothing: it trains language layers"
-        elif get("freeze_vision_tower", True) and get("freeze_multi_modal_projector", True):
+        for name in ("freeze_trainable_layers", "freeze_trainable_modules") if method == "freeze" else ():
+            if get(name) is not None:
+                yield f"{name} has no effect beside freeze_language_model, as it names language layers; leave it out"
+        if get("freeze_vision_tower", True) and get("freeze_multi_modal_projector", True):
             yield (
                 "freeze_language_model trains nothing, as the vision tower and the projector are frozen too; "
                 "write freeze_vision_tower: false or freeze_multi_modal_projector: false"
             )
+    if get("lr_scheduler_kwargs") and get("lr_scheduler_type") in ("constant", "constant_with_warmup"):
+        yield f"lr_scheduler_kwargs has no effect with lr_scheduler_type: {get('lr_scheduler_type')}; leave it out"
     optimizer = get("optim") or "adamw_torch_fused"
     takers = {"optim_target_modules": optimizer.startswith(TARGETED), "optim_args": optimizer not in PLAIN}
     for name, fits in takers.items():

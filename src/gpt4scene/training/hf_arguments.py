@@ -51,11 +51,14 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
     }
     checkpointing = _checkpointing_key()
     fixed[checkpointing] = not config.tuning.disable_gradient_checkpointing
-    if not {"gradient_checkpointing_kwargs", "activation_checkpointing_kwargs"} & set(given):
-        fixed[f"{checkpointing}_kwargs"] = {"use_reentrant": False}
+    named = [key for key in ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs") if given.get(key)]
+    key = named[0] if named else f"{checkpointing}_kwargs"
+    fixed[key] = {"use_reentrant": False} | (given.get(key) or {})
     if config.tuning.pure_bf16:
         fixed["bf16"] = bool(given.get("deepspeed"))
     values = derived | given | fixed
+    if values.get("optim_target_modules") in (["all-linear"], ["all_linear"]):  # a word, and no module of that name
+        values["optim_target_modules"] = "all-linear"
     values.pop("resume_from_checkpoint", None)
     if values["use_cpu"]:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")

@@ -24,6 +24,11 @@ def launch_problems(config: TrainConfig) -> list[str]:
     return [*_deepspeed(config), *_fsdp(config), *_environment(config)]
 
 
+def deepspeed_content(config: TrainConfig) -> Mapping[str, Any] | None:
+    """Return what ``deepspeed`` holds, or the file that it names; None where that is nothing, or can't be read."""
+    return _content(config, "deepspeed", [])
+
+
 def _deepspeed(config: TrainConfig) -> Iterator[str]:
     problems: list[str] = []
     content = _content(config, "deepspeed", problems)
@@ -116,7 +121,12 @@ def _contradictions(name: str, content: Mapping[str, Any], config: TrainConfig) 
 
 def _replacements(name: str, content: Mapping[str, Any], config: TrainConfig) -> Iterator[str]:
     """Yield blocks of the file that would take the place of a setting without a word."""
-    for block, key in (("optimizer", "optim"), ("scheduler", "lr_scheduler_type")):
+    for block, key in (
+        ("optimizer", "optim"),
+        ("optimizer", "optim_args"),
+        ("scheduler", "lr_scheduler_type"),
+        ("scheduler", "lr_scheduler_kwargs"),
+    ):
         if content.get(block) and config.training.get(key) is not None:
             yield f"{name}: its {block} would take the place of {key}: {config.training[key]}; leave one of them out"
 

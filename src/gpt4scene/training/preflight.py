@@ -14,6 +14,7 @@ from gpt4scene.model.loading import check_checkpoint, meta_model
 from gpt4scene.model.tuning import check_tuning
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training.launch_files import launch_problems
+from gpt4scene.training.optimizers import check_target_modules, option_problems
 from gpt4scene.training.output import MARK, BatchPlan, open_output
 from gpt4scene.training.packages import missing_packages
 from gpt4scene.training.resume import check_resume, find_checkpoint, settings_of
@@ -21,19 +22,21 @@ from gpt4scene.training.run_data import RunData
 
 
 def check_settings(config: TrainConfig) -> None:
-    """Raise ``ConfigError`` for packages that are missing, and for files and variables that say otherwise."""
-    if problems := [*missing_packages(config), *launch_problems(config)]:
+    """Raise ``ConfigError`` for missing packages, options that nobody reads, and files or variables that contradict."""
+    if problems := [*missing_packages(config), *option_problems(config), *launch_problems(config)]:
         raise ConfigError(*problems)
 
 
-def check_model(config: TrainConfig, folder: Path) -> None:
-    """Raise ``DataError`` or ``ConfigError`` where the checkpoint in ``folder`` can't be trained as ``config`` says.
+def check_model(config: TrainConfig, folder: Path) -> str | None:
+    """Return a sentence about the adapter that the run goes on with, if any.
 
+    Raises ``DataError`` or ``ConfigError`` where the checkpoint in ``folder`` can't be trained as ``config`` says.
     Looks at its files' headers and at a model without weights, so it costs seconds and no memory.
     """
     network = meta_model(folder) if config.data.tokenize_only else check_checkpoint(folder)
     check_template(family_of(network.config), config.data.template)
-    check_tuning(network, config.tuning, config.model.adapter_name_or_path)
+    check_target_modules(config, network)
+    return check_tuning(network, config.tuning, config.model.adapter_name_or_path, config.said)
 
 
 def plan_of(config: TrainConfig, arguments: TrainingArguments, data: RunData) -> BatchPlan:

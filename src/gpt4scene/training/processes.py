@@ -5,21 +5,26 @@ from __future__ import annotations
 import atexit
 import os
 import socket
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import torch
 
+from gpt4scene.errors import ConfigError, Stopped
 from gpt4scene.model.compat import end_without_finalizing
 
 Result = TypeVar("Result")
 
+GRACE_S = 30.0
+"""Seconds that a process waits for the first one of its node to say what is wrong, and for the launcher to act."""
+
 
 class OtherProcessFailed(SystemExit):
-    """Ends this process quietly, with exit status 1: another one has said what is wrong."""
+    """Ends this process quietly, with exit status 1 or ``status``: another one has said what is wrong."""
 
-    def __init__(self) -> None:
-        super().__init__(1)
+    def __init__(self, status: int = 1) -> None:
+        super().__init__(status)
 
 
 def join_alone() -> None:
@@ -36,12 +41,30 @@ def join_alone() -> None:
     os.environ.update(given)
 
 
+def alike(work: Callable[[], Result]) -> Result:
+    """Return ``work()``, which every process does before they can talk, with the same outcome on all of a node.
+
+    Where it fails, the first process of the node says so; a launcher then ends the others, which go quietly, with the
+    same status. One that is not ended within ``GRACE_S`` has failed on its own, and says so after all.
+    """
+    try:
+        return work()
+    except Exception as error:
+        if _is_distributed() or os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")) == "0":
+            raise
+        try:
+            time.sleep(GRACE_S)
+        except Stopped:
+            raise OtherProcessFailed(_status(error)) from None
+        raise
+
+
 def on_all(work: Callable[[], Result]) -> Result:
     """Return ``work()``, done by every process.
 
     Where it fails, the failing process raises its own error (the first of several), the others
-    ``OtherProcessFailed``: none waits for one that has gone. All must call. What happened on each is exchanged after
-    the work, so no process may leave it by other means.
+    ``OtherProcessFailed`` with the same exit status: none waits for one that has gone. All must call. What happened on
+    each is exchanged after the work, so no process may leave it by other means.
     """
     if not _is_distributed():
         return work()
@@ -51,13 +74,13 @@ def on_all(work: Callable[[], Result]) -> Result:
         result = work()
     except Exception as caught:  # noqa: BLE001 (raised again below)
         error = caught
-    failed: list[bool] = [False] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(failed, error is not None)
-    if True not in failed:
+    statuses = gather_all(0 if error is None else _status(error))
+    first = next((rank for rank, status in enumerate(statuses) if status), None)
+    if first is None:
         return result  # type: ignore[return-value]
-    if error is not None and failed.index(True) == torch.distributed.get_rank():
+    if error is not None and first == torch.distributed.get_rank():
         raise error
-    raise OtherProcessFailed
+    raise OtherProcessFailed(statuses[first])
 
 
 def on_first(work: Callable[[], Result]) -> Result:
@@ -94,6 +117,11 @@ def end_of_several(status: int) -> int:
     if _is_distributed():
         end_without_finalizing(status)
     return status
+
+
+def _status(error: Exception) -> int:
+    """Return the exit status that ``cli.py`` gives to an error."""
+    return 2 if isinstance(error, ConfigError) else 1
 
 
 def _disconnect() -> None:

@@ -23,9 +23,10 @@ from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
 from gpt4scene.training.finite import RefuseBrokenStart
 from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.manifest import Manifest
+from gpt4scene.training.optimizers import try_out
 from gpt4scene.training.output import BatchPlan, MarkComplete
 from gpt4scene.training.preflight import check_model, check_settings, plan_of
-from gpt4scene.training.processes import end_of_several, leave_in_order, on_all, on_first
+from gpt4scene.training.processes import alike, end_of_several, leave_in_order, on_all, on_first
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
 from gpt4scene.training.run_data import load_data
 from gpt4scene.training.signals import StopOnSignal
@@ -40,7 +41,7 @@ def main(words: Sequence[str]) -> int:
 
     One of several processes does not return: it ends here when all is done.
     """
-    config = parse(words)
+    config = alike(lambda: parse(words))
     if os.environ.get("RANK", "0") == "0":
         for note in config.notes:
             print(f"note: {note}", file=sys.stderr)
@@ -57,9 +58,10 @@ def run(config: TrainConfig) -> int:
     Raises DataError or ValueError for what the user can mend, and ``Stopped`` after Ctrl-C or SIGTERM, when a
     checkpoint has been saved.
     """
-    check_settings(config)
+    alike(lambda: check_settings(config))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else forked loader workers complain
-    arguments = training_arguments(config)
+    arguments = alike(lambda: training_arguments(config))
+    on_all(lambda: try_out(config, arguments))
     set_seed(arguments.seed)  # the Trainer does so too, but only after adapters have drawn their first weights
     first = arguments.process_index == 0
     checkpoint = on_first(lambda: find_checkpoint(config))
@@ -84,7 +86,8 @@ def run(config: TrainConfig) -> int:
 def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | None, manifest: Manifest) -> str:
     """Do the work and return one sentence about how it ended."""
     folder = on_all(lambda: local_folder(config.model.model_name_or_path))
-    on_all(lambda: check_model(config, folder))
+    if about := on_all(lambda: check_model(config, folder)):
+        _say(arguments, about)
     spare_threads(parameter_count(folder), arguments.device)
     tokenizer = on_all(lambda: load_tokenizer(folder))
     data = load_data(config, folder, tokenizer, arguments)
@@ -195,7 +198,12 @@ def _model(config: TrainConfig, arguments: TrainingArguments, folder: Path):
     computing = torch.bfloat16 if bf16 else torch.float16 if arguments.fp16 else torch.float32
     model = load_model(folder, dtype=computing if deepspeed else "auto", attention=attention)
     return prepare_for_training(
-        model, config.tuning, bf16=bf16, adapter=config.model.adapter_name_or_path, keep_dtype=deepspeed
+        model,
+        config.tuning,
+        bf16=bf16,
+        adapter=config.model.adapter_name_or_path,
+        said=config.said,
+        keep_dtype=deepspeed,
     )
 
 
