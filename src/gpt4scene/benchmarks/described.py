@@ -10,7 +10,8 @@ import numpy as np
 from gpt4scene.benchmarks.matching import Match, Scenes
 from gpt4scene.files.raw import Record
 
-_FRAME = re.compile(r"\A\s*sos\b\s*|\s*\beos\s*\Z", re.IGNORECASE)
+_FIRST = re.compile(r"sos\b", re.IGNORECASE)
+_LAST = re.compile(r"\beos\Z", re.IGNORECASE)
 
 
 def framed(caption: str) -> str:
@@ -18,7 +19,13 @@ def framed(caption: str) -> str:
 
     Frame words that it has already, both or one, in any case, are not set twice: some predictions carry them.
     """
-    return f"sos {_FRAME.sub('', caption)} eos".replace("\n", " ")
+    start = caption.lstrip()
+    if _FIRST.match(start):
+        caption = start[len("sos") :].lstrip()
+    end = caption.rstrip()
+    if _LAST.search(end[-len(" eos") :]):
+        caption = end[: -len("eos")].rstrip()
+    return f"sos {caption} eos".replace("\n", " ")
 
 
 def caption_corpus(records: Iterable[Record]) -> dict[str, list[str]]:

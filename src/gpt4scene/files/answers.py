@@ -60,8 +60,8 @@ def require(row: AnswerRow, *keys: str) -> Any:
     for key in keys:
         if getattr(row, key) is None:
             raise DataError(
-                f"{row.origin}: '{key}' is missing, which this score needs; add the key to the predictions, or put the "
-                "question file into the annotation folder"
+                f"{row.origin}: '{key}' is missing, which this score needs; it comes from the question file of the "
+                "annotation folder, or from the predictions where there is none"
             )
 
 
@@ -141,7 +141,8 @@ def with_references(rows: Sequence[AnswerRow], name: str) -> tuple[list[AnswerRo
     if rows and not kept:
         raise DataError(
             f"{rows[0].origin}: 'ref_captions' holds no answer to compare with, here and in all {len(rows)} rows of "
-            f"{name}; add them to the predictions, or put the question file into the annotation folder"
+            f"{name}; references come from the question file of the annotation folder, or from the predictions where "
+            "there is none"
         )
     return kept, len(rows) - len(kept)
 
