@@ -28,6 +28,12 @@ def framed(caption: str) -> str:
     return f"sos {caption} eos".replace("\n", " ")
 
 
+def is_framed(caption: str) -> bool:
+    """Return whether ``caption`` stands between the words ``sos`` and ``eos``."""
+    words = caption.split()
+    return len(words) > 1 and (words[0], words[-1]) == ("sos", "eos")
+
+
 def caption_corpus(records: Iterable[Record]) -> dict[str, list[str]]:
     """Return ``scene|object -> captions`` of official ScanRefer records: lower-case tokens framed by sos and eos."""
     captions: dict[str, list[str]] = {}

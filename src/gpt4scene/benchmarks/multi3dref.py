@@ -158,5 +158,6 @@ BENCHMARK = Benchmark(
     training_rows=training_rows,
     report=lambda rows, annotation, texts: score(rows, annotation.proposals, annotation.ground_truth),
     needs=NEEDS,
+    own=lambda row: row.type_info in TYPES,
     judge=judge,
 )

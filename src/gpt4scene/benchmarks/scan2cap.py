@@ -10,7 +10,7 @@ import numpy as np
 from gpt4scene.benchmarks import scanrefer
 from gpt4scene.benchmarks.annotation import Annotation
 from gpt4scene.benchmarks.benchmark import Benchmark
-from gpt4scene.benchmarks.described import by_object, caption_corpus, framed, object_of, with_matches
+from gpt4scene.benchmarks.described import by_object, caption_corpus, framed, is_framed, object_of, with_matches
 from gpt4scene.benchmarks.judging import Judged
 from gpt4scene.benchmarks.matching import NO_PROPOSAL, Scenes
 from gpt4scene.benchmarks.rows import Dropped, QuestionRow, TrainingRow
@@ -200,6 +200,7 @@ BENCHMARK = Benchmark(
     text_groups=lambda rows, found: text_groups(rows, found.proposals, found.ground_truth, _corpus(found)),
     report=lambda rows, found, texts: report(rows, found.proposals, found.ground_truth, _corpus(found), texts),
     needs=NEEDS,
+    own=lambda row: bool(row.texts) and all(map(is_framed, row.texts)),
     score_keys=lambda rows: [f"{row.scene_id}|{row.gt_id}" for row in rows],
     judge=judge,
 )

@@ -28,7 +28,7 @@ from gpt4scene.files.annotation import checked_lookup, read_lookup
 from gpt4scene.files.answers import AnswerRow, RowLike, read_rows
 from gpt4scene.files.raw import Record
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, THRESHOLDS, SceneBoxes, iou, scene_boxes
-from gpt4scene.metrics.object_ids import object_mark
+from gpt4scene.metrics.object_ids import is_mark, object_mark
 from gpt4scene.metrics.scores import Report
 from gpt4scene.metrics.texts import TextScores
 
@@ -211,6 +211,7 @@ BENCHMARK = Benchmark(
     companions=companions,
     report=_report,
     needs=NEEDS,
+    own=lambda row: row.type_info in REFERIT_KINDS or (bool(row.texts) and all(map(is_mark, row.texts))),
     judge=judge,
     published_split=published_split,
 )

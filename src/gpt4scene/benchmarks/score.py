@@ -95,7 +95,7 @@ def _tasks(predictions: Path, tasks: Sequence[str] | str | None) -> list[str]:
         )
     names = asked or tasks_in(predictions, BENCHMARKS)
     if not names:
-        raise DataError(f"{predictions}: no answers here ({wanted('<task>')}); {lies_there(predictions)}")
+        raise DataError(f"{predictions}: no answers here ({wanted('<task>')}); {lies_there(predictions, BENCHMARKS)}")
     return names
 
 

@@ -18,6 +18,8 @@ KEYS = ("scene_id", "qid", "gt_id", "pred_id", "prompt", "pred", "ref_captions",
 class AnswerRow:
     """One answer with what its scorer needs. ``origin`` names file and row in error messages.
 
+    ``task`` is the one that the row itself says, as a journal's rows do.
+
     ``gt_id`` is the ground-truth object, ``pred_id`` the proposal that Scan2Cap asked about, ``ref_captions`` the
     accepted answers or Multi3DRefer's ground-truth ids, ``type_info`` SQA3D's or Multi3DRefer's question type. A key
     that the row does not have is ``None``; ``target``, ``proposal`` and ``references`` raise ``DataError`` for it.
@@ -32,6 +34,7 @@ class AnswerRow:
     type_info: str | int | None = None
     qid: str | int | None = None
     index: int | None = None
+    task: str | None = None
     origin: str = "row"
 
     @property
@@ -124,6 +127,7 @@ def read_row(record: object, origin: str) -> AnswerRow:
         type_info=record.get("type_info"),
         qid=record.get("qid"),
         index=_whole(record.get("index"), "index", origin),
+        task=record["task"] if isinstance(record.get("task"), str) else None,
         origin=origin,
     )
 
