@@ -38,9 +38,8 @@ class Answered:
         warnings = [*self.gaps]
         missing = counts.get("missing questions", 0)
         if missing:
-            warnings.insert(
-                0, f"{missing:,} of {self.questions:,} questions have no answer; the figures leave them out"
-            )
+            rule = BENCHMARKS[self.task].unanswered
+            warnings.insert(0, f"{missing:,} of {self.questions:,} questions have no answer; {rule}")
         told = replace(report, counts=counts | dict(report.counts), notes=(*self.notes, *report.notes))
         if told.unreadable == len(self.rows):
             warnings.append("no answer could be read; the figures say nothing about the model")

@@ -64,7 +64,8 @@ class Benchmark:
     ``text_groups`` where there are any.
     ``main_metric`` sums it up in one number, which is ``most`` at the end of a bar. ``score_keys`` are the keys of
     answers in the report's rows. ``judge`` decides on one answer; by the main metric where it is ``None``.
-    ``published_split`` returns the split whose published figures stand beside a report, or ``None``.
+    ``unanswered`` says what the figures do with questions that have no answer. ``published_split`` returns the split
+    whose published figures stand beside a report, or ``None``.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Benchmark:
     most: float = 1.0
     score_keys: Callable[[Sequence[AnswerRow]], Sequence[object]] = row_keys
     judge: Judge | None = None
+    unanswered: str = "the figures leave them out"
     published_split: Callable[[Report], str | None] = published_on_val
 
     def raw_names(self, split: str) -> list[str]:

@@ -203,4 +203,5 @@ BENCHMARK = Benchmark(
     own=lambda row: bool(row.texts) and all(map(is_framed, row.texts)),
     score_keys=lambda rows: [f"{row.scene_id}|{row.gt_id}" for row in rows],
     judge=judge,
+    unanswered="the figures count their objects as not described",
 )
