@@ -4,85 +4,12 @@ import re
 import pytest
 import torch
 from commands import annotate as main
+from official_files import CUBES, answers_of
 
-from gpt4scene.benchmarks.annotate import AnnotateArguments, annotate
+from gpt4scene.benchmarks.annotate import annotate
 from gpt4scene.benchmarks.score import score_folder
 from gpt4scene.errors import DataError
 from gpt4scene.files.questions import read_questions
-
-CUBES = [[x, 0.0, 0.5, 1.0, 1.0, 1.0] for x in (0.0, 2.0, 4.0, 6.0)]
-"""Ground-truth boxes of both rooms: cabinet, chair, chair, lamp."""
-
-PROPOSALS = [CUBES[3], [0.1, 0, 0.5, 1, 1, 1], [0.0] * 6, CUBES[2], CUBES[1]]
-NAMES = ["cabinet", "chair", "chair", "lamp"]
-
-
-def refer(scene, target, ann=0, description="the thing near the door.", **keys):
-    return {
-        "scene_id": scene,
-        "object_id": str(target),
-        "object_name": NAMES[target],
-        "ann_id": str(ann),
-        "description": description,
-        "token": ["The", "Thing", "."],
-        **keys,
-    }
-
-
-@pytest.fixture
-def raw(tmp_path):
-    """Official files about rooms a and b, and one row each about a room without images."""
-    folder = tmp_path / "raw"
-    (folder / "sqa").mkdir(parents=True)
-    refers = [refer("a_00", 0), refer("a_00", 1), refer("a_00", 1, 1), refer("b_00", 3), refer("gone_00", 0)]
-    multi = [
-        {"scene_id": "a_00", "object_ids": [1, 2], "description": "the chairs?", "eval_type": "mt", "ann_id": 0},
-        {"scene_id": "b_00", "object_ids": [], "description": "a bed.", "eval_type": "zt_wo_d", "ann_id": 1},
-        {"scene_id": "b_00", "object_ids": [0, 1, 2], "description": "all", "eval_type": "mt", "ann_id": 2},
-    ]
-    qa = [
-        {"scene_id": "a_00", "question_id": "q-0", "question": "What is it?", "answers": ["TV", "a lamp", "TV"]},
-        {"scene_id": "gone_00", "question_id": "q-1", "question": "What is it?", "answers": ["x"], "object_ids": [1]},
-    ]
-    sqa = {"scene_id": "b_00", "situation": "I sit.", "alternative_situation": ["I stand."], "question_id": 7}
-    for split in ("train", "val"):
-        (folder / f"ScanRefer_filtered_{split}.json").write_text(json.dumps(refers))
-        (folder / f"multi3drefer_{split}.json").write_text(json.dumps(multi))
-        (folder / f"ScanQA_v1.0_{split}.json").write_text(json.dumps(qa))
-        (folder / "sqa" / f"v1_balanced_questions_{split}_scannetv2.json").write_text(
-            json.dumps({"questions": [{**sqa, "question": "Which side is the door?"}]})
-        )
-        (folder / "sqa" / f"v1_balanced_sqa_annotations_{split}_scannetv2.json").write_text(
-            json.dumps({"annotations": [{"question_id": 7, "answers": [{"answer": "left"}]}]})
-        )
-    return folder
-
-
-@pytest.fixture
-def scenes(tmp_path):
-    folder = tmp_path / "scenes"
-    (folder / "images").mkdir(parents=True)
-    images = {scene: [f"images/{scene}_{n}.jpg" for n in range(3)] for scene in ("a_00", "b_00")}
-    for path in sum(images.values(), []):
-        (folder / path).write_bytes(b"")
-    for split in ("train", "val"):
-        (folder / f"selected_images_mark_3D_{split}_2.json").write_text(json.dumps(images))
-        for name, boxes in (("scannet", CUBES), ("scannet_mask3d", PROPOSALS)):
-            content = {scene: {"objects": ["x"] * len(boxes), "locs": torch.tensor(boxes)} for scene in images}
-            torch.save(content, folder / f"{name}_{split}_attributes.pt")
-    return folder
-
-
-@pytest.fixture
-def arguments(raw, scenes, tmp_path):
-    def make(**keys):
-        return AnnotateArguments(**{"raw": str(raw), "scenes": str(scenes), "out": str(tmp_path / "out"), **keys})
-
-    return make
-
-
-def answers_of(rows, scene=None):
-    return [row.answer for row in rows if scene in (None, row.scene_id)]
 
 
 def test_training_rows(arguments, tmp_path):
@@ -278,18 +205,7 @@ def test_a_scene_with_a_missing_image_has_no_rows(arguments, scenes):
     assert made["sqa3d"].dropped == {"scene without images": 1}
 
 
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"object_id": "9"}, r"ScanRefer_filtered_val.json, row 0: object 9 is past the 4 boxes of scene 'a_00'"),
-        ({"object_id": None}, "row 0: 'object_id' must hold whole numbers, found None"),
-        ({"description": " "}, "row 0: 'description' is missing or no text"),
-    ],
-)
-def test_broken_raw_rows_are_named(arguments, raw, change, sentence):
-    (raw / "ScanRefer_filtered_val.json").write_text(json.dumps([refer("a_00", 0) | change]))
-    with pytest.raises(DataError, match=sentence):
-        annotate(arguments(task="scanrefer"), say=lambda line: None)
+NR3D = b"scan_id,target_id,stimulus_id,tokens,utterance,mentions_target_class\n"
 
 
 @pytest.mark.parametrize(
@@ -299,6 +215,10 @@ def test_broken_raw_rows_are_named(arguments, raw, change, sentence):
         ("scenes", "selected_images_mark_3D_val_2.json", b"[]", "expected one object .scene"),
         ("raw", "nr3d.csv", b"scan_id\n\xff\n", "nr3d.csv: the file is not UTF-8"),
         ("raw", "nr3d.csv", b"scan_id,stimulus_id,tokens\na_00,a-b-2-1,True\n", "row 0: 'stimulus_id' or 'tokens'"),
+        ("raw", "nr3d.csv", NR3D + b"a_00,1,a-b-2-1,[],x\n", "row 0: has 5 columns, but the first line names 6"),
+        ("raw", "nr3d.csv", NR3D + b"a_00,1,a-b-2-1,,x,True\n", "row 0: 'tokens' is missing, which tells"),
+        ("raw", "nr3d.csv", NR3D + b"a_00,1,a-b-2-1,[],x,maybe\n", "row 0: 'mentions_target_class' must be True or"),
+        ("raw", "ScanRefer_filtered_val.json", b'[{"scene_id": "a_00"}, 3]', "row 1: expected an object with keys"),
         ("raw", "scannetv2-labels.combined.tsv", b"\xff", "tsv: not a table in UTF-8"),
     ],
 )

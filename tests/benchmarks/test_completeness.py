@@ -75,11 +75,108 @@ def test_compared_runs_say_so_too(half, capsys):
     words = ["--compare", half / "half", half / "all", "--annotation_dir", half / "annotation"]
     assert main(words) == 0
     out = capsys.readouterr().out
+    assert "scanqa: 2 rows that both runs have" in out
     assert "first: 2 of 4 questions answered" in out and "second: 4 of 4 questions answered" in out
+    assert "warning: second: sqa3d: none of 3 questions has an answer" in out
+    assert out.count("no METEOR") == 1
     assert main([*words, "--json", "-"]) == 0
-    assert json.loads(capsys.readouterr().out)["scanqa"]["EM1"]["rows"] == 2
+    found = json.loads(capsys.readouterr().out)
+    assert found["scanqa"]["EM1"]["rows"] == 2
+    assert found["scanqa"]["answers"] == {"first": 2, "second": 4}
+    assert found["scanqa"]["missing questions"] == {"first": 2, "second": 0}
+    assert found["scanqa"]["EM1"]["interval"] is None  # one scene says nothing about the spread
     assert main([*words, "--tasks", "scanqa", "--require-complete"]) == 1
     assert "half: scanqa: 2 of 4 questions" in capsys.readouterr().err
+
+
+def test_a_task_that_one_run_answers_is_said(half, capsys):
+    write(half / "all" / "scanqa.json", [answer(n) for n in range(4)])
+    write(half / "all" / "sqa3d.json", [answer(n) for n in range(3)])
+    main(["--compare", half / "half", half / "all", "--annotation_dir", half / "annotation", "--json", "-"])
+    said = capsys.readouterr()
+    assert "sqa3d is answered in the second run only and not compared" in said.err
+    assert json.loads(said.out)["sqa3d"]["answers"] == {"first": 0, "second": 3}
+
+
+def test_notes_of_compared_runs_are_said(half, capsys):
+    (half / "annotation" / "scanqa_val.json").unlink()
+    write(half / "other" / "scanqa.json", [answer(0, ref_captions=["b"])])
+    assert main(["--compare", half / "half", half / "other", "--annotation_dir", half / "annotation"]) == 0
+    assert "note: missing questions are not counted, and the predictions' own references" in capsys.readouterr().out
+
+
+def test_questions_without_a_reference_are_said_everywhere(half, capsys):
+    asked = questions(4)
+    asked[0]["ref_captions"] = [" "]
+    write(half / "annotation" / "scanqa_val.json", asked)
+    write(half / "half" / "scanqa.json", [answer(n, ref_captions=None) for n in range(4)])
+    main(flags(half, "--tasks", "scanqa", "--json", half / "scores.json"))
+    assert "scanqa: 4 of 4 questions answered, 1 without a reference left out" in capsys.readouterr().out
+    assert json.loads((half / "scores.json").read_text())["scanqa"]["questions without a reference"] == 1
+    page = pages.report(half / "half", half / "annotation", half / "out").read_text()
+    assert "1 without a reference left out" in page
+
+
+def test_scan2cap_counts_what_is_not_described(tmp_path):
+    import torch
+
+    boxes = {"s": {"objects": ["chair"] * 2, "locs": torch.tensor([[2.0 * n, 0, 0, 1, 1, 1] for n in range(2)])}}
+    for name in ("scannet", "scannet_mask3d"):
+        torch.save(boxes, tmp_path / f"{name}_val_attributes.pt")
+    asked = [{"scene_id": "s", "obj_id": n, "pred_id": n, "prompt": f"What {n}?"} for n in range(2)]
+    write(tmp_path / "scan2cap_mask3d_val.json", asked)
+    write(tmp_path / "scan2cap_val_corpus.json", {f"s|{n}": ["sos a chair eos"] for n in range(2)})
+    write(tmp_path / "scan2cap.json", [{"scene_id": "s", "prompt": "What 1?", "pred": "a chair"}])
+    flags = ["--predictions", tmp_path, "--annotation_dir", tmp_path, "--json", tmp_path / "scores" / "x.json"]
+    assert main(flags) == 0
+    found = json.loads((tmp_path / "scores" / "x.json").read_text())["scan2cap"]
+    assert found["objects without an answer"] == found["missing questions"] == 1
+    report = score_folder(tmp_path, tmp_path)["scan2cap"]
+    assert report.warnings[0].endswith("the figures count their objects as not described")
+
+
+@pytest.mark.parametrize("flag", ["--json", "--details"])
+@pytest.mark.parametrize(
+    "name", ["half/scanqa.json", "annotation/scanqa_val.json", "half/m_sqa3d/predictions_chunk_0.json"]
+)
+def test_a_file_that_is_scored_is_never_overwritten(half, flag, name, capsys):
+    write(half / "half/m_sqa3d/predictions_chunk_0.json", [answer(n) for n in range(3)])
+    before = (half / name).read_bytes()
+    assert main(flags(half, flag, half / name)) == 2
+    assert "holds something else than scores, which would be lost" in capsys.readouterr().err
+    assert (half / name).read_bytes() == before
+
+
+@pytest.mark.parametrize("before", [None, "", "{}", '{"scanqa": {}}', "[1]"])
+def test_other_files_are_replaced(half, before):
+    if before is not None:
+        write(half / "scores.json", before)
+    place = half / "half" / "scores.json" if before != "[1]" else half / "scores.json"
+    for _ in range(2):
+        assert main(flags(half, "--json", place)) == 0
+    assert "scanqa" in json.loads(place.read_text())
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--json", ""], "--json is empty"),
+        (["--details="], "--details is empty"),
+        (["--json", "-", "--details", "-"], "both go to -; name two files"),
+        (["--json", "x", "--details", "x"], "both go to x; name two files"),
+    ],
+)
+def test_a_file_to_write_has_a_name_of_its_own(half, more, words, capsys):
+    assert main(flags(half, *more)) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_details_on_standard_output_are_json_alone(half, capsys, monkeypatch):
+    monkeypatch.chdir(half)
+    assert main(flags(half, "--details", "-")) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["scanqa"]["counts"]["questions"] == 4 and "2 of 4" in said.err
+    assert sorted(path.name for path in half.iterdir()) == ["annotation", "half"]
 
 
 def test_the_page_says_so(half):

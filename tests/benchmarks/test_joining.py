@@ -186,14 +186,74 @@ def test_the_surest_answers_choose_first(tmp_path):
     [
         ({"index": 5}, "question 5 of scene 's' is not in"),
         ({"index": 0, "prompt": "Something else?"}, "has another prompt"),
-        ({"scene_id": "elsewhere"}, "more answers about scene 'elsewhere'"),
-        ({"prompt": "Something else?"}, "more answers about scene 's'"),
+        ({"scene_id": "elsewhere"}, "no question in .*scanqa_val.json is about scene 'elsewhere'"),
+        ({"prompt": "Something else?"}, "no question in .* about scene 's' has the prompt 'Something else"),
+        ({"gt_id": 7}, "no question in .* has the 'obj_id' 7; correct 'gt_id'"),
     ],
 )
 def test_answers_to_other_questions_are_refused(answered, row, words):
     questions = [asked("scanqa")]
     with pytest.raises(DataError, match=f"row 0: .*{words}"):
         answered("scanqa", questions, [said("scanqa", questions[0]) | row])
+
+
+def swapped(task, key, **both):
+    """Answers to three questions of a room and one of another, where ``key`` of the second and third are swapped."""
+    questions = [asked(task, f"What {n}?", qid=f"q{n}", scene="s" if n < 3 else "t", obj_id=n) for n in range(4)]
+    rows = [said(task, q, index=n, ref_captions=None, type_info=None) | both for n, q in enumerate(questions)]
+    rows[1][key], rows[2][key] = rows[2][key], rows[1][key]
+    return questions, rows
+
+
+@pytest.mark.parametrize("task", BENCHMARKS)
+@pytest.mark.parametrize(
+    ("key", "both", "words"),
+    [
+        ("prompt", {"index": None}, "'prompt' is What 2\\?, which belongs to row 2 of .*, but .* to row 1"),
+        ("prompt", {}, "'prompt' is What 2\\?, which belongs to row 2 of .*, but .* to row 1"),
+        ("qid", {}, "'qid' is q2, which belongs to row 2 of .*, but .* to row 1"),
+        ("qid", {"prompt": "", "gt_id": None, "pred_id": None}, "'qid' is q2, which belongs to row 2"),
+        ("qid", {"index": None}, "'prompt' is What 1\\?, which belongs to row 1 of .*, but .* to row 2"),
+        ("index", {"prompt": "", "gt_id": None, "pred_id": None}, "'qid' is q2, which belongs to row 2"),
+    ],
+)
+def test_keys_that_name_different_questions_are_refused(answered, task, key, both, words):
+    questions, rows = swapped(task, key, **both)
+    with pytest.raises(DataError, match=rf"{task}.json, row \d: {words}"):
+        answered(task, questions, rows)
+
+
+@pytest.mark.parametrize("task", BENCHMARKS)
+def test_rows_under_the_name_of_another_scene_are_refused(answered, task):
+    questions = [asked(task, "What?", qid=f"q {scene}", scene=scene) for scene in "st"]
+    rows = [said(task, question, scene_id=other) for question, other in zip(questions, "ts", strict=True)]
+    with pytest.raises(DataError, match=f"{task}.json, row 0: 'qid' is q s, which belongs to row 0"):
+        answered(task, questions, rows)
+
+
+@pytest.mark.parametrize("qids", [[7, 7], [0, 0], [None, ""], ["of", "another numbering"]])
+def test_a_qid_that_the_question_file_does_not_know_is_no_contradiction(answered, qids):
+    questions = [asked("scanqa", f"What {n}?", qid=f"q{n}") for n in range(2)]
+    rows = [said("scanqa", q, qid=qid) for q, qid in zip(questions, qids, strict=True)]
+    assert [row.index for row in answered("scanqa", questions, rows[::-1]).rows] == [0, 1]
+
+
+def test_a_prompt_in_other_words_is_noted(answered):
+    questions = [asked("scanqa", f"What {n}?", qid=f"q{n}") for n in range(3)]
+    rows = [said("scanqa", q) for q in questions]
+    assert not answered("scanqa", questions, rows).notes
+    rows[1]["prompt"] = "Tell me: what 1?"
+    note = answered("scanqa", questions, rows).notes[0]
+    assert note.startswith("1 answers were given to a prompt in other words than") and "scanqa.json, row 1" in note
+
+
+def test_an_error_about_the_truth_names_the_question_file_and_its_row(answered):
+    from gpt4scene.benchmarks import sqa3d
+
+    questions = [asked("sqa3d", f"What {n}?", sqa_type=kind) for n, kind in enumerate((0, 9))]
+    rows = answered("sqa3d", questions, [said("sqa3d", q, type_info=None) for q in questions]).rows
+    with pytest.raises(DataError, match=r"sqa3d.json, row 1 \(question: .*sqa3d_val.json, row 1\): 'type_info' must"):
+        sqa3d.score(rows)
 
 
 def test_a_question_file_that_says_nothing_of_references_is_noted(answered):

@@ -1,6 +1,7 @@
 """Names of objects become ScanRefer's classes, whatever the spelling, and a label map is read whole or refused."""
 
 import pytest
+from odd_answers import ODD_ANSWERS
 
 from gpt4scene.benchmarks.described import framed
 from gpt4scene.benchmarks.labels import CLASSES, LABEL_MAP, OTHERS, plain_classes, read_label_map, unique_multiple
@@ -73,3 +74,11 @@ def test_a_caption_is_framed_once(caption):
 
 def test_frame_words_inside_a_caption_stay():
     assert framed("an sos sign, sosa and eos lens") == "sos an sos sign, sosa and eos lens eos"
+
+
+@pytest.mark.parametrize("name", ODD_ANSWERS)
+def test_odd_answers_are_framed_as_others(name):
+    """The work grows with the length of an answer, whatever it is made of."""
+    said = framed(ODD_ANSWERS[name])
+    assert said.startswith("sos ") and said.endswith(" eos") and "\n" not in said
+    assert len(said) <= len(ODD_ANSWERS[name]) + len("sos  eos")

@@ -1,11 +1,13 @@
 """The metrics on sparse counts equal pycocoevalcap's, which counts text by text."""
 
 import random
+import tracemalloc
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odd_answers import ODD_ANSWERS
 
 from gpt4scene.metrics.captions import CaptionMetrics, bleu, rouge_l
 
@@ -62,3 +64,13 @@ def test_empty_texts_score_zero_but_against_themselves():
 
 def test_rouge_takes_best_precision_and_best_recall_apart():
     assert rouge_l("a b c d", ("a b", "a x y z c d")) == pytest.approx(2.44 * 0.75 * 1 / (1 + 1.44 * 0.75))
+
+
+@pytest.mark.parametrize("name", ODD_ANSWERS)
+def test_rouge_of_odd_answers_takes_little_memory(name):
+    """A word that no reference has costs nothing; a word that stands often is not copied each time."""
+    tracemalloc.start()
+    assert 0 <= rouge_l(ODD_ANSWERS[name], ["w3 brown chair", "a w70000 chair"]) <= 1
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 100 * 10**6

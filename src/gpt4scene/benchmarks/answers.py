@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gpt4scene.benchmarks.benchmark import Benchmark
 from gpt4scene.benchmarks.joining import join
 from gpt4scene.benchmarks.questions import question_file
 from gpt4scene.benchmarks.registry import BENCHMARKS
+from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow, require_all
 from gpt4scene.files.predictions import read_predictions
 from gpt4scene.files.questions import read_question_rows, read_questions
@@ -36,9 +38,8 @@ class Answered:
         warnings = [*self.gaps]
         missing = counts.get("missing questions", 0)
         if missing:
-            warnings.insert(
-                0, f"{missing:,} of {self.questions:,} questions have no answer; the figures leave them out"
-            )
+            rule = BENCHMARKS[self.task].unanswered
+            warnings.insert(0, f"{missing:,} of {self.questions:,} questions have no answer; {rule}")
         told = replace(report, counts=counts | dict(report.counts), notes=(*self.notes, *report.notes))
         if told.unreadable == len(self.rows):
             warnings.append("no answer could be read; the figures say nothing about the model")
@@ -55,15 +56,46 @@ def read_answered(predictions: str | Path, annotation_dir: str | Path, task: str
     found = read_predictions(Path(predictions), task)
     said = tuple(note for note in found.notes if note not in found.gaps)
     path = question_file(annotation_dir, task)
+    _refuse_another(found.rows, benchmark, themselves=path is None)
     if path is None:
         require_all(found.rows, benchmark.needs, benchmark.single)
         wanted = Path(annotation_dir) / benchmark.question_name("val")
         note = f"missing questions are not counted, and the predictions' own references believed: no {wanted}"
-        return Answered(task, found.rows, None, found.gaps, (*said, note))
+        return Answered(task, found.rows, None, found.gaps, (*said, note, *_repeated(found.rows)))
     questions = read_questions(path, task, benchmark.type_key, to_ask=False)
     rows, notes = join(found.rows, questions, path, benchmark.needs)
     require_all(rows, benchmark.needs, benchmark.single)
     return Answered(task, rows, len(questions), found.gaps, (*said, *notes))
+
+
+def _repeated(rows: Sequence[AnswerRow]) -> tuple[str, ...]:
+    """Return a note where rows that nothing identifies ask what an earlier row asked."""
+    unnamed = [replace(row, pred="", origin="") for row in rows if row.index is None and row.qid in (None, "", 0)]
+    again = len(unnamed) - len(set(unnamed))
+    if not again:
+        return ()
+    return (f"{again} answers without 'qid' and 'index' are to what an earlier one was asked; they are counted again",)
+
+
+def _refuse_another(rows: Sequence[AnswerRow], benchmark: Benchmark, *, themselves: bool) -> None:
+    """Raise ``DataError`` where rows are of another benchmark: by their own word or, ``themselves``, by their form.
+
+    Only where no question file says better is the form of references and types asked.
+    """
+    for row in rows:
+        if row.task in BENCHMARKS and row.task != benchmark.name:
+            raise DataError(
+                f"{row.origin}: answers a question of '{row.task}', not of '{benchmark.name}'; call the file by its "
+                "own task, or choose that with --tasks"
+            )
+    if not themselves or (benchmark.own and any(map(benchmark.own, rows))):
+        return
+    for other in BENCHMARKS.values():
+        if other.own and all(map(other.own, rows)):
+            raise DataError(
+                f"{rows[0].origin}: references and types here, and in all {len(rows)} rows, have the form of "
+                f"'{other.name}', not of '{benchmark.name}'; call the file by its own task, or choose that with --tasks"
+            )
 
 
 def unanswered_tasks(annotation_dir: str | Path, answered: Sequence[str]) -> dict[str, int]:

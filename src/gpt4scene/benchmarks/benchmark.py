@@ -59,11 +59,13 @@ class Benchmark:
 
     Figures: ``needs`` are the keys (``gt_id``, ``pred_id``, ``ref_captions``, ``type_info``) without which an answer
     can't be scored, ``single`` those of them that single rows may lack, which are counted. They come from the question
-    file, or from the predictions where there is none, and a row without one is refused. ``report`` takes the answers,
-    and the scores of the ``text_groups`` where there are any.
+    file, or from the predictions where there is none, and a row without one is refused. ``own`` tells, by the form of
+    types and references, that a row can be of this benchmark only. ``report`` takes the answers, and the scores of the
+    ``text_groups`` where there are any.
     ``main_metric`` sums it up in one number, which is ``most`` at the end of a bar. ``score_keys`` are the keys of
     answers in the report's rows. ``judge`` decides on one answer; by the main metric where it is ``None``.
-    ``published_split`` returns the split whose published figures stand beside a report, or ``None``.
+    ``unanswered`` says what the figures do with questions that have no answer. ``published_split`` returns the split
+    whose published figures stand beside a report, or ``None``.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Benchmark:
     report: MakeReport
     needs: tuple[str, ...] = ("ref_captions",)
     single: tuple[str, ...] = ()
+    own: Callable[[AnswerRow], bool] | None = None
     read: ReadRecords = read_first
     question_file: str = ""
     type_key: str | None = None
@@ -88,6 +91,7 @@ class Benchmark:
     most: float = 1.0
     score_keys: Callable[[Sequence[AnswerRow]], Sequence[object]] = row_keys
     judge: Judge | None = None
+    unanswered: str = "the figures leave them out"
     published_split: Callable[[Report], str | None] = published_on_val
 
     def raw_names(self, split: str) -> list[str]:

@@ -10,7 +10,9 @@ import numpy as np
 from gpt4scene.benchmarks.matching import Match, Scenes
 from gpt4scene.files.raw import Record
 
-_FRAME = re.compile(r"\A\s*sos\b\s*|\s*\beos\s*\Z", re.IGNORECASE)
+_FIRST = re.compile(r"sos\b", re.IGNORECASE)
+_LAST = re.compile(r"\beos\Z", re.IGNORECASE)
+_WORD = re.compile(r"\w+(?:['-]\w+)*|[^\w\s]")
 
 
 def framed(caption: str) -> str:
@@ -18,16 +20,36 @@ def framed(caption: str) -> str:
 
     Frame words that it has already, both or one, in any case, are not set twice: some predictions carry them.
     """
-    return f"sos {_FRAME.sub('', caption)} eos".replace("\n", " ")
+    start = caption.lstrip()
+    if _FIRST.match(start):
+        caption = start[len("sos") :].lstrip()
+    end = caption.rstrip()
+    if _LAST.search(end[-len(" eos") :]):
+        caption = end[: -len("eos")].rstrip()
+    return f"sos {caption} eos".replace("\n", " ")
+
+
+def is_framed(caption: str) -> bool:
+    """Return whether ``caption`` stands between the words ``sos`` and ``eos``."""
+    words = caption.split()
+    return len(words) > 1 and (words[0], words[-1]) == ("sos", "eos")
+
+
+def has_tokens(record: Record) -> bool:
+    """Return whether an official record says the words of its description."""
+    return record.values.get("token") not in (None, [])
 
 
 def caption_corpus(records: Iterable[Record]) -> dict[str, list[str]]:
-    """Return ``scene|object -> captions`` of official ScanRefer records: lower-case tokens framed by sos and eos."""
+    """Return ``scene|object -> captions`` of official ScanRefer records: lower-case tokens framed by sos and eos.
+
+    A record without ``token`` gets the words and marks of its description.
+    """
     captions: dict[str, list[str]] = {}
     for record in records:
-        tokens = record.values.get("token") or re.findall(r"\w+(?:['-]\w+)*|[^\w\s]", record.text("description"))
+        tokens = record.texts("token") if has_tokens(record) else _WORD.findall(record.text("description"))
         key = f"{record.text('scene_id')}|{record.whole('object_id')}"
-        captions.setdefault(key, []).append(framed(" ".join(map(str, tokens)).lower()))
+        captions.setdefault(key, []).append(framed(" ".join(tokens).lower()))
     return captions
 
 

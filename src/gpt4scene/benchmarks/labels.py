@@ -22,8 +22,14 @@ SPELLINGS = {"refridgerator": "refrigerator"}
 LABEL_MAP = "scannetv2-labels.combined.tsv"
 
 
+def same_name(name: str) -> str:
+    """Return ``name`` in small letters, its words separated by single spaces."""
+    return " ".join(name.lower().replace("_", " ").split())
+
+
 def class_of(name: str) -> str:
     """Return the class that ``name``, in either spelling, is called by; others where there is none."""
+    name = same_name(name)
     name = SPELLINGS.get(name, name)
     return name if name in CLASSES else OTHERS
 
@@ -57,6 +63,11 @@ def read_label_map(path: Path) -> dict[str, str]:
     return classes
 
 
+def raw_name(record: Record) -> str:
+    """Return the name of the object that an official record describes, as label maps write it."""
+    return " ".join(record.text("object_name").split("_"))
+
+
 def unique_multiple(records: Iterable[Record], classes: Mapping[str, str]) -> dict[str, dict[str, int]]:
     """Return ``scene -> object -> 0 | 1``: 0 where the object is the only annotated one of its class in the scene.
 
@@ -64,9 +75,8 @@ def unique_multiple(records: Iterable[Record], classes: Mapping[str, str]) -> di
     """
     kinds: dict[str, dict[str, str]] = {}
     for record in records:
-        name = " ".join(record.text("object_name").split("_"))
         objects = kinds.setdefault(record.text("scene_id"), {})
-        objects.setdefault(str(record.whole("object_id")), classes.get(name, OTHERS))
+        objects.setdefault(str(record.whole("object_id")), classes.get(raw_name(record), OTHERS))
     return {
         scene: {target: int(list(objects.values()).count(kind) != 1) for target, kind in objects.items()}
         for scene, objects in kinds.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -80,14 +80,19 @@ def _checked(rows: Iterable[RowLike]) -> list[AnswerRow]:
             raise DataError(f"{row.origin}: 'type_info' must be one of {', '.join(TYPES)}, found {row.type_info!r}")
         if not all(str(index).isdecimal() for index in row.references):
             raise DataError(f"{row.origin}: 'ref_captions' must be object ids, found {list(row.references)}")
-        if not row.ref_captions and not str(row.type_info).startswith("zt"):
-            raise DataError(f"{row.origin}: a question of kind '{row.type_info}' has no target in 'ref_captions'")
-        if row.ref_captions and str(row.type_info).startswith("zt"):
-            raise DataError(
-                f"{row.origin}: a question of kind '{row.type_info}' means no object, but 'ref_captions' holds "
-                f"{list(row.references)}; correct one of the two"
-            )
+        _check_kind(str(row.type_info), row.references, row.origin, "ref_captions")
     return read
+
+
+def _check_kind(kind: str, targets: Sequence[object], origin: str, key: str) -> None:
+    """Raise ``DataError`` where a question of ``kind`` can't mean ``targets``, which stand under ``key``."""
+    if not targets and not kind.startswith("zt"):
+        raise DataError(f"{origin}: a question of kind '{kind}' has no target in '{key}'; correct one of the two")
+    if targets and kind.startswith("zt"):
+        raise DataError(
+            f"{origin}: a question of kind '{kind}' means no object, but '{key}' holds {list(targets)}; correct one of "
+            "the two"
+        )
 
 
 def spoken_ids(proposals: Iterable[int]) -> str:
@@ -115,13 +120,15 @@ def question_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[
     scene, targets = record.text("scene_id"), record.wholes("object_ids")
     for target in targets:
         scenes.ground_truth.row(scene, target, record.origin)
+    kind, number = _kind(record), record.name("ann_id")
+    _check_kind(kind, targets, record.origin, "object_ids")
     yield {
         "scene_id": scene,
         "obj_id": 0,
-        "qid": f"{scene}_{record.values.get('ann_id', 0)}",
+        "qid": None if number is None else f"{scene}_{number}",
         "prompt": prompts.fill(description=without_end_mark(record.text("description"))),
         "ref_captions": targets,
-        "eval_type": _kind(record),
+        "eval_type": kind,
     }
 
 
@@ -158,5 +165,6 @@ BENCHMARK = Benchmark(
     training_rows=training_rows,
     report=lambda rows, annotation, texts: score(rows, annotation.proposals, annotation.ground_truth),
     needs=NEEDS,
+    own=lambda row: row.type_info in TYPES,
     judge=judge,
 )

@@ -64,20 +64,35 @@ def read(paths: Sequence[Path]) -> list[Record]:
 
 
 def _record(record: Record) -> Record:
-    tokens = record.values.get("tokens") or "[]"
-    try:
-        words = ast.literal_eval(tokens) if isinstance(tokens, str) else tokens
-        kind = question_type(record.text("stimulus_id"), map(str, words))
-    except (TypeError, ValueError, SyntaxError, IndexError):
-        raise DataError(f"{record.origin}: 'stimulus_id' or 'tokens' is not in ReferIt3D's form") from None
+    kind = None if record.name("tokens") is None else _kind(record)
     values = {"scene_id": record.text("scan_id"), "object_id": record.whole("target_id"), "type_info": kind}
-    values["ann_id"] = record.values.get("assignmentid") or record.origin.rpartition(" ")[2]
-    values["mentions_target_class"] = str(record.values.get("mentions_target_class", True)).strip().lower() == "true"
+    values["ann_id"] = record.name("assignmentid") or record.origin.rpartition(" ")[2]
+    said = str(record.values.get("mentions_target_class", True)).strip().lower()
+    if said not in ("true", "false"):
+        raise DataError(f"{record.origin}: 'mentions_target_class' must be True or False, found {said!r}")
+    values["mentions_target_class"] = said == "true"
     return Record({**values, "description": record.text("utterance")}, record.origin)
 
 
+def _kind(record: Record) -> str:
+    try:
+        words = ast.literal_eval(record.text("tokens"))
+        return question_type(record.text("stimulus_id"), map(str, words))
+    except (TypeError, ValueError, SyntaxError, IndexError):
+        raise DataError(f"{record.origin}: 'stimulus_id' or 'tokens' is not in ReferIt3D's form") from None
+
+
 def mentioned(records: list[Record], scenes: Scenes) -> list[Record | Dropped]:
-    """Drop utterances that do not mention the target's class, as ReferIt3D's own evaluation does."""
+    """Drop utterances that do not mention the target's class, as ReferIt3D's own evaluation does.
+
+    Raises ``DataError`` for a record whose type, by which figures are broken down, nothing tells.
+    """
+    for record in records:
+        if record.values["type_info"] is None:
+            raise DataError(
+                f"{record.origin}: 'tokens' is missing, which tells questions that depend on the view; download the "
+                "file again"
+            )
     return [record if record.values["mentions_target_class"] else Dropped(NOT_MENTIONED) for record in records]
 
 

@@ -34,6 +34,9 @@ class Dropped:
     reason: str
 
 
+EMPTY = "empty answer"
+"""Reason where there is nothing to learn."""
+
 RowsOf = Callable[[Record, Scenes, Prompts], Iterable["Row | Dropped"]]
 """Makes the rows of one record, whose scene has what rows need."""
 

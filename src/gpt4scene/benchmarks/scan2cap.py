@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gpt4scene.benchmarks import scanrefer
 from gpt4scene.benchmarks.annotation import Annotation
 from gpt4scene.benchmarks.benchmark import Benchmark
-from gpt4scene.benchmarks.described import by_object, caption_corpus, framed, object_of, with_matches
+from gpt4scene.benchmarks.described import (
+    by_object,
+    caption_corpus,
+    framed,
+    has_tokens,
+    is_framed,
+    object_of,
+    with_matches,
+)
 from gpt4scene.benchmarks.judging import Judged
 from gpt4scene.benchmarks.matching import NO_PROPOSAL, Scenes
 from gpt4scene.benchmarks.rows import Dropped, QuestionRow, TrainingRow
@@ -180,6 +190,16 @@ def training_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[
         yield TrainingRow(record.text("scene_id"), prompt, record.text("description"))
 
 
+def companions(
+    records: list[Record], label_map: Callable[[], Path | None], say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Return the file of all captions; ``say`` gets the number of those whose words are told by our own rule."""
+    without = sum(not has_tokens(record) for record in records)
+    if without:
+        say(f"{NAME}: {without} descriptions have no 'token'; their words in {CORPUS} are told by our own rule")
+    return {CORPUS: caption_corpus(records)}
+
+
 def _corpus(annotation: Annotation) -> dict[str, list[str]]:
     return annotation.companion(CORPUS, read_corpus)
 
@@ -196,10 +216,12 @@ BENCHMARK = Benchmark(
     question_rows=question_rows,
     training_records=with_matches,
     training_rows=training_rows,
-    companions=lambda records, label_map, say: {CORPUS: caption_corpus(records)},
+    companions=companions,
     text_groups=lambda rows, found: text_groups(rows, found.proposals, found.ground_truth, _corpus(found)),
     report=lambda rows, found, texts: report(rows, found.proposals, found.ground_truth, _corpus(found), texts),
     needs=NEEDS,
+    own=lambda row: bool(row.texts) and all(map(is_framed, row.texts)),
     score_keys=lambda rows: [f"{row.scene_id}|{row.gt_id}" for row in rows],
     judge=judge,
+    unanswered="the figures count their objects as not described",
 )

@@ -9,7 +9,7 @@ import numpy as np
 from gpt4scene.benchmarks.benchmark import Benchmark, scores_by_row
 from gpt4scene.benchmarks.judging import judge_short_answer
 from gpt4scene.benchmarks.matching import Scenes
-from gpt4scene.benchmarks.rows import Dropped, QuestionRow, TrainingRow
+from gpt4scene.benchmarks.rows import EMPTY, Dropped, QuestionRow, TrainingRow
 from gpt4scene.benchmarks.wordings import Prompts, spoken
 from gpt4scene.files.answers import AnswerRow, RowLike, read_rows, require_all, with_references
 from gpt4scene.files.raw import Record
@@ -19,9 +19,10 @@ from gpt4scene.metrics.texts import TextGroup, TextScores, score_groups
 
 NAME = "scanqa"
 NEEDS = ("ref_captions",)
+"""What an answer needs to be scored."""
+
 SINGLE = ("ref_captions",)
 """Needed, but a row that lacks it is counted and left out."""
-"""What an answer needs to be scored."""
 
 QUESTION_WORDS = ("what", "where", "how", "which", "is", "who")
 """First words by which answers are broken down."""
@@ -85,18 +86,18 @@ def question_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[
     objects = record.wholes("object_ids") if "object_ids" in record.values else []
     yield {
         "scene_id": record.text("scene_id"),
-        "obj_id": objects[0] if objects else 0,
-        "qid": record.values.get("question_id"),
+        "obj_id": objects[0] if objects else None,
+        "qid": record.name("question_id"),
         "prompt": prompts.fill(question=record.text("question")),
-        "ref_captions": [str(answer) for answer in record.items("answers")],
+        "ref_captions": record.texts("answers"),
     }
 
 
 def training_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[TrainingRow | Dropped]:
     """Make one row of every different answer of an official record."""
-    for answer in dict.fromkeys(str(answer).strip() for answer in record.items("answers")):
+    for answer in dict.fromkeys(text.strip() for text in record.texts("answers") or [""]):
         if not answer:
-            yield Dropped("empty answer")
+            yield Dropped(EMPTY)
             continue
         prompt = prompts.fill(question=record.text("question"))
         yield TrainingRow(record.text("scene_id"), prompt, spoken(answer))

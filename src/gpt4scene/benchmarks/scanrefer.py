@@ -19,7 +19,14 @@ from gpt4scene.benchmarks.grounding import (
     referit_groups,
 )
 from gpt4scene.benchmarks.judging import Judged
-from gpt4scene.benchmarks.labels import LABEL_MAP, plain_classes, read_label_map, unique_multiple
+from gpt4scene.benchmarks.labels import (
+    LABEL_MAP,
+    OTHERS,
+    plain_classes,
+    raw_name,
+    read_label_map,
+    unique_multiple,
+)
 from gpt4scene.benchmarks.matching import NO_PROPOSAL, Scenes
 from gpt4scene.benchmarks.rows import Dropped, QuestionRow, TrainingRow
 from gpt4scene.benchmarks.wordings import Prompts
@@ -28,7 +35,7 @@ from gpt4scene.files.annotation import checked_lookup, read_lookup
 from gpt4scene.files.answers import AnswerRow, RowLike, read_rows
 from gpt4scene.files.raw import Record
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, THRESHOLDS, SceneBoxes, iou, scene_boxes
-from gpt4scene.metrics.object_ids import object_mark
+from gpt4scene.metrics.object_ids import is_mark, object_mark
 from gpt4scene.metrics.scores import Report
 from gpt4scene.metrics.texts import TextScores
 
@@ -156,11 +163,11 @@ def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) 
 def question_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[QuestionRow]:
     """Make one row of an official record, whatever its best IoU."""
     scene, target = record.text("scene_id"), record.whole("object_id")
-    match = scenes.match(scene, target, record.origin)
+    match, number = scenes.match(scene, target, record.origin), record.name("ann_id")
     yield {
         "scene_id": scene,
         "obj_id": target,
-        "qid": f"{scene}_{target}_{record.values.get('ann_id', 0)}",
+        "qid": None if number is None else f"{scene}_{target}_{number}",
         "prompt": prompts.fill(description=record.text("description")),
         "ref_captions": [f"{object_mark(match.proposal)}."] if match else [],
         **({"type_info": record.values["type_info"]} if "type_info" in record.values else {}),
@@ -181,11 +188,16 @@ def training_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[
 def companions(
     records: list[Record], label_map: Callable[[], Path | None], say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Return the lookup file, by ScanNet's label map where there is one."""
+    """Return the lookup file, by ScanNet's label map where there is one; ``say`` gets what it does not know."""
     path = label_map()
     if path is None:
         say(f"{NAME}: no {LABEL_MAP}; unique and multiple go by the raw object names")
-    classes = plain_classes() if path is None else read_label_map(path)
+        return {LOOKUP: unique_multiple(records, plain_classes())}
+    classes = read_label_map(path)
+    unknown = sorted({raw_name(record) for record in records} - classes.keys())
+    if unknown:
+        some = ", ".join(f"'{name}'" for name in unknown[:3])
+        say(f"{NAME}: {len(unknown)} object names are not in {path} and count as '{OTHERS}': {some} …")
     return {LOOKUP: unique_multiple(records, classes)}
 
 
@@ -211,6 +223,7 @@ BENCHMARK = Benchmark(
     companions=companions,
     report=_report,
     needs=NEEDS,
+    own=lambda row: row.type_info in REFERIT_KINDS or (bool(row.texts) and all(map(is_mark, row.texts))),
     judge=judge,
     published_split=published_split,
 )

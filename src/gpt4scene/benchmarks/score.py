@@ -20,6 +20,9 @@ from gpt4scene.settings.arguments import Arguments, key
 STDOUT = "-"
 """The name of the JSON file that is standard output; tables then go to standard error."""
 
+INPUTS = (".json", ".jsonl", ".pt")
+"""Suffixes of the files that scoring reads."""
+
 
 def score_folder(
     predictions: str | Path, annotation_dir: str | Path, tasks: Sequence[str] | str | None = None
@@ -95,7 +98,7 @@ def _tasks(predictions: Path, tasks: Sequence[str] | str | None) -> list[str]:
         )
     names = asked or tasks_in(predictions, BENCHMARKS)
     if not names:
-        raise DataError(f"{predictions}: no answers here ({wanted('<task>')}); {lies_there(predictions)}")
+        raise DataError(f"{predictions}: no answers here ({wanted('<task>')}); {lies_there(predictions, BENCHMARKS)}")
     return names
 
 
@@ -119,7 +122,9 @@ class ScoreArguments(Arguments):
     compare: tuple[str, str] | None = key("two such folders: paired differences instead", None)
     tasks: str = key("names separated by commas, or all", "all")
     json: str | None = key("write {task: {metric: value}} (or the differences) to this file; - is stdout", None)
-    details: str | None = key("write intervals, counts, breakdowns (of the second of two) to this JSON file", None)
+    details: str | None = key(
+        "write intervals, counts, breakdowns (of the second of two) to this JSON file, or -", None
+    )
     require_complete: bool = key("exit 1 unless every question of every task is known to have its answer", False)
 
     @property
@@ -139,6 +144,25 @@ class ScoreArguments(Arguments):
             task_names(self.tasks)
         except ValueError as error:
             wrong.append(str(error))
+        return [*wrong, *self._output_problems()]
+
+    def _output_problems(self) -> list[str]:
+        """Return a sentence for every file to write that has no name, that of the other, or that of an input."""
+        named = {flag: getattr(self, flag) for flag in ("json", "details") if getattr(self, flag) is not None}
+        wrong = [
+            f"--{flag} is empty; name a file, or - for standard output" for flag, name in named.items() if not name
+        ]
+        if self.json and self.json == self.details:
+            wrong.append(f"--json and --details both go to {self.json}; name two files")
+        folders = {Path(place).resolve() for place in (self.annotation_dir, *self.folders)}
+        for flag, name in named.items():
+            path = Path(name).resolve()
+            places = (path, path.parent, path.parent.parent if path.name.startswith("predictions_chunk_") else path)
+            an_input = path.suffix in INPUTS and not folders.isdisjoint(places)
+            if name != STDOUT and an_input and path.is_file() and not tables.holds_scores(path):
+                wrong.append(
+                    f"--{flag} {name}: holds something else than scores, which would be lost; name another file"
+                )
         return wrong
 
 
@@ -147,7 +171,7 @@ def main(arguments: ScoreArguments) -> int:
     tasks, annotation_dir = task_names(arguments.tasks), arguments.annotation_dir
     places = {f"{number} {folder}": (folder, annotation_dir) for number, folder in enumerate(arguments.folders)}
     runs = list(score_folders(places, tasks).values())
-    to_stdout = arguments.json == STDOUT
+    to_stdout = STDOUT in (arguments.json, arguments.details)
     absent = [
         unanswered_tasks(annotation_dir, list(run)) if tasks is None and Path(folder).is_dir() else {}
         for run, folder in zip(runs, arguments.folders, strict=True)
@@ -156,7 +180,7 @@ def main(arguments: ScoreArguments) -> int:
         found = tables.compare(runs[0], runs[1])
         tables.print_comparison(found, runs, absent, stderr=to_stdout)
         if arguments.json:
-            tables.write_comparison(found, arguments.json)
+            tables.write_comparison(found, arguments.json, runs)
     else:
         tables.print_reports(runs[0], absent[0], stderr=to_stdout)
         if arguments.json:

@@ -9,7 +9,7 @@ import numpy as np
 from gpt4scene.benchmarks.benchmark import Benchmark, scores_by_row
 from gpt4scene.benchmarks.judging import judge_short_answer
 from gpt4scene.benchmarks.matching import Scenes
-from gpt4scene.benchmarks.rows import QuestionRow, TrainingRow
+from gpt4scene.benchmarks.rows import EMPTY, Dropped, QuestionRow, TrainingRow
 from gpt4scene.benchmarks.wordings import Prompts, spoken
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow, RowLike, read_rows, require_all, with_references
@@ -20,9 +20,10 @@ from gpt4scene.metrics.texts import TextGroup, TextScores, score_groups
 
 NAME = "sqa3d"
 NEEDS = ("ref_captions", "type_info")
+"""What an answer needs to be scored."""
+
 SINGLE = ("ref_captions",)
 """Needed, but a row that lacks it is counted and left out."""
-"""What an answer needs to be scored."""
 
 TYPES = ("what", "is", "how", "can", "which", "other")
 """Question types; a type's position is its number in ``sqa_type``."""
@@ -109,17 +110,40 @@ def question_type(question: str) -> int:
 def joined(questions: Iterable[Record], annotations: Iterable[Record]) -> list[Record]:
     """Return the records of the official question file with ``answers`` from the annotation file, by question id.
 
-    Raises ``DataError`` for a question without annotation.
+    Raises ``DataError`` for a question without id or annotation, an id that stands twice in either file, and an
+    annotation about another scene.
     """
-    found = {record.values.get("question_id"): record.items("answers") for record in annotations}
+    found, asked = _by_id(annotations), _by_id(questions)
     records = []
-    for record in questions:
-        key = record.values.get("question_id")
+    for key, record in asked.items():
         if key not in found:
-            raise DataError(f"{record.origin}: question {key} has no answers in the annotation file of the same split")
-        said = [str(answer["answer"] if isinstance(answer, dict) else answer) for answer in found[key]]
-        records.append(Record({**record.values, "answers": said}, record.origin))
+            raise DataError(
+                f"{record.origin}: question {key} has no answers in the annotation file of the same split; download "
+                "both files again"
+            )
+        answer = found[key]
+        scenes = (record.values.get("scene_id"), answer.values.get("scene_id"))
+        if scenes[1] is not None and scenes[0] != scenes[1]:
+            raise DataError(
+                f"{answer.origin}: question {key} is about scene '{scenes[1]}' here, and about '{scenes[0]}' in "
+                f"{record.origin}; download both files again"
+            )
+        said = [one.get("answer") if isinstance(one, dict) else one for one in answer.items("answers")]
+        checked = Record({"answers": said}, answer.origin).texts("answers")
+        records.append(Record({**record.values, "answers": checked}, record.origin))
     return records
+
+
+def _by_id(records: Iterable[Record]) -> dict[str | int | float, Record]:
+    found: dict[str | int | float, Record] = {}
+    for record in records:
+        key = record.name("question_id")
+        if key is None:
+            raise DataError(f"{record.origin}: 'question_id' is missing, by which questions find their answers")
+        if key in found:
+            raise DataError(f"{record.origin}: 'question_id' is {key!r}, as in {found[key].origin}; remove one")
+        found[key] = record
+    return found
 
 
 def question_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[QuestionRow]:
@@ -128,19 +152,24 @@ def question_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[
     yield {
         "scene_id": record.text("scene_id"),
         "obj_id": 0,
-        "qid": record.values.get("question_id"),
+        "qid": record.name("question_id"),
         "prompt": prompts.fill(situation=record.text("situation"), question=question),
-        "ref_captions": record.items("answers"),
+        "ref_captions": record.texts("answers"),
         "sqa_type": question_type(question),
     }
 
 
-def training_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[TrainingRow]:
+def training_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[TrainingRow | Dropped]:
     """Make one row of a joined record, its situation drawn from the record's versions of it."""
-    situations = [record.text("situation"), *map(str, record.values.get("alternative_situation") or ())]
+    answer = next((text for text in record.texts("answers") if text.strip()), "")
+    if not answer:
+        yield Dropped(EMPTY)
+        return
+    others = record.values.get("alternative_situation")
+    situations = [record.text("situation"), *(record.texts("alternative_situation") if others else ())]
     situation = prompts.choice([text.strip() for text in situations if text.strip()])
     prompt = prompts.fill(situation=situation, question=record.text("question"))
-    yield TrainingRow(record.text("scene_id"), prompt, spoken(record.items("answers")[0]))
+    yield TrainingRow(record.text("scene_id"), prompt, spoken(answer))
 
 
 def published_split(report: Report) -> str:

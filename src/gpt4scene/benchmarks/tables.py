@@ -8,19 +8,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gpt4scene.benchmarks.published import print_beside
+from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.errors import DataError
-from gpt4scene.files.whole import write_json
+from gpt4scene.files.whole import read_json, write_json
 from gpt4scene.metrics.intervals import Difference, differences, intervals
 from gpt4scene.metrics.scores import Report, breakdown
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-COUNTS = ("answers", "questions", "missing questions")
-"""Counts that stand beside the metrics in JSON."""
+COUNTS = (
+    *("answers", "questions", "missing questions", "questions without a reference"),
+    *("objects", "objects without an answer"),
+)
+"""Counts that stand beside the metrics in JSON, where a report has them."""
+
+RUNS = ("first", "second")
+"""What the two runs of a comparison are called."""
 
 NOTHING: Mapping[str, int] = MappingProxyType({})
 
@@ -36,8 +43,7 @@ def print_reports(reports: Mapping[str, Report], absent: Mapping[str, int] = NOT
 
     console = Console(highlight=False, soft_wrap=True, stderr=stderr)
     for task, report in reports.items():
-        several = len(set(report.rows.scenes)) > 1  # one scene says nothing about the spread over scenes
-        bounds = intervals(report.rows) if several else {}
+        bounds = intervals(report.rows)
         console.print(f"{task}: {report.summary}", style="bold", markup=False)
         table = Table()
         for name in ("metric", "x 100", "95 % over scenes"):
@@ -55,9 +61,9 @@ def print_reports(reports: Mapping[str, Report], absent: Mapping[str, int] = NOT
     _print_absent(console, absent)
 
 
-def _print_absent(console: Console, absent: Mapping[str, int]) -> None:
+def _print_absent(console: Console, absent: Mapping[str, int], run: str = "") -> None:
     for task, questions in absent.items():
-        console.print(f"warning: {task}: none of {questions:,} questions has an answer", markup=False)
+        console.print(f"warning: {run}{task}: none of {questions:,} questions has an answer", markup=False)
 
 
 def compare(first: Mapping[str, Report], second: Mapping[str, Report]) -> dict[str, dict[str, Difference]]:
@@ -87,41 +93,81 @@ def print_comparison(
 
     console = Console(highlight=False, soft_wrap=True, stderr=stderr)
     for task, metrics in found.items():
-        table = Table(title=task, title_justify="left", title_style="bold")
+        common = max((gain.rows for gain in metrics.values()), default=0)
+        console.print(f"{task}: {common:,} rows that both runs have", style="bold", markup=False)
+        table = Table()
         for name in ("metric", "first", "second", "difference", "95 % over scenes", "rows"):
             table.add_column(name, justify="left" if name == "metric" else "right")
         for metric, gain in metrics.items():
             values = (f"{100 * value:.2f}" for value in (gain.first, gain.second))
             table.add_row(metric, *values, f"{100 * gain.difference:+.2f}", _range(gain.interval), str(gain.rows))
         console.print(table)
-        for name, run in zip(("first", "second"), runs, strict=bool(runs)):
+        for name, run in zip(RUNS, runs, strict=bool(runs)):
             console.print(f"{name}: {run[task].summary}", markup=False)
             for warning in run[task].warnings:
                 console.print(f"warning: {name}: {warning}", markup=False)
-    for run, missing in zip(runs, absent, strict=True):
-        _print_absent(console, missing)
+        notes = [(name, note) for name, run in zip(RUNS, runs, strict=bool(runs)) for note in run[task].notes]
+        for name, note in notes:
+            both = {(run, note) for run in RUNS} <= set(notes)
+            if not both:
+                console.print(f"note: {name}: {note}", markup=False)
+            elif name == RUNS[0]:
+                console.print(f"note: {note}", markup=False)
+    for name, run, missing in zip(RUNS, runs, absent, strict=bool(runs)):
+        _print_absent(console, missing, f"{name}: ")
         for task in run.keys() - found.keys():
-            console.print(f"warning: {task} is answered in one run only and not compared", markup=False)
+            console.print(f"warning: {task} is answered in the {name} run only and not compared", markup=False)
 
 
-def write_comparison(found: Mapping[str, Mapping[str, Difference]], path: str | Path) -> None:
-    """Write ``{task: {metric: {first, second, difference, interval, rows}}}`` to ``path``, values 0 to 1."""
-    _write(path, {task: {name: asdict(gain) for name, gain in metrics.items()} for task, metrics in found.items()})
+def write_comparison(
+    found: Mapping[str, Mapping[str, Difference]], path: str | Path, runs: Sequence[Mapping[str, Report]] = ()
+) -> None:
+    """Write ``{task: {metric: {first, second, difference, interval, rows}}}`` to ``path``, values 0 to 1.
+
+    An interval is ``null`` where there is none. Beside the metrics stand the counts of ``write_scores``, those that
+    the ``runs`` have: ``{first, second}``. A task that one run only answers has its counts and no metric.
+    """
+    content: dict[str, dict[str, Any]] = {}
+    for task in dict.fromkeys(task for run in runs for task in run) or found:
+        metrics = {name: asdict(gain) | {"interval": _bounds(gain)} for name, gain in found.get(task, {}).items()}
+        counts = [_counts(run[task]) if task in run else {"answers": 0} for run in runs]
+        names = dict.fromkeys(name for one in counts for name in one)
+        both = {name: {run: one.get(name) for run, one in zip(RUNS, counts, strict=True)} for name in names}
+        content[task] = metrics | both
+    _write(path, content)
+
+
+def _bounds(gain: Difference) -> list[float] | None:
+    return None if math.isnan(gain.interval[0]) else list(gain.interval)
+
+
+def _counts(report: Report) -> dict[str, int]:
+    """Return the counts that stand beside the metrics in JSON."""
+    counts = {name: report.counts[name] for name in COUNTS if name in report.counts}
+    return counts | {"unreadable answers": report.unreadable}
 
 
 def write_scores(reports: Mapping[str, Report], path: str | Path, absent: Mapping[str, int] = NOTHING) -> None:
     """Write ``{task: {metric: value}}`` (values 0 to 1) to ``path``, or to standard output where that is ``-``.
 
-    Beside the metrics stand ``answers``, ``unreadable answers`` and, where a question file says so, ``questions`` and
-    ``missing questions``. A task in ``absent`` has its counts and no metric. The file appears whole or not at all.
+    Beside the metrics stand ``answers``, ``unreadable answers`` and what else of ``COUNTS`` the report has. A task in
+    ``absent`` has its counts and no metric. The file appears whole or not at all.
     """
     content = {}
     for task, report in reports.items():
-        counts = {name: report.counts[name] for name in COUNTS if name in report.counts}
-        content[task] = report.scores | counts | {"unreadable answers": report.unreadable}
+        content[task] = report.scores | _counts(report)
     for task, questions in absent.items():
         content[task] = {"answers": 0, "questions": questions, "missing questions": questions}
     _write(path, content)
+
+
+def holds_scores(path: Path) -> bool:
+    """Return whether the file is empty or of the form that this module writes, ``{task: …}``."""
+    try:
+        content = read_json(path) if path.stat().st_size else {}
+    except DataError:
+        return False
+    return isinstance(content, dict) and content.keys() <= set(BENCHMARKS)
 
 
 def _write(path: str | Path, content: object) -> None:
@@ -132,14 +178,17 @@ def _write(path: str | Path, content: object) -> None:
 
 
 def write_details(reports: Mapping[str, Report], path: str | Path) -> None:
-    """Write all that is known to ``path``: per task scores, 95 % intervals, counts, notes, and every breakdown."""
+    """Write all that is known to ``path``: per task scores, 95 % intervals, counts, notes, and every breakdown.
+
+    Standard output where that is ``-``.
+    """
     content = {}
     for task, report in reports.items():
         bounds = {m: list(b) for m, b in intervals(report.rows).items() if not math.isnan(b[0])}
         parts = {by: breakdown(report.rows, by) for by in (*report.rows.groups, "scene")}
         content[task] = {"scores": report.scores, "intervals": bounds, "counts": report.counts}
         content[task] |= {"warnings": list(report.warnings), "notes": list(report.notes), "by": parts}
-    write_json(path, content)
+    _write(path, content)
 
 
 def _range(bounds: tuple[float, float] | None) -> str:

@@ -18,6 +18,8 @@ KEYS = ("scene_id", "qid", "gt_id", "pred_id", "prompt", "pred", "ref_captions",
 class AnswerRow:
     """One answer with what its scorer needs. ``origin`` names file and row in error messages.
 
+    ``task`` is the one that the row itself says, as a journal's rows do.
+
     ``gt_id`` is the ground-truth object, ``pred_id`` the proposal that Scan2Cap asked about, ``ref_captions`` the
     accepted answers or Multi3DRefer's ground-truth ids, ``type_info`` SQA3D's or Multi3DRefer's question type. A key
     that the row does not have is ``None``; ``target``, ``proposal`` and ``references`` raise ``DataError`` for it.
@@ -32,6 +34,7 @@ class AnswerRow:
     type_info: str | int | None = None
     qid: str | int | None = None
     index: int | None = None
+    task: str | None = None
     origin: str = "row"
 
     @property
@@ -60,8 +63,8 @@ def require(row: AnswerRow, *keys: str) -> Any:
     for key in keys:
         if getattr(row, key) is None:
             raise DataError(
-                f"{row.origin}: '{key}' is missing, which this score needs; add the key to the predictions, or put the "
-                "question file into the annotation folder"
+                f"{row.origin}: '{key}' is missing, which this score needs; it comes from the question file of the "
+                "annotation folder, or from the predictions where there is none"
             )
 
 
@@ -124,6 +127,7 @@ def read_row(record: object, origin: str) -> AnswerRow:
         type_info=record.get("type_info"),
         qid=record.get("qid"),
         index=_whole(record.get("index"), "index", origin),
+        task=record["task"] if isinstance(record.get("task"), str) else None,
         origin=origin,
     )
 
@@ -141,7 +145,8 @@ def with_references(rows: Sequence[AnswerRow], name: str) -> tuple[list[AnswerRo
     if rows and not kept:
         raise DataError(
             f"{rows[0].origin}: 'ref_captions' holds no answer to compare with, here and in all {len(rows)} rows of "
-            f"{name}; add them to the predictions, or put the question file into the annotation folder"
+            f"{name}; references come from the question file of the annotation folder, or from the predictions where "
+            "there is none"
         )
     return kept, len(rows) - len(kept)
 

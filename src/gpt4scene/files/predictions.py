@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 import re
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow, read_row
@@ -17,6 +20,12 @@ OURS = frozenset({"task", "finish_reason", "images"})
 
 _LISTED = 12
 """Names listed in a message."""
+
+_START = 4096
+"""Bytes that tell what form a file has."""
+
+_ALMOST = r"(?:[ ._-]+(?:shard|chunk|part|copy)?[ ._-]*\(?[a-z]?\d*\)?|\d+)\.jsonl?"
+"""What follows the task in names that are almost those of answers, such as ``scanqa_2.jsonl``."""
 
 
 @dataclass(frozen=True)
@@ -64,24 +73,15 @@ def read_predictions(folder: Path, task: str) -> Predictions:
     """
     found = answer_files(folder, task)
     if not found:
-        raise DataError(f"{folder}: no answers for '{task}' ({wanted(task)}); {lies_there(folder)}")
+        raise DataError(f"{folder}: no answers for '{task}' ({wanted(task)}); {lies_there(folder, [task])}")
     form, *others = found
     notes = [f"read the {form} of {task} and left out {', '.join(map(str, found[other]))}" for other in others]
+    notes += _passed_over(folder, task, [path for files in found.values() for path in files])
     if len({path.parent for path in found[form]}) > 1:
         folders = ", ".join(sorted({path.parent.name for path in found[form]}))
         raise DataError(f"{folder}: answers of several models for '{task}' ({folders}); keep one in the folder")
-    gaps: list[str] = []
-    if form == "journal":
-        records, gaps = journal_rows(folder, task)
-        rows = [read_row(record, origin) for origin, record in records]
-    elif form == "journal file":
-        content = read_journal(folder)
-        if content.torn is not None:
-            gaps = [f"{folder}: line {content.torn} was cut off while it was written and is left out"]
-        records = [(content.origin(number), record) for number, record in content.rows]
-        rows = [read_row(record, origin) for origin, record in records]
-    else:
-        rows = [row for path in found[form] for row in _list(path)]
+    records, gaps = _records(form, found[form], folder, task)
+    rows = [read_row(record, origin) for origin, record in records]
     if not rows:
         raise DataError(f"{folder}: the {form} of '{task}' holds no answers ({', '.join(map(str, found[form]))})")
     _refuse_duplicates(rows)
@@ -89,19 +89,42 @@ def read_predictions(folder: Path, task: str) -> Predictions:
     return Predictions(task, _ordered(rows), (*notes, *gaps), tuple(gaps))
 
 
+def _records(form: str, files: Sequence[Path], folder: Path, task: str) -> tuple[list[tuple[str, Any]], list[str]]:
+    """Return the rows of ``files`` as they are, each with its origin, and sentences about lines cut off."""
+    if form not in ("journal", "journal file"):
+        return [record for path in files for record in _list(path)], []
+    for path in files:
+        with path.open("rb") as file:
+            start = file.read(_START).removeprefix(codecs.BOM_UTF8).lstrip()
+        if start.startswith(b"["):
+            raise DataError(f"{path}: holds a JSON list, not an object a line; call it <task>.json")
+        if b"\0" in start:
+            raise DataError(f"{path}: is not UTF-8 text (it may be UTF-16); write it again in UTF-8")
+    if form == "journal":
+        return journal_rows(folder, task)
+    content = read_journal(folder)
+    torn = f"{folder}: line {content.torn} was cut off while it was written and is left out"
+    return [(content.origin(number), record) for number, record in content.rows], [torn] * (content.torn is not None)
+
+
 def wanted(task: str) -> str:
     """Return which names a folder of answers of ``task`` has."""
     return f"looked for {task}.jsonl, {task}.shard*.jsonl, {task}.json, <model>_{task}/predictions_chunk_<i>.json"
 
 
-def lies_there(place: Path) -> str:
+def lies_there(place: Path, tasks: Iterable[str]) -> str:
     """Return a sentence about what lies in ``place``, and where below or above it predictions are."""
     if not place.is_dir():
         return "there is no such folder"
     chunk = next(place.glob("predictions_chunk_*.json"), None)
     if chunk is not None:
         return f"{chunk.name} lies here: give the folder above, {place.parent}, whose folders are named <model>_<task>"
-    below = sorted({path.parent.parent for path in place.rglob("predictions_chunk_*.json")})
+    chunks = sorted({path.parent for path in place.rglob("predictions_chunk_*.json")})
+    here = next((folder for folder in chunks if folder.parent == place), None)
+    if here is not None:
+        return f"the folder '{here.name}' holds {next(here.glob('*.json')).name}: rename it to <model>_<task>"
+    single = {path.parent for task in tasks for form in ("json", "jsonl") for path in place.rglob(f"{task}.{form}")}
+    below = sorted({folder.parent for folder in chunks} | single)
     if below:
         return f"predictions lie in {', '.join(map(str, below[:_LISTED]))}: give one of these folders"
     names = sorted(f"{path.name}/" if path.is_dir() else path.name for path in place.iterdir())
@@ -160,11 +183,41 @@ def _gaps(form: str, files: Sequence[Path]) -> list[str]:
     return []
 
 
-def _list(path: Path) -> list[AnswerRow]:
-    content = read_json(path)
+def _passed_over(folder: Path, task: str, known: Sequence[Path]) -> list[str]:
+    """Return a note where ``folder`` holds files whose names are almost those of answers of ``task``."""
+    if not folder.is_dir():
+        return []
+    form = re.compile(re.escape(task) + _ALMOST, re.IGNORECASE)
+    others = [path for path in folder.iterdir() if form.fullmatch(path.name)]
+    others += [path for path in folder.glob(f"*_{task}/*.json*") if path.suffix in (".json", ".jsonl")]
+    names = sorted(str(path) for path in others if path not in known)
+    return [f"not read, since answers of {task} have other names: {', '.join(names[:_LISTED])}"] if names else []
+
+
+def _list(path: Path) -> list[tuple[str, Any]]:
+    try:
+        content = read_json(path)
+    except DataError:
+        if _object_a_line(path):
+            raise DataError(f"{path}: holds an object a line, not a JSON list; call it <task>.jsonl") from None
+        raise
     if not isinstance(content, list):
-        raise DataError(f"{path}: expected a list of predictions")
-    return [read_row(record, f"{path}, row {number}") for number, record in enumerate(content)]
+        keys = f" with the keys {', '.join(content)[:80]}" if isinstance(content, dict) and content else ""
+        raise DataError(
+            f"{path}: expected a list of predictions, found a {type(content).__name__}{keys}; write the rows as "
+            "one list, or one row a line into <task>.jsonl"
+        )
+    return [(f"{path}, row {number}", record) for number, record in enumerate(content)]
+
+
+def _object_a_line(path: Path) -> bool:
+    """Return whether the first line of the file is a JSON object."""
+    with path.open("rb") as file:
+        line = file.readline()
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _refuse_duplicates(rows: Sequence[AnswerRow]) -> None:
@@ -179,7 +232,8 @@ def _refuse_duplicates(rows: Sequence[AnswerRow]) -> None:
         elif row.qid in (None, "", 0):
             continue
         else:
-            key = (row.scene_id, row.qid, row.gt_id, row.pred_id, row.prompt, row.ref_captions, row.type_info)
+            qid = int(row.qid) if isinstance(row.qid, float) and row.qid.is_integer() else row.qid
+            key = (row.scene_id, str(qid), row.gt_id, row.pred_id, row.prompt, row.ref_captions, row.type_info)
         if key in seen:
             raise DataError(f"{row.origin}: answers the same question as {seen[key].origin}; remove one of the two")
         seen[key] = row

@@ -64,7 +64,9 @@ def _question(row: dict[str, Any], task: str, index: int, where: str, type_key: 
     kind = row.get(type_key or "", row.get("type_info", None if type_key else 0))
     qid = row.get("qid")
     for key, value in ((type_key or "type_info", kind), ("qid", qid)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, str | int | float)):
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, str | int | float) or value != value
+        ):
             raise DataError(f"{where}: '{key}' must be a text or a number, found {value!r}")
     return Question(
         task=task,

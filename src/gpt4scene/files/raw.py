@@ -39,14 +39,40 @@ class Record:
         """Return the list under ``key``; raise ``DataError`` when it is none."""
         value = self.values.get(key)
         if not isinstance(value, list):
-            raise DataError(f"{self.origin}: '{key}' must be a list (found keys: {', '.join(self.values)})")
+            found = f"a {type(value).__name__}" if key in self.values else f"the keys {', '.join(self.values)}"
+            raise DataError(f"{self.origin}: '{key}' must be a list, found {found}")
+        return value
+
+    def texts(self, key: str) -> list[str]:
+        """Return the texts of the list under ``key`` as they are; numbers count as texts, nothing else does."""
+        found = []
+        for value in self.items(key):
+            if not _plain(value):
+                raise DataError(f"{self.origin}: '{key}' must hold texts, found {value!r}")
+            found.append(str(value))
+        return found
+
+    def name(self, key: str) -> str | int | float | None:
+        """Return the text or number under ``key`` that names something, ``None`` where nothing is said."""
+        value = self.values.get(key)
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return None
+        if not _plain(value):
+            raise DataError(f"{self.origin}: '{key}' must be a text or a number, found {value!r}")
         return value
 
     def _number(self, value: Any, key: str) -> int:
         try:
-            return int(value)
+            number = int(value)
         except (TypeError, ValueError, OverflowError):
-            raise DataError(f"{self.origin}: '{key}' must hold whole numbers, found {value!r}") from None
+            number = None
+        if number is None or isinstance(value, bool) or (isinstance(value, float) and value != number):
+            raise DataError(f"{self.origin}: '{key}' must hold whole numbers, found {value!r}")
+        return number
+
+
+def _plain(value: object) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool) and value == value
 
 
 def find_raw(folder: Path, name: str) -> Path | None:
@@ -64,15 +90,27 @@ def read_records(path: Path, key: str | None = None) -> list[Record]:
     content = read_json(path)
     if key is not None and isinstance(content, dict):
         content = content.get(key)
-    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
+    if not isinstance(content, list):
         raise DataError(f"{path}: expected a list of objects" + (f" under '{key}'" if key else ""))
+    for number, row in enumerate(content):
+        if not isinstance(row, dict):
+            raise DataError(f"{path}, row {number}: expected an object with keys, found a {type(row).__name__}")
     return [Record(row, f"{path}, row {number}") for number, row in enumerate(content)]
 
 
 def read_table(path: Path) -> list[Record]:
-    """Return the rows of a CSV file with names in its first line."""
+    """Return the rows of a CSV file with names in its first line; ``DataError`` for a row of more or fewer columns."""
     try:
-        rows = list(csv.DictReader(io.StringIO(read_text(path), newline="")))
+        rows = [row for row in csv.reader(io.StringIO(read_text(path), newline="")) if row]
     except csv.Error as error:
         raise DataError(f"{path}: not a CSV file ({error}); download it again") from None
-    return [Record(row, f"{path}, row {number}") for number, row in enumerate(rows)]
+    names = rows[0] if rows else []
+    records = []
+    for number, row in enumerate(rows[1:]):
+        if len(row) != len(names):
+            raise DataError(
+                f"{path}, row {number}: has {len(row)} columns, but the first line names {len(names)}; download it "
+                "again, or write a text with commas between quotes"
+            )
+        records.append(Record(dict(zip(names, row, strict=True)), f"{path}, row {number}"))
+    return records

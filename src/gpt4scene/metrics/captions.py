@@ -129,9 +129,7 @@ def bleu(sum_10: np.ndarray) -> np.ndarray:
 def rouge_l(answer: str, references: Sequence[str]) -> float:
     """Return ROUGE-L: best precision and best recall of the longest common subsequence over all references."""
     said = answer.split(" ")
-    places: dict[str, int] = {}
-    for number, word in enumerate(said):
-        places[word] = places.get(word, 0) | 1 << number
+    places = _places(said, {word for text in references for word in text.split(" ")})
     precision = recall = 0.0
     for text in references:
         wanted = text.split(" ")
@@ -140,6 +138,20 @@ def rouge_l(answer: str, references: Sequence[str]) -> float:
     if not (precision and recall):
         return 0.0
     return (1 + _BETA**2) * precision * recall / (recall + _BETA**2 * precision)
+
+
+def _places(said: Sequence[str], wanted: set[str]) -> dict[str, int]:
+    """Return, for each word of ``wanted`` that ``said`` has, its positions there as the bits of an integer.
+
+    The digits are written first and read at once: bit by bit, each step would copy the whole integer.
+    """
+    digits: dict[str, bytearray] = {}
+    for number, word in enumerate(said):
+        if word in wanted:
+            if word not in digits:
+                digits[word] = bytearray(b"0") * len(said)
+            digits[word][-1 - number] = ord("1")
+    return {word: int(found, 2) for word, found in digits.items()}
 
 
 def _common_subsequence(places: dict[str, int], length: int, words: Sequence[str]) -> int:

@@ -18,15 +18,16 @@ def intervals(rows: RowScores, seed: int = 0) -> dict[str, tuple[float, float]]:
     """Return the 95 % interval of every metric in ``rows``: percentiles over scenes drawn with replacement.
 
     Questions about one scene are not independent, so whole scenes are drawn. The same seed gives the same numbers.
+    One scene alone says nothing about the spread: NaN.
     """
     draws = _Draws(rows.scenes, seed)
-    found = {metric: _percentiles(draws.means(value_B)) for metric, value_B in rows.values.items()}
-    return found | {metric: _percentiles(draws.pooled(one)) for metric, one in rows.pooled.items()}
+    found = {metric: draws.interval(draws.means(value_B)) for metric, value_B in rows.values.items()}
+    return found | {metric: draws.interval(draws.pooled(one)) for metric, one in rows.pooled.items()}
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The second's score minus the first's over the rows that both have, and its 95 % interval."""
+    """The second's score minus the first's over the rows that both have, and its 95 % interval (NaN: none)."""
 
     first: float
     second: float
@@ -57,13 +58,13 @@ def differences(first: RowScores, second: RowScores) -> dict[str, Difference]:
             first=float(one_B[counted_B].mean()),
             second=float(two_B[counted_B].mean()),
             difference=float(gain_B[counted_B].mean()),
-            interval=_percentiles(draws.means(gain_B)),
+            interval=draws.interval(draws.means(gain_B)),
             rows=int(counted_B.sum()),
         )
     for metric in first.pooled.keys() & second.pooled.keys():
         one = replace(first.pooled[metric], statistics_BS=first.pooled[metric].statistics_BS[ours])
         two = replace(second.pooled[metric], statistics_BS=second.pooled[metric].statistics_BS[theirs])
-        interval = _percentiles(draws.pooled(two) - draws.pooled(one))
+        interval = draws.interval(draws.pooled(two) - draws.pooled(one))
         found[metric] = Difference(one.total(), two.total(), two.total() - one.total(), interval, len(ours))
     return {metric: found[metric] for metric in (*first.values, *first.pooled) if metric in found}
 
@@ -89,12 +90,12 @@ class _Draws:
         sums = [self._draws_RS @ self._by_scene(column_B) for column_B in one.statistics_BS.T]
         return one.score(np.stack(sums, axis=-1))
 
+    def interval(self, score_R: np.ndarray) -> tuple[float, float]:
+        """Return the middle 95 % of resampled scores; NaN where there is nothing to draw from."""
+        if self._count < 2 or not len(score_R):
+            return float("nan"), float("nan")
+        low, high = np.percentile(score_R, [2.5, 97.5])
+        return float(low), float(high)
+
     def _by_scene(self, value_B: np.ndarray) -> np.ndarray:
         return np.bincount(self._scene_B, weights=value_B, minlength=self._count)
-
-
-def _percentiles(mean_R: np.ndarray) -> tuple[float, float]:
-    if not len(mean_R):
-        return float("nan"), float("nan")
-    low, high = np.percentile(mean_R, [2.5, 97.5])
-    return float(low), float(high)

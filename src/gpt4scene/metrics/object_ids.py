@@ -17,6 +17,11 @@ def object_mark(index: int) -> str:
     return f"<OBJ{index:03d}>"
 
 
+def is_mark(text: str) -> bool:
+    """Return whether ``text`` is one identifier and nothing else, with or without a full stop."""
+    return _OBJECT.fullmatch(text.strip().removesuffix(".")) is not None
+
+
 def object_ids(text: str) -> list[int]:
     """Return every identifier of ``text`` in order, repetitions included; ``<obj012>`` and ``<OBJ12>`` are none.
 

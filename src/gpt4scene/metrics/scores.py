@@ -67,6 +67,8 @@ class Report:
         """How much the figures stand on: ``1,200 of 2,400 questions answered, 3 answers unreadable``."""
         answers, questions = self.counts["answers"], self.counts.get("questions")
         said = f"{answers:,} answers" if questions is None else f"{answers:,} of {questions:,} questions answered"
+        without = self.counts.get("questions without a reference", 0)
+        said += f", {without:,} without a reference left out" if without else ""
         return f"{said}, {self.unreadable:,} answers unreadable" if self.unreadable else said
 
     @property

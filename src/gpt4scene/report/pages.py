@@ -130,7 +130,7 @@ def _scene_pages(scenes: Mapping[str, Mapping[str, list[Judged]]], reports: Mapp
 
 
 def _table(found: Report, main: str) -> list[Metric]:
-    bounds = intervals(found.rows) if len(set(found.rows.scenes)) > 1 else {}
+    bounds = intervals(found.rows)
     return [Metric(name, value, _range(bounds.get(name)), name == main) for name, value in found.scores.items()]
 
 
@@ -161,9 +161,15 @@ class ReportArguments(Arguments):
 
     def problems(self) -> list[str]:
         """Return a sentence for every wrong value."""
-        folders = (self.predictions, self.annotation_dir, self.media_dir)
-        missing = [folder for folder in folders if folder and not Path(folder).is_dir()]
-        return [*super().problems(), *(f"{folder}: there is no such folder" for folder in missing)]
+        named = {name: getattr(self, name) for name in ("predictions", "annotation_dir", "media_dir")}
+        wrong = {name: folder for name, folder in named.items() if folder and not Path(folder).is_dir()}
+        return [*super().problems(), *(_no_folder(name, Path(folder)) for name, folder in wrong.items())]
+
+
+def _no_folder(name: str, path: Path) -> str:
+    if path.exists():
+        return f"{path}: is a file; --{name} names a folder, such as {path.parent}"
+    return f"{path}: there is no such folder; --{name} names one"
 
 
 def main(arguments: ReportArguments) -> int:
