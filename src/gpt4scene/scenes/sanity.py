@@ -204,7 +204,10 @@ def report(
     found = [*warnings, *([] if warnings else _implausible(eyes, length, repairs)), *_outside(figures)]
     found += _strays(objects, surface)
     if up is not None and not up.certain:
-        found.append(f"which way is up is not certain ({up.name} was taken); look at the images, and choose by --up")
+        why = f": {up.doubt}" if up.doubt else ""
+        found.append(
+            f"which way is up is not certain ({up.name} was taken){why}; look at the images, and choose by --up"
+        )
     return Sanity(figures, tuple(found))
 
 
