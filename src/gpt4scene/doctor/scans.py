@@ -20,10 +20,6 @@ def scan_findings(arguments: PrepareArguments, full: bool = False) -> Iterator[F
     A sample of each scan's frames is decoded; ``full`` takes every scan and every frame.
     """
     checks = Checks()
-    checks.check("arguments", arguments.check)
-    if checks.wrong:
-        yield from checks.take()
-        return
     paths = checks.check(
         "scans", lambda: find_scans(arguments.format, list(arguments.scans)), lambda found: f"{len(found)} found"
     )

@@ -29,6 +29,8 @@ _TURNS = re.compile(
     r"(_.*)?|r|r[xyz]|q[wxyz]|axes|normalizedaxes|basis|(\w+_)?transform(ation)?(_matrix)?|pose|matrix"
 )
 """Keys that turn a box, in small letters."""
+BESIDE = 0.25
+"""Metres beside a box where vertices of its mask may lie."""
 _METRES = frozenset({"m", "metre", "metres", "meter", "meters"})
 
 
@@ -164,12 +166,34 @@ def _object(path: Path, row: int, entry: dict, mesh: Mesh | None, align: np.ndar
     vertices = _mask(path.parent, existing_file(path.parent, str(entry["mask"])), mesh) if entry.get("mask") else None
     if "center" in entry:
         center, size = (np.array(entry[key], dtype=np.float64).reshape(3) for key in ("center", "size"))
+        _check_place(f"{path}, object {row}", center, size, vertices, mesh, align)
     elif vertices is not None and mesh is not None:
         points = mesh.vertices[vertices]
         center, size = box_of(points if align is None else transformed(points, align))
     else:
         raise KeyError("center and size, or mask")
     return SceneObject(number, label, center, size, vertices)
+
+
+def _check_place(
+    place: str,
+    center: np.ndarray,
+    size: np.ndarray,
+    vertices: np.ndarray | None,
+    mesh: Mesh | None,
+    align: np.ndarray | None,
+) -> None:
+    """DataError where most of a mask lies outside of the box that is given beside it."""
+    if vertices is None or mesh is None or not len(vertices) or not (size > 0).any():
+        return
+    points = mesh.vertices[vertices]
+    points = points if align is None else transformed(points, align)
+    outside = (np.abs(points - center) > size / 2 + BESIDE).any(axis=1)
+    if outside.mean() > 0.5:
+        raise DataError(
+            f"{place}: {int(outside.sum())} of the {len(vertices)} vertices of its mask lie outside of its box; masks "
+            "hold numbers of the mesh's vertices, from 0, and boxes are metres in the aligned frame"
+        )
 
 
 def _mask(folder: Path, path: Path, mesh: Mesh | None) -> np.ndarray:
@@ -180,6 +204,8 @@ def _mask(folder: Path, path: Path, mesh: Mesh | None) -> np.ndarray:
     wrong = values[~((values >= 0) & (values < mesh.count_in_file) & (values == np.floor(values)))]
     if len(wrong):
         raise DataError(f"{path}: names vertex {wrong[-1]:.16g} but the mesh has {mesh.count_in_file}, from 0")
+    if len(values) == mesh.count_in_file > 2 and values.max() <= 1:
+        raise DataError(f"{path}: has 0 or 1 for each vertex; masks hold the numbers of the vertices, from 0")
     return mesh.kept(np.unique(values.astype(np.int64)))
 
 

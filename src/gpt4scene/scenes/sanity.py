@@ -16,10 +16,11 @@ from gpt4scene.scans.unused import Unused
 from gpt4scene.scenes.agreement import Agreement, Compared
 from gpt4scene.scenes.floor import floor_and_cut
 from gpt4scene.scenes.up_choice import Up
+from gpt4scene.scenes.upright import alignment_doubt
 from gpt4scene.scenes.worlds import difference
 
 POOR, GOOD, DOUBT = 0.6, 0.8, 0.88
-POOR_COLORS, GOOD_COLORS = 0.2, 0.45
+POOR_COLORS, GOOD_COLORS = 0.35, 0.45
 """Agreement below which something is wrong, from which on a repair explains it, and below which one is looked for."""
 BETTER, BETTER_COLORS = 0.12, 0.3
 """By so much a repair must agree better than the scan as it is. Colours of a mesh are those of no single image."""
@@ -40,6 +41,8 @@ MOST_NAMES = 6
 """Files that are named of those not read."""
 FACTORS = (0.001, 0.01, 0.0254, 0.1, 0.2, 0.25, 0.3048, 0.5, 2, 4, 5, 10, 100, 1000)
 """Slips of units that happen."""
+LEAST_REACH = 0.15
+"""How far apart cameras must stand, for each metre that they see, so that their scale can be told."""
 STILL = 3
 """Frames with one pose from which it is said, if they are half of all."""
 SCALES = tuple(np.geomspace(0.02, 50, 36))
@@ -90,6 +93,8 @@ def raw_warnings(scan: Scan, repairs: Repairs, native: Convention) -> tuple[Agre
     compared = Compared(scan)
     now = compared.agreement(repaired(scan, repairs, native))
     share = now.worst
+    if compared.flat:
+        return now, ("the depth images hold one and the same number everywhere; are they depth images?",)
     still, all_still = _still_warnings(scan)
     if all_still or (share is None and not compared.several) or (share is not None and share >= DOUBT):
         return now, still or _distance_warnings(now, scan, repairs)
@@ -193,11 +198,20 @@ def _other_lengths(
 
 def _tried(compared: Compared, scan: Scan, other: Repairs, native: Convention, larger: float = 1.0) -> Iterator[_Tried]:
     """``other`` as it is compared; with ``larger`` it stands for a scale, after which depth has its size again."""
-    then = compared.agreement(repaired(scan, other, native))
+    changed = repaired(scan, other, native)
+    then = compared.agreement(changed)
     distance = then.distance * larger if then.distance is not None else None
+    if larger != 1 and distance is not None and _reach(changed) * larger < LEAST_REACH * distance:
+        return  # all cameras in one place see the same, whatever they see
     if then.worst is not None and (distance is None or DISTANCE[0] <= distance <= DISTANCE[1]):
         away = abs(float(np.log(distance / USUAL_DISTANCE))) if distance else 0.0
         yield _Tried(other, then.worst, away)
+
+
+def _reach(scan: Scan) -> float:
+    """How far apart the cameras stand."""
+    places = np.array([frame.camera.pose[:3, 3] for frame in scan.frames if frame.camera.tracked])
+    return float(np.ptp(places, axis=0).max())
 
 
 def _usual_scale(scaled: Sequence[_Tried], before: float) -> _Tried:
@@ -243,6 +257,8 @@ def report(
         raise DataError(f"{scan.source}: {'; '.join([*warnings, *_implausible(eyes, length, repairs)])}")
     found = [*warnings, *([] if warnings else _implausible(eyes, length, repairs)), *_outside(figures)]
     found += _strays(objects, surface)
+    if up is None and (wrong := alignment_doubt(cameras, surface)):
+        found.append(wrong)
     if up is not None and not up.certain:
         why = f": {up.doubt}" if up.doubt else ""
         found.append(

@@ -19,7 +19,8 @@ def difference(compared: Compared, scan: Scan, factors: Sequence[float], least: 
 
     No flag does so, because the reader cannot know which of them is right.
     """
-    for others in (_slips(scan), _others(scan, factors) if scan.mesh is not None else ()):
+    kinds = [_slips(scan)] + ([_lengths(scan, factors), _axes(scan)] if scan.mesh is not None else [])
+    for others in kinds:
         found = []
         for other, sentence in others:
             share = compared.agreement(other).worst
@@ -56,7 +57,8 @@ def _slips(scan: Scan) -> Iterator[tuple[Scan, str]]:
             yield changed, words
 
 
-def _others(scan: Scan, factors: Sequence[float]) -> Iterator[tuple[Scan, str]]:
+def _axes(scan: Scan) -> Iterator[tuple[Scan, str]]:
+    """The scan with the axes of mesh or poses exchanged or mirrored."""
     for turn in _turns():
         axes = ", ".join(f"{'-' if row.sum() < 0 else ''}{'xyz'[int(np.abs(row).argmax())]}" for row in turn[:3, :3].T)
         yield (
@@ -67,6 +69,10 @@ def _others(scan: Scan, factors: Sequence[float]) -> Iterator[tuple[Scan, str]]:
         mirror = np.eye(4)
         mirror[axis, axis] = -1
         yield _changed(scan, lambda one, turn=mirror: one.moved(turn)), f"if the mesh were mirrored along {name}"
+
+
+def _lengths(scan: Scan, factors: Sequence[float]) -> Iterator[tuple[Scan, str]]:
+    """The scan with another unit of the poses, or of the mesh."""
     deep = any(frame.depth is not None for frame in scan.frames)
     for factor in sorted({*factors, *(float(f"{1 / factor:.6g}") for factor in factors)}):
         moved = _changed(scan, lambda one, factor=factor: _farther(one, factor))
@@ -119,6 +125,8 @@ _INTRINSICS = (
     ("if cx and cy were exchanged in the intrinsics", _exchanged(0, 2, 1, 2)),
     ("if the focal lengths were twice as long", _longer(2)),
     ("if the focal lengths were half as long", _longer(0.5)),
+    ("if the focal lengths were 1.5 times as long", _longer(1.5)),
+    ("if the focal lengths were two thirds as long", _longer(2 / 3)),
 )
 """Slips in intrinsics, and what mends them."""
 
