@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from commands import prepare as main
+from scan_slips import APPLIED, FLIP, in_units, larger_mesh, longer, moved, without_depth
 
 from gpt4scene.demo.balance import choose_plans
 from gpt4scene.demo.rooms import View, write_room
@@ -18,36 +19,9 @@ from gpt4scene.scenes.agreement import Agreement
 from gpt4scene.scenes.render import Raycaster
 from gpt4scene.scenes.sanity import raw_warnings, report
 
-FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
-
-
-def moved(scan, change):
-    """The scan with every pose changed."""
-
-    def camera(one):
-        return replace(one, pose=change(one.pose)) if one is not None else None
-
-    frames = [replace(f, camera=camera(f.camera), depth_camera=camera(f.depth_camera)) for f in scan.frames]
-    return replace(scan, frames=tuple(frames))
-
-
-def longer(factor):
-    def change(pose):
-        pose = pose.copy()
-        pose[:3, 3] *= factor
-        return pose
-
-    return change
-
 
 def write_poses(folder, poses):
     np.savetxt(folder / "poses.txt", np.reshape(poses, (-1, 16)))
-
-
-def in_units(factor):
-    return lambda scan: replace(
-        scan, frames=tuple(replace(frame, depth_scale=frame.depth_scale * factor) for frame in scan.frames)
-    )
 
 
 SLIPS = {
@@ -68,10 +42,6 @@ def scans(box_room, tmp_path_factory):
     write_room(choose_plans(2, 3)[0], folder / "demo", View(160, 120, 16), 3)
     found.append(read_posed(next((folder / "demo").iterdir())))
     return found
-
-
-def without_depth(scan):
-    return replace(scan, frames=tuple(replace(frame, depth=None, depth_camera=None) for frame in scan.frames))
 
 
 def kinds(scan):
@@ -102,8 +72,6 @@ def test_poses_are_compared_with_the_mesh_by_depth_and_by_color(scans, slip):
             assert len(warnings) == 1 and f"with {repair} " in warnings[0], warnings
 
 
-APPLIED = np.array([[0.0, 1, 0, 0], [1, 0, 0, 0], [0, 0, -1, 0], [0, 0, 0, 1]])
-"""The applied_transform of nerfstudio's COLMAP scenes."""
 APART = {
     "axes": (lambda scan: moved(scan, lambda pose: APPLIED @ pose), "poses' x, y, z were the mesh's y, x, -z"),
     "another place": (lambda scan: moved(scan, lambda pose: far @ APPLIED @ pose), "applied_transform"),
@@ -133,10 +101,6 @@ def test_a_reconstruction_of_any_scale_is_noticed(scans, factor):
     assert abs(named / factor - 1) < 0.3
     scan = repaired(moved(replace(scans[0], mesh=None), longer(1 / factor)), Repairs(scale=factor))
     assert raw_warnings(scan, Repairs(), "opencv")[1] == ()
-
-
-def larger_mesh(scan, factor):
-    return replace(scan, mesh=replace(scan.mesh, vertices=scan.mesh.vertices * factor))
 
 
 @pytest.mark.parametrize("apart", APART)

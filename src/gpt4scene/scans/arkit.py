@@ -10,6 +10,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json
 from gpt4scene.scans.geometry import box_of, rotation_about
 from gpt4scene.scans.images import depth_notes, depth_of, image_files, image_size
+from gpt4scene.scans.objects import text_of
 from gpt4scene.scans.ply import read_ply
 from gpt4scene.scans.text_files import read_numbers
 from gpt4scene.scans.timestamps import nearest_stamp
@@ -94,7 +95,7 @@ def _oriented_boxes(path: Path) -> tuple[SceneObject, ...]:
             box = entry["segments"]["obbAligned"]
             axes = np.array(box["normalizedAxes"], dtype=np.float64).reshape(3, 3)
             points = (corners * np.array(box["axesLengths"])) @ axes + np.array(box["centroid"])
-            objects.append(SceneObject(number, str(entry["label"]), *box_of(points)))
+            objects.append(SceneObject(number, text_of(entry["label"]), *box_of(points)))
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: is no ARKitScenes annotation ({error})") from error
     return tuple(objects)

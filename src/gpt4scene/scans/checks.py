@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from gpt4scene.errors import DataError
-from gpt4scene.scans.types import Camera, Scan, SceneObject
+from gpt4scene.scans.mesh_files import seen_geometry
+from gpt4scene.scans.types import Camera, Frame, Scan, SceneObject
 
 LARGEST_NUMBER = 999
 CENTRE = (0.25, 0.75)
@@ -24,6 +26,7 @@ def check_scan(scan: Scan) -> None:
     """
     if not scan.frames:
         raise DataError(f"{scan.source}: has no frames")
+    _check_names(scan)
     for frame in scan.frames:
         for camera in (frame.camera, frame.depth_camera):
             wrong = _wrong_camera(camera) if camera is not None else ""
@@ -40,6 +43,29 @@ def check_scan(scan: Scan) -> None:
         wrong = _wrong_pose(scan.align)
         if wrong:
             raise DataError(f"{scan.source}: the axis alignment {wrong}")
+
+
+def _check_names(scan: Scan) -> None:
+    """DataError where two frames have one name, since their images would be one file."""
+    names: dict[str, Frame] = {}
+    for frame in scan.frames:
+        other = names.setdefault(frame.name, frame)
+        if other is not frame:
+            pair = " and ".join(str(one.image) for one in (other, frame) if isinstance(one.image, Path))
+            raise DataError(f"{scan.source}: two frames are called '{frame.name}' ({pair}); rename or remove one")
+
+
+def check_geometry(scan: Scan, meshes: Sequence[str] = ()) -> None:
+    """DataError for a scan of which nothing can be made: it has no mesh, and no depth whose pose is known.
+
+    ``meshes`` are the names under which its format reads one.
+    """
+    if scan.mesh is not None or any(frame.depth is not None and frame.camera.tracked for frame in scan.frames):
+        return
+    depth = any(frame.depth is not None for frame in scan.frames)
+    lacks = "no mesh, and no depth frame has a pose" if depth else "neither a mesh nor depth frames with poses"
+    called = f" (a mesh is called {' or '.join(meshes)})" if meshes else " (its format reads no mesh)"
+    raise DataError(f"{scan.source}: has {lacks}; one of them is needed{called}{seen_geometry(scan.source)}")
 
 
 def check_objects(scan: Scan, objects: Sequence[SceneObject]) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpt4scene.errors import DataError
-from gpt4scene.scans.colmap_files import CameraRow, ImageRow, read_cameras, read_images, read_points
+from gpt4scene.scans.colmap_files import CameraRow, ImageRow, cut_off, read_cameras, read_images, read_points
 from gpt4scene.scans.geometry import rotation_of
 from gpt4scene.scans.mesh_files import read_mesh
 from gpt4scene.scans.named_files import named_file
@@ -105,7 +105,11 @@ def read_colmap(folder: str | Path) -> Scan:
     """
     folder = Path(folder)
     model = chosen_model(folder)
-    cameras = {row.id: _camera(row) for row in read_cameras(model.cameras)}
+    rows = read_cameras(model.cameras)
+    cameras = {row.id: _camera(row) for row in rows}
+    twice = [row for row in rows if row is not next(one for one in rows if one.id == row.id)]
+    if twice:
+        raise DataError(f"{twice[0].place}: a camera {twice[0].id} is there already; remove one")
     rows = read_images(model.images)
     if not rows:
         raise DataError(f"{model.images}: lists no image")
@@ -114,7 +118,8 @@ def read_colmap(folder: str | Path) -> Scan:
     kept, notes = without_absent(model.images, frames, [row.name for row in rows], folders)
     mesh_file = geometry_file(_geometry_places(folder, model), None)
     mesh = read_mesh(mesh_file) if mesh_file else _sparse_points(model.folder / f"points3D{model.ending}")
-    return reconstructed_scan(model.images, kept, folder, mesh, (*notes, *_other_models(folder, model)))
+    more = (*_other_models(folder, model), *cut_off(model.images, len(rows)))
+    return reconstructed_scan(model.images, kept, folder, mesh, (*notes, *more))
 
 
 def _other_models(folder: Path, chosen: Model) -> Iterator[str]:

@@ -5,6 +5,7 @@ Format: COLMAP's documentation, "Output format". Text files may have lost the em
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,6 +88,15 @@ def _text_images(path: Path) -> Iterator[ImageRow]:
             yield ImageRow((qw, qx, qy, qz), (tx, ty, tz), int(words[8]), words[9].strip(), place)
         except (ValueError, IndexError) as error:
             raise DataError(f"{place}: '{line[:60]}' is no image") from error
+
+
+def cut_off(path: Path, count: int) -> Iterator[str]:
+    """A note where the comment of a text file promises another number of images than ``count``."""
+    if path.suffix != ".txt":
+        return
+    promised = re.search(r"^#\s*Number of images:\s*(\d+)", path.read_text("utf-8", "replace"), re.MULTILINE)
+    if promised and int(promised[1]) != count:
+        yield f"{path}: lists {count} images, but its comment says {promised[1]}; was it cut off?"
 
 
 def _is_points(line: str) -> bool:

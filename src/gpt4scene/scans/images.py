@@ -39,7 +39,7 @@ def image_files(folder: Path) -> list[Path]:
     """The images of a folder, sorted by name; DataError when there is none or two share a name."""
     if not folder.is_dir():
         raise DataError(f"{folder}: is missing; a scan needs a folder of colour images{_images_elsewhere(folder)}")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
+    files = sorted(path for path in folder.iterdir() if _is_file_with(path, IMAGE_ENDINGS))
     if not files:
         seen = sorted({path.suffix.lower() for path in folder.iterdir() if path.suffix.lower() in UNREAD_ENDINGS})
         way = f"; seen {', '.join(seen)} files, which are not read: save them as .jpg" if seen else ""
@@ -49,6 +49,11 @@ def image_files(folder: Path) -> list[Path]:
         double = next(stem for stem in stems if stems.count(stem) > 1)
         raise DataError(f"{folder}: two images are called '{double}'; remove one")
     return files
+
+
+def _is_file_with(path: Path, endings: tuple[str, ...]) -> bool:
+    """Whether a path is called as a file with one of ``endings`` is, hidden ones (``._1.jpg`` of a Mac) left out."""
+    return path.suffix.lower() in endings and not path.name.startswith(".") and not path.is_dir()
 
 
 def _images_elsewhere(folder: Path) -> str:
@@ -70,7 +75,7 @@ def depth_files(folder: Path) -> dict[str, Path]:
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     found: dict[str, Path] = {}
     for path in files:
-        if path.suffix.lower() in DEPTH_ENDINGS and found.setdefault(path.stem, path) is not path:
+        if _is_file_with(path, DEPTH_ENDINGS) and found.setdefault(path.stem, path) is not path:
             raise DataError(f"{folder}: two depth images are called '{path.stem}'; remove one")
     others = sorted({path.suffix for path in files if path.is_file() and not path.name.startswith(".")})
     if others and not found:

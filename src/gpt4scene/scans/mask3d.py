@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,7 +84,10 @@ def _class_names(folder: Path) -> dict[int, str]:
     path = folder / "labels.json"
     content = read_json(path if path.is_file() else Path(__file__).with_name("scannet200.json"))
     try:
-        return {int(key): str(value) for key, value in content.items()}
+        wrong = [f"{key}: {value!r}" for key, value in content.items() if not isinstance(value, str)]
+        if wrong:
+            raise ValueError(f"{wrong[0]} is no name")
+        return {int(key): value for key, value in content.items()}
     except (ValueError, AttributeError) as error:
         raise DataError(f"{path}: must be JSON {{class number: name}} ({error})") from error
 
@@ -91,7 +95,7 @@ def _class_names(folder: Path) -> dict[int, str]:
 def _mask(path: Path, count: int) -> np.ndarray:
     """Indices of the vertices whose line is not 0."""
     try:
-        words = path.read_bytes().split()
+        words = path.read_bytes().removeprefix(codecs.BOM_UTF8).split()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     if len(words) != count:

@@ -14,6 +14,35 @@ from gpt4scene.scans.ply import read_ply
 from gpt4scene.scans.types import Mesh
 from gpt4scene.scans.vertices import GREY, without_lost
 
+_GEOMETRY = (
+    *(
+        ".ply",
+        ".obj",
+        ".glb",
+        ".gltf",
+        ".usdz",
+        ".usd",
+        ".stl",
+        ".off",
+        ".fbx",
+        ".dae",
+        ".3ds",
+        ".wrl",
+        ".x3d",
+        ".blend",
+    ),
+    *(".xyz", ".pts", ".pcd", ".las", ".laz", ".e57", ".asc", ".splat", ".spz", ".ksplat", ".vdb"),
+)
+"""Endings of files that hold meshes, clouds or splats."""
+
+
+def seen_geometry(folder: Path) -> str:
+    """What in a folder looks like geometry, and depth, for the message that a scan has none; empty without any."""
+    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    seen = [path.name for path in inside if path.suffix.lower() in _GEOMETRY]
+    seen += [f"{path.name}/" for path in inside if path.is_dir() and "depth" in path.name.lower()]
+    return f"; seen {', '.join(seen[:3])}{', …' if seen[3:] else ''}, which the scan is not read from" if seen else ""
+
 
 def read_mesh(path: Path) -> Mesh:
     """The mesh of a ``.ply``, ``.obj`` or ``.glb`` file; textures become colours of vertices. Raises DataError.

@@ -14,10 +14,10 @@ _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|.*\\")
 
 
 def existing_file(folder: Path, name: str) -> Path:
-    """The file that ``name`` means below ``folder``; DataError when there is none."""
+    """The file that ``name`` means below ``folder``; DataError when there is none, with what was seen instead."""
     found = named_file(folder, name)
     if found is None:
-        raise DataError(f"{folder / name}: is missing")
+        raise DataError(f"{folder / name}: is missing{_seen_instead(name, [folder])}")
     return found
 
 
@@ -49,25 +49,34 @@ def _candidates(name: str) -> list[str]:
     return found
 
 
-def absent_notes(listing: Path, absent: list[str], count: int, folders: Sequence[Path]) -> tuple[str, ...]:
+def absent_notes(
+    listing: Path, absent: list[str], count: int, folders: Sequence[Path], what: str = "images"
+) -> tuple[str, ...]:
     """A note on the images of ``listing`` that are not in ``folders``, of ``count``. Raises DataError where none is."""
     if not absent:
         return ()
     seen = _seen_instead(absent[0], folders)
     if len(absent) == count:
-        raise DataError(f"{listing}: none of its {count} images is there, the first: {absent[0]}{seen}")
+        raise DataError(f"{listing}: none of its {count} {what} is there, the first: {absent[0]}{seen}")
     names = ", ".join(absent[:3]) + (", …" if len(absent) > 3 else "")
-    return (f"{listing}: {len(absent)} of {count} images are not there and left out: {names}{seen}",)
+    return (f"{listing}: {len(absent)} of {count} {what} are not there and left out: {names}{seen}",)
 
 
 def _seen_instead(name: str, folders: Sequence[Path]) -> str:
     """A hint at a file that differs from ``name`` by its ending, or by its folder."""
     last = PureWindowsPath(name).name
     for folder in folders:
-        for place in (folder / name, *((folder / one) for one in _candidates(name)), folder / last):
+        elsewhere = [place / last for place in _folders(folder if folder.is_dir() else folder.parent)]
+        for place in (folder / name, *((folder / one) for one in _candidates(name)), folder / last, *elsewhere):
             beside = sorted(place.parent.glob(f"{escape(Path(last).stem)}.*")) if place.parent.is_dir() else []
             if beside:
                 return f"; seen {beside[0]}: name it as the list does, or the other way round" + (
                     " (HEIC is not read: save it as .jpg)" if beside[0].suffix.lower() in (".heic", ".heif") else ""
                 )
     return ""
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders directly in ``folder`` that may hold images, by name."""
+    found = sorted(place for place in folder.iterdir() if place.is_dir()) if folder.is_dir() else []
+    return [place for place in found if "depth" not in place.name.lower() and "mask" not in place.name.lower()]

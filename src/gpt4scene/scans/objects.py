@@ -7,6 +7,7 @@ are not used are named.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,17 +17,20 @@ import numpy as np
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json, write_json
 from gpt4scene.scans.geometry import box_of, transformed
+from gpt4scene.scans.mesh_files import seen_geometry
 from gpt4scene.scans.named_files import existing_file
 from gpt4scene.scans.text_files import number_lines, read_matrix, read_numbers
 from gpt4scene.scans.types import Mesh, SceneObject
 
 _OBJECTS, _ALIGN = "objects.json", "axis_align.txt"
 _USED = frozenset({"id", "label", "center", "size", "mask"})
-_TURNS = frozenset(
-    {"rotation", "rotations", "rotation_matrix", "rot", "r", "yaw", "pitch", "roll", "heading", "heading_angle"}
-    | {"angle", "theta", "euler", "quaternion", "orientation", "axes", "normalizedaxes", "basis", "rz", "ry", "rx"}
+_TURNS = re.compile(
+    r"(.*_)?(rot|rotations?|rotmat|yaw|pitch|roll|headings?|angles?|theta|euler|quaternion|quat|orientation|direction)"
+    r"(_.*)?|r|r[xyz]|q[wxyz]|axes|normalizedaxes|basis|(\w+_)?transform(ation)?(_matrix)?|pose|matrix"
 )
 """Keys that turn a box, in small letters."""
+BESIDE = 0.25
+"""Metres beside a box where vertices of its mask may lie."""
 _METRES = frozenset({"m", "metre", "metres", "meter", "meters"})
 
 
@@ -57,7 +61,7 @@ def read_annotation(folder: Path, mesh: Mesh | None) -> Annotation:
         return Annotation(align, ())
     content = read_json(objects_file)
     if isinstance(content, dict) and content.get("axis_align") is not None:
-        own = _matrix(objects_file, content.pop("axis_align"))
+        own = matrix_of(objects_file, "axis_align", content.pop("axis_align"))
         if align is not None and not np.allclose(align, own, atol=1e-4):
             raise DataError(f"{objects_file}: its axis_align is another than {align_file} has; remove one")
         align = own if align is None else align
@@ -65,14 +69,14 @@ def read_annotation(folder: Path, mesh: Mesh | None) -> Annotation:
     return Annotation(np.eye(4) if align is None and objects else align, objects, notes)
 
 
-def _matrix(path: Path, content: object) -> np.ndarray:
-    """The 4x4 matrix of four rows, or of sixteen numbers row by row."""
+def matrix_of(path: Path, key: str, content: object) -> np.ndarray:
+    """The 4x4 matrix of four rows, or of sixteen numbers row by row, that stands under ``key``."""
     try:
         values = np.array(content, dtype=np.float64)
     except (ValueError, TypeError):
         values = np.zeros(0)
     if values.shape not in ((4, 4), (16,)):
-        raise DataError(f"{path}: axis_align must be a 4x4 matrix, row by row")
+        raise DataError(f"{path}: {key} must be a 4x4 matrix, row by row")
     return values.reshape(4, 4)
 
 
@@ -84,7 +88,7 @@ def parse_objects(path: Path, content: object, mesh: Mesh | None, align: np.ndar
     entries = content.get("objects") if isinstance(content, dict) else None
     if not isinstance(content, dict) or not isinstance(entries, list):
         raise DataError(f"{path}: must be JSON with a list 'objects'")
-    _check_keys(str(path), content)
+    check_keys(str(path), content)
     objects: dict[int, SceneObject] = {}
     for row, entry in enumerate(entries):
         try:
@@ -110,10 +114,10 @@ def parse_objects(path: Path, content: object, mesh: Mesh | None, align: np.ndar
     return FoundObjects(tuple(objects[number] for number in sorted(objects)), notes)
 
 
-def _check_keys(place: str, entry: Mapping) -> None:
+def check_keys(place: str, entry: Mapping) -> None:
     """DataError for keys that say that a box is turned or not in metres."""
     for key, value in entry.items():
-        if str(key).lower() in _TURNS and not _turns_nothing(value):
+        if _TURNS.fullmatch(str(key).lower()) and not _turns_nothing(value):
             raise DataError(
                 f"{place}: '{key}' turns the box, but boxes lie along the axes of the aligned frame; give center and "
                 f"size of the box around it and leave '{key}' out"
@@ -124,27 +128,45 @@ def _check_keys(place: str, entry: Mapping) -> None:
 
 def _turns_nothing(value: object) -> bool:
     """True for None, angles of 0, the identity matrix, and the quaternion without a turn."""
+    if isinstance(value, Mapping):
+        return all(_turns_nothing(one) for one in value.values())
     try:
         numbers = np.array(0.0 if value is None else value, dtype=np.float64)
     except (ValueError, TypeError):
         return False
-    if numbers.size == 9 and np.allclose(numbers.ravel(), np.eye(3).ravel()):
+    if numbers.size in (9, 16) and np.allclose(numbers.ravel(), np.eye(3 if numbers.size == 9 else 4).ravel()):
         return True
     if numbers.size == 4 and np.isclose(np.abs(numbers.ravel()[[0, 3]]).max(), 1) and np.count_nonzero(numbers) == 1:
         return True
     return not numbers.any()
 
 
+def whole_number(value: object) -> int:
+    """The whole number that a JSON value is, also written 3.0 or "3". Raises ValueError for others."""
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        number = int(value) if isinstance(value, int) else float(value)
+        if number == int(number):
+            return int(number)
+    raise ValueError(f"{value!r} is no whole number")
+
+
+def text_of(value: object) -> str:
+    """The text that a JSON value is. Raises ValueError for others."""
+    if isinstance(value, str):
+        return value
+    raise ValueError(f"id is a whole number and label a text, found {value!r} (write 'object' if nothing is known)")
+
+
 def _object(path: Path, row: int, entry: dict, mesh: Mesh | None, align: np.ndarray | None) -> SceneObject:
-    if not isinstance(entry["label"], str) or isinstance(entry["id"], bool):
-        raise DataError(f"{path}, object {row}: id is a whole number and label a text, found {entry['label']!r}")
-    _check_keys(f"{path}, object {row}", entry)
-    number, label = int(entry["id"]), entry["label"]
-    if number != float(entry["id"]):
-        raise DataError(f"{path}, object {row}: id {entry['id']} is no whole number")
-    vertices = _mask(existing_file(path.parent, str(entry["mask"])), mesh) if entry.get("mask") else None
+    try:
+        number, label = whole_number(entry["id"]), text_of(entry["label"])
+    except (ValueError, OverflowError) as error:
+        raise DataError(f"{path}, object {row}: {error}") from None
+    check_keys(f"{path}, object {row}", entry)
+    vertices = _mask(path.parent, existing_file(path.parent, str(entry["mask"])), mesh) if entry.get("mask") else None
     if "center" in entry:
         center, size = (np.array(entry[key], dtype=np.float64).reshape(3) for key in ("center", "size"))
+        _check_place(f"{path}, object {row}", center, size, vertices, mesh, align)
     elif vertices is not None and mesh is not None:
         points = mesh.vertices[vertices]
         center, size = box_of(points if align is None else transformed(points, align))
@@ -153,14 +175,37 @@ def _object(path: Path, row: int, entry: dict, mesh: Mesh | None, align: np.ndar
     return SceneObject(number, label, center, size, vertices)
 
 
-def _mask(path: Path, mesh: Mesh | None) -> np.ndarray:
+def _check_place(
+    place: str,
+    center: np.ndarray,
+    size: np.ndarray,
+    vertices: np.ndarray | None,
+    mesh: Mesh | None,
+    align: np.ndarray | None,
+) -> None:
+    """DataError where most of a mask lies outside of the box that is given beside it."""
+    if vertices is None or mesh is None or not len(vertices) or not (size > 0).any():
+        return
+    points = mesh.vertices[vertices]
+    points = points if align is None else transformed(points, align)
+    outside = (np.abs(points - center) > size / 2 + BESIDE).any(axis=1)
+    if outside.mean() > 0.5:
+        raise DataError(
+            f"{place}: {int(outside.sum())} of the {len(vertices)} vertices of its mask lie outside of its box; masks "
+            "hold numbers of the mesh's vertices, from 0, and boxes are metres in the aligned frame"
+        )
+
+
+def _mask(folder: Path, path: Path, mesh: Mesh | None) -> np.ndarray:
     """Vertex indices in a mask file, sorted, each once."""
     if mesh is None:
-        raise DataError(f"{path}: masks are vertex indices and need a mesh.ply")
+        raise DataError(f"{path}: masks are vertex indices and need a mesh.ply{seen_geometry(folder)}")
     values = np.array([value for row in read_numbers(path) for value in row])
     wrong = values[~((values >= 0) & (values < mesh.count_in_file) & (values == np.floor(values)))]
     if len(wrong):
         raise DataError(f"{path}: names vertex {wrong[-1]:.16g} but the mesh has {mesh.count_in_file}, from 0")
+    if len(values) == mesh.count_in_file > 2 and values.max() <= 1:
+        raise DataError(f"{path}: has 0 or 1 for each vertex; masks hold the numbers of the vertices, from 0")
     return mesh.kept(np.unique(values.astype(np.int64)))
 
 

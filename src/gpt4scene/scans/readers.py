@@ -10,7 +10,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.registry import Registry
 from gpt4scene.scans.arkit import is_arkit, read_arkit
 from gpt4scene.scans.colmap import colmap_reads, is_colmap, read_colmap
-from gpt4scene.scans.posed import is_posed, read_posed
+from gpt4scene.scans.posed import MESHES, is_posed, read_posed
 from gpt4scene.scans.repairs import Convention
 from gpt4scene.scans.scannet import is_scannet, read_scannet
 from gpt4scene.scans.transforms import is_transforms, read_transforms, transforms_reads
@@ -23,8 +23,8 @@ class ScanReader:
     """``read`` makes a scan of a path; ``accepts`` tells cheaply whether a path is of this kind.
 
     ``poses`` is how the format writes poses; ``reads`` are its files besides the frames' images, as ``unused_files``
-    takes them, from the scan's folder. A folder that has one of ``parts`` (``*`` stands for its name), but not
-    all that makes it a scan, is a broken one.
+    takes them, from the scan's folder; ``meshes`` are the names of a mesh. A folder that has one of ``parts`` (``*``
+    stands for its name), but not all that makes it a scan, is a broken one.
     """
 
     read: Callable[[Path], Scan]
@@ -33,6 +33,7 @@ class ScanReader:
     about: str
     poses: Convention = "opencv"
     reads: Callable[[Path], tuple[str, ...]] = lambda folder: ()
+    meshes: tuple[str, ...] = ()
 
     def begun(self, path: Path) -> bool:
         """True for what is, or was meant to be, a scan of this kind."""
@@ -50,6 +51,11 @@ _READS = {
     "arkit": "*lowres_wide.traj *.pincam {0}_3dod_mesh.ply {0}_3dod_annotation.json",
 }
 """What each format reads besides images, see ``unused_files``."""
+_MESHES = {
+    **{"posed": MESHES, "transforms": MESHES, "colmap": MESHES},
+    **{"scannet": ("<scene>_vh_clean_2.ply",), "arkit": ("<scene>_3dod_mesh.ply",)},
+}
+"""How the mesh of a format is called."""
 _READS_THERE = {"transforms": transforms_reads, "colmap": colmap_reads}
 """What a format reads besides, where the folder tells."""
 
@@ -69,7 +75,7 @@ def _readers() -> Registry[ScanReader]:
             told = _READS_THERE[name](folder) if name in _READS_THERE else ()
             return (*_READS[name].split(), *(pattern.replace("{", "{{").replace("}", "}}") for pattern in told))
 
-        readers.add(name, ScanReader(read, accepts, tuple(parts.split()), about, poses, reads))
+        readers.add(name, ScanReader(read, accepts, tuple(parts.split()), about, poses, reads, _MESHES.get(name, ())))
 
     add("posed", read_posed, is_posed, "images poses.txt", "images/, poses.txt, intrinsics.txt, depth/ or mesh.ply")
     add("scannet", read_scannet, is_scannet, "color *.txt", "<scene>_vh_clean_2.ply, <scene>.sens or color/, ...")

@@ -38,18 +38,27 @@ def reconstructed_scan(
     Where names are used twice, those of the images' folders stand before them. Raises DataError naming ``listing``, the
     file that lists the frames, when two still share a name.
     """
-    if len({frame.name for frame in frames}) < len(frames):  # folders of several cameras count from the same number
-        frames = [replace(frame, name=_name_with_folder(frame)) for frame in frames]
+    if len({frame.name for frame in frames}) < len({frame.image for frame in frames}):
+        frames = _named_with_folders(frames)  # folders of several cameras count from the same number
     ordered = sorted(frames, key=lambda frame: frame.name)
     for before, after in zip(ordered, ordered[1:], strict=False):
         if before.name == after.name:
-            raise DataError(f"{listing}: two images are called '{before.name}'; rename one")
+            way = f"{before.image} is listed twice: remove one" if before.image == after.image else "rename one"
+            raise DataError(f"{listing}: two images are called '{before.name}'; {way}")
     align, objects, notes = read_annotation(folder, mesh)
     return Scan(folder.resolve().name, tuple(ordered), mesh, align, objects, folder, (*noted, *notes))
 
 
-def _name_with_folder(frame: Frame) -> str:
-    return f"{frame.image.parent.name}_{frame.name}" if isinstance(frame.image, Path) else frame.name
+def _named_with_folders(frames: list[Frame]) -> list[Frame]:
+    """The frames called after as many of their images' folders as tell them apart."""
+    for depth in range(1, max(len(frame.image.parts) for frame in frames if isinstance(frame.image, Path))):
+        names = [
+            "_".join([*frame.image.parts[-1 - depth : -1], frame.name]) if isinstance(frame.image, Path) else frame.name
+            for frame in frames
+        ]
+        if len(set(names)) == len({frame.image for frame in frames}):
+            return [replace(frame, name=name) for frame, name in zip(frames, names, strict=True)]
+    return frames
 
 
 def geometry_file(folders: Sequence[Path], named: str | None) -> Path | None:

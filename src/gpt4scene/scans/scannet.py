@@ -10,6 +10,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json
 from gpt4scene.scans.geometry import box_of, transformed
 from gpt4scene.scans.images import depth_notes, depth_of, image_files, image_size
+from gpt4scene.scans.objects import text_of, whole_number
 from gpt4scene.scans.ply import read_ply
 from gpt4scene.scans.sens import read_sens
 from gpt4scene.scans.text_files import read_matrix
@@ -61,10 +62,11 @@ def _about(path: Path) -> dict[str, str]:
 
 
 def _alignment(path: Path, about: dict[str, str]) -> np.ndarray | None:
-    if "axisAlignment" not in about:
+    found = [value for key, value in about.items() if key.replace("_", "").lower() == "axisalignment"]
+    if not found:
         return None
     try:
-        return np.array([float(word) for word in about["axisAlignment"].split()]).reshape(4, 4)
+        return np.array([float(word) for word in found[0].split()]).reshape(4, 4)
     except ValueError as error:
         raise DataError(f"{path}: axisAlignment is not sixteen numbers") from error
 
@@ -118,8 +120,9 @@ def _objects(folder: Path, scene: str, mesh: Mesh | None, align: np.ndarray | No
     if not path.is_file() or mesh is None:
         return ()
     segments_file = folder / f"{scene}_vh_clean_2.0.010000.segs.json"
+    rows = _json(segments_file, "segIndices")
     try:
-        segments = np.array(_json(segments_file, "segIndices"), dtype=np.int64)
+        segments = np.array(rows, dtype=np.int64)
     except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{segments_file}: segIndices are not whole numbers") from error
     if segments.shape != (mesh.count_in_file,):
@@ -128,7 +131,7 @@ def _objects(folder: Path, scene: str, mesh: Mesh | None, align: np.ndarray | No
     objects = []
     for row, group in enumerate(_json(path, "segGroups")):
         try:
-            number, label = int(group["objectId"]), str(group["label"])
+            number, label = whole_number(group["objectId"]), text_of(group["label"])
             inside = np.isin(segments, np.array(group["segments"], dtype=np.int64))
             vertices = mesh.kept(np.nonzero(inside)[0])
         except (KeyError, TypeError, ValueError, OverflowError) as error:

@@ -18,7 +18,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json
 from gpt4scene.scans.images import depth_notes, image_size
 from gpt4scene.scans.mesh_files import read_mesh
-from gpt4scene.scans.named_files import existing_file, named_file
+from gpt4scene.scans.named_files import absent_notes, named_file
 from gpt4scene.scans.reconstruction import MESH_NAMES, geometry_file, reconstructed_scan, without_absent
 from gpt4scene.scans.types import Camera, Frame, Scan
 
@@ -27,8 +27,18 @@ PLAIN_MODELS = (
     *("OPENCV", "SIMPLE_RADIAL", "RADIAL", "FULL_OPENCV"),
 )
 """Camera models of a ``transforms.json`` that are pinholes when their distortion is zero; fisheyes never are."""
-_BENT = re.compile(r"[kp][1-6]")
-"""Numbers of lens distortion."""
+_BENT = re.compile(r"([\w]*_)?[kp][1-6]")
+_DISTORTION = re.compile(r"distort|dist_?coef|radial|tangential")
+"""Numbers of lens distortion, and words for them, in small letters."""
+_KNOWN = frozenset(
+    {"frames", "camera_model", "fl_x", "fl_y", "cx", "cy", "w", "h", "camera_angle_x", "camera_angle_y", "is_fisheye"}
+    | {"file_path", "transform_matrix", "depth_file_path", "depth_path", "mask_path", "ply_file_path"}
+    | {"depth_unit_scale_factor", "integer_depth_scale", "distortion_params", "distortion"}
+    | {"applied_transform", "applied_scale", "orientation_override", "aabb_scale", "scale", "offset", "aabb", "from_na"}
+    | {"train_filenames", "val_filenames", "test_filenames", "sharpness", "colmap_im_id", "camera_id", "timestamp"}
+    | {"motion_mask_path", "semantic_path", "normal_path", "white_transparent", "black_transparent", "sharpen", "time"}
+)
+"""Keys that are used, or that say nothing about where things are in the images."""
 _LEAST_BEND = 1e-3
 """Distortion up to here moves the corners of an image by about a pixel."""
 _FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -48,6 +58,11 @@ def read_transforms(folder: str | Path) -> Scan:
     """
     folder = Path(folder)
     path = folder / "transforms.json"
+    if not path.is_file():
+        others = ", ".join(other.name for other in sorted(folder.glob("*transforms*.json")))
+        raise DataError(
+            f"{path}: is missing" + (f"; seen {others}: write its frames into one transforms.json" * bool(others))
+        )
     content = read_json(path)
     rows = content.get("frames") if isinstance(content, dict) else None
     if not isinstance(content, dict) or not isinstance(rows, list) or not rows:
@@ -62,6 +77,9 @@ def read_transforms(folder: str | Path) -> Scan:
             raise DataError(f"{path}, frame {number}: lacks or spoils {error}") from error
     named = content.get("ply_file_path")
     kept, notes = without_absent(path, frames, [str(row["file_path"]) for row in rows], [folder])
+    depths = [name for row in rows if (name := _depth_name(row))]
+    gone = [name for name in depths if named_file(folder, name) is None]
+    notes += absent_notes(path, gone, len(depths), [folder], "depth images")
     mesh_file = geometry_file([folder], named if isinstance(named, str) else None)
     mesh = read_mesh(mesh_file) if mesh_file else None
     notes = (*notes, *depth_notes(folder, kept), *_passed_over(path, content, rows))
@@ -77,6 +95,9 @@ def _passed_over(path: Path, content: Mapping, rows: list) -> Iterator[str]:
     masked = sum("mask_path" in row for row in rows)
     if masked:
         yield f"{path}: 'mask_path' of {masked} frames is not used; their images are taken whole"
+    unknown = {key for entry in (content, *rows) for key in entry if key not in _KNOWN and not _BENT.fullmatch(key)}
+    if unknown:
+        yield f"{path}: not used: {', '.join(sorted(map(repr, unknown)))}"
 
 
 def transforms_reads(folder: Path) -> tuple[str, ...]:
@@ -110,11 +131,13 @@ def _frame(folder: Path, common: Mapping, row: Mapping) -> Frame | None:
     if matrix.shape != (4, 4):
         raise ValueError("transform_matrix: it is no 4x4 matrix")
     camera = Camera(intrinsics, matrix @ _FLIP, width, height)
-    depth, depth_camera = None, None
-    if named := row.get("depth_file_path") or row.get("depth_path"):
-        depth = existing_file(folder, str(named))
-        depth_camera = camera.resized(*image_size(depth))
+    depth = named_file(folder, _depth_name(row)) if _depth_name(row) else None
+    depth_camera = camera.resized(*image_size(depth)) if depth else None
     return Frame(image.stem, image, camera, depth, depth_camera, 1 / _depth_unit(values))
+
+
+def _depth_name(row: Mapping) -> str:
+    return str(row.get("depth_file_path") or row.get("depth_path") or "")
 
 
 def _focal_lengths(values: Mapping, width: int, height: int) -> tuple[float, float]:
@@ -136,10 +159,14 @@ def _focal_length(values: Mapping, length: str, angle: str, side: int) -> float 
 def _bends(values: Mapping) -> Iterator[tuple[str, float]]:
     """The numbers of lens distortion by name."""
     for name, value in values.items():
-        if _BENT.fullmatch(name) and value is not None:
+        if value is None or not (_BENT.fullmatch(name.lower()) or _DISTORTION.search(name.lower())):
+            continue
+        if isinstance(value, Mapping):
+            yield from ((f"{name}.{key}", float(one)) for key, one in value.items() if one is not None)
+        elif isinstance(value, list | tuple):
+            yield from ((f"{name}[{place}]", float(one)) for place, one in enumerate(np.ravel(value)))
+        elif not isinstance(value, str | bool):
             yield name, float(value)
-        if name in ("distortion_params", "distortion"):
-            yield from ((f"{name}[{place}]", float(one)) for place, one in enumerate(value or ()))
 
 
 def _depth_unit(values: Mapping) -> float:

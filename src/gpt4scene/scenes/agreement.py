@@ -6,17 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import KDTree
 
 from gpt4scene.scans.images import read_color
 from gpt4scene.scans.types import Camera, Frame, Mesh, Scan
 from gpt4scene.scenes.depth_frames import FARTHEST, measured_depth
 from gpt4scene.scenes.frame_choice import evenly
 from gpt4scene.scenes.render import Raycaster
+from gpt4scene.scenes.voxels import voxel_mesh
 
 FRAMES, PIXELS = 8, 300
 """Frames and pixels of each that are compared."""
 GROUPS, TURN = 6, 15.0
 """Places of a recording at which frames are compared with later ones, and degrees by which some of those turned."""
+POINTS = 100_000
+"""Points of a cloud that are compared."""
+GRAIN = 0.025
+"""Distance of a cloud's points, for each metre of its size, up to which they are compared."""
 LEAST = 150
 """Comparisons without which nothing is said."""
 SHARE, NEAR = 0.05, 0.05
@@ -61,19 +67,27 @@ class Compared:
         self._pairs = _pairs(with_depth)
         self._raw: dict[str, np.ndarray] = {}
         self._colors: dict[str, np.ndarray] = {}
-        self._casters: list[tuple[Mesh, Raycaster]] = []
+        self._casters: list[tuple[Mesh, Raycaster | None, float]] = []
 
     def agreement(self, scan: Scan) -> Agreement:
         """Return how well the parts of ``scan`` agree, which is the scan of before or one with other poses or units."""
         frames = [frame for frame in scan.frames if frame.name in self._names]
         deep = [frame for frame in frames if frame.depth is not None]
-        mesh = scan.mesh if scan.mesh is not None and len(scan.mesh.faces) else None
+        mesh = scan.mesh if scan.mesh is not None and len(scan.mesh.vertices) else None
+        mesh = mesh if mesh is None or self._caster(mesh)[0] is not None else None
         if deep:
             distances = np.concatenate([self._sample(frame)[1] for frame in deep])
             distance = float(np.median(distances)) if len(distances) else None
             mesh_share = self._with_mesh(deep, mesh) if mesh is not None else None
             return Agreement(self._between(scan.frames), mesh_share, distance=distance)
         return Agreement(colors=self._with_colors(frames, mesh) if mesh is not None else None)
+
+    @property
+    def flat(self) -> bool:
+        """Whether all readings of the frames that were compared are one number, which no room gives."""
+        readings = [raw[raw > 0] for raw in self._raw.values()]
+        readings = [raw for raw in readings if len(raw)]
+        return len(readings) > 1 and len({float(end) for raw in readings for end in (raw.min(), raw.max())}) == 1
 
     def _readings(self, frame: Frame) -> tuple[np.ndarray, Camera]:
         """Depth in metres and its camera; files are read once."""
@@ -124,22 +138,27 @@ class Compared:
         return int((~through & ~hidden).sum()), int(through.sum()), int(hidden.sum())
 
     def _with_mesh(self, frames: Sequence[Frame], mesh: Mesh) -> float | None:
-        agree = compared = 0
-        caster = self._caster(mesh)
+        agree = compared = 0.0
+        caster, grain = self._caster(mesh)
+        assert caster is not None, "the caller has looked"
         for frame in frames:
             pixels, z = self._sample(frame)
             assert frame.depth_camera is not None
             hits = caster.first_hits(frame.depth_camera, pixels)
-            usual = z < FARTHEST * max(1.0, float(np.median(z)) / FARTHEST)
-            off = np.abs(np.where(hits.found, hits.depth, np.inf) - z)
-            most = np.maximum(np.minimum(MESH_NEAR, 0.1 * z), MESH_SHARE * z)
-            agree += int((off[usual] < most[usual]).sum())
-            compared += int(usual.sum())
+            usual = z < FARTHEST * max(1.0, float(np.median(z)) / FARTHEST) if len(z) else z > 0
+            off = np.where(hits.found, hits.depth, np.inf) - z
+            most = np.maximum(np.minimum(MESH_NEAR, 0.1 * z), MESH_SHARE * z) + np.minimum(grain, 0.1 * z)
+            weights = np.ones(len(z))
+            if grain:  # between the points of a cloud another surface may be seen, or none
+                weights = np.where(off < most, weights, HIDDEN)
+            agree += float(weights[usual & (np.abs(off) < most)].sum())
+            compared += float(weights[usual].sum())
         return agree / compared if compared >= LEAST else None
 
     def _with_colors(self, frames: Sequence[Frame], mesh: Mesh) -> float | None:
         """The correlation of brightness over the pixels that meet the mesh; 0 where next to none does."""
-        caster = self._caster(mesh)
+        caster, grain = self._caster(mesh)
+        assert caster is not None, "the caller has looked"
         theirs, ours, rays = [], [], 0
         for frame in frames:
             camera = frame.camera
@@ -155,15 +174,30 @@ class Compared:
         if rays < LEAST or mesh.colors.mean(axis=1).std() < 1 or (len(mine) and mine.std() < 1):
             return None  # one colour all over
         if len(mine) <= 0.1 * rays or others.std() < 1:
-            return 0.0
+            return None if grain else 0.0  # points that are few are no wrong ones
         return float(np.corrcoef(mine, others)[0, 1])
 
-    def _caster(self, mesh: Mesh) -> Raycaster:
-        for known, caster in self._casters:
+    def _caster(self, mesh: Mesh) -> tuple[Raycaster | None, float]:
+        """What casts rays at a mesh, or at cubes around the points of a cloud, and the edge of these, 0 for a mesh.
+
+        None for a cloud whose points are too few to close a surface.
+        """
+        for known, caster, grain in self._casters:
             if known is mesh:
-                return caster
-        self._casters.append((mesh, Raycaster(mesh)))
-        return self._casters[-1][1]
+                return caster, grain
+        solid, grain = (mesh, 0.0) if len(mesh.faces) else _cubes(mesh)
+        size = float(np.ptp(np.percentile(mesh.vertices, [1, 99], axis=0), axis=0).max())
+        self._casters.append((mesh, Raycaster(solid) if grain <= GRAIN * size else None, grain))
+        return self._casters[-1][1:]
+
+
+def _cubes(cloud: Mesh) -> tuple[Mesh, float]:
+    """Cubes around the points of a cloud, at most ``POINTS``, as large as their usual distance, and their edge."""
+    some = evenly(len(cloud.vertices), POINTS)
+    points = cloud.vertices[some]
+    away = KDTree(points).query(points[evenly(len(points), 1000)], k=min(4, len(points)))[0]
+    edge = max(1.5 * float(np.median(away[..., -1])), 1e-9)
+    return voxel_mesh(Mesh(points, cloud.faces, cloud.colors[some]), edge).mesh, edge
 
 
 def _pairs(frames: Sequence[Frame]) -> list[tuple[str, str]]:

@@ -25,6 +25,8 @@ LEAST_EXTENT = 3.0
 REACH = 0.6
 """Metres beside a known ceiling to where it may go on over something that stands close below it."""
 _CELL = 0.1
+_MOST_CELLS = 25_000_000
+"""Cells, a square of 500 m; what is larger is not in metres, and the report will say so."""
 
 
 def without_ceilings(caster: Raycaster, cameras: Sequence[Camera], voxel: float) -> Raycaster:
@@ -45,7 +47,10 @@ def without_ceilings(caster: Raycaster, cameras: Sequence[Camera], voxel: float)
     if not len(thin):
         return caster
     cells = np.floor(centers[high, :2] / _CELL).astype(np.int64)
-    ceiling = _parts_of_ceilings(cells - cells.min(axis=0), centers[high, 2], np.isin(high, thin))
+    cells -= cells.min(axis=0)
+    if np.prod(cells.max(axis=0) + 1) > _MOST_CELLS:
+        return caster
+    ceiling = _parts_of_ceilings(cells, centers[high, 2], np.isin(high, thin))
     if not ceiling.any():
         return caster
     faces = mesh.faces.copy()

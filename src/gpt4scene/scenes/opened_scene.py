@@ -116,6 +116,9 @@ def _opened(scan: Scan, find_objects: Callable[[Scan], FoundObjects], smooth: bo
     objects, notes = find_objects(scan)
     scan = replace(scan, notes=(*scan.notes, *notes))
     marked = tuple(item for item in objects if item.label not in STRUCTURE)
+    if objects and not marked:
+        said = f"{scan.source}: all {len(objects)} objects are {', '.join(sorted(STRUCTURE))}, which get no numbers"
+        scan = replace(scan, notes=(*scan.notes, said))
     check_objects(scan, (*objects, *scan.objects))
     cameras = [frame.camera for frame in scan.frames]
     if scan.mesh is None:

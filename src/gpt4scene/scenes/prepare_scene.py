@@ -21,18 +21,13 @@ from gpt4scene.files.scenes import (
     write_scene,
 )
 from gpt4scene.files.whole import whole_file
-from gpt4scene.scans.checks import check_scan
 from gpt4scene.scans.readers import SCAN_READERS
-from gpt4scene.scans.repairs import repaired
-from gpt4scene.scans.unused import unused_files
 from gpt4scene.scenes.contact_sheet import write_sheet
-from gpt4scene.scenes.frame_choice import tracked_frames
+from gpt4scene.scenes.examined import examined
 from gpt4scene.scenes.marking import MarkedImage, MarkingOptions, choose_frames, mark_bev, mark_frame
-from gpt4scene.scenes.object_sources import find_objects
-from gpt4scene.scenes.opened_scene import open_scene
 from gpt4scene.scenes.prepare_arguments import PrepareArguments
 from gpt4scene.scenes.records import bev_row, frame_row, object_rows
-from gpt4scene.scenes.sanity import raw_warnings, report, with_marks
+from gpt4scene.scenes.sanity import with_marks
 
 JPEG_QUALITY = 92
 
@@ -62,41 +57,29 @@ def prepare_scene(arguments: PrepareArguments, path: Path) -> Prepared:
             raise _refused(path, warnings)
         return Prepared("finished before", warnings=warnings)
     record.unlink(missing_ok=True)
-    reader, repairs = SCAN_READERS[arguments.format], arguments.repairs
-    recorded = reader.read(path)
-    scan = repaired(recorded, repairs, reader.poses)
-    check_scan(scan)
-    tracked_frames(scan)
-    agreement, warnings = raw_warnings(recorded, repairs, reader.poses)
-    smooth = arguments.geometry == "tsdf"
-    try:
-        scene = open_scene(
-            scan, lambda upright_scan: find_objects(arguments.objects, upright_scan), smooth, arguments.up
-        )
-    except DataError as error:
-        raise DataError("; ".join([str(error), *warnings])) from None
-    sanity = report(scene.scan, scene.caster.mesh, agreement, warnings, scene.up, repairs, scene.objects)
+    found = examined(arguments, path, SCAN_READERS[arguments.format].read(path))
+    scene, scene_id = found.scene, found.scene.scan.scene_id
     options = MarkingOptions(arguments.bev_size, arguments.least_area, arguments.marker_place, arguments.outlines)
-    bev, bev_name = mark_bev(scene, options), bev_image(scan.scene_id)
+    bev, bev_name = mark_bev(scene, options), bev_image(scene_id)
     _write_images(out, bev_name, bev, arguments.keep_unmarked)
     frames = []
     for frame in choose_frames(scene, arguments.frames, arguments.frame_choice, options.least_area):
-        marked, name = mark_frame(scene, frame, options), frame_image(scan.scene_id, frame.name)
+        marked, name = mark_frame(scene, frame, options), frame_image(scene_id, frame.name)
         _write_images(out, name, marked, arguments.keep_unmarked)
         frames.append(frame_row(name, frame, marked))
     sanity = with_marks(
-        sanity,
+        found.sanity,
         [len(frame["markers"]) for frame in frames],
         sum(not item.empty for item in scene.lookup.objects),
         arguments.frames,
-        unused_files(recorded, reader.reads(path)),
+        found.unused,
         scene.scan.all_notes,
     )
     if arguments.strict and sanity.warnings:
         raise _refused(path, sanity.warnings)
     assert scene.scan.align is not None, "an upright scan knows how it was moved"
     content = {
-        "scene_id": scan.scene_id,
+        "scene_id": scene_id,
         "settings": settings,
         "align": scene.scan.align.tolist(),
         "objects": object_rows(scene.objects),

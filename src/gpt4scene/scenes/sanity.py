@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,10 +16,11 @@ from gpt4scene.scans.unused import Unused
 from gpt4scene.scenes.agreement import Agreement, Compared
 from gpt4scene.scenes.floor import floor_and_cut
 from gpt4scene.scenes.up_choice import Up
+from gpt4scene.scenes.upright import alignment_doubt
 from gpt4scene.scenes.worlds import difference
 
-POOR, GOOD, DOUBT = 0.4, 0.8, 0.88
-POOR_COLORS, GOOD_COLORS = 0.2, 0.45
+POOR, GOOD, DOUBT = 0.6, 0.8, 0.88
+POOR_COLORS, GOOD_COLORS = 0.35, 0.45
 """Agreement below which something is wrong, from which on a repair explains it, and below which one is looked for."""
 BETTER, BETTER_COLORS = 0.12, 0.3
 """By so much a repair must agree better than the scan as it is. Colours of a mesh are those of no single image."""
@@ -39,6 +41,10 @@ MOST_NAMES = 6
 """Files that are named of those not read."""
 FACTORS = (0.001, 0.01, 0.0254, 0.1, 0.2, 0.25, 0.3048, 0.5, 2, 4, 5, 10, 100, 1000)
 """Slips of units that happen."""
+LEAST_REACH = 0.15
+"""How far apart cameras must stand, for each metre that they see, so that their scale can be told."""
+STILL = 3
+"""Frames with one pose from which it is said, if they are half of all."""
 SCALES = tuple(np.geomspace(0.02, 50, 36))
 """Scales that are tried, since a reconstruction from images has any."""
 DEPTH_UNITS = (1, 100, 256, 1000, 4000, 5000, 6553.5, 10000)
@@ -87,27 +93,45 @@ def raw_warnings(scan: Scan, repairs: Repairs, native: Convention) -> tuple[Agre
     compared = Compared(scan)
     now = compared.agreement(repaired(scan, repairs, native))
     share = now.worst
-    if (share is None and not compared.several) or (share is not None and share >= DOUBT):
-        return now, _distance_warnings(now, scan, repairs)
+    if compared.flat:
+        return now, ("the depth images hold one and the same number everywhere; are they depth images?",)
+    still, all_still = _still_warnings(scan)
+    if all_still or (share is None and not compared.several) or (share is not None and share >= DOUBT):
+        return now, still or _distance_warnings(now, scan, repairs)
     share = max(share or 0.0, 0.0)
     poor, good, better = (POOR, GOOD, BETTER) if compared.deep else (POOR_COLORS, GOOD_COLORS, BETTER_COLORS)
     least = max(good, share + better)
-    found = [one for one in _repairs(compared, scan, repairs, native) if one.agreement >= least]
+    tried = (_repairs(compared, scan, repairs, native), _pairs_of_repairs(compared, scan, repairs, native))
+    found = next((good for one in tried if (good := [two for two in one if two.agreement >= least])), [])
     what = "frames and mesh" if now.mesh is not None or now.colors is not None else "frames"
     said = f"only {100 * share:.0f} % of what the {what} show agrees"
     if found:
         best = max(found, key=lambda one: one.agreement - 0.03 * one.unusual)
-        return now, (f"{said}; with {best.repairs.flags()} it would be {100 * best.agreement:.0f} %: give that",)
-    if now.worst is None or share >= poor:
-        return now, _distance_warnings(now, scan, repairs)
+        return now, (f"{said}; with {best.repairs.flags()} it would be {100 * best.agreement:.0f} %: give that", *still)
+    if now.worst is None:
+        return now, still or _distance_warnings(now, scan, repairs)
     other = difference(compared, repaired(scan, repairs, native), FACTORS, least)
+    if share >= poor and not other:
+        return now, still or _distance_warnings(now, scan, repairs)
     hint = other or "are poses, depth and mesh of one world and in one unit (transforms.json: applied_transform)?"
-    return now, (f"{said}, and none of --pose, --scale and --depth_scale makes it better; {hint}",)
+    return now, (f"{said}, and none of --pose, --scale and --depth_scale makes it better; {hint}", *still)
+
+
+def _still_warnings(scan: Scan) -> tuple[tuple[str, ...], bool]:
+    """A sentence where most frames have one and the same pose, and whether all of several have."""
+    poses = [frame.camera.pose for frame in scan.frames if frame.camera.tracked]
+    most = max(Counter(np.round(pose, 6).tobytes() for pose in poses).values(), default=0)
+    if most < 2 or (most < len(poses) and (most < STILL or most < len(poses) / 2)):
+        return (), False
+    said = f"{most} of the {len(poses)} frames have one and the same pose; are those the poses of these images?"
+    return (said,), most == len(poses)
 
 
 def _distance_warnings(now: Agreement, scan: Scan, repairs: Repairs) -> tuple[str, ...]:
     """A sentence where depth is of another size than rooms are, although all that can be compared agrees."""
     unit = _depth_unit(scan, repairs)
+    if unit is not None and now.distance is None and any(frame.camera.tracked and frame.depth for frame in scan.frames):
+        return ("the depth images hold no reading (0 and 65535 are none)",)
     if unit is None or now.distance is None or DISTANCE[0] <= now.distance <= DISTANCE[1]:
         return ()
     said = f"depth images show things {now.distance:.3g} m away on average"
@@ -135,29 +159,59 @@ class _Tried:
 
 def _repairs(compared: Compared, scan: Scan, repairs: Repairs, native: Convention) -> Iterator[_Tried]:
     """What else the recording may be, as far as it can be compared and shows things at distances of a room."""
+    for pose in _other_poses(repairs, native):
+        yield from _tried(compared, scan, replace(repairs, pose=pose), native)
+    yield from _other_lengths(compared, scan, repairs, repairs, native, (*FACTORS, *SCALES))
 
-    def tried(other: Repairs, larger: float = 1.0) -> Iterator[_Tried]:
-        """``other`` as it is compared; with ``larger`` it stands for a scale, after which depth has its size again."""
-        then = compared.agreement(repaired(scan, other, native))
-        distance = then.distance * larger if then.distance is not None else None
-        if then.worst is not None and (distance is None or DISTANCE[0] <= distance <= DISTANCE[1]):
-            away = abs(float(np.log(distance / USUAL_DISTANCE))) if distance else 0.0
-            meant = other if larger == 1 else replace(repairs, scale=repairs.scale * larger)
-            yield _Tried(meant, then.worst, away)
 
-    for pose in CONVENTIONS:
-        if pose != (repairs.pose or native):
-            yield from tried(replace(repairs, pose=None if pose == native else pose))
-    unit = _depth_unit(scan, repairs)
+def _pairs_of_repairs(compared: Compared, scan: Scan, repairs: Repairs, native: Convention) -> Iterator[_Tried]:
+    """The same with poses and lengths both written otherwise."""
+    for pose in _other_poses(repairs, native):
+        other = replace(repairs, pose=pose)
+        yield from _other_lengths(compared, scan, repairs, other, native, (*FACTORS, *SCALES[::2]))
+
+
+def _other_poses(repairs: Repairs, native: Convention) -> list[Convention | None]:
+    others: list[Convention | None] = [pose for pose in CONVENTIONS if pose != (repairs.pose or native)]
+    return [None if pose == native else pose for pose in others]
+
+
+def _other_lengths(
+    compared: Compared, scan: Scan, before: Repairs, repairs: Repairs, native: Convention, scales: Sequence[float]
+) -> Iterator[_Tried]:
+    """``repairs`` with other units of depth, and the likeliest of the scales; ``before`` says the unit of depth now."""
+    unit = _depth_unit(scan, before)
     if unit is None:
         return
     for other in DEPTH_UNITS:
         if other != unit:
-            yield from tried(replace(repairs, depth_scale=float(other)))
+            yield from _tried(compared, scan, replace(repairs, depth_scale=float(other)), native)
     # Poses and mesh so many times larger are depth so many times smaller, for which no mesh is built again.
-    scaled = [one for by in (*FACTORS, *SCALES) for one in tried(replace(repairs, depth_scale=unit * by), by)]
+    scaled = []
+    for by in scales:
+        for one in _tried(compared, scan, replace(repairs, depth_scale=unit * by), native, by):
+            meant = replace(repairs, depth_scale=before.depth_scale, scale=before.scale * by)
+            scaled.append(replace(one, repairs=meant))
     if scaled:
-        yield _usual_scale(scaled, repairs.scale)
+        yield _usual_scale(scaled, before.scale)
+
+
+def _tried(compared: Compared, scan: Scan, other: Repairs, native: Convention, larger: float = 1.0) -> Iterator[_Tried]:
+    """``other`` as it is compared; with ``larger`` it stands for a scale, after which depth has its size again."""
+    changed = repaired(scan, other, native)
+    then = compared.agreement(changed)
+    distance = then.distance * larger if then.distance is not None else None
+    if larger != 1 and distance is not None and _reach(changed) * larger < LEAST_REACH * distance:
+        return  # all cameras in one place see the same, whatever they see
+    if then.worst is not None and (distance is None or DISTANCE[0] <= distance <= DISTANCE[1]):
+        away = abs(float(np.log(distance / USUAL_DISTANCE))) if distance else 0.0
+        yield _Tried(other, then.worst, away)
+
+
+def _reach(scan: Scan) -> float:
+    """How far apart the cameras stand."""
+    places = np.array([frame.camera.pose[:3, 3] for frame in scan.frames if frame.camera.tracked])
+    return float(np.ptp(places, axis=0).max())
 
 
 def _usual_scale(scaled: Sequence[_Tried], before: float) -> _Tried:
@@ -203,8 +257,13 @@ def report(
         raise DataError(f"{scan.source}: {'; '.join([*warnings, *_implausible(eyes, length, repairs)])}")
     found = [*warnings, *([] if warnings else _implausible(eyes, length, repairs)), *_outside(figures)]
     found += _strays(objects, surface)
+    if up is None and (wrong := alignment_doubt(cameras, surface)):
+        found.append(wrong)
     if up is not None and not up.certain:
-        found.append(f"which way is up is not certain ({up.name} was taken); look at the images, and choose by --up")
+        why = f": {up.doubt}" if up.doubt else ""
+        found.append(
+            f"which way is up is not certain ({up.name} was taken){why}; look at the images, and choose by --up"
+        )
     return Sanity(figures, tuple(found))
 
 

@@ -8,11 +8,12 @@ around, and above which level surfaces look like a floor, is the right one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gpt4scene.scans.types import Camera
+from gpt4scene.scenes.horizon import APART, BLUR, TURNED, horizon
 
 SIDES = {"top": (0.0, -1.0), "right": (1.0, 0.0), "bottom": (0.0, 1.0), "left": (-1.0, 0.0)}
 """Side of the stored images -> its direction in image axes (x right, y down)."""
@@ -24,29 +25,39 @@ UPS = ("auto", *SIDES, *AXES)
 
 SLAB, NEAR = 0.15, 1.2
 """Metres: how thick a floor may seem, and how far above it furniture stands."""
-EYES = (0.25, 2.6)
-"""Metres above the floor between which people hold cameras."""
+EYES = (0.1, 2.6)
+"""Metres above the floor between which people and robots hold cameras."""
+HANDS = (0.8, 2.1)
+"""The same of people who hold a camera upside down."""
 CLEAR = 0.25
 """Lead of the best score at which up is certain."""
 TOPS = 0.7
 """What it counts that things stand below the cameras."""
-USUAL = {"top": 0.2, "right": 0.0, "bottom": -0.3, "left": 0.0}
+USUAL = {"top": 0.2, "right": 0.0, "bottom": -0.8, "left": 0.0}
 """What a side scores because of how people hold cameras: seldom upside down."""
+DOWN = 0.4
+"""How far cameras look down (0 to 1) from which a floor must be seen."""
+SEEN_FLOOR, SEEN_TOPS = 0.45, 0.03
+"""Score of a floor, and tops of things for each area of level surfaces, that tell up where the cameras do not."""
 
 
 @dataclass(frozen=True)
 class Up:
-    """A direction, the choice that it is (see ``UPS``), how well it fits, and by how much better than the next one."""
+    """A direction, the choice that it is (see ``UPS``), how well it fits, and by how much better than the next one.
+
+    ``doubt`` says what speaks against it, empty where nothing does.
+    """
 
     direction: np.ndarray
     name: str
     score: float = 1.0
     lead: float = 1.0
+    doubt: str = ""
 
     @property
     def certain(self) -> bool:
-        """Whether no other choice comes near."""
-        return self.lead >= CLEAR
+        """Whether no other choice comes near, and nothing speaks against this one."""
+        return self.lead >= CLEAR and not self.doubt
 
 
 def up_of_side(cameras: Sequence[Camera], side: str) -> np.ndarray:
@@ -85,7 +96,36 @@ def choose_up(
         scored.append((_score(up, float(np.linalg.norm(mean)), side, cameras, normals, areas, centers), side, up))
     scored.sort(key=lambda one: -one[0])
     (best, side, up), (second, _, _) = scored[:2]
-    return Up(up, side, best, best - second)
+    found = Up(up, side, best, best - second)
+    return replace(found, doubt=_doubt(found, cameras, normals, areas, centers))
+
+
+def _doubt(found: Up, cameras: Sequence[Camera], normals: np.ndarray, areas: np.ndarray, centers: np.ndarray) -> str:
+    """Why a side may be wrong although no other one comes near; empty where cameras and room agree in it."""
+    up, side = found.direction, found.name
+    seen = horizon(cameras, SIDES[side])
+    places = np.array([camera.pose[:3, 3] for camera in cameras])
+    like_floor = _floor_score(up, places, normals, areas, centers)
+    if seen.turned < TURNED:
+        known = up[2] > np.cos(np.radians(5)) or like_floor >= SEEN_FLOOR
+        return "" if known else "the cameras all look the same way, and nothing is surely a floor"
+    if seen.blur > BLUR:
+        return "the camera was turned on the way"
+    if seen.apart(up) > APART:
+        return f"the level surfaces lean by {seen.apart(up):.0f} degrees against the cameras"
+    down = -float(np.mean([camera.pose[:3, 2] @ up for camera in cameras]))
+    if like_floor == 0 and (side != "top" or down > DOWN or found.lead < 2 * CLEAR):
+        return "nothing looks like a floor"
+    if side == "top":
+        return ""
+    floor = _floor(up, normals, areas, centers)
+    eyes = float(np.median(places @ up)) - floor
+    if side == "bottom" and not HANDS[0] < eyes < HANDS[1]:
+        return "the images would be upside down"
+    heights, level = centers @ up, _level(up, normals)
+    tops = level & (heights > floor + SLAB) & (heights < floor + max(eyes, 0) - SLAB)
+    few = float(areas[tops].sum()) < SEEN_TOPS * float(areas[level].sum())
+    return "nothing stands on what looks like a floor, which may be the ceiling" if few else ""
 
 
 def _score(
@@ -110,7 +150,7 @@ def _score(
 
 def _stands(up: np.ndarray, places: np.ndarray, normals: np.ndarray, areas: np.ndarray, centers: np.ndarray) -> float:
     """-1 to 1: whether level surfaces between floor and ceiling are below the cameras, as tops of things mostly are."""
-    level = np.abs(normals @ up) > np.cos(np.radians(12))
+    level = _level(up, normals)
     heights, area = (centers @ up)[level], areas[level]
     if not len(heights):
         return 0.0
@@ -125,14 +165,10 @@ def _floor_score(
     up: np.ndarray, places: np.ndarray, normals: np.ndarray, areas: np.ndarray, centers: np.ndarray
 ) -> float:
     """0 to 1: a large level surface with nearly all others above it, the cameras at a person's height over it."""
-    heights = centers @ up
-    level = np.abs(normals @ up) > np.cos(np.radians(12))
+    heights, level = centers @ up, _level(up, normals)
     if not level.any():
         return 0.0
-    bins = np.floor(heights[level] / SLAB).astype(np.int64)
-    sums = np.bincount(bins - bins.min(), weights=areas[level])
-    sums = sums + np.pad(sums, 1)[2:]
-    floor = float((bins.min() + int(np.argmax(sums >= 0.3 * sums.max())) + 0.5) * SLAB)
+    floor = _floor(up, normals, areas, centers)
     above = float(areas[heights > floor - 1.5 * SLAB].sum() / areas.sum())
     eyes = float(np.median(places @ up)) - floor
     if not EYES[0] < eyes < EYES[1]:
@@ -141,3 +177,18 @@ def _floor_score(
     near = clutter & (heights < floor + NEAR)
     low = float(areas[near].sum() / max(areas[clutter].sum(), 1e-9))
     return max(0.0, above - 0.5) * (0.5 + low) * min(1.0, 4 * float(areas[level].sum() / areas.sum()))
+
+
+def _level(up: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    return np.abs(normals @ up) > np.cos(np.radians(12))
+
+
+def _floor(up: np.ndarray, normals: np.ndarray, areas: np.ndarray, centers: np.ndarray) -> float:
+    """Height of the lowest large level surface along ``up``, 0 where nothing is level."""
+    level = _level(up, normals)
+    if not level.any():
+        return 0.0
+    bins = np.floor((centers @ up)[level] / SLAB).astype(np.int64)
+    sums = np.bincount(bins - bins.min(), weights=areas[level])
+    sums = sums + np.pad(sums, 1)[2:]
+    return float((bins.min() + int(np.argmax(sums >= 0.3 * sums.max())) + 0.5) * SLAB)

@@ -12,9 +12,13 @@ from gpt4scene.scans.geometry import transformed
 from gpt4scene.scans.types import Camera, Mesh, Scan
 from gpt4scene.scenes.floor import floor_and_cut
 from gpt4scene.scenes.fusion import fuse_depth
+from gpt4scene.scenes.horizon import BLUR, TURNED, horizon
 from gpt4scene.scenes.normals import area_normals, point_normals, some_points, wall_angle
 from gpt4scene.scenes.up_choice import SIDES, Up, choose_up
 from gpt4scene.scenes.voxels import voxel_mesh
+
+LEANS, UPSIDE_DOWN = 20.0, 0.3
+"""Degrees by which level images lean from which an alignment is wrong, and how far they point down if upside down."""
 
 
 def upright(scan: Scan) -> Scan:
@@ -105,6 +109,24 @@ def estimated_align(
     solid = standing if len(standing.faces) else voxel_mesh(standing, 0.05).mesh
     align[2, 3] = -floor_and_cut(solid, [camera.moved(align) for camera in cameras])[0]
     return align
+
+
+def alignment_doubt(cameras: Sequence[Camera], surface: Mesh) -> str:
+    """What is wrong with the alignment that a recording brought, of upright cameras and surface; empty if nothing is.
+
+    It is so where nobody turned the camera, but the images' level axes lean, or where the images are upside down, but
+    would stand upright above a floor without the alignment.
+    """
+    seen = min((horizon(cameras, SIDES[side]) for side in ("top", "right")), key=lambda one: one.blur)
+    lean = seen.apart(np.array([0.0, 0.0, 1.0]))
+    way = "is axis_align right, which takes points of the recording's world to the aligned frame (4x4, row by row)?"
+    if seen.blur <= BLUR and seen.turned >= TURNED and lean > LEANS:
+        return f"the recording's own alignment lets the cameras lean by {lean:.0f} degrees; {way}"
+    if np.mean([camera.pose[2, 1] for camera in cameras]) > UPSIDE_DOWN:
+        chosen = choose_up(cameras, *_surface(surface))
+        if chosen.certain and chosen.direction[2] < -0.9:
+            return f"the recording's own alignment stands the room on its ceiling; {way}"
+    return ""
 
 
 def _surface(mesh: Mesh) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
