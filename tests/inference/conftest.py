@@ -4,8 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from commands import infer as main
 from PIL import Image
+from room_runs import SCENES
 
+from gpt4scene.inference import run
 from gpt4scene.types import Question
 
 PROMPTS = (
@@ -78,3 +81,28 @@ def server():
     started = ChatServer()
     yield started
     started.close()
+
+
+@pytest.fixture
+def annotation(tmp_path, write_annotation):
+    return write_annotation(tmp_path / "annotation", SCENES)
+
+
+@pytest.fixture
+def infer(tiny_folder, annotation, tmp_path, capsys):
+    """Runs ``main`` on the tiny model; returns exit status, stdout and stderr."""
+
+    def call(*flags, out="out", model=tiny_folder):
+        status = main(
+            [f"--model={model}", f"--annotation_dir={annotation}", f"--output_dir={tmp_path / out}"]
+            + ["--image_resolution=112", "--max_new_tokens=6", *flags]
+        )
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def no_model(monkeypatch):
+    monkeypatch.setattr(run, "_engine", lambda *_: pytest.fail("no model is needed here"))
