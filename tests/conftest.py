@@ -4,7 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("any machine", deadline=None)  # how long a test takes says nothing beside other work
+settings.load_profile("any machine")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tiny models lose by threads beside other work
 
 ROOT = Path(__file__).resolve().parent.parent

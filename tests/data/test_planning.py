@@ -15,7 +15,7 @@ def test_keys_number_the_scenes(encoder, make_row, images):
 
 
 @given(st.lists(st.none() | st.integers(0, 5), min_size=1, max_size=60), st.integers(1, 6), st.integers(1, 4))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_a_plan_takes_every_row_once_and_never_mixes_scenes(keys, branches, ranks):
     plan = plan_packs(keys, branches, 3, 1, ranks)
     assert len(plan) == ranks and len({len(share) for share in plan}) == 1
@@ -73,7 +73,7 @@ def rows_of(step):
     st.integers(1, 3),
     st.integers(1, 4),
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_a_step_takes_the_questions_that_it_states(keys, branches, times, ranks):
     """Every row once; every full step the same rows on each rank; equally many passes; no scenes mixed."""
     questions = branches * times

@@ -47,7 +47,7 @@ pieces = st.lists(st.integers(1, 5) | st.tuples(st.integers(1, 6), st.integers(1
 
 
 @given(pieces)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_positions_equal_get_rope_index(rope_index, parts):
     ids, grids = row(parts)
     assert np.array_equal(sample_positions(ids, grids, PAD, 2), rope_index(ids, grids))

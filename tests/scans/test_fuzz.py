@@ -40,7 +40,7 @@ def ply_bytes(box_room, tmp_path_factory):
     return path.read_bytes()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_meshes(ply_bytes, tmp_path_factory, data):
     path = tmp_path_factory.mktemp("fuzz") / "mesh.ply"
@@ -70,7 +70,7 @@ NAMES = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_posed_folders(small_folder, tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("fuzz") / "room"

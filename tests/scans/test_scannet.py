@@ -228,7 +228,7 @@ def small_sens(recording, tmp_path_factory):
     return write_sens(tmp_path_factory.mktemp("sens") / "a.sens", images[:2], depths[:2], cameras[:2]).read_bytes()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_damaged_recordings_are_errors_and_nothing_else(small_sens, tmp_path_factory, data):
     blob = bytearray(small_sens)

@@ -21,7 +21,7 @@ views = st.builds(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(views, st.tuples(st.floats(0, 2000), st.floats(0, 2000)))
 def test_pixels_and_metres_are_inverse(view, pixel):
     back = view.to_pixels(view.to_metres(np.array([pixel])))[0]

@@ -49,7 +49,7 @@ def test_a_c_shape_is_marked_on_itself_and_centroid_is_a_choice():
 boxes = st.tuples(st.integers(0, 600), st.integers(0, 440), st.integers(4, 300), st.integers(4, 300))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(boxes, min_size=1, max_size=14))
 def test_numbers_sit_on_their_objects_and_never_on_each_other(rectangles):
     spots = [spot(i, x, y, x + w, y + h) for i, (x, y, w, h) in enumerate(rectangles)]
