@@ -20,6 +20,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.partial import is_for, leftovers, temporary_name
 
 _GAP = re.compile(r"[\s,]*")
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 @contextmanager
@@ -90,9 +91,11 @@ def write_json(
 ) -> Path:
     """Write ``content`` as JSON with a line break at its end and return ``path``.
 
-    ``default`` turns values that JSON has no form for into some that it has.
+    ``default`` turns values that JSON has no form for into some that it has. Half a character, which some answers hold
+    and UTF-8 has no form for, is written as an escape, so that the file can be read again.
     """
-    return write_text(path, json.dumps(content, indent=indent, ensure_ascii=False, default=default) + "\n")
+    text = json.dumps(content, indent=indent, ensure_ascii=False, default=default) + "\n"
+    return write_text(path, _HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", text))
 
 
 def copy_file(source: str | Path, target: str | Path) -> Path:

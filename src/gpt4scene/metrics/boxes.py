@@ -78,7 +78,10 @@ def _checked(value: object, scene: str, source: str) -> np.ndarray:
     if boxes_N6.size == 0:
         return np.zeros((0, 6))
     if boxes_N6.ndim != 2 or boxes_N6.shape[1] != 6:
-        raise DataError(f"{source}: boxes of scene '{scene}' have the shape {boxes_N6.shape} instead of (objects, 6)")
+        raise DataError(
+            f"{source}: boxes of scene '{scene}' have the shape {boxes_N6.shape} instead of (objects, 6); "
+            "a box is its centre and its size along the axes, in metres"
+        )
     broken_N = ~np.isfinite(boxes_N6).all(axis=1) | (boxes_N6[:, 3:] < 0).any(axis=1)
     if broken_N.any():
         index = int(np.argmax(broken_N))
