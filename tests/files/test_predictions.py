@@ -114,3 +114,9 @@ def test_public_files_of_any_answer_can_be_read_again(tmp_path, pred):
     path.read_text(encoding="utf-8")
     (tmp_path / "run" / "scanqa.jsonl").unlink()
     assert [one.pred for one in read_predictions(tmp_path / "run", "scanqa").rows] == [pred]
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    write(tmp_path / "scanqa.json", '[{"scene_id": "s", "pred": "a", "pred": "b"}]')
+    with pytest.raises(DataError, match="scanqa.json: a row has 'pred' twice .*; keep one"):
+        read_predictions(tmp_path, "scanqa")

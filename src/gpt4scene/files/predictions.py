@@ -196,7 +196,7 @@ def _passed_over(folder: Path, task: str, known: Sequence[Path]) -> list[str]:
 
 def _list(path: Path) -> list[tuple[str, Any]]:
     try:
-        content = read_json(path)
+        content = read_json(path, unique=True)
     except DataError:
         if _object_a_line(path):
             raise DataError(f"{path}: holds an object a line, not a JSON list; call it <task>.jsonl") from None

@@ -28,7 +28,7 @@ def find_question_file(annotation_dir: str | Path, name: str) -> Path | None:
 
 def read_question_rows(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a question file as they are; raise ``DataError`` when it is no list of rows with a scene."""
-    rows = read_json(path, "question file")
+    rows = read_json(path, "question file", unique=True)
     if not isinstance(rows, list):
         raise DataError(f"{path}: expected a list of questions, found a {type(rows).__name__}")
     for number, row in enumerate(rows):

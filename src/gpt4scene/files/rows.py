@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt4scene.errors import DataError
-from gpt4scene.files.whole import read_text
+from gpt4scene.files.whole import read_text, unique_keys
 
 UNREAD = frozenset(
     (
@@ -51,17 +51,7 @@ def read_rows(path: Path) -> Iterator[Any]:
 
 
 def _decoder(path: Path) -> json.JSONDecoder:
-    """Return a decoder that refuses an object with a key written twice, of which one value would be lost."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        values = dict(pairs)
-        if len(values) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise DataError(f"{path}: a row has '{twice}' twice ({str(values)[:80]}…); keep one")
-        return values
-
-    return json.JSONDecoder(object_pairs_hook=unique)
+    return json.JSONDecoder(object_pairs_hook=unique_keys(path))
 
 
 def _read_json(path: Path) -> Iterator[Any]:

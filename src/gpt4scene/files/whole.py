@@ -126,8 +126,24 @@ def read_text(path: str | Path, what: str = "file") -> str:
         ) from None
 
 
-def read_json(path: str | Path, what: str = "file") -> Any:
+def unique_keys(path: str | Path) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    """Return a hook for JSON readers that refuses an object with a key written twice, of which one would be lost."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise DataError(f"{path}: a row has '{twice}' twice ({str(values)[:80]}…); keep one")
+        return values
+
+    return unique
+
+
+def read_json(path: str | Path, what: str = "file", *, unique: bool = False) -> Any:
     """Return the content of a JSON file; ``what`` it is called in the messages.
+
+    With ``unique`` an object with a key written twice raises ``DataError``.
 
     Raises ``DataError`` as ``read_text`` does, and for an empty file or one that is no JSON, with line and column, and
     with the row where the file holds a list.
@@ -136,7 +152,7 @@ def read_json(path: str | Path, what: str = "file") -> Any:
     if not text.strip():
         raise DataError(f"{path}: the {what} is empty; write or download it again")
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=unique_keys(path) if unique else None)
     except json.JSONDecodeError as error:
         row = _row_at(text, error.pos)
         place = f"{path}" if row is None else f"{path}, row {row}"
@@ -146,6 +162,8 @@ def read_json(path: str | Path, what: str = "file") -> Any:
         ) from None
     except RecursionError:
         raise DataError(f"{path}: the {what} is JSON nested too deep to be read") from None
+    except DataError:
+        raise
     except ValueError as error:  # a number of thousands of digits
         raise DataError(f"{path}: the {what} is JSON that can't be read ({error})") from None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,6 +58,18 @@ class SceneBoxes(Mapping[str, np.ndarray]):
                 "is that the file of another split?"
             )
         return boxes_N6[index]
+
+
+def flat_targets(truth: SceneBoxes, asked: Iterable[tuple[str, int]]) -> tuple[str, ...]:
+    """Return a note where ``asked`` names objects (scene, index) whose box has no volume, which no answer can meet."""
+    flat = [(scene, index) for scene, index in asked if not truth[scene][index, 3:].all()]
+    if not flat:
+        return ()
+    scene, index = flat[0]
+    return (
+        f"{len(flat)} targets are boxes without volume, which no answer can meet (the first is object {index} of scene "
+        f"'{scene}' in {truth.source})",
+    )
 
 
 def scene_boxes(boxes: Mapping[str, object], source: str) -> SceneBoxes:
