@@ -42,3 +42,17 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
     torch.save({"s": {"objects": [print], "locs": torch.zeros(1, 6)}}, tmp_path / "evil.pt")
     with pytest.raises(DataError, match=r"evil\.pt"):
         read_attributes(tmp_path / "evil.pt")
+
+
+@pytest.mark.parametrize("labels", ["chair", {"0": "chair"}, None, 3])
+def test_labels_stand_in_a_list(tmp_path, labels):
+    torch.save({"s": {"objects": labels, "locs": torch.zeros(5, 6)}}, tmp_path / "a.pt")
+    with pytest.raises(DataError, match="a.pt: scene 's' must hold labels in 'objects'"):
+        read_attributes(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (5, 8, 3), (6,), (5, 3)])
+def test_boxes_of_another_shape_are_named_with_what_is_wanted(tmp_path, shape):
+    torch.save({"s": {"objects": [], "locs": torch.ones(shape)}}, tmp_path / "a.pt")
+    with pytest.raises(DataError, match="a.pt: boxes of scene 's' have the shape .*; a box is its centre and its size"):
+        read_attributes(tmp_path / "a.pt")

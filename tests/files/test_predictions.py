@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gpt4scene.errors import DataError
-from gpt4scene.files.predictions import lies_there, read_predictions
+from gpt4scene.files.predictions import lies_there, read_predictions, write_public
 
 ROWS = [{"scene_id": "s", "qid": f"q{n}", "pred": f"{n}", "prompt": f"What {n}?"} for n in range(3)]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
@@ -104,3 +104,19 @@ def test_other_files_are_nobodys_business(tmp_path, name):
 def test_where_predictions_lie_is_said(tmp_path, name, words):
     write(tmp_path / name, json.dumps(ROWS))
     assert words.format(tmp_path) in lies_there(tmp_path, ["scanqa"])
+
+
+@pytest.mark.parametrize("pred", ["a \ud800 b", "\udfff", "\U0001fa91", "\0\x1b", '"\\'])
+def test_public_files_of_any_answer_can_be_read_again(tmp_path, pred):
+    row = {"scene_id": "s", "index": 0, "pred": pred, "task": "scanqa"}
+    write(tmp_path / "run" / "scanqa.jsonl", json.dumps(row) + "\n")
+    path = write_public(tmp_path / "run", "scanqa", "m")
+    path.read_text(encoding="utf-8")
+    (tmp_path / "run" / "scanqa.jsonl").unlink()
+    assert [one.pred for one in read_predictions(tmp_path / "run", "scanqa").rows] == [pred]
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    write(tmp_path / "scanqa.json", '[{"scene_id": "s", "pred": "a", "pred": "b"}]')
+    with pytest.raises(DataError, match="scanqa.json: a row has 'pred' twice .*; keep one"):
+        read_predictions(tmp_path, "scanqa")

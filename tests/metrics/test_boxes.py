@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt4scene.errors import DataError
-from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, iou, iou_matrix, scene_boxes
+from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, flat_targets, iou, iou_matrix, scene_boxes
 
 corners = st.tuples(*[st.integers(0, 6)] * 3, *[st.integers(1, 4)] * 3)
 
@@ -78,3 +78,10 @@ def test_boxes_that_are_no_rows_of_six_numbers_are_named(boxes, row):
     with pytest.raises(DataError) as error:
         scene_boxes({"room": boxes}, "file.pt")
     assert row in str(error.value) and "file.pt" in str(error.value) and "room" in str(error.value)
+
+
+def test_targets_without_volume_are_noted():
+    truth = scene_boxes({"s": [[0, 0, 0, 1, 1, 1], [0] * 6, [0, 0, 0, 1, 1, 0]]}, "truth.pt")
+    assert flat_targets(truth, [("s", 0)]) == ()
+    (note,) = flat_targets(truth, [("s", 0), ("s", 1), ("s", 2)])
+    assert note.startswith("2 targets are boxes without volume") and "object 1 of scene 's' in truth.pt" in note

@@ -131,3 +131,9 @@ def test_punctuation_goes():
 def test_line_ends_inside_a_text_are_spaces():
     for _, own, java in both(["a\nb", "", "a\r\u2028b\x0bc\x85d", "  ", "last"]):
         assert own == java
+
+
+@pytest.mark.parametrize("unit", ["e\u0301", "a;", "a,", "a.,", "<!a", "<a b", "a@;", "a-;", "'a", "(1"])
+def test_the_work_of_our_rules_grows_with_the_length_of_a_text(unit):
+    """A pattern that looks to the end of a text from each of its words does not end here in a minute."""
+    assert own_tokens([unit * 2000 + " a chair"])[0].endswith("a chair")

@@ -13,7 +13,7 @@ from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import GROUND_TRUTH, PROPOSALS
 from gpt4scene.metrics import texts as text_metrics
-from gpt4scene.report import pages
+from gpt4scene.report import pages, rendering
 
 SCENES = ("room<1>", "room_2")
 BOXES = [[0, 0, 0, 1, 1, 1], [5, 0, 0, 1, 1, 1], [5.5, 0, 0, 1, 1, 1]]
@@ -232,6 +232,15 @@ def test_page_names_are_safe_and_different():
 
 def scene_names(*scenes):
     return [file.removeprefix("scenes/").removesuffix(".html") for file in pages.scene_files(scenes).values()]
+
+
+def test_a_file_in_the_place_of_a_folder_is_called_a_file(predictions, annotation, tmp_path, capsys):
+    assert call(predictions / "scanqa.jsonl", annotation, tmp_path / "out") == 2
+    assert f"is a file; --predictions names a folder, such as {predictions}" in capsys.readouterr().err
+
+
+def test_line_ends_of_other_systems_are_no_odd_characters():
+    assert rendering.whole_utf8("a\r\nb\tc\x0c") == "a\r\nb\tc\ufffd"
 
 
 def test_help_needs_no_torch():

@@ -74,7 +74,10 @@ def _repeated(rows: Sequence[AnswerRow]) -> tuple[str, ...]:
     again = len(unnamed) - len(set(unnamed))
     if not again:
         return ()
-    return (f"{again} answers without 'qid' and 'index' are to what an earlier one was asked; they are counted again",)
+    return (
+        f"{again} answers without 'qid' and 'index' are to what an earlier one was asked; nothing here says whether it "
+        "was asked twice",
+    )
 
 
 def _refuse_another(rows: Sequence[AnswerRow], benchmark: Benchmark, *, themselves: bool) -> None:

@@ -40,7 +40,10 @@ def judge_by(metric: str) -> Judge:
 
 
 def judge_short_answer(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:
-    """Return the verdict by exact match: ``EM1`` is right, ``EM1_refined`` alone is partly right."""
+    """Return the verdict by exact match: ``EM1`` is right, ``EM1_refined`` alone is partly right.
+
+    A row that the figures leave out, for want of a reference, has no verdict.
+    """
     if math.isnan(figures["EM1"]):
         return Judged(row, "", "no reference to compare with", ())
     if figures["EM1"]:

@@ -15,7 +15,7 @@ from gpt4scene.benchmarks.wordings import Prompts, without_end_mark
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow, RowLike, read_rows
 from gpt4scene.files.raw import Record
-from gpt4scene.metrics.boxes import THRESHOLDS, SceneBoxes, scene_boxes
+from gpt4scene.metrics.boxes import THRESHOLDS, SceneBoxes, flat_targets, scene_boxes
 from gpt4scene.metrics.matched_f1 import rows_f1
 from gpt4scene.metrics.object_ids import object_ids, object_mark
 from gpt4scene.metrics.scores import Report
@@ -66,7 +66,8 @@ def score(rows: Iterable[RowLike], proposals: Mapping[str, object], ground_truth
     ]
     counts["unreadable answers"] = sum(unreadable)
     counts["dropped identifiers"] = sum(map(len, mentioned)) - sum(map(len, named))
-    return Report(NAME, scores, counts, (), scores_by_row(read, {"kind": tuple(kinds.tolist())}, values))
+    notes = flat_targets(truth, ((row.scene_id, int(target)) for row in read for target in row.references))
+    return Report(NAME, scores, counts, notes, scores_by_row(read, {"kind": tuple(kinds.tolist())}, values))
 
 
 def _targets(row: AnswerRow, truth: SceneBoxes) -> np.ndarray:

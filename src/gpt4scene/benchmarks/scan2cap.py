@@ -29,7 +29,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import checked_corpus, read_corpus
 from gpt4scene.files.answers import AnswerRow, RowLike, read_rows
 from gpt4scene.files.raw import Record
-from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, THRESHOLDS, iou, scene_boxes
+from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, THRESHOLDS, flat_targets, iou, scene_boxes
 from gpt4scene.metrics.object_ids import object_mark
 from gpt4scene.metrics.scores import Report, RowScores
 from gpt4scene.metrics.texts import TextGroup, TextScores, score_groups
@@ -89,6 +89,7 @@ def report(
     counts |= {f"proposals under IoU {label}": int((overlap < threshold).sum()) for label, threshold in THRESHOLDS}
     notes = dict.fromkeys(note for found in texts.values() for note in found.notes)
     truth = scene_boxes(ground_truth, "the ground-truth boxes")
+    notes |= dict.fromkeys(flat_targets(truth, ((row.scene_id, row.target) for row in by_object.values())))
     places = [_place(key) for key in corpus]
     values = {f"{name}{suffix}": value for suffix, found in texts.items() for name, value in found.rows.items()}
     pooled = {f"{name}{suffix}": one for suffix, found in texts.items() for name, one in found.pooled.items()}

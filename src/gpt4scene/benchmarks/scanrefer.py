@@ -34,7 +34,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import checked_lookup, read_lookup
 from gpt4scene.files.answers import AnswerRow, RowLike, read_rows
 from gpt4scene.files.raw import Record
-from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, THRESHOLDS, SceneBoxes, iou, scene_boxes
+from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, THRESHOLDS, SceneBoxes, flat_targets, iou, scene_boxes
 from gpt4scene.metrics.object_ids import is_mark, object_mark
 from gpt4scene.metrics.scores import Report
 from gpt4scene.metrics.texts import TextScores
@@ -69,6 +69,7 @@ def score(
     overlap_B = _overlaps(read, named, found, truth)
     strict_B = np.where([index is None for index in named], 0.0, overlap_B)
     members, kinds, notes = _groups(read, lookup)
+    notes += flat_targets(truth, ((row.scene_id, row.target) for row in read))
     kinds["label"] = tuple(truth.label(row.scene_id, row.target) for row in read)
     everyone_B = np.ones(len(read), dtype=bool)
     groups = {"": (everyone_B, overlap_B)} | {name: (members_B, overlap_B) for name, members_B in members.items()}

@@ -76,8 +76,8 @@ def report(rows: Iterable[RowLike], texts: Mapping[str, TextScores]) -> Report:
 def score(rows: Iterable[RowLike]) -> Report:
     """Return EM1, EM1_refined, both per question type, and the text metrics of ``rows`` (public prediction keys).
 
-    ``type_info`` is the number of the question's type (``TYPES``). Raises ``DataError`` for a row that can't be read,
-    has no reference, or an unknown type.
+    ``type_info`` is the number of the question's type (``TYPES``); a type without questions has no figure. Rows without
+    a reference are counted and left out. Raises ``DataError`` for a row that can't be read or has an unknown type.
     """
     rows = list(rows)
     return report(rows, score_groups(text_groups(rows)))

@@ -34,19 +34,32 @@ def read_attributes(path: Path) -> SceneBoxes:
     try:
         content = read_tensors(path)
     except NotReadable as error:
-        raise DataError(f"{path}: not a readable attributes file ({error})") from None
+        reason = (
+            "it holds other values than tensors, numbers, texts and lists" if "Weights only" in str(error) else error
+        )
+        raise DataError(
+            f"{path}: not a readable attributes file ({reason}); download it again, or write it with "
+            "`gpt4scene prepare`"
+        ) from None
     if not isinstance(content, Mapping) or not all(isinstance(v, Mapping) and "locs" in v for v in content.values()):
         raise DataError(f"{path}: expected {{scene: {{'objects': labels, 'locs': boxes}}}}")
     boxes, labels = {}, {}
     for scene, value in content.items():
         try:
             boxes[scene] = np.array([*value["locs"]], dtype=np.float64)
-            labels[scene] = tuple(map(str, value.get("objects", ())))
+            labels[scene] = tuple(map(str, _listed(value.get("objects", ()))))
         except (TypeError, ValueError):
             raise DataError(
                 f"{path}: scene '{scene}' must hold labels in 'objects' and rows of six numbers in 'locs'"
             ) from None
     return SceneBoxes(scene_boxes(boxes, str(path)).scenes, str(path), labels)
+
+
+def _listed(labels: Any) -> Any:
+    """Return ``labels``; raise ``TypeError`` for a text, which would be taken letter by letter."""
+    if isinstance(labels, str | Mapping):
+        raise TypeError("no list of labels")
+    return labels
 
 
 def attributes_of(objects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

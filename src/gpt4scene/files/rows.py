@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt4scene.errors import DataError
-from gpt4scene.files.whole import keys_once, read_text
+from gpt4scene.files.whole import read_text, unique_keys
 
 UNREAD = frozenset(
     (
@@ -55,7 +55,7 @@ def read_rows(path: Path) -> Iterator[Any]:
 
 
 def _decoder(path: Path) -> json.JSONDecoder:
-    return json.JSONDecoder(object_pairs_hook=keys_once(path))
+    return json.JSONDecoder(object_pairs_hook=unique_keys(path))
 
 
 def _read_json(path: Path) -> Iterator[Any]:

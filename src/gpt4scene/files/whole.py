@@ -20,6 +20,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.partial import is_for, leftovers, temporary_name
 
 _GAP = re.compile(r"[\s,]*")
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 @contextmanager
@@ -90,9 +91,11 @@ def write_json(
 ) -> Path:
     """Write ``content`` as JSON with a line break at its end and return ``path``.
 
-    ``default`` turns values that JSON has no form for into some that it has.
+    ``default`` turns values that JSON has no form for into some that it has. Half a character, which some answers hold
+    and UTF-8 has no form for, is written as an escape, so that the file can be read again.
     """
-    return write_text(path, json.dumps(content, indent=indent, ensure_ascii=False, default=default) + "\n")
+    text = json.dumps(content, indent=indent, ensure_ascii=False, default=default) + "\n"
+    return write_text(path, _HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", text))
 
 
 def copy_file(source: str | Path, target: str | Path) -> Path:
@@ -126,16 +129,14 @@ def read_text(path: str | Path, what: str = "file") -> str:
 def read_json(path: str | Path, what: str = "file") -> Any:
     """Return the content of a JSON file; ``what`` it is called in the messages.
 
-    Raises ``DataError`` as ``read_text`` does, and for an empty file or one that is no JSON, with line and column, and
-    with the row where the file holds a list.
+    Raises ``DataError`` as ``read_text`` does, for an object with a key written twice, and for an empty file or one
+    that is no JSON, with line and column, and with the row where the file holds a list.
     """
     text = read_text(path, what)
     if not text.strip():
         raise DataError(f"{path}: the {what} is empty; write or download it again")
     try:
-        return json.loads(text, object_pairs_hook=keys_once(path))
-    except DataError:
-        raise
+        return json.loads(text, object_pairs_hook=unique_keys(path))
     except json.JSONDecodeError as error:
         row = _row_at(text, error.pos)
         place = f"{path}" if row is None else f"{path}, row {row}"
@@ -145,11 +146,13 @@ def read_json(path: str | Path, what: str = "file") -> Any:
         ) from None
     except RecursionError:
         raise DataError(f"{path}: the {what} is JSON nested too deep to be read") from None
+    except DataError:
+        raise
     except ValueError as error:  # a number of thousands of digits
         raise DataError(f"{path}: the {what} is JSON that can't be read ({error})") from None
 
 
-def keys_once(path: str | Path) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+def unique_keys(path: str | Path) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
     """Return what ``json`` calls for every object of ``path``; it raises ``DataError`` for a key that stands twice.
 
     One of its values would be lost.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -60,6 +60,18 @@ class SceneBoxes(Mapping[str, np.ndarray]):
         return boxes_N6[index]
 
 
+def flat_targets(truth: SceneBoxes, asked: Iterable[tuple[str, int]]) -> tuple[str, ...]:
+    """Return a note where ``asked`` names objects (scene, index) whose box has no volume, which no answer can meet."""
+    flat = [(scene, index) for scene, index in asked if not truth[scene][index, 3:].all()]
+    if not flat:
+        return ()
+    scene, index = flat[0]
+    return (
+        f"{len(flat)} targets are boxes without volume, which no answer can meet (the first is object {index} of scene "
+        f"'{scene}' in {truth.source})",
+    )
+
+
 def scene_boxes(boxes: Mapping[str, object], source: str) -> SceneBoxes:
     """Return ``boxes`` (scene -> rows of six numbers) as float64 arrays.
 
@@ -78,7 +90,10 @@ def _checked(value: object, scene: str, source: str) -> np.ndarray:
     if boxes_N6.size == 0:
         return np.zeros((0, 6))
     if boxes_N6.ndim != 2 or boxes_N6.shape[1] != 6:
-        raise DataError(f"{source}: boxes of scene '{scene}' have the shape {boxes_N6.shape} instead of (objects, 6)")
+        raise DataError(
+            f"{source}: boxes of scene '{scene}' have the shape {boxes_N6.shape} instead of (objects, 6); "
+            "a box is its centre and its size along the axes, in metres"
+        )
     broken_N = ~np.isfinite(boxes_N6).all(axis=1) | (boxes_N6[:, 3:] < 0).any(axis=1)
     if broken_N.any():
         index = int(np.argmax(broken_N))

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 
+_FAR = 250
+"""How far a pattern looks for a character that may not come: one that looks to the end takes the square of the time."""
+
 _LETTER = r"[^\W\d_\u00b9\u00b2\u00b3\u00bc-\u00be]"
 _ALNUM = rf"(?:{_LETTER}|[0-9])"
 _NAME = rf"{_LETTER}(?:{_LETTER}|\d)*"
-_HYPHENED = rf"{_ALNUM}[A-Za-z0-9.,]*(?:-(?:{_LETTER}(?:\.{_LETTER})+\.|{_ALNUM}+))+"
+_HYPHENED = rf"{_ALNUM}[A-Za-z0-9.,]{{0,{_FAR}}}(?:-(?:{_LETTER}(?:\.{_LETTER})+\.|{_ALNUM}+))+"
 _AUXILIARY = r"(?i:[smd]|ll|re|ve)(?![A-Za-z])"
 _APOSTROPHE = "['`\u2018]"
 _PREFIXED = rf"(?:[dDoOlL]{_APOSTROPHE}{_ALNUM})?{_ALNUM}+"
@@ -36,9 +39,11 @@ def _words(text: str) -> str:
 _PATTERNS = {
     "address": r"https?://[^\s\"<>|()]+[^\s\"<>|.!?(){},-]",
     "tag": r"</?[A-Za-z][\w:.-]*(?: +[A-Za-z][\w:.-]*(?: *= *(?:\"[^\"]*\"|'[^']*'|[^ <>\"']+))?)* */?>",
-    "mark-up": r"<[!?][A-Za-z-][^>]*>",
+    "mark-up": rf"<[!?][A-Za-z-][^>]{{0,{_FAR}}}>",
     "entity": r"(?i:&(?:amp|lt|gt|nbsp|quot|apos);)|&#\d{1,4};",
-    "mail": r"[A-Za-z0-9][^\s\"<>|(){}]*@(?:[^\s\"<>|(){}.]+\.)*[^\s\"<>|(){}.]+|@[A-Za-z_][A-Za-z_0-9]*",
+    "mail": (
+        rf"[A-Za-z0-9][^\s\"<>|(){{}}]{{0,{_FAR}}}@(?:[^\s\"<>|(){{}}.]+\.)*[^\s\"<>|(){{}}.]+|@[A-Za-z_][A-Za-z_0-9]*"
+    ),
     "degree": r"(?i:ph\.d)\.",
     "stars": r"\*{2,}|@{2,}|<<|>>|\^_\^",
     "fraction": r"(?:\d{1,4}[- ])?\d{1,4}/\d{1,4}",

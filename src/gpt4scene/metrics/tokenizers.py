@@ -1,7 +1,7 @@
 """Penn Treebank tokens of captions, as the COCO caption metrics expect them: lower case, punctuation removed.
 
-Stanford CoreNLP 3.4.1 (shipped with pycocoevalcap) makes the tokens; all texts of a call go through one run of it.
-Without Java our own rules do (``ptb_rules``).
+Stanford CoreNLP 3.4.1 (shipped with pycocoevalcap) makes the tokens; the texts of a call go through one run of it.
+Without Java, and for texts that it would take too long for, our own rules do (``tokenizer_rules``).
 """
 
 from __future__ import annotations

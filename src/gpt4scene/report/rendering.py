@@ -14,7 +14,7 @@ from gpt4scene.metrics.object_ids import object_spans
 from gpt4scene.scenes.colors import color_of, ink_on
 
 _OBJECT = Markup('<span class="object" style="background:rgb{};color:rgb{}" title="{}">{}</span>')
-_NOT_FOR_PAGES = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+_NOT_FOR_PAGES = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 def render(template: str, **values: object) -> str:
