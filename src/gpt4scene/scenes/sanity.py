@@ -257,7 +257,7 @@ def report(
         raise DataError(f"{scan.source}: {'; '.join([*warnings, *_implausible(eyes, length, repairs)])}")
     found = [*warnings, *([] if warnings else _implausible(eyes, length, repairs)), *_outside(figures)]
     found += _strays(objects, surface)
-    if up is None and (wrong := alignment_doubt(cameras, surface)):
+    if up is None and not warnings and (wrong := alignment_doubt(cameras, surface)):
         found.append(wrong)
     if up is not None and not up.certain:
         why = f": {up.doubt}" if up.doubt else ""
