@@ -10,6 +10,7 @@ from PIL import Image
 from gpt4scene.errors import DataError
 from gpt4scene.scans.checks import check_geometry, check_scan
 from gpt4scene.scans.colmap import read_colmap
+from gpt4scene.scans.named_files import existing_file
 from gpt4scene.scans.posed import read_posed
 from gpt4scene.scans.readers import SCAN_READERS
 from gpt4scene.scans.scannet import read_scannet
@@ -307,3 +308,21 @@ def test_masks_without_a_mesh_name_what_looks_like_one(posed):
     (posed / "mesh.ply").rename(posed / "Mesh.ply")
     with pytest.raises(DataError, match="need a mesh.ply; seen Mesh.ply"):
         read_posed(posed)
+
+
+PLACES = {
+    "images/0.png": ("input/0.png", "input/0.png"),
+    "depth/0.png": ("images/0.png", ""),
+    "pred_mask/0.txt": ("masks/0.txt", "masks/0.txt"),
+    "rgb/0.png": ("depth/0.png", ""),
+    "frames/0.jpg": ("frames/0.png", "frames/0.png"),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_what_lies_elsewhere_is_seen_if_it_is_of_the_same_kind(tmp_path, name):
+    there, seen = PLACES[name]
+    (tmp_path / there).parent.mkdir()
+    (tmp_path / there).write_bytes(b"")
+    with pytest.raises(DataError, match=f"{name}: is missing" + (f"; seen .*{seen}" if seen else r"\Z")):
+        existing_file(tmp_path, name)

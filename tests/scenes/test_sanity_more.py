@@ -9,6 +9,7 @@ from scan_slips import APPLIED, FLIP, each_camera, in_units, larger_mesh, longer
 
 from gpt4scene.demo.balance import choose_plans
 from gpt4scene.demo.rooms import View, write_room
+from gpt4scene.errors import DataError
 from gpt4scene.scans.posed import read_posed
 from gpt4scene.scans.repairs import Repairs, repaired
 from gpt4scene.scans.types import Mesh
@@ -222,3 +223,19 @@ def test_a_cloud_of_kilometres_takes_no_memory_for_its_ceiling(scan):
     cloud = cloud_of(repaired(scan, Repairs(scale=1000)), 5000).mesh
     caster = Raycaster(voxel_mesh(cloud, 0.03).mesh)
     assert without_ceilings(caster, [frame.camera for frame in scan.frames], 0.03) is caster
+
+
+def test_a_scale_that_would_be_usual_is_named_with_the_other_flags(scan):
+    small = scaled(0.2)(opengl(without_depth(scan)))
+    repairs = Repairs("opengl")
+    mended = repaired(small, repairs)
+    found = report(mended, mended.mesh, *raw_warnings(small, repairs, "opencv"), None, repairs).warnings
+    assert len(found) == 1 and "with --pose opengl --scale 5 they would be usual" in found[0]
+
+
+def test_a_scene_of_kilometres_names_the_repair_that_was_found_alone(scan):
+    wrong = larger_mesh(scan, 1000)
+    agreement, warnings = raw_warnings(wrong, Repairs(), "opencv")
+    with pytest.raises(DataError, match="mesh were multiplied by 0.001.*m long") as error:
+        report(wrong, wrong.mesh, agreement, warnings, None, Repairs())
+    assert "they would be usual" not in str(error.value)

@@ -66,7 +66,7 @@ def _seen_instead(name: str, folders: Sequence[Path]) -> str:
     """A hint at a file that differs from ``name`` by its ending, or by its folder."""
     last = PureWindowsPath(name).name
     for folder in folders:
-        elsewhere = [place / last for place in _folders(folder if folder.is_dir() else folder.parent)]
+        elsewhere = [place / last for place in _folders(folder if folder.is_dir() else folder.parent, name)]
         for place in (folder / name, *((folder / one) for one in _candidates(name)), folder / last, *elsewhere):
             beside = sorted(place.parent.glob(f"{escape(Path(last).stem)}.*")) if place.parent.is_dir() else []
             if beside:
@@ -76,7 +76,8 @@ def _seen_instead(name: str, folders: Sequence[Path]) -> str:
     return ""
 
 
-def _folders(folder: Path) -> list[Path]:
-    """The folders directly in ``folder`` that may hold images, by name."""
+def _folders(folder: Path, name: str) -> list[Path]:
+    """The folders directly in ``folder`` that may hold what ``name`` means: colour, depth and masks lie apart."""
     found = sorted(place for place in folder.iterdir() if place.is_dir()) if folder.is_dir() else []
-    return [place for place in found if "depth" not in place.name.lower() and "mask" not in place.name.lower()]
+    kinds = ("depth", "mask")
+    return [place for place in found if all((kind in place.name.lower()) == (kind in name.lower()) for kind in kinds)]

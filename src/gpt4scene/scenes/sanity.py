@@ -254,10 +254,11 @@ def report(
         "up": up.name if up is not None else "as the recording says",
     }
     if not NO_ROOM[0] < length < NO_ROOM[1]:
-        raise DataError(f"{scan.source}: {'; '.join([*warnings, *_implausible(eyes, length, repairs)])}")
+        said = [*warnings, f"the scene is {length:.3g} m long"] if warnings else _implausible(eyes, length, repairs)
+        raise DataError(f"{scan.source}: {'; '.join(said)}")
     found = [*warnings, *([] if warnings else _implausible(eyes, length, repairs)), *_outside(figures)]
     found += _strays(objects, surface)
-    if up is None and (wrong := alignment_doubt(cameras, surface)):
+    if up is None and not warnings and (wrong := alignment_doubt(cameras, surface)):
         found.append(wrong)
     if up is not None and not up.certain:
         why = f": {up.doubt}" if up.doubt else ""
@@ -339,6 +340,7 @@ def _implausible(eyes: float, length: float, repairs: Repairs) -> Iterator[str]:
         fits = [one for one in FACTORS if 2 <= length * one <= 15]
     if fits:
         factor = min(fits, key=lambda one: abs(np.log(max(eyes, 1e-6) * one / USUAL_EYES))) * repairs.scale
-        yield f"{said}; are lengths in metres? with --scale {factor:g} they would be usual"
+        flags = replace(repairs, scale=factor).flags()
+        yield f"{said}; are lengths in metres? with {flags} they would be usual"
     else:
         yield f"{said}, which is unusual; are lengths in metres (--scale), and is up right (--up)?"
