@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,10 +20,11 @@ from transformers import TrainingArguments
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json
-from gpt4scene.model.folder import ADAPTER_CONFIG, is_adapter, weight_files
+from gpt4scene.model.folder import ADAPTER_CONFIG, adapter_weights, is_adapter, weight_files
+from gpt4scene.model.weight_files import check_files, check_pickle, read_tensors
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training import manifest
-from gpt4scene.training.output import MARK, BatchPlan, check_plan, open_output
+from gpt4scene.training.output import MARK, BatchPlan, check_output_folder, check_plan
 
 STATE = "trainer_state.json"
 
@@ -87,18 +89,43 @@ def check_settings(checkpoint: Path, now: Mapping[str, Any], *, other_rows: bool
 
 
 def find_checkpoint(config: TrainConfig) -> Path | None:
-    """Return the checkpoint that a run goes on from, None for a fresh run.
+    """Return the checkpoint that a run goes on from, None for a fresh run; nothing is deleted.
 
-    Raises DataError as ``open_output`` and ``check_complete`` do.
+    Raises DataError as ``open_output``, ``check_complete`` and ``check_parts`` do.
     """
-    checkpoint = open_output(
-        config.output_dir,
-        overwrite=config.tuning.overwrite_output_dir,
-        resume=config.training.get("resume_from_checkpoint"),
-    )
+    resume = config.training.get("resume_from_checkpoint")
+    checkpoint = check_output_folder(config.output_dir, overwrite=config.tuning.overwrite_output_dir, resume=resume)
     if checkpoint is not None:
         check_complete(checkpoint, config.tuning.finetuning_type)
+        check_parts(checkpoint)
     return checkpoint
+
+
+def check_parts(checkpoint: Path) -> None:
+    """Raise DataError where a file that brings the run back to its step is missing or broken.
+
+    transformers would go on without it: with a fresh optimizer, a schedule at its start, other random numbers.
+    """
+    anew = "take an earlier checkpoint, or start anew from its weights"
+    marks, state = read_json(checkpoint / MARK), read_json(checkpoint / STATE)
+    for path, content, key in ((checkpoint / MARK, marks, "processes"), (checkpoint / STATE, state, "global_step")):
+        if not isinstance(content, dict) or not isinstance(content.get(key), int):
+            raise DataError(f"{path}: '{key}' is missing, so it can't be gone on with; {anew}")
+    names = {path.name for path in checkpoint.iterdir()}
+    deepspeed = any(name.startswith("global_step") for name in names)
+    sharded = deepspeed or any(name.startswith(("optimizer_", "pytorch_model_fsdp")) for name in names)
+    numbers = range(marks["processes"])
+    needed = ["rng_state.pth"] if len(numbers) == 1 else [f"rng_state_{number}.pth" for number in numbers]
+    if int(os.environ.get("WORLD_SIZE", "1")) > int(os.environ.get("LOCAL_WORLD_SIZE", "1")):
+        needed = [name for name in needed if name in names]  # other machines may keep their own
+    needed += ["scheduler.pt"] if not deepspeed else []
+    needed += ["optimizer.pt"] if not sharded else []
+    for name in needed:
+        if name not in names:
+            raise DataError(f"{checkpoint}: {name} is missing, so it can't be gone on with exactly; {anew}")
+        check_pickle(checkpoint / name)
+    if not sharded:
+        check_files(checkpoint) if not is_adapter(checkpoint) else read_tensors(adapter_weights(checkpoint))
 
 
 def check_complete(checkpoint: Path, finetuning_type: str) -> None:

@@ -1,4 +1,6 @@
-"""Two sets of weights that should be the same: in one folder, or an adapter's base and the one given for it.
+"""Looks into weights without loading them: are they numbers, and are two sets that should be the same, the same.
+
+Two sets lie in one folder, or are an adapter's base and the one given for it.
 
 Of two in one folder, programs differ in which they take. transformers takes ``model.safetensors`` before shards, and
 safetensors before ``.bin``; vLLM takes the shards that an index names, and without one all of them.
@@ -6,6 +8,7 @@ safetensors before ``.bin``; vLLM takes the shards that an index names, and with
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +75,20 @@ def _other_weights(one: Path, two: Path) -> str | None:
     return next(
         (name for name, read in first.items() if name in second and not _agrees(second[name], read, name)), None
     )
+
+
+def broken_tensor(folder: Path) -> str | None:
+    """Return the name of a tensor of a checkpoint that holds NaN or infinite numbers in the pieces looked at, or None.
+
+    What training breaks is broken everywhere. ``.bin`` files of the older format, which can't be read in pieces, are
+    not looked at.
+    """
+    for path in chosen_weights(folder):
+        if path.suffix == ".safetensors" or zipfile.is_zipfile(path):
+            for name, read in _readers(path).items():
+                if not bool(torch.isfinite(_pieces(read())).all()):
+                    return _today(name)
+    return None
 
 
 def _readers(path: Path) -> dict[str, Read]:
