@@ -86,7 +86,7 @@ def broken_tensor(folder: Path) -> str | None:
     for path in chosen_weights(folder):
         if path.suffix == ".safetensors" or zipfile.is_zipfile(path):
             for name, read in _readers(path).items():
-                if not bool(torch.isfinite(_pieces(read())).all()):
+                if not bool(torch.isfinite(pieces(read())).all()):
                     return _today(name)
     return None
 
@@ -112,11 +112,12 @@ def _agrees(taken: Read | None, held: Read, name: str) -> bool:
     one, two = taken(), held()
     if one.shape != two.shape:
         return False
-    one, two = _pieces(one), _pieces(two)
+    one, two = pieces(one), pieces(two)
     return torch.equal(one.to(two.dtype), two) or torch.equal(two.to(one.dtype), one)
 
 
-def _pieces(tensor: torch.Tensor) -> torch.Tensor:
+def pieces(tensor: torch.Tensor) -> torch.Tensor:
+    """Return up to 1,024 numbers each of a tensor's beginning, middle and end."""
     flat = tensor.reshape(-1)
     middle = max(len(flat) // 2 - _SAMPLE // 2, 0)
     return torch.cat([flat[:_SAMPLE], flat[middle : middle + _SAMPLE], flat[-_SAMPLE:]])

@@ -92,7 +92,7 @@ def _work(values: Mapping[str, Any]) -> Iterator[str]:
         yield "nothing would be trained: num_train_epochs is 0"
     steps = get("max_steps", -1)
     if steps == 0 or steps < -1:
-        yield f"max_steps {steps} would be passed over; leave it out to train num_train_epochs, or write do_train: false"
+        yield f"max_steps {steps} would be passed over; leave it out for num_train_epochs, or write do_train: false"
     for name in ("logging_steps", "save_steps", "eval_steps"):
         every = get(name)
         if every is not None and every <= 0:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -20,13 +19,11 @@ from transformers import TrainingArguments
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json
-from gpt4scene.model.folder import ADAPTER_CONFIG, adapter_weights, is_adapter, weight_files
-from gpt4scene.model.weight_files import check_files, check_pickle, read_tensors
+from gpt4scene.model.folder import ADAPTER_CONFIG, is_adapter, weight_files
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training import manifest
+from gpt4scene.training.checkpoint_parts import STATE, check_parts
 from gpt4scene.training.output import MARK, BatchPlan, check_output_folder, check_plan
-
-STATE = "trainer_state.json"
 
 _KEPT_BY_THE_OPTIMIZER = (
     "learning_rate",
@@ -99,33 +96,6 @@ def find_checkpoint(config: TrainConfig) -> Path | None:
         check_complete(checkpoint, config.tuning.finetuning_type)
         check_parts(checkpoint)
     return checkpoint
-
-
-def check_parts(checkpoint: Path) -> None:
-    """Raise DataError where a file that brings the run back to its step is missing or broken.
-
-    transformers would go on without it: with a fresh optimizer, a schedule at its start, other random numbers.
-    """
-    anew = "take an earlier checkpoint, or start anew from its weights"
-    marks, state = read_json(checkpoint / MARK), read_json(checkpoint / STATE)
-    for path, content, key in ((checkpoint / MARK, marks, "processes"), (checkpoint / STATE, state, "global_step")):
-        if not isinstance(content, dict) or not isinstance(content.get(key), int):
-            raise DataError(f"{path}: '{key}' is missing, so it can't be gone on with; {anew}")
-    names = {path.name for path in checkpoint.iterdir()}
-    deepspeed = any(name.startswith("global_step") for name in names)
-    sharded = deepspeed or any(name.startswith(("optimizer_", "pytorch_model_fsdp")) for name in names)
-    numbers = range(marks["processes"])
-    needed = ["rng_state.pth"] if len(numbers) == 1 else [f"rng_state_{number}.pth" for number in numbers]
-    if int(os.environ.get("WORLD_SIZE", "1")) > int(os.environ.get("LOCAL_WORLD_SIZE", "1")):
-        needed = [name for name in needed if name in names]  # other machines may keep their own
-    needed += ["scheduler.pt"] if not deepspeed else []
-    needed += ["optimizer.pt"] if not sharded else []
-    for name in needed:
-        if name not in names:
-            raise DataError(f"{checkpoint}: {name} is missing, so it can't be gone on with exactly; {anew}")
-        check_pickle(checkpoint / name)
-    if not sharded:
-        check_files(checkpoint) if not is_adapter(checkpoint) else read_tensors(adapter_weights(checkpoint))
 
 
 def check_complete(checkpoint: Path, finetuning_type: str) -> None:
