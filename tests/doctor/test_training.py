@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from commands import doctor as doctor_command
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from gpt4scene.demo import tiny_model
 from gpt4scene.doctor import findings, machine, training
@@ -145,6 +146,17 @@ def video_mark(place):
     place.rows[2]["messages"][0]["content"] += "<video>"
 
 
+def nan_weights(place):
+    weights = load_file(place.model / "model.safetensors")
+    next(iter(weights.values())).fill_(float("nan"))
+    save_file(weights, place.model / "model.safetensors", {"format": "pt"})
+
+
+def one_colour(place):
+    path = place.model / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"image_mean": [0.5]}))
+
+
 def a_run_is_there(place):
     place.out.mkdir()
     (place.out / "trainer_state.json").write_text("{}")
@@ -182,6 +194,15 @@ BROKEN = {
     "an unknown data set": (nothing, "--dataset rowz", "rowz"),
     "no DeepSpeed file": (nothing, "--deepspeed {data}/none.json", "none.json"),
     "a broken DeepSpeed file": (broken_deepspeed, "--deepspeed {data}/ds.json", "ds.json"),
+    "weights of NaN": (nan_weights, "", "holds NaN"),
+    "a processor of one colour": (one_colour, "", "image_mean must be three numbers"),
+    "an output below a file": (nothing, "--output_dir {data}/room.jpg/out", "output_dir must be a folder"),
+    "a schedule that does not fit": (nothing, '--lr_scheduler_kwargs {{"cycles":1}}', "cycles"),
+    "a whole model as an adapter": (
+        nothing,
+        "--finetuning_type lora --adapter_name_or_path {model}",
+        "whole checkpoint",
+    ),
     "tokens of other settings": (nothing, "--tokenized_path {data}", "no folder of tokenized rows"),
 }
 """What is wrong -> how it comes about, further flags, and words of the finding."""
@@ -193,7 +214,7 @@ def test_what_would_stop_the_run_is_found(case, place):
     spoil(place)
     (place.data / "rows.json").write_text(json.dumps(place.rows))
     before = sorted(path for path in place.data.parent.rglob("*"))
-    found = wrong([*place.flags, *flags.format(data=place.data).split()])
+    found = wrong([*place.flags, *flags.format(data=place.data, model=place.model).split()])
     assert words in found
     assert sorted(path for path in place.data.parent.rglob("*")) == before  # nothing is written
 

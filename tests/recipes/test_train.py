@@ -10,7 +10,7 @@ import torch
 from transformers import AutoTokenizer
 
 from gpt4scene.data.packs import collate
-from gpt4scene.errors import DataError, Stopped
+from gpt4scene.errors import ConfigError, DataError, Stopped
 from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import load_model
 from gpt4scene.settings.config import parse
@@ -252,6 +252,19 @@ def test_a_signal_saves_and_the_rest_follows(train, flags, tmp_path, capsys):
     assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "stopped"
     assert train(tmp_path / "run", **keys, resume_from_checkpoint=True) == whole
     assert equal(weights(tmp_path / "whole"), weights(tmp_path / "run"))
+
+
+def test_a_run_that_fails_at_its_start_leaves_an_earlier_one_as_it_is(train, flags, tmp_path):
+    out = tmp_path / "run"
+    train(out, num_train_epochs=1, save_strategy="steps")
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    for wrong in ({"cutoff_len": 3}, {"finetuning_type": "lora", "lora_target": "q_prox"}, {"dataset": "none"}):
+        with pytest.raises((DataError, ConfigError)):
+            sft.run(parse(flags(out, overwrite_output_dir=True, **wrong)))
+        with pytest.raises((DataError, ConfigError)):
+            sft.run(parse(flags(tmp_path / "new", **wrong)))
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_folder_with_a_run_is_not_overwritten_unasked(train, flags, tmp_path, workshop):

@@ -103,6 +103,17 @@ DOES_NOT = [
     ({"activation_checkpointing_kwargs": {"every_n_layers": 0}}, "'every_n_layers' must be a whole number"),
     ({"liger_kernel_config": {"rms_nrom": True}}, "'rms_nrom' is not a key; did you mean 'rms_norm'"),
     ({"liger_kernel_config": {"rope": "yes"}}, "'rope' must be true or false"),
+    ({"log_level": "inof"}, "log_level: inof is not known; did you mean 'info'"),
+    ({"ddp_backend": "glooo"}, "ddp_backend: glooo is not known; did you mean 'gloo'"),
+    ({"torch_compile": True, "torch_compile_mode": "fastest"}, "torch_compile_mode: fastest is not known"),
+    ({"adam_epsilon": 0}, "adam_epsilon 0 divides 0 by 0"),
+    ({"adam_beta1": 1.0}, "Invalid beta parameter"),
+    ({"neftune_noise_alpha": -5}, "'--neftune_noise_alpha' must be 0 or more"),
+    ({"eval_delay": -1, **EVALUATION}, "'--eval_delay' must be 0 or more"),
+    ({"ddp_timeout": 0}, "'--ddp_timeout' must be 1 or more"),
+    ({"max_steps": -5}, "max_steps -5 would be passed over"),
+    ({"finetuning_type": "lora", "lora_dropout": 1}, "lora_dropout 1 drops all"),
+    ({"media_dir": "/nonexistent"}, "media_dir: there is no folder /nonexistent"),
 ]
 
 

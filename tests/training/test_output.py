@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from gpt4scene.errors import DataError
-from gpt4scene.training.output import MARK, BatchPlan, check_plan, newest_checkpoint, open_output
+from gpt4scene.training.output import MARK, BatchPlan, check_output_folder, check_plan, newest_checkpoint, open_output
 
 PLAN = BatchPlan(questions_per_step=8, questions_per_pack=4, processes=2, training_rows=100, seed=42)
 
@@ -83,3 +83,17 @@ def test_every_change_of_the_plan_is_named(tmp_path):
     for words in ("scene_packing was 4 and is 2", "training rows was 100 and is 90", "processes was 2 and is 4"):
         assert words in str(error.value)
     assert "seed was" not in str(error.value)
+
+
+@pytest.mark.parametrize("below", ["", "run", "a/b"])
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_file_is_no_output_folder(tmp_path, below, overwrite):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(DataError, match="file: output_dir must be a folder"):
+        open_output(tmp_path / "file" / below, overwrite=overwrite, resume=None)
+
+
+def test_looking_deletes_nothing(tmp_path):
+    path = checkpoint(tmp_path, 9)
+    assert check_output_folder(tmp_path, overwrite=True, resume=None) is None and path.is_dir()
+    assert open_output(tmp_path, overwrite=True, resume=None) is None and not path.exists()

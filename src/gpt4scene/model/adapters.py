@@ -65,12 +65,12 @@ def read_adapter(folder: Path) -> Adapter:
     Raises ``DataError`` where it is of another method, asks for what is not done here, or has a broken or non-finite
     weight file.
     """
+    weights = adapter_weights(folder)
     path = folder / ADAPTER_CONFIG
     description = read_json(path, "adapter's description")
     if not isinstance(description, dict):
         raise DataError(f"{path}: not a description of an adapter; fetch it again")
     _check_method(path, description)
-    weights = adapter_weights(folder)
     if weights.suffix == ".safetensors":
         read_header(weights)
         tensors = load_file(weights)

@@ -5,6 +5,7 @@ Each check raises ``DataError`` that names the file and the way out. Nothing her
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -91,10 +92,16 @@ def check_generation(folder: Path) -> None:
 
 
 def check_processor(folder: Path, config: Mapping[str, Any]) -> None:
-    """Raise ``DataError`` where the image processor cuts other patches than the model's vision tower takes."""
+    """Raise ``DataError`` where the image processor has no colours, or other patches than the vision tower takes."""
     vision = config.get("vision_config") or {}
     path = folder / "preprocessor_config.json"
     processor = _read(path, "image processor's settings") if path.is_file() else {}
+    for key in ("image_mean", "image_std"):
+        values = processor.get(key)
+        if values is not None and not _are_of_channels(values, above=0 if key == "image_std" else None):
+            raise DataError(
+                f"{path}: {key} must be three numbers, one a colour, not {values!r}; copy it from the base model"
+            )
     for ours, theirs in _PATCHES:
         cut, taken = processor.get(ours), vision.get(theirs)
         if cut is not None and taken is not None and cut != taken:
@@ -147,6 +154,13 @@ def _token_ids(folder: Path) -> tuple[Path, dict[str, int]]:
             raise
         raise DataError(f"{path}: not a tokenizer that is known here ({error}); copy it from the base model") from error
     return path, ids
+
+
+def _are_of_channels(values: Any, above: float | None) -> bool:
+    """Return whether ``values`` are three finite numbers, all of them larger than ``above``."""
+    if not isinstance(values, list) or len(values) != 3:
+        return False
+    return all(isinstance(one, int | float) and math.isfinite(one) and (above is None or one > above) for one in values)
 
 
 def _text(config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -24,7 +24,7 @@ from gpt4scene.model.checkpoint import check_config
 from gpt4scene.model.compat import check_versions, keep_used_renamings, whole_models
 from gpt4scene.model.families import family_of
 from gpt4scene.model.folder import ModelFolder, check_weights, local_folder
-from gpt4scene.model.twin_weights import check_twins, refuse_other_base
+from gpt4scene.model.weight_samples import broken_tensor, check_twins, refuse_other_base
 
 
 def load_tokenizer(model_name_or_path: str | Path) -> PreTrainedTokenizerBase:
@@ -121,10 +121,10 @@ def meta_model(folder: Path) -> PreTrainedModel:
 
 
 def check_checkpoint(folder: Path) -> PreTrainedModel:
-    """Return the model of a checkpoint without weights, once its files fit each other; reads no weight.
+    """Return the model of a checkpoint without weights, once its files fit each other; loads no weight.
 
     Raises ``DataError`` as ``check_weights`` and ``check_twins`` do, and where the tensors in the files are not those
-    of ``config.json``.
+    of ``config.json``, or no finite numbers in the three short pieces of each that are looked at.
     """
     stored = check_weights(folder)
     check_twins(folder)
@@ -143,6 +143,8 @@ def check_checkpoint(folder: Path) -> PreTrainedModel:
     tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
     wrong += [f"missing {name}" for name in sorted(set(wanted) - found - tied)]
     _refuse_misfits(folder, family.name, wrong)
+    if name := broken_tensor(folder):
+        raise DataError(f"{folder}: '{name}' holds NaN or infinite numbers; take an earlier checkpoint")
     return model
 
 

@@ -14,7 +14,7 @@ from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.model.adapters import check_adapter, few, load_adapter
 from gpt4scene.model.families import family_of
 from gpt4scene.model.folder import adapter_weights
-from gpt4scene.model.twin_weights import refuse_other_base
+from gpt4scene.model.weight_samples import refuse_other_base
 from gpt4scene.settings.arguments import TuningArguments
 
 if TYPE_CHECKING:

@@ -125,9 +125,13 @@ def _ranges() -> dict[str, tuple[float | None, float | None]]:
     own: dict[str, tuple[float | None, float | None]] = {
         f.name: (f.metadata["least"], f.metadata["most"]) for s in SECTIONS for f in dataclasses.fields(s)
     }
-    positive = "per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps save_total_limit"
+    positive = (
+        "per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps save_total_limit "
+        "ddp_timeout"
+    )
     zero = (
-        "num_train_epochs learning_rate warmup_steps weight_decay max_grad_norm seed data_seed dataloader_num_workers"
+        "num_train_epochs learning_rate warmup_steps weight_decay max_grad_norm seed data_seed dataloader_num_workers "
+        "neftune_noise_alpha eval_delay"
     )
     share = "adam_beta1 adam_beta2"
     return (

@@ -43,6 +43,10 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
         **dict.fromkeys(("eval_steps",), ("eval_strategy: steps", get("eval_strategy") == "steps")),
         **dict.fromkeys(("eval_delay",), ("eval_strategy", get("eval_strategy", "no") != "no")),
         **dict.fromkeys(("per_device_eval_batch_size", "val_split"), ("val_size", bool(get("val_size")))),
+        "overwrite_output_dir": (
+            "resume_from_checkpoint left out, beside which nothing is deleted",
+            not get("resume_from_checkpoint"),
+        ),
         "save_steps": ("save_strategy: steps", get("save_strategy", "steps") == "steps"),
         "logging_steps": ("logging_strategy: steps", get("logging_strategy", "steps") == "steps"),
         **dict.fromkeys(
@@ -88,8 +92,9 @@ def _work(values: Mapping[str, Any]) -> Iterator[str]:
             yield "do_eval without training reads model_name_or_path; write the checkpoint's folder there"
     elif get("num_train_epochs") == 0 and get("max_steps", -1) <= 0:
         yield "nothing would be trained: num_train_epochs is 0"
-    if get("max_steps") == 0:
-        yield "max_steps 0 would be passed over; leave it out to train num_train_epochs, or write do_train: false"
+    steps = get("max_steps", -1)
+    if steps == 0 or steps < -1:
+        yield f"max_steps {steps} would be passed over; leave it out for num_train_epochs, or write do_train: false"
     for name in ("logging_steps", "save_steps", "eval_steps"):
         every = get(name)
         if every is not None and every <= 0:
@@ -118,6 +123,8 @@ def _method(values: Mapping[str, Any]) -> Iterator[str]:
         belongs = one.metadata["method"]
         if belongs and belongs != method and get(one.name) not in (None, False, 0, [], ""):
             yield f"{one.name} belongs to finetuning_type: {belongs}, but finetuning_type is {said}"
+    if get("lora_dropout") == 1:
+        yield "lora_dropout 1 drops all that an adapter could learn from; write a share below 1"
     if get("adapter_name_or_path") and method != "lora":
         yield "adapter_name_or_path needs finetuning_type: lora"
     if method == "freeze" and get("freeze_trainable_layers") == 0:

@@ -10,14 +10,17 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
+import torch._inductor
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.checkpoint import checkpoint
 from transformers import Trainer, TrainingArguments, get_scheduler
 from transformers.trainer_utils import check_target_module_exists
+from transformers.training_args import trainer_log_levels
 
 from gpt4scene.errors import ConfigError
 from gpt4scene.registry import nearest
@@ -65,7 +68,24 @@ _FAILURES = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, R
 
 def option_problems(config: TrainConfig) -> list[str]:
     """Return a sentence for every option of optimizer, checkpointing and Liger that nobody reads, or not so."""
-    return [*_optimizer_options(config), *_checkpointing(config), *_liger(config)]
+    return [*_words(config), *_optimizer_options(config), *_checkpointing(config), *_liger(config)]
+
+
+def _words(config: TrainConfig) -> Iterator[str]:
+    """Yield values that transformers and torch look at when the model is there, or never."""
+    get = config.training.get
+    known = {
+        **dict.fromkeys(("log_level", "log_level_replica"), list(trainer_log_levels)),
+        "ddp_backend": ["nccl", "gloo", "mpi", "xccl", "hccl", "cncl", "mccl"],
+        "torch_compile_mode": list(torch._inductor.list_mode_options()) if get("torch_compile_mode") else [],
+    }
+    for key, words in known.items():
+        if get(key) is not None and get(key) not in words:
+            yield f"{key}: {get(key)} is not known{nearest(str(get(key)), words)} (known: {', '.join(words)})"
+    if get("adam_epsilon") == 0:
+        yield "adam_epsilon 0 divides 0 by 0 where a gradient is 0; write 1e-8"
+    if config.data.media_dir and not Path(config.data.media_dir).is_dir():
+        yield f"media_dir: there is no folder {config.data.media_dir}; leave it out where image paths need none"
 
 
 def try_out(config: TrainConfig, arguments: TrainingArguments) -> None:

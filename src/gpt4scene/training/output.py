@@ -65,32 +65,49 @@ class BatchPlan:
         }
 
 
-def open_output(output_dir: str | Path, *, overwrite: bool, resume: bool | str | None) -> Path | None:
+def check_output_folder(output_dir: str | Path, *, overwrite: bool, resume: bool | str | None) -> Path | None:
     """Return the checkpoint to continue from, or None for a fresh run in a folder that is free for it.
 
     Args:
         output_dir: of the run; need not exist.
-        overwrite: start over where a run is: its checkpoints and logs are deleted.
+        overwrite: start over where a run is.
         resume: True for the newest complete checkpoint of ``output_dir``, or the path of one.
 
     Raises DataError where a run is and neither was asked for, or where there is nothing to resume from.
     """
     folder = Path(output_dir)
+    file = next((path for path in (folder, *folder.parents) if path.exists() and not path.is_dir()), None)
+    if file is not None:
+        raise DataError(f"{file}: output_dir must be a folder, and this is a file; choose another output_dir")
     if resume:
         return newest_checkpoint(folder) if resume is True else _complete(Path(resume))
-    files = [folder / name for name in _RUN_FILES]
-    leftovers = [file for file in files if file.is_file() and file.stat().st_size] + step_folders(folder)
+    leftovers = _leftovers(folder)
     if leftovers and not overwrite:
         raise DataError(
             f"{folder}: already holds a run ({leftovers[0].name}); continue it with resume_from_checkpoint: true, "
             "start over with overwrite_output_dir: true, or choose another output_dir"
         )
-    for path in leftovers:
+    return None
+
+
+def open_output(output_dir: str | Path, *, overwrite: bool, resume: bool | str | None) -> Path | None:
+    """Return what ``check_output_folder`` does; with ``overwrite``, delete the checkpoints and logs that are there.
+
+    A run that resumes deletes nothing.
+    """
+    checkpoint = check_output_folder(output_dir, overwrite=overwrite, resume=resume)
+    for path in _leftovers(Path(output_dir)) if checkpoint is None else ():
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink()
-    return None
+    return checkpoint
+
+
+def _leftovers(folder: Path) -> list[Path]:
+    """Return the files and checkpoints of a run in ``folder``."""
+    files = [folder / name for name in _RUN_FILES]
+    return [file for file in files if file.is_file() and file.stat().st_size] + step_folders(folder)
 
 
 def newest_checkpoint(folder: Path) -> Path:

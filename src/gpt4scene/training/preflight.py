@@ -15,7 +15,7 @@ from gpt4scene.model.tuning import check_tuning
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training.launch_files import launch_problems
 from gpt4scene.training.optimizers import check_target_modules, option_problems
-from gpt4scene.training.output import MARK, BatchPlan, open_output
+from gpt4scene.training.output import MARK, BatchPlan
 from gpt4scene.training.packages import missing_packages
 from gpt4scene.training.resume import check_resume, find_checkpoint, settings_of
 from gpt4scene.training.run_data import RunData
@@ -55,10 +55,6 @@ def check_output(config: TrainConfig, arguments: TrainingArguments, data: RunDat
 
     Raises ``DataError`` as the run itself would. The number of processes is taken to be that of the checkpoint.
     """
-    if not config.training.get("resume_from_checkpoint"):
-        if not config.tuning.overwrite_output_dir:
-            open_output(config.output_dir, overwrite=False, resume=None)
-        return None
     checkpoint = find_checkpoint(config)
     if checkpoint is not None and data is not None:
         processes = read_json(checkpoint / MARK).get("processes", 1)

@@ -22,9 +22,8 @@ from gpt4scene.files.whole import read_json
 from gpt4scene.model.folder import ADAPTER_CONFIG, is_adapter, weight_files
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training import manifest
-from gpt4scene.training.output import MARK, BatchPlan, check_plan, open_output
-
-STATE = "trainer_state.json"
+from gpt4scene.training.checkpoint_parts import STATE, check_parts
+from gpt4scene.training.output import MARK, BatchPlan, check_output_folder, check_plan
 
 _KEPT_BY_THE_OPTIMIZER = (
     "learning_rate",
@@ -87,17 +86,15 @@ def check_settings(checkpoint: Path, now: Mapping[str, Any], *, other_rows: bool
 
 
 def find_checkpoint(config: TrainConfig) -> Path | None:
-    """Return the checkpoint that a run goes on from, None for a fresh run.
+    """Return the checkpoint that a run goes on from, None for a fresh run; nothing is deleted.
 
-    Raises DataError as ``open_output`` and ``check_complete`` do.
+    Raises DataError as ``open_output``, ``check_complete`` and ``check_parts`` do.
     """
-    checkpoint = open_output(
-        config.output_dir,
-        overwrite=config.tuning.overwrite_output_dir,
-        resume=config.training.get("resume_from_checkpoint"),
-    )
+    resume = config.training.get("resume_from_checkpoint")
+    checkpoint = check_output_folder(config.output_dir, overwrite=config.tuning.overwrite_output_dir, resume=resume)
     if checkpoint is not None:
         check_complete(checkpoint, config.tuning.finetuning_type)
+        check_parts(checkpoint)
     return checkpoint
 
 

@@ -24,7 +24,7 @@ from gpt4scene.training.finite import RefuseBrokenStart
 from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.manifest import Manifest
 from gpt4scene.training.optimizers import try_out
-from gpt4scene.training.output import BatchPlan, MarkComplete
+from gpt4scene.training.output import BatchPlan, MarkComplete, open_output
 from gpt4scene.training.preflight import check_model, check_settings, plan_of
 from gpt4scene.training.processes import alike, end_of_several, leave_in_order, on_all, on_first
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
@@ -65,7 +65,7 @@ def run(config: TrainConfig) -> int:
     set_seed(arguments.seed)  # the Trainer does so too, but only after adapters have drawn their first weights
     first = arguments.process_index == 0
     checkpoint = on_first(lambda: find_checkpoint(config))
-    kept = checkpoint is not None and on_first(lambda: has_result(config.output_dir))
+    kept = checkpoint is None or on_first(lambda: has_result(config.output_dir))
     manifest = Manifest(config.output_dir, config.resolved(), writes=first, held=kept)
     manifest.update(resumed_from=str(checkpoint) if checkpoint else None)
     try:
@@ -75,7 +75,8 @@ def run(config: TrainConfig) -> int:
         leave_in_order()
         raise
     except BaseException as error:
-        manifest.release()
+        if checkpoint is not None:
+            manifest.release()
         manifest.end("failed", note=f"{type(error).__name__}: {error}")
         raise
     manifest.end("finished", note=status)
@@ -92,6 +93,8 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     tokenizer = on_all(lambda: load_tokenizer(folder))
     data = load_data(config, folder, tokenizer, arguments)
     plan = plan_of(config, arguments, data)
+    if checkpoint is None:
+        manifest.release()
     manifest.update(data=data.summary, batch=_batch(plan))
     _say(arguments, f"{data.sentence}; {_batch(plan)['sentence']}")
     if config.data.tokenized_path and (config.data.tokenize_only or _too_large_for_cpu(folder)):
@@ -107,6 +110,8 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         manifest.release()
 
     model = on_all(lambda: _model(config, arguments, folder))
+    if checkpoint is None:  # nothing can be wrong any more that would be the end of an earlier run for nothing
+        on_first(lambda: open_output(config.output_dir, overwrite=config.tuning.overwrite_output_dir, resume=None))
     manifest.update(parameters=_parameters(model), arguments=arguments.to_sanitized_dict())
     trainer = PackTrainer(
         model=model,

@@ -270,6 +270,22 @@ class PackTrainer(Trainer):
             shown = " ".join(str(error).split())[:300]
             raise DataError(f"{resume_from_checkpoint}: its weights do not fit this run's model ({shown})") from error
 
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Load what the optimizer and the schedule keep; DataError where that is not of this run's parameters."""
+        try:
+            super()._load_optimizer_and_scheduler(checkpoint)
+        except (ValueError, KeyError, RuntimeError) as error:
+            shown = " ".join(str(error).split())[:300]
+            raise DataError(f"{checkpoint}: its optimizer or schedule does not fit this run ({shown})") from error
+        memory = getattr(self.optimizer, "state", {}) if checkpoint else {}
+        for parameter, kept in memory.items():
+            for name in ("exp_avg", "exp_avg_sq", "momentum_buffer"):
+                if name in kept and kept[name] is not None and kept[name].shape != parameter.shape:
+                    raise DataError(
+                        f"{checkpoint}: its optimizer's {name} is of shape {list(kept[name].shape)}, and the parameter "
+                        f"of {list(parameter.shape)}; take an earlier checkpoint"
+                    )
+
     def _load_best_model(self) -> None:
         """Load the weights of the best checkpoint, key names translated as in ``_load_from_checkpoint``."""
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:

@@ -1,4 +1,6 @@
-"""Two sets of weights that should be the same: in one folder, or an adapter's base and the one given for it.
+"""Looks into weights without loading them: are they numbers, and are two sets that should be the same, the same.
+
+Two sets lie in one folder, or are an adapter's base and the one given for it.
 
 Of two in one folder, programs differ in which they take. transformers takes ``model.safetensors`` before shards, and
 safetensors before ``.bin``; vLLM takes the shards that an index names, and without one all of them.
@@ -6,6 +8,7 @@ safetensors before ``.bin``; vLLM takes the shards that an index names, and with
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,6 +77,20 @@ def _other_weights(one: Path, two: Path) -> str | None:
     )
 
 
+def broken_tensor(folder: Path) -> str | None:
+    """Return the name of a tensor of a checkpoint that holds NaN or infinite numbers in the pieces looked at, or None.
+
+    What training breaks is broken everywhere. ``.bin`` files of the older format, which can't be read in pieces, are
+    not looked at.
+    """
+    for path in chosen_weights(folder):
+        if path.suffix == ".safetensors" or zipfile.is_zipfile(path):
+            for name, read in _readers(path).items():
+                if not bool(torch.isfinite(pieces(read())).all()):
+                    return _today(name)
+    return None
+
+
 def _readers(path: Path) -> dict[str, Read]:
     """Return what reads each tensor of a weight file, by name."""
     names = read_tensors(path)
@@ -95,11 +112,12 @@ def _agrees(taken: Read | None, held: Read, name: str) -> bool:
     one, two = taken(), held()
     if one.shape != two.shape:
         return False
-    one, two = _pieces(one), _pieces(two)
+    one, two = pieces(one), pieces(two)
     return torch.equal(one.to(two.dtype), two) or torch.equal(two.to(one.dtype), one)
 
 
-def _pieces(tensor: torch.Tensor) -> torch.Tensor:
+def pieces(tensor: torch.Tensor) -> torch.Tensor:
+    """Return up to 1,024 numbers each of a tensor's beginning, middle and end."""
     flat = tensor.reshape(-1)
     middle = max(len(flat) // 2 - _SAMPLE // 2, 0)
     return torch.cat([flat[:_SAMPLE], flat[middle : middle + _SAMPLE], flat[-_SAMPLE:]])
