@@ -253,7 +253,7 @@ def test_a_key_that_stands_twice_in_a_row_is_refused(folder, name):
     text = json.dumps(row(0))[:-1] + ', "images": []}'
     (folder / name).write_text(text if name.endswith("l") else f"[{text}]")
     register(folder, "twice", file_name=name)
-    with pytest.raises(DataError, match="'images' stands twice in one object"):
+    with pytest.raises(DataError, match="a row has 'images' twice"):
         load_conversations(["twice"], folder)
 
 
@@ -313,5 +313,5 @@ def test_what_programs_keep_for_themselves_in_a_folder_is_no_data(folder):
 def test_a_dataset_that_stands_twice_in_the_registry_is_refused(folder):
     path = folder / "dataset_info.json"
     path.write_text(path.read_text()[:-1] + ', "rooms": {"file_name": "halls.json"}}')
-    with pytest.raises(DataError, match=r"dataset_info\.json: 'rooms' stands twice"):
+    with pytest.raises(DataError, match=r"dataset_info\.json: an object has 'rooms' twice"):
         load_conversations(["rooms"], folder)

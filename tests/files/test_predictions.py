@@ -118,5 +118,5 @@ def test_public_files_of_any_answer_can_be_read_again(tmp_path, pred):
 
 def test_a_key_that_stands_twice_is_refused(tmp_path):
     write(tmp_path / "scanqa.json", '[{"scene_id": "s", "pred": "a", "pred": "b"}]')
-    with pytest.raises(DataError, match="scanqa.json: a row has 'pred' twice .*; keep one"):
+    with pytest.raises(DataError, match="scanqa.json: an object has 'pred' twice .*; keep one"):
         read_predictions(tmp_path, "scanqa")

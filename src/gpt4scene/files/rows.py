@@ -55,7 +55,7 @@ def read_rows(path: Path) -> Iterator[Any]:
 
 
 def _decoder(path: Path) -> json.JSONDecoder:
-    return json.JSONDecoder(object_pairs_hook=unique_keys(path))
+    return json.JSONDecoder(object_pairs_hook=unique_keys(path, "a row"))
 
 
 def _read_json(path: Path) -> Iterator[Any]:

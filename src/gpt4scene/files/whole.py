@@ -152,7 +152,7 @@ def read_json(path: str | Path, what: str = "file") -> Any:
         raise DataError(f"{path}: the {what} is JSON that can't be read ({error})") from None
 
 
-def unique_keys(path: str | Path) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+def unique_keys(path: str | Path, of: str = "an object") -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
     """Return what ``json`` calls for every object of ``path``; it raises ``DataError`` for a key that stands twice.
 
     One of its values would be lost.
@@ -163,7 +163,7 @@ def unique_keys(path: str | Path) -> Callable[[list[tuple[str, Any]]], dict[str,
         if len(values) < len(pairs):
             names = [name for name, _ in pairs]
             twice = next(name for name in names if names.count(name) > 1)
-            raise DataError(f"{path}: '{twice}' stands twice in one object ({str(values)[:80]}…); keep one")
+            raise DataError(f"{path}: {of} has '{twice}' twice ({str(values)[:80]}…); keep one")
         return values
 
     return unique
