@@ -108,7 +108,9 @@ def _check_optimizer(path: Path, shapes: set[tuple[int, ...]], keeps: bool) -> N
                     f"{path}: the optimizer's {name} is of {list(value.shape)}, and no weight here is; {_ANEW}"
                 )
             if not bool(torch.isfinite(pieces(value)).all()):
-                raise DataError(f"{path}: the optimizer's {name} holds NaN or infinite numbers; {_ANEW}")
+                raise DataError(
+                    f"{path.parent}: {path.name}: the optimizer's {name} holds NaN or infinite numbers; {_ANEW}"
+                )
 
 
 def _load(path: Path, key: str) -> dict[str, Any]:
