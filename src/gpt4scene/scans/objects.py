@@ -187,8 +187,8 @@ def _check_place(
     if vertices is None or mesh is None or not len(vertices) or not (size > 0).any():
         return
     points = mesh.vertices[vertices]
-    points = points if align is None else transformed(points, align)
-    outside = (np.abs(points - center) > size / 2 + BESIDE).any(axis=1)
+    places = [points] if align is None else [points, transformed(points, align)]  # which the mask is of, others judge
+    outside = np.array([(np.abs(place - center) > size / 2 + BESIDE).any(axis=1) for place in places]).all(axis=0)
     if outside.mean() > 0.5:
         raise DataError(
             f"{place}: {int(outside.sum())} of the {len(vertices)} vertices of its mask lie outside of its box; masks "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,9 @@ def checked(arguments: PrepareArguments, recorded: Scan) -> Scan:
     return scan
 
 
-def examined(arguments: PrepareArguments, path: Path, recorded: Scan) -> Examined:
+def examined(
+    arguments: PrepareArguments, path: Path, recorded: Scan, opener: Callable[..., OpenedScene] = open_scene
+) -> Examined:
     """Open the scene of the scan at ``path``, which was ``recorded`` there, and look whether it can be right.
 
     Raises DataError as ``checked`` and ``open_scene`` do, with what may be the reason.
@@ -48,7 +51,7 @@ def examined(arguments: PrepareArguments, path: Path, recorded: Scan) -> Examine
     agreement, warnings = raw_warnings(recorded, arguments.repairs, reader.poses)
     smooth = arguments.geometry == "tsdf"
     try:
-        scene = open_scene(scan, lambda upright: find_objects(arguments.objects, upright), smooth, arguments.up)
+        scene = opener(scan, lambda upright: find_objects(arguments.objects, upright), smooth, arguments.up)
     except DataError as error:
         raise DataError("; ".join([str(error), *warnings, *unused.slips])) from None
     sanity = report(scene.scan, scene.caster.mesh, agreement, warnings, scene.up, arguments.repairs, scene.objects)

@@ -25,6 +25,7 @@ from gpt4scene.scans.readers import SCAN_READERS
 from gpt4scene.scenes.contact_sheet import write_sheet
 from gpt4scene.scenes.examined import examined
 from gpt4scene.scenes.marking import MarkedImage, MarkingOptions, choose_frames, mark_bev, mark_frame
+from gpt4scene.scenes.opened_scene import open_scene
 from gpt4scene.scenes.prepare_arguments import PrepareArguments
 from gpt4scene.scenes.records import bev_row, frame_row, object_rows
 from gpt4scene.scenes.sanity import with_marks
@@ -57,7 +58,7 @@ def prepare_scene(arguments: PrepareArguments, path: Path) -> Prepared:
             raise _refused(path, warnings)
         return Prepared("finished before", warnings=warnings)
     record.unlink(missing_ok=True)
-    found = examined(arguments, path, SCAN_READERS[arguments.format].read(path))
+    found = examined(arguments, path, SCAN_READERS[arguments.format].read(path), open_scene)
     scene, scene_id = found.scene, found.scene.scan.scene_id
     options = MarkingOptions(arguments.bev_size, arguments.least_area, arguments.marker_place, arguments.outlines)
     bev, bev_name = mark_bev(scene, options), bev_image(scene_id)
