@@ -124,6 +124,51 @@ def test_values_out_of_range_are_one_sentence(flags, words):
     assert len(raised.value.problems) == 1
 
 
+ADDRESSES = (
+    *("http://127.0.0.1:8000/v1", "http://127.0.0.1:8000", "https://api.host.org/v1/", "http://[::1]:8000/v1"),
+    *(
+        "http://localhost/v1",
+        "HTTP://localhost:8000/v1",
+        "http://node_07:8000/v1",
+        "http://gpu.:80/v1",
+        "http://ü.org/v1",
+    ),
+    *("http://user:word@host:8000/proxy/v1", "http://host/openai/deployments/x"),
+)
+NO_ADDRESSES = (
+    *("http:/host/v1", "host:8000/v1", "//host/v1", "http://::1:8000/v1", "http://[::1/v1", "http://300.1.1.1:8000/v1"),
+    *("http://1.2.3:80/v1", "http://host:99999/v1", "http://host:0/v1", "http://host:a/v1", "http://host:-1/v1"),
+    *(" http://host/v1", "http://host/v1 ", "http://ho st/v1", "http://host\n/v1", "http://a..b/v1", "http://./v1"),
+    *(f"http://{'a' * 80}.org/v1", "http://host:８０/v1", "http://[::g]/v1"),
+)
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_addresses(address):
+    assert parse([*NEEDED, "--engine=server", f"--base_url={address}"]).base_url == address
+
+
+@pytest.mark.parametrize("address", NO_ADDRESSES)
+def test_what_is_no_address_is_one_sentence(address):
+    with pytest.raises(ConfigError, match="base_url must be an address") as raised:
+        parse([*NEEDED, "--engine=server", f"--base_url={address}"])
+    assert len(raised.value.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("ending", "words"),
+    [
+        ("/v1?api-version=1", "must end before"),
+        ("/v1#x", "must end before"),
+        ("/v1/chat/completions", "added: http://host/v1$"),
+        ("/v1/chat/completions/", "added: http://host/v1$"),
+    ],
+)
+def test_an_address_that_holds_more_than_its_beginning_is_refused(ending, words):
+    with pytest.raises(ConfigError, match=words):
+        parse([*NEEDED, "--engine=server", f"--base_url=http://host{ending}"])
+
+
 def test_all_mistakes_are_said_together():
     with pytest.raises(ConfigError) as raised:
         parse([*NEEDED, "--repetition_penalty=0", "--temperature=nan", "--limit=0", "--base_url=x"])

@@ -82,7 +82,7 @@ def test_an_odd_reply_is_no_row_and_names_task_and_row(server, infer, rows, odd)
     assert infer()[0] == 0 and len(rows()) == 12
 
 
-@pytest.mark.parametrize("text", ["", "  \n", []])
+@pytest.mark.parametrize("text", ["", "  \n", [], "\u200b", "\u00a0\ufeff"])
 def test_an_empty_answer_is_written_only_when_wanted(server, infer, rows, text):
     server.answer = lambda prompt: reply(text) if prompt == PROMPTS[4] else reply()
     status, err = infer()
@@ -172,6 +172,13 @@ def test_another_model_behind_the_same_name_does_not_go_on(server, infer, rows, 
         assert status == 0 and len(rows()) == 12
     else:
         assert status == 1 and "server: " in err and word in err and len(server.asked) == asked
+
+
+def test_another_model_that_answers_in_mid_run_ends_it(server, infer, rows):
+    server.answer = lambda prompt: reply(model="qwen" if prompt != PROMPTS[4] else "llama-small")
+    status, err = infer("--branch_limit=1")
+    assert status == 1 and "row 4: 'llama-small' answered, and 'qwen' before it" in err.splitlines()[-1]
+    assert [row["index"] for row in rows()] == [0, 1, 2, 3]
 
 
 def test_a_server_that_first_said_nothing_of_itself_goes_on(server, infer, rows):

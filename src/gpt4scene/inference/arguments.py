@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Literal
 from urllib.parse import urlsplit
@@ -70,8 +71,8 @@ class InferArguments(Arguments):
         wrong += [f"--{sentence}" for sentence in self.image_limits.problems()]
         if self.engine == "server" and not self.base_url:
             wrong.append("--engine server needs --base_url, such as http://localhost:8000/v1")
-        if self.base_url and not _is_address(self.base_url):
-            wrong.append(f"--base_url must be an address such as http://localhost:8000/v1, not '{self.base_url}'")
+        if self.base_url:
+            wrong += _wrong_address(self.base_url)
         if self.shard >= self.num_shards > 0:
             wrong.append(f"--shard must be below --num_shards {self.num_shards}, found {self.shard}")
         if self.num_processes != "auto" and not (self.num_processes.isdecimal() and int(self.num_processes) > 0):
@@ -134,10 +135,30 @@ def names_in(words: str) -> list[str]:
     return [name.strip() for name in words.replace("#", ",").split(",") if name.strip()]
 
 
+def _wrong_address(text: str) -> list[str]:
+    """Return a sentence where ``text`` is not what all addresses of the server's API begin with."""
+    if not _is_address(text):
+        return [f"--base_url must be an address such as http://localhost:8000/v1, not '{text}'"]
+    parts = urlsplit(text)
+    if parts.query or parts.fragment:
+        return [f"--base_url must end before '?' and '#', such as http://localhost:8000/v1, not '{text}'"]
+    before, ending, _ = text.rstrip("/").partition("/chat/completions")
+    if ending:
+        return [f"--base_url must be the part before /chat/completions, which is added: {before}"]
+    return []
+
+
 def _is_address(text: str) -> bool:
+    if any(letter.isspace() or not letter.isprintable() for letter in text):
+        return False
     try:
         parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        host = parts.hostname or ""
+        if host.replace(".", "").isdecimal() or ":" in host:
+            ip_address(host.partition("%")[0])
+        elif host != "localhost":
+            host.removesuffix(".").encode("idna")
+        return parts.scheme in ("http", "https") and bool(host.strip(".")) and parts.port != 0
     except ValueError:
         return False
 
