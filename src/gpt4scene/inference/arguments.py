@@ -16,6 +16,9 @@ from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import LEAST_HELP, MOST_HELP, RESOLUTION_HELP, Arguments, ImageLimits, key
 
+MOST_SHARDS = 100_000
+"""More shards are a slip: no benchmark has as many scenes."""
+
 
 @dataclass(frozen=True)
 class InferArguments(Arguments):
@@ -49,7 +52,9 @@ class InferArguments(Arguments):
     )
     engine: Literal["local", "server"] = key("Run the model here, or ask an OpenAI-compatible server.", "local")
     base_url: str | None = key("Address of the server, such as http://localhost:8000/v1.", None)
-    num_shards: int = key("Parts that whole scenes are dealt into, for example over a Slurm array.", 1, least=1)
+    num_shards: int = key(
+        "Parts that whole scenes are dealt into, for example over a Slurm array.", 1, least=1, most=MOST_SHARDS
+    )
     shard: int = key("Which of the parts to answer, counted from 0.", 0, least=0)
     num_processes: str = key("Processes here: auto is one a GPU, or one on the CPU.", "auto")
     timeout: float = key("Seconds that a request to a server may take.", 600.0, least=0.001)
