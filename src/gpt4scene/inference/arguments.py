@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -84,6 +85,8 @@ class InferArguments(Arguments):
             wrong.append(f"--num_processes must be auto or 1 and more, found {self.num_processes}")
         if self.template is not None and self.template not in TEMPLATES:
             wrong.append(f"--template: '{self.template}' is not known{nearest(self.template, list(TEMPLATES))}")
+        if self.public_name is not None and (not self.public_name.strip(". ") or re.search(r"[/\\]", self.public_name)):
+            wrong.append(f"--public_name must be the name of a folder in --output_dir, not '{self.public_name}'")
         for name in ("tasks", "scenes"):
             if getattr(self, name) is not None and not names_in(getattr(self, name)):
                 wrong.append(f"--{name} names none; separate names by commas, or leave it out for all")
