@@ -106,6 +106,16 @@ def test_answers_of_other_requests_are_kept_when_one_fails(server, infer, rows):
     assert {row["index"] for row in rows()} == {0, 2, 3, 4, 5}, "those under way are waited for"
 
 
+def test_a_server_that_went_away_leaves_what_it_answered(server, infer, rows):
+    server.answer = lambda prompt: reply() if prompt in PROMPTS[:3] else lambda file: None
+    status, err = infer("--retries=1", "--branch_limit=1")
+    assert status == 1 and "row 3: the server can't be reached" in err.splitlines()[-1]
+    assert "(tried 2 times); once the server answers, the same command goes on" in err.splitlines()[-1]
+    assert [row["index"] for row in rows()] == [0, 1, 2]
+    server.answer = lambda prompt: reply()
+    assert infer()[0] == 0 and len(rows()) == 12
+
+
 def test_the_servers_list_must_hold_the_name(server, infer, tmp_path):
     server.models = [{"id": "qwen-7b"}, {"id": "llama"}]
     status, err = infer()

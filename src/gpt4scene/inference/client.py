@@ -236,7 +236,10 @@ class ServerEngine:
 
     def _ask(self, question: Question, body: dict[str, Any]) -> Answer:
         where = f"{self.base_url}, {question.task}, row {question.index}"
-        reply = self.requests.ask(body, where)
+        try:
+            reply = self.requests.ask(body, where)
+        except WorkError as error:
+            raise WorkError(f"{error}; once the server answers, the same command goes on") from None
         self._answers_as = self._answers_as or reply.model
         if reply.model is not None and reply.model != self._answers_as:
             raise DataError(

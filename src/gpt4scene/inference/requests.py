@@ -172,7 +172,7 @@ def _within(seconds: float, send: Callable[[], Any]) -> Any:
 
 def _error(failure: ServerFailure, sentence: str) -> Exception:
     if failure.status <= 0 or failure.status in _PASSING:
-        return WorkError(f"{sentence}; once the server answers, the same command goes on")
+        return WorkError(sentence)
     return ServerRefusal(sentence, failure.status)
 
 
