@@ -100,7 +100,11 @@ SERVER = ["--engine=server", "--base_url=http://localhost:1/v1"]
         (["--max_new_tokens", "-5"], "max_new_tokens must be 1 or more"),
         (["--image_resolution", "0"], "image_resolution must be 28 or more"),
         (["--num_shards", "2", "--shard", "5"], "shard must be below --num_shards 2"),
-        (["--num_shards", "0"], "num_shards must be 1 or more"),
+        (["--num_shards", "0"], "num_shards must be between 1 and 100000"),
+        (["--num_shards", "99999999999"], "num_shards must be between 1 and 100000"),
+        (["--max_new_tokens", "1.5"], "max_new_tokens must be a whole number, not 1.5"),
+        (["--seed=-0.5"], "seed must be a whole number, not -0.5"),
+        (["--limit", "0.5"], "limit must be a whole number, not 0.5"),
         (["--shard", "-1"], "shard must be 0 or more"),
         (["--num_processes", "0"], "num_processes must be auto or 1 and more"),
         (["--num_processes", "²"], "num_processes must be auto or 1 and more"),
@@ -122,6 +126,51 @@ def test_values_out_of_range_are_one_sentence(flags, words):
     with pytest.raises(ConfigError, match=words) as raised:
         parse([*NEEDED, *flags])
     assert len(raised.value.problems) == 1
+
+
+ADDRESSES = (
+    *("http://127.0.0.1:8000/v1", "http://127.0.0.1:8000", "https://api.host.org/v1/", "http://[::1]:8000/v1"),
+    *(
+        "http://localhost/v1",
+        "HTTP://localhost:8000/v1",
+        "http://node_07:8000/v1",
+        "http://gpu.:80/v1",
+        "http://ü.org/v1",
+    ),
+    *("http://user:word@host:8000/proxy/v1", "http://host/openai/deployments/x"),
+)
+NO_ADDRESSES = (
+    *("http:/host/v1", "host:8000/v1", "//host/v1", "http://::1:8000/v1", "http://[::1/v1", "http://300.1.1.1:8000/v1"),
+    *("http://1.2.3:80/v1", "http://host:99999/v1", "http://host:0/v1", "http://host:a/v1", "http://host:-1/v1"),
+    *(" http://host/v1", "http://host/v1 ", "http://ho st/v1", "http://host\n/v1", "http://a..b/v1", "http://./v1"),
+    *(f"http://{'a' * 80}.org/v1", "http://host:８０/v1", "http://[::g]/v1"),
+)
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_addresses(address):
+    assert parse([*NEEDED, "--engine=server", f"--base_url={address}"]).base_url == address
+
+
+@pytest.mark.parametrize("address", NO_ADDRESSES)
+def test_what_is_no_address_is_one_sentence(address):
+    with pytest.raises(ConfigError, match="base_url must be an address") as raised:
+        parse([*NEEDED, "--engine=server", f"--base_url={address}"])
+    assert len(raised.value.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("ending", "words"),
+    [
+        ("/v1?api-version=1", "must end before"),
+        ("/v1#x", "must end before"),
+        ("/v1/chat/completions", "added: http://host/v1$"),
+        ("/v1/chat/completions/", "added: http://host/v1$"),
+    ],
+)
+def test_an_address_that_holds_more_than_its_beginning_is_refused(ending, words):
+    with pytest.raises(ConfigError, match=words):
+        parse([*NEEDED, "--engine=server", f"--base_url=http://host{ending}"])
 
 
 def test_all_mistakes_are_said_together():

@@ -3,7 +3,7 @@ import json
 import pytest
 from chat_server import reply
 
-from gpt4scene.inference.reply import NoAnswer, read_reply, words_of
+from gpt4scene.inference.reply import NoAnswer, is_empty, read_reply, text_of, words_of
 
 
 def odd(**changes):
@@ -33,6 +33,19 @@ NO_ANSWERS = {
         "reasoning but no .*Let me think",
     ),
     "reasoning beside an empty text": (reply("", reasoning="Hm"), "reasoning but no answer"),
+    "reasoning beside spaces": (reply(" \n", reasoning_content="Hm"), "reasoning but no answer"),
+    "reasoning in the text, cut": (reply("<think>Hm, is it", "length"), "reasoning but no answer.*length.*is it"),
+    "reasoning in the text alone": (reply("\n<think>Hm</think>\n"), "reasoning but no answer"),
+    "text beside a refusal": (reply("Sorry.", refusal="I can't look."), "refused: .*I can't look"),
+    "a refusal in an object": (reply("Sorry.", refusal={"why": "policy"}), "refused: .*policy"),
+    "true": (reply(True), "no text but true"),
+    "zero": (reply(0), "no text but 0"),
+    "a part of a stream": (odd(choices=[{"index": 0, "delta": {"content": "A"}}]), "no 'message'"),
+    "choices by name": (odd(choices={"0": reply()["choices"][0]}), "no 'choices'"),
+    "an end that is a list": (reply("A", ["stop"]), "finish_reason is"),
+    "an end that is an object": (reply("A", {"type": "stop"}), "finish_reason is"),
+    "an end without a word": (reply("A", ""), "finish_reason is"),
+    "a filter without text": (reply(None, "content_filter"), "content_filter"),
     "filtered": (reply("A", "content_filter"), "content_filter"),
     "aborted": (reply("A", "abort"), "abort"),
     "an unknown end": (reply("A", "tired"), "tired"),
@@ -82,8 +95,67 @@ def test_parts_that_are_all_texts_are_one_text():
     assert read_reply(json.dumps(reply(parts))).text == "A chair."
 
 
-def test_reasoning_beside_an_answer_is_left_out():
-    assert read_reply(json.dumps(reply("A chair.", reasoning_content="Hm"))).text == "A chair."
+REASONED = {
+    "beside": reply("A chair.", reasoning_content="Hm"),
+    "in the text": reply("<think>Hm</think>\n\nA chair."),
+    "begun in the prompt": reply("Hm, a bed?\n</think>\nA chair."),
+}
+
+
+@pytest.mark.parametrize("name", REASONED)
+def test_reasoning_beside_an_answer_is_left_out(name):
+    assert read_reply(json.dumps(REASONED[name])).text == "A chair."
+
+
+@pytest.mark.parametrize("text", ["", " \n\t", "\u00a0", "\u200b", "\ufeff", "\u2028\u3000", "\x00"])
+def test_what_shows_nothing_is_empty(text):
+    assert is_empty(text) and not is_empty(text + ".") and not is_empty(text + "椅")
+
+
+@pytest.mark.parametrize(
+    ("content", "charset"),
+    [
+        ("Stühle 椅".encode(), None),
+        ("Stühle 椅".encode(), "UTF-8"),
+        ("Stühle 椅".encode(), "us-ascii"),
+        (b"\xef\xbb\xbf" + "Stühle 椅".encode(), "utf-8"),
+        ("Stühle 椅".encode("utf-16"), None),
+        ("Stühle 椅".encode("utf-16"), "utf-16"),
+        ("Stühle 椅".encode("gb18030"), "gb18030"),
+    ],
+)
+def test_bytes_are_read_as_their_sender_says(content, charset):
+    assert text_of(content, charset) == "Stühle 椅"
+
+
+@pytest.mark.parametrize(("content", "charset"), [(b'{"a": "\xff\xfe"}', None), (b"A \xe4", "utf-8"), (b"A", "wrong")])
+def test_bytes_that_are_no_text_are_no_answer(content, charset):
+    """With replaced letters, a reply in another charset would read like the model's own words."""
+    with pytest.raises(NoAnswer, match="no text in") as raised:
+        text_of(content, charset)
+    assert raised.value.again
+
+
+DEEP = 1_000_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<" * DEEP,
+        "<head" * DEEP,
+        "[" * DEEP,
+        '{"error":' * DEEP,
+        '{"error":' * 900 + "1" + "}" * 900,
+        "</" * DEEP,
+        "\x1b[2J",
+    ],
+    ids=lambda text: text[:8],
+)
+def test_no_reply_takes_the_square_of_its_length_or_reaches_the_terminal_as_a_command(text):
+    with pytest.raises(NoAnswer) as raised:
+        read_reply(text)
+    assert len(str(raised.value)) < 500 and str(raised.value).isprintable()
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+import gzip
+import json
 import time
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -105,7 +107,108 @@ def test_a_glitch_is_asked_again_a_few_times(server, ask, quick, odd):
     assert len(server.asked) == 1 + module.FEW_TRIES
 
 
+GOOD = json.dumps(reply("Stühle.")).encode()
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+def raw(content):
+    return lambda file: file.write(content)
+
+
+def pieces(content):
+    return b"".join(
+        b"%x\r\n%s\r\n" % (len(content[at : at + 30]), content[at : at + 30]) for at in range(0, len(content), 30)
+    )
+
+
+WHOLE = {
+    "zipped": (200, gzip.compress(GOOD), {"Content-Encoding": "gzip"}),
+    "in pieces": raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + pieces(GOOD) + b"0\r\n\r\n"),
+    "without a length": raw(HEAD + b"Connection: close\r\n\r\n" + GOOD),
+    "as a web page": raw(HEAD.replace(b"application/json", b"text/html") + b"\r\n" + GOOD),
+    "with a mark of its bytes": (200, b"\xef\xbb\xbf" + GOOD),
+    "in another charset": raw(
+        HEAD.replace(b"json", b"json; charset=latin-1")
+        + b"\r\n"
+        + json.dumps(reply("Stühle."), ensure_ascii=False).encode("latin-1")
+    ),
+}
+BROKEN = {
+    "cut": (raw(HEAD + b"Content-Length: 900\r\n\r\n" + GOOD), "can't be reached"),
+    "cut in pieces": (raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + pieces(GOOD)), "can't be reached"),
+    "cut zip": ((200, gzip.compress(GOOD)[:30], {"Content-Encoding": "gzip"}), "no JSON"),
+    "no zip": ((200, GOOD, {"Content-Encoding": "gzip"}), "can't be reached"),
+    "half a JSON": ((200, GOOD[:40]), "no JSON"),
+    "shorter than its JSON": ((200, GOOD, {"Content-Length": str(len(GOOD) - 9)}), "no JSON"),
+    "two answers": ((200, GOOD + GOOD), "no JSON"),
+    "a stream": ((200, b"data: " + GOOD + b"\n\ndata: [DONE]\n\n"), "no JSON"),
+    "no text": ((200, json.dumps(reply("Stühle."), ensure_ascii=False).encode("latin-1")), "no text in utf-8"),
+    "a page in pieces": (
+        raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + pieces(b"<h1>Soon</h1>") + b"0\r\n\r\n"),
+        "no JSON: Soon",
+    ),
+    "status 204": ((204, b""), "it said nothing"),
+    "moved in circles": ((307, "", {"Location": "/v1/chat/completions"}), "redirects"),
+    "moved to the list": ((302, "", {"Location": "/v1/models"}), "no 'choices'"),
+    "moved to nowhere": ((302, "moved"), "moved .status 302"),
+    "no status": (raw(b"HTTP/1.1 99 X\r\n\r\n"), "can't be reached"),
+    "no HTTP": (raw(b"SSH-2.0-OpenSSH_9\r\n"), "can't be reached"),
+    "nothing": (raw(b""), "can't be reached"),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_an_answer_is_read_however_it_is_sent(server, ask, name):
+    server.answer = lambda prompt: WHOLE[name]
+    assert ask(retries=0).text == "Stühle."
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_arrives_broken_is_no_answer(server, ask, quick, name):
+    found, words = BROKEN[name]
+    server.answer = lambda prompt: found
+    with pytest.raises((DataError, WorkError), match=f"scanqa, row 0: .*{words}"):
+        ask(retries=1)
+
+
+def test_a_server_that_sends_a_letter_now_and_then_is_out_of_time(server, ask, quick):
+    def dripping(file):
+        file.write(HEAD + b"\r\n")
+        while not server.ended.wait(0.05):
+            file.write(b" ")
+
+    server.answer = lambda prompt: dripping
+    with pytest.raises(WorkError, match=r"no answer within 0.5 s \(--timeout\)"):
+        ask(timeout=0.5, retries=0)
+
+
+@pytest.mark.parametrize("timeout", [1e9, 1e300])
+def test_a_timeout_may_be_long(ask, timeout):
+    assert ask(timeout=timeout).text == "A chair."
+
+
+@pytest.mark.parametrize(
+    ("status", "way_out"),
+    [(401, "OPENAI_API_KEY"), (403, "OPENAI_API_KEY"), (404, "--base_url"), (413, "--image_resolution")],
+)
+def test_a_refusal_names_the_way_out(server, ask, status, way_out):
+    server.answer = lambda prompt: (status, ERROR)
+    with pytest.raises(DataError, match=way_out):
+        ask()
+
+
+def test_https_at_a_server_of_http_is_said(server):
+    asking = Requests(server.url.replace("http:", "https:"), 5.0, 0)
+    with pytest.raises(WorkError, match="http:// and not https://"):
+        asking.ask(BODY, "scanqa, row 0")
+
+
+def test_slashes_at_the_end_of_the_address_do_not_matter(server):
+    assert Requests(server.url + "//", 5.0, 0).ask(BODY, "scanqa, row 0").text == "A chair."
+
+
 def test_a_server_says_how_long_to_wait():
+    assert module._seconds("nan") is None and module._pause(0, module._seconds("inf")) == module.LONGEST_WISH_S
     in_a_minute = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=60), usegmt=True)
     assert module._seconds("7") == 7.0 and 55 < (module._seconds(in_a_minute) or 0) < 61
     assert module._seconds("soon") is module._seconds(None) is None

@@ -75,6 +75,15 @@ def test_output_folder_that_is_a_file(infer, tmp_path, no_model):
         (["--num_processes=999"], "--num_processes 999 is more than the 3 scenes"),
         (["--num_processes=2", "--scenes=scene0000_00"], "--num_processes 2 is more than the 1 scene "),
         (["--max_new_tokens=99999"], "no room for a question in the model's context of 32768"),
+        (["--template=qwen3_vl"], "template 'qwen3_vl' does not fit a qwen2_vl checkpoint"),
+        (["--public_name=a/b"], "--public_name must be the name of a folder"),
+        (["--public_name=/a"], "--public_name must be the name of a folder"),
+        (["--public_name=.."], "--public_name must be the name of a folder"),
+        (["--public_name="], "--public_name must be the name of a folder"),
+        (["--device=cpu:1"], "--device cpu:1 is no device"),
+        (["--device=CPU"], "--device CPU is no device"),
+        (["--device=auto:0"], "--device auto:0 is no device"),
+        (["--device="], "is no device"),
         (["--device=mps"], "--device mps is no device"),
         (["--device=toaster"], "--device toaster is no device"),
         (["--device=cuda:"], "--device cuda: is no device"),
@@ -141,3 +150,23 @@ def test_wrong_calls_exit_with_2(capsys):
     assert "error: --annotation_dir, --output_dir are missing" in capsys.readouterr().err
     assert main(["--help"]) == 0
     assert "--num_shards" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("letters", ["A \ud800 chair?", "\udfff"])
+def test_half_a_character_stops_before_a_model_loads(infer, annotation, no_model, letters):
+    path = annotation / "scanqa_val.json"
+    rows = json.loads(path.read_text())
+    rows[5]["prompt"] = letters
+    path.write_text(json.dumps(rows))
+    status, _, err = infer()
+    assert status == 1 and "scanqa, row 5, scene scene0000_00: the prompt holds half a character (\\ud" in err
+
+
+@pytest.mark.parametrize("kept", [0, 5, 200, -40, -1])
+def test_cut_weights_are_one_sentence(infer, tmp_path, tiny_folder, kept):
+    copy = shutil.copytree(tiny_folder, tmp_path / "copy")
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:kept])
+    status, _, err = infer(model=copy)
+    assert status == 1 and err.splitlines()[-1].startswith("error: ") and "model.safetensors" in err.splitlines()[-1]
+    assert not answers(tmp_path / "out", "scanqa")

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from commands import infer as main
@@ -138,3 +139,64 @@ def test_settings_that_we_do_not_know_are_refused(infer, tmp_path, no_model, mon
     path.write_text("\n".join([json.dumps({"settings": settings, "fingerprint": "x"}), *lines, ""]))
     status, _, err = infer()
     assert status == 1 and "beams: 4, now absent" in err
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"index": "0"}, {"index": True}, {"index": 1.0}, {"index": None}, {"pred": None}, {"pred": ["A"]}, {"pred": 7}],
+    ids=str,
+)
+def test_rows_that_this_program_does_not_write_are_refused(infer, tmp_path, odd):
+    assert infer("--limit=2", "--tasks=scanqa")[0] == 0
+    path = tmp_path / "out" / "scanqa.jsonl"
+    header, first, second = path.read_text().splitlines()
+    path.write_text("\n".join([header, first, json.dumps({**json.loads(second), **odd}), ""]))
+    status, _, err = infer("--tasks=scanqa")
+    assert status == 1 and "scanqa.jsonl, line 3: this is no line of a journal" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("more", [[], ["--overwrite"]])
+@pytest.mark.parametrize("put", [Path.mkdir, lambda path: path.symlink_to("absent/x")], ids=["folder", "link"])
+def test_what_stands_in_the_place_of_a_journal_is_named(infer, tmp_path, no_model, put, more):
+    (tmp_path / "out").mkdir()
+    put(tmp_path / "out" / "scanqa.jsonl")
+    if more and not (tmp_path / "out" / "scanqa.jsonl").is_dir():
+        return  # --overwrite may delete a link
+    status, _, err = infer(*more)
+    assert status == 1 and "scanqa.jsonl" in err.splitlines()[-1] and "move it away" in err.splitlines()[-1]
+
+
+def retargeted(image):
+    other = image.with_name("other.png")
+    other.write_bytes(image.with_name("scene0002_00_1.png").read_bytes())
+    image.unlink()
+    image.symlink_to(other)
+
+
+def back_to_front(image):
+    path = image.parents[1] / "selected_images_mark_3D_val_32.json"
+    path.write_text(json.dumps({scene: names[::-1] for scene, names in json.loads(path.read_text()).items()}))
+
+
+@pytest.mark.parametrize("change", [retargeted, back_to_front])
+def test_other_images_behind_a_link_and_in_another_order_are_refused(infer, annotation, change):
+    assert infer("--limit=2")[0] == 0
+    change(annotation / "images" / "scene0000_00_0.png")
+    status, _, err = infer("--limit=3")
+    assert status == 1 and "the images of scene 'scene0000_00' are not those" in err
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "preprocessor_config.json", "config.json"])
+def test_a_model_that_was_replaced_in_its_folder_does_not_go_on(infer, tmp_path, tiny_folder, name):
+    copy = shutil.copytree(tiny_folder, tmp_path / "copy")
+    assert infer("--limit=2", model=copy)[0] == 0
+    file = copy / name
+    state, content = file.stat(), bytearray(file.read_bytes())
+    if name == "model.safetensors":
+        content[-40] ^= 1
+    else:
+        content = content.replace(b"{", b"{ ", 1)
+    file.write_bytes(content)
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+    status, _, err = infer("--limit=3", model=copy)
+    assert status == 1 and "holds answers of another run (model: " in err.splitlines()[-1]

@@ -82,7 +82,7 @@ def test_an_odd_reply_is_no_row_and_names_task_and_row(server, infer, rows, odd)
     assert infer()[0] == 0 and len(rows()) == 12
 
 
-@pytest.mark.parametrize("text", ["", "  \n", []])
+@pytest.mark.parametrize("text", ["", "  \n", [], "\u200b", "\u00a0\ufeff"])
 def test_an_empty_answer_is_written_only_when_wanted(server, infer, rows, text):
     server.answer = lambda prompt: reply(text) if prompt == PROMPTS[4] else reply()
     status, err = infer()
@@ -104,6 +104,16 @@ def test_answers_of_other_requests_are_kept_when_one_fails(server, infer, rows):
     status, err = infer("--branch_limit=8")
     assert status == 1 and "row 1: " in err and "too long" in err
     assert {row["index"] for row in rows()} == {0, 2, 3, 4, 5}, "those under way are waited for"
+
+
+def test_a_server_that_went_away_leaves_what_it_answered(server, infer, rows):
+    server.answer = lambda prompt: reply() if prompt in PROMPTS[:3] else lambda file: None
+    status, err = infer("--retries=1", "--branch_limit=1")
+    assert status == 1 and "row 3: the server can't be reached" in err.splitlines()[-1]
+    assert "(tried 2 times); once the server answers, the same command goes on" in err.splitlines()[-1]
+    assert [row["index"] for row in rows()] == [0, 1, 2]
+    server.answer = lambda prompt: reply()
+    assert infer()[0] == 0 and len(rows()) == 12
 
 
 def test_the_servers_list_must_hold_the_name(server, infer, tmp_path):
@@ -172,6 +182,13 @@ def test_another_model_behind_the_same_name_does_not_go_on(server, infer, rows, 
         assert status == 0 and len(rows()) == 12
     else:
         assert status == 1 and "server: " in err and word in err and len(server.asked) == asked
+
+
+def test_another_model_that_answers_in_mid_run_ends_it(server, infer, rows):
+    server.answer = lambda prompt: reply(model="qwen" if prompt != PROMPTS[4] else "llama-small")
+    status, err = infer("--branch_limit=1")
+    assert status == 1 and "row 4: 'llama-small' answered, and 'qwen' before it" in err.splitlines()[-1]
+    assert [row["index"] for row in rows()] == [0, 1, 2, 3]
 
 
 def test_a_server_that_first_said_nothing_of_itself_goes_on(server, infer, rows):

@@ -26,6 +26,11 @@ def test_longest_scene_first_onto_the_least_loaded_shard():
     assert deal({"a": 2, "b": 5, "c": 3, "d": 3}, 2) == [["b", "a"], ["c", "d"]]
 
 
+def test_shards_without_scenes_take_no_memory():
+    loads = {"a": 2, "b": 5}
+    assert [shard(loads, 10**12, index) for index in (0, 1, 2, 10**12 - 1)] == [["b"], ["a"], [], []]
+
+
 def test_numbers_out_of_range_are_named():
     with pytest.raises(ValueError, match="--num_shards must be at least 1"):
         deal({}, 0)

@@ -36,6 +36,13 @@ def test_values_have_the_types_of_the_fields():
     assert read(*LEAST, "--compare", "x", "y").compare == ("x", "y")
 
 
+@pytest.mark.parametrize("words", [["--side=99.5"], ["--side", "99.5"], ["--side", "1e2.5"], ["--side=0.999e2"]])
+def test_a_whole_number_is_not_rounded(words):
+    with pytest.raises(ConfigError, match="must be a whole number, not|into int"):
+        read(*LEAST, *words)
+    assert read(*LEAST, "--side=99.0").side == read(*LEAST, "--side", "9.9e1").side == 99
+
+
 def test_spellings_that_mean_the_same():
     assert read(*LEAST, "--pictures", "p") == read(*LEAST, "--images=p")
     for yes in (["--overwrite"], ["--overwrite", "true"], ["--overwrite=True"]):

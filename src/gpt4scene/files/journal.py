@@ -79,7 +79,10 @@ class JournalContent:
 
 def read_journal(path: Path) -> JournalContent:
     """Return the content of one journal; raise ``DataError`` for a line that is no JSON object before the last one."""
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: the journal can't be read ({error.strerror}); move it away") from None
     lines = content.split(b"\n")
     found: list[tuple[int, dict[str, Any]]] = []
     torn = None
@@ -191,7 +194,8 @@ def _check_run(content: JournalContent, settings: Settings, earlier: Sequence[Se
             "choose another --output_dir, or --overwrite to delete them"
         )
     for number, row in content.rows:
-        if old is None or not {"task", "index", "pred"} <= row.keys():
+        whole = "task" in row and type(row.get("index")) is int and isinstance(row.get("pred"), str)
+        if old is None or not whole:
             raise DataError(
                 f"{content.origin(number)}: this is no line of a journal of this program; mend or delete the file, or "
                 "start over with --overwrite"
@@ -223,7 +227,10 @@ def clear_for_shard(folder: str | Path, task: str, settings: Settings, shard: in
                 old = {}
             if old is None or fingerprint(old) == fingerprint(settings):
                 continue
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise DataError(f"{path}: --overwrite can't delete this ({error.strerror}); move it away") from None
 
 
 class Journal:

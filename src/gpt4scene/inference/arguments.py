@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Literal
 from urllib.parse import urlsplit
@@ -14,6 +16,9 @@ from gpt4scene.benchmarks.registry import task_names
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import LEAST_HELP, MOST_HELP, RESOLUTION_HELP, Arguments, ImageLimits, key
+
+MOST_SHARDS = 100_000
+"""More shards are a slip: no benchmark has as many scenes."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,9 @@ class InferArguments(Arguments):
     )
     engine: Literal["local", "server"] = key("Run the model here, or ask an OpenAI-compatible server.", "local")
     base_url: str | None = key("Address of the server, such as http://localhost:8000/v1.", None)
-    num_shards: int = key("Parts that whole scenes are dealt into, for example over a Slurm array.", 1, least=1)
+    num_shards: int = key(
+        "Parts that whole scenes are dealt into, for example over a Slurm array.", 1, least=1, most=MOST_SHARDS
+    )
     shard: int = key("Which of the parts to answer, counted from 0.", 0, least=0)
     num_processes: str = key("Processes here: auto is one a GPU, or one on the CPU.", "auto")
     timeout: float = key("Seconds that a request to a server may take.", 600.0, least=0.001)
@@ -70,14 +77,16 @@ class InferArguments(Arguments):
         wrong += [f"--{sentence}" for sentence in self.image_limits.problems()]
         if self.engine == "server" and not self.base_url:
             wrong.append("--engine server needs --base_url, such as http://localhost:8000/v1")
-        if self.base_url and not _is_address(self.base_url):
-            wrong.append(f"--base_url must be an address such as http://localhost:8000/v1, not '{self.base_url}'")
+        if self.base_url:
+            wrong += _wrong_address(self.base_url)
         if self.shard >= self.num_shards > 0:
             wrong.append(f"--shard must be below --num_shards {self.num_shards}, found {self.shard}")
         if self.num_processes != "auto" and not (self.num_processes.isdecimal() and int(self.num_processes) > 0):
             wrong.append(f"--num_processes must be auto or 1 and more, found {self.num_processes}")
         if self.template is not None and self.template not in TEMPLATES:
             wrong.append(f"--template: '{self.template}' is not known{nearest(self.template, list(TEMPLATES))}")
+        if self.public_name is not None and (not self.public_name.strip(". ") or re.search(r"[/\\]", self.public_name)):
+            wrong.append(f"--public_name must be the name of a folder in --output_dir, not '{self.public_name}'")
         for name in ("tasks", "scenes"):
             if getattr(self, name) is not None and not names_in(getattr(self, name)):
                 wrong.append(f"--{name} names none; separate names by commas, or leave it out for all")
@@ -134,10 +143,30 @@ def names_in(words: str) -> list[str]:
     return [name.strip() for name in words.replace("#", ",").split(",") if name.strip()]
 
 
+def _wrong_address(text: str) -> list[str]:
+    """Return a sentence where ``text`` is not what all addresses of the server's API begin with."""
+    if not _is_address(text):
+        return [f"--base_url must be an address such as http://localhost:8000/v1, not '{text}'"]
+    parts = urlsplit(text)
+    if parts.query or parts.fragment:
+        return [f"--base_url must end before '?' and '#', such as http://localhost:8000/v1, not '{text}'"]
+    before, ending, _ = text.rstrip("/").partition("/chat/completions")
+    if ending:
+        return [f"--base_url must be the part before /chat/completions, which is added: {before}"]
+    return []
+
+
 def _is_address(text: str) -> bool:
+    if any(letter.isspace() or not letter.isprintable() for letter in text):
+        return False
     try:
         parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        host = parts.hostname or ""
+        if host.replace(".", "").isdecimal() or ":" in host:
+            ip_address(host.partition("%")[0])
+        elif host != "localhost":
+            host.removesuffix(".").encode("idna")
+        return parts.scheme in ("http", "https") and bool(host.strip(".")) and parts.port != 0
     except ValueError:
         return False
 

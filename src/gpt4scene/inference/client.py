@@ -25,6 +25,7 @@ from gpt4scene.data.vision import VisionRule, fit, open_image, to_rgb
 from gpt4scene.errors import ConfigError, DataError, WorkError
 from gpt4scene.files.contents import Contents
 from gpt4scene.inference.decoding import GenerationSettings
+from gpt4scene.inference.reply import words_of
 from gpt4scene.inference.requests import RETRIES, TIMEOUT_S, Requests, Say
 from gpt4scene.registry import nearest
 from gpt4scene.types import Answer, Question
@@ -80,6 +81,7 @@ class ServerEngine:
     ) -> None:
         self.requests = Requests(base_url, timeout, retries, say)
         self.base_url, self.model, self.vision, self.request_limit = base_url, model, vision, request_limit
+        self._answers_as: str | None = None
         self._contents = Contents()
         self._scene: tuple[tuple[str, ...], list[dict[str, Any]]] = ((), [])
         self._results: queue.SimpleQueue[Answer | Exception | None] = queue.SimpleQueue()
@@ -98,6 +100,7 @@ class ServerEngine:
         except (DataError, WorkError) as error:
             self.requests.say(f"note: {error}; the model is known by its name only")
             return found
+        self._answers_as = reply.model
         found |= {"answers_as": reply.model or "", "fingerprint": reply.fingerprint or "", "probe": reply.text}
         return {name: value for name, value in found.items() if value}
 
@@ -116,7 +119,7 @@ class ServerEngine:
         if self.model not in names:
             raise ConfigError(
                 f"{self.base_url} serves no model '{self.model}'{nearest(self.model, names)} "
-                f"(it serves: {', '.join(names)}); --model takes the served name"
+                f"(it serves: {words_of(', '.join(names))}); --model takes the served name"
             )
         entry = entries[names.index(self.model)]
         return {name: str(entry[name]) for name in _SAID_OF_ITSELF if entry.get(name)}
@@ -233,5 +236,15 @@ class ServerEngine:
         return body
 
     def _ask(self, question: Question, body: dict[str, Any]) -> Answer:
-        reply = self.requests.ask(body, f"{self.base_url}, {question.task}, row {question.index}")
+        where = f"{self.base_url}, {question.task}, row {question.index}"
+        try:
+            reply = self.requests.ask(body, where)
+        except WorkError as error:
+            raise WorkError(f"{error}; once the server answers, the same command goes on") from None
+        self._answers_as = self._answers_as or reply.model
+        if reply.model is not None and reply.model != self._answers_as:
+            raise DataError(
+                f"{where}: '{reply.model}' answered, and '{self._answers_as}' before it; let one model answer to the "
+                f"name '{self.model}', and run the same command again"
+            )
         return Answer(question, reply.text, reply.tokens, reply.finish_reason)

@@ -25,7 +25,12 @@ def choose_device(name: str = "auto") -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()) or name.endswith(":"):
+    if (
+        kind not in ("cpu", "cuda")
+        or (kind == "cpu" and number not in ("", "0"))
+        or (number and not number.isdecimal())
+        or name.endswith(":")
+    ):
         raise ConfigError(f"--device {name} is no device of this program; choose auto, cpu, cuda or cuda:<n>")
     here = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if kind == "cuda" and int(number or 0) >= here:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
@@ -21,6 +22,8 @@ from gpt4scene.inference.arguments import InferArguments, names_in
 from gpt4scene.types import Question
 
 Say = Callable[[str], None]
+_HALF = re.compile("[\ud800-\udfff]")
+"""Half of a character that UTF-16 writes in two."""
 SIDE = "image_resolution"
 """The limit of images that every journal names; the others are named where they are used."""
 
@@ -89,7 +92,7 @@ def make_plan(arguments: InferArguments, say: Say = lambda line: None) -> Plan:
             say(f"note: {task} has no question here" + (" about these scenes" if arguments.scenes else ""))
     if not questions:
         raise DataError(f"{arguments.annotation_dir}: the question files of {', '.join(tasks)} hold no questions")
-    _check_marks(questions)
+    _check_prompts(questions)
     images = {question.scene_id: question.images for question in questions}
     for note in [*arguments.notes(), *odd_scenes(images)]:
         say(f"note: {note}")
@@ -116,9 +119,17 @@ def make_plan(arguments: InferArguments, say: Say = lambda line: None) -> Plan:
     return Plan(questions, mine, earlier, images)
 
 
-def _check_marks(questions: Iterable[Question]) -> None:
-    """Raise ``DataError`` for the first prompt with other marks than one for each image of its scene, or none."""
+def _check_prompts(questions: Iterable[Question]) -> None:
+    """Raise ``DataError`` for the first prompt that can't be asked.
+
+    That is one with other marks than one for each image of its scene, or none, and one with half a character.
+    """
     for question in questions:
+        if half := _HALF.search(question.prompt):
+            raise DataError(
+                f"{place_of(question)}: the prompt holds half a character (\\u{ord(half[0]):04x}), which no tokenizer "
+                "takes; mend it"
+            )
         ALL_MARKS.asked(question.prompt, len(question.images), place_of(question))
 
 
@@ -163,7 +174,7 @@ def _shared_settings(arguments: InferArguments) -> dict[str, Any]:
     local = arguments.engine == "local"
     folder = find_model(arguments.model) if local else None
     if folder is not None:
-        _check_context(arguments, folder.base)
+        _check_model(arguments, folder.base)
     settings = {
         "engine": arguments.engine,
         "model": arguments.model if folder is None else identity(folder),
@@ -179,9 +190,14 @@ def _shared_settings(arguments: InferArguments) -> dict[str, Any]:
     return settings
 
 
-def _check_context(arguments: InferArguments, folder: Path) -> None:
-    """Raise ``ConfigError`` where the longest answer alone is longer than the model's context."""
+def _check_model(arguments: InferArguments, folder: Path) -> None:
+    """Raise ``ConfigError`` for another family's template, and for answers that are longer than the model's context."""
+    from gpt4scene.model.families import FAMILIES, check_template
+
     config = read_json(folder / "config.json", "description of the model")
+    kind = config.get("model_type")
+    if arguments.template is not None and kind in FAMILIES:
+        check_template(FAMILIES[kind], arguments.template)
     inner = config.get("text_config")
     context = {**config, **(inner if isinstance(inner, dict) else {})}.get("max_position_embeddings")
     if isinstance(context, int) and arguments.max_new_tokens >= context:

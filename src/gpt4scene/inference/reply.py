@@ -10,7 +10,9 @@ from typing import Any
 
 ENDED = frozenset({"stop", "length", "eos", "eos_token", "end_turn", "stop_sequence"})
 """Words of servers for an answer that ended by itself, or at the longest length (``length``)."""
-_SHOWN = 300
+THINKING, THOUGHT = "<think>", "</think>"
+"""Marks of reasoning that a server without a parser for it leaves in the text; the first may stand in the prompt."""
+_SHOWN, _PAGE = 300, 20_000
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,11 @@ class Reply:
     fingerprint: str | None
 
 
+def is_empty(text: str) -> bool:
+    """Whether a text shows nothing: no letters or signs, only spaces and characters that are not printed."""
+    return not any(letter.isprintable() and not letter.isspace() for letter in text)
+
+
 class NoAnswer(ValueError):
     """A reply without an answer. ``again`` says whether the same request may bring one: a proxy's page, a glitch."""
 
@@ -33,14 +40,18 @@ class NoAnswer(ValueError):
 
 
 def words_of(text: str) -> str:
-    """Return a server's own words from the body of an error: its message, or its text without HTML, in one line."""
+    """Return a server's own words from the body of an error: its message, or its text without HTML, in one line.
+
+    Letters that are not printed are left out, so that no reply reaches the terminal as a command.
+    """
     try:
         found = _message(json.loads(text))
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if found is None:
-        found = html.unescape(re.sub(r"(?is)<(script|style|head)\b.*?</\1>|<[^>]*>", " ", text))
-    line = " ".join(found.split())
+        page = text[:_PAGE]
+        found = html.unescape(re.sub(r"(?is)<(script|style|head)\b.*?</\1>|<[^<>]*>", " ", page))
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in found[:_PAGE]).split())
     return (line[:_SHOWN] + " …" if len(line) > _SHOWN else line) or "it said nothing"
 
 
@@ -55,6 +66,20 @@ def _message(body: object) -> str | None:
         if value:
             return _message(value) or (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
     return None
+
+
+def text_of(content: bytes, charset: str | None) -> str:
+    """Return a reply's text, whose bytes are UTF-8 (or UTF-16, as its first bytes tell) unless ``charset`` says else.
+
+    ``NoAnswer`` where they are not: replaced letters would be taken for the model's.
+    """
+    if charset is None or charset.lower().replace("_", "-") in ("utf-8", "utf8", "us-ascii", "ascii"):
+        charset = json.detect_encoding(content)
+    try:
+        return content.decode(charset)
+    except (UnicodeDecodeError, LookupError):
+        said = content.decode(errors="replace")
+        raise NoAnswer(f"the reply's bytes are no text in {charset}: {words_of(said)}", True) from None
 
 
 def read_reply(text: str) -> Reply:
@@ -97,21 +122,26 @@ def _answer(message: dict[str, Any], reason: object) -> str:
     for name in ("tool_calls", "function_call"):
         if message.get(name):
             raise NoAnswer(f"the model called a tool instead of answering: {_short(message[name])}", False)
+    if message.get("refusal"):
+        raise NoAnswer(f"the model refused: {_short(message['refusal'])}", False)
     content = message.get("content")
     text = _joined(content) if isinstance(content, list) else content
-    if not text and message.get("refusal"):
-        raise NoAnswer(f"the model refused: {_short(message['refusal'])}", False)
-    if not text:
-        thought = message.get("reasoning_content") or message.get("reasoning")
-        if thought:
-            raise NoAnswer(
-                f"the reply holds reasoning but no answer (finish_reason {reason}); raise --max_new_tokens, or serve "
-                f"the model without reasoning: {_short(thought)}",
-                False,
-            )
+    thought = message.get("reasoning_content") or message.get("reasoning")
+    if isinstance(text, str):
+        before, mark, after = text.rpartition(THOUGHT)
+        if mark:
+            thought, text = thought or before, after.lstrip()
+        elif text.lstrip().startswith(THINKING):
+            thought, text = thought or text, ""
+    if thought and (text is None or is_empty(text)):
+        raise NoAnswer(
+            f"the reply holds reasoning but no answer (finish_reason {_short(reason)}); raise --max_new_tokens, or "
+            f"serve the model without reasoning: {_short(thought)}",
+            False,
+        )
     if not isinstance(text, str):
-        raise NoAnswer(f"'content' is no text but {_short(text)} (finish_reason {reason})", text is None)
-    if reason is not None and reason not in ENDED:
+        raise NoAnswer(f"'content' is no text but {_short(text)} (finish_reason {_short(reason)})", text is None)
+    if reason is not None and reason not in tuple(ENDED):
         raise NoAnswer(f"the answer did not end by itself: finish_reason is {_short(reason)}", True)
     return text
 

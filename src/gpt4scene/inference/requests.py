@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotInTime
+from types import MappingProxyType
 from typing import Any
 
 from gpt4scene.errors import DataError, WorkError
-from gpt4scene.inference.reply import NoAnswer, Reply, read_reply, words_of
+from gpt4scene.inference.reply import NoAnswer, Reply, read_reply, text_of, words_of
 
 Say = Callable[[str], None]
 
@@ -22,6 +26,16 @@ FEW_TRIES = 2
 """Further tries after a time-out, an error inside the server, or a reply without an answer: the next rarely differs."""
 TIMED_OUT = -1
 """In place of a status: no reply came in time."""
+HINTS: Mapping[int, str] = MappingProxyType(
+    {
+        401: "OPENAI_API_KEY holds the key that is sent",
+        403: "OPENAI_API_KEY holds the key that is sent",
+        404: "check --base_url, which mostly ends in /v1, and --model",
+        405: "check --base_url, which mostly ends in /v1",
+        413: "lower --image_resolution, or let the server take larger requests",
+    }
+)
+"""The way out of a refusal whose status tells it."""
 _RARELY_PASSING = frozenset({TIMED_OUT, 200, 500})
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 
@@ -49,11 +63,11 @@ class Requests:
     ) -> None:
         from openai import OpenAI
 
-        self.base_url, self.timeout, self.retries = base_url, timeout, retries
+        self.base_url, self.timeout, self.retries = base_url, min(timeout, threading.TIMEOUT_MAX), retries
         self.say: Say = say or (lambda line: None)
         self.closed = threading.Event()
         key = os.environ.get("OPENAI_API_KEY") or "none"
-        self._client = OpenAI(base_url=base_url, api_key=key, timeout=timeout, max_retries=0)
+        self._client = OpenAI(base_url=base_url.rstrip("/"), api_key=key, timeout=self.timeout, max_retries=0)
 
     def close(self) -> None:
         """Send nothing any more; requests under way are left to themselves."""
@@ -67,14 +81,14 @@ class Requests:
         time-out, an error inside the server or an odd reply.
         """
         create = self._client.chat.completions.with_raw_response.create
-        return self._repeated(lambda: read_reply(self._sent(lambda: create(**body).text)), where, few)
+        return self._repeated(lambda: read_reply(self._sent(lambda: create(**body).http_response)), where, few)
 
     def models(self) -> str | None:
         """Return the body of ``/models``, None where the server has no such list; ``WorkError`` as ``ask`` does."""
         where = self.base_url
         try:
             return self._repeated(
-                lambda: self._sent(lambda: self._client.models.with_raw_response.list().text),
+                lambda: self._sent(lambda: self._client.models.with_raw_response.list().http_response),
                 where,
                 FEW_TRIES,
                 refused=0,
@@ -105,22 +119,26 @@ class Requests:
                 raise WorkError(f"{where}: {failure.words}")
         raise AssertionError("the last try returns or raises")
 
-    def _sent(self, send: Callable[[], str]) -> str:
+    def _sent(self, send: Callable[[], Any]) -> str:
         """Return the body of a reply with a good status; raise ``ServerFailure`` for everything else."""
         import openai
 
         try:
-            return send()
-        except openai.APITimeoutError:
+            response = _within(self.timeout, send)
+            return text_of(response.content, response.charset_encoding)
+        except (openai.APITimeoutError, NotInTime):
             words = f"the server gave no answer within {self.timeout:g} s (--timeout)"
             raise ServerFailure(words, self.retries, TIMED_OUT) from None
         except openai.APIConnectionError as error:
-            raise ServerFailure(f"the server can't be reached ({error.__cause__ or error})", self.retries) from None
+            cause = str(error.__cause__ or error)
+            hint = "; is its address http:// and not https://?" if "[SSL" in cause and "CERT" not in cause else ""
+            raise ServerFailure(f"the server can't be reached ({cause}){hint}", self.retries) from None
         except openai.APIStatusError as error:
             status, said = error.status_code, words_of(error.response.text)
             passing = status in _PASSING and "insufficient_quota" not in error.response.text
+            hint = f"; {HINTS[status]}" if status in HINTS else ""
             raise ServerFailure(
-                f"the server refused the request: {said} (status {status})",
+                f"the server refused the request: {said} (status {status}){hint}",
                 self.retries if passing else 0,
                 status,
                 _seconds(error.response.headers.get("retry-after")),
@@ -133,6 +151,23 @@ class ServerRefusal(DataError):
     def __init__(self, sentence: str, status: int) -> None:
         self.status = status
         super().__init__(sentence)
+
+
+def _within(seconds: float, send: Callable[[], Any]) -> Any:
+    """Return what ``send`` returns; ``NotInTime`` when it takes longer, however it spends the time.
+
+    The client's own time-outs hold for each read, so that a server which sends a letter a second would never end.
+    """
+    future: Future[Any] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(send())
+        except BaseException as error:  # of any kind: it belongs to the one who waits
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="reply", daemon=True).start()
+    return future.result(seconds)
 
 
 def _error(failure: ServerFailure, sentence: str) -> Exception:
@@ -153,7 +188,8 @@ def _seconds(header: str | None) -> float | None:
     if header is None:
         return None
     try:
-        return float(header)
+        seconds = float(header)
+        return None if math.isnan(seconds) else seconds
     except ValueError:
         pass
     from datetime import datetime, timezone

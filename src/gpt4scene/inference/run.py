@@ -22,6 +22,7 @@ from gpt4scene.inference import launcher
 from gpt4scene.inference.arguments import InferArguments, to_flags
 from gpt4scene.inference.plan import Plan, make_plan
 from gpt4scene.inference.progress import Progress, duration
+from gpt4scene.inference.reply import is_empty
 from gpt4scene.inference.shards import questions_per_scene, shard
 from gpt4scene.types import Answer, Question
 
@@ -170,7 +171,7 @@ class _Writer:
     def write(self, answer: Answer) -> None:
         """Write one answer, or count it where it is empty."""
         question = answer.question
-        if not answer.text.strip() and not self.keep_empty:
+        if is_empty(answer.text) and not self.keep_empty:
             self.empty += 1
             self.first_empty = self.first_empty or question
             return

@@ -27,10 +27,10 @@ def deal(loads: Mapping[str, int], num_shards: int) -> list[list[str]]:
 
 def shard(loads: Mapping[str, int], num_shards: int, index: int) -> list[str]:
     """Return the scenes of shard ``index`` (0-based); see :func:`deal`."""
-    dealt = deal(loads, num_shards)
     if not 0 <= index < num_shards:
         raise ValueError(f"--shard must lie in 0 to {num_shards - 1} for --num_shards {num_shards}, found {index}")
-    return dealt[index]
+    dealt = deal(loads, min(num_shards, max(1, len(loads))))  # more shards than scenes stay empty
+    return dealt[index] if index < len(dealt) else []
 
 
 def questions_per_scene(questions: Iterable[Question]) -> Counter[str]:

@@ -234,16 +234,20 @@ def parameter_count(folder: Path) -> int:
     """Return how many parameters a checkpoint has.
 
     Counts from the headers of its safetensors files; for other files, from their size at two bytes a parameter.
+    ``DataError`` names a file that was cut off.
     """
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     count = 0
     for file in _loaded_weights(folder):
         if file.suffix != ".safetensors":
             count += file.stat().st_size // 2
             continue
-        with safe_open(file, framework="np") as weights:
-            count += sum(math.prod(weights.get_slice(name).get_shape()) for name in list(weights.keys()))
+        try:
+            with safe_open(file, framework="np") as weights:
+                count += sum(math.prod(weights.get_slice(name).get_shape()) for name in list(weights.keys()))
+        except SafetensorError as error:
+            raise DataError(f"{file}: the weights can't be read ({error}); copy or download the file again") from None
     return count
 
 

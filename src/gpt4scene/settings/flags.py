@@ -33,6 +33,8 @@ def read(kind: type[Kind], words: Sequence[str], program: str, defaults: Mapping
     given = {_name(word) for word in words}
     words += [f"--{name}={value}" for name, value in (defaults or {}).items() if name not in given]
     _refuse(kind, {_name(word) for word in words if word.startswith("--")})
+    if fractions := _fractions(kind, words):
+        raise ConfigError(*fractions)
     try:
         arguments = app([kind], program)(words, exit_on_error=False, print_error=False)
     except MissingArgumentError as error:
@@ -132,6 +134,25 @@ def _refuse(kind: type, given: set[str]) -> None:
         wrong.append(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
     if wrong:
         raise ConfigError(*wrong[:-1], f"{wrong[-1]}; --help lists the flags")
+
+
+def _fractions(kind: type, words: Sequence[str]) -> list[str]:
+    """Return a sentence for every whole number that is given with a fraction, which cyclopts would round."""
+    hints = typing.get_type_hints(kind)
+    wrong, name = [], ""
+    for word in words:
+        flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        name = _name(flag) if flag else name
+        if int in (hints.get(name), *typing.get_args(hints.get(name))) and (value or equals) and _is_fraction(value):
+            wrong.append(f"--{name} must be a whole number, not {value}")
+    return wrong
+
+
+def _is_fraction(text: str) -> bool:
+    try:
+        return float(text) % 1 > 0
+    except ValueError:
+        return False
 
 
 def _name(word: str) -> str:
