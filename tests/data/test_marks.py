@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt4scene.data.conversations import FORMATS, Columns, Tags
-from gpt4scene.data.marks import Marks, escaped
-from gpt4scene.data.templates import TEMPLATES
+from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.marks import Marks
+from gpt4scene.data.templates import ALL_MARKS, OTHER_TOKENS, TEMPLATES
+from gpt4scene.demo.tiny_model import build_tokenizer
 from gpt4scene.errors import DataError
 from gpt4scene.types import Conversation, Origin, Question, Turn
 
@@ -25,8 +27,8 @@ def test_a_backslash_makes_letters_of_a_mark_and_two_stand_for_one():
 @given(st.text(alphabet="\\<>image vdo|", max_size=40) | st.from_regex(r"(\\|<image>|<video>|a){0,8}", fullmatch=True))
 def test_escaped_texts_come_back_as_letters(text):
     marks = Marks()
-    assert marks.found(escaped(text)) == []
-    assert marks.plain(escaped(text)) == text
+    assert marks.found(marks.escaped(text)) == []
+    assert marks.plain(marks.escaped(text)) == text
 
 
 @pytest.mark.parametrize("role", ["human", "gpt", "system"])
@@ -75,3 +77,74 @@ def test_a_question_reads_marks_as_a_row_does(encoder, images):
     assert "What does <image> mean?" in text and text.count("<|vision_start|>") == len(images)
     with pytest.raises(DataError, match="<video>"):
         encoder.encode_question(Question("scanqa", 0, "scene", "What is in <video>?", tuple(map(str, images))))
+
+
+ADDED = ("<|box_start|>", "<|object_ref_end|>", "<tool_call>", "<think>", "<OBJ>", "<OBJ>1", "[loc]", "<|my<tool_call>|>")
+"""Tokens of a tokenizer that a template does not write; the last ones are a user's own."""
+
+
+@pytest.fixture(scope="module")
+def grounding(rule):
+    """An encoder whose tokenizer has further tokens, some of them no special ones."""
+    tokenizer = build_tokenizer()
+    tokenizer.add_tokens(list(ADDED[2:]))
+    tokenizer.add_special_tokens({"additional_special_tokens": list(ADDED[:2])}, replace_extra_special_tokens=False)
+    return Encoder(tokenizer, TEMPLATES["qwen2_vl"], rule)
+
+
+def ids_of(encoder, role, text, images=()):
+    turns = {"user": "What?", "assistant": "That."} | {role: text}
+    turns["user"] = "<image>" * len(images) + turns["user"]
+    order = [name for name in ("system", "user", "assistant") if name in turns]
+    return encoder.encode(Conversation(tuple(Turn(name, turns[name]) for name in order), images, ORIGIN)).ids_L
+
+
+@pytest.mark.parametrize("role", ["user", "assistant", "system"])
+@pytest.mark.parametrize("token", ADDED)
+def test_added_tokens_are_tokens_and_with_a_backslash_letters(grounding, role, token):
+    number = grounding.tokenizer.convert_tokens_to_ids(token)
+    used, letters = ids_of(grounding, role, f"a {token} b"), ids_of(grounding, role, f"a \\{token} b")
+    assert (used == number).sum() == 1
+    added = set(grounding.tokenizer.get_added_vocab().values())
+    assert sorted(set(used) & added) == sorted((set(letters) & added) | {number})
+    assert f"a {token} b" in grounding.tokenizer.decode(letters)
+
+
+@pytest.mark.parametrize("token", ADDED)
+def test_added_tokens_in_prompts_are_read_as_in_rows(grounding, token):
+    number = grounding.tokenizer.convert_tokens_to_ids(token)
+
+    def asked(text):
+        return grounding.encode_question(Question("scanqa", 0, "scene", text, ())).ids_L
+
+    assert (asked(f"Where is {token}?") == number).sum() == 1
+    letters = asked(f"Where is \\{token}?")
+    assert (letters == number).sum() == 0 and f"Where is {token}?" in grounding.tokenizer.decode(letters)
+
+
+def test_a_token_and_its_letters_before_the_images_are_not_one_prefix(grounding, images):
+    turns = [(Turn("system", f"a {mark}<tool_call>"), Turn("user", "<image>?"), Turn("assistant", "x")) for mark in ("", "\\")]
+    rows = [Conversation(turn, images[:1], ORIGIN) for turn in turns]
+    assert grounding.prefix_key(rows[0]) != grounding.prefix_key(rows[1])
+    token = grounding.tokenizer.convert_tokens_to_ids("<tool_call>")
+    assert [(grounding.encode(row).ids_L == token).sum() for row in rows] == [1, 0]
+
+
+@pytest.mark.parametrize("kind", ["bos_token", "eos_token", "pad_token"])
+def test_what_ends_or_fills_texts_of_a_tokenizer_is_refused(rule, kind):
+    tokenizer = build_tokenizer()
+    tokenizer.add_special_tokens({kind: "<my_end>"})
+    with pytest.raises(DataError, match=r"row 4.*<my_end>.*write \\<my_end>"):
+        ids_of(Encoder(tokenizer, TEMPLATES["qwen2_vl"], rule), "assistant", "That. <my_end>")
+
+
+def test_space_and_single_letters_are_no_marks():
+    marks = Marks(usable=["  ", "\n\n", "§", "<ok>"])
+    assert marks.plain("a \\  b \\\n\n \\§ \\<ok>") == "a \\  b \\\n\n \\§ <ok>"
+
+
+@pytest.mark.parametrize("token", OTHER_TOKENS)
+def test_where_the_tokenizer_is_not_known_qwens_tokens_are(token):
+    assert ALL_MARKS.found(f"a {token}") == []
+    assert ALL_MARKS.letters(f"a \\{token}") == [token] and ALL_MARKS.letters(f"a {token}") == []
+    assert ALL_MARKS.plain(ALL_MARKS.escaped(f"a \\{token}")) == f"a \\{token}"

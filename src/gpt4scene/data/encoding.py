@@ -82,7 +82,8 @@ class Encoder:
         self.tokenizer, self.template, self.vision, self.cutoff_len = tokenizer, template, vision, cutoff_len
         self.train_on_prompt, self.mask_history = train_on_prompt, mask_history
         self.special = SpecialTokens.of(tokenizer, template)
-        self._marks = template.marks
+        ends = (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token)
+        self._marks = template.marks_of(tokenizer.get_added_vocab(), [str(token) for token in ends if token])
         self._sizes = ImageSizes()
         self._texts: dict[str, np.ndarray] = {}
         self._prefixes: dict[Hashable, tuple[np.ndarray, tuple[Grid, ...]]] = {}
@@ -104,7 +105,7 @@ class Encoder:
         prompt = question.prompt if marked else IMAGE_MARK * len(question.images) + question.prompt
         turns = (Turn("user", prompt),)
         self._refuse_other_marks(turns, origin)
-        segments = self.template.render(turns, generate=True)
+        segments = self.template.render(turns, generate=True, marks=self._marks)
         return self._assemble(segments, _last_image(segments), question.images, origin)
 
     def forget_images(self) -> None:
@@ -115,7 +116,7 @@ class Encoder:
     def prefix_key(self, conversation: Conversation) -> Hashable | None:
         """Return what rows must have in common to share a prefix, or None where this row can share none."""
         segments, last = self._rendered(conversation)
-        return None if last < 0 else (conversation.images, _text(segments[: last + 1]))
+        return None if last < 0 else (conversation.images, _texts(segments[: last + 1]))
 
     def length_bound(self, conversation: Conversation) -> int:
         """Return a number of tokens that the row can't pass, without tokenising its branch.
@@ -126,13 +127,16 @@ class Encoder:
         if last < 0:
             return len(self._assemble(segments, last, conversation.images, conversation.origin, check=False).ids_L)
         prefix_P, _ = self._prefix(segments[: last + 1], conversation.images, conversation.origin)
-        return len(prefix_P) + len(_text(segments[last + 1 :]).encode())
+        return len(prefix_P) + len("".join(_texts(segments[last + 1 :])).encode())
 
     def _rendered(self, conversation: Conversation) -> tuple[list[Segment], int]:
         """Return the segments and the index of the last shared one (-1 where nothing can be shared)."""
         self._refuse_other_marks(conversation.turns, conversation.origin)
         segments = self.template.render(
-            conversation.turns, train_on_prompt=self.train_on_prompt, mask_history=self.mask_history
+            conversation.turns,
+            train_on_prompt=self.train_on_prompt,
+            mask_history=self.mask_history,
+            marks=self._marks,
         )
         return segments, -1 if _answers_before_images(conversation.turns, self._marks) else _last_image(segments)
 
@@ -168,7 +172,7 @@ class Encoder:
     def _prefix(
         self, segments: list[Segment], images: tuple[str, ...], origin: Origin
     ) -> tuple[np.ndarray, tuple[Grid, ...]]:
-        key = (images, _text(segments))
+        key = (images, _texts(segments))
         known = self._prefixes.get(key)
         if known is None:
             if len(self._prefixes) >= CACHED_PREFIXES:
@@ -207,8 +211,9 @@ class Encoder:
         return known
 
 
-def _text(segments: Sequence[Segment]) -> str:
-    return "".join(segment.text for segment in segments)
+def _texts(segments: Sequence[Segment]) -> tuple[str, ...]:
+    """Return the texts one by one: joined, letters that were cut apart would look like the token."""
+    return tuple(segment.text for segment in segments)
 
 
 def _last_image(segments: Sequence[Segment]) -> int:

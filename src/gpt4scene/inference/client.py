@@ -210,7 +210,7 @@ class ServerEngine:
         images = self._images(question.images)
         place = f"{question.task}, row {question.index}, scene {question.scene_id}"
         first, *rest = ALL_MARKS.asked(question.prompt, len(images), place)
-        if letters := [mark for mark in ALL_MARKS.found("".join([first, *rest])) if mark.startswith("<|")]:
+        if letters := ALL_MARKS.letters(question.prompt):
             raise DataError(f"{place}: a server would take the letters {letters[0]} for the token; ask without them")
         content = [{"type": "text", "text": first}]
         for image, text in zip(images, rest, strict=True):

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from gpt4scene.benchmarks.registry import BENCHMARKS
+from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.metrics.object_ids import object_spans
 from gpt4scene.scenes.colors import color_of, ink_on
 
@@ -30,7 +31,7 @@ def render(template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"hundred": hundred, "objects": objects}
+    environment.filters |= {"hundred": hundred, "objects": objects, "plain": ALL_MARKS.plain}
     environment.globals |= {"benchmarks": BENCHMARKS}
     return whole_utf8(environment.get_template(template).render(**values))
 
