@@ -79,7 +79,16 @@ def test_a_question_reads_marks_as_a_row_does(encoder, images):
         encoder.encode_question(Question("scanqa", 0, "scene", "What is in <video>?", tuple(map(str, images))))
 
 
-ADDED = ("<|box_start|>", "<|object_ref_end|>", "<tool_call>", "<think>", "<OBJ>", "<OBJ>1", "[loc]", "<|my<tool_call>|>")
+ADDED = (
+    "<|box_start|>",
+    "<|object_ref_end|>",
+    "<tool_call>",
+    "<think>",
+    "<OBJ>",
+    "<OBJ>1",
+    "[loc]",
+    "<|my<tool_call>|>",
+)
 """Tokens of a tokenizer that a template does not write; the last ones are a user's own."""
 
 
@@ -123,7 +132,10 @@ def test_added_tokens_in_prompts_are_read_as_in_rows(grounding, token):
 
 
 def test_a_token_and_its_letters_before_the_images_are_not_one_prefix(grounding, images):
-    turns = [(Turn("system", f"a {mark}<tool_call>"), Turn("user", "<image>?"), Turn("assistant", "x")) for mark in ("", "\\")]
+    turns = [
+        (Turn("system", f"a {mark}<tool_call>"), Turn("user", "<image>?"), Turn("assistant", "x"))
+        for mark in ("", "\\")
+    ]
     rows = [Conversation(turn, images[:1], ORIGIN) for turn in turns]
     assert grounding.prefix_key(rows[0]) != grounding.prefix_key(rows[1])
     token = grounding.tokenizer.convert_tokens_to_ids("<tool_call>")

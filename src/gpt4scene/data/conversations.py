@@ -5,8 +5,9 @@ Image paths stay as they are written in the row; ``datasets.py`` finds the files
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from gpt4scene.data.marks import IMAGE_MARK, Marks, reason
@@ -53,6 +54,11 @@ NOT_USED: Mapping[str, str] = {
     "history": "to use it, set columns.history in dataset_info.json",
 }
 """Keys of rows that mean something to training and are not used, unless a column names them -> the way out."""
+
+MEDIA = re.compile(
+    r"\S.*\.(jpe?g|png|webp|bmp|gif|tiff?|heic|mp4|avi|mov|mkv|webm|wav|mp3|flac|ogg|m4a)", re.IGNORECASE
+)
+"""What paths of images, videos and audio look like."""
 
 NOT_USED_IN_MESSAGES: Mapping[str, tuple[str, tuple[Any, ...]]] = {
     "tool_calls": ("tools and function calls are not supported", ()),
@@ -234,6 +240,15 @@ def _refuse_unused(row: Mapping[str, Any], columns: Columns, origin: Origin, use
         for key in {name, column}:
             if key not in used and not _is_empty(row.get(key)):
                 raise DataError(f"{origin}: '{key}' holds {_short(row[key])}, but {NOT_USED[name]}; else remove it")
+    if not _is_empty(row.get(columns.images)):
+        return
+    used |= {getattr(columns, field.name) for field in fields(columns)}
+    for key, value in row.items():
+        if key not in used and not key.endswith("id") and _is_media(value):
+            raise DataError(
+                f"{origin}: '{key}' holds {_short(value)}, but the row shows no image; set columns.images in "
+                "dataset_info.json, or remove it"
+            )
 
 
 def _refuse_unused_in(message: Mapping[str, Any], tags: Tags, origin: Origin) -> None:
@@ -241,6 +256,15 @@ def _refuse_unused_in(message: Mapping[str, Any], tags: Tags, origin: Origin) ->
         value = message.get(key)
         if key not in (tags.role_tag, tags.content_tag) and not (_is_nothing(value) or value in harmless):
             raise DataError(f"{origin}: a message has '{key}' {_short(value)}, but {way_out}; else remove it")
+
+
+def _is_media(value: Any) -> bool:
+    """Return whether ``value`` is a path of an image, a video or audio, its content, or a list of such."""
+    if isinstance(value, list):
+        return bool(value) and all(map(_is_media, value))
+    if isinstance(value, Mapping):  # as the datasets library keeps images
+        return "bytes" in value and value.keys() <= {"bytes", "path"}
+    return isinstance(value, str) and MEDIA.fullmatch(value) is not None
 
 
 def _is_empty(value: Any) -> bool:

@@ -83,7 +83,8 @@ class Encoder:
         self.train_on_prompt, self.mask_history = train_on_prompt, mask_history
         self.special = SpecialTokens.of(tokenizer, template)
         ends = (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token)
-        self._marks = template.marks_of(tokenizer.get_added_vocab(), [str(token) for token in ends if token])
+        added: dict[str, int] = tokenizer.get_added_vocab()  # pyright: ignore  (of every tokenizer, not of the base)
+        self._marks = template.marks_of(added, [str(token) for token in ends if token])
         self._sizes = ImageSizes()
         self._texts: dict[str, np.ndarray] = {}
         self._prefixes: dict[Hashable, tuple[np.ndarray, tuple[Grid, ...]]] = {}

@@ -87,7 +87,7 @@ def image_list_file(
 
 def read_image_list(path: Path) -> dict[str, list[str]]:
     """Return ``{scene: image paths}`` as they are written; raise ``DataError`` for a file of another form."""
-    listed = read_json(path, "list of images")
+    listed = read_json(path, "list of images", unique=True)
     if not isinstance(listed, dict):
         raise DataError(f"{path}: expected one object {{scene: [image, ...]}}, found a {type(listed).__name__}")
     for scene, images in listed.items():

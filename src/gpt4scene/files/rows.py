@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt4scene.errors import DataError
-from gpt4scene.files.whole import read_text
+from gpt4scene.files.whole import read_text, unique_keys
 
 UNREAD = frozenset(
     (
@@ -22,12 +22,14 @@ _SPACE = " \t\r\n"
 
 
 def dataset_files(path: Path) -> list[Path]:
-    """Return the file itself, or a folder's readable files, sorted. Raises DataError when there is none."""
+    """Return the file itself, or a folder's readable files, sorted; hidden files and folders are left alone.
+
+    Raises DataError when there is none.
+    """
     if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.suffix in READERS and not file.name.startswith("."))
-        unread = sorted(
-            file for file in path.rglob("*") if file.suffix.lower() in UNREAD and not file.name.startswith(".")
-        )
+        files = sorted(file for file in path.rglob("*") if file.is_file() and not _is_hidden(file.relative_to(path)))
+        found = [file for file in files if file.suffix.lower() in READERS]
+        unread = [file for file in files if file.suffix.lower() in UNREAD]
         if unread:
             raise DataError(
                 f"{unread[0]}: can't read '{unread[0].suffix}' files, of which {path} holds {len(unread)}; "
@@ -38,7 +40,7 @@ def dataset_files(path: Path) -> list[Path]:
         return found
     if not path.is_file():
         raise DataError(f"{path}: the file does not exist; correct file_name in dataset_info.json or download the data")
-    if path.suffix not in READERS:
+    if path.suffix.lower() not in READERS:
         raise DataError(f"{path}: can't read '{path.suffix}' files; give one of {', '.join(READERS)}")
     return [path]
 
@@ -47,21 +49,15 @@ def read_rows(path: Path) -> Iterator[Any]:
     """Yield the rows of one file. Raises DataError for an empty or damaged file, naming the row where it breaks."""
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty; write or download it again")
-    yield from READERS[path.suffix](path)
+    yield from READERS[path.suffix.lower()](path)
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _decoder(path: Path) -> json.JSONDecoder:
-    """Return a decoder that refuses an object with a key written twice, of which one value would be lost."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        values = dict(pairs)
-        if len(values) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise DataError(f"{path}: a row has '{twice}' twice ({str(values)[:80]}…); keep one")
-        return values
-
-    return json.JSONDecoder(object_pairs_hook=unique)
+    return json.JSONDecoder(object_pairs_hook=unique_keys(path, "a row"))
 
 
 def _read_json(path: Path) -> Iterator[Any]:

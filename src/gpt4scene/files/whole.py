@@ -123,17 +123,19 @@ def read_text(path: str | Path, what: str = "file") -> str:
         ) from None
 
 
-def read_json(path: str | Path, what: str = "file") -> Any:
+def read_json(path: str | Path, what: str = "file", *, unique: bool = False) -> Any:
     """Return the content of a JSON file; ``what`` it is called in the messages.
 
     Raises ``DataError`` as ``read_text`` does, and for an empty file or one that is no JSON, with line and column, and
-    with the row where the file holds a list.
+    with the row where the file holds a list. With ``unique``, a key that an object has twice is an error too.
     """
     text = read_text(path, what)
     if not text.strip():
         raise DataError(f"{path}: the {what} is empty; write or download it again")
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=unique_keys(path) if unique else None)
+    except DataError:
+        raise
     except json.JSONDecodeError as error:
         row = _row_at(text, error.pos)
         place = f"{path}" if row is None else f"{path}, row {row}"
@@ -145,6 +147,20 @@ def read_json(path: str | Path, what: str = "file") -> Any:
         raise DataError(f"{path}: the {what} is JSON nested too deep to be read") from None
     except ValueError as error:  # a number of thousands of digits
         raise DataError(f"{path}: the {what} is JSON that can't be read ({error})") from None
+
+
+def unique_keys(path: str | Path, of: str = "an object") -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    """Return a hook of ``json`` that refuses a key which one object has twice, as one value would be lost."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise DataError(f"{path}: {of} has '{twice}' twice ({str(values)[:80]}…); keep one")
+        return values
+
+    return unique
 
 
 def _row_at(text: str, position: int) -> int | None:

@@ -151,6 +151,12 @@ def _rows(values: Mapping[str, Any]) -> Iterator[str]:
     if (get("image_resolution") or 0) > LONGEST_SIDE:
         area = get("image_resolution")
         yield f"image_resolution is the longest side in pixels, not an area; write image_max_pixels: {area}"
+    named = get("dataset") or []
+    if twice := [name for name in dict.fromkeys(named) if named.count(name) > 1]:
+        yield f"dataset names '{twice[0]}' twice; name it once; num_samples in dataset_info.json repeats rows"
+    held_out = get("val_size") or 0
+    if held_out > 1 and held_out != int(held_out):
+        yield f"val_size must be a share below 1 or a whole number of rows, not {held_out}"
     mixing = get("mix_strategy", "concat"), get("interleave_probs"), len(get("dataset") or [])
     yield from probability_problems(*mixing)
 
