@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from gpt4scene.errors import DataError
-from gpt4scene.files.pixels import eight_bits
+from gpt4scene.files.pixels import rgb, still
 from gpt4scene.files.whole import read_json
 from gpt4scene.types import Grid, Origin
 
@@ -191,7 +191,7 @@ class ImageSizes:
         size = self._sizes.get(path)
         if size is None:
             with open_image(path, origin) as image:
-                size = self._sizes[path] = image.size
+                size = self._sizes[path] = _still(path, image, origin).size
         return size
 
     def grid(self, path: str, rule: VisionRule, origin: Origin | None = None) -> Grid:
@@ -215,23 +215,16 @@ def open_image(path: str, origin: Origin | None = None) -> Image.Image:
         raise _bad(path, origin, f"the file can't be read ({error})") from None
 
 
+def _still(path: str, image: Image.Image, origin: Origin | None) -> Image.Image:
+    try:
+        return still(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise _bad(path, origin, str(error)) from None
+
+
 def _bad(path: str, origin: Origin | None, what: str) -> DataError:
     row = f" (needed by {origin})" if origin is not None else ""
     return DataError(f"image {path}{row}: {what}")
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Return the image in RGB; transparency is laid on white, as Qwen's and Hugging Face's loaders do.
-
-    Of 16 bits the upper 8 are kept (``files.pixels``). Raises ValueError for an image of fractions.
-    """
-    if image.mode == "RGB":
-        return image
-    image = eight_bits(image)
-    if "A" in image.getbands() or image.info.get("transparency") is not None:
-        layered = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layered.size, (255, 255, 255, 255)), layered).convert("RGB")
-    return image.convert("RGB")
 
 
 def patches(path: str, rule: VisionRule, origin: Origin | None = None) -> np.ndarray:
@@ -242,7 +235,7 @@ def patches(path: str, rule: VisionRule, origin: Origin | None = None) -> np.nda
     """
     with open_image(path, origin) as image:
         try:
-            resized = to_rgb(image).resize(fit(image.size, rule), Image.Resampling.BICUBIC)
+            resized = rgb(still(image)).resize(fit(image.size, rule), Image.Resampling.BICUBIC)
         except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
             raise _bad(path, origin, f"it can't be decoded ({error}); copy or render it again") from None
     return patchify(np.asarray(resized), rule)

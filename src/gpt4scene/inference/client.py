@@ -20,9 +20,10 @@ from typing import Any
 from PIL import Image
 
 from gpt4scene.data.templates import ALL_MARKS
-from gpt4scene.data.vision import VisionRule, fit, open_image, to_rgb
+from gpt4scene.data.vision import VisionRule, fit, open_image
 from gpt4scene.errors import ConfigError, DataError, WorkError
 from gpt4scene.files.contents import Contents
+from gpt4scene.files.pixels import rgb, still
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.requests import RETRIES, TIMEOUT_S, Requests, Say
 from gpt4scene.registry import nearest
@@ -44,7 +45,7 @@ def image_url(path: str, rule: VisionRule) -> str:
     """Return the image as a PNG data URL, resized as for the local model; ``DataError`` names an unreadable file."""
     with open_image(path) as image:
         try:
-            resized = to_rgb(image).resize(fit(image.size, rule), Image.Resampling.BICUBIC)
+            resized = rgb(still(image)).resize(fit(image.size, rule), Image.Resampling.BICUBIC)
         except (OSError, SyntaxError, ValueError) as error:
             raise DataError(f"image {path}: it can't be decoded ({error}); copy or render it again") from None
     buffer = io.BytesIO()

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from gpt4scene.errors import DataError
-from gpt4scene.files.pixels import eight_bits
+from gpt4scene.files.pixels import rgb, still
 from gpt4scene.scans.types import Camera, Frame, StoredImage
 
 MOST_PIXELS = 64_000_000
@@ -106,7 +106,7 @@ def read_color(frame: Frame) -> np.ndarray:
     """The colour image as uint8 ``[H, W, 3]``; DataError when unreadable or of another size than its camera.
 
     Pixels are taken as they are stored, which is what reconstruction tools do, and turned as the EXIF data say only
-    where they fit the camera no other way. Grey images become colour, 16 bits become 8, transparency is left out.
+    where they fit the camera no other way. Grey images become colour, 16 bits become 8, transparency becomes white.
     """
     size = _stored_size(frame.camera, frame)
     with _opened(frame.image) as image:
@@ -129,7 +129,7 @@ def _shown(stored: np.ndarray, frame: Frame) -> np.ndarray:
 
 def _rgb(source: Path | StoredImage, image: Image.Image) -> np.ndarray:
     try:
-        return np.asarray(eight_bits(image).convert("RGB"))
+        return np.asarray(rgb(image))
     except ValueError as error:
         raise DataError(f"{_place(source)}: {error}") from None
 
@@ -191,7 +191,10 @@ def _opened(source: Path | StoredImage) -> Image.Image:
         raise DataError(f"{_place(source)}: is no readable image; {way}") from error
     if image.size[0] * image.size[1] > MOST_PIXELS:
         raise DataError(f"{_place(source)}: claims {image.size[0]}x{image.size[1]} pixels, more than a frame can have")
-    return image
+    try:
+        return still(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{_place(source)}: {error}") from None
 
 
 def _decoded(source: Path | StoredImage, image: Image.Image) -> Image.Image:
