@@ -165,10 +165,23 @@ class Encoder:
         if check and self.cutoff_len is not None and len(ids_L) > self.cutoff_len:
             raise RowTooLong(
                 f"{origin}: {len(ids_L)} tokens ({len(prefix_P)} before the question), but cutoff_len is "
-                f"{self.cutoff_len}; raise cutoff_len, lower image_resolution, or set skip_bad_rows"
+                f"{self.cutoff_len}; {', '.join(self._ways_out(len(ids_L), grids))}, or set skip_bad_rows"
             )
         labels_L = np.concatenate([np.full(len(prefix_P), IGNORED, dtype=np.int64), labels])
         return EncodedSample(ids_L, labels_L, len(prefix_P), images, grids, origin)
+
+    def _ways_out(self, length: int, grids: tuple[Grid, ...]) -> list[str]:
+        """Return what would make a row of ``length`` tokens with images of ``grids`` fit into ``cutoff_len``."""
+        seen = sum(tokens(grid, self.vision) for grid in grids)
+        assert self.cutoff_len is not None, "without a bound every row fits"
+        if length - seen > self.cutoff_len:
+            return ["raise cutoff_len", f"shorten the text, which alone has {length - seen} tokens"]
+        rule = self.vision
+        lower = [key for key in ("image_resolution", "image_max_pixels") if getattr(rule, key) is not None]
+        limits = [f"lower {' or '.join(lower)}" if lower else "set image_max_pixels"]
+        if rule.image_min_pixels is not None:
+            limits.append("lower image_min_pixels where images are small")
+        return ["raise cutoff_len", *limits, f"show fewer images than {len(grids)}"]
 
     def _prefix(
         self, segments: list[Segment], images: tuple[str, ...], origin: Origin

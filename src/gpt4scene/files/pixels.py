@@ -29,7 +29,7 @@ def rgb(image: Image.Image) -> Image.Image:
     if "A" not in image.getbands() and image.info.get("transparency") is None:
         return image.convert("RGB")
     layered = image.convert("RGBA")
-    if layered.getextrema()[3] == (0, 0):
+    if layered.getchannel("A").getextrema() == (0, 0):
         raise ValueError("it is transparent throughout, and so would be white; save it without transparency")
     return Image.alpha_composite(Image.new("RGBA", layered.size, WHITE), layered).convert("RGB")
 
