@@ -169,7 +169,8 @@ def test_an_encoder_travels_to_worker_processes(encoder, make_row, images):
             "set image",
         ),
         ({"image_resolution": None}, "set image_max_pixels, show fewer images", "lower"),
-        ({"image_resolution": 112, "image_min_pixels": 9}, "image_min_pixels where images are small", "max_pixels"),
+        ({"image_resolution": 112, "image_min_pixels": 9}, "lower image_resolution, show", "image_min_pixels"),
+        ({"image_resolution": 112, "image_min_pixels": 20000}, "lower image_min_pixels, show", "image_max_pixels"),
     ],
 )
 def test_a_row_that_is_too_long_names_the_limits_that_apply(tokenizer, images, make_row, limits, named, not_named):

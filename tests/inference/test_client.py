@@ -96,8 +96,16 @@ def test_the_first_question_of_a_scene_is_asked_alone(server, scenes, monkeypatc
     assert server.keys == {"Bearer secret"}
 
 
-def test_images_arrive_as_the_local_model_sees_them(scenes):
-    rule = VisionRule(image_resolution=56)
+@pytest.mark.parametrize(
+    "rule",
+    [
+        VisionRule(image_resolution=56),
+        VisionRule(image_resolution=None, image_max_pixels=4000, image_min_pixels=1024),
+        VisionRule(image_resolution=None, image_max_pixels=589_824, image_min_pixels=90_000),
+    ],
+    ids=["side", "most", "least"],
+)
+def test_images_arrive_as_the_local_model_sees_them(scenes, rule):
     path = scenes[0][0].images[0]
     url = image_url(path, rule)
     with Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/png;base64,")))) as sent:

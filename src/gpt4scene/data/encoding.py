@@ -179,8 +179,9 @@ class Encoder:
         rule = self.vision
         lower = [key for key in ("image_resolution", "image_max_pixels") if getattr(rule, key) is not None]
         limits = [f"lower {' or '.join(lower)}" if lower else "set image_max_pixels"]
-        if rule.image_min_pixels is not None:
-            limits.append("lower image_min_pixels where images are small")
+        areas = [rows * columns * rule.patch_size**2 for _, rows, columns in grids]
+        if rule.image_min_pixels is not None and min(areas) < 1.25 * rule.image_min_pixels:  # sides are rounded
+            limits.append("lower image_min_pixels")
         return ["raise cutoff_len", *limits, f"show fewer images than {len(grids)}"]
 
     def _prefix(
