@@ -105,6 +105,9 @@ UNUSED = {
     "kto_tag": False,
     "image": "a.jpg",
     "system": "Be brief.",
+    **dict.fromkeys(("image_paths", "image_url", "image_urls"), ["http://x/a.png"]),
+    **dict.fromkeys(("video_path", "video_url", "audio_path"), "a.mp4"),
+    **{"sample_weight": 0.5, "loss_mask": [0], "rejected_response": "No.", "system_prompt": "Be brief."},
 }
 
 
@@ -139,6 +142,9 @@ def test_a_column_of_another_name_is_refused_too(column):
         ({"train": False}, True),
         ({"reasoning_content": "Hm."}, True),
         ({"reasoning_content": None}, False),
+        ({"prefix": True}, True),
+        ({"prefix": False}, False),
+        *[({name: "a"}, True) for name in ("image_url", "video", "audios", "tool_call_id", "rejected", "thought")],
         ({"id": "m1"}, False),
     ],
 )

@@ -351,7 +351,8 @@ def test_hidden_files_and_folders_are_no_rows_and_suffixes_have_any_case(folder)
 
 @pytest.mark.parametrize(
     "value",
-    ["a/p.png", ["p.JPG", "q.webp"], "film.mp4", "sound.wav", {"bytes": "x", "path": None}, [{"bytes": "x"}]],
+    ["a/p.png", ["p.JPG", "q.webp"], "film.mp4", "sound.wav", {"bytes": "x", "path": None}, [{"bytes": "x"}]]
+    + ["http://x/film.mp4?t=3", [{"type": "image", "path": "a.png"}], {"video": "film.mkv"}],
 )
 def test_media_in_a_column_that_nobody_named_are_refused(folder, value):
     (folder / "rooms.json").write_text(json.dumps([row(0, ()), {**row(1, ()), "pics": value}]))

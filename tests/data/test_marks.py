@@ -1,12 +1,14 @@
 """Marks of media are found, refused or taken as letters, the same in rows and in questions."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt4scene.data.conversations import FORMATS, Columns, Tags
 from gpt4scene.data.encoding import Encoder
-from gpt4scene.data.marks import Marks
+from gpt4scene.data.marks import FOREIGN_MARKS, OTHER_MEDIA, Marks
 from gpt4scene.data.templates import ALL_MARKS, OTHER_TOKENS, TEMPLATES
 from gpt4scene.demo.tiny_model import build_tokenizer
 from gpt4scene.errors import DataError
@@ -14,7 +16,7 @@ from gpt4scene.types import Conversation, Origin, Question, Turn
 
 ORIGIN = Origin("demo", "rows.json", 4)
 TOKENS = TEMPLATES["qwen2_vl"].control_tokens
-FOREIGN = ("<video>", "<audio>", *TOKENS)
+FOREIGN = (*FOREIGN_MARKS, *TOKENS)
 
 
 def test_a_backslash_makes_letters_of_a_mark_and_two_stand_for_one():
@@ -32,7 +34,7 @@ def test_escaped_texts_come_back_as_letters(text):
 
 
 @pytest.mark.parametrize("role", ["human", "gpt", "system"])
-@pytest.mark.parametrize("mark", ["<video>", "<audio>"])
+@pytest.mark.parametrize("mark", FOREIGN_MARKS)
 def test_marks_of_other_media_in_a_row_are_refused_and_letters_are_not(role, mark):
     def read(text):
         turns = {"human": "What?", "gpt": "That."} | {role: text}
@@ -40,7 +42,9 @@ def test_marks_of_other_media_in_a_row_are_refused_and_letters_are_not(role, mar
         row = {"conversations": [{"from": name, "value": turns[name]} for name in order]}
         return FORMATS["sharegpt"](row, Columns(), Tags(), ORIGIN)
 
-    with pytest.raises(DataError, match=rf"row 4 .*{mark}.*not supported"):
+    with pytest.raises(
+        DataError, match=rf"row 4 .*{re.escape(mark)}.*{'not supported' if mark in OTHER_MEDIA else 'write'}"
+    ):
         read(f"a {mark}")
     assert f"a \\{mark}" in [turn.text for turn in read(f"a \\{mark}").turns]
 
@@ -160,3 +164,9 @@ def test_where_the_tokenizer_is_not_known_qwens_tokens_are(token):
     assert ALL_MARKS.found(f"a {token}") == []
     assert ALL_MARKS.letters(f"a \\{token}") == [token] and ALL_MARKS.letters(f"a {token}") == []
     assert ALL_MARKS.plain(ALL_MARKS.escaped(f"a \\{token}")) == f"a \\{token}"
+
+
+@pytest.mark.parametrize("role", ["user", "assistant", "system"])
+def test_half_a_character_is_named_with_its_row(encoder, role):
+    with pytest.raises(DataError, match=rf"row 4.*a {role} message holds half a character"):
+        ids_of(encoder, role, "a \ud83d b")

@@ -37,7 +37,10 @@ class Columns:
 NOT_USED: Mapping[str, str] = {
     "videos": "videos are not supported; take frames as images",
     "video": "videos are not supported; take frames as images",
+    "video_path": "videos are not supported; take frames as images",
+    "video_url": "videos are not supported; take frames as images",
     "audios": "audio is not supported",
+    "audio_path": "audio is not supported",
     "audio": "audio is not supported",
     "tools": "tools and function calls are not supported",
     "chosen": "preference pairs are not supervised fine-tuning",
@@ -47,16 +50,23 @@ NOT_USED: Mapping[str, str] = {
     "weight": "rows can't be weighed; see num_samples",
     "loss": "rows can't be left out of the loss; remove the row",
     "loss_weight": "rows can't be weighed; see num_samples",
+    "sample_weight": "rows can't be weighed; see num_samples",
+    "loss_mask": "parts of rows can't be left out of the loss; see mask_history",
+    "rejected_response": "preference pairs are not supervised fine-tuning",
     "image_path": "images are listed under 'images', with a mark in the text for each",
+    "image_paths": "images are listed under 'images', with a mark in the text for each",
+    "image_url": "images are listed under 'images', with a mark in the text for each",
+    "image_urls": "images are listed under 'images', with a mark in the text for each",
     "pictures": "images are listed under 'images', with a mark in the text for each",
     "image": "images are listed under 'images', with a mark in the text for each",
     "system": "to use it, set columns.system in dataset_info.json",
-    "history": "to use it, set columns.history in dataset_info.json",
+    "system_prompt": "to use it, set columns.system in dataset_info.json",
+    "history": "earlier turns belong into the messages; of alpaca rows, columns.history names them",
 }
 """Keys of rows that mean something to training and are not used, unless a column names them -> the way out."""
 
 MEDIA = re.compile(
-    r"\S.*\.(jpe?g|png|webp|bmp|gif|tiff?|heic|mp4|avi|mov|mkv|webm|wav|mp3|flac|ogg|m4a)", re.IGNORECASE
+    r"\S.*\.(jpe?g|png|webp|bmp|gif|tiff?|heic|mp4|avi|mov|mkv|webm|wav|mp3|flac|ogg|m4a)(\?.*)?", re.IGNORECASE
 )
 """What paths of images, videos and audio look like."""
 
@@ -68,7 +78,19 @@ NOT_USED_IN_MESSAGES: Mapping[str, tuple[str, tuple[Any, ...]]] = {
     "image": ("images are listed for the whole row", ()),
     "videos": ("videos are not supported; take frames as images", ()),
     "audio": ("audio is not supported", ()),
+    "image_url": ("images are listed for the whole row", ()),
+    "image_urls": ("images are listed for the whole row", ()),
+    "video": ("videos are not supported; take frames as images", ()),
+    "video_url": ("videos are not supported; take frames as images", ()),
+    "audios": ("audio is not supported", ()),
     "tools": ("tools and function calls are not supported", ()),
+    "tool_call_id": ("tools and function calls are not supported", ()),
+    "chosen": ("preference pairs are not supervised fine-tuning", ()),
+    "rejected": ("preference pairs are not supervised fine-tuning", ()),
+    "refusal": ("the text of the message alone is learned", ()),
+    "prefix": ("answers can't be begun for the model", (False,)),
+    "thought": ("thoughts beside the answer are not supported; write them into the text", ()),
+    "reasoning": ("thoughts beside the answer are not supported; write them into the text", ()),
     "thinking": ("thoughts beside the answer are not supported; write them into the text", ()),
     "mask": ("single messages can't be left out of the loss; see mask_history", (False, 0)),
     "loss_weight": ("single messages can't be left out of the loss; see mask_history", (1, 1.0)),
@@ -263,7 +285,8 @@ def _is_media(value: Any) -> bool:
     if isinstance(value, list):
         return bool(value) and all(map(_is_media, value))
     if isinstance(value, Mapping):  # as the datasets library keeps images
-        return "bytes" in value and value.keys() <= {"bytes", "path"}
+        named = [value.get(key) for key in ("path", "url", "image", "image_url", "video", "audio")]
+        return ("bytes" in value and value.keys() <= {"bytes", "path"}) or any(map(_is_media, named))
     return isinstance(value, str) and MEDIA.fullmatch(value) is not None
 
 

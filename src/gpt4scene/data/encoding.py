@@ -6,6 +6,7 @@ and the same words before them; what lies behind is the row's own branch. The tw
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ from gpt4scene.types import IGNORED, Conversation, EncodedSample, Grid, Origin, 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+HALF = re.compile("[\ud800-\udfff]")
+"""Half of a character, which no tokenizer takes."""
 CACHED_TEXTS = 4096
 CACHED_PREFIXES = 1024
 
@@ -143,6 +146,8 @@ class Encoder:
 
     def _refuse_other_marks(self, turns: Sequence[Turn], origin: Origin) -> None:
         for turn in turns:
+            if half := HALF.search(turn.text):
+                raise DataError(f"{origin}: a {turn.role} message holds half a character ({half[0]!r}); write it anew")
             for mark in self._marks.found(turn.text):
                 if mark != IMAGE_MARK or turn.role != "user":
                     raise DataError(f"{origin}: a {turn.role} message holds {mark}; {reason(mark)}")

@@ -15,8 +15,16 @@ from gpt4scene.errors import DataError
 IMAGE_MARK = "<image>"
 """What stands for an image in the text of a user turn."""
 
-FOREIGN_MARKS = ("<video>", "<audio>")
+OTHER_MEDIA = ("<video>", "<audio>", "<|video|>", "<|audio|>")
 """What stands for videos and audio in other programs' rows."""
+
+OTHER_SPELLINGS = ("<Image>", "<IMAGE>", "<|image|>", "<img>", "<image_1>", "<image 1>")
+"""What stands for an image in other programs' rows."""
+
+OTHER_OBJECTS = ("<bbox>", "<ref-object>")
+"""What stands for boxes and objects in other programs' rows, which list them beside the text."""
+
+FOREIGN_MARKS = (*OTHER_MEDIA, *OTHER_SPELLINGS, *OTHER_OBJECTS)
 
 
 def reason(mark: str) -> str:
@@ -24,8 +32,12 @@ def reason(mark: str) -> str:
     letters = f"write \\{mark} for the letters"
     if mark == IMAGE_MARK:
         return f"images belong to user messages; {letters}"
-    if mark in FOREIGN_MARKS:
-        return f"{mark[1:-1]} is not supported, take frames as images; {letters}"
+    if mark in OTHER_MEDIA:
+        return f"{mark.strip('<|>')} is not supported, take frames as images; {letters}"
+    if mark in OTHER_SPELLINGS:
+        return f"the mark of an image is {IMAGE_MARK}; {letters}"
+    if mark in OTHER_OBJECTS:
+        return f"write the box or the object itself into the text; {letters}"
     return f"only the template may write it; {letters}"
 
 
