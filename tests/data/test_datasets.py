@@ -360,3 +360,8 @@ def test_media_in_a_column_that_nobody_named_are_refused(folder, value):
         load_conversations(["rooms"], folder)
     (folder / "rooms.json").write_text(json.dumps([{**row(1), "pics": value}, {**row(2, ()), "image_id": "a.png"}]))
     assert len(load_conversations(["rooms"], folder).rows) == 2
+
+
+def test_a_media_dir_that_is_not_there_is_refused_also_where_images_are_found_elsewhere(folder, tmp_path):
+    with pytest.raises(DataError, match="gone: media_dir is no folder"):
+        load_conversations(["rooms"], folder, tmp_path / "gone")

@@ -78,6 +78,7 @@ def test_what_cannot_be_done_is_refused(flags, words):
         ("--eval_delay 2", "eval_delay", "eval_strategy"),
         ("--per_device_eval_batch_size 2", "per_device_eval_batch_size", "val_size"),
         ("--val_split row", "val_split", "val_size"),
+        ("--learning_rate 0", "learning_rate", "nothing is trained"),
         ("--save_strategy epoch --save_steps 5", "save_steps", "save_strategy: steps"),
         ("--save_strategy no --save_steps 5", "save_steps", "save_strategy: steps"),
         ("--logging_strategy epoch --logging_steps 5", "logging_steps", "logging_strategy: steps"),

@@ -75,6 +75,8 @@ def load_conversations(
     Raises DataError for an unknown dataset, an unreadable file, and, unless skipped, a wrong row.
     """
     folder = Path(dataset_dir)
+    if media_dir is not None and not Path(media_dir).is_dir():
+        raise DataError(f"{media_dir}: media_dir is no folder; correct it, or leave it out")
     entries = read_dataset_info(folder, datasets)
     skipped: list[str] = []
     loaded = []

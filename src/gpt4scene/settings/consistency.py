@@ -60,6 +60,8 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
             checkpointing, ("disable_gradient_checkpointing: false", not get("disable_gradient_checkpointing"))
         ),
     }
+    if get("learning_rate") == 0 and trains(values):
+        yield "learning_rate has no effect at 0: nothing is trained, and the weights stay as they are"
     if get("greater_is_better"):
         yield "greater_is_better: true keeps the checkpoint with the highest loss, as the metric is the loss"
     for name, (needed, there) in needs.items():
