@@ -269,6 +269,9 @@ def test_a_key_that_stands_twice_in_a_row_is_refused(folder, name):
         ({"script_url": "a"}, "has file_name and script_url"),
         ({"columns": {"prompt": "question"}}, "columns.prompt has no effect with formatting: sharegpt"),
         ({"columns": {"history": "earlier"}}, "columns.history has no effect"),
+        ({"columns": {"videos": "images"}}, "columns.videos and columns.images are both 'images'"),
+        ({"columns": {"system": "x", "images": "x"}}, "columns.system and columns.images are both 'x'"),
+        ({"formatting": "alpaca", "columns": {"query": "instruction"}}, "columns.query and columns.prompt are both"),
         (
             {"formatting": "alpaca", "columns": {"messages": "chat"}},
             "columns.messages has no effect",

@@ -116,12 +116,12 @@ def _entry(name: str, values: Any, path: Path) -> DatasetEntry:
         tags=_named(Tags, values.get("tags"), f"{where}: tags"),
         **{key: values[key] for key in simple if values.get(key) is not None},
     )
-    _refuse_other_format(entry, where)
+    _check_names(entry, where)
     return entry
 
 
-def _refuse_other_format(entry: DatasetEntry, where: str) -> None:
-    """Raise DataError for names of columns and tags that play no part in the rows' format."""
+def _check_names(entry: DatasetEntry, where: str) -> None:
+    """Raise DataError for columns and tags that play no part in the rows' format, and for one key as two columns."""
     other = next(name for name in OF_FORMAT if name != entry.formatting)
     columns = [f"columns.{name}" for name in entry.mapped if name in OF_FORMAT[other]]
     if entry.formatting == "alpaca" and entry.tags != Tags():
@@ -131,6 +131,11 @@ def _refuse_other_format(entry: DatasetEntry, where: str) -> None:
             f"{where}: {columns[0]} has no effect with formatting: {entry.formatting}; write formatting: {other}, or "
             "leave it out"
         )
+    keys = {field.name: getattr(entry.columns, field.name) for field in fields(Columns)}
+    for column, key in entry.mapped.items():
+        twin = [name for name in keys if name != column and keys[name] == key and name not in OF_FORMAT[other]]
+        if twin:
+            raise DataError(f"{where}: columns.{column} and columns.{twin[0]} are both '{key}'; correct one")
 
 
 def _check_keys(values: Mapping[str, Any], simple: set[str], where: str) -> None:
