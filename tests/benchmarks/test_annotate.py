@@ -4,10 +4,11 @@ import re
 import pytest
 import torch
 from commands import annotate as main
-from official_files import CUBES, answers_of
+from official_files import CUBES, answers_of, refer
 
 from gpt4scene.benchmarks.annotate import annotate
 from gpt4scene.benchmarks.score import score_folder
+from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.errors import DataError
 from gpt4scene.files.questions import read_questions
 
@@ -38,6 +39,21 @@ def test_answers_have_the_published_forms(arguments):
     assert answers_of(made["multi3dref"].rows) == said
     assert answers_of(made["scan2cap"].rows) == ["the thing near the door."] * 4
     assert "<OBJ001>" in made["scan2cap"].rows[0].question
+
+
+@pytest.mark.parametrize("mark", ["<image>", "<video>", "<|im_end|>", "<|image_pad|>", "<|box_start|>", "<think>"])
+def test_marks_in_official_texts_are_letters(arguments, raw, tmp_path, mark):
+    said = f"the {mark} near \\{mark}."
+    for split in ("train", "val"):
+        path = raw / f"ScanRefer_filtered_{split}.json"
+        path.write_text(json.dumps([refer("a_00", 0, description=said)]))
+        annotate(arguments(split=split, task="scanrefer,scan2cap"), say=lambda line: None)
+    rows = json.loads((tmp_path / "out" / "sharegpt_data_chat_scene_2_images_3D_mark.json").read_text())
+    texts = [message["content"].removeprefix("<image>" * 3) for row in rows for message in row["messages"]]
+    texts += [row["prompt"] for row in json.loads((tmp_path / "out" / "scanrefer_mask3d_val.json").read_text())]
+    assert [ALL_MARKS.found(text) for text in texts] == [[]] * len(texts)
+    assert sum(ALL_MARKS.plain(text).count(said.rstrip(".")) for text in texts) == 3
+    assert sum(len(ALL_MARKS.escaped(mark)) > len(mark) and f"\\{mark}" in text for text in texts) == 3
 
 
 def test_dropped_rows_are_counted_by_reason(arguments, scenes):

@@ -73,21 +73,6 @@ def test_wrong_rows_are_named(row, words):
         read(row)
 
 
-@pytest.mark.parametrize("nothing", ["", "  ", "\n", "\u00a0", "\u200b", "\ufeff\u2060"])
-@pytest.mark.parametrize("speaker", ["human", "gpt"])
-def test_messages_that_show_nothing_are_refused(nothing, speaker):
-    texts = {"human": "A?", "gpt": "B."} | {speaker: nothing}
-    with pytest.raises(DataError, match=r"row 4 .*message is empty"):
-        read({"conversations": [{"from": name, "value": text} for name, text in texts.items()]})
-
-
-@pytest.mark.parametrize("speaker", ["human", "gpt", "system"])
-def test_half_a_character_is_named_with_its_row(speaker):
-    texts = {"system": "S", "human": "A?", "gpt": "B."} | {speaker: "a\ud83d b"}
-    with pytest.raises(DataError, match=r"row 4 .*half a character .\\ud83d"):
-        read({"conversations": [{"from": name, "value": text} for name, text in texts.items()]})
-
-
 def test_alpaca_rows():
     row = {"instruction": "<image>Where?", "input": "Be exact.", "output": "Here.", "images": "a.png"}
     row["history"] = [["Hello", "Hi"]]
@@ -120,9 +105,9 @@ UNUSED = {
     "kto_tag": False,
     "image": "a.jpg",
     "system": "Be brief.",
-    "system_prompt": "Be brief.",
-    "depths": ["a.png"],
-    "point_cloud": "a.ply",
+    **dict.fromkeys(("image_paths", "image_url", "image_urls"), ["http://x/a.png"]),
+    **dict.fromkeys(("video_path", "video_url", "audio_path"), "a.mp4"),
+    **{"sample_weight": 0.5, "loss_mask": [0], "rejected_response": "No.", "system_prompt": "Be brief."},
 }
 
 
@@ -157,6 +142,9 @@ def test_a_column_of_another_name_is_refused_too(column):
         ({"train": False}, True),
         ({"reasoning_content": "Hm."}, True),
         ({"reasoning_content": None}, False),
+        ({"prefix": True}, True),
+        ({"prefix": False}, False),
+        *[({name: "a"}, True) for name in ("image_url", "video", "audios", "tool_call_id", "rejected", "thought")],
         ({"id": "m1"}, False),
     ],
 )

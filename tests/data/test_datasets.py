@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from gpt4scene.data.datasets import load_conversations, read_dataset_info
+from gpt4scene.data.dataset_info import read_dataset_info
+from gpt4scene.data.datasets import load_conversations
 from gpt4scene.errors import DataError
 
 
@@ -28,7 +29,7 @@ def folder(tmp_path):
     return data
 
 
-def register(folder, name, **entry):
+def register(folder, name, /, **entry):
     path = folder / "dataset_info.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), name: {"formatting": "sharegpt", **entry}}))
 
@@ -257,61 +258,113 @@ def test_a_key_that_stands_twice_in_a_row_is_refused(folder, name):
         load_conversations(["twice"], folder)
 
 
-@pytest.mark.parametrize("column", ["images", "system", "tools", "videos"])
-def test_a_column_that_no_row_has_is_named(folder, column):
-    texts = [{key: value for key, value in row(number, ()).items() if key != "images"} for number in range(3)]
-    (folder / "texts.json").write_text(json.dumps(texts))
-    register(folder, "texts", file_name="texts.json", columns={column: "there"})
-    with pytest.raises(
-        DataError, match=rf"dataset 'texts': columns\.{column} is 'there', which none of its 3 rows has"
-    ):
-        load_conversations(["texts"], folder)
-    (folder / "texts.json").write_text(json.dumps([*texts, texts[0] | {"there": [] if column == "images" else ""}]))
-    assert len(load_conversations(["texts"], folder).rows) == 4
-    assert len(load_conversations(["texts"], folder, max_samples=2).rows) == 2  # the rest was not looked at
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"split": "test"}, "split 'test' has no effect on a file"),
+        ({"split": "train[:2]"}, "split 'train[:2]' has no effect"),
+        ({"subset": "rooms"}, "subset 'rooms' has no effect"),
+        ({"folder": "rooms"}, "folder 'rooms' has no effect"),
+        ({"hf_hub_url": "a/b"}, "has file_name and hf_hub_url, of which one would be passed over"),
+        ({"script_url": "a"}, "has file_name and script_url"),
+        ({"columns": {"prompt": "question"}}, "columns.prompt has no effect with formatting: sharegpt"),
+        ({"columns": {"history": "earlier"}}, "columns.history has no effect"),
+        ({"columns": {"videos": "images"}}, "columns.videos and columns.images are both 'images'"),
+        ({"columns": {"system": "x", "images": "x"}}, "columns.system and columns.images are both 'x'"),
+        ({"formatting": "alpaca", "columns": {"query": "instruction"}}, "columns.query and columns.prompt are both"),
+        (
+            {"formatting": "alpaca", "columns": {"messages": "chat"}},
+            "columns.messages has no effect",
+        ),
+        ({"formatting": "alpaca", "tags": {"user_tag": "me"}}, "tags has no effect with formatting: alpaca"),
+    ],
+)
+def test_what_would_do_nothing_beside_the_rest_is_refused(folder, entry, words):
+    register(folder, "other", file_name="rooms.json", **entry)
+    with pytest.raises(DataError) as error:
+        read_dataset_info(folder, ["other"])
+    assert words in str(error.value) and "dataset 'other'" in str(error.value)
+
+
+def test_what_says_the_usual_is_accepted(folder):
+    usual = {"images": "images", "messages": "conversations", "prompt": "instruction", "history": "history"}
+    register(folder, "other", file_name="rooms.json", columns=usual, split="train", subset=None, folder="")
+    assert len(load_conversations(["other"], folder).rows) == 5
 
 
 @pytest.mark.parametrize(
-    ("entry", "reason"),
+    ("formatting", "column"),
+    [("sharegpt", "images"), ("sharegpt", "system"), ("sharegpt", "videos"), ("alpaca", "query")],
+)
+def test_a_named_column_that_no_row_has_is_refused(folder, formatting, column):
+    plain = {"sharegpt": row(0, ()), "alpaca": {"instruction": "What?", "output": "That."}}[formatting]
+    register(folder, "other", file_name="some.json", formatting=formatting, columns={column: "mine"})
+    (folder / "some.json").write_text(json.dumps([plain] * 3))
+    for most in (None, 2):
+        with pytest.raises(DataError, match=rf"'other': columns.{column} is 'mine', which no row has .they have"):
+            load_conversations(["other"], folder, max_samples=most, skip_bad_rows=True)
+    value = [] if column in ("images", "videos") else "Be kind."
+    (folder / "some.json").write_text(json.dumps([plain, plain, {**plain, "mine": value}]))
+    for most in (None, 2):
+        assert len(load_conversations(["other"], folder, max_samples=most).rows) == (most or 3)
+
+
+@pytest.mark.parametrize(
+    "text",
     [
-        ({"split": "validation"}, "'split' goes with hf_hub_url"),
-        ({"split": "train[:2]"}, "'split' goes with hf_hub_url"),
-        ({"subset": "rooms"}, "'subset' goes with hf_hub_url"),
-        ({"folder": "rooms"}, "'folder' goes with hf_hub_url"),
-        ({"hf_hub_url": "someone/rooms"}, "names two sources, file_name and hf_hub_url"),
-        ({"columns": {"prompt": "q"}}, "columns.prompt belongs to formatting: alpaca, but formatting is sharegpt"),
-        (
-            {"formatting": None, "columns": {"messages": "conversations"}},
-            "columns.messages belongs to formatting: sharegpt, but formatting is left out, which means alpaca",
-        ),
-        ({"formatting": "alpaca", "tags": {"role_tag": "role"}}, "tags belongs to formatting: sharegpt"),
+        '{"rooms": {"file_name": "a.json", "file_name": "b.json"}}',
+        '{"rooms": {"file_name": "a.json"}, "rooms": {"file_name": "b.json"}}',
+        '{"rooms": {"file_name": "a.json"}, "x": {"columns": {"images": "a", "images": "b"}}}',
+        '{"rooms": {"file_name": "a.json"}, "x": {"tags": {"user_tag": "a", "user_tag": "b"}}}',
     ],
 )
-def test_a_key_that_would_do_nothing_is_refused(folder, entry, reason):
-    path = folder / "dataset_info.json"
-    info = json.loads(path.read_text())
-    mine = {"file_name": "rooms.json", "formatting": "sharegpt", **entry}
-    info["mine"] = {key: value for key, value in mine.items() if value is not None}
-    path.write_text(json.dumps(info))
-    with pytest.raises(DataError, match=reason):
-        load_conversations(["mine"], folder)
+def test_a_key_that_stands_twice_in_the_registry_is_refused(folder, text):
+    (folder / "dataset_info.json").write_text(text)
+    with pytest.raises(DataError, match=r"dataset_info\.json: an object has '\w+' twice .*keep one"):
+        read_dataset_info(folder, ["rooms"])
 
 
-def test_split_train_beside_a_file_means_all_of_it(folder):
-    register(folder, "mine", file_name="rooms.json", split="train", subset=None)
-    assert len(load_conversations(["mine"], folder).rows) == 5
+@pytest.mark.parametrize("other", ["rooms.json", "../data/rooms.json", "."])
+def test_the_same_rows_under_two_names_are_refused(folder, other):
+    place = folder / "only" if other == "." else folder
+    if other == ".":
+        place.mkdir()
+        (place / "rooms.json").write_text((folder / "rooms.json").read_text())
+        register(folder, "rooms", file_name="only/rooms.json")
+        other = "only"
+    register(folder, "again", file_name=other)
+    with pytest.raises(DataError, match=r"'rooms' and 'again' read the same rows \(.*rooms\.json\).*num_samples"):
+        read_dataset_info(folder, ["rooms", "again"])
+    with pytest.raises(DataError, match="'rooms' is named twice"):
+        read_dataset_info(folder, ["rooms", "halls", "rooms"])
+    register(folder, "again", file_name=other, num_samples=2)
+    assert len(load_conversations(["rooms", "again"], folder).rows) == 7
 
 
-def test_what_programs_keep_for_themselves_in_a_folder_is_no_data(folder):
-    for place in (".", ".cache", ".ipynb_checkpoints", "__MACOSX", "part"):
-        (folder / "many" / place).mkdir(parents=True, exist_ok=True)
-        (folder / "many" / place / "a.json").write_text(json.dumps([row(0)]))
+def test_hidden_files_and_folders_are_no_rows_and_suffixes_have_any_case(folder):
+    for name in (".cache/x.json", ".ipynb_checkpoints/1-checkpoint.json", ".2.json", "deep/.git/y.csv", ".cache/y.gz"):
+        (folder / "many" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "many" / name).write_text("no rows")
+    (folder / "many" / "1.JSON").write_text(json.dumps([row(1)]))
+    (folder / "many" / "deep" / "1.Jsonl").write_text(json.dumps(row(2)))
+    (folder / "many" / "1.json.bak").write_text("old")
     register(folder, "many", file_name="many")
-    assert len(load_conversations(["many"], folder).rows) == 2
+    assert answers(load_conversations(["many"], folder)) == ["1", "2"]
 
 
-def test_a_dataset_that_stands_twice_in_the_registry_is_refused(folder):
-    path = folder / "dataset_info.json"
-    path.write_text(path.read_text()[:-1] + ', "rooms": {"file_name": "halls.json"}}')
-    with pytest.raises(DataError, match=r"dataset_info\.json: an object has 'rooms' twice"):
+@pytest.mark.parametrize(
+    "value",
+    ["a/p.png", ["p.JPG", "q.webp"], "film.mp4", "sound.wav", {"bytes": "x", "path": None}, [{"bytes": "x"}]]
+    + ["http://x/film.mp4?t=3", [{"type": "image", "path": "a.png"}], {"video": "film.mkv"}],
+)
+def test_media_in_a_column_that_nobody_named_are_refused(folder, value):
+    (folder / "rooms.json").write_text(json.dumps([row(0, ()), {**row(1, ()), "pics": value}]))
+    with pytest.raises(DataError, match=r"rooms\.json, row 1 .*'pics' holds .*shows no image; set columns.images"):
         load_conversations(["rooms"], folder)
+    (folder / "rooms.json").write_text(json.dumps([{**row(1), "pics": value}, {**row(2, ()), "image_id": "a.png"}]))
+    assert len(load_conversations(["rooms"], folder).rows) == 2
+
+
+def test_a_media_dir_that_is_not_there_is_refused_also_where_images_are_found_elsewhere(folder, tmp_path):
+    with pytest.raises(DataError, match="gone: media_dir is no folder"):
+        load_conversations(["rooms"], folder, tmp_path / "gone")

@@ -6,6 +6,7 @@ import pytest
 
 from gpt4scene.data.encoding import Encoder, RowTooLong
 from gpt4scene.data.templates import TEMPLATES
+from gpt4scene.data.vision import VisionRule
 from gpt4scene.errors import DataError
 from gpt4scene.types import IGNORED, Conversation, Origin, Question, Turn
 
@@ -155,3 +156,35 @@ def test_an_encoder_travels_to_worker_processes(encoder, make_row, images):
     row = make_row(images, "Which?", "That.")
     expected = encoder.encode(row).ids_L
     assert np.array_equal(pickle.loads(pickle.dumps(encoder)).encode(row).ids_L, expected)
+
+
+@pytest.mark.parametrize(
+    ("limits", "named", "not_named"),
+    [
+        ({"image_resolution": 112}, "lower image_resolution, show fewer images than 3, or", "pixels"),
+        ({"image_resolution": None, "image_max_pixels": 10000}, "lower image_max_pixels, show fewer", "resolution"),
+        (
+            {"image_resolution": 112, "image_max_pixels": 9000},
+            "lower image_resolution or image_max_pixels",
+            "set image",
+        ),
+        ({"image_resolution": None}, "set image_max_pixels, show fewer images", "lower"),
+        ({"image_resolution": 112, "image_min_pixels": 9}, "lower image_resolution, show", "image_min_pixels"),
+        ({"image_resolution": 112, "image_min_pixels": 20000}, "lower image_min_pixels, show", "image_max_pixels"),
+    ],
+)
+def test_a_row_that_is_too_long_names_the_limits_that_apply(tokenizer, images, make_row, limits, named, not_named):
+    row = make_row(images, "What?", "That.")
+    vision = VisionRule(**limits)
+    length = len(Encoder(tokenizer, TEMPLATES["qwen2_vl"], vision).encode(row).ids_L)
+    with pytest.raises(RowTooLong) as error:
+        Encoder(tokenizer, TEMPLATES["qwen2_vl"], vision, cutoff_len=length - 1).encode(row)
+    assert named in str(error.value) and not_named not in str(error.value)
+    assert "raise cutoff_len" in str(error.value) and "skip_bad_rows" in str(error.value)
+
+
+@pytest.mark.parametrize("shown", [0, 3])
+def test_a_text_that_is_too_long_alone_is_to_be_shortened(tokenizer, rule, images, make_row, shown):
+    row = make_row(images[:shown], "What? " * 50, "That.")
+    with pytest.raises(RowTooLong, match=r"raise cutoff_len, shorten the text, which alone has \d+ tokens, or set"):
+        Encoder(tokenizer, TEMPLATES["qwen2_vl"], rule, cutoff_len=40).encode(row)

@@ -1,6 +1,6 @@
 """Marks of media are found, refused or taken as letters, the same in rows and in questions."""
 
-import copy
+import re
 
 import pytest
 from hypothesis import given
@@ -8,14 +8,15 @@ from hypothesis import strategies as st
 
 from gpt4scene.data.conversations import FORMATS, Columns, Tags
 from gpt4scene.data.encoding import Encoder
-from gpt4scene.data.marks import Marks
-from gpt4scene.data.templates import TEMPLATES
+from gpt4scene.data.marks import FOREIGN_MARKS, OTHER_MEDIA, Marks
+from gpt4scene.data.templates import ALL_MARKS, OTHER_TOKENS, TEMPLATES
+from gpt4scene.demo.tiny_model import build_tokenizer
 from gpt4scene.errors import DataError
 from gpt4scene.types import Conversation, Origin, Question, Turn
 
 ORIGIN = Origin("demo", "rows.json", 4)
 TOKENS = TEMPLATES["qwen2_vl"].control_tokens
-FOREIGN = ("<video>", "<audio>", *TOKENS)
+FOREIGN = (*FOREIGN_MARKS, *TOKENS)
 
 
 def test_a_backslash_makes_letters_of_a_mark_and_two_stand_for_one():
@@ -33,7 +34,7 @@ def test_escaped_texts_come_back_as_letters(text):
 
 
 @pytest.mark.parametrize("role", ["human", "gpt", "system"])
-@pytest.mark.parametrize("mark", ["<video>", "<audio>"])
+@pytest.mark.parametrize("mark", FOREIGN_MARKS)
 def test_marks_of_other_media_in_a_row_are_refused_and_letters_are_not(role, mark):
     def read(text):
         turns = {"human": "What?", "gpt": "That."} | {role: text}
@@ -41,7 +42,9 @@ def test_marks_of_other_media_in_a_row_are_refused_and_letters_are_not(role, mar
         row = {"conversations": [{"from": name, "value": turns[name]} for name in order]}
         return FORMATS["sharegpt"](row, Columns(), Tags(), ORIGIN)
 
-    with pytest.raises(DataError, match=rf"row 4 .*{mark}.*not supported"):
+    with pytest.raises(
+        DataError, match=rf"row 4 .*{re.escape(mark)}.*{'not supported' if mark in OTHER_MEDIA else 'write'}"
+    ):
         read(f"a {mark}")
     assert f"a \\{mark}" in [turn.text for turn in read(f"a \\{mark}").turns]
 
@@ -80,17 +83,90 @@ def test_a_question_reads_marks_as_a_row_does(encoder, images):
         encoder.encode_question(Question("scanqa", 0, "scene", "What is in <video>?", tuple(map(str, images))))
 
 
-@pytest.mark.parametrize("token", ["<|object_ref_start|>", "<|box_end|>", "<tool_call>", "<point>"])
-def test_other_tokens_of_the_tokenizer_are_used_and_a_backslash_makes_letters_of_them(tokenizer, rule, token):
-    known = copy.deepcopy(tokenizer)
-    known.add_tokens([token])
-    encoder, id_ = Encoder(known, TEMPLATES["qwen2_vl"], rule), known.convert_tokens_to_ids(token)
+ADDED = (
+    "<|box_start|>",
+    "<|object_ref_end|>",
+    "<tool_call>",
+    "<think>",
+    "<OBJ>",
+    "<OBJ>1",
+    "[loc]",
+    "<|my<tool_call>|>",
+)
+"""Tokens of a tokenizer that a template does not write; the last ones are a user's own."""
 
-    def ids(text):
-        return encoder.encode(Conversation((Turn("user", f"Q {text}"), Turn("assistant", text)), (), ORIGIN)).ids_L
 
-    used, letters = ids(f"a{token}b"), ids(rf"a\{token}b")
-    assert (used == id_).sum() == 2 and (letters == id_).sum() == 0
-    assert f"Q a{token}b" in known.decode(letters) and "\\" not in known.decode(letters)
-    assert (encoder.encode_question(Question("scanqa", 0, "s", f"a{token}", ())).ids_L == id_).sum() == 1
-    assert (encoder.encode_question(Question("scanqa", 0, "s", rf"a\{token}", ())).ids_L == id_).sum() == 0
+@pytest.fixture(scope="module")
+def grounding(rule):
+    """An encoder whose tokenizer has further tokens, some of them no special ones."""
+    tokenizer = build_tokenizer()
+    tokenizer.add_tokens(list(ADDED[2:]))
+    tokenizer.add_special_tokens({"additional_special_tokens": list(ADDED[:2])}, replace_extra_special_tokens=False)
+    return Encoder(tokenizer, TEMPLATES["qwen2_vl"], rule)
+
+
+def ids_of(encoder, role, text, images=()):
+    turns = {"user": "What?", "assistant": "That."} | {role: text}
+    turns["user"] = "<image>" * len(images) + turns["user"]
+    order = [name for name in ("system", "user", "assistant") if name in turns]
+    return encoder.encode(Conversation(tuple(Turn(name, turns[name]) for name in order), images, ORIGIN)).ids_L
+
+
+@pytest.mark.parametrize("role", ["user", "assistant", "system"])
+@pytest.mark.parametrize("token", ADDED)
+def test_added_tokens_are_tokens_and_with_a_backslash_letters(grounding, role, token):
+    number = grounding.tokenizer.convert_tokens_to_ids(token)
+    used, letters = ids_of(grounding, role, f"a {token} b"), ids_of(grounding, role, f"a \\{token} b")
+    assert (used == number).sum() == 1
+    added = set(grounding.tokenizer.get_added_vocab().values())
+    assert sorted(set(used) & added) == sorted((set(letters) & added) | {number})
+    assert f"a {token} b" in grounding.tokenizer.decode(letters)
+
+
+@pytest.mark.parametrize("token", ADDED)
+def test_added_tokens_in_prompts_are_read_as_in_rows(grounding, token):
+    number = grounding.tokenizer.convert_tokens_to_ids(token)
+
+    def asked(text):
+        return grounding.encode_question(Question("scanqa", 0, "scene", text, ())).ids_L
+
+    assert (asked(f"Where is {token}?") == number).sum() == 1
+    letters = asked(f"Where is \\{token}?")
+    assert (letters == number).sum() == 0 and f"Where is {token}?" in grounding.tokenizer.decode(letters)
+
+
+def test_a_token_and_its_letters_before_the_images_are_not_one_prefix(grounding, images):
+    turns = [
+        (Turn("system", f"a {mark}<tool_call>"), Turn("user", "<image>?"), Turn("assistant", "x"))
+        for mark in ("", "\\")
+    ]
+    rows = [Conversation(turn, images[:1], ORIGIN) for turn in turns]
+    assert grounding.prefix_key(rows[0]) != grounding.prefix_key(rows[1])
+    token = grounding.tokenizer.convert_tokens_to_ids("<tool_call>")
+    assert [(grounding.encode(row).ids_L == token).sum() for row in rows] == [1, 0]
+
+
+@pytest.mark.parametrize("kind", ["bos_token", "eos_token", "pad_token"])
+def test_what_ends_or_fills_texts_of_a_tokenizer_is_refused(rule, kind):
+    tokenizer = build_tokenizer()
+    tokenizer.add_special_tokens({kind: "<my_end>"})
+    with pytest.raises(DataError, match=r"row 4.*<my_end>.*write \\<my_end>"):
+        ids_of(Encoder(tokenizer, TEMPLATES["qwen2_vl"], rule), "assistant", "That. <my_end>")
+
+
+def test_space_and_single_letters_are_no_marks():
+    marks = Marks(usable=["  ", "\n\n", "§", "<ok>"])
+    assert marks.plain("a \\  b \\\n\n \\§ \\<ok>") == "a \\  b \\\n\n \\§ <ok>"
+
+
+@pytest.mark.parametrize("token", OTHER_TOKENS)
+def test_where_the_tokenizer_is_not_known_qwens_tokens_are(token):
+    assert ALL_MARKS.found(f"a {token}") == []
+    assert ALL_MARKS.letters(f"a \\{token}") == [token] and ALL_MARKS.letters(f"a {token}") == []
+    assert ALL_MARKS.plain(ALL_MARKS.escaped(f"a \\{token}")) == f"a \\{token}"
+
+
+@pytest.mark.parametrize("role", ["user", "assistant", "system"])
+def test_half_a_character_is_named_with_its_row(encoder, role):
+    with pytest.raises(DataError, match=rf"row 4.*a {role} message holds half a character"):
+        ids_of(encoder, role, "a \ud83d b")

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gpt4scene.data.vision import VisionRule, patches, patchify
+from gpt4scene.data.vision import ImageSizes, VisionRule, patches, patchify
 from gpt4scene.errors import DataError
-from gpt4scene.files.pixels import to_rgb
+from gpt4scene.files.pixels import eight_bits
+from gpt4scene.inference.client import image_url
 from gpt4scene.report.images import shrink
 from gpt4scene.scans.images import read_color
 from gpt4scene.scans.types import Camera, Frame
@@ -37,9 +38,7 @@ def frame_of():
     return make
 
 
-@pytest.fixture(
-    params=["RGB 16", "grey 16", "RGB", "L", "P", "1", "LA", "RGBA", "CMYK", "RGBA clear", "LA clear", "P clear"]
-)
+@pytest.fixture(params=["RGB 16", "grey 16", "RGB", "L", "P", "P see-through", "1", "LA", "RGBA", "CMYK"])
 def stored(request, tmp_path):
     random, mode = np.random.default_rng(0), request.param
     if mode.endswith("16"):
@@ -47,12 +46,11 @@ def stored(request, tmp_path):
         png16(path, random.integers(0, 2**16, (SIDE, SIDE, 3 if mode.startswith("RGB") else 1), dtype=np.uint16))
         return path
     values = random.integers(0, 256, (SIDE, SIDE, 4), dtype=np.uint8)
-    mode, clear = mode.removesuffix(" clear"), mode.endswith(" clear")
-    if not clear:
-        values[..., 3] = 255
     path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
-    image = Image.fromarray(values, "RGBA").convert("RGB" if mode == "CMYK" else "RGBA").convert(mode)
-    image.save(path, **({"transparency": 3} if clear and mode == "P" else {}))
+    if mode == "P see-through":
+        Image.fromarray(values[..., 0]).convert("P").save(path, transparency=bytes(range(256)))
+        return path
+    Image.fromarray(values, "RGBA").convert("RGB" if mode == "CMYK" else "RGBA").convert(mode).save(path)
     return path
 
 
@@ -81,41 +79,83 @@ def test_fractions_are_refused_everywhere(tmp_path, frame_of):
     with pytest.raises(DataError, match=r"a\.tiff.*fractions"):
         patches(str(path), VisionRule())
     with pytest.raises(ValueError, match="fractions"):
-        to_rgb(Image.open(path))
+        eight_bits(Image.open(path))
     assert "fractions" in shrink(path, tmp_path, "a.jpg", SIDE, "a").missing
 
 
-@pytest.mark.parametrize(
-    ("values", "reason"),
-    [
-        (np.full((SIDE, SIDE), 200, dtype=np.uint16), "no value above 200"),
-        (np.full((SIDE, SIDE), 70000, dtype=np.int32), "beyond 16 bits"),
-        (np.full((SIDE, SIDE), -1, dtype=np.int32), "beyond 16 bits"),
-    ],
-)
-def test_whole_numbers_of_which_nothing_says_what_is_white_are_refused(values, reason, tmp_path, frame_of):
-    path = tmp_path / "a.tiff"
-    Image.fromarray(values).save(path)
-    with pytest.raises(DataError, match=rf"a\.tiff.*{reason}"):
+@pytest.mark.parametrize("kind", ["RGBA", "LA", "P"])
+def test_transparency_is_laid_on_white_everywhere(tmp_path, frame_of, kind):
+    grey = np.arange(SIDE * SIDE, dtype=np.int64).reshape(SIDE, SIDE) % 200
+    clear = np.arange(SIDE * SIDE).reshape(SIDE, SIDE) % 3 == 0
+    path = tmp_path / "a.png"
+    if kind == "P":
+        image = Image.fromarray(np.where(clear, 255, grey).astype(np.uint8)).convert("P")
+        image.save(path, transparency=255)
+    else:
+        bands = [grey] * (len(kind) - 1) + [np.where(clear, 0, 255)]
+        Image.fromarray(np.dstack(bands).astype(np.uint8), kind).save(path)
+    expected = np.repeat(np.where(clear, 255, grey).astype(np.uint8)[..., None], 3, axis=2)
+    rule = VisionRule(image_resolution=None)
+    assert np.array_equal(read_color(frame_of(path)), expected)
+    assert np.array_equal(patches(str(path), rule), patchify(expected, rule))
+    shown = shrink(path, tmp_path, "a.jpg", SIDE, "a")
+    with Image.open(tmp_path / str(shown.file)) as small:
+        assert abs(float(np.asarray(small).mean()) - float(expected.mean())) < 4
+
+
+def _deep(path, most):
+    Image.fromarray(np.full((SIDE, SIDE), most, np.uint16)).save(path)
+
+
+def _whole_numbers(path, value):
+    Image.fromarray(np.full((SIDE, SIDE), value, np.int32)).save(path)
+
+
+def _moving(path, pictures=2):
+    first, *rest = [Image.new("RGB", (SIDE, SIDE), (9 * number, 0, 0)) for number in range(1, pictures + 1)]
+    first.save(path, save_all=True, append_images=rest)
+
+
+REFUSED = {
+    "8 bits as 16": ("a.png", lambda path: _deep(path, 255), "reach to 255 of 65535"),
+    "32 bits": (
+        "a.tiff",
+        lambda path: _whole_numbers(path, 70000),
+        "past 16 bits",
+    ),
+    "below 0": (
+        "a.tiff",
+        lambda path: _whole_numbers(path, -1),
+        "from -1 to -1",
+    ),
+    "see-through": ("a.png", lambda path: Image.new("RGBA", (SIDE, SIDE), (9, 9, 9, 0)).save(path), "throughout"),
+    **{kind: (f"a.{kind}", _moving, "holds 2 pictures") for kind in ("gif", "webp", "tiff", "png")},
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_would_be_seen_wrongly_is_refused_everywhere(tmp_path, frame_of, kind):
+    name, write, words = REFUSED[kind]
+    path = tmp_path / name
+    write(path)
+    with pytest.raises(DataError, match=rf"{name}.*{words}"):
         read_color(frame_of(path))
-    with pytest.raises(DataError, match=rf"a\.tiff.*{reason}"):
+    with pytest.raises(DataError, match=rf"{name}.*{words}"):
         patches(str(path), VisionRule())
-    assert reason in shrink(path, tmp_path, "a.jpg", SIDE, "a").missing
+    with pytest.raises(DataError, match=words):
+        image_url(str(path), VisionRule())
+    assert words in shrink(path, tmp_path, "a.jpg", SIDE, "a").missing
+    if "pictures" in words:
+        with pytest.raises(DataError, match=rf"{name}.*{words}"):
+            ImageSizes()(str(path))
 
 
-def test_what_is_transparent_is_laid_on_white(tmp_path, frame_of):
-    values = np.zeros((SIDE, SIDE, 4), dtype=np.uint8)
-    values[: SIDE // 2, :, 3] = 255
-    Image.fromarray(values, "RGBA").save(tmp_path / "a.png")
-    seen = read_color(frame_of(tmp_path / "a.png"))
-    assert (seen[: SIDE // 2] == 0).all() and (seen[SIDE // 2 :] == 255).all()
-
-
-@pytest.mark.parametrize("ending", ["gif", "webp", "png", "tiff"])
-def test_a_file_of_several_images_is_refused(tmp_path, ending):
-    first, second = (Image.new("RGB", (SIDE, SIDE), color) for color in ("red", "blue"))
-    first.save(tmp_path / f"a.{ending}", save_all=True, append_images=[second])
-    with pytest.raises(DataError, match=rf"a\.{ending}.*several images"):
-        patches(str(tmp_path / f"a.{ending}"), VisionRule())
-    first.save(tmp_path / "photo.jpg", "MPO", save_all=True, append_images=[second])
-    assert len(patches(str(tmp_path / "photo.jpg"), VisionRule()))
+@pytest.mark.parametrize("kind", ["black", "dark", "gif", "webp", "tiff", "mpo"])
+def test_what_is_one_picture_is_read(tmp_path, frame_of, kind):
+    path = tmp_path / ("a.png" if kind in ("black", "dark") else f"a.{kind}")
+    if kind in ("black", "dark"):
+        _deep(path, 0 if kind == "black" else 256)
+    else:
+        _moving(path, 1 if kind != "mpo" else 2)  # a phone's second picture is a preview
+    assert read_color(frame_of(path)).shape == (SIDE, SIDE, 3)
+    assert ImageSizes()(str(path)) == (SIDE, SIDE) and len(patches(str(path), VisionRule())) > 0

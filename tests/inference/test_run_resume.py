@@ -42,6 +42,18 @@ def test_other_settings_are_refused_unless_overwritten(infer, tmp_path, annotati
     assert not old.exists()
 
 
+def test_areas_of_images_are_part_of_the_settings_only_where_they_are_used(infer, tmp_path):
+    assert infer("--tasks=scanqa", "--limit=1")[0] == 0
+    before = journal.read_journal(tmp_path / "out" / "scanqa.jsonl").settings
+    assert "image_max_pixels" not in before and "image_min_pixels" not in before  # as before there were areas
+    status, _, err = infer("--tasks=scanqa", "--image_max_pixels=5000")
+    assert status == 1 and "image_max_pixels: absent, now 5000" in err
+    assert infer("--tasks=scanqa", "--limit=1", "--image_max_pixels=5000", out="area")[0] == 0
+    after = journal.read_journal(tmp_path / "area" / "scanqa.jsonl").settings
+    assert after == {**before, "image_max_pixels": 5000, "image_min_pixels": after["image_min_pixels"]}
+    assert infer("--tasks=scanqa")[0] == 0  # an old journal goes on
+
+
 def read(words):
     return flags.read(InferArguments, words, "gpt4scene infer")
 
@@ -59,6 +71,9 @@ def test_what_answers_depend_on_and_what_not(infer, tmp_path, annotation, tiny_f
     changed = [
         settings(f) for f in ("--max_new_tokens=5", "--image_resolution=56", "--temperature=1", "--dtype=bfloat16")
     ]
+    areas = ["--image_max_pixels=9000", "--image_max_pixels=9001", "--image_min_pixels=900"]
+    changed += [settings(*more) for more in [[area] for area in areas] + [[areas[0], "--image_resolution=56"]]]
+    assert settings("--image_max_pixels=9000", "--image_min_pixels=1024") == settings("--image_max_pixels=9000")
     copy = shutil.copytree(tiny_folder, tmp_path / "copy")
     assert settings(model=copy) == same
     (copy / "generation_config.json").write_text("{}")

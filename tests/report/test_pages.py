@@ -132,6 +132,15 @@ def test_html_in_answers_and_names_is_escaped(predictions, annotation, tmp_path)
     assert "<h1>room&lt;1&gt;</h1>" in text
 
 
+def test_prompts_are_shown_without_the_backslashes_of_letters(predictions, annotation, tmp_path):
+    for path, key in ((annotation / "scanqa_val.json", None), (predictions / "scanqa.jsonl", "lines")):
+        rows = [json.loads(line) for line in path.read_text().splitlines()] if key else json.loads(path.read_text())
+        rows[0]["prompt"] = r"What does \<image> or \<|im_end|> mean, \o/?"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows) if key else json.dumps(rows))
+    pages.report(predictions, annotation, tmp_path / "out")
+    assert r"What does &lt;image&gt; or &lt;|im_end|&gt; mean, \o/?" in scene_page(tmp_path / "out")
+
+
 @pytest.mark.parametrize("damage", ["missing", "broken", "unlisted", "no list"])
 def test_missing_images_are_said_and_no_failure(damage, predictions, annotation, tmp_path):
     listed = annotation / "selected_images_mark_3D_val_1.json"

@@ -39,6 +39,9 @@ def test_it_trains_when_told_to_or_when_nothing_is_said(flags, trains, evaluates
         ("--do_train false --do_predict true", "use gpt4scene infer"),
         ("--do_predict", "use gpt4scene infer"),
         ("--do_eval", "do_eval needs val_size"),
+        ("--val_size 1.5", "val_size must be a share below 1 or a whole number of rows, not 1.5"),
+        ("--val_size nan", "val_size"),
+        ("--dataset a,b,a", "dataset names 'a' twice"),
         ("--do_train --do_eval", "do_eval needs val_size"),
         ("--do_eval --val_size 2 --deepspeed d.json", "leave deepspeed out"),
         ("--do_eval --val_size 2 --resume_from_checkpoint true", "reads model_name_or_path"),
@@ -76,6 +79,7 @@ def test_what_cannot_be_done_is_refused(flags, words):
         ("--eval_delay 2", "eval_delay", "eval_strategy"),
         ("--per_device_eval_batch_size 2", "per_device_eval_batch_size", "val_size"),
         ("--val_split row", "val_split", "val_size"),
+        ("--learning_rate 0", "learning_rate", "nothing is trained"),
         ("--save_strategy epoch --save_steps 5", "save_steps", "save_strategy: steps"),
         ("--save_strategy no --save_steps 5", "save_steps", "save_strategy: steps"),
         ("--logging_strategy epoch --logging_steps 5", "logging_steps", "logging_strategy: steps"),
@@ -102,7 +106,7 @@ def test_the_worst_checkpoint_is_kept_with_a_word():
 
 
 def test_a_learning_rate_of_nothing_is_said():
-    assert any("learning_rate: 0 changes no weight" in note for note in parsed("--learning_rate 0").notes)
+    assert any("learning_rate has no effect at 0" in note for note in parsed("--learning_rate 0").notes)
     assert not any("learning_rate" in note for note in parsed("--learning_rate 1e-30").notes)
 
 

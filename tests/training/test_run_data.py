@@ -18,6 +18,9 @@ class CountingTokenizer:
         self.texts.append(text)
         return self.tokenizer.encode(text, add_special_tokens=add_special_tokens)
 
+    def __getattr__(self, name):
+        return getattr(self.tokenizer, name)
+
 
 def make_encoder(tokenizer, rule, cutoff_len):
     return Encoder(tokenizer, TEMPLATES["qwen2_vl"], rule, cutoff_len)

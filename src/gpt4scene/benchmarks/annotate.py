@@ -14,6 +14,7 @@ from gpt4scene.benchmarks.labels import LABEL_MAP
 from gpt4scene.benchmarks.matching import Scenes
 from gpt4scene.benchmarks.registry import BENCHMARKS, SOURCES, task_names
 from gpt4scene.benchmarks.rows import AnnotatedRows, QuestionRow, TrainingRow
+from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files.annotation import GROUND_TRUTH, PROPOSALS, read_attributes
 from gpt4scene.files.images import IMAGE_LIST, ImageSearch, image_list_file, read_image_list
@@ -151,13 +152,16 @@ def _from_out(paths: Sequence[str], search: ImageSearch, out: Path) -> tuple[str
 
 
 def write_training(made: Sequence[TrainingRow], scenes: Scenes, out: Path, frames: int) -> list[Path]:
-    """Write the rows as one ShareGPT file and enter it in ``dataset_info.json``; return both paths."""
+    """Write the rows as one ShareGPT file and enter it in ``dataset_info.json``; return both paths.
+
+    Official texts are letters: what would be a mark in them gets a backslash.
+    """
     name = f"sharegpt_data_chat_scene_{frames}_images_3D_mark"
     rows = []
     for row in made:
         images = scenes.images[row.scene_id]
-        question = {"role": "user", "content": "<image>" * len(images) + row.question}
-        answer = {"role": "assistant", "content": row.answer}
+        question = {"role": "user", "content": "<image>" * len(images) + ALL_MARKS.escaped(row.question)}
+        answer = {"role": "assistant", "content": ALL_MARKS.escaped(row.answer)}
         rows.append({"messages": [question, answer], "images": list(images)})
     info_path = out / "dataset_info.json"
     info = read_json(info_path) if info_path.is_file() else {}
@@ -173,9 +177,15 @@ def write_training(made: Sequence[TrainingRow], scenes: Scenes, out: Path, frame
 def write_questions(
     made: Mapping[str, AnnotatedRows[QuestionRow]], scenes: Scenes, out: Path, frames: int
 ) -> list[Path]:
-    """Write each task's question file and the list of images; return the paths."""
+    """Write each task's question file and the list of images; return the paths.
+
+    Prompts are letters: what would be a mark in them gets a backslash.
+    """
     known = {**BENCHMARKS, **SOURCES}
-    written = [write_json(out / known[task].question_name("val"), result.rows) for task, result in made.items()]
+    written = []
+    for task, result in made.items():
+        rows = [{**row, "prompt": ALL_MARKS.escaped(row["prompt"])} for row in result.rows]
+        written.append(write_json(out / known[task].question_name("val"), rows))
     images = {scene: list(paths) for scene, paths in scenes.images.items() if paths}
     return [*written, write_json(out / IMAGE_LIST.format(split="val", frames=frames), images)]
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from gpt4scene.benchmarks.matching import Scenes
 from gpt4scene.benchmarks.wordings import Prompts
-from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.files.raw import Record
 
 QuestionRow = dict[str, Any]
@@ -73,17 +72,8 @@ def make_rows(
             if isinstance(row, Dropped):
                 made.dropped[row.reason] += 1
             else:
-                made.rows.append(_as_letters(row))
+                made.rows.append(row)
     return made
-
-
-def _as_letters(row: Row) -> Row:
-    """Return ``row`` with a backslash before what would be a mark in its texts: official files mean the letters."""
-    if isinstance(row, TrainingRow):
-        return replace(row, question=ALL_MARKS.escaped(row.question), answer=ALL_MARKS.escaped(row.answer))
-    if isinstance(row, dict):
-        row["prompt"] = ALL_MARKS.escaped(row["prompt"])
-    return row
 
 
 def as_they_are(records: list[Record], scenes: Scenes) -> list[Record]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from gpt4scene.data.marks import IMAGE_MARK, Marks, reason
@@ -37,7 +37,10 @@ class Columns:
 NOT_USED: Mapping[str, str] = {
     "videos": "videos are not supported; take frames as images",
     "video": "videos are not supported; take frames as images",
+    "video_path": "videos are not supported; take frames as images",
+    "video_url": "videos are not supported; take frames as images",
     "audios": "audio is not supported",
+    "audio_path": "audio is not supported",
     "audio": "audio is not supported",
     "depth": "depth images are not supported; list images under 'images'",
     "depths": "depth images are not supported; list images under 'images'",
@@ -51,14 +54,25 @@ NOT_USED: Mapping[str, str] = {
     "weight": "rows can't be weighed; see num_samples",
     "loss": "rows can't be left out of the loss; remove the row",
     "loss_weight": "rows can't be weighed; see num_samples",
+    "sample_weight": "rows can't be weighed; see num_samples",
+    "loss_mask": "parts of rows can't be left out of the loss; see mask_history",
+    "rejected_response": "preference pairs are not supervised fine-tuning",
     "image_path": "images are listed under 'images', with a mark in the text for each",
+    "image_paths": "images are listed under 'images', with a mark in the text for each",
+    "image_url": "images are listed under 'images', with a mark in the text for each",
+    "image_urls": "images are listed under 'images', with a mark in the text for each",
     "pictures": "images are listed under 'images', with a mark in the text for each",
     "image": "images are listed under 'images', with a mark in the text for each",
     "system": "to use it, set columns.system in dataset_info.json",
     "system_prompt": "to use it, set columns.system in dataset_info.json",
-    "history": "to use it, set columns.history in dataset_info.json",
+    "history": "earlier turns belong into the messages; of alpaca rows, columns.history names them",
 }
 """Keys of rows that mean something to training and are not used, unless a column names them -> the way out."""
+
+MEDIA = re.compile(
+    r"\S.*\.(jpe?g|png|webp|bmp|gif|tiff?|heic|mp4|avi|mov|mkv|webm|wav|mp3|flac|ogg|m4a)(\?.*)?", re.IGNORECASE
+)
+"""What paths of images, videos and audio look like."""
 
 NOT_USED_IN_MESSAGES: Mapping[str, tuple[str, tuple[Any, ...]]] = {
     "tool_calls": ("tools and function calls are not supported", ()),
@@ -68,7 +82,19 @@ NOT_USED_IN_MESSAGES: Mapping[str, tuple[str, tuple[Any, ...]]] = {
     "image": ("images are listed for the whole row", ()),
     "videos": ("videos are not supported; take frames as images", ()),
     "audio": ("audio is not supported", ()),
+    "image_url": ("images are listed for the whole row", ()),
+    "image_urls": ("images are listed for the whole row", ()),
+    "video": ("videos are not supported; take frames as images", ()),
+    "video_url": ("videos are not supported; take frames as images", ()),
+    "audios": ("audio is not supported", ()),
     "tools": ("tools and function calls are not supported", ()),
+    "tool_call_id": ("tools and function calls are not supported", ()),
+    "chosen": ("preference pairs are not supervised fine-tuning", ()),
+    "rejected": ("preference pairs are not supervised fine-tuning", ()),
+    "refusal": ("the text of the message alone is learned", ()),
+    "prefix": ("answers can't be begun for the model", (False,)),
+    "thought": ("thoughts beside the answer are not supported; write them into the text", ()),
+    "reasoning": ("thoughts beside the answer are not supported; write them into the text", ()),
     "thinking": ("thoughts beside the answer are not supported; write them into the text", ()),
     "mask": ("single messages can't be left out of the loss; see mask_history", (False, 0)),
     "loss_weight": ("single messages can't be left out of the loss; see mask_history", (1, 1.0)),
@@ -91,9 +117,6 @@ class Tags:
     observation_tag: str = "observation"
     function_tag: str = "function_call"
 
-
-_HALF = re.compile("[\ud800-\udfff]")
-"""Half of a character that UTF-16 writes in two."""
 
 MARKS = Marks()
 """Finds what stands for media, whatever the template."""
@@ -193,10 +216,6 @@ def _mapping(row: Any, origin: Origin) -> Mapping[str, Any]:
 def _string(value: Any, key: str, origin: Origin) -> str:
     if not isinstance(value, str):
         raise DataError(f"{origin}: '{key}' is no text ({_short(value)})")
-    if half := _HALF.search(value):
-        raise DataError(
-            f"{origin}: '{key}' holds half a character (\\u{ord(half[0]):04x}), which no tokenizer takes; mend it"
-        )
     return value
 
 
@@ -247,6 +266,15 @@ def _refuse_unused(row: Mapping[str, Any], columns: Columns, origin: Origin, use
         for key in {name, column}:
             if key not in used and not _is_empty(row.get(key)):
                 raise DataError(f"{origin}: '{key}' holds {_short(row[key])}, but {NOT_USED[name]}; else remove it")
+    if not _is_empty(row.get(columns.images)):
+        return
+    used |= {getattr(columns, field.name) for field in fields(columns)}
+    for key, value in row.items():
+        if key not in used and not key.endswith("id") and _is_media(value):
+            raise DataError(
+                f"{origin}: '{key}' holds {_short(value)}, but the row shows no image; set columns.images in "
+                "dataset_info.json, or remove it"
+            )
 
 
 def _refuse_unused_in(message: Mapping[str, Any], tags: Tags, origin: Origin) -> None:
@@ -254,6 +282,16 @@ def _refuse_unused_in(message: Mapping[str, Any], tags: Tags, origin: Origin) ->
         value = message.get(key)
         if key not in (tags.role_tag, tags.content_tag) and not (_is_nothing(value) or value in harmless):
             raise DataError(f"{origin}: a message has '{key}' {_short(value)}, but {way_out}; else remove it")
+
+
+def _is_media(value: Any) -> bool:
+    """Return whether ``value`` is a path of an image, a video or audio, its content, or a list of such."""
+    if isinstance(value, list):
+        return bool(value) and all(map(_is_media, value))
+    if isinstance(value, Mapping):  # as the datasets library keeps images
+        named = [value.get(key) for key in ("path", "url", "image", "image_url", "video", "audio")]
+        return ("bytes" in value and value.keys() <= {"bytes", "path"}) or any(map(_is_media, named))
+    return isinstance(value, str) and MEDIA.fullmatch(value) is not None
 
 
 def _is_empty(value: Any) -> bool:

@@ -6,8 +6,9 @@ and the same words before them; what lies behind is the row's own branch. The tw
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,8 @@ from gpt4scene.types import IGNORED, Conversation, EncodedSample, Grid, Origin, 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+HALF = re.compile("[\ud800-\udfff]")
+"""Half of a character, which no tokenizer takes."""
 CACHED_TEXTS = 4096
 CACHED_PREFIXES = 1024
 
@@ -79,12 +82,12 @@ class Encoder:
     ) -> None:
         if train_on_prompt and mask_history:
             raise ValueError("train_on_prompt and mask_history exclude each other: one learns more, the other less")
-        self.special = SpecialTokens.of(tokenizer, template)
-        added = tuple(str(token) for token in tokenizer.added_tokens_decoder.values())
-        self.template = replace(template, usable=added)
-        self.tokenizer, self.vision, self.cutoff_len = tokenizer, vision, cutoff_len
+        self.tokenizer, self.template, self.vision, self.cutoff_len = tokenizer, template, vision, cutoff_len
         self.train_on_prompt, self.mask_history = train_on_prompt, mask_history
-        self._marks = self.template.marks
+        self.special = SpecialTokens.of(tokenizer, template)
+        ends = (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token)
+        added: dict[str, int] = tokenizer.get_added_vocab()  # pyright: ignore  (of every tokenizer, not of the base)
+        self._marks = template.marks_of(added, [str(token) for token in ends if token])
         self._sizes = ImageSizes()
         self._texts: dict[str, np.ndarray] = {}
         self._prefixes: dict[Hashable, tuple[np.ndarray, tuple[Grid, ...]]] = {}
@@ -106,7 +109,7 @@ class Encoder:
         prompt = question.prompt if marked else IMAGE_MARK * len(question.images) + question.prompt
         turns = (Turn("user", prompt),)
         self._refuse_other_marks(turns, origin)
-        segments = self.template.render(turns, generate=True)
+        segments = self.template.render(turns, generate=True, marks=self._marks)
         return self._assemble(segments, _last_image(segments), question.images, origin)
 
     def forget_images(self) -> None:
@@ -117,7 +120,7 @@ class Encoder:
     def prefix_key(self, conversation: Conversation) -> Hashable | None:
         """Return what rows must have in common to share a prefix, or None where this row can share none."""
         segments, last = self._rendered(conversation)
-        return None if last < 0 else (conversation.images, _text(segments[: last + 1]))
+        return None if last < 0 else (conversation.images, _texts(segments[: last + 1]))
 
     def length_bound(self, conversation: Conversation) -> int:
         """Return a number of tokens that the row can't pass, without tokenising its branch.
@@ -128,18 +131,23 @@ class Encoder:
         if last < 0:
             return len(self._assemble(segments, last, conversation.images, conversation.origin, check=False).ids_L)
         prefix_P, _ = self._prefix(segments[: last + 1], conversation.images, conversation.origin)
-        return len(prefix_P) + len(_text(segments[last + 1 :]).encode())
+        return len(prefix_P) + len("".join(_texts(segments[last + 1 :])).encode())
 
     def _rendered(self, conversation: Conversation) -> tuple[list[Segment], int]:
         """Return the segments and the index of the last shared one (-1 where nothing can be shared)."""
         self._refuse_other_marks(conversation.turns, conversation.origin)
         segments = self.template.render(
-            conversation.turns, train_on_prompt=self.train_on_prompt, mask_history=self.mask_history
+            conversation.turns,
+            train_on_prompt=self.train_on_prompt,
+            mask_history=self.mask_history,
+            marks=self._marks,
         )
         return segments, -1 if _answers_before_images(conversation.turns, self._marks) else _last_image(segments)
 
     def _refuse_other_marks(self, turns: Sequence[Turn], origin: Origin) -> None:
         for turn in turns:
+            if half := HALF.search(turn.text):
+                raise DataError(f"{origin}: a {turn.role} message holds half a character ({half[0]!r}); write it anew")
             for mark in self._marks.found(turn.text):
                 if mark != IMAGE_MARK or turn.role != "user":
                     raise DataError(f"{origin}: a {turn.role} message holds {mark}; {reason(mark)}")
@@ -162,16 +170,29 @@ class Encoder:
         if check and self.cutoff_len is not None and len(ids_L) > self.cutoff_len:
             raise RowTooLong(
                 f"{origin}: {len(ids_L)} tokens ({len(prefix_P)} before the question), but cutoff_len is "
-                f"{self.cutoff_len}; raise cutoff_len, lower image_resolution or image_max_pixels, give the row fewer "
-                "images, or set skip_bad_rows"
+                f"{self.cutoff_len}; {', '.join(self._ways_out(len(ids_L), grids))}, or set skip_bad_rows"
             )
         labels_L = np.concatenate([np.full(len(prefix_P), IGNORED, dtype=np.int64), labels])
         return EncodedSample(ids_L, labels_L, len(prefix_P), images, grids, origin)
 
+    def _ways_out(self, length: int, grids: tuple[Grid, ...]) -> list[str]:
+        """Return what would make a row of ``length`` tokens with images of ``grids`` fit into ``cutoff_len``."""
+        seen = sum(tokens(grid, self.vision) for grid in grids)
+        assert self.cutoff_len is not None, "without a bound every row fits"
+        if length - seen > self.cutoff_len:
+            return ["raise cutoff_len", f"shorten the text, which alone has {length - seen} tokens"]
+        rule = self.vision
+        lower = [key for key in ("image_resolution", "image_max_pixels") if getattr(rule, key) is not None]
+        limits = [f"lower {' or '.join(lower)}" if lower else "set image_max_pixels"]
+        areas = [rows * columns * rule.patch_size**2 for _, rows, columns in grids]
+        if rule.image_min_pixels is not None and min(areas) < 1.25 * rule.image_min_pixels:  # sides are rounded
+            limits.append("lower image_min_pixels")
+        return ["raise cutoff_len", *limits, f"show fewer images than {len(grids)}"]
+
     def _prefix(
         self, segments: list[Segment], images: tuple[str, ...], origin: Origin
     ) -> tuple[np.ndarray, tuple[Grid, ...]]:
-        key = (images, _text(segments))
+        key = (images, _texts(segments))
         known = self._prefixes.get(key)
         if known is None:
             if len(self._prefixes) >= CACHED_PREFIXES:
@@ -210,8 +231,9 @@ class Encoder:
         return known
 
 
-def _text(segments: Sequence[Segment]) -> str:
-    return "".join(segment.text for segment in segments)
+def _texts(segments: Sequence[Segment]) -> tuple[str, ...]:
+    """Return the texts one by one: joined, letters that were cut apart would look like the token."""
+    return tuple(segment.text for segment in segments)
 
 
 def _last_image(segments: Sequence[Segment]) -> int:

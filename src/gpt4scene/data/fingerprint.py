@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gpt4scene.data.datasets import read_dataset_info
+from gpt4scene.data.dataset_info import read_dataset_info
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.errors import DataError
 from gpt4scene.files.rows import dataset_files
@@ -56,13 +56,19 @@ def fingerprint(
         "tokenizer files": _tokenizer_files(Path(model_folder)),
         "dataset": {entry.name: asdict(entry) for entry in entries},
         "dataset files": {
-            entry.name: {file.name: _digest(file) for file in dataset_files(folder / entry.file_name)}
+            entry.name: _digests(folder / entry.file_name)
             for entry in entries
             if entry.file_name and not (entry.hf_hub_url or entry.script_url)
         },
         **reading,
     }
     return json.loads(json.dumps(settings))
+
+
+def _digests(place: Path) -> dict[str, str]:
+    """Return the digest of every file of a data set, by its path in the data set's folder."""
+    inside = place if place.is_dir() else place.parent
+    return {file.relative_to(inside).as_posix(): _digest(file) for file in dataset_files(place)}
 
 
 def _tokenizer_files(folder: Path) -> dict[str, str]:

@@ -2,22 +2,29 @@ r"""Marks in the text of a message: ``<image>`` stands for an image; a backslash
 
 ``\<image>`` is the word <image>, and ``\\<image>`` a backslash before an image. A backslash that no mark follows is a
 backslash. ``<video>`` and ``<audio>`` are marks too, which no text may hold unless they are letters, and so are the
-template's control tokens. The tokenizer's other added tokens, such as ``<|box_start|>``, are used as the tokens they
-are, unless a backslash makes letters of them.
+template's control tokens. Other tokens that were added to a tokenizer, such as ``<|box_start|>``, are used as tokens.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from gpt4scene.errors import DataError
 
 IMAGE_MARK = "<image>"
 """What stands for an image in the text of a user turn."""
 
-FOREIGN_MARKS = ("<video>", "<audio>")
+OTHER_MEDIA = ("<video>", "<audio>", "<|video|>", "<|audio|>")
 """What stands for videos and audio in other programs' rows."""
+
+OTHER_SPELLINGS = ("<Image>", "<IMAGE>", "<|image|>", "<img>", "<image_1>", "<image 1>")
+"""What stands for an image in other programs' rows."""
+
+OTHER_OBJECTS = ("<bbox>", "<ref-object>")
+"""What stands for boxes and objects in other programs' rows, which list them beside the text."""
+
+FOREIGN_MARKS = (*OTHER_MEDIA, *OTHER_SPELLINGS, *OTHER_OBJECTS)
 
 
 def reason(mark: str) -> str:
@@ -25,31 +32,38 @@ def reason(mark: str) -> str:
     letters = f"write \\{mark} for the letters"
     if mark == IMAGE_MARK:
         return f"images belong to user messages; {letters}"
-    if mark in FOREIGN_MARKS:
-        return f"{mark[1:-1]} is not supported, take frames as images; {letters}"
+    if mark in OTHER_MEDIA:
+        return f"{mark.strip('<|>')} is not supported, take frames as images; {letters}"
+    if mark in OTHER_SPELLINGS:
+        return f"the mark of an image is {IMAGE_MARK}; {letters}"
+    if mark in OTHER_OBJECTS:
+        return f"write the box or the object itself into the text; {letters}"
     return f"only the template may write it; {letters}"
 
 
 class Marks:
-    """Finds marks in texts: those of images and of other media, and the ``tokens`` that a template writes itself.
+    """Finds marks in texts: those of images and of other media, and tokens.
 
-    ``usable`` are further tokens that a text may hold; only a backslash before them means something here.
+    Args:
+        tokens: what a template writes itself.
+        usable: further tokens, which texts may hold. A single letter and mere space can't be cut, and are left out.
     """
 
-    def __init__(self, tokens: Sequence[str] = (), usable: Sequence[str] = ()) -> None:
-        marks = {IMAGE_MARK, *FOREIGN_MARKS, *tokens}
-        names = sorted({*marks, *usable}, key=len, reverse=True)
+    def __init__(self, tokens: Iterable[str] = (), usable: Iterable[str] = ()) -> None:
+        refused = {IMAGE_MARK, *FOREIGN_MARKS, *tokens}
+        self._usable = {name for name in usable if len(name) > 1 and name.strip()} - refused
+        names = sorted(refused | self._usable, key=len, reverse=True)
         self._mark = re.compile(rf"(\\*)({'|'.join(map(re.escape, names))})")
-        self._usable = frozenset(usable) - marks
 
     def found(self, text: str) -> list[str]:
-        """Return the marks in ``text`` in order, without those that are letters and tokens that may be there."""
-        marks = (match[2] for match in self._mark.finditer(text) if not _is_escaped(match))
-        return [mark for mark in marks if mark not in self._usable]
+        """Return the marks in ``text`` in order, without those that are letters and without usable tokens."""
+        found = [match[2] for match in self._mark.finditer(text) if not _is_escaped(match)]
+        return [mark for mark in found if mark not in self._usable]
 
     def letters(self, text: str) -> list[str]:
-        """Return the marks and tokens in ``text`` of which a backslash makes letters, in order."""
-        return [match[2] for match in self._mark.finditer(text) if _is_escaped(match)]
+        """Return the tokens in ``text`` that are letters there, in order."""
+        found = [match[2] for match in self._mark.finditer(text) if _is_escaped(match)]
+        return [mark for mark in found if mark not in (IMAGE_MARK, *FOREIGN_MARKS)]
 
     def images(self, text: str) -> int:
         """Return how many images ``text`` has a place for."""
@@ -58,15 +72,16 @@ class Marks:
     def pieces(self, text: str) -> list[list[str]]:
         """Return the texts before, between and behind the images, each as parts that are to be tokenised apart.
 
-        Marks that are letters stand there without their backslash, cut in two, so that no tokenizer takes them for a
-        token of its own. A text without any is one part.
+        Marks that are letters stand there without their backslash, cut after their first letter, so that no tokenizer
+        takes them for a token of its own. A text without any is one part.
         """
         found, end = [[""]], 0
         for match in self._mark.finditer(text):
             found[-1][-1] += text[end : match.start()] + "\\" * (len(match[1]) // 2)
             if _is_escaped(match):
-                found[-1][-1] += match[2][:1]
-                found[-1].append(match[2][1:])
+                first, *rest = self._cut(match[2])
+                found[-1][-1] += first
+                found[-1] += rest
             elif match[2] == IMAGE_MARK:
                 found.append([""])
             else:
@@ -74,6 +89,14 @@ class Marks:
             end = match.end()
         found[-1][-1] += text[end:]
         return found
+
+    def _cut(self, mark: str) -> list[str]:
+        """Return ``mark`` in parts, none of which holds a mark."""
+        parts, rest = [mark[:1]], mark[1:]
+        while inner := self._mark.search(rest):
+            parts.append(rest[: inner.start(2) + 1])
+            rest = rest[inner.start(2) + 1 :]
+        return [*parts, rest]
 
     def asked(self, prompt: str, images: int, place: str) -> list[str]:
         """Return a question's text before, between and behind its images, which stand first where it marks none.
@@ -92,13 +115,13 @@ class Marks:
             )
         return texts if marks or not images else [""] * images + texts
 
+    def escaped(self, text: str) -> str:
+        """Return ``text`` with a backslash before every mark in it, so that all of it is letters."""
+        return self._mark.sub(r"\1\1\\\2", text)
+
     def plain(self, text: str) -> str:
         """Return ``text`` with images as marks and without the backslashes of letters, as a reader wants it."""
         return IMAGE_MARK.join("".join(parts) for parts in self.pieces(text))
-
-    def escaped(self, text: str) -> str:
-        """Return ``text`` with a backslash before everything in it that would be a mark: all of it is letters then."""
-        return self._mark.sub(r"\1\1\\\2", text)
 
 
 def _is_escaped(match: re.Match[str]) -> bool:

@@ -6,7 +6,7 @@ the tokenizer's own chat template prints.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,16 +14,15 @@ from gpt4scene.data.marks import Marks
 from gpt4scene.registry import Registry
 from gpt4scene.types import Turn
 
-MEDIA_TOKENS = ("<|vision_pad|>", "<|video_pad|>", "<|endoftext|>")
-"""Tokens of Qwen's tokenizers that mean something to the model, and that these templates never write."""
-
-
-USABLE_TOKENS = (
-    *("<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>", "<|box_end|>", "<|quad_start|>", "<|quad_end|>"),
-    *("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>"),
+OTHER_TOKENS = (
+    *(f"<|{what}_{end}|>" for what in ("object_ref", "box", "quad") for end in ("start", "end")),
+    *(f"<{slash}{what}>" for what in ("tool_call", "tool_response", "think") for slash in ("", "/")),
     *("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>"),
 )
-"""Other tokens of Qwen's tokenizers, which texts may hold; a tokenizer at hand says which it has."""
+"""Further tokens of Qwen's tokenizers, which texts may hold; asked of the tokenizer itself where there is one."""
+
+MEDIA_TOKENS = ("<|vision_pad|>", "<|video_pad|>", "<|endoftext|>")
+"""Tokens of Qwen's tokenizers that mean something to the model, and that these templates never write."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,6 @@ class Template:
     image_start: str = "<|vision_start|>"
     image_pad: str = "<|image_pad|>"
     image_end: str = "<|vision_end|>"
-    usable: tuple[str, ...] = ()
-    """Other tokens of a tokenizer, which messages may hold."""
 
     @property
     def image_text(self) -> str:
@@ -64,8 +61,15 @@ class Template:
 
     @cached_property
     def marks(self) -> Marks:
-        """What finds the marks in messages."""
-        return Marks(self.control_tokens, self.usable)
+        """What finds the marks in messages, where it is not known which tokens a tokenizer has beside Qwen's."""
+        return self.marks_of(OTHER_TOKENS)
+
+    def marks_of(self, added: Iterable[str], control: Iterable[str] = ()) -> Marks:
+        """Return what finds the marks in messages for a tokenizer with the ``added`` tokens.
+
+        ``control`` are those that end or fill its texts.
+        """
+        return Marks((*self.control_tokens, *control), added)
 
     def render(
         self,
@@ -74,8 +78,9 @@ class Template:
         generate: bool = False,
         train_on_prompt: bool = False,
         mask_history: bool = False,
+        marks: Marks | None = None,
     ) -> list[Segment]:
-        """Return the turns as segments.
+        """Return the turns as segments; ``marks`` finds those of the tokenizer.
 
         Learned is every answer with its end mark; only the last one with ``mask_history``; user messages too with
         ``train_on_prompt``. The line break that closes a message is never learned. ``generate`` appends the header
@@ -89,15 +94,15 @@ class Template:
             learned = train_on_prompt and turn.role == "user"
             if turn.role == "assistant":
                 learned = index == last_answer or not mask_history
-            segments += self._message(turn, learned)
+            segments += self._message(turn, learned, marks or self.marks)
         if generate:
             segments.append(Segment(f"{self.message_start}assistant\n"))
         return segments
 
-    def _message(self, turn: Turn, learned: bool) -> list[Segment]:
+    def _message(self, turn: Turn, learned: bool, marks: Marks) -> list[Segment]:
         """Return a message as segments. Of an answer, what is said and the end mark are learned, never the header."""
         header = f"{self.message_start}{turn.role}\n"
-        pieces = self.marks.pieces(turn.text)
+        pieces = marks.pieces(turn.text)
         pieces[-1][-1] += self.message_end
         segments = []
         if turn.role == "assistant":
@@ -120,5 +125,5 @@ TEMPLATES: Registry[Template] = Registry("template")
 TEMPLATES.add("qwen2_vl", Template("qwen2_vl", default_system="You are a helpful assistant."))
 TEMPLATES.add("qwen3_vl", Template("qwen3_vl", default_system=""))
 
-ALL_MARKS = Marks(sorted({token for name in TEMPLATES for token in TEMPLATES[name].control_tokens}), USABLE_TOKENS)
+ALL_MARKS = Marks({token for name in TEMPLATES for token in TEMPLATES[name].control_tokens}, OTHER_TOKENS)
 """Finds the marks of every template, where it is not known which one a text meets, as on a server."""

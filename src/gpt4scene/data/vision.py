@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from gpt4scene.errors import DataError
-from gpt4scene.files.pixels import to_rgb
+from gpt4scene.files.pixels import rgb, still
 from gpt4scene.files.whole import read_json
 from gpt4scene.types import Grid, Origin
 
@@ -191,7 +191,7 @@ class ImageSizes:
         size = self._sizes.get(path)
         if size is None:
             with open_image(path, origin) as image:
-                size = self._sizes[path] = image.size
+                size = self._sizes[path] = _still(path, image, origin).size
         return size
 
     def grid(self, path: str, rule: VisionRule, origin: Origin | None = None) -> Grid:
@@ -203,15 +203,9 @@ class ImageSizes:
 
 
 def open_image(path: str, origin: Origin | None = None) -> Image.Image:
-    """Open an image lazily. Raises DataError for a missing or empty file, and for one that is no image or several."""
+    """Open an image lazily. Raises DataError for a missing or empty file and for one that is no image."""
     try:
-        image = Image.open(path)
-        if image.format != "MPO" and getattr(image, "is_animated", False):  # phones write JPEGs that end in a preview
-            image.close()
-            raise _bad(path, origin, "it holds several images, of which only one would be seen; save that one alone")
-        return image
-    except DataError:
-        raise
+        return Image.open(path)
     except FileNotFoundError:
         raise _bad(path, origin, "the file does not exist; check media_dir and dataset_dir") from None
     except UnidentifiedImageError:
@@ -219,6 +213,13 @@ def open_image(path: str, origin: Origin | None = None) -> Image.Image:
         raise _bad(path, origin, "the file is empty" if empty else "the file is no image") from None
     except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
         raise _bad(path, origin, f"the file can't be read ({error})") from None
+
+
+def _still(path: str, image: Image.Image, origin: Origin | None) -> Image.Image:
+    try:
+        return still(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise _bad(path, origin, str(error)) from None
 
 
 def _bad(path: str, origin: Origin | None, what: str) -> DataError:
@@ -234,7 +235,7 @@ def patches(path: str, rule: VisionRule, origin: Origin | None = None) -> np.nda
     """
     with open_image(path, origin) as image:
         try:
-            resized = to_rgb(image).resize(fit(image.size, rule), Image.Resampling.BICUBIC)
+            resized = rgb(still(image)).resize(fit(image.size, rule), Image.Resampling.BICUBIC)
         except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
             raise _bad(path, origin, f"it can't be decoded ({error}); copy or render it again") from None
     return patchify(np.asarray(resized), rule)

@@ -22,10 +22,13 @@ _SPACE = " \t\r\n"
 
 
 def dataset_files(path: Path) -> list[Path]:
-    """Return the file itself, or a folder's readable files, sorted. Raises DataError when there is none."""
+    """Return the file itself, or a folder's readable files, sorted; hidden files and folders are left alone.
+
+    Raises DataError when there is none.
+    """
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if not _is_hidden(file.relative_to(path)))
-        found = [file for file in files if file.suffix in READERS]
+        files = sorted(file for file in path.rglob("*") if file.is_file() and not _is_hidden(file.relative_to(path)))
+        found = [file for file in files if file.suffix.lower() in READERS]
         unread = [file for file in files if file.suffix.lower() in UNREAD]
         if unread:
             raise DataError(
@@ -37,21 +40,20 @@ def dataset_files(path: Path) -> list[Path]:
         return found
     if not path.is_file():
         raise DataError(f"{path}: the file does not exist; correct file_name in dataset_info.json or download the data")
-    if path.suffix not in READERS:
+    if path.suffix.lower() not in READERS:
         raise DataError(f"{path}: can't read '{path.suffix}' files; give one of {', '.join(READERS)}")
     return [path]
-
-
-def _is_hidden(place: Path) -> bool:
-    """Return whether a file, or a folder that it is in, is one of those that programs keep for themselves."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in place.parts)
 
 
 def read_rows(path: Path) -> Iterator[Any]:
     """Yield the rows of one file. Raises DataError for an empty or damaged file, naming the row where it breaks."""
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty; write or download it again")
-    yield from READERS[path.suffix](path)
+    yield from READERS[path.suffix.lower()](path)
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _decoder(path: Path) -> json.JSONDecoder:

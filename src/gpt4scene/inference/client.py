@@ -19,11 +19,11 @@ from typing import Any
 
 from PIL import Image
 
-from gpt4scene.data.marks import FOREIGN_MARKS, IMAGE_MARK
 from gpt4scene.data.templates import ALL_MARKS
-from gpt4scene.data.vision import VisionRule, fit, open_image, to_rgb
+from gpt4scene.data.vision import VisionRule, fit, open_image
 from gpt4scene.errors import ConfigError, DataError, WorkError
 from gpt4scene.files.contents import Contents
+from gpt4scene.files.pixels import rgb, still
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.reply import words_of
 from gpt4scene.inference.requests import RETRIES, TIMEOUT_S, Requests, Say
@@ -46,7 +46,7 @@ def image_url(path: str, rule: VisionRule) -> str:
     """Return the image as a PNG data URL, resized as for the local model; ``DataError`` names an unreadable file."""
     with open_image(path) as image:
         try:
-            resized = to_rgb(image).resize(fit(image.size, rule), Image.Resampling.BICUBIC)
+            resized = rgb(still(image)).resize(fit(image.size, rule), Image.Resampling.BICUBIC)
         except (OSError, SyntaxError, ValueError) as error:
             raise DataError(f"image {path}: it can't be decoded ({error}); copy or render it again") from None
     buffer = io.BytesIO()
@@ -214,7 +214,7 @@ class ServerEngine:
         images = self._images(question.images)
         place = f"{question.task}, row {question.index}, scene {question.scene_id}"
         first, *rest = ALL_MARKS.asked(question.prompt, len(images), place)
-        if letters := [mark for mark in ALL_MARKS.letters(question.prompt) if mark not in (IMAGE_MARK, *FOREIGN_MARKS)]:
+        if letters := ALL_MARKS.letters(question.prompt):
             raise DataError(f"{place}: a server would take the letters {letters[0]} for the token; ask without them")
         content = [{"type": "text", "text": first}]
         for image, text in zip(images, rest, strict=True):

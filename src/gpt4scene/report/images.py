@@ -10,7 +10,7 @@ from PIL import Image
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.images import ImageSearch, image_list_file, read_image_list
-from gpt4scene.files.pixels import to_rgb
+from gpt4scene.files.pixels import rgb, still
 
 TOP_SIDE, FRAME_SIDE = 1000, 640
 """Longest side in pixels of bird's-eye views and of frames on a page."""
@@ -72,7 +72,7 @@ def shrink(source: Path, out: Path, file: str, side: int, name: str) -> PageImag
     try:
         with Image.open(source) as image:
             image.draft("RGB", (side, side))
-            small = to_rgb(image).copy()
+            small = rgb(still(image)).copy()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return PageImage(name, missing=f"{source} can't be read ({error})")
     small.thumbnail((side, side), Image.Resampling.LANCZOS)

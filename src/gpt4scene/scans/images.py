@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from gpt4scene.errors import DataError
-from gpt4scene.files.pixels import to_rgb
+from gpt4scene.files.pixels import rgb, still
 from gpt4scene.scans.types import Camera, Frame, StoredImage
 
 MOST_PIXELS = 64_000_000
@@ -134,7 +134,7 @@ def _shown(stored: np.ndarray, frame: Frame) -> np.ndarray:
 
 def _rgb(source: Path | StoredImage, image: Image.Image) -> np.ndarray:
     try:
-        return np.asarray(to_rgb(image))
+        return np.asarray(rgb(image))
     except ValueError as error:
         raise DataError(f"{_place(source)}: {error}") from None
 
@@ -196,7 +196,10 @@ def _opened(source: Path | StoredImage) -> Image.Image:
         raise DataError(f"{_place(source)}: is no readable image; {way}") from error
     if image.size[0] * image.size[1] > MOST_PIXELS:
         raise DataError(f"{_place(source)}: claims {image.size[0]}x{image.size[1]} pixels, more than a frame can have")
-    return image
+    try:
+        return still(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{_place(source)}: {error}") from None
 
 
 def _decoded(source: Path | StoredImage, image: Image.Image) -> Image.Image:

@@ -71,8 +71,8 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
             checkpointing, ("disable_gradient_checkpointing: false", not get("disable_gradient_checkpointing"))
         ),
     }
-    if get("learning_rate") == 0:
-        yield "learning_rate: 0 changes no weight"
+    if get("learning_rate") == 0 and trains(values):
+        yield "learning_rate has no effect at 0: nothing is trained, and the weights stay as they are"
     if get("greater_is_better"):
         yield "greater_is_better: true keeps the checkpoint with the highest loss, as the metric is the loss"
     for name, (needed, there) in needs.items():
@@ -99,9 +99,6 @@ def _work(values: Mapping[str, Any]) -> Iterator[str]:
         every = get(name)
         if every is not None and every <= 0:
             yield f"{name} must be above 0, not {every}; {name.removesuffix('_steps')}_strategy: no switches it off"
-    held_out = get("val_size") or 0.0
-    if held_out > 1 and held_out != int(held_out):
-        yield f"val_size must be a share below 1 or a whole number of rows, not {held_out:g}"
     if get("do_eval") and not get("val_size"):
         yield "do_eval needs val_size, the scenes to hold out"
     if get("tokenize_only") and not get("tokenized_path"):
@@ -173,6 +170,12 @@ def _rows(values: Mapping[str, Any]) -> Iterator[str]:
     if (get("image_resolution") or 0) > LONGEST_SIDE:
         area = get("image_resolution")
         yield f"image_resolution is the longest side in pixels, not an area; write image_max_pixels: {area}"
+    named = get("dataset") or []
+    if twice := [name for name in dict.fromkeys(named) if named.count(name) > 1]:
+        yield f"dataset names '{twice[0]}' twice; name it once; num_samples in dataset_info.json repeats rows"
+    held_out = get("val_size") or 0
+    if held_out > 1 and held_out != int(held_out):
+        yield f"val_size must be a share below 1 or a whole number of rows, not {held_out:g}"
     mixing = get("mix_strategy", "concat"), get("interleave_probs"), len(get("dataset") or [])
     yield from probability_problems(*mixing)
 
