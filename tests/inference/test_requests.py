@@ -149,7 +149,7 @@ BROKEN = {
     ),
     "status 204": ((204, b""), "it said nothing"),
     "moved in circles": ((307, "", {"Location": "/v1/chat/completions"}), "redirects"),
-    "moved to the list": ((302, "", {"Location": "/v1/models"}), "no 'choices'"),
+    "moved to the list": ((302, "", {"Location": "/v1/models"}), "sends the request on"),
     "moved to nowhere": ((302, "moved"), "moved .status 302"),
     "no status": (raw(b"HTTP/1.1 99 X\r\n\r\n"), "can't be reached"),
     "no HTTP": (raw(b"SSH-2.0-OpenSSH_9\r\n"), "can't be reached"),
@@ -223,3 +223,19 @@ def test_close_ends_the_pause_between_tries(server):
     with pytest.raises(WorkError, match="busy"):
         requests.ask(BODY, "scanqa, row 0")
     assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("status", [301, 302, 303])
+def test_a_redirect_that_drops_the_question_names_the_address(server, ask, status):
+    server.answer = lambda prompt: (status, "", {"Location": "/v2/chat/completions"})
+    with pytest.raises(
+        DataError, match=rf"row 0: .* on to http://127.0.0.1:\d+/v2 \(status {status}\); give .*--base_url"
+    ):
+        ask()
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("status", [307, 308])
+def test_a_redirect_that_keeps_the_question_is_followed(server, ask, status):
+    first(server, (status, "", {"Location": "/v1/other/chat/completions"}))
+    assert ask().text == "A chair." and len(server.asked) == 2

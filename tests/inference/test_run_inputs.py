@@ -72,6 +72,7 @@ def test_output_folder_that_is_a_file(infer, tmp_path, no_model):
     [
         (["--scenes=scene0002_0"], "scene 'scene0002_0'; did you mean 'scene0002_00'?"),
         (["--scenes=scene0000_00,kitchen"], "no question is about a scene 'kitchen'"),
+        (["--media_dir=/no/such"], "--media_dir /no/such is no folder"),
         (["--num_processes=999"], "--num_processes 999 is more than the 3 scenes"),
         (["--num_processes=2", "--scenes=scene0000_00"], "--num_processes 2 is more than the 1 scene "),
         (["--max_new_tokens=99999"], "no room for a question in the model's context of 32768"),

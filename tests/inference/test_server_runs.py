@@ -191,6 +191,38 @@ def test_another_model_that_answers_in_mid_run_ends_it(server, infer, rows):
     assert [row["index"] for row in rows()] == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("status", [502, 503, 504])
+@pytest.mark.parametrize(
+    "change", [restarted, other_root, other_words, other_model_in_replies, other_fingerprint], ids=lambda c: c.__name__
+)
+def test_another_model_that_comes_back_in_mid_run_is_not_asked_on(server, infer, rows, change, status):
+    """The server is away for a moment, as at a restart."""
+    left = [status]
+
+    def answer(prompt):
+        if prompt == PROMPTS[3] and left:
+            change(server)
+            return left.pop(), {}
+        return reply("Of the second." if not left else "Of the first.")
+
+    server.answer = answer
+    result, err = infer("--branch_limit=1")
+    if change is restarted:
+        assert result == 0 and len(rows()) == 12
+    else:
+        assert result == 1 and "scanqa, row 3: the server that came back answers otherwise" in err.splitlines()[-1]
+        assert [row["pred"] for row in rows()] == ["Of the first."] * 3
+
+
+@pytest.mark.parametrize(("tokens", "early"), [(7, True), (8, False), (0, False), (None, False)])
+def test_an_answer_cut_by_the_servers_context_is_said(server, infer, tokens, early):
+    body = {**reply("A chair and", "length"), "usage": {"completion_tokens": tokens}}
+    server.answer = lambda prompt: body if prompt == PROMPTS[2] else reply()
+    status, err = infer("--max_new_tokens=8")
+    said = "row 2: the server cut the answer after 7 tokens, below --max_new_tokens 8"
+    assert status == 0 and err.count(said) == early and err.count("the server cut") == early
+
+
 def test_a_server_that_first_said_nothing_of_itself_goes_on(server, infer, rows):
     models, probe = server.models, server.probe
     server.models, server.probe = None, lambda: (500, {})

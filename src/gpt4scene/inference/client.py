@@ -82,6 +82,9 @@ class ServerEngine:
         self.requests = Requests(base_url, timeout, retries, say)
         self.base_url, self.model, self.vision, self.request_limit = base_url, model, vision, request_limit
         self._answers_as: str | None = None
+        self._known: dict[str, str] = {}
+        self._known_at, self._asking_again = 0, threading.Lock()
+        self._said_cut = False
         self._contents = Contents()
         self._scene: tuple[tuple[str, ...], list[dict[str, Any]]] = ((), [])
         self._results: queue.SimpleQueue[Answer | Exception | None] = queue.SimpleQueue()
@@ -92,6 +95,11 @@ class ServerEngine:
         The model's name must be in the server's list, where it has one; ``ConfigError`` names what is served instead.
         ``WorkError`` for a server that can't be reached.
         """
+        self._known_at = self.requests.lost
+        self._known = self._said_of_itself()
+        return self._known
+
+    def _said_of_itself(self) -> dict[str, str]:
         found = self._listed()
         body = {"model": self.model, "max_tokens": 16, "temperature": 0.0, "seed": 0}
         body["messages"] = [{"role": "user", "content": [{"type": "text", "text": PROBE}]}]
@@ -239,6 +247,7 @@ class ServerEngine:
         where = f"{self.base_url}, {question.task}, row {question.index}"
         try:
             reply = self.requests.ask(body, where)
+            self._check_same(where)
         except WorkError as error:
             raise WorkError(f"{error}; once the server answers, the same command goes on") from None
         self._answers_as = self._answers_as or reply.model
@@ -247,4 +256,32 @@ class ServerEngine:
                 f"{where}: '{reply.model}' answered, and '{self._answers_as}' before it; let one model answer to the "
                 f"name '{self.model}', and run the same command again"
             )
+        if reply.finish_reason == "length" and 0 < reply.tokens < body["max_tokens"] and not self._said_cut:
+            self._said_cut = True
+            self.requests.say(
+                f"note: {where}: the server cut the answer after {reply.tokens} tokens, below --max_new_tokens "
+                f"{body['max_tokens']}, as one whose context is full does (vLLM: --max-model-len); said once"
+            )
         return Answer(question, reply.text, reply.tokens, reply.finish_reason)
+
+    def _check_same(self, where: str) -> None:
+        """Raise ``DataError`` where a server that came back after lost connections is no longer the one of before.
+
+        It is asked before an answer is taken, since the answer may be another model's.
+        """
+        with self._asking_again:
+            lost = self.requests.lost
+            if not self._known or lost == self._known_at:
+                return
+            found = self._said_of_itself()
+            names = self._known.keys() | found.keys()
+            if "probe" not in found or "probe" not in self._known:  # a first request without an answer tells nothing
+                names = self._known.keys() & found.keys()
+            changed = sorted(name for name in names if self._known.get(name) != found.get(name))
+            if changed:
+                words = ", ".join(f"{name}: {self._known.get(name)}, now {found.get(name)}" for name in changed)
+                raise DataError(
+                    f"{where}: the server that came back answers otherwise than the one before ({words}); "
+                    "its answer is not taken. Serve the model as before, or choose another --output_dir"
+                )
+            self._known_at = lost

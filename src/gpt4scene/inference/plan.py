@@ -83,6 +83,8 @@ def _count(number: int, kind: str) -> str:
 
 def make_plan(arguments: InferArguments, say: Say = lambda line: None) -> Plan:
     """Return the questions that the arguments choose, their settings and images. ``say`` takes notes on odd inputs."""
+    if arguments.media_dir and not Path(arguments.media_dir).is_dir():
+        raise ConfigError(f"--media_dir {arguments.media_dir} is no folder; give the one that image paths start from")
     settings = _shared_settings(arguments)
     tasks = find_tasks(arguments.annotation_dir, arguments.tasks, arguments.split)
     questions = _questions(arguments, tasks, arguments.scenes, arguments.limit)

@@ -36,6 +36,9 @@ HINTS: Mapping[int, str] = MappingProxyType(
     }
 )
 """The way out of a refusal whose status tells it."""
+_AWAY = (0, 502, 503, 504)
+_ASKED_ANEW = (301, 302, 303)
+"""Redirects after which clients ask without the body of the request."""
 _RARELY_PASSING = frozenset({TIMED_OUT, 200, 500})
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 
@@ -56,6 +59,8 @@ class Requests:
         timeout: seconds that a request may take.
         retries: further tries after failures that pass: 429, 502 to 504, a lost connection.
         say: takes a line on each failure that is tried again.
+
+    ``lost`` counts connections that failed or led nowhere: another server may answer since.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class Requests:
         self.base_url, self.timeout, self.retries = base_url, min(timeout, threading.TIMEOUT_MAX), retries
         self.say: Say = say or (lambda line: None)
         self.closed = threading.Event()
+        self.lost = 0
         key = os.environ.get("OPENAI_API_KEY") or "none"
         self._client = OpenAI(base_url=base_url.rstrip("/"), api_key=key, timeout=self.timeout, max_retries=0)
 
@@ -107,6 +113,7 @@ class Requests:
                 failure = ServerFailure(str(odd), self.retries if odd.again else 0, 200)
             except ServerFailure as error:
                 failure = error
+                self.lost += failure.status in _AWAY
             limit = min(self.retries, failure.tries, few if failure.status in _RARELY_PASSING else self.retries)
             if failure.status == 0 and refused is not None:
                 limit = min(limit, refused)
@@ -125,6 +132,7 @@ class Requests:
 
         try:
             response = _within(self.timeout, send)
+            _check_moved(response)
             return text_of(response.content, response.charset_encoding)
         except (openai.APITimeoutError, NotInTime):
             words = f"the server gave no answer within {self.timeout:g} s (--timeout)"
@@ -134,6 +142,7 @@ class Requests:
             hint = "; is its address http:// and not https://?" if "[SSL" in cause and "CERT" not in cause else ""
             raise ServerFailure(f"the server can't be reached ({cause}){hint}", self.retries) from None
         except openai.APIStatusError as error:
+            _check_moved(error.response)
             status, said = error.status_code, words_of(error.response.text)
             passing = status in _PASSING and "insufficient_quota" not in error.response.text
             hint = f"; {HINTS[status]}" if status in HINTS else ""
@@ -151,6 +160,15 @@ class ServerRefusal(DataError):
     def __init__(self, sentence: str, status: int) -> None:
         self.status = status
         super().__init__(sentence)
+
+
+def _check_moved(response: Any) -> None:
+    """Raise ``ServerFailure`` for a reply from behind a redirect that turned the question into a plain look-up."""
+    for earlier in response.history:
+        if earlier.request.method == "POST" and earlier.status_code in _ASKED_ANEW:
+            address = str(response.url).removesuffix("/chat/completions")
+            words = f"the server sends the request on to {address} (status {earlier.status_code})"
+            raise ServerFailure(f"{words}; give the address that answers as --base_url", 0, earlier.status_code)
 
 
 def _within(seconds: float, send: Callable[[], Any]) -> Any:
