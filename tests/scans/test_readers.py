@@ -2,130 +2,16 @@
 
 import json
 import shutil
-import struct
 
 import numpy as np
 import pytest
 from commands import prepare as main
-from PIL import Image
-from scipy.spatial.transform import Rotation
+from recordings import WRITERS, arkit, as_binary, colmap, objects_json, transforms
 
 from gpt4scene.errors import DataError
-from gpt4scene.scans.colmap_files import MODELS
 from gpt4scene.scans.images import read_color, read_depth
-from gpt4scene.scans.ply import write_ply
 from gpt4scene.scans.readers import SCAN_READERS
 from gpt4scene.scans.unused import Unused, unused_files
-
-
-def save_images(folder, images, stems=None):
-    folder.mkdir(parents=True)
-    names = [f"{stem}.png" for stem in stems or range(len(images))]
-    for name, image in zip(names, images, strict=True):
-        Image.fromarray(image).save(folder / name)
-    return names
-
-
-def save_depths(folder, depths, names, scale):
-    folder.mkdir(parents=True)
-    for name, depth in zip(names, depths, strict=True):
-        Image.fromarray(np.rint(depth * scale).astype(np.uint16)).save(folder / name)
-
-
-def objects_json(room):
-    rows = [{"id": o.id, "label": o.label, "center": list(o.center), "size": list(o.size)} for o in room.objects]
-    return json.dumps({"objects": rows})
-
-
-def transforms(folder, room):
-    images, depths = room.images()
-    names = save_images(folder / "images", images)
-    save_depths(folder / "depth", depths, names, 1000)
-    k = room.cameras[0].intrinsics
-    rows = [
-        {
-            "file_path": f"images/{name.removesuffix('.png')}",
-            "depth_file_path": f"depth/{name}",
-            "transform_matrix": (camera.pose @ np.diag([1, -1, -1, 1])).tolist(),
-        }
-        for name, camera in zip(names, room.cameras, strict=True)
-    ]
-    content = {"fl_x": k[0, 0], "fl_y": k[1, 1], "cx": k[0, 2] + 0.5, "cy": k[1, 2] + 0.5, "w": 200, "h": 150}
-    write_ply(folder / "scan.ply", room.mesh)
-    (folder / "transforms.json").write_text(json.dumps({**content, "ply_file_path": "scan.ply", "frames": rows}))
-
-
-def colmap(folder, room):
-    images, _ = room.images()
-    names = save_images(folder / "images", images)
-    model = folder / "sparse" / "0"
-    model.mkdir(parents=True)
-    k = room.cameras[0].intrinsics
-    camera_line = f"1 PINHOLE 200 150 {k[0, 0]} {k[1, 1]} {k[0, 2] + 0.5} {k[1, 2] + 0.5}"
-    (model / "cameras.txt").write_text(f"# Camera list\n{camera_line}\n")
-    lines = ["# Image list"]
-    for number, (name, camera) in enumerate(zip(names, room.cameras, strict=True)):
-        inverse = np.linalg.inv(camera.pose)
-        x, y, z, w = Rotation.from_matrix(inverse[:3, :3]).as_quat()
-        place = " ".join(map(str, inverse[:3, 3]))
-        lines += [f"{number + 1} {w} {x} {y} {z} {place} 1 {name}", "1.0 2.0 -1 3.0 4.0 7"]
-    (model / "images.txt").write_text("\n".join(lines) + "\n")
-    write_ply(folder / "mesh.ply", room.mesh)
-
-
-def tum(folder, room):
-    images, depths = room.images()
-    stamps = [f"{1305031102.175304 + i:.6f}" for i in range(len(images))]
-    names = save_images(folder / "rgb", images, stamps)
-    save_depths(folder / "depth", depths, names, 5000)
-    np.savetxt(folder / "intrinsics.txt", room.cameras[0].intrinsics)
-    listing = "# color images\n" + "\n".join(f"{s} rgb/{n}" for s, n in zip(stamps, names, strict=True))
-    (folder / "rgb.txt").write_text(listing)
-    (folder / "depth.txt").write_text(
-        "\n".join(f"{float(s) + 0.01:.6f} depth/{n}" for s, n in zip(stamps, names, strict=True))
-    )
-    lines = ["# timestamp tx ty tz qx qy qz qw"]
-    for stamp, camera in zip(stamps, room.cameras, strict=True):
-        values = [*camera.pose[:3, 3], *Rotation.from_matrix(camera.pose[:3, :3]).as_quat()]
-        lines.append(f"{float(stamp) - 0.004:.6f} " + " ".join(map(str, values)))
-    (folder / "groundtruth.txt").write_text("\n".join(lines))
-
-
-def arkit(folder, room):
-    images, depths = room.images()
-    inside = folder / f"{folder.name}_frames"
-    stems = [f"{folder.name}_{100 + i / 10:.3f}" for i in range(len(images))]
-    names = save_images(inside / "lowres_wide", images, stems)
-    save_depths(inside / "lowres_depth", depths, names, 1000)
-    (inside / "lowres_wide_intrinsics").mkdir()
-    k, lines = room.cameras[0].intrinsics, []
-    for index, camera in enumerate(room.cameras):
-        stamp = 100 + index / 10 + (0.001 if index == 2 else 0)
-        pincam = inside / "lowres_wide_intrinsics" / f"{folder.name}_{stamp:.3f}.pincam"
-        pincam.write_text(f"200 150 {k[0, 0]} {k[1, 1]} {k[0, 2]} {k[1, 2]}")
-        inverse = np.linalg.inv(camera.pose)
-        values = [*Rotation.from_matrix(inverse[:3, :3]).as_rotvec(), *inverse[:3, 3]]
-        lines.append(f"{100 + index / 10} " + " ".join(map(str, values)))
-    (inside / "lowres_wide.traj").write_text("\n".join(lines))
-    write_ply(folder / f"{folder.name}_3dod_mesh.ply", room.mesh)
-    turn = [[0, 1, 0], [-1, 0, 0], [0, 0, 1]]
-    boxes = [
-        {
-            "label": o.label,
-            "segments": {
-                "obbAligned": {
-                    "centroid": list(o.center),
-                    "axesLengths": [o.size[1], o.size[0], o.size[2]],
-                    "normalizedAxes": np.ravel(turn).tolist(),
-                }
-            },
-        }
-        for o in room.objects
-    ]
-    (folder / f"{folder.name}_3dod_annotation.json").write_text(json.dumps({"data": boxes, "skipped": False}))
-
-
-WRITERS = {"transforms": transforms, "colmap": colmap, "tum": tum, "arkit": arkit}
 
 
 @pytest.fixture(scope="module")
@@ -365,35 +251,6 @@ def test_colmap_models_are_read_wherever_they_lie_and_however_they_are_written(b
         assert np.allclose(ours.camera.pose, true.camera.pose)
         assert np.allclose(ours.camera.intrinsics, true.camera.intrinsics)
     assert np.allclose(found.mesh.vertices, expected.mesh.vertices)
-
-
-def as_binary(model):
-    """Write the text model of a folder as COLMAP's binary files instead."""
-    cameras, images, points = (
-        [line.split() for line in (model / f"{name}.txt").read_text().splitlines() if line.strip() and line[0] != "#"]
-        if (model / f"{name}.txt").is_file()
-        else []
-        for name in ("cameras", "images", "points3D")
-    )
-    images = [words for words in images if not words[-1].replace(".", "").replace("-", "").isdigit()]
-    numbers = {name: number for number, (name, _) in enumerate(MODELS)}
-    blob = struct.pack("<Q", len(cameras))
-    for words in cameras:
-        blob += struct.pack("<iiQQ", int(words[0]), numbers[words[1]], int(words[2]), int(words[3]))
-        blob += struct.pack(f"<{len(words) - 4}d", *map(float, words[4:]))
-    (model / "cameras.bin").write_bytes(blob)
-    blob = struct.pack("<Q", len(images))
-    for words in images:
-        blob += struct.pack("<i7di", int(words[0]), *map(float, words[1:8]), int(words[8]))
-        blob += words[9].encode() + b"\0" + struct.pack("<Q", 1) + struct.pack("<ddq", 1.0, 2.0, -1)
-    (model / "images.bin").write_bytes(blob)
-    blob = struct.pack("<Q", len(points))
-    for words in points:
-        blob += struct.pack("<Q3d3Bd", int(words[0]), *map(float, words[1:4]), *map(int, words[4:7]), float(words[7]))
-        blob += struct.pack("<Q", len(words[8:]) // 2) + struct.pack(f"<{len(words[8:])}i", *map(int, words[8:]))
-    (model / "points3D.bin").write_bytes(blob)
-    for name in ("cameras", "images", "points3D"):
-        (model / f"{name}.txt").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("keep", [4, 30, 200])
