@@ -153,11 +153,42 @@ def test_every_command_stops_at_once(command, number, status, capsys, monkeypatc
     monkeypatch.setattr("gpt4scene.settings.flags.read", lambda *_: None)
     module, _, function = command.function.partition(":")
     monkeypatch.setattr(importlib.import_module(module), function, work)
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     assert cli.main([command.name]) == status
     said = capsys.readouterr().err
     assert "stopped by" in said and command.stopped in said and "Traceback" not in said
-    assert signal.getsignal(signal.SIGTERM) is handler
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
+def test_a_signal_while_a_library_is_imported_is_not_lost(number, status, tmp_path, monkeypatch, capsys):
+    (tmp_path / "a_library.py").write_text(
+        "import os\ntry:\n    import a_part_of_it\nexcept BaseException:\n    lost = True\n"
+    )
+    (tmp_path / "a_part_of_it.py").write_text(f"import os, time\nos.kill(os.getpid(), {number:d})\ntime.sleep(0.2)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def work():
+        import a_library
+
+        assert not hasattr(a_library, "lost")
+        time.sleep(5)
+        return 0
+
+    try:
+        assert cli.guarded(work) == status
+    finally:
+        for name in ("a_library", "a_part_of_it"):
+            sys.modules.pop(name, None)
+    assert "stopped by" in capsys.readouterr().err
+
+
+def test_an_interrupt_that_is_ignored_stays_ignored(monkeypatch):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert cli.guarded(lambda: os.kill(os.getpid(), signal.SIGINT) or 0) == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("shell", cli.SHELLS)

@@ -217,7 +217,7 @@ def guarded(work: Callable[[], int], stopped: str = "") -> int:
     ``stopped`` is said after Ctrl-C or SIGTERM. Errors that nobody foresaw keep their traceback.
     """
     try:
-        with _sigterm_stops():
+        with _signals_stop():
             return work()
     except KeyboardInterrupt as stop:
         return _stopped(stop, stopped)
@@ -235,20 +235,43 @@ def guarded(work: Callable[[], int], stopped: str = "") -> int:
 
 
 @contextmanager
-def _sigterm_stops() -> Iterator[None]:
-    """Let SIGTERM end the work as Ctrl-C does, so that nothing is left half-written."""
+def _signals_stop() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the work, so that nothing is left half-written.
+
+    Both wait for the end of an import: libraries take what their imports raise for a missing package, and go on.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise Stopped("stopped by SIGTERM", number)
+        if _imports(frame):
+            again = threading.Timer(0.05, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+        elif number == signal.SIGTERM:
+            raise Stopped("stopped by SIGTERM", number)
+        else:
+            raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
         yield  # handlers belong to the main thread
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    mine = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background work ignores it
+        mine.append(signal.SIGINT)
+    before = {number: signal.signal(number, stop) for number in mine}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Return whether ``frame`` is part of an import."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _stopped(stop: KeyboardInterrupt, left: str) -> int:
