@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# The environment and every test. Arguments go to pytest:
+# The environment and every test, on all cores (8 at most). Arguments go to pytest:
 #
 #   bash scripts/test.sh                              all tests
 #   bash scripts/test.sh -m "not slow" tests/data     the quick ones of a folder
+#   bash scripts/test.sh -n 0 -x --pdb tests/data     in one process, stopping where the first fails
 #
 # Once the environment is there, `.venv/bin/python -m pytest --help` lists pytest's flags.
 set -euo pipefail
@@ -16,4 +17,4 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 trap 'echo "test.sh: failed" >&2' ERR
 bash "$root/scripts/setup.sh" dev deepspeed server
 cd "$root"
-"$root/.venv/bin/python" -m pytest "$@"
+"$root/.venv/bin/python" -m pytest -n auto --maxprocesses 8 --dist loadfile "$@"
