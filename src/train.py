@@ -2,7 +2,7 @@
 
 import sys
 
-from gpt4scene.cli import main
+from gpt4scene.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main(["train", *sys.argv[1:]]))
+    program(["train", *sys.argv[1:]])

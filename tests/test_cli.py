@@ -183,6 +183,23 @@ def test_a_signal_while_a_library_is_imported_is_not_lost(number, status, tmp_pa
     assert "stopped by" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("words", "status"), [(["--version"], 0), (["trian"], 2), ([], 2)])
+def test_the_program_ends_with_the_status_of_its_command(words, status, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.program(words)
+    assert end.value.code == status
+
+
+def test_a_process_that_goes_quietly_keeps_its_status(monkeypatch):
+    def main(argv):
+        raise SystemExit(2)
+
+    monkeypatch.setattr(cli, "main", main)
+    with pytest.raises(SystemExit) as end:
+        cli.program(["train"])
+    assert end.value.code == 2
+
+
 def test_an_interrupt_that_is_ignored_stays_ignored(monkeypatch):
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

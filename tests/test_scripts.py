@@ -89,7 +89,8 @@ def test_test_script_sets_up_and_hands_its_arguments_to_pytest(checkout):
     done, calls = run(checkout, "-q", "tests/data", script="test.sh")
     assert done.returncode == 0, done.stderr
     assert "-e .[deepspeed,dev,metrics,server,torch]" in calls
-    assert "-m pytest -q tests/data" in calls.splitlines()[-1]
+    last = calls.splitlines()[-1]
+    assert "-m pytest -n auto" in last and last.endswith("-q tests/data")
     done, _ = run(checkout, script="test.sh", fail="pytest")
     assert done.returncode != 0 and "test.sh: failed" in done.stderr
 

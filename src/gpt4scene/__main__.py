@@ -1,8 +1,6 @@
 """``python -m gpt4scene COMMAND …``: the program where its script is not on the path."""
 
-import sys
-
-from gpt4scene.cli import main
+from gpt4scene.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gpt4scene import __version__
 from gpt4scene.errors import ConfigError, DataError, Stopped, WorkError
@@ -176,6 +176,19 @@ def main(argv: Sequence[str] | None = None, defaults: Mapping[str, str] | None =
     if {"-h", "--help"} & set(words):
         return guarded(lambda: _help(command, defaults or {}))
     return guarded(lambda: command.call(words, defaults or {}), command.stopped)
+
+
+def program(argv: Sequence[str] | None = None) -> NoReturn:
+    """Do ``main`` as all that this process is there for, and end it with the exit status.
+
+    One of several processes of a training run ends in an order of its own, however the run went.
+    """
+    try:
+        status = main(argv)
+    except SystemExit as end:  # quietly: another process says what is wrong
+        status = end.code if isinstance(end.code, int) else FAILED
+    processes = sys.modules.get("gpt4scene.training.processes")
+    sys.exit(processes.end_of_several(status) if processes else status)
 
 
 def call(kind: type, work: Callable[[Any], int], program: str, about: str, words: Sequence[str]) -> int:

@@ -20,9 +20,10 @@ pytestmark = pytest.mark.slow
 SCRIPT = """
 import json, sys
 from gpt4scene.settings.config import parse
-from gpt4scene.training import sft
+from gpt4scene.training import processes, sft
 for words in json.load(open(sys.argv[1])):
     sft.run(parse(words))
+processes.end_of_several(0)
 """
 
 PUBLIC_COMMAND = """

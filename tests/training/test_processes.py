@@ -86,7 +86,7 @@ LEAST = "--model_name_or_path m --dataset d --finetuning_type full --output_dir"
     [
         ("--lernin_rate 3 --cutof_len 4", ["'--lernin_rate' is not a key", "'--cutof_len' is not a key"]),
         ("--report_to neptune", ["report_to: neptune needs the package"]),
-        ("--ddp_backend foo", ["transformers refuses the settings"]),
+        ("--ddp_backend foo", ["ddp_backend: foo is not known"]),
         ('--lr_scheduler_kwargs {"cycles":1}', ["lr_scheduler_type: cosine with"]),
     ],
 )

@@ -113,7 +113,7 @@ def leave_in_order() -> None:
 
 
 def end_of_several(status: int) -> int:
-    """Return ``status`` in a run of one process; one of several, after ``leave_in_order``, ends here with it."""
+    """Return ``status`` in a run of one process; one of several ends here with it."""
     if _is_distributed():
         end_without_finalizing(status)
     return status

@@ -26,7 +26,7 @@ from gpt4scene.training.manifest import Manifest
 from gpt4scene.training.optimizers import try_out
 from gpt4scene.training.output import BatchPlan, MarkComplete, open_output
 from gpt4scene.training.preflight import check_model, check_settings, plan_of
-from gpt4scene.training.processes import alike, end_of_several, leave_in_order, on_all, on_first
+from gpt4scene.training.processes import alike, leave_in_order, on_all, on_first
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
 from gpt4scene.training.run_data import load_data
 from gpt4scene.training.signals import StopOnSignal
@@ -37,15 +37,12 @@ LARGE = 10**9
 
 
 def main(words: Sequence[str]) -> int:
-    """Train as ``words``, a YAML file and flags, say; return 0 when done. Wrong settings are found before any work.
-
-    One of several processes does not return: it ends here when all is done.
-    """
+    """Train as ``words``, a YAML file and flags, say; return 0 when done. Wrong settings are found before any work."""
     config = alike(lambda: parse(words))
     if os.environ.get("RANK", "0") == "0":
         for note in config.notes:
             print(f"note: {note}", file=sys.stderr)
-    return end_of_several(run(config))
+    return run(config)
 
 
 def run(config: TrainConfig) -> int:
