@@ -165,6 +165,8 @@ ZERO = {"zero_optimization": {"stage": 2, "reduce_bucket_size": "auto"}}
         ),
         ({"zero_optimization": {"stage": 3, "offload_optimizer": {"device": "gpu"}}}, "offload_optimizer.device"),
         ({"zero_optimization": 3}, "zero_optimization must be an object"),
+        (ZERO | {"optimizer": "AdamW"}, "optimizer must be an object"),
+        (ZERO | {"scheduler": ["WarmupLR"]}, "scheduler must be an object"),
         (ZERO | {"optimizer": {"type": "AdamW2"}}, "optimizer.type AdamW2 is not known"),
         (ZERO | {"scheduler": {"type": "Cosine"}}, "scheduler.type Cosine is not known"),
         (ZERO | {"optimizer": {"type": "AdamW"}, "scheduler": {"type": "WarmupLR"}}, None),

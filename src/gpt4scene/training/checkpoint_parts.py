@@ -94,8 +94,8 @@ def _check_optimizer(path: Path, shapes: set[tuple[int, ...]], keeps: bool) -> N
     says that every parameter must have some.
     """
     content = _load(path, "param_groups")
-    memory = content.get("state", {})
-    known = [number for group in content["param_groups"] for number in group["params"]]
+    memory, groups = _dicts(path, content.get("state")), _dicts(path, content["param_groups"])
+    known = [number for group in groups.values() for number in group.get("params", ())]
     lacking = set(known) - set(memory) if memory or keeps else set()
     if sorted(known) != list(range(len(known))) or set(memory) - set(known) or lacking:
         raise DataError(f"{path}: keeps something of {len(memory)} parameters, but has {len(known)}; {_ANEW}")
@@ -111,6 +111,14 @@ def _check_optimizer(path: Path, shapes: set[tuple[int, ...]], keeps: bool) -> N
                 raise DataError(
                     f"{path.parent}: {path.name}: the optimizer's {name} holds NaN or infinite numbers; {_ANEW}"
                 )
+
+
+def _dicts(path: Path, kept: object) -> dict[Any, dict[str, Any]]:
+    """Return the dicts that an optimizer saves, of a list by their place. Raises DataError where it holds others."""
+    found = dict(enumerate(kept)) if isinstance(kept, list) else kept
+    if not isinstance(found, dict) or not all(isinstance(one, dict) for one in found.values()):
+        raise DataError(f"{path}: 'state' and 'param_groups' are not what an optimizer saves; {_ANEW}")
+    return found
 
 
 def _load(path: Path, key: str) -> dict[str, Any]:

@@ -230,7 +230,11 @@ def _zero(config: TrainConfig, content: Mapping[str, Any]) -> Iterator[str]:
     except TypeError:
         yield f"{file}: zero_optimization must be an object, not {zero!r}"
     for block, known in (("optimizer", DEEPSPEED_OPTIMIZERS), ("scheduler", VALID_LR_SCHEDULES)):
-        kind = (content.get(block) or {}).get("type")
+        named = content.get(block) or {}
+        if not isinstance(named, dict):
+            yield f"{file}: {block} must be an object, not {named!r}"
+            continue
+        kind = named.get("type")
         others = vars(torch.optim) if block == "optimizer" else ()
         if kind is not None and str(kind).lower() not in map(str.lower, known) and kind not in others:
             hint = nearest(str(kind), list(known))
