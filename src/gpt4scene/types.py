@@ -6,9 +6,9 @@ Shape letters: L tokens, P prefix tokens (or patches of pixels), N images, K bra
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -144,6 +144,7 @@ class Question:
 
     ``type_info`` is SQA3D's ``sqa_type`` or Multi3DRefer's ``eval_type``, 0 for a task without types.
     What the file does not say is ``None``. ``images`` are resolved paths in the order shown to the model (BEV first).
+    ``source`` is the official row, for benchmarks whose rules read it.
     """
 
     task: str
@@ -156,6 +157,7 @@ class Question:
     pred_id: int | None = None
     ref_captions: tuple[str | int, ...] | None = None
     type_info: str | int | None = None
+    source: Mapping[str, Any] | None = field(default=None, hash=False)
 
     @property
     def key(self) -> tuple[str, int]:

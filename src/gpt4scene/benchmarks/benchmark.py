@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gpt4scene.benchmarks.annotation import Annotation
 from gpt4scene.benchmarks.judging import Judge, judge_by
 from gpt4scene.benchmarks.matching import Scenes
 from gpt4scene.benchmarks.rows import (
@@ -20,16 +19,19 @@ from gpt4scene.benchmarks.rows import (
     as_they_are,
     make_rows,
 )
+from gpt4scene.benchmarks.rules import MakeReport, Rules, TextGroups
 from gpt4scene.benchmarks.wordings import Prompts, read_wordings
+from gpt4scene.errors import ConfigError
 from gpt4scene.files.answers import AnswerRow, row_keys
 from gpt4scene.files.raw import Record, read_records
 from gpt4scene.metrics.scores import Pooled, Report, RowScores
-from gpt4scene.metrics.texts import TextGroup, TextScores
+from gpt4scene.registry import nearest
 
 ReadRecords = Callable[[Sequence[Path]], list[Record]]
 Companions = Callable[[list[Record], "Callable[[], Path | None]", "Callable[[str], None]"], Mapping[str, Any]]
-TextGroups = Callable[[Sequence[AnswerRow], Annotation], dict[str, TextGroup]]
-MakeReport = Callable[[Sequence[AnswerRow], Annotation, Mapping[str, TextScores]], Report]
+
+PUBLISHED_RULES = "gpt4scene"
+"""The rules of the published figures of the five benchmarks: Chat-Scene's scorer."""
 
 
 def read_first(paths: Sequence[Path]) -> list[Record]:
@@ -66,6 +68,13 @@ class Benchmark:
     answers in the report's rows. ``judge`` decides on one answer; by the main metric where it is ``None``.
     ``unanswered`` says what the figures do with questions that have no answer. ``published_split`` returns the split
     whose published figures stand beside a report, or ``None``.
+
+    Rules: ``rules`` names those that the fields above count by and ``rules_say`` describes them; ``variants`` are the
+    others, and ``under`` gives the benchmark under one of them. ``references`` makes question rows of an official
+    record without any prepared scene, for scoring alone.
+
+    Images: a question shows the images of its scene. ``own_images`` says that the official rows bring their own, so
+    that no prepared scene is needed; each set of images then is a scene of its own, and ``image_list`` names the list.
     """
 
     name: str
@@ -73,7 +82,7 @@ class Benchmark:
     main_metric: str
     raw_files: tuple[str, ...]
     question_rows: RowsOf[QuestionRow] | None
-    training_rows: RowsOf[TrainingRow]
+    training_rows: RowsOf[TrainingRow] | None
     report: MakeReport
     needs: tuple[str, ...] = ("ref_captions",)
     single: tuple[str, ...] = ()
@@ -93,6 +102,38 @@ class Benchmark:
     judge: Judge | None = None
     unanswered: str = "the figures leave them out"
     published_split: Callable[[Report], str | None] = published_on_val
+    references: Callable[[Record], Iterable[QuestionRow]] | None = None
+    rules: str = PUBLISHED_RULES
+    rules_say: str = ""
+    variants: tuple[Rules, ...] = ()
+    own_images: bool = False
+    image_list: str = ""
+
+    @property
+    def rule_names(self) -> tuple[str, ...]:
+        """The names of all rules that answers can be counted by, the default first."""
+        return (self.rules, *(rules.name for rules in self.variants))
+
+    def under(self, name: str) -> Benchmark:
+        """Return the benchmark as ``name`` counts it; ``ConfigError`` with the known names for another."""
+        if name == self.rules:
+            return self
+        rules = next((rules for rules in self.variants if rules.name == name), None)
+        if rules is None:
+            known = ", ".join(self.rule_names)
+            raise ConfigError(
+                f"'{self.name}' has no rules '{name}'{nearest(name, list(self.rule_names))} (known: {known})"
+            )
+        return replace(
+            self,
+            rules=name,
+            rules_say=rules.says,
+            variants=(),
+            report=rules.report,
+            text_groups=rules.text_groups,
+            judge=rules.judge or self.judge,
+            main_metric=rules.main_metric or self.main_metric,
+        )
 
     def raw_names(self, split: str) -> list[str]:
         """Return the names of the official files of ``split``."""
@@ -120,6 +161,7 @@ class Benchmark:
         self, records: list[Record], scenes: Scenes, generator: random.Random, most_wordings: int = 0
     ) -> AnnotatedRows[TrainingRow]:
         """Return the training rows; ``generator`` draws among the first ``most_wordings`` (0: all) of each choice."""
+        assert self.training_rows is not None, f"{self.name} makes questions only"
         prompts = Prompts(self.wordings(), generator, most_wordings)
         arranged = self.training_records(records, scenes)
         return make_rows(arranged, self.training_rows, scenes, prompts, boxes=self.about_objects)

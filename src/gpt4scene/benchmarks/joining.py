@@ -211,6 +211,7 @@ def _with_truth(row: AnswerRow, question: Question, path: Path, needs: Sequence[
     if "type_info" not in needs and not question.type_info:
         del truths["type_info"]  # the file has no types
     told = {key: truth for key, truth in truths.items() if truth is not None}
+    told |= {"source": question.source} if question.source is not None else {}
     qid = row.qid if question.qid is None else question.qid
     origin = f"{row.origin} (question: {path}, row {question.index})"
     return replace(row, index=question.index, qid=qid, prompt=question.prompt or row.prompt, origin=origin, **told)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gpt4scene.benchmarks import tables
 from gpt4scene.benchmarks.annotation import Annotation
 from gpt4scene.benchmarks.answers import Answered, read_answered, unanswered_tasks
+from gpt4scene.benchmarks.benchmark import Benchmark
+from gpt4scene.benchmarks.chosen import rule_words, under_rules
 from gpt4scene.benchmarks.registry import BENCHMARKS, task_names
 from gpt4scene.errors import DataError
 from gpt4scene.files.predictions import lies_there, tasks_in, wanted
@@ -25,19 +27,25 @@ INPUTS = (".json", ".jsonl", ".pt")
 
 
 def score_folder(
-    predictions: str | Path, annotation_dir: str | Path, tasks: Sequence[str] | str | None = None
+    predictions: str | Path,
+    annotation_dir: str | Path,
+    tasks: Sequence[str] | str | None = None,
+    rules: Sequence[str] | str = "",
 ) -> dict[str, Report]:
     """Return the report of every task, in published order.
 
     ``predictions`` holds journals or public prediction files, ``annotation_dir`` boxes, companion files and, if
     missing questions are to be counted, the question files. ``tasks`` are names, or ``None`` for all that have
-    answers. Raises ``DataError`` for missing, broken or contradicting files.
+    answers. ``rules`` are names of rules; a task counts by the first that it has, else by its own. Raises
+    ``DataError`` for missing, broken or contradicting files.
     """
-    return score_folders({"": (predictions, annotation_dir)}, tasks)[""]
+    return score_folders({"": (predictions, annotation_dir)}, tasks, rules)[""]
 
 
 def score_folders(
-    folders: Mapping[str, tuple[str | Path, str | Path]], tasks: Sequence[str] | str | None = None
+    folders: Mapping[str, tuple[str | Path, str | Path]],
+    tasks: Sequence[str] | str | None = None,
+    rules: Sequence[str] | str = "",
 ) -> dict[str, dict[str, Report]]:
     """Return ``score_folder`` of several folders: name -> (predictions, annotation_dir) becomes name -> reports.
 
@@ -45,9 +53,13 @@ def score_folders(
     """
     named = {name: _tasks(Path(place), tasks) for name, (place, _) in folders.items()}
     with ExitStack() as stack:
-        texts_needed = any(BENCHMARKS[task].text_groups for found in named.values() for task in found)
+        counted = under_rules(dict.fromkeys(task for found in named.values() for task in found), rules)
+        texts_needed = any(benchmark.text_groups for benchmark in counted.values())
         scorer = stack.enter_context(TextScorer()) if texts_needed else None
-        opened = {name: _opened(Path(folders[name][0]), Path(folders[name][1]), found) for name, found in named.items()}
+        opened = {
+            name: _opened(Path(folders[name][0]), Path(folders[name][1]), {task: counted[task] for task in found})
+            for name, found in named.items()
+        }
         places = {
             f"{name}\n{task}\n{suffix}": (name, task, suffix)
             for name, folder in opened.items()
@@ -76,6 +88,7 @@ def score_folders(
 class _Folder:
     """What one folder of predictions holds, read and checked; ``groups`` are the texts of tasks that compare texts."""
 
+    benchmarks: dict[str, Benchmark]
     annotation: Annotation
     answers: dict[str, Answered]
     groups: dict[str, dict[str, TextGroup]]
@@ -83,8 +96,9 @@ class _Folder:
     def report(self, task: str, texts: Mapping[str, TextScores]) -> Report:
         """Return the report of ``task``; ``texts`` holds the scores of its groups."""
         answers = self.answers[task]
-        report = BENCHMARKS[task].report(answers.rows, self.annotation, texts)
-        return answers.told(report)
+        benchmark = self.benchmarks[task]
+        report = benchmark.report(answers.rows, self.annotation, texts)
+        return answers.told(replace(report, rules=benchmark.rules))
 
 
 def _tasks(predictions: Path, tasks: Sequence[str] | str | None) -> list[str]:
@@ -102,15 +116,15 @@ def _tasks(predictions: Path, tasks: Sequence[str] | str | None) -> list[str]:
     return names
 
 
-def _opened(predictions: Path, annotation_dir: Path, names: Sequence[str]) -> _Folder:
-    answers = {task: read_answered(predictions, annotation_dir, task) for task in names}
+def _opened(predictions: Path, annotation_dir: Path, benchmarks: dict[str, Benchmark]) -> _Folder:
+    answers = {task: read_answered(predictions, annotation_dir, task) for task in benchmarks}
     annotation = Annotation(annotation_dir)
-    groups = {}
-    for task in names:
-        text_groups = BENCHMARKS[task].text_groups
-        if text_groups:
-            groups[task] = text_groups(answers[task].rows, annotation)
-    return _Folder(annotation, answers, groups)
+    groups = {
+        task: benchmark.text_groups(answers[task].rows, annotation)
+        for task, benchmark in benchmarks.items()
+        if benchmark.text_groups
+    }
+    return _Folder(benchmarks, annotation, answers, groups)
 
 
 @dataclass(frozen=True)
@@ -121,6 +135,7 @@ class ScoreArguments(Arguments):
     predictions: str | None = key("folder of journals or public prediction files, or one such file", None)
     compare: tuple[str, str] | None = key("two such folders: paired differences instead", None)
     tasks: str = key("names separated by commas, or all", "all")
+    rules: str = key("names of rules, such as raw or official; a task takes the first that it has, else its own", "")
     json: str | None = key("write {task: {metric: value}} (or the differences) to this file; - is stdout", None)
     details: str | None = key(
         "write intervals, counts, breakdowns (of the second of two) to this JSON file, or -", None
@@ -140,10 +155,11 @@ class ScoreArguments(Arguments):
         wrong += [f"{place}: there is no such folder or file" for place in self.folders if not Path(place).exists()]
         if not Path(self.annotation_dir).is_dir():
             wrong.append(f"{self.annotation_dir}: there is no such folder; --annotation_dir names one")
-        try:
-            task_names(self.tasks)
-        except ValueError as error:
-            wrong.append(str(error))
+        for read, words in ((task_names, self.tasks), (rule_words, self.rules)):
+            try:
+                read(words)
+            except ValueError as error:
+                wrong.append(str(error))
         return [*wrong, *self._output_problems()]
 
     def _output_problems(self) -> list[str]:
@@ -170,7 +186,7 @@ def main(arguments: ScoreArguments) -> int:
     """Score as the arguments say; return 0 when done, 1 where answers are missing that must be there."""
     tasks, annotation_dir = task_names(arguments.tasks), arguments.annotation_dir
     places = {f"{number} {folder}": (folder, annotation_dir) for number, folder in enumerate(arguments.folders)}
-    runs = list(score_folders(places, tasks).values())
+    runs = list(score_folders(places, tasks, arguments.rules).values())
     to_stdout = STDOUT in (arguments.json, arguments.details)
     absent = [
         unanswered_tasks(annotation_dir, list(run)) if tasks is None and Path(folder).is_dir() else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from gpt4scene.errors import DataError
@@ -21,8 +21,9 @@ class AnswerRow:
     ``task`` is the one that the row itself says, as a journal's rows do.
 
     ``gt_id`` is the ground-truth object, ``pred_id`` the proposal that Scan2Cap asked about, ``ref_captions`` the
-    accepted answers or Multi3DRefer's ground-truth ids, ``type_info`` SQA3D's or Multi3DRefer's question type. A key
-    that the row does not have is ``None``; ``target``, ``proposal`` and ``references`` raise ``DataError`` for it.
+    accepted answers or Multi3DRefer's ground-truth ids, ``type_info`` SQA3D's or Multi3DRefer's question type.
+    ``source`` is the official row of the question, for benchmarks whose rules read it. A key that the row does not
+    have is ``None``; ``target``, ``proposal``, ``references`` and ``official`` raise ``DataError`` for it.
     """
 
     scene_id: str
@@ -36,6 +37,12 @@ class AnswerRow:
     index: int | None = None
     task: str | None = None
     origin: str = "row"
+    source: Mapping[str, Any] | None = field(default=None, hash=False)
+
+    @property
+    def official(self) -> Mapping[str, Any]:
+        """``source``, which must be there."""
+        return require(self, "source") if self.source is None else self.source
 
     @property
     def target(self) -> int:
@@ -129,6 +136,7 @@ def read_row(record: object, origin: str) -> AnswerRow:
         index=_whole(record.get("index"), "index", origin),
         task=record["task"] if isinstance(record.get("task"), str) else None,
         origin=origin,
+        source=record["source"] if isinstance(record.get("source"), Mapping) else None,
     )
 
 

@@ -68,6 +68,9 @@ def _question(row: dict[str, Any], task: str, index: int, where: str, type_key: 
             isinstance(value, bool) or not isinstance(value, str | int | float) or value != value
         ):
             raise DataError(f"{where}: '{key}' must be a text or a number, found {value!r}")
+    source = row.get("source")
+    if source is not None and not isinstance(source, dict):
+        raise DataError(f"{where}: 'source' must be the official row, an object, found {source!r}")
     return Question(
         task=task,
         index=index,
@@ -78,6 +81,7 @@ def _question(row: dict[str, Any], task: str, index: int, where: str, type_key: 
         pred_id=_whole_number(row, "pred_id", where),
         ref_captions=None if captions is None else tuple(captions),
         type_info=kind,
+        source=source,
     )
 
 

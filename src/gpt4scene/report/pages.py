@@ -13,6 +13,7 @@ from pathlib import Path
 
 from gpt4scene.benchmarks.annotation import Annotation
 from gpt4scene.benchmarks.answers import read_answered, unanswered_tasks
+from gpt4scene.benchmarks.chosen import rule_words, under_rules
 from gpt4scene.benchmarks.judging import Judged
 from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.benchmarks.score import score_folder
@@ -58,20 +59,22 @@ def report(
     media_dir: str | Path | None = None,
     *,
     reports: Mapping[str, Report] | None = None,
+    rules: str = "",
 ) -> Path:
     """Write the pages about the answers in ``predictions`` and return the first, ``out/index.html``.
 
     Images are found as inference finds them (``media_dir`` as well); those that are missing are named on the page.
-    ``reports`` are those of ``score_folder`` where the caller has them. ``out`` appears whole or not at all. Pages of
-    an earlier call are replaced; a folder that holds anything else raises ``DataError``, as do missing, broken and
-    contradicting files.
+    ``reports`` are those of ``score_folder``, under the same ``rules``, where the caller has them. ``out`` appears
+    whole or not at all. Pages of an earlier call are replaced; a folder that holds anything else raises ``DataError``,
+    as do missing, broken and contradicting files.
     """
     predictions, annotation_dir, out = Path(predictions), Path(annotation_dir), Path(out).absolute()
     _check_ours(out)
-    reports = reports or score_folder(predictions, annotation_dir)
+    reports = reports or score_folder(predictions, annotation_dir, rules=rules)
+    benchmarks = under_rules(reports, rules)
     annotation = Annotation(annotation_dir)
     judged = {
-        task: judge_all(BENCHMARKS[task], read_answered(predictions, annotation_dir, task).rows, found, annotation)
+        task: judge_all(benchmarks[task], read_answered(predictions, annotation_dir, task).rows, found, annotation)
         for task, found in reports.items()
     }
     pages = _scene_pages(by_scene(judged), reports)
@@ -158,12 +161,18 @@ class ReportArguments(Arguments):
     annotation_dir: str = key("boxes, question files and the list of images")
     out: str = key("folder for the pages; an earlier report there is replaced")
     media_dir: str | None = key("folder that holds the images, where the list does not lead to them", None)
+    rules: str = key("names of rules to count by, as for score", "")
 
     def problems(self) -> list[str]:
         """Return a sentence for every wrong value."""
         named = {name: getattr(self, name) for name in ("predictions", "annotation_dir", "media_dir")}
         wrong = {name: folder for name, folder in named.items() if folder and not Path(folder).is_dir()}
-        return [*super().problems(), *(_no_folder(name, Path(folder)) for name, folder in wrong.items())]
+        problems = [*super().problems(), *(_no_folder(name, Path(folder)) for name, folder in wrong.items())]
+        try:
+            rule_words(self.rules)
+        except ValueError as error:
+            problems.append(str(error))
+        return problems
 
 
 def _no_folder(name: str, path: Path) -> str:
@@ -174,5 +183,9 @@ def _no_folder(name: str, path: Path) -> str:
 
 def main(arguments: ReportArguments) -> int:
     """Write the pages as the arguments say; return 0 when done."""
-    print(report(arguments.predictions, arguments.annotation_dir, arguments.out, arguments.media_dir))
+    print(
+        report(
+            arguments.predictions, arguments.annotation_dir, arguments.out, arguments.media_dir, rules=arguments.rules
+        )
+    )
     return 0
