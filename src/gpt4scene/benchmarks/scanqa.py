@@ -11,6 +11,7 @@ from gpt4scene.benchmarks.judging import judge_short_answer
 from gpt4scene.benchmarks.matching import Scenes
 from gpt4scene.benchmarks.rows import EMPTY, Dropped, QuestionRow, TrainingRow
 from gpt4scene.benchmarks.wordings import Prompts, spoken
+from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.files.answers import AnswerRow, RowLike, read_rows, require_all, with_references
 from gpt4scene.files.raw import Record
 from gpt4scene.metrics import exact_match
@@ -52,7 +53,7 @@ def report(rows: Iterable[RowLike], texts: Mapping[str, TextScores]) -> Report:
     counts = {"answers": len(rows) + without} | ({"questions without a reference": without} if without else {})
     counts["empty answers"] = sum(not exact_match.says_something(text) for text in cleaned)
     values = {"EM1": hits, "EM1_refined": near, **strict, **texts[""].rows}
-    questions = {"question": tuple(first_word(row.prompt) for row in rows)}
+    questions = {"question": tuple(first_word(ALL_MARKS.question(row.prompt)) for row in rows)}
     arrays = {metric: np.array(value, dtype=np.float64) for metric, value in values.items()}
     by_row = scores_by_row(rows, questions, arrays, texts[""].pooled)
     return Report(NAME, scores, counts, texts[""].notes, by_row)
