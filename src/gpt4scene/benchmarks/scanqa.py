@@ -53,7 +53,7 @@ def report(rows: Iterable[RowLike], texts: Mapping[str, TextScores]) -> Report:
     counts = {"answers": len(rows) + without} | ({"questions without a reference": without} if without else {})
     counts["empty answers"] = sum(not exact_match.says_something(text) for text in cleaned)
     values = {"EM1": hits, "EM1_refined": near, **strict, **texts[""].rows}
-    questions = {"question": tuple(first_word(ALL_MARKS.question(row.prompt)) for row in rows)}
+    questions = {"question": tuple(first_word(row.prompt) for row in rows)}
     arrays = {metric: np.array(value, dtype=np.float64) for metric, value in values.items()}
     by_row = scores_by_row(rows, questions, arrays, texts[""].pooled)
     return Report(NAME, scores, counts, texts[""].notes, by_row)
@@ -61,7 +61,7 @@ def report(rows: Iterable[RowLike], texts: Mapping[str, TextScores]) -> Report:
 
 def first_word(question: str) -> str:
     """Return the question's first word in small letters, ``other`` where it is none of ``QUESTION_WORDS``."""
-    word = question.strip().partition(" ")[0].lower()
+    word = ALL_MARKS.question(question).strip().partition(" ")[0].lower()
     return word if word in QUESTION_WORDS else "other"
 
 
