@@ -30,6 +30,10 @@ BENCHMARKS = _registry(
         "multi3dref:BENCHMARK",
         "vsibench:BENCHMARK",
         "revsi:BENCHMARK",
+        "mmsi:BENCHMARK",
+        "mmsi:CIRCULAR",
+        "viewspatial:BENCHMARK",
+        "sparbench:BENCHMARK",
     ),
 )
 """Task -> benchmark, in the order of the public evaluation script."""
