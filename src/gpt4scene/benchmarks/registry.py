@@ -30,6 +30,7 @@ BENCHMARKS = _registry(
         "multi3dref:BENCHMARK",
         "mmsi:BENCHMARK",
         "mmsi:CIRCULAR",
+        "mindcube:BENCHMARK",
         "viewspatial:BENCHMARK",
         "sparbench:BENCHMARK",
     ),
