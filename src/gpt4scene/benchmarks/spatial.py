@@ -60,8 +60,8 @@ class Reading:
 
     parsed: object
     score: float | None
-    unreadable: bool = False
-    why: str = ""
+    unreadable: bool = field(default=False, kw_only=True)
+    why: str = field(default="", kw_only=True)
 
     @property
     def read(self) -> bool:
