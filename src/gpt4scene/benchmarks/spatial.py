@@ -27,7 +27,15 @@ from gpt4scene.metrics.scores import Pooled, Report, Scores
 from gpt4scene.metrics.texts import TextScores
 
 Official = Mapping[str, Any]
-"""An official row: its columns and their values."""
+"""An official row: its columns and their values. A column that is not there raises ``DataError``."""
+
+
+class _Row(dict[str, Any]):
+    """The columns of an official row."""
+
+    def __missing__(self, key: str) -> Any:
+        raise DataError(f"the official row has no '{key}' (found keys: {', '.join(map(str, self)) or 'none'})")
+
 
 OVERALL = "overall"
 """The figure that sums a spatial benchmark up."""
@@ -100,7 +108,7 @@ def column(official: Official, key: str) -> str:
     """Return the value under ``key`` of an official row as a text; ``DataError`` where there is none."""
     value = official.get(key)
     if value is None:
-        raise DataError(f"the official row has no '{key}' (found keys: {', '.join(map(str, official))})")
+        raise DataError(f"the official row has no '{key}' (found keys: {', '.join(map(str, official)) or 'none'})")
     return str(value)
 
 
@@ -220,7 +228,7 @@ def spatial_report(name: str, variant: Variant, rows: Iterable[RowLike]) -> Repo
 def read_answer(variant: Variant, row: AnswerRow) -> Reading:
     """Return what ``variant`` reads in the answer of ``row``; ``DataError`` naming the row where it can't be scored."""
     try:
-        return variant.read(row.official, row.pred)
+        return variant.read(_Row(row.official), row.pred)
     except DataError as error:
         raise DataError(f"{row.origin}: {error}") from None
 
