@@ -28,6 +28,10 @@ BENCHMARKS = _registry(
         "scan2cap:BENCHMARK",
         "scanrefer:BENCHMARK",
         "multi3dref:BENCHMARK",
+        "mmsi:BENCHMARK",
+        "mmsi:CIRCULAR",
+        "viewspatial:BENCHMARK",
+        "sparbench:BENCHMARK",
     ),
 )
 """Task -> benchmark, in the order of the public evaluation script."""
