@@ -28,6 +28,8 @@ BENCHMARKS = _registry(
         "scan2cap:BENCHMARK",
         "scanrefer:BENCHMARK",
         "multi3dref:BENCHMARK",
+        "vsibench:BENCHMARK",
+        "revsi:BENCHMARK",
         "mmsi:BENCHMARK",
         "mmsi:CIRCULAR",
         "viewspatial:BENCHMARK",
