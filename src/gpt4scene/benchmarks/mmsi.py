@@ -91,16 +91,21 @@ def within_marks(answer: str, *, braces: bool) -> str:
     return answer[start + 1 : end] if end >= 0 else answer
 
 
-def reader(pattern: re.Pattern[str], *, braces: bool, asks: bool = False) -> Callable[[Official, str], Reading]:
-    """Return a reader of the first letter that ``pattern`` finds; without one the score is 0, or ``asks`` for none."""
+def reader(
+    pattern: re.Pattern[str], *, braces: bool = False, asks: bool = False, cased: bool = False
+) -> Callable[[Official, str], Reading]:
+    """Return a reader of the first letter that ``pattern`` finds; without one the score is 0, or none if it ``asks``.
+
+    ``cased`` wants the truth to be a capital as well.
+    """
 
     def read(row: Official, answer: str) -> Reading:
         category_of(row)  # a row without one is refused here, where its place is known
         found = pattern.search(within_marks(answer, braces=braces))
-        truth = column(row, "answer").strip().upper()
+        truth = column(row, "answer").strip()
         if found is None:
             return Reading(None, None if asks else 0.0)
-        return Reading(found[0].upper(), float(found[0].upper() == truth))
+        return Reading(found[0].upper(), float(found[0].upper() == (truth if cased else truth.upper())))
 
     return read
 
@@ -155,7 +160,7 @@ BENCHMARK = spatial_benchmark(
         Variant(
             "official_repo",
             "the letter in backquotes, a capital A to D that stands as a word (MMSI-Bench's repository, 2025)",
-            reader(_LETTER, braces=False),
+            reader(_LETTER),
             official_figures,
         ),
         Variant(
@@ -245,7 +250,7 @@ CIRCULAR = _circular(
             Variant(
                 "official_circular",
                 "a question is right when all four rotations of its choices are (MMSI-Bench's repository, 2025)",
-                reader(_LETTER, braces=False),
+                reader(_LETTER, cased=True),
                 circular_figures,
             ),
         ),

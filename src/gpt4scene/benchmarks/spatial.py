@@ -27,14 +27,21 @@ from gpt4scene.metrics.scores import Pooled, Report, Scores
 from gpt4scene.metrics.texts import TextScores
 
 Official = Mapping[str, Any]
-"""An official row: its columns and their values. A column that is not there raises ``DataError``."""
+"""An official row: its columns and their values. A column that is not there raises ``DataError`` with its place."""
 
 
 class _Row(dict[str, Any]):
-    """The columns of an official row."""
+    """The columns of an official row; ``origin`` names its file and row."""
+
+    def __init__(self, row: AnswerRow) -> None:
+        super().__init__(row.official)
+        self.origin = row.origin
 
     def __missing__(self, key: str) -> Any:
-        raise DataError(f"the official row has no '{key}' (found keys: {', '.join(map(str, self)) or 'none'})")
+        raise DataError(
+            f"{self.origin}: the official row has no '{key}' (found keys: {', '.join(map(str, self)) or 'none'}); it "
+            "comes from the official file, by way of the question file or the predictions"
+        )
 
 
 OVERALL = "overall"
@@ -108,7 +115,7 @@ def column(official: Official, key: str) -> str:
     """Return the value under ``key`` of an official row as a text; ``DataError`` where there is none."""
     value = official.get(key)
     if value is None:
-        raise DataError(f"the official row has no '{key}' (found keys: {', '.join(map(str, official)) or 'none'})")
+        raise DataError(f"the official row has no '{key}' (found keys: {', '.join(map(str, official))})")
     return str(value)
 
 
@@ -206,7 +213,7 @@ def _rules(name: str, variant: Variant) -> Rules:
 def spatial_report(name: str, variant: Variant, rows: Iterable[RowLike]) -> Report:
     """Return the report of ``rows`` as ``variant`` counts them; each row has its official row under ``source``."""
     read = read_rows(rows, name, ("source",))
-    officials = [row.official for row in read]
+    officials = [_Row(row) for row in read]
     readings = [read_answer(variant, row) for row in read]
     figures = variant.figures(officials, readings)
     counts = {"answers": len(read), "unreadable answers": sum(not one.read for one in readings)}
@@ -228,9 +235,10 @@ def spatial_report(name: str, variant: Variant, rows: Iterable[RowLike]) -> Repo
 def read_answer(variant: Variant, row: AnswerRow) -> Reading:
     """Return what ``variant`` reads in the answer of ``row``; ``DataError`` naming the row where it can't be scored."""
     try:
-        return variant.read(_Row(row.official), row.pred)
+        return variant.read(_Row(row), row.pred)
     except DataError as error:
-        raise DataError(f"{row.origin}: {error}") from None
+        said = str(error)
+        raise DataError(said if said.startswith(row.origin) else f"{row.origin}: {said}") from None
 
 
 def _judge(variant: Variant) -> Judge:
