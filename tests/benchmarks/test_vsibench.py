@@ -156,7 +156,7 @@ def test_a_lone_figure_that_lacks_a_type_still_has_a_value():
     ("change", "sentence"),
     [
         ({"question_type": "object_color"}, "'question_type' is 'object_color', which VSI-Bench does not have"),
-        ({"question_type": None}, "'question_type' is missing"),
+        ({"question_type": None}, "no 'question_type'"),
         ({"ground_truth": None}, "'ground_truth' is missing"),
         ({"question": ""}, "'question' is missing"),
         ({"options": None}, "'options' must be a list"),

@@ -22,8 +22,6 @@ from gpt4scene.types import Question
 _MARKS = re.compile(r"\\*(?:<image>|<\|vision_start\|>|<\|image_pad\|>|<\|vision_end\|>)")
 _TRUTHS = {"gt_id": "obj_id", "pred_id": "pred_id", "type_info": "type_info", "ref_captions": "ref_captions"}
 """Key of an answer -> field of the question that is the truth about it."""
-_NEEDED = _TRUTHS | {"source": "source"}
-"""The same for every key that a score may need; the official row is the file's alone."""
 
 
 def join(
@@ -137,7 +135,7 @@ class _Asked:
 
     def one_of(self, row: AnswerRow, left: Sequence[Question]) -> Question:
         """Return the first of ``left`` where all mean the same to the score; raise ``DataError`` where they do not."""
-        truths = [[meaning(getattr(question, _NEEDED[key])) for key in self.needs] for question in left]
+        truths = [[meaning(getattr(question, _TRUTHS.get(key, key))) for key in self.needs] for question in left]
         other = next((number for number, truth in enumerate(truths) if truth != truths[0]), None)
         if other is not None:
             raise DataError(
@@ -226,7 +224,7 @@ def _believed(
     notes = []
     for key in needs:
         answered = [row.index for row in joined if row.index is not None]
-        silent = [index for index in answered if getattr(questions[index], _NEEDED[key]) is None]
+        silent = [index for index in answered if getattr(questions[index], _TRUTHS.get(key, key)) is None]
         if silent:
             key_there = "obj_id" if key == "gt_id" else key
             notes.append(
