@@ -148,7 +148,8 @@ def _outline(corners: object, scene_id: str) -> np.ndarray:
         outline_N2 = np.asarray(corners, dtype=np.float64)
     except (TypeError, ValueError):
         outline_N2 = np.zeros(0)
-    if outline_N2.ndim != 2 or outline_N2.shape[1] != 2 or len(outline_N2) < 3 or not np.isfinite(outline_N2).all():
+    is_polygon = outline_N2.ndim == 2 and outline_N2.shape[-1] == 2 and len(outline_N2) >= 3
+    if not is_polygon or not np.isfinite(outline_N2).all():
         raise DataError(f"scene '{scene_id}': its outline must be three or more corners [x, y] in metres")
     return outline_N2
 
