@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
 
-RuleSet = Literal["vsi", "revsi"]
 LETTERS = "ABCDEF"
 
 
 @dataclass(frozen=True)
 class GeometryQuestion:
-    """One question. ``kind`` is the type's public name, such as ``object_rel_direction_hard``.
+    """One question. ``rules`` names the rules that made it; ``kind`` is the type's public name.
 
     ``options`` are texts without letters, in the order shown, and ``truth`` is the right one of them. Without options
     ``truth`` is a number as text. ``objects`` are the ids asked about, in the order of the question.
     """
 
     scene_id: str
-    rules: RuleSet
+    rules: str
     kind: str
     question: str
     truth: str
