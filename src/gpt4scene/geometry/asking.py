@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from typing import Any, Protocol, TypeVar
 
@@ -19,8 +20,9 @@ Value = TypeVar("Value")
 MORE_THAN_ASKED_FOR = "more than asked for"
 
 
-def read_data(name: str) -> dict[str, Any]:
-    """Return the content of one of this folder's data files."""
+@lru_cache(maxsize=8)
+def read_data(name: str) -> Mapping[str, Any]:
+    """Return the content of one of this folder's data files, read once."""
     content = resources.files("gpt4scene.geometry").joinpath(name).read_text(encoding="utf-8")
     return yaml.safe_load(content)
 
