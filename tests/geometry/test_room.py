@@ -38,6 +38,23 @@ def test_labels_in_order_of_their_first_object_with_their_places():
     assert some.by_label == {"b": (0, 2), "a": (1,)} and some.counts == {"b": 2, "a": 1} and some.single_places == (1,)
 
 
+def test_labels_that_differ_in_case_or_spaces_are_one():
+    some = room(
+        "a", [box(n, label, [n, 0, 0], [1, 1, 1]) for n, label in enumerate(["Trash  can", "trash can ", "TV"])]
+    )
+    assert some.counts == {"Trash can": 2, "TV": 1}
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)])
+def test_an_upright_box_is_the_same_box_with_its_third_axis_up(order):
+    tilted = box(0, "a", [1, 2, 3], [1, 2, 3], 20)
+    turn = np.array([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]])
+    mixed = RoomObject(0, "a", tilted.center_3, tilted.size_3[list(order)], (turn @ tilted.axes_33)[:, list(order)])
+    found = mixed.upright
+    assert abs(found.axes_33[2, 2]) == np.abs(mixed.axes_33[2]).max() and found.size_3[2] == 3
+    assert {tuple(c) for c in found.corners_83.round(9)} == {tuple(c) for c in mixed.corners_83.round(9)}
+
+
 def test_the_path_has_the_known_positions_only():
     assert room("a", [box(1, "a", [0, 0, 0], [1, 1, 1])], sightings=[sighting("0", o1=0.5)]).path_T3.shape == (0, 3)
 

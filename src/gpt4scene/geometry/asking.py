@@ -27,11 +27,6 @@ def read_data(name: str) -> Mapping[str, Any]:
     return yaml.safe_load(content)
 
 
-def plain(label: str) -> str:
-    """Return a label as lists of labels are searched for it: lower case, single spaces."""
-    return " ".join(label.casefold().split())
-
-
 @dataclass(frozen=True, eq=False)
 class Asking:
     """One kind of question about one room.
@@ -80,7 +75,8 @@ class Asking:
     ) -> GeometryQuestion:
         """Return a question about the objects at the places ``objects``, its options in a drawn order."""
         texts = self.wordings[wording]
-        text = self.generator.choice(texts) if self.varied else texts[0]
+        drawn = int(self.generator.random() * len(texts))  # also where it is not used: wordings change nothing else
+        text = texts[drawn] if self.varied else texts[0]
         shuffled = tuple(self.generator.sample(options, len(options)))
         return GeometryQuestion(
             self.room.scene_id, self.rules, self.kind, text.format(**fields), truth, shuffled, self.ids(objects)

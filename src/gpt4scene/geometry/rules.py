@@ -15,11 +15,11 @@ from gpt4scene.geometry.ask_counts import CountOne, CountTwo
 from gpt4scene.geometry.ask_directions import Direction
 from gpt4scene.geometry.ask_distances import NearestOfFour, PairDistance
 from gpt4scene.geometry.ask_sizes import FloorArea, LongestSide
-from gpt4scene.geometry.asking import Ask, Asking, plain, read_data
+from gpt4scene.geometry.asking import Ask, Asking, read_data
 from gpt4scene.geometry.boxes import Boxes, box_distances
 from gpt4scene.geometry.measures import Measures
 from gpt4scene.geometry.question import Made, together
-from gpt4scene.geometry.room import Room
+from gpt4scene.geometry.room import Room, plain
 from gpt4scene.geometry.sampled import sampled_distances
 
 ASKS: Mapping[str, Callable[..., Ask]] = {
@@ -31,6 +31,7 @@ ASKS: Mapping[str, Callable[..., Ask]] = {
     "nearest": NearestOfFour,
     "direction": Direction,
 }
+UNCLEAR = "a name that also fits objects of another name"
 DISTANCES: Mapping[str, Callable[[Boxes], np.ndarray]] = {"exact": box_distances, "sampled": sampled_distances}
 
 
@@ -45,11 +46,15 @@ class Kind:
 
 @dataclass(frozen=True)
 class GeometryRules:
-    """A named set of rules: what it says of itself, how distances are measured, and its kinds of questions."""
+    """A named set of rules: what it says of itself, how distances are measured, and its kinds of questions.
+
+    ``clear_names`` leaves out labels that also fit objects of another label (``names_of_others``).
+    """
 
     name: str
     says: str
     distances: Callable[[Boxes], np.ndarray]
+    clear_names: bool
     kinds: Mapping[str, Kind]
 
 
@@ -61,6 +66,7 @@ def read_rules() -> dict[str, GeometryRules]:
             name,
             entry["says"],
             DISTANCES[entry["distances"]],
+            entry["clear_names"],
             {kind: _kind(kind, limits, lists) for kind, limits in entry["kinds"].items()},
         )
         for name, entry in read_data("rules.yaml").items()
@@ -107,7 +113,8 @@ def questions_of(
     maps labels that must not be asked about to the reason, which is counted under the kind ``labels``. ``varied`` draws
     among wordings. The same room, rules and seed give the same questions, whatever other rooms or kinds are asked for.
     """
-    left_out = {label: reason for label, reason in (excluded or {}).items() if label in room.by_label}
+    left_out = {label: UNCLEAR for label in (names_of_others(room) if rules.clear_names else ())}
+    left_out |= {label: reason for label, reason in (excluded or {}).items() if label in room.by_label}
     measures, wordings = Measures(room, rules.distances), read_data("wordings.yaml")
     parts = [Made((), Counter(("labels", reason) for reason in left_out.values()))]
     for kind in rules.kinds.values() if kinds is None else wanted_kinds(rules, kinds):
@@ -116,6 +123,19 @@ def questions_of(
         asking = Asking(measures, rules.name, kind.name, most, generator, wordings, varied, frozenset(left_out))
         parts.append(kind.ask.made(asking))
     return together(parts)
+
+
+def names_of_others(room: Room) -> list[str]:
+    """Return the labels that also fit objects of another label: ``chair`` where there is an ``office chair``.
+
+    Whoever looks at the room cannot tell which chairs the question means.
+    """
+    words = {label: tuple(plain(label).split()) for label in room.by_label}
+    return [
+        label
+        for label, some in words.items()
+        if any(len(other) > len(some) and other[-len(some) :] == some for other in words.values())
+    ]
 
 
 def wanted_kinds(rules: GeometryRules, names: Collection[str]) -> list[Kind]:
