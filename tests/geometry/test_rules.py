@@ -193,8 +193,9 @@ def test_every_candidate_is_kept_or_counted_with_a_reason(seed):
 def test_an_excluded_label_is_in_no_question_and_is_counted(name):
     some = drawn_room(3, 14)
     found = made(some, name, excluded={"thing 1": "never shown", "thing 99": "not in this room"}, per_kind=50)
-    assert found.questions and found.dropped[("labels", "never shown")] == 1
-    assert ("labels", "not in this room") not in found.dropped
+    assert found.questions and found.dropped[("object_size_estimation", "never shown")] == 1
+    reasons = Counter(reason for _, reason in found.dropped)
+    assert reasons["never shown"] >= 7 and not reasons["not in this room"]
     for question in found.questions:
         assert 1 not in question.objects
         assert all(f"thing 1{end}" not in question.question for end in " .,?:") and "thing 1" not in question.options
@@ -214,7 +215,8 @@ def test_a_name_that_fits_objects_of_another_name_is_not_asked_about(labels, unc
     some = room("a", [box(n, label, [2 * n, 0, 0], [1, 1, 1]) for n, label in enumerate(labels)])
     assert names_of_others(some) == unclear
     for name, number in (("revsi", len(unclear)), ("vsi", len(unclear)), ("vsi_published", 0)):
-        assert made(some, name).dropped[("labels", UNCLEAR)] == number
+        assert made(some, name).dropped[("object_size_estimation", UNCLEAR)] == number
+        assert not any(kind.startswith("room_size") and reason == UNCLEAR for kind, reason in made(some, name).dropped)
 
 
 @NAMED
@@ -334,6 +336,8 @@ def test_unknown_rules_and_kinds_are_named_with_those_there_are():
         rules_named("nuscenes")
     with pytest.raises(ConfigError, match="rules 'vsi' have no kind of question 'colour'; they have object_counting, "):
         made(drawn_room(1), "vsi", kinds=["colour", "object_counting"])
+    with pytest.raises(ConfigError, match="per_kind is -1"):
+        made(drawn_room(1), per_kind=-1)
 
 
 def test_the_files_of_rules_are_whole():

@@ -110,17 +110,22 @@ def questions_of(
     """Return the questions about ``room``, and how many candidates were dropped, by kind and reason.
 
     ``per_kind`` takes the place of the rules' own number. ``kinds`` names the kinds wanted (None: all). ``excluded``
-    maps labels that must not be asked about to the reason, which is counted under the kind ``labels``. ``varied`` draws
-    among wordings. The same room, rules and seed give the same questions, whatever other rooms or kinds are asked for.
+    maps labels that must not be asked about to the reason; a kind of question counts each such label once. ``varied``
+    draws among wordings. The same room, rules and seed give the same questions, whatever other rooms or kinds are asked
+    for.
     """
+    if per_kind is not None and per_kind < 0:
+        raise ConfigError(f"per_kind is {per_kind}; give 0 or more questions a kind")
     left_out = {label: UNCLEAR for label in (names_of_others(room) if rules.clear_names else ())}
     left_out |= {label: reason for label, reason in (excluded or {}).items() if label in room.by_label}
     measures, wordings = Measures(room, rules.distances), read_data("wordings.yaml")
-    parts = [Made((), Counter(("labels", reason) for reason in left_out.values()))]
+    parts = []
     for kind in rules.kinds.values() if kinds is None else wanted_kinds(rules, kinds):
         generator = random.Random(f"{seed} {room.scene_id} {kind.name}")
         most = kind.most if per_kind is None else min(per_kind, 1) if isinstance(kind.ask, FloorArea) else per_kind
         asking = Asking(measures, rules.name, kind.name, most, generator, wordings, varied, frozenset(left_out))
+        if not isinstance(kind.ask, FloorArea):
+            parts.append(Made((), Counter((kind.name, reason) for reason in left_out.values())))
         parts.append(kind.ask.made(asking))
     return together(parts)
 
