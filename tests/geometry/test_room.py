@@ -38,6 +38,11 @@ def test_labels_in_order_of_their_first_object_with_their_places():
     assert some.by_label == {"b": (0, 2), "a": (1,)} and some.counts == {"b": 2, "a": 1} and some.single_places == (1,)
 
 
+def test_axes_rounded_to_three_digits_are_taken():
+    axes = np.array([[-0.721, -0.676, 0.152], [-0.691, 0.717, -0.09], [-0.048, -0.17, -0.984]])
+    assert room("a", [RoomObject(0, "tv", np.zeros(3), np.ones(3), axes)]).counts == {"tv": 1}
+
+
 def test_labels_that_differ_in_case_or_spaces_are_one():
     some = room(
         "a", [box(n, label, [n, 0, 0], [1, 1, 1]) for n, label in enumerate(["Trash  can", "trash can ", "TV"])]

@@ -13,8 +13,8 @@ from gpt4scene.errors import DataError
 CORNER_SIGNS_83 = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], dtype=np.float64)
 """The eight corners of a box in units of its half sizes: first axis slowest, lower side first."""
 
-AXES_TOLERANCE = 1e-3
-"""How far the axes of a box may be from perpendicular unit vectors; files round them to some digits."""
+AXES_TOLERANCE = 5e-3
+"""How far the axes of a box may be from perpendicular unit vectors; files round them, some to three digits."""
 
 
 @dataclass(frozen=True, eq=False)
