@@ -38,7 +38,7 @@ def listed(distances, apart, size):
     }
 
 
-@given(st.lists(st.integers(0, 60).map(lambda n: n / 8), max_size=9), st.sampled_from([0.0625, 0.3125, 1.0625]))
+@given(st.lists(st.integers(0, 60).map(lambda n: n / 8), max_size=9), st.sampled_from([0.0625, 0.25, 0.3125, 1.0]))
 def test_clear_sets_are_those_that_a_list_of_all_sets_has(distances, apart):
     sets, brute = ClearSets(distances, apart), listed(distances, apart, 4)
     assert sets.number == len(brute)

@@ -1,6 +1,7 @@
 """Questions of whole rooms: what they must hold whatever the room, and what no change of the room may change."""
 
 import itertools
+import random
 import string
 from collections import Counter
 from dataclasses import replace
@@ -14,12 +15,13 @@ from hypothesis import strategies as st
 from gpt4scene.errors import ConfigError
 from gpt4scene.geometry.ask_counts import GUESSABLE as USUAL_NUMBER
 from gpt4scene.geometry.ask_counts import NOT_COUNTABLE, TOO_FEW, CountOne
-from gpt4scene.geometry.ask_directions import Direction
+from gpt4scene.geometry.ask_directions import PAIRS, Direction
+from gpt4scene.geometry.ask_directions import TOO_CLOSE as NEAR
 from gpt4scene.geometry.ask_distances import GUESSABLE as SHORT
 from gpt4scene.geometry.ask_distances import TOO_CLOSE, PairDistance
 from gpt4scene.geometry.ask_sizes import GUESSABLE as USUAL_SIZE
 from gpt4scene.geometry.ask_sizes import NO_AREA, NO_SIZE, SIZELESS, LongestSide
-from gpt4scene.geometry.asking import MORE_THAN_ASKED_FOR, read_data
+from gpt4scene.geometry.asking import MORE_THAN_ASKED_FOR, Asking, read_data
 from gpt4scene.geometry.measures import Measures
 from gpt4scene.geometry.question import Made, together
 from gpt4scene.geometry.room import room
@@ -226,6 +228,27 @@ def test_answers_of_directions_are_as_even_as_the_room_allows(name):
         if isinstance(value.ask, Direction):
             counts = Counter(q.truth for q in made(some, name, kinds=[kind], per_kind=12).questions)
             assert len(counts) == len(value.ask.rule.options) and max(counts.values()) - min(counts.values()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("height", "aside", "reason"), [(0.5, 2.0, "keep"), (0.5, 1.0, NEAR), (4.0, 1.0, NEAR), (4.0, 2.0, "keep")]
+)
+def test_objects_one_above_the_other_are_too_close_to_be_told_apart_by_direction(height, aside, reason):
+    """ReVSI asks for 1.5 m from above as well; what hangs 4 m higher is far away in space only."""
+    some = room(
+        "a",
+        [
+            box(0, "desk", [0, 0, 0.5], [0.2, 0.2, 1]),
+            box(1, "lamp", [0.2 + aside, 0, height], [0.2, 0.2, 0.2]),
+            box(2, "plant", [1, 4, 0.5], [0.2, 0.2, 1]),
+        ],
+    )
+    ask = rules_named("revsi").kinds["object_rel_direction_forward_easy"].ask
+    assert isinstance(ask, Direction)
+    measures = Measures(some)
+    asking = Asking(measures, "revsi", "any", None, random.Random(0), {})
+    found_NN = ask.pairs(asking, [0, 1, 2])
+    assert ("keep", *PAIRS)[found_NN[0, 1]] == reason and found_NN[0, 2] == 0
 
 
 def test_per_kind_limits_each_kind_but_asks_the_floor_area_once():
