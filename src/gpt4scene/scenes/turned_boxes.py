@@ -24,7 +24,9 @@ def turned_box(points_N3: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         return center, size, 0.0
     sides = np.roll(corners, -1, axis=0) - corners
     angles = np.unique(np.round(np.arctan2(sides[:, 1], sides[:, 0]) % (np.pi / 2), 9))
-    best = min(((*_rectangle(corners, angle), float(angle)) for angle in angles), key=lambda one: (_area(one[1]), one[2]))
+    best = min(
+        ((*_rectangle(corners, angle), float(angle)) for angle in angles), key=lambda one: (_area(one[1]), one[2])
+    )
     if _area(best[1]) > WORTH * _area(size[:2]):
         return center, size, 0.0
     return np.array([*best[0], center[2]]), np.array([*best[1], size[2]]), best[2]
