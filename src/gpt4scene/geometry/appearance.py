@@ -7,7 +7,7 @@ from collections import Counter
 from itertools import combinations, permutations
 
 from gpt4scene.geometry.prepared import LEAST_SHARE
-from gpt4scene.geometry.question import GeometryQuestion, Made, RuleSet
+from gpt4scene.geometry.question import GeometryQuestion, Made
 from gpt4scene.geometry.room import Room
 
 KIND = "obj_appearance_order"
@@ -42,7 +42,7 @@ def in_order(room: Room, first: tuple[int, int], second: tuple[int, int]) -> boo
     return before is None or after is None or after - before >= LEAST_SECONDS
 
 
-def appearance_questions(room: Room, generator: random.Random, most: int, rules: RuleSet = "vsi") -> Made:
+def appearance_questions(room: Room, generator: random.Random, most: int, rules: str = "vsi") -> Made:
     """Return up to ``most`` questions; sets of four names whose order is in doubt are counted.
 
     Wrong options are other orders of the same names.
@@ -64,7 +64,7 @@ def appearance_questions(room: Room, generator: random.Random, most: int, rules:
     return Made(tuple(questions), dropped)
 
 
-def _question(room: Room, names: tuple[str, ...], generator: random.Random, rules: RuleSet) -> GeometryQuestion:
+def _question(room: Room, names: tuple[str, ...], generator: random.Random, rules: str) -> GeometryQuestion:
     wrong = [order for order in permutations(names) if order != names]
     options = [", ".join(order) for order in (names, *generator.sample(wrong, OPTIONS - 1))]
     generator.shuffle(options)

@@ -15,7 +15,7 @@ from itertools import product
 
 import numpy as np
 
-from gpt4scene.geometry.question import GeometryQuestion, Made, RuleSet
+from gpt4scene.geometry.question import GeometryQuestion, Made
 from gpt4scene.geometry.room import Room, RoomObject
 from gpt4scene.geometry.walking import WalkMap
 
@@ -127,7 +127,7 @@ class Walker:
 
 
 def route_questions(
-    room: Room, floor: WalkMap | None, generator: random.Random, most: int, rules: RuleSet = "vsi"
+    room: Room, floor: WalkMap | None, generator: random.Random, most: int, rules: str = "vsi"
 ) -> Made:
     """Return up to ``most`` questions of two and three turns, evenly; routes that can't be asked are counted."""
     dropped: Counter[tuple[str, str]] = Counter()
@@ -167,7 +167,7 @@ def _mixed(short: list[Route], long: list[Route], most: int) -> list[Route]:
     return chosen
 
 
-def _question(room: Room, route: Route, generator: random.Random, rules: RuleSet) -> GeometryQuestion:
+def _question(room: Room, route: Route, generator: random.Random, rules: str) -> GeometryQuestion:
     def name(place: int) -> str:
         return room.objects[place].label
 
