@@ -28,6 +28,8 @@ BENCHMARKS = _registry(
         "scan2cap:BENCHMARK",
         "scanrefer:BENCHMARK",
         "multi3dref:BENCHMARK",
+        "vsibench:BENCHMARK",
+        "revsi:BENCHMARK",
     ),
 )
 """Task -> benchmark, in the order of the public evaluation script."""
