@@ -30,6 +30,7 @@ BENCHMARKS = _registry(
         "multi3dref:BENCHMARK",
         "vsibench:BENCHMARK",
         "revsi:BENCHMARK",
+        "spatial_questions:BENCHMARK",
     ),
 )
 """Task -> benchmark, in the order of the public evaluation script."""

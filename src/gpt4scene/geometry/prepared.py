@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,12 @@ from gpt4scene.geometry.room import Room, RoomObject, Sighting, room
 from gpt4scene.geometry.visible import visible_share
 from gpt4scene.geometry.walking import WalkMap, read_map
 from gpt4scene.metrics.boxes import iou_matrix
+from gpt4scene.metrics.object_ids import object_mark
 
 LEAST_SHARE = 0.1
 """Share of an object that a frame must show for it to be clearly visible there (see ``visible_share``)."""
+MOST_BESIDE = 0.05
+"""Share of a room's area that pieces beside it may have; with more, nobody knows what the room is."""
 SAME = 0.5
 """IoU from which a marked object is the annotated one."""
 NO_THINGS = frozenset(
@@ -44,14 +47,14 @@ class PreparedRoom:
     dropped: Counter[str] = field(default_factory=Counter)
 
 
-def prepared_room(content: Mapping[str, Any], source: str) -> PreparedRoom:
-    """Return the room that a ``scene.json`` describes.
+def prepared_room(content: Mapping[str, Any], source: str, numbered: bool = False) -> PreparedRoom:
+    """Return the room that a ``scene.json`` describes; ``numbered`` names objects by label and marked number.
 
     Annotated objects go before the marked ones where a scene has both: the marked ones that overlap them best then say
     in which frames they are. Raises ``DataError`` naming ``source`` for a description of another form.
     """
     try:
-        return _prepared(content)
+        return _prepared(content, numbered)
     except DataError as error:
         raise DataError(f"{source}: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -61,7 +64,7 @@ def prepared_room(content: Mapping[str, Any], source: str) -> PreparedRoom:
         ) from None
 
 
-def _prepared(content: Mapping[str, Any]) -> PreparedRoom:
+def _prepared(content: Mapping[str, Any], numbered: bool) -> PreparedRoom:
     facts = content.get("room") or {}
     marked = _objects(content["objects"], facts.get("turned", ()))
     annotated = _objects(content["ground_truth"], facts.get("ground_truth_turned", ()))
@@ -70,6 +73,8 @@ def _prepared(content: Mapping[str, Any]) -> PreparedRoom:
     if annotated and [_fact(item) for item in annotated] != [_fact(item) for item in marked]:
         asked, number_of = annotated, _marked_as(annotated, marked)
     things = [item for item in asked if _is_thing(item, dropped)]
+    if numbered:
+        things = [_numbered(item, number_of[item.id]) for item in things if item.id in number_of]
     by_number = {item.id: item for item in marked}
     shares = [_shares(frame, by_number) for frame in content["frames"]]
     hidden = set()
@@ -82,11 +87,13 @@ def _prepared(content: Mapping[str, Any]) -> PreparedRoom:
         _sighting(frame, {item.id: shown[number_of[item.id]] for item in kept if number_of.get(item.id) in shown})
         for frame, shown in zip(content["frames"], shares, strict=True)
     ]
+    joined = (facts.get("beside") or 0.0) <= MOST_BESIDE * (facts.get("area") or 0.0)
     found = room(
         content["scene_id"],
         kept,
-        facts.get("outline"),
-        facts.get("area"),
+        facts.get("outline") if joined else None,
+        facts.get("area") if joined else None,
+        several_rooms=True,  # the outline goes through open doors, so a question must say that all rooms count
         sightings=sightings,
         floor_z=facts.get("floor_height", content["bev"]["floor_height"]),
     )
@@ -118,6 +125,10 @@ def _about_z(degrees: float) -> np.ndarray:
 def _name(label: str) -> str:
     """A label as a word of a sentence."""
     return " ".join(label.lower().replace("_", " ").split())
+
+
+def _numbered(item: RoomObject, number: int) -> RoomObject:
+    return replace(item, label=f"{item.label} {object_mark(number)}")
 
 
 def _fact(item: RoomObject) -> tuple:

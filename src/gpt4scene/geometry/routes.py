@@ -126,9 +126,7 @@ class Walker:
         return tuple(turn for turn in turns if turn is not None)
 
 
-def route_questions(
-    room: Room, floor: WalkMap | None, generator: random.Random, most: int, rules: str = "vsi"
-) -> Made:
+def route_questions(room: Room, floor: WalkMap | None, generator: random.Random, most: int, rules: str = "vsi") -> Made:
     """Return up to ``most`` questions of two and three turns, evenly; routes that can't be asked are counted."""
     dropped: Counter[tuple[str, str]] = Counter()
     if floor is None:
