@@ -370,6 +370,8 @@ def test_the_files_of_rules_are_whole():
         rules["vsi"].kinds == rules["vsi_published"].kinds
         and rules["vsi"].distances is not rules["vsi_published"].distances
     )
+    assert {name: len(value.path_kinds) for name, value in rules.items()} == {"revsi": 1, "vsi": 2, "vsi_published": 2}
+    assert not any(set(value.path_kinds) & set(value.kinds) for value in rules.values())
     for kind, texts in read_data("wordings.yaml").items():
         fields = {frozenset(name for _, name, _, _ in string.Formatter().parse(text) if name) for text in texts}
         assert len(texts) >= 2 and len(fields) == 1, kind

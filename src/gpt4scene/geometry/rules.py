@@ -48,13 +48,15 @@ class Kind:
 class GeometryRules:
     """A named set of rules: what it says of itself, how distances are measured, and its kinds of questions.
 
-    ``clear_names`` leaves out labels that also fit objects of another label (``names_of_others``).
+    ``clear_names`` leaves out labels that also fit objects of another label (``names_of_others``). ``path_kinds`` are
+    the kinds that the benchmark has beside these, which need the camera's path or what the frames show.
     """
 
     name: str
     says: str
     distances: Callable[[Boxes], np.ndarray]
     clear_names: bool
+    path_kinds: tuple[str, ...]
     kinds: Mapping[str, Kind]
 
 
@@ -67,6 +69,7 @@ def read_rules() -> dict[str, GeometryRules]:
             entry["says"],
             DISTANCES[entry["distances"]],
             entry["clear_names"],
+            tuple(entry["path_kinds"]),
             {kind: _kind(kind, limits, lists) for kind, limits in entry["kinds"].items()},
         )
         for name, entry in read_data("rules.yaml").items()
