@@ -43,7 +43,7 @@ class AnnotateArguments(Arguments):
     wordings: int = key("draw from the first n wordings only (1: those of the question files); 0 draws from all", 0)
     geometry: Geometry = key("text before the images: names and boxes of marked objects, and cameras", "none")
     tokenizer: str = key("folder of a model whose tokenizer counts what --geometry costs; estimated without it", "")
-    rules: str = key("questions made of scenes: by which rules (vsi, revsi)", "vsi")
+    rules: str = key("questions made of scenes: which rules of docs/geometry.md make them", "vsi")
     per_kind: int = key("questions made of scenes: most of a kind and scene; 0 takes what the rules say", 0, least=0)
     refer: Literal["label", "number"] = key(
         "questions made of scenes: name objects by label where no other has it, or all by label and number", "label"

@@ -72,7 +72,7 @@ def scene_questions(content: Mapping[str, Any], source: str, what: Wanted) -> Ma
         for one, kinds in ((by_label, plain), (named, others))
     ]
     scene = named.room.scene_id
-    if not what.rules.name.startswith("revsi"):  # whose kinds have no order of appearance
+    if APPEARANCE in what.rules.path_kinds:
         drawn = random.Random(f"{what.seed} {scene} {APPEARANCE}")
         parts.append(appearance_questions(named.room, drawn, most, what.rules.name))
     drawn = random.Random(f"{what.seed} {scene} {ROUTE}")
