@@ -30,6 +30,11 @@ BENCHMARKS = _registry(
         "multi3dref:BENCHMARK",
         "vsibench:BENCHMARK",
         "revsi:BENCHMARK",
+        "mmsi:BENCHMARK",
+        "mmsi:CIRCULAR",
+        "mindcube:BENCHMARK",
+        "viewspatial:BENCHMARK",
+        "sparbench:BENCHMARK",
         "spatial_questions:BENCHMARK",
     ),
 )
