@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gpt4scene.geometry.asking import Asking, plain
+from gpt4scene.geometry.asking import Asking
 from gpt4scene.geometry.question import Made
+from gpt4scene.geometry.room import plain
 
 TOO_FEW = "too few objects of the kind"
 NOT_COUNTABLE = "a kind whose number is a matter of opinion"

@@ -20,6 +20,8 @@ TOO_CLOSE = "two of the objects too close together"
 TOO_FAR = "two of the objects too far apart"
 PAIRS = (TOO_WIDE, MEETING, TOO_CLOSE, TOO_FAR)
 Triple = tuple[int, int, int]
+SPARE = 30
+"""How many triples are drawn for each one wanted: six have the same objects, and not all of those may be asked."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,14 @@ class Direction:
         places, found = self.decided(asking)
         counts = np.bincount(found.reasons_NNN[found.reasons_NNN > 0].ravel(), minlength=len(found.reasons))
         reasons = Counter(dict(zip(found.reasons[1:], (int(count) for count in counts[1:]), strict=True)))
-        by_answer: dict[str, list[Triple]] = {}
-        for stand, face, asked in np.argwhere(found.reasons_NNN == 0).tolist():
-            answer = found.names[found.answers_NNN[stand, face, asked]]
-            by_answer.setdefault(answer, []).append((stand, face, asked))
+        by_answer = {
+            name: np.flatnonzero((found.reasons_NNN == 0) & (found.answers_NNN == place))
+            for place, name in enumerate(found.names)
+        }
         total = sum(map(len, by_answer.values()))
-        chosen = _evenly(by_answer, total if asking.most is None else asking.most, asking)
+        most = total if asking.most is None else min(asking.most, total)
+        ready = {name: _some(flat, most, len(places), asking) for name, flat in by_answer.items() if len(flat)}
+        chosen = _evenly(ready, most, asking)
         reasons[MORE_THAN_ASKED_FOR] += total - len(chosen)
         return asking.made([self._question(asking, places, triple, answer) for answer, triple in chosen], reasons)
 
@@ -98,9 +102,16 @@ class Direction:
         return asking.question(wording, answer, objects, self.rule.options, stand=stand, face=face, asked=asked)
 
 
-def _evenly(by_answer: dict[str, list[Triple]], most: int, asking: Asking) -> list[tuple[str, Triple]]:
+def _some(flat_M: np.ndarray, most: int, number: int, asking: Asking) -> list[Triple]:
+    """Return triples in a drawn order: all of the M there are, or of very many as many as ``most`` may need."""
+    wanted = min(len(flat_M), SPARE * most + SPARE)
+    drawn = flat_M[asking.generator.sample(range(len(flat_M)), wanted)]
+    return [tuple(triple) for triple in np.stack(np.unravel_index(drawn, (number,) * 3), axis=1).tolist()]
+
+
+def _evenly(waiting: dict[str, list[Triple]], most: int, asking: Asking) -> list[tuple[str, Triple]]:
     """Return at most ``most`` (answer, triple), answers in turn, and no three objects twice while others are left."""
-    waiting = {answer: asking.generator.sample(some, len(some)) for answer, some in sorted(by_answer.items())}
+    waiting = {answer: list(triples) for answer, triples in waiting.items()}
     turns = asking.generator.sample(list(waiting), len(waiting))
     chosen: list[tuple[str, Triple]] = []
     used: set[frozenset[int]] = set()

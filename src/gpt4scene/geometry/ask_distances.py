@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpt4scene.geometry.asking import MORE_THAN_ASKED_FOR, Asking, plain
+from gpt4scene.geometry.asking import MORE_THAN_ASKED_FOR, Asking
 from gpt4scene.geometry.nearest import TOO_NEAR, ClearSets
 from gpt4scene.geometry.question import GeometryQuestion, Made
+from gpt4scene.geometry.room import plain
 
 TOO_CLOSE = "too close together"
 GUESSABLE = "thinned: a short distance"

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gpt4scene.geometry.asking import Asking, plain
+from gpt4scene.geometry.asking import Asking
 from gpt4scene.geometry.question import Made
+from gpt4scene.geometry.room import plain
 
 SEVERAL = "several objects of the kind"
 SIZELESS = "a kind whose size is known or not fixed"

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from typing import Any, Protocol, TypeVar
 
@@ -19,15 +20,11 @@ Value = TypeVar("Value")
 MORE_THAN_ASKED_FOR = "more than asked for"
 
 
-def read_data(name: str) -> dict[str, Any]:
-    """Return the content of one of this folder's data files."""
+@lru_cache(maxsize=8)
+def read_data(name: str) -> Mapping[str, Any]:
+    """Return the content of one of this folder's data files, read once."""
     content = resources.files("gpt4scene.geometry").joinpath(name).read_text(encoding="utf-8")
     return yaml.safe_load(content)
-
-
-def plain(label: str) -> str:
-    """Return a label as lists of labels are searched for it: lower case, single spaces."""
-    return " ".join(label.casefold().split())
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +75,8 @@ class Asking:
     ) -> GeometryQuestion:
         """Return a question about the objects at the places ``objects``, its options in a drawn order."""
         texts = self.wordings[wording]
-        text = self.generator.choice(texts) if self.varied else texts[0]
+        drawn = int(self.generator.random() * len(texts))  # also where it is not used: wordings change nothing else
+        text = texts[drawn] if self.varied else texts[0]
         shuffled = tuple(self.generator.sample(options, len(options)))
         return GeometryQuestion(
             self.room.scene_id, self.rules, self.kind, text.format(**fields), truth, shuffled, self.ids(objects)

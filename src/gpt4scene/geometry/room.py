@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,8 +13,8 @@ from gpt4scene.errors import DataError
 CORNER_SIGNS_83 = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], dtype=np.float64)
 """The eight corners of a box in units of its half sizes: first axis slowest, lower side first."""
 
-AXES_TOLERANCE = 1e-3
-"""How far the axes of a box may be from perpendicular unit vectors; files round them to some digits."""
+AXES_TOLERANCE = 5e-3
+"""How far the axes of a box may be from perpendicular unit vectors; files round them, some to three digits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +35,13 @@ class RoomObject:
     def corners_83(self) -> np.ndarray:
         """The eight corners of the box."""
         return self.center_3 + (CORNER_SIGNS_83 * (self.size_3 / 2)) @ self.axes_33.T
+
+    @property
+    def upright(self) -> RoomObject:
+        """The same box with its sides listed so that the third axis is the one that points up most."""
+        up = int(np.abs(self.axes_33[2]).argmax())
+        order = [*(side for side in range(3) if side != up), up]
+        return replace(self, size_3=self.size_3[order], axes_33=self.axes_33[:, order])
 
     @property
     def longest_side(self) -> float:
@@ -117,10 +124,12 @@ def room(
 ) -> Room:
     """Return a room whose values are checked: finite numbers, sizes above or at 0, boxes with perpendicular axes.
 
-    Raises ``DataError`` naming the scene and the object, for an id that stands twice, an empty label, an area that is
-    not above 0, an outline of fewer than three corners, and a frame that sees an object that is not in the room.
+    Labels that differ only in case or spaces are one label, in its first spelling. Raises ``DataError`` naming the
+    scene and the object, for an id that stands twice, an empty label, an area that is not above 0, an outline of fewer
+    than three corners, and a frame that sees an object that is not in the room.
     """
-    checked = tuple(_checked(item, scene_id) for item in objects)
+    spelled: dict[str, str] = {}
+    checked = tuple(_checked(item, scene_id, spelled) for item in objects)
     ids = [item.id for item in checked]
     if len(set(ids)) < len(ids):
         twice = next(number for number in ids if ids.count(number) > 1)
@@ -154,7 +163,12 @@ def _outline(corners: object, scene_id: str) -> np.ndarray:
     return outline_N2
 
 
-def _checked(item: RoomObject, scene_id: str) -> RoomObject:
+def plain(label: str) -> str:
+    """Return a label as labels are compared: lower case, single spaces."""
+    return " ".join(label.casefold().split())
+
+
+def _checked(item: RoomObject, scene_id: str, spelled: dict[str, str]) -> RoomObject:
     place = f"scene '{scene_id}', object {item.id}"
     if not item.label.strip():
         raise DataError(f"{place}: has no label; leave it out or name it")
@@ -176,4 +190,5 @@ def _checked(item: RoomObject, scene_id: str) -> RoomObject:
         raise DataError(f"{place}: has a negative size ({size_3.tolist()})")
     if np.abs(axes_33.T @ axes_33 - np.eye(3)).max() > AXES_TOLERANCE:
         raise DataError(f"{place}: its axes are not perpendicular unit vectors; columns are the sides' directions")
-    return RoomObject(item.id, item.label, center_3, size_3, axes_33)
+    label = spelled.setdefault(plain(item.label), " ".join(item.label.split()))
+    return RoomObject(item.id, label, center_3, size_3, axes_33)

@@ -2,8 +2,8 @@
 
 A box is filled with points 5 cm apart, those of the inner box of half its sizes are left out, and the smallest distance
 of two points counts. The generator also crops the points to the box itself. Rounding then loses many of the points
-that lie on the surface, so its distances are too large, by 5 cm on average and up to 17 cm. They depend on the last
-bits of the boxes, and a room that is moved gets others. ``boxes.box_distances`` has the exact ones.
+that lie on the surface, so its distances are too large, by 4 to 5 cm on average and up to 21 cm. They depend on the
+last bits of the boxes, and a room that is moved gets others. ``boxes.box_distances`` has the exact ones.
 """
 
 from __future__ import annotations
