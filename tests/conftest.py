@@ -35,5 +35,13 @@ def oracle() -> Path:
 
 
 @pytest.fixture(scope="session")
+def spatial_oracle() -> Path:
+    folder = external_data().parent / "oracle" / "spatial"
+    if not folder.is_dir():
+        pytest.skip(f"reference figures are absent: {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def root() -> Path:
     return ROOT

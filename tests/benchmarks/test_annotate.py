@@ -4,6 +4,7 @@ import re
 import pytest
 import torch
 from commands import annotate as main
+from five import FIVE
 from official_files import CUBES, answers_of, refer
 
 from gpt4scene.benchmarks.annotate import annotate
@@ -156,7 +157,7 @@ def test_a_benchmark_without_files_is_skipped_or_an_error_when_named(arguments, 
     (raw / "multi3drefer_val.json").unlink()
     lines = []
     result = annotate(arguments(), say=lines.append)
-    assert list(result.skipped) == ["multi3dref"]
+    assert set(result.skipped) & set(FIVE) == {"multi3dref"}
     assert any(line.startswith("multi3dref: skipped, multi3drefer_val.json is not in") for line in lines)
     with pytest.raises(DataError, match="multi3drefer_val.json is not in"):
         annotate(arguments(task="multi3dref"))

@@ -23,7 +23,7 @@ from gpt4scene.benchmarks.rules import MakeReport, Rules, TextGroups
 from gpt4scene.benchmarks.wordings import Prompts, read_wordings
 from gpt4scene.errors import ConfigError
 from gpt4scene.files.answers import AnswerRow, row_keys
-from gpt4scene.files.raw import Record, read_records
+from gpt4scene.files.raw import Record, read_official
 from gpt4scene.metrics.scores import Pooled, Report, RowScores
 from gpt4scene.registry import nearest
 
@@ -34,9 +34,9 @@ PUBLISHED_RULES = "gpt4scene"
 """The rules of the published figures of the five benchmarks: Chat-Scene's scorer."""
 
 
-def read_first(paths: Sequence[Path]) -> list[Record]:
-    """Return the records of the first official file, a JSON list."""
-    return read_records(paths[0])
+def read_all(paths: Sequence[Path]) -> list[Record]:
+    """Return the records of official files of one form, one file after the other."""
+    return [record for path in paths for record in read_official(path)]
 
 
 def published_on_val(report: Report) -> str | None:
@@ -55,7 +55,8 @@ class Benchmark:
 
     Rows: ``question_rows`` and ``training_rows`` make the rows of one record. ``question_rows`` is ``None`` where
     there are training rows only. ``question_records`` and ``training_records`` arrange all records beforehand.
-    ``about_objects`` says that questions or answers name objects, so that scenes need boxes. ``prompts`` are the
+    ``about_objects`` says that questions or answers name objects, so that scenes need boxes; ``names_objects`` that
+    answers are numbers of objects. ``prompts`` are the
     wordings; when empty, those of ``wordings.yaml``. ``form`` is the benchmark in whose form the rows come, where
     that is another.
 
@@ -88,13 +89,14 @@ class Benchmark:
     needs: tuple[str, ...] = ("ref_captions",)
     single: tuple[str, ...] = ()
     own: Callable[[AnswerRow], bool] | None = None
-    read: ReadRecords = read_first
+    read: ReadRecords = read_all
     question_file: str = ""
     type_key: str | None = None
     companions: Companions | None = None
     question_records: Arrange = as_they_are
     training_records: Arrange = as_they_are
     about_objects: bool = False
+    names_objects: bool = False
     prompts: tuple[str, ...] = ()
     form: Benchmark | None = None
     text_groups: TextGroups | None = None

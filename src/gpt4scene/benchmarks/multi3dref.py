@@ -196,6 +196,7 @@ BENCHMARK = Benchmark(
     question_file="multi3dref_mask3d_{split}.json",
     type_key="eval_type",
     about_objects=True,
+    names_objects=True,
     question_rows=question_rows,
     training_rows=training_rows,
     report=_report,

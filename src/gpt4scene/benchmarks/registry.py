@@ -28,6 +28,12 @@ BENCHMARKS = _registry(
         "scan2cap:BENCHMARK",
         "scanrefer:BENCHMARK",
         "multi3dref:BENCHMARK",
+        "vsibench:BENCHMARK",
+        "revsi:BENCHMARK",
+        "mmsi:BENCHMARK",
+        "mmsi:CIRCULAR",
+        "viewspatial:BENCHMARK",
+        "sparbench:BENCHMARK",
     ),
 )
 """Task -> benchmark, in the order of the public evaluation script."""

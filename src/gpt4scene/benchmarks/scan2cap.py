@@ -283,7 +283,7 @@ def _corpus(annotation: Annotation) -> dict[str, list[str]]:
 
 
 def _descriptions(annotation: Annotation, rules: str) -> dict[str, list[str]] | None:
-    if rules != RAW or not (annotation.folder / DESCRIPTIONS).is_file():
+    if rules != RAW or not annotation.has(DESCRIPTIONS):
         return None
     return annotation.companion(DESCRIPTIONS, lambda path: descriptions_of(read_records(path)))
 

@@ -241,7 +241,7 @@ def _report(
     texts: Mapping[str, TextScores],
     rules: str = PUBLISHED_RULES,
 ) -> Report:
-    lookup = annotation.companion(LOOKUP, read_lookup) if (annotation.folder / LOOKUP).is_file() else None
+    lookup = annotation.companion(LOOKUP, read_lookup) if annotation.has(LOOKUP) else None
     return score(rows, annotation.proposals, annotation.ground_truth, lookup, rules)
 
 
@@ -252,6 +252,7 @@ BENCHMARK = Benchmark(
     raw_files=("ScanRefer_filtered_{split}.json",),
     question_file="scanrefer_mask3d_{split}.json",
     about_objects=True,
+    names_objects=True,
     question_rows=question_rows,
     training_rows=training_rows,
     companions=companions,

@@ -49,7 +49,8 @@ class Report:
     ``counts`` are printed under the table: answers, missing questions, unreadable answers and the like. ``notes`` are
     sentences, for example why METEOR is absent; ``warnings`` say why the figures are not what they seem to be.
     ``public`` are the figures under the names and in the units of the public scorer whose rules count, where those
-    differ. ``rules`` names the rules, ``parsed`` is what they took out of each row's answer.
+    differ; NaN where it says so, texts where it returns texts. ``rules`` names the rules, ``parsed`` is what they
+    took out of each row's answer.
     """
 
     task: str
@@ -58,7 +59,7 @@ class Report:
     notes: tuple[str, ...]
     rows: RowScores
     warnings: tuple[str, ...] = ()
-    public: Mapping[str, float] = field(default_factory=dict)
+    public: Mapping[str, float | str] = field(default_factory=dict)
     rules: str = ""
     parsed: tuple[object, ...] = ()
 
