@@ -33,6 +33,7 @@ from gpt4scene.benchmarks.labels import (
 from gpt4scene.benchmarks.matching import NO_PROPOSAL, Scenes
 from gpt4scene.benchmarks.rows import Dropped, QuestionRow, TrainingRow
 from gpt4scene.benchmarks.rules import Rules
+from gpt4scene.benchmarks.signature import content_hash
 from gpt4scene.benchmarks.wordings import Prompts
 from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import checked_lookup, read_lookup
@@ -242,7 +243,8 @@ def _report(
     rules: str = PUBLISHED_RULES,
 ) -> Report:
     lookup = annotation.companion(LOOKUP, read_lookup) if annotation.has(LOOKUP) else None
-    return score(rows, annotation.proposals, annotation.ground_truth, lookup, rules)
+    report = score(rows, annotation.proposals, annotation.ground_truth, lookup, rules)
+    return report if lookup is None else replace(report, signature_parts={"lookup": content_hash(lookup)})
 
 
 BENCHMARK = Benchmark(
