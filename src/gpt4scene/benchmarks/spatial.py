@@ -246,7 +246,9 @@ def _judge(variant: Variant) -> Judge:
         reading = read_answer(variant, row)
         score = math.nan if reading.score is None else reading.score
         verdict: Verdict = "" if math.isnan(score) else "right" if score >= 1 else "partly" if score > 0 else "wrong"
-        reason = "nothing could be read" if reading.parsed is None else reading.why or f"read as {reading.parsed}"
-        return Judged(row, verdict, reason, tuple(row.texts))
+        if reading.parsed is None:
+            return Judged(row, verdict, "; ".join(["nothing could be read", reading.why]).strip("; "), tuple(row.texts))
+        reason = reading.why or ("not what was asked for" if reading.unreadable else "")
+        return Judged(row, verdict, reason, tuple(row.texts), str(reading.parsed))
 
     return judge

@@ -21,13 +21,16 @@ from gpt4scene.metrics.java import NO_COCO, NO_JAVA, coco_folder, find_java
 from gpt4scene.metrics.meteor import TABLE, Meteor
 from gpt4scene.metrics.paraphrases import ParaphraseTable
 from gpt4scene.metrics.scores import Pooled, Scores
-from gpt4scene.metrics.tokenizers import java_tokens, own_tokens
+from gpt4scene.metrics.tokenizers import java_tokens, one_line, own_tokens
 
 TEXT_METRICS = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr")
 """Names and order of the text metrics."""
 
 MOST_WORDS = 2000
 """Words of an answer that METEOR compares; its memory grows with their square, and no real answer is as long."""
+
+JAVA, OWN, SPACES = "ptb-java", "ptb-own", "spaces"
+"""Who makes words of texts: the Java tokenizer, our own rules, or spaces alone."""
 
 Place = tuple[str, "str | None"]
 """A text, and the text after it where the tokenizer looks that far."""
@@ -41,10 +44,14 @@ _LAST = "x"
 
 @dataclass(frozen=True)
 class TextGroup:
-    """Answers that are scored together, each with at least one reference."""
+    """Answers that are scored together, each with at least one reference.
+
+    Where they are ``split_at_spaces``, no tokenizer sees them: case and punctuation count, as part of the words.
+    """
 
     answers: tuple[str, ...]
     references: tuple[tuple[str, ...], ...]
+    split_at_spaces: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,12 +59,14 @@ class TextScores:
     """Scores of one group by metric name; what is missing and why.
 
     ``rows`` holds, for metrics that are means over rows, the value of every row, float64[B]; ``pooled`` the others.
+    ``tokenizer`` names what made words of the texts: ``JAVA``, ``OWN`` or ``SPACES``.
     """
 
     scores: Scores
     rows: Mapping[str, np.ndarray]
     pooled: Mapping[str, Pooled] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    tokenizer: str = ""
 
 
 class TextScorer:
@@ -70,6 +79,7 @@ class TextScorer:
         self._table = ParaphraseTable(coco / TABLE) if java and coco else None
         self._meteor: Meteor | None = None
         self._pairs: dict[str, list[Pair]] = {}
+        self._tokenizers: dict[str, str] = {}
 
     def __enter__(self) -> TextScorer:
         return self
@@ -82,19 +92,25 @@ class TextScorer:
 
     def ask(self, groups: Mapping[str, TextGroup]) -> None:
         """Tokenize the texts of ``groups`` and set METEOR to work on them; call once."""
-        places = {name: (_places(group.answers), _places(_references(group))) for name, group in groups.items()}
+        tokenized = {name: group for name, group in groups.items() if not group.split_at_spaces}
+        places = {name: (_places(group.answers), _places(_references(group))) for name, group in tokenized.items()}
         different = list(dict.fromkeys(place for both in places.values() for part in both for place in part))
         tokens = dict(zip(different, self._tokens(different), strict=True))
         for name, group in groups.items():
-            answers, references = ([tokens[place] for place in part] for part in places[name])
+            if name in tokenized:
+                answers, references = ([tokens[place] for place in part] for part in places[name])
+            else:
+                answers, references = (list(map(one_line, part)) for part in (group.answers, _references(group)))
             taken = iter(references)
             self._pairs[name] = [
                 (answer, tuple(islice(taken, len(texts))))
                 for answer, texts in zip(answers, group.references, strict=True)
             ]
-        if self._programs and self._table and different:
-            self._meteor = Meteor(*self._programs, self._table.relevant(tokens.values()))
-            self._meteor.ask([_for_meteor(pair) for group in self._pairs.values() for pair in group])
+            self._tokenizers[name] = SPACES if group.split_at_spaces else JAVA if self._programs else OWN
+        pairs = [pair for group in self._pairs.values() for pair in group]
+        if self._programs and self._table and pairs:
+            self._meteor = Meteor(*self._programs, self._table.relevant(_texts(pairs)))
+            self._meteor.ask([_for_meteor(pair) for pair in pairs])
 
     def _tokens(self, places: Sequence[Place]) -> list[str]:
         if not self._programs:
@@ -125,8 +141,12 @@ class TextScorer:
             scores = {metric: float(value.mean()) for metric, value in rows.items()}
             scores |= {metric: value.total() for metric, value in pooled.items()}
             scores = {metric: scores[metric] for metric in TEXT_METRICS if metric in scores}
-            found[name] = TextScores(scores, rows, pooled, notes)
+            found[name] = TextScores(scores, rows, pooled, notes, self._tokenizers[name])
         return found
+
+
+def _texts(pairs: Sequence[Pair]) -> set[str]:
+    return {text for answer, references in pairs for text in (answer, *references)}
 
 
 def _for_meteor(pair: Pair) -> Pair:

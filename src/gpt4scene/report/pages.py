@@ -13,6 +13,7 @@ from pathlib import Path
 
 from gpt4scene.benchmarks.annotation import Annotation
 from gpt4scene.benchmarks.answers import read_answered, unanswered_tasks
+from gpt4scene.benchmarks.benchmark import Benchmark
 from gpt4scene.benchmarks.chosen import rule_words, under_rules
 from gpt4scene.benchmarks.judging import Judged
 from gpt4scene.benchmarks.registry import BENCHMARKS
@@ -23,6 +24,7 @@ from gpt4scene.metrics.intervals import intervals
 from gpt4scene.metrics.scores import Report, breakdown
 from gpt4scene.report.images import Listed, copy_scene, missing_reasons
 from gpt4scene.report.judging import by_scene, judge_all, tally
+from gpt4scene.report.plan import RoomPlan
 from gpt4scene.report.rendering import render
 from gpt4scene.settings.arguments import Arguments, key
 
@@ -79,27 +81,42 @@ def report(
     }
     pages = _scene_pages(by_scene(judged), reports)
     with whole_folder(out, replace=True) as partial:
-        missing = _write_scenes(pages, annotation_dir, annotation, Path(media_dir) if media_dir else None, partial)
+        media = Path(media_dir) if media_dir else None
+        missing = _write_scenes(pages, benchmarks, annotation_dir, annotation, media, partial)
         tables = {task: _table(found, BENCHMARKS[task].main_metric) for task, found in reports.items()}
         absent = unanswered_tasks(annotation_dir, list(reports))
         text = render(
-            INDEX, name=predictions.name, reports=reports, tables=tables, pages=pages, missing=missing, absent=absent
+            INDEX,
+            name=predictions.name,
+            reports=reports,
+            tables=tables,
+            pages=pages,
+            missing=missing,
+            absent=absent,
+            counted=benchmarks,
         )
         write_text(partial / INDEX, text)
     return out / INDEX
 
 
 def _write_scenes(
-    pages: Sequence[ScenePage], annotation_dir: Path, annotation: Annotation, media_dir: Path | None, out: Path
+    pages: Sequence[ScenePage],
+    benchmarks: Mapping[str, Benchmark],
+    annotation_dir: Path,
+    annotation: Annotation,
+    media_dir: Path | None,
+    out: Path,
 ) -> int:
     """Write images and page of every scene; return the number of scenes that lack images."""
-    listed = Listed.read(annotation_dir)
+    lists = {name: Listed.read(annotation_dir, name) for name in {one.image_list for one in benchmarks.values()}}
     about_objects = any(BENCHMARKS[task].about_objects for page in pages for task in page.tasks)
     lacking = 0
     for place, page in enumerate(pages):
+        listed = _list_of(page, [lists[benchmarks[task].image_list] for task in page.tasks])
         images = copy_scene(listed, page.scene, media_dir, out, f"images/{Path(page.file).stem}")
         missing = missing_reasons(images)
         lacking += bool(missing)
+        points = any(item.pointed for items in page.tasks.values() for item in items)
         text = render(
             "scene.html",
             page=page,
@@ -108,9 +125,16 @@ def _write_scenes(
             missing=missing,
             counts={task: tally(items) for task, items in page.tasks.items()},
             labels=annotation.labels(page.scene) if about_objects else {},
+            counted=benchmarks,
+            room=RoomPlan.of(annotation, page.scene) if points else None,
         )
         write_text(out / page.file, text)
     return lacking
+
+
+def _list_of(page: ScenePage, lists: Sequence[Listed]) -> Listed:
+    """Return the list of images that has the page's scene, the first of ``lists`` where none has."""
+    return next((listed for listed in lists if page.scene in listed.scenes), lists[0])
 
 
 def scene_files(scenes: Iterable[str]) -> dict[str, str]:
