@@ -166,13 +166,13 @@ def _is_multiple(row: AnswerRow, lookup: Mapping[str, Mapping[str, int]]) -> boo
 
 
 def judge_strictly(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:
-    """Return the same verdict, but for an answer that names no object, which is wrong whatever proposal 0 is."""
+    """Return the same verdict; an answer that names no object is not said to be scored as proposal 0."""
     judged = judge(row, figures, annotation)
     if chosen_proposal(row.pred, len(annotation.proposals.of(row.scene_id, row.origin))) is not None:
         return judged
     label = annotation.ground_truth.label(row.scene_id, row.target)
     reason = f"names no object; object {row.gt_id} ({label}) was meant"
-    return replace(judged, verdict="wrong", reason=reason)
+    return replace(judged, reason=reason)
 
 
 def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:
