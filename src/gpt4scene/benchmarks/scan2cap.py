@@ -31,6 +31,7 @@ from gpt4scene.benchmarks.judging import Judged
 from gpt4scene.benchmarks.matching import NO_PROPOSAL, Scenes
 from gpt4scene.benchmarks.rows import Dropped, QuestionRow, TrainingRow
 from gpt4scene.benchmarks.rules import Rules
+from gpt4scene.benchmarks.signature import content_hash
 from gpt4scene.benchmarks.wordings import Prompts
 from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import checked_corpus, read_corpus
@@ -169,7 +170,8 @@ def report(
     pooled = {f"{name}{suffix}": one for suffix, found in texts.items() for name, one in found.pooled.items()}
     labels = {"label": tuple(truth.label(*place) for place in places)}
     by_object_scores = RowScores(tuple(corpus), tuple(scene for scene, _ in places), labels, values, pooled)
-    return Report(NAME, scores, counts, tuple(notes), by_object_scores, rules=rules)
+    told = {"references": content_hash(corpus if descriptions is None else descriptions)}
+    return Report(NAME, scores, counts, tuple(notes), by_object_scores, rules=rules, signature_parts=told)
 
 
 def score(

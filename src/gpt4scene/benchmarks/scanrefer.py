@@ -33,6 +33,7 @@ from gpt4scene.benchmarks.labels import (
 from gpt4scene.benchmarks.matching import NO_PROPOSAL, Scenes
 from gpt4scene.benchmarks.rows import Dropped, QuestionRow, TrainingRow
 from gpt4scene.benchmarks.rules import Rules
+from gpt4scene.benchmarks.signature import content_hash
 from gpt4scene.benchmarks.wordings import Prompts
 from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import checked_lookup, read_lookup
@@ -165,13 +166,13 @@ def _is_multiple(row: AnswerRow, lookup: Mapping[str, Mapping[str, int]]) -> boo
 
 
 def judge_strictly(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:
-    """Return the same verdict, but for an answer that names no object, which is wrong whatever proposal 0 is."""
+    """Return the same verdict; an answer that names no object is not said to be scored as proposal 0."""
     judged = judge(row, figures, annotation)
     if chosen_proposal(row.pred, len(annotation.proposals.of(row.scene_id, row.origin))) is not None:
         return judged
     label = annotation.ground_truth.label(row.scene_id, row.target)
     reason = f"names no object; object {row.gt_id} ({label}) was meant"
-    return replace(judged, verdict="wrong", reason=reason)
+    return replace(judged, reason=reason)
 
 
 def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:
@@ -242,7 +243,8 @@ def _report(
     rules: str = PUBLISHED_RULES,
 ) -> Report:
     lookup = annotation.companion(LOOKUP, read_lookup) if annotation.has(LOOKUP) else None
-    return score(rows, annotation.proposals, annotation.ground_truth, lookup, rules)
+    report = score(rows, annotation.proposals, annotation.ground_truth, lookup, rules)
+    return report if lookup is None else replace(report, signature_parts={"lookup": content_hash(lookup)})
 
 
 BENCHMARK = Benchmark(

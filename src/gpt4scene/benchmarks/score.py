@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gpt4scene.benchmarks import tables
@@ -14,6 +14,7 @@ from gpt4scene.benchmarks.benchmark import Benchmark
 from gpt4scene.benchmarks.chosen import rule_words, under_rules
 from gpt4scene.benchmarks.references import References, read_references, reference_files
 from gpt4scene.benchmarks.registry import BENCHMARKS, task_names
+from gpt4scene.benchmarks.signature import boxes_hash, questions_hash, signature_of
 from gpt4scene.errors import DataError
 from gpt4scene.files.predictions import lies_there, tasks_in, wanted
 from gpt4scene.metrics.scores import Report
@@ -74,6 +75,8 @@ def score_folders(
         }
         if scorer:
             scorer.ask({key: opened[name].groups[task][suffix] for key, (name, task, suffix) in places.items()})
+        for folder in opened.values():
+            folder.hash_questions()
         ready = {
             (name, task): folder.report(task, {})
             for name, folder in opened.items()
@@ -98,13 +101,28 @@ class _Folder:
     annotation: Annotation
     answers: dict[str, Answered]
     groups: dict[str, dict[str, TextGroup]]
+    hashes: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def hash_questions(self) -> None:
+        """Find what signatures say of questions and boxes, which takes a while and needs no texts."""
+        for task, answers in self.answers.items():
+            benchmark, asked = self.benchmarks[task], answers.asked or answers.rows
+            self.hashes[task] = {
+                "questions": questions_hash(asked, benchmark.needs),
+                "boxes": boxes_hash(benchmark, self.annotation, (question.scene_id for question in asked)),
+            }
 
     def report(self, task: str, texts: Mapping[str, TextScores]) -> Report:
         """Return the report of ``task``; ``texts`` holds the scores of its groups."""
         answers = self.answers[task]
         benchmark = self.benchmarks[task]
-        report = benchmark.report(answers.rows, self.annotation, texts)
-        return answers.told(replace(report, rules=benchmark.rules))
+        report = replace(benchmark.report(answers.rows, self.annotation, texts), rules=benchmark.rules)
+        if benchmark.rules != BENCHMARKS[task].rules:
+            said = f"counted by the rules {benchmark.rules}: {benchmark.rules_say}"
+            report = replace(report, notes=(said, *report.notes))
+        told = answers.told(report)
+        signature = signature_of(benchmark, told, texts, split=answers.split, **self.hashes[task])
+        return replace(told, signature=str(signature))
 
 
 def _tasks(predictions: Path, tasks: Sequence[str] | str | None, official: Sequence[str] = ()) -> list[str]:
