@@ -34,7 +34,7 @@ ANSWERED = "answered"
 
 NONE, UNKNOWN = "none", "unknown"
 _DIGITS = 8
-_SAFE = "/:.,@+-_*()=? "
+_SAFE = "/:.,@+-_*()=?"
 _TRUTHS = {"ref_captions": "ref_captions", "type_info": "type_info", "gt_id": "obj_id", "pred_id": "pred_id"}
 _MARKS = re.compile(r"\\*(?:<image>|<\|vision_start\|>|<\|image_pad\|>|<\|vision_end\|>)")
 
