@@ -35,6 +35,7 @@ BENCHMARKS = _registry(
         "mindcube:BENCHMARK",
         "viewspatial:BENCHMARK",
         "sparbench:BENCHMARK",
+        "open_eqa:BENCHMARK",
     ),
 )
 """Task -> benchmark, in the order of the public evaluation script."""
