@@ -14,6 +14,7 @@ from gpt4scene.benchmarks.questions import load_questions
 from gpt4scene.benchmarks.score import score_folder
 from gpt4scene.data.datasets import load_conversations
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.packs import make_pack
 from gpt4scene.data.planning import scene_keys
 from gpt4scene.data.templates import ALL_MARKS, TEMPLATES
 from gpt4scene.data.vision import VisionRule
@@ -101,7 +102,13 @@ def test_training_rows_share_it_too_in_the_words_of_the_question_files(make):
     folder, _ = make("text", split="train")
     rows = load_conversations(["sharegpt_data_chat_scene_3_images_3D_mark"], folder).rows
     encoder = Encoder(build_tokenizer(), TEMPLATES["qwen2_vl"], VisionRule(image_resolution=112))
-    assert set(scene_keys(rows, encoder)) == {0, 1}
+    keys = scene_keys(rows, encoder)
+    assert set(keys) == {0, 1}
+    packs = [
+        make_pack([encoder.encode(row) for row, key in zip(rows, keys, strict=True) if key == one]) for one in (0, 1)
+    ]
+    assert sum(len(pack.branches) for pack in packs) == len(rows)
+    assert all("Marked objects" in encoder.tokenizer.decode(pack.prefix_P) for pack in packs)
     asked = set().union(*(blocks(prompts(questions, task)) for task in TASKS))
     assert blocks(row.turns[0].text for row in rows) == asked and len(asked) == 2
 
