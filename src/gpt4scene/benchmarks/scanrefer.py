@@ -166,12 +166,12 @@ def _is_multiple(row: AnswerRow, lookup: Mapping[str, Mapping[str, int]]) -> boo
 
 
 def judge_strictly(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:
-    """Return the same verdict, but for an answer that names no object, which is wrong whatever proposal 0 is."""
+    """Return the same verdict; an answer that names no object is not said to be scored as proposal 0."""
     judged = judge(row, figures, annotation)
     if judged.parsed is not None:
         return judged
     reason = f"names no object; {_meant(row, annotation)} was meant"
-    return replace(judged, verdict="wrong", reason=reason, pointed=Pointed((), (row.target,)))
+    return replace(judged, reason=reason, pointed=Pointed((), (row.target,)))
 
 
 def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:
