@@ -178,6 +178,21 @@ def test_tasks_without_boxes_need_no_boxes_and_show_their_own_images(tmp_path):
     assert "As the public scorer names and writes them" in index and "object_counting_MRA:.5:.95:.05" in index
 
 
+def test_official_files_alone_are_enough_for_answers_that_need_no_boxes(tmp_path, capsys):
+    row = {"id": 3, "scene_name": "room", "question_type": "object_counting", "question": "How many?"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row | {"options": None, "ground_truth": "4"}))
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "vsibench.json").write_text(json.dumps({"3": "five"}))
+    words = ["--predictions", str(tmp_path / "p"), "--out", str(tmp_path / "out")]
+    assert report_command(words) == 2
+    assert "give --annotation_dir DIR with question files, or --references FILES" in capsys.readouterr().err
+    references = f"vsibench={tmp_path / 'rows.jsonl'}"
+    assert report_command([*words, "--references", references, "--rules", "lmms_eval"]) == 0
+    text = (tmp_path / "out" / "scenes" / "room.html").read_text()
+    assert "5 for 4: 25.0% off" in text and "Rules <code>lmms_eval</code>" in text
+    assert "no --annotation_dir, whose list says which images were shown" in text
+
+
 def test_html_in_answers_and_names_is_escaped(predictions, annotation, tmp_path):
     out = tmp_path / "out"
     pages.report(predictions, annotation, out)
