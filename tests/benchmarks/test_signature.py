@@ -39,7 +39,7 @@ def test_a_line_reads_back(parts):
 
 @pytest.mark.parametrize("line", ["", "gpt4scene", "sacrebleu|a:b", "gpt4scene|task", "gpt4scene|:x"])
 def test_what_is_no_signature_is_refused(line):
-    with pytest.raises(DataError, match="is no signature; one starts as gpt4scene|task:scanqa"):
+    with pytest.raises(DataError, match="is no signature; one starts as gpt4scene.task:NAME"):
         parse(line)
 
 

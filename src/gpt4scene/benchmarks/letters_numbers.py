@@ -105,13 +105,15 @@ class Reader:
         parsed, true = self.letter(answer), self.true_letter(truth)
         said, meant = ("" if one is None else self.fold(one) for one in (parsed, true))
         same = said == meant and (parsed is None) == (true is None)
-        return Reading(parsed, float(same), unreadable=not same and not (len(said) == 1 and said.isalpha()))
+        letter = same or (len(said) == 1 and said.isalpha())
+        return Reading(parsed, float(same), unreadable=not letter, why="" if letter else "no letter")
 
     def _number(self, answer: str, truth: str) -> Reading:
         parsed, true = self.number(answer), self.value(truth)
         guess = self.value(parsed) if isinstance(parsed, str) else parsed
         if guess is None or true is None:
-            return Reading(parsed, 0.0, unreadable=guess is None)
+            why = "no number" if guess is None else f"the true value '{truth}' is no number"
+            return Reading(parsed, 0.0, unreadable=guess is None, why=why)
         why = self.accuracy.explain(guess, true)
         return Reading(parsed, self.accuracy.score(guess, true), unreadable=math.isnan(guess), why=why)
 
@@ -203,7 +205,7 @@ def _averaged(types: Types, values: Mapping[str, np.ndarray], parts: Parts) -> t
 def _zero_truths(types: Types, officials: Sequence[Official], readings: Sequence[Reading]) -> list[str]:
     """Return the sentence about numbers given for a true value of 0, at which the public scorer stops; else none."""
     count = sum(
-        reading.why != "" and types.of(official) in types.numbers and plain_number(column(official, TRUTH)) == 0
+        reading.read and types.of(official) in types.numbers and plain_number(column(official, TRUTH)) == 0
         for official, reading in zip(officials, readings, strict=True)
     )
     if not count:

@@ -56,7 +56,7 @@ CORPUS = "scan2cap_val_corpus.json"
 NOT_TAKEN = "no proposal takes the object"
 
 
-DESCRIPTIONS = "ScanRefer_filtered_val.json"
+DESCRIPTIONS = scanrefer.BENCHMARK.raw_files[0].format(split="val")
 """Official file of the descriptions as people wrote them, which the raw rules take where it is there."""
 
 _NEARLY = (
@@ -226,7 +226,10 @@ def _overlaps(
 
 
 def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation, rules: str = PUBLISHED_RULES) -> Judged:
-    """Return right for the very words of a reference, wrong for no words, else no verdict; CIDEr and IoU beside it."""
+    """Return right for the very words of a reference, wrong for no words, else no verdict; CIDEr and IoU beside it.
+
+    Words about a proposal under the IoU count as no caption, so that right ones are partly right.
+    """
     way = _WAYS[rules]
     references = tuple(unframed(text) for text in row.texts)
     overlap = annotation.overlap(row, row.proposal)
@@ -241,7 +244,7 @@ def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation, 
     said = "empty answer" if not row.pred.strip() else "words of a reference" if same else ""
     return Judged(
         row,
-        verdict="wrong" if not row.pred.strip() else "right" if same else "",
+        verdict="wrong" if not row.pred.strip() else "" if not same else "right" if overlap >= threshold else "partly",
         reason="; ".join([*[said] * bool(said), *parts]),
         references=references,
         parsed=counted,

@@ -171,7 +171,7 @@ def judge_strictly(row: AnswerRow, figures: Mapping[str, float], annotation: Ann
     if judged.parsed is not None:
         return judged
     reason = f"names no object; {_meant(row, annotation)} was meant"
-    return replace(judged, verdict="wrong", reason=reason, pointed=Pointed((), (row.target,)))
+    return replace(judged, reason=reason, pointed=Pointed((), (row.target,)))
 
 
 def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:

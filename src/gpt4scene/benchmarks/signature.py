@@ -54,7 +54,7 @@ def parse(line: str) -> Signature:
     maker, *parts = line.strip().split("|")
     pairs = [part.partition(":") for part in parts]
     if maker != MAKER or not parts or not all(name and colon for name, colon, _ in pairs):
-        raise DataError(f"'{line[:80]}' is no signature; one starts as {MAKER}|task:scanqa|split:val|rules:{MAKER}")
+        raise DataError(f"'{line[:80]}' is no signature; one starts as {MAKER}|task:NAME|split:NAME|rules:NAME")
     return Signature({name: unquote(value) for name, _, value in pairs})
 
 

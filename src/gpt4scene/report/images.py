@@ -40,8 +40,10 @@ class Listed:
     from_above: bool = True
 
     @classmethod
-    def read(cls, annotation_dir: Path, own: str = "") -> Listed:
+    def read(cls, annotation_dir: Path | None, own: str = "") -> Listed:
         """Return the list that inference would take; ``own`` is the name of a benchmark's own, where it has one."""
+        if annotation_dir is None:
+            return cls(None, {}, "no --annotation_dir, whose list says which images were shown")
         try:
             place = annotation_dir / own.format(split="val")
             source = place if own and place.is_file() else image_list_file(annotation_dir)
