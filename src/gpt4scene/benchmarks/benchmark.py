@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt4scene.benchmarks.judging import Judge, judge_by
+from gpt4scene.benchmarks.marking import Marking
 from gpt4scene.benchmarks.matching import Scenes
 from gpt4scene.benchmarks.rows import (
     AnnotatedRows,
@@ -32,6 +33,8 @@ from gpt4scene.registry import nearest
 ReadRecords = Callable[[Sequence[Path]], list[Record]]
 RecordsOfScenes = Callable[[Path, Sequence[str], FromScenes], SceneRecords]
 Companions = Callable[[list[Record], "Callable[[], Path | None]", "Callable[[str], None]"], Mapping[str, Any]]
+
+PublicRows = Callable[[Sequence[Mapping[str, Any]], Sequence[QuestionRow]], list[dict[str, Any]]]
 
 PUBLISHED_RULES = "gpt4scene"
 """The rules of the published figures of the five benchmarks: Chat-Scene's scorer."""
@@ -81,6 +84,10 @@ class Benchmark:
 
     Images: a question shows the images of its scene. ``own_images`` says that the official rows bring their own, so
     that no prepared scene is needed; each set of images then is a scene of its own, and ``image_list`` names the list.
+
+    Marks: ``marking`` says how a language model marks answers, where the figures need that. ``beside`` is another
+    task whose answers in the same folder the figures look at, and ``with_beside`` gives rows what they say.
+    ``public_rows`` makes rows of our keys out of those of a public prediction file in the benchmark's own form.
     """
 
     name: str
@@ -116,6 +123,10 @@ class Benchmark:
     variants: tuple[Rules, ...] = ()
     own_images: bool = False
     image_list: str = ""
+    marking: Marking | None = None
+    public_rows: PublicRows | None = None
+    beside: str = ""
+    with_beside: Callable[[Sequence[AnswerRow], Sequence[AnswerRow]], list[AnswerRow]] | None = None
 
     @property
     def rule_names(self) -> tuple[str, ...]:

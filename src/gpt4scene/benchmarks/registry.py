@@ -35,6 +35,7 @@ BENCHMARKS = _registry(
         "mindcube:BENCHMARK",
         "viewspatial:BENCHMARK",
         "sparbench:BENCHMARK",
+        "open_eqa:BENCHMARK",
         "spatial_questions:BENCHMARK",
     ),
 )

@@ -297,7 +297,11 @@ class Journal:
 
         On a full disk the file is cut back to whole lines and ``DataError`` is raised.
         """
-        self._append(record_of(answer))
+        self.append_row(record_of(answer))
+
+    def append_row(self, row: Mapping[str, Any]) -> None:
+        """Append a row as ``append`` does; it has ``task``, ``index`` and ``pred``."""
+        self._append(row)
         self.answers += 1
 
     def sync(self) -> None:
