@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gpt4scene.benchmarks.annotation import Annotation
 from gpt4scene.benchmarks.judging import Judge, judge_by
 from gpt4scene.benchmarks.marking import Marking
 from gpt4scene.benchmarks.matching import Scenes
@@ -26,15 +27,17 @@ from gpt4scene.benchmarks.rules import MakeReport, Rules, TextGroups
 from gpt4scene.benchmarks.wordings import Prompts, read_wordings
 from gpt4scene.errors import ConfigError
 from gpt4scene.files.answers import AnswerRow, row_keys
+from gpt4scene.files.named_answers import NamedAnswer
 from gpt4scene.files.raw import Record, read_official
 from gpt4scene.metrics.scores import Pooled, Report, RowScores
 from gpt4scene.registry import nearest
+from gpt4scene.types import Question
 
 ReadRecords = Callable[[Sequence[Path]], list[Record]]
 RecordsOfScenes = Callable[[Path, Sequence[str], FromScenes], SceneRecords]
 Companions = Callable[[list[Record], "Callable[[], Path | None]", "Callable[[str], None]"], Mapping[str, Any]]
 
-PublicRows = Callable[[Sequence[Mapping[str, Any]], Sequence[QuestionRow]], list[dict[str, Any]]]
+PublicAnswers = Callable[[Sequence[Record], Sequence[Question]], list[NamedAnswer]]
 
 PUBLISHED_RULES = "gpt4scene"
 """The rules of the published figures of the five benchmarks: Chat-Scene's scorer."""
@@ -87,7 +90,9 @@ class Benchmark:
 
     Marks: ``marking`` says how a language model marks answers, where the figures need that. ``beside`` is another
     task whose answers in the same folder the figures look at, and ``with_beside`` gives rows what they say.
-    ``public_rows`` makes rows of our keys out of those of a public prediction file in the benchmark's own form.
+
+    Foreign files: ``public_answers`` reads the rows of a prediction file in the benchmark's own public form, which has
+    one of ``public_keys`` in its first row; ``files.named_answers`` reads all other forms.
     """
 
     name: str
@@ -124,9 +129,10 @@ class Benchmark:
     own_images: bool = False
     image_list: str = ""
     marking: Marking | None = None
-    public_rows: PublicRows | None = None
+    public_keys: tuple[str, ...] = ()
+    public_answers: PublicAnswers | None = None
     beside: str = ""
-    with_beside: Callable[[Sequence[AnswerRow], Sequence[AnswerRow]], list[AnswerRow]] | None = None
+    with_beside: Callable[[Sequence[AnswerRow], Sequence[AnswerRow], Annotation], list[AnswerRow]] | None = None
 
     @property
     def rule_names(self) -> tuple[str, ...]:

@@ -64,7 +64,8 @@ class Prompts:
 def read_prompts(marking: Marking, folder: str | Path | None) -> Prompts:
     """Return the prompts in ``folder``, or our own where there is none.
 
-    Files that have the official hashes are called so, others by their own hash. Raises ``DataError`` for a file that is missing or of another form.
+    Files that have the official hashes are called so, others by their own hash. Raises ``DataError`` for a file
+    that is missing or of another form.
     """
     if folder is None:
         text = resources.files("gpt4scene.benchmarks").joinpath("judge_prompts.yaml").read_text(encoding="utf-8")
@@ -88,13 +89,13 @@ def _messages(content: Any, place: object) -> tuple[Message, ...]:
     """Return messages as they are, or a text as one message of the user."""
     if isinstance(content, str) and content.strip():
         return ({"role": "user", "content": content.strip()},)
-    plain = isinstance(content, list) and all(
+    listed = content if isinstance(content, list) else []
+    if not listed or not all(
         isinstance(one, dict) and isinstance(one.get("role"), str) and isinstance(one.get("content"), str)
-        for one in content
-    )
-    if not plain or not content:
+        for one in listed
+    ):
         raise DataError(f"{place}: a prompt is a text, or in JSON a list of messages with 'role' and 'content'")
-    return tuple({"role": one["role"], "content": one["content"]} for one in content)
+    return tuple({"role": one["role"], "content": one["content"]} for one in listed)
 
 
 def _check_fields(messages: Sequence[Message], fields: Sequence[str], path: Path) -> None:
@@ -127,8 +128,11 @@ def with_marks(
     if judgements is None:
         return list(rows), ()
     marked, left = [], dict(judgements.found)
+    by_place = _are_places(rows, judgements)
+    _refuse_shared(rows, judgements)
     for row in rows:
-        judgement = left.pop(question_of(row), None) or _by_object(row, left)
+        key = str(row.index) if by_place else question_of(row)
+        judgement = left.pop(key, None) or _by_object(row, left)
         told = marking.told(row)
         if judgement is None or told is None:
             marked.append(row)
@@ -145,6 +149,25 @@ def with_marks(
             f"{judgements.path}: {len(left)} marks are of other questions (the first: {next(iter(left))}) and left out"
         )
     return marked, tuple(notes)
+
+
+def _are_places(rows: Sequence[AnswerRow], judgements: Judgements) -> bool:
+    """Return whether marks of a file name the places of their questions, from 0, and not their ids."""
+    ids = {question_of(row) for row in rows}
+    return judgements.settings is None and all(key.isdecimal() and key not in ids for key in judgements.found)
+
+
+def _refuse_shared(rows: Sequence[AnswerRow], judgements: Judgements) -> None:
+    """Raise ``DataError`` where a mark names two questions by the id that both have."""
+    seen: dict[str, AnswerRow] = {}
+    for row in rows:
+        key = question_of(row)
+        if key in seen and key in judgements.found:
+            raise DataError(
+                f"{judgements.found[key].origin}: '{key}' is the id of two questions ({seen[key].origin} and "
+                f"{row.origin}); give the marks by the places of the questions, from 0"
+            )
+        seen[key] = row
 
 
 def _by_object(row: AnswerRow, left: dict[str, Any]) -> Any:

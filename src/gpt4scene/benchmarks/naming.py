@@ -54,6 +54,7 @@ def _row(one: NamedAnswer, question: Question, benchmark: Benchmark) -> AnswerRo
         qid=question.qid,
         index=question.index,
         origin=one.origin,
+        null=one.value is None,
     )
 
 

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -68,28 +67,6 @@ def question_rows(record: Record, scenes: Scenes, prompts: Wordings) -> Iterator
         yield {**row, "prompt": prompts.fill(question=row["prompt"])}
 
 
-def public_rows(predictions: Sequence[Mapping[str, Any]], questions: Sequence[QuestionRow]) -> list[dict[str, Any]]:
-    """Return the rows of a public file ``[{question_id, answer}]`` under our keys; ``null`` stays told from ``""``.
-
-    An id that stands twice is taken once, the last, as the public script does.
-    """
-    scenes = {str(row["qid"]): row["scene_id"] for row in questions}
-    found: dict[str, dict[str, Any]] = {}
-    for number, row in enumerate(predictions):
-        qid, answer = row.get("question_id"), row.get("answer")
-        if str(qid) not in scenes:
-            raise DataError(f"prediction {number}: '{qid}' is no 'question_id' of the {len(scenes)} questions")
-        if "answer" not in row or not (answer is None or isinstance(answer, str)):
-            raise DataError(f"prediction {number}: 'answer' must be a text or null, found {answer!r}")
-        found[str(qid)] = {
-            "scene_id": scenes[str(qid)],
-            "qid": qid,
-            "pred": answer or "",
-            **({"null": True} if answer is None else {}),
-        }
-    return list(found.values())
-
-
 def as_sent(answer: str) -> str:
     """Return an answer as the judge sees it: without what follows its last full stop."""
     end = answer.rfind(".")
@@ -149,9 +126,9 @@ def score_of(mark: int) -> float:
     return (min(max(mark, LEAST), MOST) - LEAST) / (MOST - LEAST)
 
 
-def final_score(marks: Mapping[str, int]) -> float:
-    """Return the public figure, 0 to 100: the mean over all marks of a file ``{question id: mark}``."""
-    return float(np.mean([100.0 * score_of(mark) for mark in marks.values()]))
+def final_score(marks: Iterable[int]) -> float:
+    """Return the public figure, 0 to 100: the mean over all ``marks`` of a file, those of other questions included."""
+    return float(np.mean([100.0 * score_of(mark) for mark in marks]))
 
 
 def mark_of(row: AnswerRow) -> int | None:
@@ -175,9 +152,8 @@ def report(rows: Iterable[RowLike]) -> Report:
     values = {name: value_B for name, value_B in values.items() if not np.isnan(value_B).all()}
     if not known.parts and all(mark is None or row.null for mark, row in zip(marks, read, strict=True)):
         values = {} if known.counts["answers that a judge marks"] else values
-    public = {}
-    if known.complete:
-        public = {"final_score": final_score({str(place): mark for place, mark in enumerate(marks) if mark is not None})}
+    said = [mark for mark in marks if mark is not None]
+    public = {"final_score": final_score(said)} if known.complete else {}
     empty = sum(not row.pred.strip() for row in read)
     by_row = scores_by_row(read, {"type": tuple(categories), "dataset": tuple(places)}, values)
     return Report(
@@ -214,7 +190,6 @@ BENCHMARK = Benchmark(
     question_rows=question_rows,
     training_rows=None,
     references=references,
-    public_rows=public_rows,
     report=lambda rows, annotation, texts: report(rows),
     rules="official",
     rules_say="the mean of marks from 1 to 5 as the public script has it (facebookresearch/open-eqa, 2024)",

@@ -36,6 +36,8 @@ BENCHMARKS = _registry(
         "viewspatial:BENCHMARK",
         "sparbench:BENCHMARK",
         "open_eqa:BENCHMARK",
+        "beacon3d:QA",
+        "beacon3d:GROUNDING",
         "spatial_questions:BENCHMARK",
     ),
 )

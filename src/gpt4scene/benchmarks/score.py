@@ -131,7 +131,9 @@ def _opened(
     benchmarks: dict[str, Benchmark],
     references: Mapping[str, References],
 ) -> _Folder:
-    answers = {task: read_answered(predictions, annotation_dir, task, references.get(task)) for task in benchmarks}
+    answers = {
+        task: read_answered(predictions, annotation_dir, task, references.get(task), references) for task in benchmarks
+    }
     annotation = Annotation(None if annotation_dir is None else Path(annotation_dir))
     groups = {
         task: benchmark.text_groups(answers[task].rows, annotation)

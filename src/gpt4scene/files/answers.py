@@ -23,8 +23,8 @@ class AnswerRow:
     ``gt_id`` is the ground-truth object, ``pred_id`` the proposal that Scan2Cap asked about, ``ref_captions`` the
     accepted answers or Multi3DRefer's ground-truth ids, ``type_info`` SQA3D's or Multi3DRefer's question type.
     ``source`` is the official row of the question, for benchmarks whose rules read it. ``null`` says that the file
-    holds no answer, not even an empty one. ``judged`` is a language model's word on the answer. A key that the row does not
-    have is ``None``; ``target``, ``proposal``, ``references`` and ``official`` raise ``DataError`` for it.
+    holds no answer, not even an empty one. ``judged`` is a language model's word on the answer. A key that the row
+    does not have is ``None``; ``target``, ``proposal``, ``references`` and ``official`` raise ``DataError`` for it.
     """
 
     scene_id: str

@@ -99,7 +99,7 @@ def read_judged(path: Path) -> Judgements:
 
 
 def read_marks(path: Path) -> Judgements:
-    """Return the marks of a file ``{question id: mark}``, or of a list of rows with ``obj_id``, ``question``, ``score``.
+    """Return the marks of a file ``{question id: mark}``, or a list of ``{obj_id, question, score}``.
 
     A row of the list is found by ``<object>: <question>``. Raises ``DataError`` for a mark that is no whole number.
     """
