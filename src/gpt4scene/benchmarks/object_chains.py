@@ -16,7 +16,7 @@ from gpt4scene.files.raw import Record, read_records
 from gpt4scene.files.whole import read_json
 
 Use = dict[str, Any]
-"""Where a text is used: ``object``, ``entry`` (that with its class), ``chain``, ``place`` in it, and ``of`` how many."""
+"""Where a text is used: ``object``, ``entry`` (that with its class), ``chain``, ``place`` in it, ``of`` how many."""
 
 
 @dataclass(frozen=True)
