@@ -9,12 +9,15 @@ from hypothesis import strategies as st
 
 from gpt4scene.benchmarks import beacon3d_grounding as grounding
 from gpt4scene.benchmarks import beacon3d_qa as qa
+from gpt4scene.benchmarks.annotation import Annotation
 from gpt4scene.benchmarks.beacon3d import GROUNDING, QA, qa_answers
+from gpt4scene.benchmarks.matching import Scenes
 from gpt4scene.benchmarks.object_chains import read_descriptions, read_questions
 from gpt4scene.benchmarks.score import score_folder
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow
 from gpt4scene.files.raw import Record
+from gpt4scene.metrics.boxes import scene_boxes
 from gpt4scene.metrics.exact_match import clean
 from gpt4scene.types import Judgement, Question
 
@@ -261,6 +264,47 @@ def test_figures_stay_in_range_and_do_not_depend_on_the_order(tmp_path_factory, 
     assert all(0 <= value <= 1 for value in first.values())
 
 
+def test_question_files_of_prepared_scenes_hold_what_scoring_needs(tmp_path):
+    """Questions about a prepared scene are scored as those of the official files, marks found by their ids."""
+    path = tmp_path / "metadata.json"
+    path.write_text(json.dumps(metadata(["red", "blue", "round"])))
+    boxes = scene_boxes({"s": [[0, 0, 0, 1, 1, 1], [3, 3, 3, 1, 1, 1]]}, "boxes")
+    made = QA.make_questions(QA.read([path]), Scenes({"s": ("a.jpg",)}, boxes, boxes))
+    assert made.rows[0]["prompt"] == "0 0? Answer with one word or a short phrase." and not made.dropped
+    folder = tmp_path / "annotation"
+    folder.mkdir()
+    (folder / QA.question_name("val")).write_text(json.dumps(made.rows))
+    said = [
+        {"scene_id": "s", "index": place, "pred": word, "task": "beacon3d_qa", "prompt": made.rows[place]["prompt"]}
+        for place, word in enumerate(["red", "green", "the round"])
+    ]
+    (tmp_path / "beacon3d_qa.json").write_text(json.dumps(said))
+    (tmp_path / "beacon3d_qa.marks.json").write_text(json.dumps({"s_0_1_class_0": 2}))
+    found = score_folder(tmp_path, folder, "beacon3d_qa")["beacon3d_qa"]
+    assert found.public["case"] == pytest.approx(75) and found.public["object"] == 0
+    assert found.counts["questions"] == 3
+
+
+def test_descriptions_of_prepared_scenes_are_scored_by_boxes(tmp_path):
+    chains = {f"chain_{n}": [{"text": f"chair {n}.", "obj_id": ["1"], "tag": "class"}] for n in (1, 2, 3)}
+    path = tmp_path / "metadata.json"
+    path.write_text(json.dumps({"s": {"chair": {"1": chains}}}))
+    boxes = scene_boxes({"s": [[0, 0, 0, 1, 1, 1], [3, 3, 3, 1, 1, 1]]}, "boxes")
+    made = GROUNDING.make_questions(GROUNDING.read([path]), Scenes({"s": ("a.jpg",)}, boxes, boxes))
+    assert made.rows[0]["prompt"].startswith('Which object does this describe? "chair 1" Reply')
+    rows = [
+        AnswerRow("s", pred, qid=row["qid"], source=row["source"])
+        for row, pred in zip(made.rows, ("<OBJ001>.", "It is <OBJ001>", "<OBJ000>"), strict=True)
+    ]
+
+    class Boxes(Annotation):
+        proposals = ground_truth = boxes
+
+    found = GROUNDING.report(rows, Boxes(tmp_path), {})
+    assert found.scores["overall"] == pytest.approx(2 / 3) and found.scores["object"] == 0
+    assert GROUNDING.under("iou_0.25").report(rows, Boxes(tmp_path), {}).scores == found.scores
+
+
 def described(pred, **official):
     source = {"item_id": "s_1_chain_1_0_class", "target_id": [1, 2], "counted": True, **official}
     return AnswerRow("s", pred, source=source)
@@ -275,9 +319,6 @@ def test_an_answer_names_an_official_object_or_is_judged_already(pred, right):
 
 
 def test_a_marked_object_is_right_by_its_box(tmp_path):
-    from gpt4scene.benchmarks.annotation import Annotation
-    from gpt4scene.metrics.boxes import scene_boxes
-
     class Boxes(Annotation):
         proposals = scene_boxes({"s": [[0, 0, 0, 2, 2, 2], [9, 9, 9, 1, 1, 1]]}, "proposals")
         ground_truth = scene_boxes({"s": [[5, 5, 5, 1, 1, 1], [0, 0, 0, 2, 2, 1.5], [7, 7, 7, 1, 1, 1]]}, "truth")

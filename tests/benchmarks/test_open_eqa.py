@@ -23,6 +23,7 @@ from gpt4scene.benchmarks.open_eqa import (
 from gpt4scene.benchmarks.score import score_folder
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow
+from gpt4scene.files.judgements import read_judgements
 from gpt4scene.files.raw import Record
 from gpt4scene.types import Judgement
 
@@ -207,3 +208,26 @@ def test_the_official_files_and_a_file_of_marks_give_the_figure(folder, expected
     assert found.public["final_score"] == pytest.approx(expected["figures"]["all"]["final_score"], rel=1e-12)
     assert np.isfinite(list(found.scores.values())).all()
     assert isinstance(BENCHMARK.marking, Marking)
+
+
+def test_marks_of_a_file_stand_for_null_answers_too():
+    assert report([row(null=True, judged=Judgement(5, "5"))]).scores["overall"] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ('{"q": 4.5}', "a mark must be a whole number, found 4.5"),
+        ('{"q": true}', "a mark must be a whole number, found True"),
+        ('["q"]', "expected {question id: mark}"),
+        ('[{"question": "x"}]', "'obj_id', 'question' and 'score' are expected"),
+        ("", "is empty"),
+        ('{"q": 4', "is not JSON"),
+    ],
+)
+def test_a_file_of_marks_in_another_form_is_refused(tmp_path, content, sentence):
+    path = tmp_path / "open_eqa.marks.json"
+    path.write_text(content)
+    with pytest.raises(DataError, match="open_eqa.marks.json") as error:
+        read_judgements(tmp_path, "open_eqa")
+    assert sentence in str(error.value)

@@ -134,10 +134,10 @@ def with_marks(
         key = str(row.index) if by_place else question_of(row)
         judgement = left.pop(key, None) or _by_object(row, left)
         told = marking.told(row)
-        if judgement is None or told is None:
+        if judgement is None or (told is None and judgements.settings is not None):
             marked.append(row)
             continue
-        if judgement.answer and judgement.answer != told_hash(told):
+        if told is not None and judgement.answer and judgement.answer != told_hash(told):
             raise DataError(
                 f"{judgement.origin}: marks another answer to question '{row.qid}' than {row.origin} has; judge again "
                 "with --overwrite, or give the answers that were judged"

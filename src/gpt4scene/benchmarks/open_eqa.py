@@ -132,8 +132,8 @@ def final_score(marks: Iterable[int]) -> float:
 
 
 def mark_of(row: AnswerRow) -> int | None:
-    """Return the mark of an answer: 0 where it is null, ``None`` where nobody has given one that can be read."""
-    return 0 if row.null else row.judged.mark if row.judged else None
+    """Return the mark of an answer, ``None`` where there is none; without any, 0 where the answer is null."""
+    return row.judged.mark if row.judged else 0 if row.null else None
 
 
 def report(rows: Iterable[RowLike]) -> Report:
@@ -160,13 +160,18 @@ def report(rows: Iterable[RowLike]) -> Report:
         NAME,
         {name: mean(value_B) for name, value_B in values.items()},
         {"answers": len(read), "empty answers": empty, **known.counts},
-        known.notes,
+        (*known.notes, *_null(read)),
         by_row,
         warnings=known.warnings,
         public=public,
         parsed=tuple(marks),
         signature_parts=known.parts,
     )
+
+
+def _null(rows: Sequence[AnswerRow]) -> tuple[str, ...]:
+    null = sum(row.null for row in rows)
+    return (f"{null:,} answers are null: mark 0 without a judge",) if null else ()
 
 
 def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:
@@ -178,7 +183,8 @@ def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) 
     score = score_of(mark)
     verdict: Verdict = "right" if score >= 1 else "partly" if score > 0 else "wrong"
     sent = "" if row.null or as_sent(row.pred) == row.pred else f"; the judge saw '{as_sent(row.pred)}'"
-    return Judged(row, verdict, "no answer (null)" if row.null else f"mark {mark}{sent}", tuple(row.texts))
+    reason = "no answer (null)" if row.null and not row.judged else f"mark {mark}{sent}"
+    return Judged(row, verdict, reason, tuple(row.texts))
 
 
 BENCHMARK = Benchmark(
