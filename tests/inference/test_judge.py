@@ -292,6 +292,42 @@ def test_only_what_no_rule_decides_is_asked(server, call, folder, kept):
     assert found["beacon3d_qa"].scores["object"] == 0.5 and found["beacon3d_qa"].public["object"] == 50
 
 
+def test_two_questions_with_one_id_are_told_apart(server, call, folder):
+    """One object number may stand in two classes, and the ids of the official form do not say the class."""
+    content = metadata()
+    content["scene0000_00"]["lamp"] = {
+        "2": {
+            "qa": [
+                {**one, "question": f"lamp {one['question']}"} for one in metadata()["scene0000_00"]["chair"]["2"]["qa"]
+            ]
+        }
+    }
+    path = folder / "metadata_scannet_qa.json"
+    path.write_text(json.dumps(content))
+    rows = [{"scene_id": "scene0000_00", "response_pred": word} for word in ("red", "yes", "round", *"abcdef")]
+    (folder / "out" / "beacon3d_qa.json").write_text(json.dumps(rows))
+    server.answer = lambda prompt: reply("4" if "lamp" in prompt else "2")
+    assert call("--tasks=beacon3d_qa", references=path.name)[0] == 0
+    found = score_folder(folder / "out", None, "beacon3d_qa", references=str(path))["beacon3d_qa"]
+    assert found.public["case"] == pytest.approx(((5 * 3 + 2 * 3 + 4 * 3) / 9 - 1) / 4 * 100)
+    assert found.public["object"] == pytest.approx(200 / 3)
+
+
+def test_answers_of_other_tasks_are_not_looked_at(server, call, folder):
+    (folder / "metadata_scannet_qa.json").write_text(json.dumps(metadata()))
+    (folder / "out" / "beacon3d_qa.json").write_text(json.dumps({"scene0000_00_1_0_class_0": "green"}))
+    (folder / "out" / "beacon3d_grounding.json").write_text("{}")
+    server.answer = lambda prompt: reply("2")
+    assert call("--tasks=beacon3d_qa", references="metadata_scannet_qa.json")[0] == 0
+
+
+def test_a_prompt_that_names_what_an_answer_does_not_have_is_refused(server, call, tmp_path):
+    for name in MARKING.prompts:
+        (tmp_path / name).write_text("Grade. {question} {prediction} {extra_answers}")
+    status, err = call(f"--prompts={tmp_path}")
+    assert status == 1 and "mmbench.txt: {extra_answers} is not known of this answer" in err and not server.asked
+
+
 def test_the_published_system_prompt_is_sent_as_it_is(server, call, folder, shared_data):
     (folder / "metadata_scannet_qa.json").write_text(json.dumps(metadata()))
     (folder / "out" / "beacon3d_qa.json").write_text(json.dumps({"scene0000_00_1_0_class_0": "green"}))

@@ -63,19 +63,22 @@ def read_answered(
     references: References | None = None,
     others: Mapping[str, References] = NOTHING,
     *,
-    marks: bool = True,
+    alone: bool = False,
 ) -> Answered:
     """Return the answers of ``task`` in ``predictions``, with references, types and ids of the question file.
 
     ``references`` are the questions of official files, which stand for the question file where they are given. Without
     either the predictions must carry what the benchmark ``needs``. Marks beside the answers, and answers of the task
-    that the benchmark looks at, come with them; ``others`` are its references. Without ``marks`` those are not read.
-    Raises ``DataError`` by file and row.
+    that the benchmark looks at, come with them; ``others`` are its references. ``alone`` leaves both out. Raises
+    ``DataError`` by file and row.
     """
     benchmark, place = BENCHMARKS[task], Path(predictions)
     read = read_predictions(place, task, benchmark.public_keys)
-    found = _beside(answered(read, annotation_dir, references, str(predictions)), place, annotation_dir, others)
-    if benchmark.marking is None or not marks:
+    found = answered(read, annotation_dir, references, str(predictions))
+    if alone:
+        return found
+    found = _beside(found, place, annotation_dir, others)
+    if benchmark.marking is None:
         return found
     rows, notes = with_marks(found.rows, benchmark.marking, read_judgements(place, task))
     return replace(found, rows=rows, notes=(*found.notes, *notes))

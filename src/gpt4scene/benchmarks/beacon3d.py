@@ -125,7 +125,8 @@ def qa_answers(rows: Sequence[Record], questions: Sequence[Question]) -> list[Na
         value = next((row.values[key] for key in SAID if key in row.values), None)
         if isinstance(value, list | tuple) and value:
             value = value[0]
-        if not isinstance(value, str):
+        silent = value is None and any(key in row.values for key in SAID)
+        if not isinstance(value, str) and not silent:
             raise DataError(
                 f"{row.origin}: no text under any of {', '.join(SAID)} (found keys: {', '.join(row.values)})"
             )

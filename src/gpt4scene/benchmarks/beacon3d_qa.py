@@ -121,12 +121,13 @@ def report(rows: Iterable[RowLike], task: str) -> Report:
         **found.counts(),
     }
     marks = np.array([math.nan if mark is None else mark for mark in found.marks], dtype=np.float64)
+    values = {"score": (marks - LEAST) / (MOST - LEAST)} if OVERALL in scores else {}
     return Report(
         task,
         {name: value for name, value in scores.items() if name not in undefined},
         counts,
         tuple(notes),
-        scores_by_row(read, kinds, {"score": (marks - LEAST) / (MOST - LEAST)}, _defined(pooled, undefined)),
+        scores_by_row(read, kinds, values, _defined(pooled, undefined)),
         warnings=known.warnings,
         public=found.public(pooled) if known.complete and found.whole else {},
         parsed=tuple(clean(row.pred) for row in read),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -16,6 +17,7 @@ import yaml
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow
 from gpt4scene.files.judgements import TOLD, Judgements, object_question, told_hash
+from gpt4scene.files.raw import find_raw
 from gpt4scene.files.whole import read_json, read_text
 
 Told = Mapping[str, Any]
@@ -54,7 +56,11 @@ class Prompts:
     source: str
 
     def fill(self, name: str, told: Told) -> list[Message]:
-        """Return the messages of the file ``name`` with the fields filled in, each once."""
+        """Return the messages of the file ``name`` with the fields filled in; ``DataError`` for a field not known."""
+        named = [field for message in self.messages[name] for field in _FIELD.findall(message["content"])]
+        absent = [field for field in named if field not in told]
+        if absent:
+            raise DataError(f"{name}: {{{absent[0]}}} is not known of this answer (known: {', '.join(told)})")
         return [
             {**message, "content": _FIELD.sub(lambda found: str(told[found[1]]), message["content"])}
             for message in self.messages[name]
@@ -62,7 +68,7 @@ class Prompts:
 
 
 def read_prompts(marking: Marking, folder: str | Path | None) -> Prompts:
-    """Return the prompts in ``folder``, or our own where there is none.
+    """Return the prompts in ``folder`` or below it, or our own where none is given.
 
     Files that have the official hashes are called so, others by their own hash. Raises ``DataError`` for a file
     that is missing or of another form.
@@ -74,10 +80,10 @@ def read_prompts(marking: Marking, folder: str | Path | None) -> Prompts:
         return Prompts(found, f"{OURS} {_hash(found)}")
     found, official = {}, True
     for name, known in marking.prompts.items():
-        path = Path(folder, name)
-        if not path.is_file():
+        path = find_raw(Path(folder), name)
+        if path is None:
             wanted = ", ".join(marking.prompts)
-            raise DataError(f"{path}: there is no such prompt; --prompts names a folder with {wanted}")
+            raise DataError(f"{Path(folder, name)}: there is no such prompt; --prompts names a folder with {wanted}")
         text = read_text(path, "prompt").strip()
         official = official and hashlib.sha256(text.encode()).hexdigest() == known
         found[name] = _messages(read_json(path, "prompt") if path.suffix == ".json" else text, path)
@@ -111,11 +117,21 @@ def _hash(messages: Mapping[str, Sequence[Message]]) -> str:
     return hashlib.sha256(json.dumps(messages, sort_keys=True).encode()).hexdigest()[:TOLD]
 
 
-def question_of(row: AnswerRow) -> str:
-    """Return the id of the question that ``row`` answers; ``DataError`` where it has none."""
-    if row.qid in (None, ""):
-        raise DataError(f"{row.origin}: 'qid' is missing, by which a mark finds its answer")
-    return str(row.qid)
+def question_names(rows: Sequence[AnswerRow]) -> list[str]:
+    """Return the id of the question that each row answers, by which a mark finds its answer.
+
+    Where an id stands for several questions, the second is called ``<id>#2``, in the order of the questions. Raises
+    ``DataError`` for a row without an id.
+    """
+    seen: Counter[str] = Counter()
+    names = []
+    for row in rows:
+        if row.qid in (None, ""):
+            raise DataError(f"{row.origin}: 'qid' is missing, by which a mark finds its answer")
+        name = str(row.qid)
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return names
 
 
 def with_marks(
@@ -128,10 +144,13 @@ def with_marks(
     if judgements is None:
         return list(rows), ()
     marked, left = [], dict(judgements.found)
-    by_place = _are_places(rows, judgements)
-    _refuse_shared(rows, judgements)
-    for row in rows:
-        key = str(row.index) if by_place else question_of(row)
+    names = question_names(rows)
+    if judgements.settings is None:
+        if _are_places(rows, judgements):
+            names = [str(row.index) for row in rows]
+        else:
+            _refuse_shared(rows, judgements)
+    for row, key in zip(rows, names, strict=True):
         judgement = left.pop(key, None) or _by_object(row, left)
         told = marking.told(row)
         if judgement is None or (told is None and judgements.settings is not None):
@@ -153,15 +172,15 @@ def with_marks(
 
 def _are_places(rows: Sequence[AnswerRow], judgements: Judgements) -> bool:
     """Return whether marks of a file name the places of their questions, from 0, and not their ids."""
-    ids = {question_of(row) for row in rows}
-    return judgements.settings is None and all(key.isdecimal() and key not in ids for key in judgements.found)
+    ids = {str(row.qid) for row in rows}
+    return all(key.isdecimal() and key not in ids for key in judgements.found)
 
 
 def _refuse_shared(rows: Sequence[AnswerRow], judgements: Judgements) -> None:
     """Raise ``DataError`` where a mark names two questions by the id that both have."""
     seen: dict[str, AnswerRow] = {}
     for row in rows:
-        key = question_of(row)
+        key = str(row.qid)
         if key in seen and key in judgements.found:
             raise DataError(
                 f"{judgements.found[key].origin}: '{key}' is the id of two questions ({seen[key].origin} and "

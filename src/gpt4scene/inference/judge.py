@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt4scene.benchmarks.answers import read_answered
-from gpt4scene.benchmarks.marking import Marking, Prompts, Told, question_of, read_prompts
+from gpt4scene.benchmarks.marking import Marking, Prompts, Told, question_names, read_prompts
 from gpt4scene.benchmarks.references import read_references, reference_files
 from gpt4scene.benchmarks.registry import BENCHMARKS, task_names
 from gpt4scene.errors import ConfigError, DataError
@@ -25,6 +25,7 @@ from gpt4scene.inference.judge_arguments import JudgeArguments
 from gpt4scene.inference.reply import Reply
 from gpt4scene.inference.requests import Requests, ServerRefusal
 from gpt4scene.inference.side_by_side import SideBySide
+from gpt4scene.types import Judgement
 
 Say = Callable[[str], None]
 
@@ -51,11 +52,11 @@ class JudgeSummary:
 
 @dataclass(frozen=True)
 class _Asked:
-    """An answer to be judged: its row, what the judge is told, and the body of the request."""
+    """An answer to be judged: the name of its question, its row, and what the judge is told."""
 
+    name: str
     row: AnswerRow
     told: Told
-    body: dict[str, Any]
 
 
 def judge(arguments: JudgeArguments, say: Say | None = None) -> dict[str, JudgeSummary]:
@@ -74,7 +75,7 @@ def judge(arguments: JudgeArguments, say: Say | None = None) -> dict[str, JudgeS
     for task in tasks:
         _refuse_marks(place, task)
         official = references.get(task)
-        answered = read_answered(place, arguments.annotation_dir, task, official, references, marks=False)
+        answered = read_answered(place, arguments.annotation_dir, task, official, references, alone=True)
         if arguments.overwrite:
             judged_path(place, task).unlink(missing_ok=True)
         found[task] = _judge_task(arguments, task, answered.rows, prompts[task], say)
@@ -116,25 +117,24 @@ def _judge_task(
             f"{path}: holds judgements of another judge ({'; '.join(changed)}); judge as before, move the file away, "
             "or start over with --overwrite"
         )
-    needing = [(row, told) for row in rows if (told := marking.told(row)) is not None]
+    named = zip(question_names(rows), rows, strict=True)
+    needing = [_Asked(name, row, told) for name, row in named if (told := marking.told(row)) is not None]
     _check_answers(needing, earlier)
-    waiting = [(row, told) for row, told in needing if not _is_done(row, earlier, arguments.asks)]
+    waiting = [asked for asked in needing if not _is_done(earlier.found.get(asked.name), arguments.asks)]
     kept = len(needing) - len(waiting)
     asked = waiting[: arguments.limit]
-    bodies = [_Asked(row, told, _body(arguments, marking, prompts, told)) for row, told in asked]
     say(
         f"{task}: {len(rows):,} answers, {len(rows) - len(needing):,} of them marked by rule, {kept:,} judged before, "
         f"{len(asked):,} to judge by {arguments.model} with {_source(prompts)}; judgements go to {path}"
     )
-    if bodies:
+    if asked:
         with Journal(path, settings) as journal:
             proven = any(one.mark is not None for one in earlier.found.values())
-            _ask_all(arguments, task, marking, bodies, journal, _models(path), proven, say)
+            bodies = [_body(arguments, marking, prompts, one.told) for one in asked]
+            _ask_all(arguments, task, marking, asked, bodies, journal, proven, say)
             journal.sync()
     now = read_judged(path) if path.is_file() else earlier
-    unreadable = tuple(
-        name for row, _ in needing if (name := question_of(row)) in now.found and now.found[name].mark is None
-    )
+    unreadable = tuple(one.name for one in needing if one.name in now.found and now.found[one.name].mark is None)
     summary = JudgeSummary(path, len(rows) - len(needing), kept, len(asked), unreadable, len(waiting) - len(asked))
     _say_end(summary, now, arguments.asks, task, say)
     return summary
@@ -168,24 +168,18 @@ def _source(prompts: Prompts) -> str:
     )
 
 
-def _check_answers(needing: Sequence[tuple[AnswerRow, Told]], earlier: Judgements) -> None:
-    """Raise ``DataError`` where two answers share an id, or a judgement is of another answer than is here."""
-    seen: dict[str, AnswerRow] = {}
-    for row, told in needing:
-        name = question_of(row)
-        if name in seen:
-            raise DataError(f"{row.origin}: '{name}' is the id of another question too ({seen[name].origin})")
-        seen[name] = row
-        judgement = earlier.found.get(name)
-        if judgement is not None and judgement.answer != told_hash(told):
+def _check_answers(needing: Sequence[_Asked], earlier: Judgements) -> None:
+    """Raise ``DataError`` where a judgement is of another answer than is here."""
+    for asked in needing:
+        judgement = earlier.found.get(asked.name)
+        if judgement is not None and judgement.answer != told_hash(asked.told):
             raise DataError(
-                f"{judgement.origin}: judges another answer to question '{name}' than {row.origin} has; give the "
-                "answers that were judged, or start over with --overwrite"
+                f"{judgement.origin}: judges another answer to question '{asked.name}' than {asked.row.origin} has; "
+                "give the answers that were judged, or start over with --overwrite"
             )
 
 
-def _is_done(row: AnswerRow, earlier: Judgements, asks: int) -> bool:
-    judgement = earlier.found.get(question_of(row))
+def _is_done(judgement: Judgement | None, asks: int) -> bool:
     return judgement is not None and (judgement.mark is not None or judgement.times >= asks)
 
 
@@ -198,9 +192,9 @@ def _ask_all(
     arguments: JudgeArguments,
     task: str,
     marking: Marking,
-    bodies: Sequence[_Asked],
+    asked: Sequence[_Asked],
+    bodies: Sequence[dict[str, Any]],
     journal: Journal,
-    models: set[str],
     proven: bool,
     say: Say,
 ) -> None:
@@ -210,10 +204,10 @@ def _ask_all(
     """
     requests = Requests(arguments.base_url, arguments.timeout, arguments.retries, say)
     asking = SideBySide(requests, task, arguments.request_limit, say)
-    unread = 0
+    models, unread = _models(journal.path), 0
     try:
-        for place, reply in asking.replies([(question_of(asked.row), asked.body) for asked in bodies]):
-            mark = _write(journal, task, marking, bodies[place], reply, models, arguments.model)
+        for place, reply in asking.replies([(one.name, body) for one, body in zip(asked, bodies, strict=True)]):
+            mark = _write(journal, task, marking, asked[place], reply, models, arguments.model)
             proven = proven or mark is not None
             unread += mark is None
             if unread == HOPELESS and not proven:
@@ -224,7 +218,7 @@ def _ask_all(
     finally:
         requests.close()
         for place, reply in asking.received():
-            _write(journal, task, marking, bodies[place], reply, models, arguments.model)
+            _write(journal, task, marking, asked[place], reply, models, arguments.model)
 
 
 def _write(
@@ -250,7 +244,7 @@ def _write(
         {
             "task": task,
             "index": row.index if row.index is not None else journal.answers,
-            "question": question_of(row),
+            "question": asked.name,
             "answer": told_hash(asked.told),
             "pred": words,
             "mark": mark,
