@@ -228,6 +228,18 @@ def test_an_object_passes_when_all_its_questions_do(rows_of):
     assert found.public["object"] == 50 and found.public["EM"] == pytest.approx(500 / 6)
 
 
+def test_marks_beyond_the_scale_count_as_published_and_are_said(rows_of):
+    found = qa.report(rows_of([["red"] * 3], ["red", "red", "green"], 10), "t")
+    assert found.public["case"] == pytest.approx((20 / 3 - 1) / 4 * 100)
+    assert "1 marks are not from 1 to 5" in " ".join(found.notes)
+
+
+@given(st.text())
+def test_any_words_of_a_judge_are_a_mark_or_none(text):
+    assert qa.read_mark(text) is None or qa.read_mark(text) >= 0
+    assert qa.read_mark("9" * 5000) is None
+
+
 def test_an_object_whose_marks_are_not_all_known_is_neither_passed_nor_failed(rows_of):
     found = qa.report(rows_of([["red"] * 3, ["blue"] * 3], ["red", "red", "red", "blue", "blue", "green"]), "t")
     assert "object" not in found.scores and found.counts["objects not fully marked"] == 1

@@ -231,3 +231,9 @@ def test_a_file_of_marks_in_another_form_is_refused(tmp_path, content, sentence)
     with pytest.raises(DataError, match="open_eqa.marks.json") as error:
         read_judgements(tmp_path, "open_eqa")
     assert sentence in str(error.value)
+
+
+@given(st.one_of(st.text(), st.text().map("Your mark: {}".format), st.integers().map(str)))
+def test_any_words_of_a_judge_are_a_mark_or_none(text):
+    assert read_mark(text) is None or isinstance(read_mark(text), int)
+    assert read_mark("9" * 5000) is None

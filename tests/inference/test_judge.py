@@ -10,6 +10,7 @@ import pytest
 from chat_server import reply, wait_for
 from commands import judge as main
 
+from gpt4scene.benchmarks.marking import read_prompts
 from gpt4scene.benchmarks.open_eqa import MARKING, report, told
 from gpt4scene.benchmarks.score import score_folder
 from gpt4scene.files.answers import AnswerRow
@@ -111,6 +112,34 @@ def test_marks_become_figures_and_name_judge_and_prompts(server, call, kept, fig
     assert found.public == {"final_score": pytest.approx(100 * (1 + 3 * 0.25 + 0) / 5)}
     assert found.signature_parts["judge"] == "qwen" and found.signature_parts["prompts"].startswith("gpt4scene ")
     assert any("prompts of gpt4scene's own" in note and "gpt-4-1106-preview" in note for note in found.notes)
+
+
+def test_a_whole_set_judged_by_a_server_has_the_figure_of_the_public_script(server, call, folder, spatial_oracle):
+    """Official prompts or not, eight requests at a time: the judge's words by what it was shown."""
+    place = spatial_oracle / "open_eqa"
+    wanted, words = (json.loads((place / f"{name}.json").read_text()) for name in ("expected", "judge_outputs"))
+    (folder / "open-eqa-v0.json").write_bytes((place / "dataset.json").read_bytes())
+    (folder / "out" / "open_eqa.json").write_bytes((place / "predictions.json").read_bytes())
+    shown = {}
+    for one in json.loads((place / "dataset.json").read_text()):
+        sent = wanted["prediction_as_sent"][one["question_id"]]
+        if sent is not None:
+            (message,) = MARKING.messages(read_prompts(MARKING, None), told(AnswerRow("s", sent, source=one)))
+            shown.setdefault(message["content"], []).append(words[one["question_id"]])
+    server.answer = lambda prompt: reply(shown[prompt].pop(0))
+    status, err = call("--request_limit=8")
+    assert status == 0 and "12 of them marked by rule" in err
+    found = score_folder(folder / "out", None, "open_eqa", references=str(folder / "open-eqa-v0.json"))["open_eqa"]
+    assert found.public["final_score"] == pytest.approx(wanted["figures"]["all"]["final_score"], rel=1e-12)
+
+
+def test_a_file_of_answers_has_its_judgements_beside_it(server, call, folder, figures):
+    server.answer = lambda prompt: reply("4")
+    path = (folder / "out" / "open_eqa.json").rename(folder / "mine.json")
+    assert call(f"--predictions={path}", "--tasks=open_eqa")[0] == 0
+    assert (folder / "mine.judged.jsonl").is_file()
+    found = score_folder(path, None, "open_eqa", references=str(folder / "open-eqa-v0.json"))["open_eqa"]
+    assert found.public == {"final_score": pytest.approx(60)}
 
 
 def test_nothing_is_asked_again(server, call, kept):

@@ -24,6 +24,7 @@ LEAST, MOST, PASSED = 1, 5, 4
 
 SYSTEM_PROMPT = "system_prompt.json"
 _NUMBER = re.compile(r"\d+")
+_DIGITS = 9
 _TYPES = ("grounded and right", "grounded and wrong", "not grounded but right", "not grounded and wrong")
 
 
@@ -74,9 +75,9 @@ def messages(prompts: Prompts, said: Told) -> list[Message]:
 
 
 def read_mark(output: str) -> int | None:
-    """Return the first whole number in a judge's words, ``None`` where there is none."""
+    """Return the first whole number in a judge's words, ``None`` where there is none or it has too many digits."""
     found = _NUMBER.search(output)
-    return int(found[0]) if found else None
+    return int(found[0]) if found and len(found[0]) <= _DIGITS else None
 
 
 MARKING = Marking(
@@ -107,6 +108,9 @@ def report(rows: Iterable[RowLike], task: str) -> Report:
         notes.append("no object figures: they need the metadata file, which says which questions an object has")
     if found.placed and not found.grounded:
         notes.append("no chains of grounding and answers: they need the answers of the grounding task beside these")
+    beyond = sum(mark is not None and not LEAST <= mark <= MOST for mark in found.marks)
+    if beyond:
+        notes.append(f"{beyond:,} marks are not from {LEAST} to {MOST} and count as they are, as published")
     scores = {name: one.total() for name, one in pooled.items()}
     undefined = [name for name, value in scores.items() if math.isnan(value)]
     notes += [f"{name} is not defined here: nothing to divide by" for name in undefined if name in ("R1", "R2")]
