@@ -264,6 +264,20 @@ def test_another_judge_other_prompts_and_other_answers_are_refused(server, call,
     assert call("--overwrite")[0] == 0 and figures().public
 
 
+def test_a_server_that_is_away_or_serves_another_model_is_named_and_nothing_left_behind(server, call, folder):
+    status, err = call("--model=qwem")
+    assert status == 2 and "serves no model 'qwem'; did you mean 'qwen'?" in err
+    status, err = call("--base_url=http://127.0.0.1:9/v1")
+    assert status == 1 and "the server can't be reached" in err and "trying again" not in err
+    assert not (folder / "out" / "open_eqa.judged.jsonl").exists()
+
+
+def test_a_server_without_a_list_of_models_is_asked_all_the_same(server, call, kept):
+    server.models, server.answer = None, lambda prompt: reply("4")
+    status, err = call()
+    assert status == 0 and "has no list of models" in err and len(kept()) == 4
+
+
 def test_another_length_of_judgements_is_part_of_the_judges_name(server, call, figures):
     server.answer = lambda prompt: reply("4")
     call("--max_new_tokens=500")

@@ -54,6 +54,30 @@ def image_url(path: str, rule: VisionRule) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
+def served(requests: Requests, model: str) -> dict[str, str]:
+    """Return what the server's list of models says about ``model``; a server without a list says nothing.
+
+    Raises ``ConfigError`` with what is served where the list lacks it, ``WorkError`` for a server out of reach.
+    """
+    content = requests.models()
+    try:
+        listed = json.loads(content or "null")
+        entries = [entry for entry in listed["data"] if isinstance(entry["id"], str)]
+    except (ValueError, TypeError, KeyError):
+        entries = []
+    if not entries:
+        requests.say(f"note: {requests.base_url} has no list of models, so that '{model}' is not checked")
+        return {}
+    names = [entry["id"] for entry in entries]
+    if model not in names:
+        raise ConfigError(
+            f"{requests.base_url} serves no model '{model}'{nearest(model, names)} "
+            f"(it serves: {words_of(', '.join(names))}); --model takes the served name"
+        )
+    entry = entries[names.index(model)]
+    return {name: str(entry[name]) for name in _SAID_OF_ITSELF if entry.get(name)}
+
+
 class ServerEngine:
     """The interface of :class:`~gpt4scene.inference.engine.Engine` in front of a server.
 
@@ -100,7 +124,7 @@ class ServerEngine:
         return self._known
 
     def _said_of_itself(self) -> dict[str, str]:
-        found = self._listed()
+        found = served(self.requests, self.model)
         body = {"model": self.model, "max_tokens": 16, "temperature": 0.0, "seed": 0}
         body["messages"] = [{"role": "user", "content": [{"type": "text", "text": PROBE}]}]
         try:
@@ -111,26 +135,6 @@ class ServerEngine:
         self._answers_as = reply.model
         found |= {"answers_as": reply.model or "", "fingerprint": reply.fingerprint or "", "probe": reply.text}
         return {name: value for name, value in found.items() if value}
-
-    def _listed(self) -> dict[str, str]:
-        """Return what the server's list of models says about ours; a server without a list says nothing."""
-        content = self.requests.models()
-        try:
-            listed = json.loads(content or "null")
-            entries = [entry for entry in listed["data"] if isinstance(entry["id"], str)]
-        except (ValueError, TypeError, KeyError):
-            entries = []
-        if not entries:
-            self.requests.say(f"note: {self.base_url} has no list of models, so that '{self.model}' is not checked")
-            return {}
-        names = [entry["id"] for entry in entries]
-        if self.model not in names:
-            raise ConfigError(
-                f"{self.base_url} serves no model '{self.model}'{nearest(self.model, names)} "
-                f"(it serves: {words_of(', '.join(names))}); --model takes the served name"
-            )
-        entry = entries[names.index(self.model)]
-        return {name: str(entry[name]) for name in _SAID_OF_ITSELF if entry.get(name)}
 
     def answer(self, questions: Sequence[Question], settings: GenerationSettings | None = None) -> Iterator[Answer]:
         """Yield the answers to questions about one scene as they come.
