@@ -21,10 +21,10 @@ from gpt4scene.files.answers import AnswerRow
 from gpt4scene.files.journal import Journal, differences, read_journal
 from gpt4scene.files.judgements import Judgements, judged_path, marks_path, read_judged, told_hash
 from gpt4scene.files.predictions import lies_there, tasks_in
-from gpt4scene.inference.client import served
 from gpt4scene.inference.judge_arguments import JudgeArguments
 from gpt4scene.inference.reply import Reply
 from gpt4scene.inference.requests import Requests, ServerRefusal
+from gpt4scene.inference.served import served
 from gpt4scene.inference.side_by_side import SideBySide
 from gpt4scene.types import Judgement
 
