@@ -415,3 +415,10 @@ def test_answers_of_question_files_are_judged_as_those_of_official_files(server,
     ]
     assert report(rows).public == {"final_score": pytest.approx(100 * (4 * 0.75) / 5)}
     assert told(rows[4]) is None
+
+
+def test_the_signature_names_judge_and_prompts(server, call, figures):
+    server.answer = lambda prompt: reply("4")
+    call()
+    parts = dict(part.split(":", 1) for part in figures().signature.split("|")[1:])
+    assert parts["judge"] == "qwen" and parts["prompts"].startswith("gpt4scene") and parts["rules"] == "official"

@@ -15,6 +15,7 @@ from gpt4scene.benchmarks.naming import answers_by_name
 from gpt4scene.benchmarks.questions import question_file
 from gpt4scene.benchmarks.references import References
 from gpt4scene.benchmarks.registry import BENCHMARKS
+from gpt4scene.benchmarks.signature import UNKNOWN, split_named
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow, require_all
 from gpt4scene.files.judgements import read_judgements
@@ -30,7 +31,8 @@ NOTHING: Mapping[str, References] = MappingProxyType({})
 class Answered:
     """Answers of one task with what is needed to score them. ``questions`` is ``None`` where no file says how many.
 
-    ``gaps`` are sentences about files and lines that are not there; ``notes`` what else a reader must know.
+    ``gaps`` are sentences about files and lines that are not there; ``notes`` what else a reader must know. ``asked``
+    are all questions of that file, of the ``split`` that its name says.
     """
 
     task: str
@@ -38,6 +40,8 @@ class Answered:
     questions: int | None
     gaps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    asked: tuple[Question, ...] = ()
+    split: str = UNKNOWN
 
     def told(self, report: Report) -> Report:
         """Return ``report`` with the counts of questions, and warnings where its figures are of a part."""
@@ -141,7 +145,8 @@ def _joined(
     _refuse_another(rows, benchmark, themselves=False)
     rows, notes = join(rows, questions, place, benchmark.needs)
     require_all(rows, benchmark.needs, benchmark.single)
-    return Answered(benchmark.name, rows, len(questions), found.gaps, (*said, *notes))
+    split = split_named(place, benchmark)
+    return Answered(benchmark.name, rows, len(questions), found.gaps, (*said, *notes), tuple(questions), split)
 
 
 def _repeated(rows: Sequence[AnswerRow]) -> tuple[str, ...]:

@@ -38,14 +38,17 @@ def referit_groups(rows: Iterable[AnswerRow]) -> dict[str, np.ndarray]:
 
 
 def object_accuracy(
-    rows: Sequence[AnswerRow], named: Sequence[int | None], groups: Mapping[str, np.ndarray]
+    rows: Sequence[AnswerRow], named: Sequence[int | None], groups: Mapping[str, np.ndarray], strictly: bool = False
 ) -> dict[str, np.ndarray]:
     """Return whether each row names its very object, float64[B] by metric: ReferIt3D's accuracy.
 
-    NaN where a row does not count for a metric. ``named`` are the objects named, ``None`` where an answer names none.
+    NaN where a row does not count for a metric. ``named`` are the objects named, ``None`` where an answer names none:
+    it counts as ``FALLBACK``, or ``strictly`` as wrong.
     """
     right_B = np.array([(FALLBACK if n is None else n) == row.target for n, row in zip(named, rows, strict=True)])
     readable_B = np.array([index is not None for index in named])
-    values = {"Overall Acc": right_B.astype(np.float64)}
-    values |= {f"{group}Acc": np.where(members_B, right_B, np.nan) for group, members_B in groups.items()}
-    return values | {"strict Overall Acc": (right_B & readable_B).astype(np.float64)}
+    strict_B = right_B & readable_B
+    counted_B = strict_B if strictly else right_B
+    values = {"Overall Acc": counted_B.astype(np.float64)}
+    values |= {f"{group}Acc": np.where(members_B, counted_B, np.nan) for group, members_B in groups.items()}
+    return values if strictly else values | {"strict Overall Acc": strict_B.astype(np.float64)}

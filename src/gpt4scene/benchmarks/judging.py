@@ -48,6 +48,6 @@ def judge_short_answer(row: AnswerRow, figures: Mapping[str, float], annotation:
         return Judged(row, "", "no reference to compare with", ())
     if figures["EM1"]:
         return Judged(row, "right", "", tuple(row.texts))
-    if figures["EM1_refined"]:
+    if figures.get("EM1_refined"):  # not all rules have it
         return Judged(row, "partly", "one contains the other", tuple(row.texts))
     return Judged(row, "wrong", "" if row.pred.strip() else "empty answer", tuple(row.texts))

@@ -52,7 +52,8 @@ class Report:
     ``public`` are the figures under the names and in the units of the public scorer whose rules count, where those
     differ; NaN where it says so, texts, lists and tables where it returns those. ``rules`` names the rules, ``parsed``
     is what they took out of each row's answer. ``answers`` are the rows that were scored. ``signature_parts`` are what
-    else two comparable figures must have in common, such as the judge.
+    else two comparable figures must have in common, such as the judge; ``signature`` is the line of all such things,
+    where the answers came from files.
     """
 
     task: str
@@ -66,6 +67,7 @@ class Report:
     parsed: tuple[object, ...] = ()
     answers: tuple[Any, ...] = ()
     signature_parts: Mapping[str, str] = field(default_factory=dict)
+    signature: str = ""
 
     @property
     def unreadable(self) -> int:
