@@ -210,6 +210,19 @@ def test_the_official_files_and_a_file_of_marks_give_the_figure(folder, expected
     assert isinstance(BENCHMARK.marking, Marking)
 
 
+def test_words_of_a_judge_may_stand_in_place_of_marks(folder, expected, tmp_path):
+    (tmp_path / "open_eqa.json").write_bytes((folder / "predictions.json").read_bytes())
+    words = json.loads((folder / "judge_outputs.json").read_text(encoding="utf-8"))
+    null = [name for name, sent in expected["prediction_as_sent"].items() if sent is None]
+    words = {name: text for name, text in words.items() if name not in null}
+    (tmp_path / "open_eqa.marks.json").write_text(json.dumps(words))
+    found = score_folder(tmp_path, None, "open_eqa", references=str(folder / "dataset.json"))["open_eqa"]
+    assert found.public["final_score"] == pytest.approx(expected["figures"]["all"]["final_score"], rel=1e-12)
+    (tmp_path / "open_eqa.marks.json").write_text(json.dumps(words | {"q107-0007": "Your mark: four"}))
+    found = score_folder(tmp_path, None, "open_eqa", references=str(folder / "dataset.json"))["open_eqa"]
+    assert found.public == {} and "Your mark: four" in " ".join(found.warnings)
+
+
 def test_marks_of_a_file_stand_for_null_answers_too():
     assert report([row(null=True, judged=Judgement(5, "5"))]).scores["overall"] == 1
 

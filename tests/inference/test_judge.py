@@ -264,6 +264,20 @@ def test_another_judge_other_prompts_and_other_answers_are_refused(server, call,
     assert call("--overwrite")[0] == 0 and figures().public
 
 
+def test_a_server_that_is_away_or_serves_another_model_is_named_and_nothing_left_behind(server, call, folder):
+    status, err = call("--model=qwem")
+    assert status == 2 and "serves no model 'qwem'; did you mean 'qwen'?" in err
+    status, err = call("--base_url=http://127.0.0.1:9/v1")
+    assert status == 1 and "the server can't be reached" in err and "trying again" not in err
+    assert not (folder / "out" / "open_eqa.judged.jsonl").exists()
+
+
+def test_a_server_without_a_list_of_models_is_asked_all_the_same(server, call, kept):
+    server.models, server.answer = None, lambda prompt: reply("4")
+    status, err = call()
+    assert status == 0 and "has no list of models" in err and len(kept()) == 4
+
+
 def test_another_length_of_judgements_is_part_of_the_judges_name(server, call, figures):
     server.answer = lambda prompt: reply("4")
     call("--max_new_tokens=500")
@@ -289,8 +303,8 @@ def test_marks_of_a_file_and_judgements_are_not_mixed(server, call, folder, figu
     status, err = call()
     assert status == 1 and "holds marks of these answers already" in err
     assert figures().counts["answers without a mark"] == 3
-    marks.write_text(json.dumps({"q0": "5"}))
-    with pytest.raises(ValueError, match="a mark must be a whole number, found '5'"):
+    marks.write_text(json.dumps({"q0": None}))
+    with pytest.raises(ValueError, match="a mark must be a whole number, found None"):
         figures()
 
 
@@ -401,3 +415,10 @@ def test_answers_of_question_files_are_judged_as_those_of_official_files(server,
     ]
     assert report(rows).public == {"final_score": pytest.approx(100 * (4 * 0.75) / 5)}
     assert told(rows[4]) is None
+
+
+def test_the_signature_names_judge_and_prompts(server, call, figures):
+    server.answer = lambda prompt: reply("4")
+    call()
+    parts = dict(part.split(":", 1) for part in figures().signature.split("|")[1:])
+    assert parts["judge"] == "qwen" and parts["prompts"].startswith("gpt4scene") and parts["rules"] == "official"

@@ -161,6 +161,8 @@ def with_marks(
                 f"{judgement.origin}: marks another answer to question '{row.qid}' than {row.origin} has; judge again "
                 "with --overwrite, or give the answers that were judged"
             )
+        if judgements.settings is None and judgement.mark is None:
+            judgement = replace(judgement, mark=marking.read(judgement.text))
         marked.append(replace(row, judged=judgement))
     notes = list(judgements.notes)
     if left:

@@ -101,7 +101,8 @@ def read_judged(path: Path) -> Judgements:
 def read_marks(path: Path) -> Judgements:
     """Return the marks of a file ``{question id: mark}``, or a list of ``{obj_id, question, score}``.
 
-    A row of the list is found by ``<object>: <question>``. Raises ``DataError`` for a mark that is no whole number.
+    A row of the list is found by ``<object>: <question>``. A text in place of a mark is the judge's words, from which
+    the mark is still to be read. Raises ``DataError`` for a mark that is neither.
     """
     content = read_json(path, "file of marks")
     if isinstance(content, dict):
@@ -119,9 +120,10 @@ def read_marks(path: Path) -> Judgements:
     for question, mark, origin in pairs:
         if isinstance(mark, float) and mark.is_integer():
             mark = int(mark)
-        if type(mark) is not int:
+        if type(mark) is not int and not isinstance(mark, str):
             raise DataError(f"{origin}: a mark must be a whole number, found {mark!r}; correct or remove it")
-        found[question] = Judgement(mark, str(mark), judge="unknown", prompts="unknown", origin=origin)
+        number = None if isinstance(mark, str) else mark
+        found[question] = Judgement(number, str(mark), judge="unknown", prompts="unknown", origin=origin)
     return Judgements(path, found)
 
 

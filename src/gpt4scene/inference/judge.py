@@ -24,6 +24,7 @@ from gpt4scene.files.predictions import lies_there, tasks_in
 from gpt4scene.inference.judge_arguments import JudgeArguments
 from gpt4scene.inference.reply import Reply
 from gpt4scene.inference.requests import Requests, ServerRefusal
+from gpt4scene.inference.served import served
 from gpt4scene.inference.side_by_side import SideBySide
 from gpt4scene.types import Judgement
 
@@ -128,11 +129,15 @@ def _judge_task(
         f"{len(asked):,} to judge by {arguments.model} with {_source(prompts)}; judgements go to {path}"
     )
     if asked:
+        proven = any(one.mark is not None for one in earlier.found.values())
+        bodies = [_body(arguments, marking, prompts, one.told) for one in asked]
         with Journal(path, settings) as journal:
-            proven = any(one.mark is not None for one in earlier.found.values())
-            bodies = [_body(arguments, marking, prompts, one.told) for one in asked]
-            _ask_all(arguments, task, marking, asked, bodies, journal, proven, say)
-            journal.sync()
+            try:
+                _ask_all(arguments, task, marking, asked, bodies, journal, proven, say)
+                journal.sync()
+            finally:
+                if not journal.answers:
+                    path.unlink(missing_ok=True)  # so that other prompts can be tried
     now = read_judged(path) if path.is_file() else earlier
     unreadable = tuple(one.name for one in needing if one.name in now.found and now.found[one.name].mark is None)
     summary = JudgeSummary(path, len(rows) - len(needing), kept, len(asked), unreadable, len(waiting) - len(asked))
@@ -204,6 +209,7 @@ def _ask_all(
     """
     requests = Requests(arguments.base_url, arguments.timeout, arguments.retries, say)
     asking = SideBySide(requests, task, arguments.request_limit, say)
+    served(requests, arguments.model)
     models, unread = _models(journal.path), 0
     try:
         for place, reply in asking.replies([(one.name, body) for one, body in zip(asked, bodies, strict=True)]):
@@ -228,14 +234,14 @@ def _write(
     asked: _Asked,
     reply: Reply | ServerRefusal,
     models: set[str],
-    served: str,
+    served_as: str,
 ) -> int | None:
     """Write a judgement and return its mark. ``DataError`` where another model answers than before."""
     words, name = _words(reply), reply.model if isinstance(reply, Reply) else None
     if name is not None and models and name not in models:
         raise DataError(
             f"{journal.path}: '{name}' judges now, and '{min(models)}' before it; let one model answer to the name "
-            f"'{served}', and run the same command again"
+            f"'{served_as}', and run the same command again"
         )
     models |= {name} if name else set()
     mark = marking.read(words) if isinstance(reply, Reply) else None
