@@ -48,6 +48,7 @@ class Answered:
             rule = BENCHMARKS[self.task].unanswered
             warnings.insert(0, f"{missing:,} of {self.questions:,} questions have no answer; {rule}")
         told = replace(report, counts=counts | dict(report.counts), notes=(*self.notes, *report.notes))
+        told = replace(told, answers=tuple(self.rows))
         if told.unreadable == len(self.rows):
             warnings.append("no answer could be read; the figures say nothing about the model")
         return replace(told, warnings=(*warnings, *report.warnings))

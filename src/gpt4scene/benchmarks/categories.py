@@ -26,7 +26,7 @@ def share_by_category(
     rows: Sequence[Official],
     readings: Sequence[Reading],
     kind: KindOf,
-    public: Callable[[Means, float], Mapping[str, float]],
+    public: Callable[[Means, float], Mapping[str, float | str]],
     notes: tuple[str, ...] = (),
 ) -> Figures:
     """Return the mean of every category and of all rows; rows without a score count nowhere.

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from gpt4scene.benchmarks.official_rows import as_written
 from gpt4scene.benchmarks.spatial import (
     OVERALL,
     Asked,
@@ -22,6 +23,7 @@ from gpt4scene.benchmarks.spatial import (
     Variant,
     column,
     mean,
+    place_of,
     pooled_means,
     values_by,
 )
@@ -56,18 +58,18 @@ class Types:
 
     def of(self, official: Official) -> str:
         """Return the type of an official row; ``DataError`` for one that the benchmark does not have."""
-        kind = column(official, TYPE)
-        if not any(kind in kinds for kinds in self.figures.values()):
-            raise DataError(f"'{TYPE}' is '{kind}', which {self.title} does not have (known: {', '.join(self.known)})")
-        return kind
+        return self._known(column(official, TYPE), place_of(official))
+
+    def _known(self, kind: str, place: str) -> str:
+        if any(kind in kinds for kinds in self.figures.values()):
+            return kind
+        known = ", ".join(self.known)
+        raise DataError(f"{place}: '{TYPE}' is '{kind}', which {self.title} does not have (known: {known})")
 
     def asked(self, record: Record, scene: str, number_ending: str) -> Asked:
         """Return an official row as a question; ``scene`` is the column of its scene."""
-        try:
-            kind = self.of(record.values)
-        except DataError as error:
-            raise DataError(f"{record.origin}: {error}") from None
-        lines = ["These are frames of a video.", record.text("question")]
+        kind = self._known(record.text(TYPE), record.origin)
+        lines = ["These are frames of a video.", as_written(record, "question")]
         if kind in self.numbers:
             lines += [number_ending]
         else:

@@ -65,7 +65,6 @@ def _task_of(path: Path, tasks: Sequence[str] | None) -> str | None:
     if tasks is not None and len(tasks) == 1:
         return tasks[0]
     named = [task for task, benchmark in BENCHMARKS.items() if any(_fits(name, path) for name in benchmark.raw_files)]
-    named = [task for task in named if tasks is None or task in tasks]
     return named[0] if len(named) == 1 else None
 
 

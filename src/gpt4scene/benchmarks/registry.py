@@ -32,6 +32,7 @@ BENCHMARKS = _registry(
         "revsi:BENCHMARK",
         "mmsi:BENCHMARK",
         "mmsi:CIRCULAR",
+        "mindcube:BENCHMARK",
         "viewspatial:BENCHMARK",
         "sparbench:BENCHMARK",
     ),

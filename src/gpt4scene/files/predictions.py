@@ -111,7 +111,10 @@ def _is_named(form: str, files: Sequence[Path]) -> bool:
     if form == "chunks":
         return False
     if form == "list":
-        content = read_json(files[0]) if not _object_a_line(files[0]) else []
+        try:
+            content = read_json(files[0])
+        except DataError:
+            return False  # it is named where its rows are read
         if isinstance(content, dict):
             return True
         first = content[0] if isinstance(content, list) and content else None

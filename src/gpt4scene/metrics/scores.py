@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -50,8 +51,9 @@ class Report:
     sentences, for example why METEOR is absent; ``warnings`` say why the figures are not what they seem to be.
     ``public`` are the figures under the names and in the units of the public scorer whose rules count, where those
     differ; NaN where it says so, texts where it returns texts. ``rules`` names the rules, ``parsed`` is what they
-    took out of each row's answer. ``signature_parts`` are what else two comparable figures must have in common, such as
-    the judge; ``signature`` is the line of all such things, where the answers came from files.
+    took out of each row's answer. ``answers`` are the rows that were scored. ``signature_parts`` are what else two
+    comparable figures must have in common, such as the judge; ``signature`` is the line of all such things, where the
+    answers came from files.
     """
 
     task: str
@@ -63,6 +65,7 @@ class Report:
     public: Mapping[str, float | str] = field(default_factory=dict)
     rules: str = ""
     parsed: tuple[object, ...] = ()
+    answers: tuple[Any, ...] = ()
     signature_parts: Mapping[str, str] = field(default_factory=dict)
     signature: str = ""
 
