@@ -197,15 +197,15 @@ def _write(path: str | Path, content: object) -> None:
 def write_details(reports: Mapping[str, Report], path: str | Path) -> None:
     """Write all that is known to ``path``: per task scores, 95 % intervals, counts, notes, breakdowns, and every row.
 
-    Beside them stand rules, signature, and ``public``: the figures under the names and in the units of the public
-    scorer that the rules follow. Standard output where the path is ``-``.
+    Beside them stand rules, signature, and the ``public`` scorer's own figures where they have other names. Standard
+    output where ``path`` is ``-``.
     """
     content = {}
     for task, report in reports.items():
         bounds = {m: list(b) for m, b in intervals(report.rows).items() if not math.isnan(b[0])}
         parts = {by: breakdown(report.rows, by) for by in (*report.rows.groups, "scene")}
-        content[task] = {"rules": report.rules, "signature": report.signature, "scores": report.scores}
-        content[task] |= {"public": _plain(report.public), "intervals": bounds, "counts": report.counts}
+        content[task] = {"scores": report.scores, "intervals": bounds, "counts": report.counts}
+        content[task] |= {"rules": report.rules, "signature": report.signature, "public": _plain(report.public)}
         content[task] |= {"warnings": list(report.warnings), "notes": list(report.notes), "by": parts}
         content[task] |= {"rows": row_details(report, BENCHMARKS[task])}
     _write(path, content)
