@@ -18,6 +18,7 @@ from gpt4scene.benchmarks.signature import (
     differing,
     parse,
     questions_hash,
+    signature_of,
     split_named,
 )
 from gpt4scene.benchmarks.tables import compare
@@ -180,7 +181,7 @@ def test_a_report_says_what_it_stands_on(folders):
     )
     assert found == {
         **{"task": "scanqa", "split": "val", "rules": "gpt4scene", "boxes": "none", "tok": "ptb-own", "meteor": "no"},
-        **{"answered": "2/4", "questions": hashed, "v": "0.1.0"},
+        **{"metrics": "all", "answered": "2/4", "questions": hashed, "v": "0.1.0"},
     }
     raw = score_folder(folders / "some", folders / "annotation", rules="raw")["scanqa"].signature
     assert differing(str(Signature(found)), raw) == {"rules": ("gpt4scene", "raw"), "tok": ("ptb-own", "spaces")}
@@ -241,6 +242,17 @@ def test_runs_under_other_rules_are_not_compared(folders):
     second = score_folder(folders / "all", folders / "annotation", rules="raw")
     with pytest.raises(DataError, match="counted by the rules 'gpt4scene' and the second by 'raw'; count both"):
         compare(first, second)
+
+
+@pytest.mark.parametrize(
+    ("computed", "said"), [((), "em"), (("Bleu_4",), "bleu"), (("Bleu_4", "ROUGE_L", "CIDEr"), "all")]
+)
+def test_metrics_that_were_left_out_are_seen(folders, computed, said):
+    report = score_folder(folders / "all", folders / "annotation")["scanqa"]
+    texts = {"": text.TextScores(dict.fromkeys(computed, 0.0), {})}
+    known = {"split": "val", "questions": "0", "boxes": "none"}
+    assert signature_of(BENCHMARKS["scanqa"], report, texts, **known).parts["metrics"] == said
+    assert signature_of(BENCHMARKS["scanrefer"], report, {}, **known).parts["metrics"] == "all"
 
 
 def test_what_a_report_adds_is_part_of_its_signature(oracle):
