@@ -40,7 +40,7 @@ class AnnotateArguments(Arguments):
     min_iou: float = key("least IoU of a proposal in a training row", 0.5)
     seed: int = key("seed of the wordings that training rows get", 0)
     wordings: int = key("draw from the first n wordings only (1: those of the question files); 0 draws from all", 0)
-    rules: str = key("questions made of scenes: by which rules (vsi, revsi)", "vsi")
+    rules: str = key("questions made of scenes: name of the rules that make them", "vsi")
     per_kind: int = key("questions made of scenes: most of a kind and scene; 0 takes what the rules say", 0, least=0)
     refer: Literal["label", "number"] = key(
         "questions made of scenes: name objects by label where no other has it, or all by label and number", "label"

@@ -72,11 +72,12 @@ def scene_questions(content: Mapping[str, Any], source: str, what: Wanted) -> Ma
         for one, kinds in ((by_label, plain), (named, others))
     ]
     scene = named.room.scene_id
-    if not what.rules.name.startswith("revsi"):  # whose kinds have no order of appearance
+    if APPEARANCE in what.rules.path_kinds:
         drawn = random.Random(f"{what.seed} {scene} {APPEARANCE}")
         parts.append(appearance_questions(named.room, drawn, most, what.rules.name))
-    drawn = random.Random(f"{what.seed} {scene} {ROUTE}")
-    parts.append(route_questions(named.room, named.floor, drawn, most, what.rules.name))
+    if ROUTE in what.rules.path_kinds:
+        drawn = random.Random(f"{what.seed} {scene} {ROUTE}")
+        parts.append(route_questions(named.room, named.floor, drawn, most, what.rules.name))
     made = together(parts)
     dropped = Counter({(OBJECTS, reason): count for reason, count in by_label.dropped.items()})
     return replace(made, dropped=made.dropped + dropped)
