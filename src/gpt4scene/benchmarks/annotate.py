@@ -14,6 +14,7 @@ from gpt4scene.benchmarks.labels import LABEL_MAP
 from gpt4scene.benchmarks.matching import Scenes
 from gpt4scene.benchmarks.registry import BENCHMARKS, SOURCES, task_names
 from gpt4scene.benchmarks.rows import AnnotatedRows, FromScenes, QuestionRow, SceneRecords, TrainingRow
+from gpt4scene.benchmarks.scene_text import Geometry, before_images, block_of, refuse_own_images, with_geometry
 from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files.annotation import GROUND_TRUTH, PROPOSALS, read_attributes
@@ -40,7 +41,9 @@ class AnnotateArguments(Arguments):
     min_iou: float = key("least IoU of a proposal in a training row", 0.5)
     seed: int = key("seed of the wordings that training rows get", 0)
     wordings: int = key("draw from the first n wordings only (1: those of the question files); 0 draws from all", 0)
-    rules: str = key("questions made of scenes: name of the rules that make them", "vsi")
+    geometry: Geometry = key("text before the images: names and boxes of marked objects, and cameras", "none")
+    tokenizer: str = key("folder of a model whose tokenizer counts what --geometry costs; estimated without it", "")
+    rules: str = key("questions made of scenes: which rules of docs/geometry.md make them", "vsi")
     per_kind: int = key("questions made of scenes: most of a kind and scene; 0 takes what the rules say", 0, least=0)
     refer: Literal["label", "number"] = key(
         "questions made of scenes: name objects by label where no other has it, or all by label and number", "label"
@@ -76,7 +79,9 @@ def annotate(arguments: AnnotateArguments, say: Say = print) -> AnnotateSummary:
     arguments.check()
     out = Path(arguments.out)
     benchmarks, optional = _chosen(arguments)
+    refuse_own_images(arguments.geometry, (one for one in benchmarks if one.name not in optional))
     scenes, frames = read_scenes(Path(arguments.scenes), arguments.split, out, arguments.frames, arguments.min_iou)
+    scenes = with_geometry(scenes, Path(arguments.scenes), out, arguments.geometry, arguments.tokenizer, say)
     made: dict[str, AnnotatedRows] = {}
     records: dict[str, list[Record]] = {}
     skipped = {}
@@ -199,7 +204,8 @@ def write_training(
     rows = []
     for row in made:
         images = scenes.images[row.scene_id]
-        question = {"role": "user", "content": "<image>" * len(images) + ALL_MARKS.escaped(row.question)}
+        shown = block_of(scenes, row.scene_id) + "<image>" * len(images)
+        question = {"role": "user", "content": shown + ALL_MARKS.escaped(row.question)}
         answer = {"role": "assistant", "content": ALL_MARKS.escaped(row.answer)}
         rows.append({"messages": [question, answer], "images": list(images)})
     info_path = out / "dataset_info.json"
@@ -223,7 +229,8 @@ def write_questions(
     known = {**BENCHMARKS, **SOURCES}
     written = []
     for task, result in made.items():
-        rows = [{**row, "prompt": ALL_MARKS.escaped(row["prompt"])} for row in result.rows]
+        prompts = [before_images(scenes, row["scene_id"], ALL_MARKS.escaped(row["prompt"])) for row in result.rows]
+        rows = [{**row, "prompt": prompt} for row, prompt in zip(result.rows, prompts, strict=True)]
         written.append(write_json(out / known[task].question_name("val"), rows))
     images = {scene: list(paths) for scene, paths in scenes.images.items() if paths}
     return [*written, write_json(out / IMAGE_LIST.format(split="val", frames=frames), images)]
