@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Collection
 from itertools import combinations, permutations
 
 from gpt4scene.geometry.prepared import LEAST_SHARE
@@ -42,12 +43,14 @@ def in_order(room: Room, first: tuple[int, int], second: tuple[int, int]) -> boo
     return before is None or after is None or after - before >= LEAST_SECONDS
 
 
-def appearance_questions(room: Room, generator: random.Random, most: int, rules: str = "vsi") -> Made:
+def appearance_questions(
+    room: Room, generator: random.Random, most: int, rules: str = "vsi", left_out: Collection[str] = ()
+) -> Made:
     """Return up to ``most`` questions; sets of four names whose order is in doubt are counted.
 
-    Wrong options are other orders of the same names.
+    Wrong options are other orders of the same names. Names that are ``left_out`` are not asked about.
     """
-    seen = first_seen(room)
+    seen = {name: places for name, places in first_seen(room).items() if name not in left_out}
     order = sorted(seen, key=lambda name: (seen[name][0], seen[name][1], name))
     sets = list(combinations(order, NAMES)) if len(order) <= 18 else []
     if not sets and len(order) >= NAMES:

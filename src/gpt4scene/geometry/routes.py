@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -134,14 +135,24 @@ class Walker:
         return tuple(turn for turn in turns if turn is not None)
 
 
-def route_questions(room: Room, floor: WalkMap | None, generator: random.Random, most: int, rules: str = "vsi") -> Made:
-    """Return up to ``most`` questions of two and three turns, evenly; routes that can't be asked are counted."""
+def route_questions(
+    room: Room,
+    floor: WalkMap | None,
+    generator: random.Random,
+    most: int,
+    rules: str = "vsi",
+    left_out: Collection[str] = (),
+) -> Made:
+    """Return up to ``most`` questions of two and three turns, evenly; routes that can't be asked are counted.
+
+    Names that are ``left_out`` are not on any route.
+    """
     dropped: Counter[tuple[str, str]] = Counter()
     if floor is None:
         dropped[KIND, "scene without a map of its floor"] += 1
         return Made((), dropped)
     walker = Walker(room, floor)
-    places = sorted(walker.starts)
+    places = [place for place in sorted(walker.starts) if room.objects[place].label not in left_out]
     found: dict[int, list[Route]] = {2: [], 3: []}
     tried = set()
     for number in range(TRIED):
