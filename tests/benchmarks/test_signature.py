@@ -233,7 +233,7 @@ def test_runs_on_other_questions_are_compared_with_a_warning(folders):
     reports = score_folders(places)
     (warning,) = check_comparable(reports["a"]["scanqa"], reports["b"]["scanqa"])
     assert warning.startswith("the runs differ in questions (")
-    assert warning.endswith("): only rows that both have are compared")
+    assert warning.endswith("): rows that both ask are compared, each by the truth of its own run")
     assert compare(reports["a"], reports["b"])["scanqa"]["EM1"].rows == 3
 
 
