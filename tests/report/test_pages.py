@@ -129,6 +129,8 @@ def test_every_answer_says_by_which_rules_and_what_was_compared(predictions, ann
     first, second = scene_page(tmp_path / "out"), scene_page(tmp_path / "out", 1)
     assert "Rules <code>gpt4scene</code>: Answers are cleaned and references are not" in first
     assert '<span class="read">red</span>' in first  # "Red." as it was compared
+    assert '<span class="read"><span class="object"' in first  # an object in its colour
+    assert '<span class="read">(nothing)</span>' in second
     assert (
         '<span class="read">sos A chair. eos</span>' in first and '<span class="read">sos a chair . eos</span>' in first
     )
