@@ -18,7 +18,7 @@ from gpt4scene.benchmarks.signature import boxes_hash, questions_hash, signature
 from gpt4scene.errors import DataError
 from gpt4scene.files.predictions import lies_there, tasks_in, wanted
 from gpt4scene.metrics.scores import Report
-from gpt4scene.metrics.texts import TextGroup, TextScorer, TextScores
+from gpt4scene.metrics.texts import CHOICES, TextGroup, TextScorer, TextScores, chosen_metrics
 from gpt4scene.settings.arguments import Arguments, key
 
 STDOUT = "-"
@@ -34,16 +34,18 @@ def score_folder(
     tasks: Sequence[str] | str | None = None,
     rules: Sequence[str] | str = "",
     references: Sequence[str] | str = "",
+    metrics: Sequence[str] | str = "",
 ) -> dict[str, Report]:
     """Return the report of every task, in published order.
 
     ``predictions`` holds answers in any form, ``annotation_dir`` boxes, companion files and, if
     missing questions are to be counted, the question files. ``tasks`` are names, or ``None`` for all that have
     answers. ``rules`` are names of rules; a task counts by the first that it has, else by its own. ``references`` are
-    official files (``reference_files``), which stand for question files. Raises ``DataError`` for missing, broken or
+    official files (``reference_files``), which stand for question files. ``metrics`` choose among those of texts
+    (``chosen_metrics``); ``em`` alone starts neither tokenizer nor METEOR. Raises ``DataError`` for missing, broken or
     contradicting files.
     """
-    return score_folders({"": (predictions, annotation_dir)}, tasks, rules, references)[""]
+    return score_folders({"": (predictions, annotation_dir)}, tasks, rules, references, metrics)[""]
 
 
 def score_folders(
@@ -51,6 +53,7 @@ def score_folders(
     tasks: Sequence[str] | str | None = None,
     rules: Sequence[str] | str = "",
     references: Sequence[str] | str = "",
+    metrics: Sequence[str] | str = "",
 ) -> dict[str, dict[str, Report]]:
     """Return ``score_folder`` of several folders: name -> (predictions, annotation_dir) becomes name -> reports.
 
@@ -61,7 +64,7 @@ def score_folders(
     with ExitStack() as stack:
         counted = under_rules(dict.fromkeys(task for found in named.values() for task in found), rules)
         texts_needed = any(benchmark.text_groups for benchmark in counted.values())
-        scorer = stack.enter_context(TextScorer()) if texts_needed else None
+        scorer = stack.enter_context(TextScorer(chosen_metrics(metrics))) if texts_needed else None
         read = {task: read_references(task, paths) for task, paths in official.items() if task in counted}
         opened = {
             name: _opened(*folders[name], {task: counted[task] for task in found}, read)
@@ -120,6 +123,9 @@ class _Folder:
         if benchmark.rules != BENCHMARKS[task].rules:
             said = f"counted by the rules {benchmark.rules}: {benchmark.rules_say}"
             report = replace(report, notes=(said, *report.notes))
+        if not report.scores:
+            nothing = "no figure is left: all of this benchmark are metrics of texts that were not chosen"
+            report = replace(report, warnings=(nothing, *report.warnings))
         told = answers.told(report)
         signature = signature_of(benchmark, told, texts, split=answers.split, **self.hashes[task])
         return replace(told, signature=str(signature))
@@ -170,7 +176,10 @@ class ScoreArguments(Arguments):
     )
     compare: tuple[str, str] | None = key("two such folders: paired differences instead", None)
     tasks: str = key("names separated by commas, or all", "all")
-    rules: str = key("names of rules, such as raw or official; a task takes the first that it has, else its own", "")
+    rules: str = key(
+        "how to count, such as raw, strict, official; a task takes the first that it has, else its own", ""
+    )
+    metrics: str = key(f"which metrics of texts to compute: names of {', '.join(CHOICES)}; em alone needs no Java", "")
     json: str | None = key("write {task: {metric: value}} (or the differences) to this file; - is stdout", None)
     details: str | None = key(
         "write intervals, counts, breakdowns (of the second of two) to this JSON file, or -", None
@@ -192,7 +201,7 @@ class ScoreArguments(Arguments):
             wrong.append("give --annotation_dir DIR with question files, or --references FILES, or both")
         if self.annotation_dir is not None and not Path(self.annotation_dir).is_dir():
             wrong.append(f"{self.annotation_dir}: there is no such folder; --annotation_dir names one")
-        for read, words in ((task_names, self.tasks), (rule_words, self.rules)):
+        for read, words in ((task_names, self.tasks), (rule_words, self.rules), (chosen_metrics, self.metrics)):
             try:
                 read(words)
             except ValueError as error:
@@ -230,7 +239,7 @@ def main(arguments: ScoreArguments) -> int:
     """Score as the arguments say; return 0 when done, 1 where answers are missing that must be there."""
     tasks, annotation_dir = task_names(arguments.tasks), arguments.annotation_dir
     places = {f"{number} {folder}": (folder, annotation_dir) for number, folder in enumerate(arguments.folders)}
-    runs = list(score_folders(places, tasks, arguments.rules, arguments.references).values())
+    runs = list(score_folders(places, tasks, arguments.rules, arguments.references, arguments.metrics).values())
     to_stdout = STDOUT in (arguments.json, arguments.details)
     absent = [
         unanswered_tasks(annotation_dir, list(run)) if tasks is None and Path(folder).is_dir() else {}
