@@ -274,6 +274,13 @@ def question_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[
     }
 
 
+def references(record: Record) -> Iterator[QuestionRow]:
+    """Make one row of an object (``by_object``) that answers name itself, not by a proposal."""
+    scene, target = object_of(record)
+    captions = record.items("captions")
+    yield {"scene_id": scene, "obj_id": target, "qid": f"{scene}_{target}", "prompt": "", "ref_captions": captions}
+
+
 def training_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[TrainingRow | Dropped]:
     """Make one row of a description (``with_matches``) of an object whose proposal meets the IoU."""
     match = record.values["match"]
@@ -330,6 +337,7 @@ BENCHMARK = Benchmark(
     about_objects=True,
     question_records=by_object,
     question_rows=question_rows,
+    references=references,
     training_records=with_matches,
     training_rows=training_rows,
     companions=companions,
