@@ -16,7 +16,12 @@ GROUP = TextGroup(("a red chair", "the table"), (("the red chair", "a chair"), (
 @pytest.fixture
 def folder(tmp_path):
     rows = [
-        {"scene_id": "scene0011_00", "prompt": "What is red?", "pred": "Chair.", "ref_captions": ["chair", "red chair"]},
+        {
+            "scene_id": "scene0011_00",
+            "prompt": "What is red?",
+            "pred": "Chair.",
+            "ref_captions": ["chair", "red chair"],
+        },
         {"scene_id": "scene0015_00", "prompt": "Is it red?", "pred": "no", "ref_captions": ["yes"]},
     ]
     (tmp_path / "predictions").mkdir()

@@ -10,7 +10,7 @@ import numpy as np
 from gpt4scene.benchmarks.annotation import Annotation
 from gpt4scene.benchmarks.benchmark import PUBLISHED_RULES, Benchmark, scores_by_row
 from gpt4scene.benchmarks.comparing import RAW, STRICT, checked_name
-from gpt4scene.benchmarks.judging import Judged, Verdict
+from gpt4scene.benchmarks.judging import Judged, Pointed
 from gpt4scene.benchmarks.matching import NO_PROPOSAL, Scenes
 from gpt4scene.benchmarks.rows import Dropped, QuestionRow, TrainingRow
 from gpt4scene.benchmarks.rules import Rules
@@ -19,7 +19,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow, RowLike, read_rows
 from gpt4scene.files.raw import Record
 from gpt4scene.metrics.boxes import THRESHOLDS, SceneBoxes, flat_targets, scene_boxes
-from gpt4scene.metrics.matched_f1 import rows_f1
+from gpt4scene.metrics.matched_f1 import best_pairs, padded, rows_f1
 from gpt4scene.metrics.object_ids import object_ids, object_mark
 from gpt4scene.metrics.scores import Report
 from gpt4scene.metrics.texts import TextScores
@@ -131,14 +131,28 @@ def spoken_ids(proposals: Iterable[int]) -> str:
     return f"Yes. {', '.join(marks[:-1])}, and {marks[-1]}."
 
 
-def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:
-    """Return the verdict by F1 at IoU 0.25: 1 is right, more than 0 partly right."""
-    f1 = figures["all F1@0.25"]
-    targets = [(int(target), annotation.ground_truth.label(row.scene_id, int(target))) for target in row.references]
-    references = tuple(f"object {target} ({label})" for target, label in targets) or ("no object",)
-    verdict: Verdict = "right" if f1 == 1 else "partly" if f1 > 0 else "wrong"
-    named = len(object_ids(row.pred))
-    return Judged(row, verdict, f"F1 {f1:.2f}; {named} named, {len(targets)} meant", references)
+def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation, rules: str = PUBLISHED_RULES) -> Judged:
+    """Return the verdict by F1 at IoU 0.25, and how named and meant boxes are paired: 1 is right, above 0 partly."""
+    f1, found, scene = figures["all F1@0.25"], annotation.proposals, row.scene_id
+    boxes_N6, mentioned = found.of(scene, row.origin), object_ids(row.pred)
+    known = [number for number in mentioned if number < len(boxes_N6)]
+    counted = list(dict.fromkeys(mentioned)) if rules == STRICT else known
+    meant = [f"object {target} ({annotation.ground_truth.label(scene, int(target))})" for target in row.references]
+    marks = [f"{object_mark(number)} ({found.label(scene, number)})" for number in counted]
+    pairs = best_pairs(padded(boxes_N6, counted), _targets(row, annotation.ground_truth))
+    return Judged(
+        row,
+        verdict="right" if f1 == 1 else "partly" if f1 > 0 else "wrong",
+        reason=f"F1 {f1:.2f}; {len(mentioned)} named, {len(meant)} meant",
+        references=tuple(meant) or ("no object",),
+        parsed=", ".join(marks) or ("no object" if row.pred.strip() else None),
+        details=tuple(
+            f"{object_mark(counted[place])} and {meant[target]}: IoU {overlap:.2f}"
+            for place, target, overlap in pairs
+            if overlap
+        ),
+        pointed=Pointed(tuple(dict.fromkeys(known)), tuple(int(target) for target in row.references)),
+    )
 
 
 def question_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[QuestionRow]:
@@ -206,6 +220,6 @@ BENCHMARK = Benchmark(
     rules_say=SAYS[PUBLISHED_RULES],
     variants=(
         Rules(RAW, SAYS[RAW], partial(_report, rules=RAW), same_as=PUBLISHED_RULES),
-        Rules(STRICT, SAYS[STRICT], partial(_report, rules=STRICT)),
+        Rules(STRICT, SAYS[STRICT], partial(_report, rules=STRICT), judge=partial(judge, rules=STRICT)),
     ),
 )

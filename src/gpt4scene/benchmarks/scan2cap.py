@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from gpt4scene.benchmarks.described import (
     unframed,
     with_matches,
 )
-from gpt4scene.benchmarks.judging import Judged
+from gpt4scene.benchmarks.judging import Judged, Pointed
 from gpt4scene.benchmarks.matching import NO_PROPOSAL, Scenes
 from gpt4scene.benchmarks.rows import Dropped, QuestionRow, TrainingRow
 from gpt4scene.benchmarks.rules import Rules
@@ -224,17 +225,32 @@ def _overlaps(
     return dict(zip(by_object, iou(np.array(asked_B6), np.array(target_B6), PUBLISHED_EPSILON).tolist(), strict=True))
 
 
-def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:
-    """Return right for the very words of a reference, wrong for no words, else no verdict; CIDEr and IoU beside it."""
-    references = tuple(text.removeprefix("sos ").removesuffix(" eos").strip() for text in row.texts)
+def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation, rules: str = PUBLISHED_RULES) -> Judged:
+    """Return right for the very words of a reference, wrong for no words, else no verdict; CIDEr and IoU beside it.
+
+    Words about a proposal under the IoU count as no caption, so that right ones are partly right.
+    """
+    way = _WAYS[rules]
+    references = tuple(unframed(text) for text in row.texts)
     overlap = annotation.overlap(row, row.proposal)
-    parts = [f"CIDEr {100 * figures['CIDEr@0.50']:.0f}"] if "CIDEr@0.50" in figures else []
-    if overlap < 0.5:
-        parts.append(f"the proposal asked about has IoU {overlap:.2f}: counts as no caption")
-    if not row.pred.strip():
-        return Judged(row, "wrong", "; ".join(["empty answer", *parts]), references)
+    label, threshold = way.thresholds[-1]
+    counted = way.caption(row.pred) if overlap >= threshold else way.nothing
+    gate = f"IoU {overlap:.2f} of the proposal asked about: {'meets' if overlap >= threshold else 'under'} {label}"
+    if overlap < threshold:
+        gate += ", counts as no caption"
+    cider = figures.get(f"CIDEr@{label}")
+    parts = [*([] if cider is None else [f"CIDEr {100 * cider:.0f}"]), gate]
     same = _words(row.pred) in map(_words, references)
-    return Judged(row, "right" if same else "", "; ".join([*["words of a reference"] * same, *parts]), references)
+    said = "empty answer" if not row.pred.strip() else "words of a reference" if same else ""
+    return Judged(
+        row,
+        verdict="wrong" if not row.pred.strip() else "" if not same else "right" if overlap >= threshold else "partly",
+        reason="; ".join([*[said] * bool(said), *parts]),
+        references=references,
+        parsed=counted,
+        compared=tuple(way.reference(text) for text in row.texts),
+        pointed=Pointed((row.proposal,), (row.target,)),
+    )
 
 
 def _words(text: str) -> list[str]:
@@ -256,6 +272,13 @@ def question_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[
         "ref_captions": record.items("captions"),
         "iou": match.iou,
     }
+
+
+def references(record: Record) -> Iterator[QuestionRow]:
+    """Make one row of an object (``by_object``) that answers name itself, not by a proposal."""
+    scene, target = object_of(record)
+    captions = record.items("captions")
+    yield {"scene_id": scene, "obj_id": target, "qid": f"{scene}_{target}", "prompt": "", "ref_captions": captions}
 
 
 def training_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[TrainingRow | Dropped]:
@@ -299,7 +322,7 @@ def _rules(name: str) -> Rules:
         written = _descriptions(found, name)
         return report(rows, found.proposals, found.ground_truth, _corpus(found), texts, name, written)
 
-    return Rules(name, SAYS[name], made, groups)
+    return Rules(name, SAYS[name], made, groups, judge=partial(judge, rules=name))
 
 
 _PUBLISHED = _rules(PUBLISHED_RULES)
@@ -314,6 +337,7 @@ BENCHMARK = Benchmark(
     about_objects=True,
     question_records=by_object,
     question_rows=question_rows,
+    references=references,
     training_records=with_matches,
     training_rows=training_rows,
     companions=companions,

@@ -19,7 +19,7 @@ from gpt4scene.benchmarks.comparing import (
     matches,
     texts_of,
 )
-from gpt4scene.benchmarks.judging import judge_short_answer
+from gpt4scene.benchmarks.judging import Judge, short_answer_judge
 from gpt4scene.benchmarks.matching import Scenes
 from gpt4scene.benchmarks.rows import EMPTY, Dropped, QuestionRow, TrainingRow
 from gpt4scene.benchmarks.rules import Rules
@@ -128,12 +128,17 @@ def training_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[
         yield TrainingRow(record.text("scene_id"), prompt, spoken(answer))
 
 
+def _judge(rules: str) -> Judge:
+    return short_answer_judge(WAYS[rules].answer, WAYS[rules].reference)
+
+
 def _rules(name: str) -> Rules:
     return Rules(
         name,
         SAYS[name],
         text_groups=lambda rows, annotation: text_groups(rows, name),
         report=lambda rows, annotation, texts: report(rows, texts, name),
+        judge=_judge(name),
     )
 
 
@@ -148,7 +153,7 @@ BENCHMARK = Benchmark(
     report=lambda rows, annotation, texts: report(rows, texts),
     needs=NEEDS,
     single=SINGLE,
-    judge=judge_short_answer,
+    judge=_judge(PUBLISHED_RULES),
     rules_say=SAYS[PUBLISHED_RULES],
     variants=tuple(map(_rules, (RAW, STRICT, LLAVA3D))),
 )

@@ -21,7 +21,7 @@ from gpt4scene.benchmarks.grounding import (
     object_accuracy,
     referit_groups,
 )
-from gpt4scene.benchmarks.judging import Judged
+from gpt4scene.benchmarks.judging import Judged, Pointed
 from gpt4scene.benchmarks.labels import (
     LABEL_MAP,
     OTHERS,
@@ -168,26 +168,38 @@ def _is_multiple(row: AnswerRow, lookup: Mapping[str, Mapping[str, int]]) -> boo
 def judge_strictly(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:
     """Return the same verdict; an answer that names no object is not said to be scored as proposal 0."""
     judged = judge(row, figures, annotation)
-    if chosen_proposal(row.pred, len(annotation.proposals.of(row.scene_id, row.origin))) is not None:
+    if judged.parsed is not None:
         return judged
-    label = annotation.ground_truth.label(row.scene_id, row.target)
-    reason = f"names no object; object {row.gt_id} ({label}) was meant"
-    return replace(judged, reason=reason)
+    reason = f"names no object; {_meant(row, annotation)} was meant"
+    return replace(judged, reason=reason, pointed=Pointed((), (row.target,)))
 
 
 def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:
     """Return the verdict by IoU: right from 0.5, partly right from 0.25; an answer that names no object is wrong."""
     proposals = len(annotation.proposals.of(row.scene_id, row.origin))
     named = chosen_proposal(row.pred, proposals)
-    overlap = annotation.overlap(row, FALLBACK if named is None else named) if proposals else 0.0
-    label = annotation.ground_truth.label(row.scene_id, row.target)
-    reason = f"IoU {overlap:.2f} with object {row.gt_id} ({label})"
-    references = tuple(row.texts) or (f"object {row.gt_id} ({label})",)
+    counted = FALLBACK if named is None else named
+    overlap = annotation.overlap(row, counted) if proposals else 0.0
+    meant = _meant(row, annotation)
+    references, reason = tuple(row.texts) or (meant,), f"IoU {overlap:.2f} with {meant}"
     if not proposals:
-        return Judged(row, "wrong", f"nothing is marked in the scene, {reason}", references)
-    if named is None:
-        return Judged(row, "wrong", f"names no object; scored as {object_mark(FALLBACK)}, {reason}", references)
-    return Judged(row, "right" if overlap >= 0.5 else "partly" if overlap >= 0.25 else "wrong", reason, references)
+        reason = f"nothing is marked in the scene, {reason}"
+    elif named is None:
+        reason = f"names no object; scored as {object_mark(FALLBACK)}, {reason}"
+    right = "right" if overlap >= 0.5 else "partly" if overlap >= 0.25 else "wrong"
+    return Judged(
+        row,
+        verdict="wrong" if named is None else right,
+        reason=reason,
+        references=references,
+        parsed=None if named is None else f"{object_mark(named)} ({annotation.proposals.label(row.scene_id, named)})",
+        compared=(meant,),
+        pointed=Pointed((counted,) if proposals else (), (row.target,)),
+    )
+
+
+def _meant(row: AnswerRow, annotation: Annotation) -> str:
+    return f"object {row.gt_id} ({annotation.ground_truth.label(row.scene_id, row.target)})"
 
 
 def question_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[QuestionRow]:

@@ -21,6 +21,7 @@ from gpt4scene.benchmarks.annotation import Annotation
 from gpt4scene.benchmarks.benchmark import Benchmark
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow
+from gpt4scene.metrics.answer_boxes import AnswerBoxes, Themselves
 from gpt4scene.metrics.boxes import SceneBoxes
 from gpt4scene.metrics.scores import Report
 from gpt4scene.metrics.texts import TextScores
@@ -182,15 +183,18 @@ def _words(text: str) -> str:
 def boxes_hash(benchmark: Benchmark, annotation: Annotation, scenes: Iterable[str]) -> str:
     """Return ``proposals-`` and eight digits for the boxes of ``scenes`` that answers name and are compared with.
 
-    ``none`` where the benchmark is not about objects or there is no folder of boxes.
+    ``own-`` and digits for the true boxes alone where answers bring boxes themselves. ``none`` where the benchmark is
+    not about objects or no boxes are compared.
     """
-    if not benchmark.about_objects or annotation.folder is None:
+    nowhere = annotation.folder is None and annotation.truth is None
+    if not benchmark.about_objects or nowhere or isinstance(annotation.marked, Themselves):
         return NONE
+    own = isinstance(annotation.marked, AnswerBoxes)
     found = hashlib.sha256()
     for scene in sorted(set(scenes)):
-        for boxes in (annotation.proposals, annotation.ground_truth):
+        for boxes in (annotation.ground_truth,) if own else (annotation.proposals, annotation.ground_truth):
             found.update(_bytes(boxes, scene))
-    return f"proposals-{found.hexdigest()[:_DIGITS]}"
+    return f"{'own' if own else 'proposals'}-{found.hexdigest()[:_DIGITS]}"
 
 
 def _bytes(boxes: SceneBoxes, scene: str) -> bytes:

@@ -23,7 +23,7 @@ from gpt4scene.benchmarks.comparing import (
     matches,
     texts_of,
 )
-from gpt4scene.benchmarks.judging import judge_short_answer
+from gpt4scene.benchmarks.judging import Judge, short_answer_judge
 from gpt4scene.benchmarks.matching import Scenes
 from gpt4scene.benchmarks.rows import EMPTY, Dropped, QuestionRow, TrainingRow
 from gpt4scene.benchmarks.rules import Rules
@@ -239,9 +239,13 @@ def published_split(report: Report) -> str:
     return "test" if asked > VAL_QUESTIONS else "val"
 
 
+def _judge(rules: str) -> Judge:
+    return short_answer_judge(WAYS[rules].answer, WAYS[rules].reference)
+
+
 def _rules(name: str) -> Rules:
     texts = (lambda rows, annotation: text_groups(rows, name)) if WAYS[name].said else None
-    return Rules(name, SAYS[name], lambda rows, annotation, texts: report(rows, texts, name), texts)
+    return Rules(name, SAYS[name], lambda rows, annotation, texts: report(rows, texts, name), texts, judge=_judge(name))
 
 
 BENCHMARK = Benchmark(
@@ -257,7 +261,7 @@ BENCHMARK = Benchmark(
     report=lambda rows, annotation, texts: report(rows, texts),
     needs=NEEDS,
     single=SINGLE,
-    judge=judge_short_answer,
+    judge=_judge(PUBLISHED_RULES),
     published_split=published_split,
     rules_say=SAYS[PUBLISHED_RULES],
     variants=tuple(map(_rules, (RAW, STRICT, LLAVA3D))),
