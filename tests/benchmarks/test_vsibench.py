@@ -11,6 +11,7 @@ from spatial_parity import lines
 
 from gpt4scene.benchmarks import revsi, vsibench
 from gpt4scene.benchmarks.registry import BENCHMARKS
+from gpt4scene.benchmarks.score import score_folder
 from gpt4scene.benchmarks.spatial import spatial_report
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import read_row
@@ -155,7 +156,7 @@ def test_a_lone_figure_that_lacks_a_type_still_has_a_value():
     ("change", "sentence"),
     [
         ({"question_type": "object_color"}, "'question_type' is 'object_color', which VSI-Bench does not have"),
-        ({"question_type": None}, "'question_type' is missing"),
+        ({"question_type": None}, "no 'question_type'"),
         ({"ground_truth": None}, "'ground_truth' is missing"),
         ({"question": ""}, "'question' is missing"),
         ({"options": None}, "'options' must be a list"),
@@ -175,6 +176,23 @@ def test_a_row_that_cannot_be_scored_is_named(change):
     rows[1] = rows[1] | {"source": rows[1]["source"] | change}
     with pytest.raises(DataError, match="revsi, row 1: "):
         spatial_report("revsi", revsi.VARIANTS[0], rows)
+
+
+@pytest.mark.parametrize("keys", [("index",), ("qid",), ("prompt",)])
+def test_answers_find_the_official_row_of_their_question(keys, tmp_path):
+    rows = answered("vsibench", questions("vsibench", 10), ["A"] * 10)
+    for number, row in enumerate(rows):
+        row |= {"index": number, "prompt": f"{number}: {row['prompt']}"}
+    asked = [{key: value for key, value in row.items() if key not in ("pred", "index")} for row in rows]
+    (tmp_path / "vsibench_val.json").write_text(json.dumps(asked))
+    said = [
+        {"scene_id": row["scene_id"], "pred": row["ref_captions"][0], **{key: row[key] for key in keys}} for row in rows
+    ]
+    (tmp_path / "vsibench.jsonl").write_text("".join(json.dumps(row) + "\n" for row in said))
+    report = score_folder(tmp_path, tmp_path, rules="vlmevalkit")["vsibench"]
+    assert report.scores["overall"] == 1.0 and report.rules == "vlmevalkit"
+    assert report.counts["missing questions"] == 0 and not report.notes
+    assert report.public["overall"] == 100.0
 
 
 def test_the_judge_says_how_far_off_a_number_is():

@@ -13,7 +13,8 @@ from gpt4scene.benchmarks.benchmark import Benchmark
 from gpt4scene.benchmarks.labels import LABEL_MAP
 from gpt4scene.benchmarks.matching import Scenes
 from gpt4scene.benchmarks.registry import BENCHMARKS, SOURCES, task_names
-from gpt4scene.benchmarks.rows import AnnotatedRows, QuestionRow, TrainingRow
+from gpt4scene.benchmarks.rows import AnnotatedRows, FromScenes, QuestionRow, SceneRecords, TrainingRow
+from gpt4scene.benchmarks.scene_text import Geometry, before_images, block_of, refuse_own_images, with_geometry
 from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files.annotation import GROUND_TRUTH, PROPOSALS, read_attributes
@@ -29,9 +30,9 @@ Say = Callable[[str], None]
 class AnnotateArguments(Arguments):
     """What to annotate; every field is a flag of ``gpt4scene annotate``."""
 
-    raw: str = key("folder of the official benchmark files")
-    scenes: str = key("folder that `gpt4scene prepare` wrote")
-    out: str = key("folder to write; becomes a dataset_dir (train) or an annotation_dir (val)")
+    raw: str = key("folder of the official benchmark files; tasks made of scenes need none", "")
+    scenes: str = key("folder that `gpt4scene prepare` wrote [required]", "")
+    out: str = key("folder to write; becomes a dataset_dir (train) or an annotation_dir (val) [required]", "")
     split: Literal["train", "val"] = key("train: training rows; val: question files", "val")
     task: str = key("names separated by commas, or all whose files are there", "all")
     raw_split: str = key("read the raw files of another split, such as test", "")
@@ -40,6 +41,24 @@ class AnnotateArguments(Arguments):
     min_iou: float = key("least IoU of a proposal in a training row", 0.5)
     seed: int = key("seed of the wordings that training rows get", 0)
     wordings: int = key("draw from the first n wordings only (1: those of the question files); 0 draws from all", 0)
+    geometry: Geometry = key("text before the images: names and boxes of marked objects, and cameras", "none")
+    tokenizer: str = key("folder of a model whose tokenizer counts what --geometry costs; estimated without it", "")
+    rules: str = key("questions made of scenes: which rules of docs/geometry.md make them", "vsi")
+    per_kind: int = key("questions made of scenes: most of a kind and scene; 0 takes what the rules say", 0, least=0)
+    refer: Literal["label", "number"] = key(
+        "questions made of scenes: name objects by label where no other has it, or all by label and number", "label"
+    )
+
+    @property
+    def from_scenes(self) -> FromScenes:
+        """How questions are made of scenes; training rows draw among wordings, unless only the first is wanted."""
+        varied = self.split == "train" and self.wordings != 1
+        return FromScenes(self.rules, self.seed, self.per_kind, self.refer, varied)
+
+    def problems(self) -> list[str]:
+        """Return a sentence for every wrong value, and for folders that are not named."""
+        empty = [f"--{name} is missing, or has no value" for name in ("scenes", "out") if not getattr(self, name)]
+        return [*super().problems(), *empty]
 
 
 @dataclass(frozen=True)
@@ -58,32 +77,38 @@ def annotate(arguments: AnnotateArguments, say: Say = print) -> AnnotateSummary:
     for an unknown task or split and ``DataError`` for missing or broken files; then nothing is written.
     """
     arguments.check()
-    raw, out = Path(arguments.raw), Path(arguments.out)
+    out = Path(arguments.out)
     benchmarks, optional = _chosen(arguments)
+    refuse_own_images(arguments.geometry, (one for one in benchmarks if one.name not in optional))
     scenes, frames = read_scenes(Path(arguments.scenes), arguments.split, out, arguments.frames, arguments.min_iou)
+    scenes = with_geometry(scenes, Path(arguments.scenes), out, arguments.geometry, arguments.tokenizer, say)
     made: dict[str, AnnotatedRows] = {}
     records: dict[str, list[Record]] = {}
     skipped = {}
     for benchmark in benchmarks:
-        task, paths = benchmark.name, _raw_files(raw, benchmark, arguments.raw_split or arguments.split)
-        if isinstance(paths, str):
+        task, found = benchmark.name, _records(arguments, benchmark, scenes)
+        if isinstance(found, str):
             if task not in optional:
-                raise DataError(paths)
-            skipped[task] = paths
-            say(f"{task}: skipped, {paths}")
+                raise DataError(found)
+            skipped[task] = found
+            say(f"{task}: skipped, {found}")
             continue
-        records[task] = benchmark.read(paths)
+        records[task] = found.records
         if arguments.split == "train":
             generator = random.Random(f"{arguments.seed} {task}")
             made[task] = benchmark.make_training(records[task], scenes, generator, arguments.wordings)
         else:
             made[task] = benchmark.make_questions(records[task], scenes)
-        say(line_about(task, made[task]))
+        for line in (line_about(task, made[task]), *found.lines):
+            say(line)
+        made[task].dropped.update(found.dropped)
     if not any(result.rows for result in made.values()):
-        raise DataError(f"{raw}: no row could be made for the scenes of {arguments.scenes}; nothing was written")
+        source = f"{arguments.raw}: " if arguments.raw else ""
+        raise DataError(f"{source}no row could be made for the scenes of {arguments.scenes}; nothing was written")
     out.mkdir(parents=True, exist_ok=True)
     if arguments.split == "train":
-        written = write_training([row for result in made.values() for row in result.rows], scenes, out, frames)
+        rows = [row for result in made.values() for row in result.rows]
+        written = write_training(rows, scenes, out, frames, _training_name(benchmarks))
     else:
         written = write_questions(made, scenes, out, frames) + _write_companions(arguments, records, say)
     return AnnotateSummary(made, skipped, written)
@@ -107,8 +132,25 @@ def _chosen(arguments: AnnotateArguments) -> tuple[list[Benchmark], set[str]]:
             )
     named = [] if sources and not tasks else task_names(tasks)
     if named is None:
-        return [*sources, *BENCHMARKS.values()], set(BENCHMARKS)
+        official = [benchmark for benchmark in BENCHMARKS.values() if not benchmark.from_scenes]
+        return [*sources, *official], set(BENCHMARKS)
     return [*sources, *(BENCHMARKS[task] for task in named)], set()
+
+
+def _records(arguments: AnnotateArguments, benchmark: Benchmark, scenes: Scenes) -> SceneRecords | str:
+    """Return the records of a benchmark, or a sentence about the first official file that is not there."""
+    if benchmark.from_scenes:
+        return benchmark.from_scenes(Path(arguments.scenes), list(scenes.images), arguments.from_scenes)
+    if not arguments.raw:
+        raise ConfigError(f"--raw is missing: it names the folder of the official files of '{benchmark.name}'")
+    paths = _raw_files(Path(arguments.raw), benchmark, arguments.raw_split or arguments.split)
+    return paths if isinstance(paths, str) else SceneRecords(benchmark.read(paths))
+
+
+def _training_name(benchmarks: Sequence[Benchmark]) -> str:
+    """Return the word for a file's rows: the task's name where all are made of scenes alone, as published otherwise."""
+    made = all(benchmark.from_scenes for benchmark in benchmarks)
+    return "_".join(benchmark.name for benchmark in benchmarks) if made else "chat_scene"
 
 
 def _raw_files(raw: Path, benchmark: Benchmark, split: str) -> list[Path] | str:
@@ -151,16 +193,19 @@ def _from_out(paths: Sequence[str], search: ImageSearch, out: Path) -> tuple[str
     return tuple(Path(os.path.relpath(Path(path).resolve(), out.resolve())).as_posix() for path in found if path)
 
 
-def write_training(made: Sequence[TrainingRow], scenes: Scenes, out: Path, frames: int) -> list[Path]:
+def write_training(
+    made: Sequence[TrainingRow], scenes: Scenes, out: Path, frames: int, word: str = "chat_scene"
+) -> list[Path]:
     """Write the rows as one ShareGPT file and enter it in ``dataset_info.json``; return both paths.
 
     Official texts are letters: what would be a mark in them gets a backslash.
     """
-    name = f"sharegpt_data_chat_scene_{frames}_images_3D_mark"
+    name = f"sharegpt_data_{word}_{frames}_images_3D_mark"
     rows = []
     for row in made:
         images = scenes.images[row.scene_id]
-        question = {"role": "user", "content": "<image>" * len(images) + ALL_MARKS.escaped(row.question)}
+        shown = block_of(scenes, row.scene_id) + "<image>" * len(images)
+        question = {"role": "user", "content": shown + ALL_MARKS.escaped(row.question)}
         answer = {"role": "assistant", "content": ALL_MARKS.escaped(row.answer)}
         rows.append({"messages": [question, answer], "images": list(images)})
     info_path = out / "dataset_info.json"
@@ -184,7 +229,8 @@ def write_questions(
     known = {**BENCHMARKS, **SOURCES}
     written = []
     for task, result in made.items():
-        rows = [{**row, "prompt": ALL_MARKS.escaped(row["prompt"])} for row in result.rows]
+        prompts = [before_images(scenes, row["scene_id"], ALL_MARKS.escaped(row["prompt"])) for row in result.rows]
+        rows = [{**row, "prompt": prompt} for row, prompt in zip(result.rows, prompts, strict=True)]
         written.append(write_json(out / known[task].question_name("val"), rows))
     images = {scene: list(paths) for scene, paths in scenes.images.items() if paths}
     return [*written, write_json(out / IMAGE_LIST.format(split="val", frames=frames), images)]

@@ -13,8 +13,10 @@ from gpt4scene.benchmarks.matching import Scenes
 from gpt4scene.benchmarks.rows import (
     AnnotatedRows,
     Arrange,
+    FromScenes,
     QuestionRow,
     RowsOf,
+    SceneRecords,
     TrainingRow,
     as_they_are,
     make_rows,
@@ -28,6 +30,7 @@ from gpt4scene.metrics.scores import Pooled, Report, RowScores
 from gpt4scene.registry import nearest
 
 ReadRecords = Callable[[Sequence[Path]], list[Record]]
+RecordsOfScenes = Callable[[Path, Sequence[str], FromScenes], SceneRecords]
 Companions = Callable[[list[Record], "Callable[[], Path | None]", "Callable[[str], None]"], Mapping[str, Any]]
 
 PUBLISHED_RULES = "gpt4scene"
@@ -51,6 +54,8 @@ class Benchmark:
     Files: ``name`` is the task in flags and file names, ``title`` stands on pages. ``raw_files`` are the official
     files' names with ``{split}``, ``read`` makes records of them. ``question_file`` is the name of the question file
     (``<name>_{split}.json`` when empty), ``type_key`` the key of its rows that holds the question's type.
+    ``from_scenes`` makes records of a folder's prepared scenes, where there are no official files, and counts what was
+    dropped.
     ``companions`` makes further files of the records, file name -> content; it can ask for ScanNet's label map.
 
     Rows: ``question_rows`` and ``training_rows`` make the rows of one record. ``question_rows`` is ``None`` where
@@ -93,6 +98,7 @@ class Benchmark:
     question_file: str = ""
     type_key: str | None = None
     companions: Companions | None = None
+    from_scenes: RecordsOfScenes | None = None
     question_records: Arrange = as_they_are
     training_records: Arrange = as_they_are
     about_objects: bool = False

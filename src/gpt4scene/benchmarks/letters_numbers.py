@@ -23,7 +23,6 @@ from gpt4scene.benchmarks.spatial import (
     Variant,
     column,
     mean,
-    place_of,
     pooled_means,
     values_by,
 )
@@ -58,17 +57,17 @@ class Types:
 
     def of(self, official: Official) -> str:
         """Return the type of an official row; ``DataError`` for one that the benchmark does not have."""
-        return self._known(column(official, TYPE), place_of(official))
-
-    def _known(self, kind: str, place: str) -> str:
+        kind = column(official, TYPE)
         if any(kind in kinds for kinds in self.figures.values()):
             return kind
-        known = ", ".join(self.known)
-        raise DataError(f"{place}: '{TYPE}' is '{kind}', which {self.title} does not have (known: {known})")
+        raise DataError(f"'{TYPE}' is '{kind}', which {self.title} does not have (known: {', '.join(self.known)})")
 
     def asked(self, record: Record, scene: str, number_ending: str) -> Asked:
         """Return an official row as a question; ``scene`` is the column of its scene."""
-        kind = self._known(record.text(TYPE), record.origin)
+        try:
+            kind = self.of(record.values)
+        except DataError as error:
+            raise DataError(f"{record.origin}: {error}") from None
         lines = ["These are frames of a video.", as_written(record, "question")]
         if kind in self.numbers:
             lines += [number_ending]
@@ -106,15 +105,15 @@ class Reader:
         parsed, true = self.letter(answer), self.true_letter(truth)
         said, meant = ("" if one is None else self.fold(one) for one in (parsed, true))
         same = said == meant and (parsed is None) == (true is None)
-        return Reading(parsed, float(same), not same and not (len(said) == 1 and said.isalpha()))
+        return Reading(parsed, float(same), unreadable=not same and not (len(said) == 1 and said.isalpha()))
 
     def _number(self, answer: str, truth: str) -> Reading:
         parsed, true = self.number(answer), self.value(truth)
         guess = self.value(parsed) if isinstance(parsed, str) else parsed
         if guess is None or true is None:
-            return Reading(parsed, 0.0, guess is None)
+            return Reading(parsed, 0.0, unreadable=guess is None)
         why = self.accuracy.explain(guess, true)
-        return Reading(parsed, self.accuracy.score(guess, true), math.isnan(guess), why)
+        return Reading(parsed, self.accuracy.score(guess, true), unreadable=math.isnan(guess), why=why)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ BENCHMARKS = _registry(
         "mindcube:BENCHMARK",
         "viewspatial:BENCHMARK",
         "sparbench:BENCHMARK",
+        "spatial_questions:BENCHMARK",
     ),
 )
 """Task -> benchmark, in the order of the public evaluation script."""
