@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpt4scene.benchmarks.annotation import Annotation
+from gpt4scene.benchmarks.references import read_references
 from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.benchmarks.score import score_folder, score_folders
 from gpt4scene.benchmarks.signature import (
@@ -18,6 +19,7 @@ from gpt4scene.benchmarks.signature import (
     differing,
     parse,
     questions_hash,
+    signature_of,
     split_named,
 )
 from gpt4scene.benchmarks.tables import compare
@@ -39,7 +41,7 @@ def test_a_line_reads_back(parts):
 
 @pytest.mark.parametrize("line", ["", "gpt4scene", "sacrebleu|a:b", "gpt4scene|task", "gpt4scene|:x"])
 def test_what_is_no_signature_is_refused(line):
-    with pytest.raises(DataError, match="is no signature; one starts as gpt4scene|task:scanqa"):
+    with pytest.raises(DataError, match="is no signature; one starts as gpt4scene.task:NAME"):
         parse(line)
 
 
@@ -95,6 +97,17 @@ def test_the_form_of_questions_changes_nothing():
     assert questions_hash([one], NEEDS) == questions_hash([two], NEEDS)
     unnamed = [Question("t", 0, "s", "p", qid=qid, ref_captions=("a",), type_info=0) for qid in (None, "", 0)]
     assert len({questions_hash([each], NEEDS) for each in unnamed}) == 1
+
+
+def test_official_files_in_any_form_and_order_are_the_same_questions(tmp_path):
+    rows = [
+        {"scene_id": "s", "question_id": f"q{n}", "question": f"What is {n}?", "answers": ["a", str(n)]}
+        for n in range(3)
+    ]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    (tmp_path / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[::-1]))
+    found = [read_references("scanqa", [tmp_path / name]).questions for name in ("a.json", "b.jsonl")]
+    assert len({questions_hash(asked, NEEDS[:1]) for asked in found}) == 1
 
 
 def test_truths_that_no_score_needs_change_nothing():
@@ -180,7 +193,7 @@ def test_a_report_says_what_it_stands_on(folders):
     )
     assert found == {
         **{"task": "scanqa", "split": "val", "rules": "gpt4scene", "boxes": "none", "tok": "ptb-own", "meteor": "no"},
-        **{"answered": "2/4", "questions": hashed, "v": "0.1.0"},
+        **{"metrics": "all", "answered": "2/4", "questions": hashed, "v": "0.1.0"},
     }
     raw = score_folder(folders / "some", folders / "annotation", rules="raw")["scanqa"].signature
     assert differing(str(Signature(found)), raw) == {"rules": ("gpt4scene", "raw"), "tok": ("ptb-own", "spaces")}
@@ -232,7 +245,7 @@ def test_runs_on_other_questions_are_compared_with_a_warning(folders):
     reports = score_folders(places)
     (warning,) = check_comparable(reports["a"]["scanqa"], reports["b"]["scanqa"])
     assert warning.startswith("the runs differ in questions (")
-    assert warning.endswith("): only rows that both have are compared")
+    assert warning.endswith("): rows that both ask are compared, each by the truth of its own run")
     assert compare(reports["a"], reports["b"])["scanqa"]["EM1"].rows == 3
 
 
@@ -241,6 +254,17 @@ def test_runs_under_other_rules_are_not_compared(folders):
     second = score_folder(folders / "all", folders / "annotation", rules="raw")
     with pytest.raises(DataError, match="counted by the rules 'gpt4scene' and the second by 'raw'; count both"):
         compare(first, second)
+
+
+@pytest.mark.parametrize(
+    ("computed", "said"), [((), "em"), (("Bleu_4",), "bleu"), (("Bleu_4", "ROUGE_L", "CIDEr"), "all")]
+)
+def test_metrics_that_were_left_out_are_seen(folders, computed, said):
+    report = score_folder(folders / "all", folders / "annotation")["scanqa"]
+    texts = {"": text.TextScores(dict.fromkeys(computed, 0.0), {})}
+    known = {"split": "val", "questions": "0", "boxes": "none"}
+    assert signature_of(BENCHMARKS["scanqa"], report, texts, **known).parts["metrics"] == said
+    assert signature_of(BENCHMARKS["scanrefer"], report, {}, **known).parts["metrics"] == "all"
 
 
 def test_what_a_report_adds_is_part_of_its_signature(oracle):

@@ -101,6 +101,15 @@ def test_first_page_holds_every_score_count_and_note(predictions, annotation, tm
     assert "unreadable answers: 1" in text and "no METEOR" in text and "unique and multiple" in text
     assert "Images are missing" not in text
     assert "http" not in text and "<script" not in text
+    assert text.count("<code>gpt4scene|task:") == 4 and "|answered:4/4|" in text
+
+
+def test_verdicts_follow_the_rules(predictions, annotation, tmp_path):
+    page = pages.report(predictions, annotation, tmp_path / "out", rules="raw").read_text(encoding="utf-8")
+    assert page.count("|rules:raw|") == 4 and "counted by the rules raw: Nothing is cleaned" in page
+    first = scene_page(tmp_path / "out")
+    assert first.count('<tr class="right">') == 2, "the caption and <OBJ001>; Red. is not red letter by letter"
+    assert "one contains the other" not in first + scene_page(tmp_path / "out", 1)
 
 
 def test_scene_page_shows_images_once_and_every_question(predictions, annotation, tmp_path):

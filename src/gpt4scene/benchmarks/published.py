@@ -69,19 +69,20 @@ def counted_as(task: str, rules: str) -> str:
 
 def beside(report: Report) -> list[Published]:
     """Return the published figures on the split that ``report`` answers, under the same rules."""
-    ours = counted_as(report.task, report.rules)
-    return [entry for entry in _same_split(report) if counted_as(entry.task, entry.rules) == ours]
+    return _by_rules(report)[0]
 
 
 def left_out(report: Report) -> list[Published]:
     """Return the published figures on the same split that other rules count, or rules that nobody knows."""
-    ours = counted_as(report.task, report.rules)
-    return [entry for entry in _same_split(report) if counted_as(entry.task, entry.rules) != ours]
+    return _by_rules(report)[1]
 
 
-def _same_split(report: Report) -> list[Published]:
-    split = split_of(report)
-    return [entry for entry in published_figures() if (entry.task, entry.split) == (report.task, split)]
+def _by_rules(report: Report) -> tuple[list[Published], list[Published]]:
+    """Return the published figures on the split of ``report`` under the same rules, and those under others."""
+    split, ours = split_of(report), counted_as(report.task, report.rules)
+    entries = [entry for entry in published_figures() if (entry.task, entry.split) == (report.task, split)]
+    same = [entry for entry in entries if counted_as(entry.task, entry.rules) == ours]
+    return same, [entry for entry in entries if entry not in same]
 
 
 def left_out_line(entries: Sequence[Published]) -> str:
@@ -107,7 +108,7 @@ def print_beside(report: Report, *, stderr: bool = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    entries, others = beside(report), left_out(report)
+    entries, others = _by_rules(report)
     console = Console(highlight=False, stderr=stderr)
     console.width = max(console.width, _LEAST_WIDTH)
     if entries:

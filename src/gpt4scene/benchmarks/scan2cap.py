@@ -55,7 +55,7 @@ CORPUS = "scan2cap_val_corpus.json"
 NOT_TAKEN = "no proposal takes the object"
 
 
-DESCRIPTIONS = "ScanRefer_filtered_val.json"
+DESCRIPTIONS = scanrefer.BENCHMARK.raw_files[0].format(split="val")
 """Official file of the descriptions as people wrote them, which the raw rules take where it is there."""
 
 _NEARLY = (

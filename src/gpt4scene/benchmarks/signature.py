@@ -55,7 +55,7 @@ def parse(line: str) -> Signature:
     maker, *parts = line.strip().split("|")
     pairs = [part.partition(":") for part in parts]
     if maker != MAKER or not parts or not all(name and colon for name, colon, _ in pairs):
-        raise DataError(f"'{line[:80]}' is no signature; one starts as {MAKER}|task:scanqa|split:val|rules:{MAKER}")
+        raise DataError(f"'{line[:80]}' is no signature; one starts as {MAKER}|task:NAME|split:NAME|rules:NAME")
     return Signature({name: unquote(value) for name, _, value in pairs})
 
 
@@ -90,11 +90,12 @@ def check_comparable(first: Report, second: Report) -> tuple[str, ...]:
 
 
 _MEANS = {
-    "questions": ": only rows that both have are compared",
+    "questions": ": rows that both ask are compared, each by the truth of its own run",
     "boxes": ": the same answer may count differently",
     "judge": ": another judge marks the same answer differently",
     "prompts": ": a judge that is asked otherwise marks the same answer differently",
     "meteor": ": one run has no METEOR",
+    "metrics": ": one run has fewer",
     "references": ": captions are compared with others",
     "lookup": ": unique and multiple objects are told apart differently",
     "tok": ": words are told apart by different programs",
@@ -128,10 +129,21 @@ def signature_of(
         "boxes": boxes,
         "tok": "+".join(tokenizers) or NONE,
         "meteor": "1.5" if meteor else "no",
+        "metrics": _chosen(benchmark, texts),
         ANSWERED: f"{counts['answers']}/{counts.get('questions', '?')}",
         "questions": questions,
     }
     return Signature(parts | dict(report.signature_parts) | {"v": __version__})
+
+
+def _chosen(benchmark: Benchmark, texts: Mapping[str, TextScores]) -> str:
+    """Return the kinds of text metrics that were computed, ``all`` where none was left out; METEOR says so itself."""
+    if not benchmark.text_groups:
+        return "all"
+    computed = {name for found in texts.values() for name in found.scores}
+    kinds = {"bleu": "Bleu_4", "rouge": "ROUGE_L", "cider": "CIDEr"}
+    chosen = [kind for kind, name in kinds.items() if name in computed]
+    return "all" if len(chosen) == len(kinds) else "+".join(chosen) or "em"
 
 
 def questions_hash(asked: Iterable[Question | AnswerRow], needs: Sequence[str]) -> str:
