@@ -187,7 +187,7 @@ class _Folder:
             report = replace(report, warnings=(nothing, *report.warnings))
         told = answers.told(report)
         signature = signature_of(benchmark, told, texts, split=answers.split, **self.hashes[task])
-        return replace(told, signature=str(signature))
+        return replace(told, signature=str(signature), annotation=self.annotations[task])
 
 
 def _tasks(predictions: Path, tasks: Sequence[str] | str | None, official: Sequence[str] = ()) -> list[str]:

@@ -53,7 +53,7 @@ class Report:
     differ; NaN where it says so, texts where it returns texts. ``rules`` names the rules, ``parsed`` is what they
     took out of each row's answer. ``answers`` are the rows that were scored. ``signature_parts`` are what else two
     comparable figures must have in common, such as the judge; ``signature`` is the line of all such things, where the
-    answers came from files.
+    answers came from files. ``annotation`` holds the boxes and companion files that the answers were scored with.
     """
 
     task: str
@@ -68,6 +68,7 @@ class Report:
     answers: tuple[Any, ...] = ()
     signature_parts: Mapping[str, str] = field(default_factory=dict)
     signature: str = ""
+    annotation: Any = None
 
     @property
     def unreadable(self) -> int:
