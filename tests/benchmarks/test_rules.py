@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gpt4scene.benchmarks import multi3dref, scan2cap, scanqa, scanrefer, sqa3d
@@ -182,6 +182,27 @@ def test_silence_scores_nothing_under_strict_rules_and_something_under_published
     assert max(silent["strict"].values()) == pytest.approx(0, abs=1e-9)
     said = [described("a chair, it's brown."), described("a free - standing table.", 1)]
     assert scan2cap.score(said, BOXES, BOXES, CORPUS, "strict").scores["ROUGE_L@0.50"] == 1
+
+
+word = st.sampled_from(["chair", "brown", "it's", "free-standing", "Table", "two"])
+sentence = st.lists(word, min_size=4, max_size=8).map(" ".join)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(sentence, min_size=1, max_size=2), min_size=1, max_size=4), st.booleans())
+def test_captions_under_every_rule(monkeypatch, written, backwards):
+    """Order is free, the very words of a reference get full marks, silence none but what sos and eos give."""
+    monkeypatch.setattr(text, "find_java", lambda: None)
+    corpus = {f"s|{n}": [f"sos {each.lower()} eos" for each in captions] for n, captions in enumerate(written)}
+    perfect = [described(captions[0], n) for n, captions in enumerate(written)]
+    silent = [described("", n) for n in range(len(written))]
+    for rules in scan2cap.SAYS:
+        full = scan2cap.score(perfect, BOXES, BOXES, corpus, rules).scores
+        assert full["ROUGE_L@0.50"] == pytest.approx(1) and full["Bleu_4@0.50"] == pytest.approx(1, abs=1e-6)
+        again = scan2cap.score(perfect[::-1] if backwards else perfect, BOXES, BOXES, corpus, rules).scores
+        assert again == pytest.approx(full, abs=1e-12)
+        nothing = scan2cap.score(silent, BOXES, BOXES, corpus, rules).scores
+        assert (max(nothing.values()) < 1e-6) is (rules == "strict")
 
 
 def named(pred, **more):

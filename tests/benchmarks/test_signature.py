@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpt4scene.benchmarks.annotation import Annotation
+from gpt4scene.benchmarks.references import read_references
 from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.benchmarks.score import score_folder, score_folders
 from gpt4scene.benchmarks.signature import (
@@ -96,6 +97,17 @@ def test_the_form_of_questions_changes_nothing():
     assert questions_hash([one], NEEDS) == questions_hash([two], NEEDS)
     unnamed = [Question("t", 0, "s", "p", qid=qid, ref_captions=("a",), type_info=0) for qid in (None, "", 0)]
     assert len({questions_hash([each], NEEDS) for each in unnamed}) == 1
+
+
+def test_official_files_in_any_form_and_order_are_the_same_questions(tmp_path):
+    rows = [
+        {"scene_id": "s", "question_id": f"q{n}", "question": f"What is {n}?", "answers": ["a", str(n)]}
+        for n in range(3)
+    ]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    (tmp_path / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[::-1]))
+    found = [read_references("scanqa", [tmp_path / name]).questions for name in ("a.json", "b.jsonl")]
+    assert len({questions_hash(asked, NEEDS[:1]) for asked in found}) == 1
 
 
 def test_truths_that_no_score_needs_change_nothing():
@@ -233,7 +245,7 @@ def test_runs_on_other_questions_are_compared_with_a_warning(folders):
     reports = score_folders(places)
     (warning,) = check_comparable(reports["a"]["scanqa"], reports["b"]["scanqa"])
     assert warning.startswith("the runs differ in questions (")
-    assert warning.endswith("): only rows that both have are compared")
+    assert warning.endswith("): rows that both ask are compared, each by the truth of its own run")
     assert compare(reports["a"], reports["b"])["scanqa"]["EM1"].rows == 3
 
 

@@ -101,6 +101,15 @@ def test_first_page_holds_every_score_count_and_note(predictions, annotation, tm
     assert "unreadable answers: 1" in text and "no METEOR" in text and "unique and multiple" in text
     assert "Images are missing" not in text
     assert "http" not in text and "<script" not in text
+    assert text.count("<code>gpt4scene|task:") == 4 and "|answered:4/4|" in text
+
+
+def test_verdicts_follow_the_rules(predictions, annotation, tmp_path):
+    page = pages.report(predictions, annotation, tmp_path / "out", rules="raw").read_text(encoding="utf-8")
+    assert page.count("|rules:raw|") == 4 and "Rules <code>raw</code>: Nothing is cleaned" in page
+    first = scene_page(tmp_path / "out")
+    assert first.count('<tr class="right">') == 2, "the caption and <OBJ001>; Red. is not red letter by letter"
+    assert "one contains the other" not in first + scene_page(tmp_path / "out", 1)
 
 
 def test_scene_page_shows_images_once_and_every_question(predictions, annotation, tmp_path):
@@ -129,6 +138,8 @@ def test_every_answer_says_by_which_rules_and_what_was_compared(predictions, ann
     first, second = scene_page(tmp_path / "out"), scene_page(tmp_path / "out", 1)
     assert "Rules <code>gpt4scene</code>: Answers are cleaned and references are not" in first
     assert '<span class="read">red</span>' in first  # "Red." as it was compared
+    assert '<span class="read"><span class="object"' in first  # an object in its colour
+    assert '<span class="read">(nothing)</span>' in second
     assert (
         '<span class="read">sos A chair. eos</span>' in first and '<span class="read">sos a chair . eos</span>' in first
     )
@@ -147,9 +158,9 @@ def test_other_rules_are_shown_where_they_count(predictions, annotation, tmp_pat
 def test_boxes_are_drawn_over_those_of_the_room_which_stand_there_once(predictions, annotation, tmp_path):
     pages.report(predictions, annotation, tmp_path / "out")
     first, second = scene_page(tmp_path / "out"), scene_page(tmp_path / "out", 1)
-    assert first.count('<g id="room">') == second.count('<g id="room">') == 1
-    assert first.count('<use href="#room">') == 1 + 4  # a caption and four of ScanRefer
-    assert second.count('<use href="#room">') == 1 + 1  # the question without targets has no boxes
+    for page, counts in ((first, {"scan2cap": 1, "scanrefer": 4}), (second, {"scan2cap": 1, "multi3dref": 1})):
+        for task, count in counts.items():  # the question without targets has no boxes
+            assert page.count(f'<g id="room-{task}">') == 1 and page.count(f'<use href="#room-{task}">') == count
     assert first.count('rect class="named"') - 2 == 2 * 5  # from above and beside; the legends have one each
     assert "<title>object 1 desk</title>" in first and "<title>marked 2 lamp</title>" in first
 

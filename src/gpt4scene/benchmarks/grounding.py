@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from gpt4scene.files.answers import AnswerRow
-from gpt4scene.metrics.object_ids import object_ids
+from gpt4scene.metrics.boxes import SceneBoxes
+from gpt4scene.metrics.object_ids import object_ids, object_mark
 
 FALLBACK = 0
 """The proposal that the public scorer takes where an answer names none."""
@@ -22,6 +23,12 @@ REFERIT_KINDS = ("easy_dep", "easy_indep", "hard_dep", "hard_indep")
 def chosen_proposal(answer: str, proposals: int) -> int | None:
     """Return the first identifier in ``answer`` that names one of ``proposals``, or ``None``."""
     return next((index for index in object_ids(answer) if index < proposals), None)
+
+
+def marked(proposals: SceneBoxes, scene: str, number: int) -> str:
+    """Return the identifier of a proposal with its label, where the boxes of its scene have labels."""
+    label = f" ({proposals.label(scene, number)})" if scene in proposals.labels else ""
+    return f"{object_mark(number)}{label}"
 
 
 def is_referit(rows: Iterable[AnswerRow]) -> bool:

@@ -73,7 +73,8 @@ class Types:
             lines += [number_ending]
         else:
             lines += ["Options:", *record.texts("options"), LETTER_ENDING]
-        truth = record.name(TRUTH)
+        truth = record.values.get(TRUTH)
+        truth = truth if isinstance(truth, str) else record.name(TRUTH)
         if truth is None:
             raise DataError(f"{record.origin}: '{TRUTH}' is missing (found keys: {', '.join(record.values)})")
         name = record.name("id")
@@ -163,7 +164,7 @@ def scorer(
             _, found = _averaged(types, values, parts_there(types, there, "there"))
         zeros = _zero_truths(types, officials, readings) if zero_stops else []
         shown = public(averages)
-        notes = [*zeros, *_missing_types(types, there, here)]
+        notes = [*zeros, *_no_numbers(types, officials), *_missing_types(types, there, here)]
         if shown is None:
             notes.append("the public scorer stops where types are missing and has no figures for these rows")
         return replace(found, public={} if zeros or shown is None else shown, notes=tuple(notes))
@@ -213,6 +214,22 @@ def _zero_truths(types: Types, officials: Sequence[Official], readings: Sequence
     return [
         f"the public scorer stops at a true value of 0, which {count:,} answered questions have; here an answer of 0 "
         "scores 1 there and any other 0"
+    ]
+
+
+def _no_numbers(types: Types, officials: Sequence[Official]) -> list[str]:
+    """Return the sentence about true values that should be numbers and are none, which every scorer gives 0."""
+    odd = [
+        truth
+        for official in officials
+        if types.of(official) in types.numbers
+        for truth in [column(official, TRUTH)]
+        if not math.isfinite(plain_number(truth) or 0.0) or plain_number(truth) is None
+    ]
+    if not odd:
+        return []
+    return [
+        f"{len(odd):,} questions have a true value that is no number, such as '{odd[0]}'; every answer scores 0 there"
     ]
 
 

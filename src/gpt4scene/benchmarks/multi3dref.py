@@ -10,6 +10,7 @@ import numpy as np
 from gpt4scene.benchmarks.annotation import Annotation
 from gpt4scene.benchmarks.benchmark import PUBLISHED_RULES, Benchmark, scores_by_row
 from gpt4scene.benchmarks.comparing import RAW, STRICT, checked_name
+from gpt4scene.benchmarks.grounding import marked
 from gpt4scene.benchmarks.judging import Judged, Pointed
 from gpt4scene.benchmarks.matching import NO_PROPOSAL, Scenes
 from gpt4scene.benchmarks.rows import Dropped, QuestionRow, TrainingRow
@@ -138,7 +139,7 @@ def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation, 
     known = [number for number in mentioned if number < len(boxes_N6)]
     counted = list(dict.fromkeys(mentioned)) if rules == STRICT else known
     meant = [f"object {target} ({annotation.ground_truth.label(scene, int(target))})" for target in row.references]
-    marks = [f"{object_mark(number)} ({found.label(scene, number)})" for number in counted]
+    marks = [marked(found, scene, number) for number in counted]
     pairs = best_pairs(padded(boxes_N6, counted), _targets(row, annotation.ground_truth))
     return Judged(
         row,

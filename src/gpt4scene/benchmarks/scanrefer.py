@@ -18,6 +18,7 @@ from gpt4scene.benchmarks.grounding import (
     REFERIT_KINDS,
     chosen_proposal,
     is_referit,
+    marked,
     object_accuracy,
     referit_groups,
 )
@@ -39,6 +40,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import checked_lookup, read_lookup
 from gpt4scene.files.answers import AnswerRow, RowLike, read_rows
 from gpt4scene.files.raw import Record
+from gpt4scene.metrics.answer_boxes import AnswerBoxes
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, THRESHOLDS, SceneBoxes, flat_targets, iou, scene_boxes
 from gpt4scene.metrics.object_ids import is_mark, object_mark
 from gpt4scene.metrics.scores import Report
@@ -183,7 +185,8 @@ def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) 
     meant = _meant(row, annotation)
     references, reason = tuple(row.texts) or (meant,), f"IoU {overlap:.2f} with {meant}"
     if not proposals:
-        reason = f"nothing is marked in the scene, {reason}"
+        own = isinstance(annotation.proposals, AnswerBoxes)
+        reason = f"{'brings no box' if own else 'nothing is marked in the scene'}, {reason}"
     elif named is None:
         reason = f"names no object; scored as {object_mark(FALLBACK)}, {reason}"
     right = "right" if overlap >= 0.5 else "partly" if overlap >= 0.25 else "wrong"
@@ -192,7 +195,7 @@ def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) 
         verdict="wrong" if named is None else right,
         reason=reason,
         references=references,
-        parsed=None if named is None else f"{object_mark(named)} ({annotation.proposals.label(row.scene_id, named)})",
+        parsed=None if named is None else marked(annotation.proposals, row.scene_id, named),
         compared=(meant,),
         pointed=Pointed((counted,) if proposals else (), (row.target,)),
     )

@@ -239,7 +239,9 @@ class ScoreArguments(Arguments):
     boxes: str | None = key("true boxes: an attributes .pt file, or {scene: {object id: box}} in JSON", None)
     compare: tuple[str, str] | None = key("two such folders: paired differences instead", None)
     tasks: str = key("names separated by commas, or all", "all")
-    rules: str = key("how to count, such as raw or official; a task takes the first that it has, else its own", "")
+    rules: str = key(
+        "how to count, such as raw, strict, official; a task takes the first that it has, else its own", ""
+    )
     metrics: str = key(f"which metrics of texts to compute: names of {', '.join(CHOICES)}; em alone needs no Java", "")
     json: str | None = key("write {task: {metric: value}} (or the differences) to this file; - is stdout", None)
     details: str | None = key(

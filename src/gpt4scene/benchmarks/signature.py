@@ -90,7 +90,7 @@ def check_comparable(first: Report, second: Report) -> tuple[str, ...]:
 
 
 _MEANS = {
-    "questions": ": only rows that both have are compared",
+    "questions": ": rows that both ask are compared, each by the truth of its own run",
     "boxes": ": the same answer may count differently",
     "judge": ": another judge marks the same answer differently",
     "prompts": ": a judge that is asked otherwise marks the same answer differently",

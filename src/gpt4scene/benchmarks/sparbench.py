@@ -239,7 +239,7 @@ def _vlmevalkit(means: Mapping[str, float], levels: Mapping[str, float]) -> dict
 BENCHMARK = spatial_benchmark(
     name="sparbench",
     title="SPAR-Bench",
-    raw_files=("SPAR-Bench.parquet",),
+    raw_files=("SPAR-Bench/**/{split}-*.parquet",),
     asked=asked,
     left_out=IMAGE_KEYS,
     own_images=True,

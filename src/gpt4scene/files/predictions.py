@@ -280,11 +280,11 @@ def _list(path: Path) -> list[tuple[str, Any]]:
 
 
 def _object_a_line(path: Path) -> bool:
-    """Return whether the first line of the file is a JSON object."""
+    """Return whether the first line of the file is a JSON object, and others follow."""
     with path.open("rb") as file:
-        line = file.readline()
+        line, more = file.readline(), file.read(_START).strip()
     try:
-        return isinstance(json.loads(line), dict)
+        return bool(more) and isinstance(json.loads(line), dict)
     except (ValueError, RecursionError):
         return False
 

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpt4scene.benchmarks.annotation import Annotation
 from gpt4scene.benchmarks.answers import unanswered_tasks
 from gpt4scene.benchmarks.benchmark import Benchmark
 from gpt4scene.benchmarks.chosen import rule_words, under_rules
@@ -76,12 +75,13 @@ def report(
     _check_ours(out)
     reports = reports or score_folder(predictions, folder, rules=rules, references=references)
     benchmarks = under_rules(reports, rules)
-    annotation = Annotation(folder)
-    judged = {task: judge_all(benchmarks[task], found.answers, found, annotation) for task, found in reports.items()}
+    judged = {
+        task: judge_all(benchmarks[task], found.answers, found, found.annotation) for task, found in reports.items()
+    }
     pages = _scene_pages(by_scene(judged), reports)
     with whole_folder(out, replace=True) as partial:
         media = Path(media_dir) if media_dir else None
-        missing = _write_scenes(pages, benchmarks, annotation, media, partial)
+        missing = _write_scenes(pages, benchmarks, reports, folder, media, partial)
         tables = {task: _table(found, BENCHMARKS[task].main_metric) for task, found in reports.items()}
         absent = {} if folder is None else unanswered_tasks(folder, list(reports))
         text = render(
@@ -101,20 +101,21 @@ def report(
 def _write_scenes(
     pages: Sequence[ScenePage],
     benchmarks: Mapping[str, Benchmark],
-    annotation: Annotation,
+    reports: Mapping[str, Report],
+    folder: Path | None,
     media_dir: Path | None,
     out: Path,
 ) -> int:
     """Write images and page of every scene; return the number of scenes that lack images."""
-    lists = {name: Listed.read(annotation.folder, name) for name in {one.image_list for one in benchmarks.values()}}
-    about_objects = any(BENCHMARKS[task].about_objects for page in pages for task in page.tasks)
+    lists = {name: Listed.read(folder, name) for name in {one.image_list for one in benchmarks.values()}}
     lacking = 0
     for place, page in enumerate(pages):
         listed = _list_of(page, [lists[benchmarks[task].image_list] for task in page.tasks])
         images = copy_scene(listed, page.scene, media_dir, out, f"images/{Path(page.file).stem}")
         missing = missing_reasons(images)
         lacking += bool(missing)
-        points = any(item.pointed for items in page.tasks.values() for item in items)
+        pointing = [task for task, items in page.tasks.items() if any(item.pointed for item in items)]
+        labels = [reports[task].annotation.labels(page.scene) for task in pointing]
         text = render(
             "scene.html",
             page=page,
@@ -122,9 +123,9 @@ def _write_scenes(
             images=images,
             missing=missing,
             counts={task: tally(items) for task, items in page.tasks.items()},
-            labels=annotation.labels(page.scene) if about_objects else {},
+            labels=next(filter(None, labels), {}),
             counted=benchmarks,
-            room=RoomPlan.of(annotation, page.scene) if points else None,
+            rooms={task: RoomPlan.of(reports[task].annotation, page.scene) for task in pointing},
         )
         write_text(out / page.file, text)
     return lacking

@@ -5,13 +5,15 @@ Beside the plan a strip shows from what height to what height the first two kind
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from gpt4scene.benchmarks.annotation import Annotation
-from gpt4scene.benchmarks.judging import Pointed
+from gpt4scene.benchmarks.judging import Judged, Pointed
+from gpt4scene.metrics.answer_boxes import AnswerBoxes, Themselves
+from gpt4scene.metrics.boxes import SceneBoxes
 
 SIDE, STRIP, GAP, EDGE = 150.0, 10.0, 6.0, 4.0
 """Pixels: longer side of the plan, width of one bar of the strip, space before the strip, space around all."""
@@ -31,7 +33,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A plan: ``shapes`` over the other boxes of the room ``room``, which the page holds once."""
+    """A plan: ``shapes`` over the other boxes of the room, which the page holds once."""
 
     shapes: tuple[Shape, ...]
     width: float
@@ -40,30 +42,40 @@ class Drawing:
 
 @dataclass(frozen=True)
 class RoomPlan:
-    """The frame of a room's plans: metres become pixels by ``scale``, from the corner ``low`` and top ``high``."""
+    """The frame of a room's plans: metres become pixels by ``scale``, from the corner ``low`` to ``high``.
 
+    ``found`` are the boxes that answers name and ``truth`` those that were meant; ``others_N6`` stand faint behind.
+    """
+
+    scene: str
+    found: SceneBoxes
+    truth: SceneBoxes
+    others_N6: np.ndarray
+    others_are: str
     low: np.ndarray
     high: np.ndarray
     scale: float
-    proposals_N6: np.ndarray
-    truth_M6: np.ndarray
-    labels: tuple[Mapping[int, str], Mapping[int, str]]
 
     @classmethod
     def of(cls, annotation: Annotation, scene: str) -> RoomPlan | None:
-        """Return the frame of ``scene``, ``None`` where no box of it has an extent."""
-        found, truth = (boxes.get(scene, np.zeros((0, 6))) for boxes in (annotation.proposals, annotation.ground_truth))
-        every_B6 = np.concatenate([found, truth])
+        """Return the frame of ``scene``, ``None`` where nothing has an extent or no box is compared.
+
+        Behind boxes that answers bring themselves stand the annotated objects, else the marked ones.
+        """
+        found, truth = annotation.proposals, annotation.ground_truth
+        if isinstance(truth, Themselves):
+            return None
+        named_N6, meant_M6 = (boxes.get(scene, np.zeros((0, 6))) for boxes in (found, truth))
+        every_B6 = np.concatenate([named_N6, meant_M6])
         every_B6 = every_B6[(every_B6[:, 3:] > 0).any(axis=1)]
         if not len(every_B6):
             return None
         low = (every_B6[:, :3] - every_B6[:, 3:] / 2).min(axis=0)
         high = (every_B6[:, :3] + every_B6[:, 3:] / 2).max(axis=0)
-        longest = max(float((high - low)[:2].max()), 1e-3)
-        names = tuple(
-            dict(enumerate(boxes.labels.get(scene, ()))) for boxes in (annotation.proposals, annotation.ground_truth)
-        )
-        return cls(low, high, SIDE / longest, found, truth, (names[0], names[1]))
+        scale = SIDE / max(float((high - low)[:2].max()), 1e-3)
+        own = isinstance(found, AnswerBoxes)
+        others = (meant_M6, "annotated objects") if own else (named_N6, "other marked boxes")
+        return cls(scene, found, truth, *others, low, high, scale)
 
     @property
     def width(self) -> float:
@@ -76,33 +88,32 @@ class RoomPlan:
         return max(float((self.high - self.low)[1] * self.scale), 20.0)
 
     def others(self) -> tuple[Shape, ...]:
-        """Return the proposals as faint boxes."""
-        return tuple(self._from_above("other", box_6) for box_6 in self.proposals_N6 if (box_6[3:5] > 0).any())
+        """Return the faint boxes."""
+        return tuple(self._from_above("other", box_6) for box_6 in self.others_N6 if (box_6[3:5] > 0).any())
 
-    def draw(self, pointed: Pointed) -> Drawing | None:
+    def draw(self, judged: Judged) -> Drawing | None:
         """Return the plan of an answer; ``None`` where it is about no box."""
-        shapes = list(self._pointed(pointed))
+        pointed, origin = judged.pointed or Pointed((), ()), judged.row.origin
+        bars = bool(pointed.named) + bool(pointed.meant)
+        meant = self._both("meant", "object", pointed.meant, self.truth, origin, 0)
+        named = self._both("named", "marked", pointed.named, self.found, origin, bars - 1)
+        shapes = (*meant, *named)
         if not shapes:
             return None
-        bars = 2 if {shape.kind for shape in shapes} == {"named", "meant"} else 1
-        return Drawing(
-            tuple(shapes), round(self.width + GAP + bars * STRIP + 2 * EDGE, 1), round(self.height + 2 * EDGE, 1)
-        )
+        width = self.width + GAP + bars * STRIP + 2 * EDGE
+        return Drawing(shapes, round(width, 1), round(self.height + 2 * EDGE, 1))
 
-    def _pointed(self, pointed: Pointed) -> Iterator[Shape]:
-        both = bool(pointed.named) and bool(pointed.meant)
-        for place, (kind, numbers, boxes_N6, labels) in enumerate(
-            (
-                ("meant", pointed.meant, self.truth_M6, self.labels[1]),
-                ("named", pointed.named, self.proposals_N6, self.labels[0]),
-            )
-        ):
-            for number in numbers:
-                if number < len(boxes_N6):
-                    what = "object" if kind == "meant" else "marked"
-                    name = f"{what} {number} {labels.get(number, '')}".strip()
-                    yield self._from_above(kind, boxes_N6[number], name)
-                    yield self._beside(kind, boxes_N6[number], name, place if both else 0)
+    def _both(
+        self, kind: str, called: str, numbers: Iterable[int], boxes: SceneBoxes, origin: str, place: int
+    ) -> Iterator[Shape]:
+        """Yield the boxes ``numbers`` from above and, as bar ``place``, beside; those past the last have no shape."""
+        boxes_N6 = boxes.of(self.scene, origin)
+        for number in numbers:
+            if number < len(boxes_N6):
+                label = boxes.label(self.scene, number) if self.scene in boxes.labels else ""
+                name = f"{called} {number} {label}".strip()
+                yield self._from_above(kind, boxes_N6[number], name)
+                yield self._beside(kind, boxes_N6[number], name, place)
 
     def _from_above(self, kind: str, box_6: np.ndarray, name: str = "") -> Shape:
         size = box_6[3:5] * self.scale
