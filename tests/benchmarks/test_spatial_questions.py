@@ -135,3 +135,18 @@ def test_scenes_without_a_description_are_counted(folder, tmp_path, capsys):
 
 def test_all_tasks_leave_it_out_since_its_questions_have_no_official_files():
     assert BENCHMARKS[TASK].from_scenes and not BENCHMARKS[TASK].raw_files
+
+
+def test_the_pages_commands_do_what_they_say(folder, tmp_path, root):
+    """The annotate commands of the page, with its folders put elsewhere; the other commands are those of other pages."""
+    page = (root / "docs" / "spatial-questions.md").read_text()
+    commands = [line.split()[2:] for line in page.splitlines() if line.startswith("gpt4scene annotate")]
+    assert len(commands) == 2
+    for words in commands:
+        places = {"--scenes": str(folder), "--out": str(tmp_path / "out")}
+        words = [places.get(before, word) for before, word in zip(["", *words], words, strict=False)]
+        assert annotate(words) == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"sharegpt_data_spatial_8_images_3D_mark.json", "spatial_val.json"} <= names
+    for flag in ("--rules", "--per_kind", "--refer", "--seed", "--wordings"):
+        assert f"`{flag} " in page
