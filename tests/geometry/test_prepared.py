@@ -224,13 +224,12 @@ def test_a_room_without_map_or_with_too_few_objects_has_no_routes():
 
 
 def test_wordings_of_training_rows_change_nothing_but_words(content):
-    plain, varied = (
-        scene_questions(content, "scene.json", wanted("vsi", varied=one)).questions for one in (False, True)
-    )
+    ways = [wanted("vsi", varied=varied) for varied in (False, True)]
+    plain, varied = (scene_questions(content, "scene.json", way).questions for way in ways)
     assert [replace(one, question="") for one in plain] == [replace(one, question="") for one in varied]
     for kind in ("route_planning", "obj_appearance_order"):
         texts = [[one.question[:12] for one in some if one.kind == kind] for some in (plain, varied)]
-        assert len(set(texts[0])) == 1 and (len(texts[0]) < 5 or len(set(texts[1])) > 1)
+        assert len(set(texts[0])) <= 1 and (len(texts[0]) < 5 or len(set(texts[1])) > 1)
 
 
 def test_every_wording_of_a_kind_holds_the_same_fields():
