@@ -150,3 +150,14 @@ def test_the_pages_commands_do_what_they_say(folder, tmp_path, root):
     assert {"sharegpt_data_spatial_8_images_3D_mark.json", "spatial_val.json"} <= names
     for flag in ("--rules", "--per_kind", "--refer", "--seed", "--wordings"):
         assert f"`{flag} " in page
+
+
+def test_scenes_of_an_earlier_version_are_counted_with_the_way_out(tmp_path, capsys):
+    copy = write_plan_scenes(tmp_path / "scenes", [plan(0)], 8)
+    path = copy / "scenes" / plan(0).scene_id / "scene.json"
+    content = json.loads(path.read_text())
+    del content["room"]
+    path.write_text(json.dumps(content))
+    kinds = {row["type_info"] for row in made(copy, tmp_path / "out")}
+    assert "room_size_estimation" not in kinds and "object_abs_distance" in kinds
+    assert "1 x scene prepared by an earlier version" in (said := capsys.readouterr().out) and "--overwrite" in said
