@@ -135,3 +135,29 @@ def test_scenes_without_a_description_are_counted(folder, tmp_path, capsys):
 
 def test_all_tasks_leave_it_out_since_its_questions_have_no_official_files():
     assert BENCHMARKS[TASK].from_scenes and not BENCHMARKS[TASK].raw_files
+
+
+def test_the_pages_commands_do_what_they_say(folder, tmp_path, root):
+    """The annotate commands of the page, with its folders put elsewhere; the other commands are those of other pages."""
+    page = (root / "docs" / "spatial-questions.md").read_text()
+    commands = [line.split()[2:] for line in page.splitlines() if line.startswith("gpt4scene annotate")]
+    assert len(commands) == 2
+    for words in commands:
+        places = {"--scenes": str(folder), "--out": str(tmp_path / "out")}
+        words = [places.get(before, word) for before, word in zip(["", *words], words, strict=False)]
+        assert annotate(words) == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"sharegpt_data_spatial_8_images_3D_mark.json", "spatial_val.json"} <= names
+    for flag in ("--rules", "--per_kind", "--refer", "--seed", "--wordings"):
+        assert f"`{flag} " in page
+
+
+def test_scenes_of_an_earlier_version_are_counted_with_the_way_out(tmp_path, capsys):
+    copy = write_plan_scenes(tmp_path / "scenes", [plan(0)], 8)
+    path = copy / "scenes" / plan(0).scene_id / "scene.json"
+    content = json.loads(path.read_text())
+    del content["room"]
+    path.write_text(json.dumps(content))
+    kinds = {row["type_info"] for row in made(copy, tmp_path / "out")}
+    assert "room_size_estimation" not in kinds and "object_abs_distance" in kinds
+    assert "1 x scene prepared by an earlier version" in (said := capsys.readouterr().out) and "--overwrite" in said

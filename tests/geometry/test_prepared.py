@@ -2,6 +2,8 @@
 
 import copy
 import random
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from plan_scenes import plan, scene_content
 
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.geometry.appearance import appearance_questions, first_seen, in_order
+from gpt4scene.geometry.asking import read_data
 from gpt4scene.geometry.prepared import prepared_room
 from gpt4scene.geometry.room import RoomObject, Sighting, room
 from gpt4scene.geometry.routes import BACK, LEFT, RIGHT, is_clear, route_questions, turn_of
@@ -218,3 +221,18 @@ def test_a_room_without_map_or_with_too_few_objects_has_no_routes():
     few = room("r", [thing(0, "a"), thing(1, "b")])
     assert route_questions(few, None, random.Random(0), 5).dropped
     assert not route_questions(few, WalkMap(np.ones((9, 9), bool), 0, 0, 0.1), random.Random(0), 5).questions
+
+
+def test_wordings_of_training_rows_change_nothing_but_words(content):
+    ways = [wanted("vsi", varied=varied) for varied in (False, True)]
+    plain, varied = (scene_questions(content, "scene.json", way).questions for way in ways)
+    assert [replace(one, question="") for one in plain] == [replace(one, question="") for one in varied]
+    for kind in ("route_planning", "obj_appearance_order"):
+        texts = [[one.question[:12] for one in some if one.kind == kind] for some in (plain, varied)]
+        assert len(set(texts[0])) <= 1 and (len(texts[0]) < 5 or len(set(texts[1])) > 1)
+
+
+def test_every_wording_of_a_kind_holds_the_same_fields():
+    for kind, texts in read_data("path_wordings.yaml").items():
+        fields = {frozenset(re.findall(r"\{(\w+)\}", text)) for text in texts}
+        assert len(fields) == 1 and len(texts) == len(set(texts)) > 1, kind

@@ -12,19 +12,31 @@ import numpy as np
 import pytest
 from plan_scenes import boxes, plan, scene_content
 
+from gpt4scene.demo.rooms import View, write_room
+from gpt4scene.files.scenes import read_scene, scene_json
 from gpt4scene.geometry.scene_questions import scene_questions, wanted
+from gpt4scene.scenes.prepare import PrepareArguments, prepare
 
 ROOMS = range(6)
 CENTIMETRE = 0.51
 
 
-@pytest.fixture(scope="module")
-def rooms():
-    """Plan, its scene's description, and many questions about it, for each room."""
+@pytest.fixture(scope="module", params=["plans", pytest.param("prepared", marks=pytest.mark.slow)])
+def rooms(request, tmp_path_factory):
+    """Plan, its scene's description, and many questions about it, for each room.
+
+    The descriptions come from the plans' own numbers, or from ``gpt4scene prepare``, which sees pictures and a mesh.
+    """
+    folder = tmp_path_factory.mktemp("rooms")
     found = []
     for number in ROOMS:
         of = plan(number)
-        content = scene_content(of)
+        if request.param == "plans":
+            content = scene_content(of)
+        else:
+            path = write_room(of, folder / "scans", View(240, 180, 16), number)
+            assert not prepare(PrepareArguments((str(path),), str(folder / "out"), frames=16, bev_size=200)).failed
+            content = read_scene(scene_json(folder / "out", of.scene_id))
         found.append((of, content, scene_questions(content, "scene.json", wanted("vsi", seed=number, per_kind=12))))
     return found
 
@@ -54,7 +66,7 @@ def test_counts_are_the_plans(rooms):
 
 def test_room_sizes_are_width_times_depth(rooms):
     for of, _, question in asked(rooms, "room_size_estimation"):
-        assert float(question.truth) == pytest.approx(of.width * of.depth, abs=0.0501)
+        assert float(question.truth) == pytest.approx(of.width * of.depth, rel=0.007)
 
 
 def test_sizes_are_the_longest_sides(rooms):
@@ -158,7 +170,7 @@ def test_following_the_answer_reaches_the_goal_and_no_other_option_does(rooms):
                 lost + (right == "lost"),
             )
             assert right == "lost" or stops[-1] not in ends
-    assert reached > 50
+    assert reached > 25
     assert lost <= 0.03 * reached, "turns hold wherever one stands beside the start"
     assert blocked <= reached, "from half of all places and more the way is free"
 

@@ -16,6 +16,7 @@ from itertools import product
 
 import numpy as np
 
+from gpt4scene.geometry.path_wordings import worded
 from gpt4scene.geometry.question import GeometryQuestion, Made
 from gpt4scene.geometry.room import Room, RoomObject
 from gpt4scene.geometry.walking import WalkMap, footprint
@@ -142,10 +143,11 @@ def route_questions(
     most: int,
     rules: str = "vsi",
     left_out: Collection[str] = (),
+    varied: bool = False,
 ) -> Made:
     """Return up to ``most`` questions of two and three turns, evenly; routes that can't be asked are counted.
 
-    Names that are ``left_out`` are not on any route.
+    Names that are ``left_out`` are not on any route. ``varied`` draws among wordings.
     """
     dropped: Counter[tuple[str, str]] = Counter()
     if floor is None:
@@ -169,7 +171,7 @@ def route_questions(
         else:
             found[length].append(route)
     routes = _mixed(found[2], found[3], most)
-    return Made(tuple(_question(room, route, generator, rules) for route in routes), dropped)
+    return Made(tuple(_question(room, route, generator, rules, varied) for route in routes), dropped)
 
 
 def _mixed(short: list[Route], long: list[Route], most: int) -> list[Route]:
@@ -184,16 +186,21 @@ def _mixed(short: list[Route], long: list[Route], most: int) -> list[Route]:
     return chosen
 
 
-def _question(room: Room, route: Route, generator: random.Random, rules: str) -> GeometryQuestion:
+def _question(room: Room, route: Route, generator: random.Random, rules: str, varied: bool) -> GeometryQuestion:
     def name(place: int) -> str:
         return room.objects[place].label
 
     steps = [line for stop in route.stops for line in (BLANK, f"Go forward until the {name(stop)}.")]
     listed = " ".join(f"{number}. {line}" for number, line in enumerate(steps, start=1))
-    text = (
-        f"You are a robot that stands beside the {name(route.start)} and faces the {name(route.faced)}. You want to "
-        f"get to the {name(route.stops[-1])}. These are your actions; each {BLANK} is '{LEFT}', '{RIGHT}' or "
-        f"'{BACK}': {listed} You have arrived. Which turns belong in the gaps, in this order?"
+    text = worded(
+        KIND,
+        generator,
+        varied,
+        start=name(route.start),
+        faced=name(route.faced),
+        goal=name(route.stops[-1]),
+        turns=f"'{LEFT}', '{RIGHT}' or '{BACK}'",
+        steps=listed,
     )
     wrong = [turns for turns in product(TURNS, repeat=len(route.turns)) if turns != route.turns]
     options = [", ".join(turns) for turns in (route.turns, *generator.sample(wrong, OPTIONS - 1))]

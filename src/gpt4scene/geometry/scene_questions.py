@@ -74,10 +74,10 @@ def scene_questions(content: Mapping[str, Any], source: str, what: Wanted) -> Ma
     room, unclear = named.room, names_of_others(named.room) if what.rules.clear_names else []
     if APPEARANCE in what.rules.path_kinds:
         drawn = random.Random(f"{what.seed} {room.scene_id} {APPEARANCE}")
-        parts.append(appearance_questions(room, drawn, most, what.rules.name, unclear))
+        parts.append(appearance_questions(room, drawn, most, what.rules.name, unclear, what.varied))
     if ROUTE in what.rules.path_kinds:
         drawn = random.Random(f"{what.seed} {room.scene_id} {ROUTE}")
-        parts.append(route_questions(room, named.floor, drawn, most, what.rules.name, unclear))
+        parts.append(route_questions(room, named.floor, drawn, most, what.rules.name, unclear, what.varied))
     made = together(parts)
     dropped = Counter({(OBJECTS, reason): count for reason, count in by_label.dropped.items()})
     return replace(made, dropped=made.dropped + dropped)
