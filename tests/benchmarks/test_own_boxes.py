@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gpt4scene.benchmarks.objects_said import objects_said
 from gpt4scene.benchmarks.score import score_answers, score_files
-from gpt4scene.errors import DataError
+from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files.boxes import boxes_by_number, read_boxes
 from gpt4scene.files.named_answers import named_of
 from gpt4scene.metrics.answer_boxes import boxes_of
@@ -220,3 +220,27 @@ def test_figures_stay_in_range_and_the_order_of_rows_is_free(answers, chance):
     shuffled = list(answers.items())
     chance.shuffle(shuffled)
     assert grounded(dict(shuffled)).scores == report.scores
+
+
+def test_what_numbers_mean_without_proposals_and_how_kinds_were_told_is_said():
+    notes = grounded({"room_4_0": 4}).notes
+    assert "no file of proposals: numbers in answers mean the objects of the true boxes" in notes
+    assert any("unique and multiple go by the raw object names" in note for note in notes)
+    assert not any("numbers in answers mean" in note for note in grounded(RIGHT).notes)
+
+
+def test_a_number_of_no_object_is_a_wrong_answer():
+    assert grounded({"room_4_0": 4, "room_7_1": 500, "hall_1_0": 0}).scores["strict Acc@0.25"] == pytest.approx(1 / 3)
+
+
+def test_a_report_holds_the_boxes_that_its_answers_were_scored_with():
+    report = grounded({"room_4_0": [RIGHT["room_4_0"]], "room_7_1": None})
+    found = report.annotation.proposals
+    shapes = [found.of(row.scene_id, row.origin).shape for row in report.answers]
+    assert shapes == [(1, 6), (0, 6)]
+
+
+def test_true_boxes_that_no_task_looks_at_are_refused():
+    questions = [{"scene_id": "room", "question_id": "a", "question": "What?", "answers": ["chair"]}]
+    with pytest.raises(ConfigError, match="scanqa compares no boxes"):
+        score_answers({"a": "chair"}, questions, "scanqa", boxes=TRUTH)

@@ -86,6 +86,9 @@ def answered(
     said = tuple(note for note in found.notes if note not in found.gaps)
     path = None if annotation_dir is None else question_file(annotation_dir, task)
     if references is not None:
+        folder = None if annotation_dir is None else Path(annotation_dir)
+        if any(folder is None or not (folder / name).is_file() for name in references.made):
+            said = (*said, *references.notes)
         return _joined(found, references.questions, references.place, benchmark, said)
     if path is not None:
         return _joined(found, read_questions(path, task, benchmark.type_key, to_ask=False), path, benchmark, said)

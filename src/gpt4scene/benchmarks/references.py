@@ -49,9 +49,12 @@ def reference_files(words: str | Sequence[str], tasks: Sequence[str] | None) -> 
     found: dict[str, list[Path]] = {}
     wrong = []
     for word in words:
+        could_be: list[str] = []
         task, given, name = word.partition("=")
         if not given or task not in BENCHMARKS:
-            task, name = _task_of(Path(word), tasks), word
+            name = word
+            could_be = _tasks_of(Path(word), tasks)
+            task = could_be[0] if len(could_be) == 1 else None
         path = Path(name)
         if not path.is_file():
             wrong.append(f"--references {name}: there is no such file")
@@ -60,8 +63,8 @@ def reference_files(words: str | Sequence[str], tasks: Sequence[str] | None) -> 
                 f"--references {name}: '{path.suffix}' files can't be read; write one of {', '.join(OFFICIAL)}"
             )
         elif task is None:
-            first = next(iter(BENCHMARKS))
-            wrong.append(f"--references {name}: say of which task it is, such as {first}={name}, or by --tasks")
+            some = " or ".join(f"{one}={name}" for one in could_be or list(BENCHMARKS)[:1])
+            wrong.append(f"--references {name}: say of which task it is, such as {some}, or by --tasks")
         elif tasks is not None and task not in tasks:
             wrong.append(f"--references {name}: is of '{task}', which --tasks leaves out")
         else:
@@ -71,11 +74,12 @@ def reference_files(words: str | Sequence[str], tasks: Sequence[str] | None) -> 
     return found
 
 
-def _task_of(path: Path, tasks: Sequence[str] | None) -> str | None:
+def _tasks_of(path: Path, tasks: Sequence[str] | None) -> list[str]:
+    """Return the tasks whose official file has the name of ``path``; the only one of ``tasks`` where it is one."""
     if tasks is not None and len(tasks) == 1:
-        return tasks[0]
+        return list(tasks)
     named = [task for task, benchmark in BENCHMARKS.items() if any(_fits(name, path) for name in benchmark.raw_files)]
-    return named[0] if len(named) == 1 else None
+    return [task for task in named if tasks is None or task in tasks] or named
 
 
 def _fits(pattern: str, path: Path) -> bool:

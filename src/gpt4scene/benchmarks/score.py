@@ -16,7 +16,7 @@ from gpt4scene.benchmarks.chosen import rule_words, under_rules
 from gpt4scene.benchmarks.references import References, read_references, reference_files, references_in
 from gpt4scene.benchmarks.registry import BENCHMARKS, task_names
 from gpt4scene.benchmarks.signature import boxes_hash, questions_hash, signature_of
-from gpt4scene.errors import DataError
+from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files.boxes import boxes_by_number, read_boxes
 from gpt4scene.files.predictions import lies_there, predictions_of, tasks_in, wanted
 from gpt4scene.files.raw import Record
@@ -88,7 +88,7 @@ def score_answers(
     records = [Record(row, f"references, row {number}") for number, row in enumerate(references)]
     asked = references_in(BENCHMARKS[task], records, Path("references"))
     found = answered(predictions_of(answers, task), None, asked, "answers")
-    opened = {"": _folder({task: found}, Annotation(None, truth=_true_boxes(boxes)), counted, {task: asked})}
+    opened = {"": _folder({task: found}, Annotation(None, truth=_true_boxes(boxes, counted)), counted, {task: asked})}
     return _reports(opened, metrics)[""][task]
 
 
@@ -105,10 +105,11 @@ def score_folders(
     Texts of all folders share one tokenizer run and one METEOR, which works while boxes are compared.
     """
     official = reference_files(references, None if tasks is None else task_names(tasks))
+    chosen_metrics(metrics)
     named = {name: _tasks(Path(place), tasks, list(official)) for name, (place, _) in folders.items()}
     counted = under_rules(dict.fromkeys(task for found in named.values() for task in found), rules)
     read = {task: read_references(task, paths) for task, paths in official.items() if task in counted}
-    truth = _true_boxes(boxes)
+    truth = _true_boxes(boxes, counted)
     opened = {}
     for name, tasks_here in named.items():
         predictions, annotation_dir = folders[name]
@@ -118,9 +119,12 @@ def score_folders(
     return _reports(opened, metrics)
 
 
-def _true_boxes(boxes: Boxes | None) -> SceneBoxes | None:
+def _true_boxes(boxes: Boxes | None, benchmarks: Mapping[str, Benchmark]) -> SceneBoxes | None:
+    """Return the true boxes; raise ``ConfigError`` where none of the tasks looks at boxes."""
     if boxes is None:
         return None
+    if not any(benchmark.about_objects for benchmark in benchmarks.values()):
+        raise ConfigError(f"--boxes is for answers about objects, and {', '.join(benchmarks)} compares no boxes")
     return boxes_by_number(boxes, "the true boxes") if isinstance(boxes, Mapping) else read_boxes(boxes)
 
 
@@ -178,7 +182,11 @@ class _Folder:
         """Return the report of ``task``; ``texts`` holds the scores of its groups."""
         answers = self.answers[task]
         benchmark = self.benchmarks[task]
-        report = replace(benchmark.report(answers.rows, self.annotations[task], texts), rules=benchmark.rules)
+        annotation = self.annotations[task]
+        report = replace(benchmark.report(answers.rows, annotation, texts), rules=benchmark.rules)
+        if benchmark.names_objects and annotation.marked is None and annotation.folder is None:
+            said = f"no file of proposals: numbers in answers mean the objects of {annotation.proposals.source}"
+            report = replace(report, notes=(said, *report.notes))
         if benchmark.rules != BENCHMARKS[task].rules:
             said = f"counted by the rules {benchmark.rules}: {benchmark.rules_say}"
             report = replace(report, notes=(said, *report.notes))
@@ -187,7 +195,7 @@ class _Folder:
             report = replace(report, warnings=(nothing, *report.warnings))
         told = answers.told(report)
         signature = signature_of(benchmark, told, texts, split=answers.split, **self.hashes[task])
-        return replace(told, signature=str(signature), annotation=self.annotations[task])
+        return replace(told, signature=str(signature), annotation=annotation)
 
 
 def _tasks(predictions: Path, tasks: Sequence[str] | str | None, official: Sequence[str] = ()) -> list[str]:
