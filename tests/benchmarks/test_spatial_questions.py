@@ -138,7 +138,7 @@ def test_all_tasks_leave_it_out_since_its_questions_have_no_official_files():
 
 
 def test_the_pages_commands_do_what_they_say(folder, tmp_path, root):
-    """The annotate commands of the page, with its folders put elsewhere; the other commands are those of other pages."""
+    """The annotate commands of the page, with its folders put elsewhere; the others are those of other pages."""
     page = (root / "docs" / "spatial-questions.md").read_text()
     commands = [line.split()[2:] for line in page.splitlines() if line.startswith("gpt4scene annotate")]
     assert len(commands) == 2
