@@ -15,7 +15,7 @@ FLOORS = (
     (("model", "folders, loading, pack attention"),),
     (("scenes", "scan to marked images"), ("benchmarks", "one value each")),
     (("settings", "YAML keys and flags"),),
-    (("scans", "one reader a format"), ("data", "row to batch")),
+    (("scans", "one reader a format"), ("data", "row to batch"), ("geometry", "rooms to questions")),
     (("files", "what lies on disk"),),
     (("metrics", "pure figures"),),
     (("types, registry, errors", ""),),
@@ -23,6 +23,7 @@ FLOORS = (
 LANES = (
     ("prepare", ("recording", "scans", "Scan", "scenes", "marked images", "files", "scene folder")),
     ("annotate", ("official files", "files", "Record", "benchmarks", "rows, questions", "files", "annotation folder")),
+    ("annotate", ("scene folder", "files", "Room", "geometry", "spatial questions", "benchmarks", "question files")),
     (
         "train",
         ("dataset files", "files", "row", "data", "Batch", "model", "losses", "training", "weights"),
@@ -46,6 +47,7 @@ HUES = {
     "training": 330,
     "inference": 340,
     "benchmarks": 110,
+    "geometry": 145,
     "metrics": 90,
     "report": 20,
 }
@@ -123,7 +125,7 @@ def draw_lanes(drawing, left, width):
     """Draw the way of a value through each command."""
     drawing.text(left + width / 2, 32, "The way of a value", 16, weight=600)
     drawing.text(left + width / 2, 52, "commands on the left, types on the arrows", 12, dim=True)
-    top, step = 108, 108
+    top, step = 104, 92
     for lane, (command, stops) in enumerate(LANES):
         y = top + lane * step
         drawing.text(left, y + 5, command, 14, anchor="start", weight=700, mono=True)

@@ -4,9 +4,9 @@ import itertools
 import json
 
 import pytest
+from five import FIVE
 
 from gpt4scene.benchmarks.answers import read_answered
-from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.errors import DataError
 
 FORMS = {
@@ -30,7 +30,7 @@ def read(folder, task, content):
     return read_answered(folder, folder, task)
 
 
-@pytest.mark.parametrize(("task", "other"), itertools.permutations(BENCHMARKS, 2))
+@pytest.mark.parametrize(("task", "other"), itertools.permutations(FIVE, 2))
 def test_rows_that_say_another_task_are_refused(tmp_path, task, other):
     with pytest.raises(DataError, match=f"{task}.json, row 0: answers a question of '{other}', not of '{task}'"):
         read(tmp_path, task, [row | {"task": other} for row in rows(task)])
@@ -38,7 +38,7 @@ def test_rows_that_say_another_task_are_refused(tmp_path, task, other):
     assert read(tmp_path, task, [row | {"task": "anything else"} for row in rows(task)]).rows
 
 
-@pytest.mark.parametrize(("task", "other"), itertools.product(BENCHMARKS, TOLD))
+@pytest.mark.parametrize(("task", "other"), itertools.product(FIVE, TOLD))
 def test_public_rows_of_another_task_are_told_by_their_form(tmp_path, task, other):
     if task == other:
         assert read(tmp_path, task, rows(other)).rows

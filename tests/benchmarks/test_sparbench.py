@@ -164,7 +164,7 @@ def test_any_answer_has_a_score_from_0_to_1(pred, task, truth):
     [
         (row("juggling"), "sparbench, row 0: 'task' is 'juggling', which is none of the 20 tasks"),
         ({"answer": "B"}, "sparbench, row 0: 'task' is None"),
-        ({"task": "position_matching"}, "sparbench, row 0: the official row has no 'answer' .found keys: task."),
+        ({"task": "position_matching"}, "sparbench, row 0: the official row has no .answer. .found keys: task."),
     ],
 )
 def test_an_odd_official_row_is_named(official, said):

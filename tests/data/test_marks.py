@@ -170,3 +170,18 @@ def test_where_the_tokenizer_is_not_known_qwens_tokens_are(token):
 def test_half_a_character_is_named_with_its_row(encoder, role):
     with pytest.raises(DataError, match=rf"row 4.*a {role} message holds half a character"):
         ids_of(encoder, role, "a \ud83d b")
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("What is it?", "What is it?"),
+        ("<image><image>What is it?", "What is it?"),
+        ("boxes\n<image> <image>\nWhat is \\<image>?", "\nWhat is <image>?"),
+        ("first <image> second <image> which?", "first <image> second <image> which?"),
+        ("Describe <image>", "Describe <image>"),
+        ("", ""),
+    ],
+)
+def test_the_question_stands_behind_images_that_stand_together(text, asked):
+    assert ALL_MARKS.question(text) == asked

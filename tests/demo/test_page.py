@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+from five import FIVE
 from PIL import Image
 
 from gpt4scene.benchmarks.registry import BENCHMARKS
@@ -15,7 +16,7 @@ EVIL = "<b>bold</b>"
 
 def column(value):
     """Scores in which every task's main figure is ``value``."""
-    return {task: {one.main_metric: value, "another": value / 2} for task, one in BENCHMARKS.items()}
+    return {task: {one.main_metric: value, "another": value / 2} for task, one in BENCHMARKS.items() if task in FIVE}
 
 
 def all_columns(**values):

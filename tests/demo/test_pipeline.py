@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 from commands import demo as main
+from five import FIVE
 
-from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.demo import pipeline, steps
 from gpt4scene.demo.page import COLUMNS
 from gpt4scene.demo.pipeline import DemoArguments, Step, demo
@@ -135,12 +135,12 @@ def test_the_whole_demo_in_small(tmp_path, capsys):
     summary = json.loads((out / "summary.json").read_text())
     assert set(summary["scores"]) == set(COLUMNS)
     for name, scores in summary["scores"].items():
-        assert list(scores) == list(BENCHMARKS), name
+        assert list(scores) == list(FIVE), name
         values = [value for metrics in scores.values() for key, value in metrics.items() if "CIDEr" not in key]
         assert all(0 <= value <= 1 for value in values)
     assert set(summary["wall_s"]) == {step.name for step in pipeline.STEPS} | {"total"}
     for name, questions in steps.ASKED.items():
-        for task in BENCHMARKS:
+        for task in FIVE:
             files = [*(out / "predictions" / name).glob(f"{task}.json*")]
             assert files, (name, task)
         assert summary["questions"][questions]

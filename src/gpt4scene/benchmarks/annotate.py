@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,16 +16,17 @@ from gpt4scene.benchmarks.annotated_files import (
     write_questions,
     write_training,
 )
-from gpt4scene.benchmarks.benchmark import Benchmark, read_first
+from gpt4scene.benchmarks.benchmark import Benchmark, read_all
 from gpt4scene.benchmarks.labels import LABEL_MAP
 from gpt4scene.benchmarks.matching import Scenes
 from gpt4scene.benchmarks.registry import BENCHMARKS, SOURCES, task_names
-from gpt4scene.benchmarks.rows import AnnotatedRows
+from gpt4scene.benchmarks.rows import AnnotatedRows, FromScenes, SceneRecords
 from gpt4scene.benchmarks.scene_frames import Shown
+from gpt4scene.benchmarks.scene_text import Geometry, refuse_own_images, with_geometry
 from gpt4scene.benchmarks.showing import Sources
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files.official_files import find_official, in_parquet, official_rows
-from gpt4scene.files.raw import Record, find_raw
+from gpt4scene.files.raw import find_raw
 from gpt4scene.settings.arguments import Arguments, key
 
 Say = Callable[[str], None]
@@ -35,17 +36,17 @@ Say = Callable[[str], None]
 class AnnotateArguments(Arguments):
     """What to annotate; every field is a flag of ``gpt4scene annotate``."""
 
-    out: str = key("folder to write; becomes a dataset_dir (train) or an annotation_dir (val)")
-    raw: str = key("folder of the official benchmark files")
-    scenes: str | None = key("folder that `gpt4scene prepare` wrote, for benchmarks that ask about scenes", None)
+    raw: str = key("folder of the official benchmark files; tasks made of scenes need none", "")
+    scenes: str = key("folder that `gpt4scene prepare` wrote, for tasks that ask about scenes", "")
+    out: str = key("folder to write; becomes a dataset_dir (train) or an annotation_dir (val) [required]", "")
     split: Literal["train", "val"] = key("train: training rows; val: question files", "val")
     task: str = key("names separated by commas, or all whose files are there", "all")
     raw_split: str = key("read the raw files of another split, such as test", "")
     frames: int = key("frames a scene, taken evenly from those there are; 0 is all, or 32 of a video", 0, least=0)
     bev: bool = key("show the bird's-eye view of a prepared scene before its frames", True)
     marks: bool = key("show the images of a prepared scene with object marks", True)
-    videos: str | None = key("folder of recordings, <scene>.mp4 or folders of pictures, in place of --scenes", None)
-    media_dir: str | None = key("folder that names of images in official rows start from", None)
+    videos: str = key("folder of recordings, <scene>.mp4 or folders of pictures, in place of --scenes", "")
+    media_dir: str = key("folder that names of images in official rows start from", "")
     absent_images: Literal["refuse", "drop"] = key(
         "questions whose own images are not found: refuse, or drop", "refuse"
     )
@@ -54,14 +55,34 @@ class AnnotateArguments(Arguments):
     seed: int = key("seed of the wordings that training rows get", 0)
     wordings: int = key("draw from the first n wordings only (1: those of the question files); 0 draws from all", 0)
 
+    geometry: Geometry = key("text before the images: names and boxes of marked objects, and cameras", "none")
+    tokenizer: str = key("folder of a model whose tokenizer counts what --geometry costs; estimated without it", "")
+    rules: str = key("questions made of scenes: which rules of docs/geometry.md make them", "vsi")
+    per_kind: int = key("questions made of scenes: most of a kind and scene; 0 takes what the rules say", 0, least=0)
+    refer: Literal["label", "number"] = key(
+        "questions made of scenes: name objects by label where no other has it, or all by label and number", "label"
+    )
+
     def problems(self) -> list[str]:
-        """Return a sentence for every wrong value."""
+        """Return a sentence for every wrong value, and for folders that are not named or not there."""
         wrong = super().problems()
+        if not self.out:
+            wrong.append("--out is missing, or has no value")
         for name in ("raw", "scenes", "videos", "media_dir"):
             place = getattr(self, name)
-            if place is not None and not Path(place).is_dir():
+            if place and not Path(place).is_dir():
                 wrong.append(f"--{name} {place}: there is no such folder")
+        if self.tokenizer and self.geometry == "none":
+            wrong.append("--tokenizer counts the tokens of --geometry; give --geometry text, or leave it out")
+        if self.videos and self.geometry != "none":
+            wrong.append(f"--geometry {self.geometry} tells of prepared scenes, not of --videos; leave one of them out")
         return wrong
+
+    @property
+    def from_scenes(self) -> FromScenes:
+        """How questions are made of scenes; training rows draw among wordings, unless only the first is wanted."""
+        varied = self.split == "train" and self.wordings != 1
+        return FromScenes(self.rules, self.seed, self.per_kind, self.refer, varied)
 
     @property
     def shown(self) -> Shown:
@@ -80,12 +101,12 @@ class AnnotateSummary:
 
 @dataclass(frozen=True)
 class _Made:
-    """The rows of one benchmark with the scenes they are about, and its records where companions are made of them."""
+    """The rows of one benchmark with the scenes they are about; ``found`` are its records, unless too large."""
 
     benchmark: Benchmark
     rows: AnnotatedRows
     scenes: Scenes
-    records: list[Record]
+    found: SceneRecords
 
 
 def annotate(arguments: AnnotateArguments, say: Say = print) -> AnnotateSummary:
@@ -96,7 +117,8 @@ def annotate(arguments: AnnotateArguments, say: Say = print) -> AnnotateSummary:
     """
     arguments.check()
     benchmarks, optional = _chosen(arguments)
-    sources = _sources(arguments)
+    refuse_own_images(arguments.geometry, (one for one in benchmarks if one.name not in optional))
+    sources = _sources(arguments, benchmarks, say)
     made: dict[str, _Made] = {}
     skipped = {}
     for benchmark in benchmarks:
@@ -106,14 +128,16 @@ def annotate(arguments: AnnotateArguments, say: Say = print) -> AnnotateSummary:
                 raise DataError(paths)
             skipped[benchmark.name] = paths
             continue
-        made[benchmark.name] = _make(arguments, benchmark, sources, paths)
-        say(line_about(benchmark.name, made[benchmark.name].rows))
+        made[benchmark.name] = one = _make(arguments, benchmark, sources, paths)
+        for line in (line_about(benchmark.name, one.rows), *one.found.lines):
+            say(line)
+        one.rows.dropped.update(one.found.dropped)
     if skipped:
         say(f"skipped, for want of official files: {'; '.join(f'{task} ({why})' for task, why in skipped.items())}")
     if not any(one.rows.rows for one in made.values()):
-        places = " and ".join(str(place) for place in (arguments.scenes, arguments.videos) if place)
-        about = f" for the scenes of {places}" if places else ""
-        raise DataError(f"{arguments.raw}: no row could be made{about}; no row was written")
+        places = " and ".join(place for place in (arguments.scenes, arguments.videos) if place)
+        source, about = arguments.raw and f"{arguments.raw}: ", places and f" for the scenes of {places}"
+        raise DataError(f"{source}no row could be made{about}; nothing was written but images of rows that were read")
     Path(arguments.out).mkdir(parents=True, exist_ok=True)
     write = _write_training if arguments.split == "train" else _write_questions
     return AnnotateSummary(
@@ -121,17 +145,22 @@ def annotate(arguments: AnnotateArguments, say: Say = print) -> AnnotateSummary:
     )
 
 
-def _sources(arguments: AnnotateArguments) -> Sources:
-    scenes, videos = (None if place is None else Path(place) for place in (arguments.scenes, arguments.videos))
+def _sources(arguments: AnnotateArguments, benchmarks: Sequence[Benchmark], say: Say) -> Sources:
+    def told(scenes: Scenes) -> Scenes:
+        folders = Path(arguments.scenes), Path(arguments.out)
+        return with_geometry(scenes, *folders, arguments.geometry, arguments.tokenizer, say)
+
     return Sources(
         out=Path(arguments.out),
         split=arguments.split,
         shown=arguments.shown,
-        scenes=scenes,
-        videos=videos,
+        scenes=Path(arguments.scenes) if arguments.scenes else None,
+        videos=Path(arguments.videos) if arguments.videos else None,
         media_dir=arguments.media_dir,
         absent=arguments.absent_images,
         min_iou=arguments.min_iou,
+        boxes=arguments.geometry != "none" or any(one.references is None or one.about_objects for one in benchmarks),
+        told=told,
     )
 
 
@@ -154,7 +183,8 @@ def _chosen(arguments: AnnotateArguments) -> tuple[list[Benchmark], set[str]]:
             )
     named = [] if sources and not tasks else task_names(tasks)
     if named is None:
-        able = [one for one in BENCHMARKS.values() if one.training_rows is not None or not train]
+        official = [one for one in BENCHMARKS.values() if not one.from_scenes]
+        able = [one for one in official if one.training_rows is not None or not train]
         return [*sources, *able], set(BENCHMARKS)
     chosen = [*sources, *(BENCHMARKS[task] for task in named)]
     for one in chosen if train else ():
@@ -166,6 +196,10 @@ def _chosen(arguments: AnnotateArguments) -> tuple[list[Benchmark], set[str]]:
 def _raw_files(arguments: AnnotateArguments, benchmark: Benchmark) -> list[Path] | str:
     """Return the official files of a benchmark, or a sentence about the first that is not there."""
     paths = []
+    if benchmark.from_scenes:
+        return paths
+    if not arguments.raw:
+        raise ConfigError(f"--raw is missing: it names the folder of the official files of '{benchmark.name}'")
     for name in benchmark.raw_names(arguments.raw_split or arguments.split):
         found = find_official(Path(arguments.raw), name)
         if not found:
@@ -174,25 +208,27 @@ def _raw_files(arguments: AnnotateArguments, benchmark: Benchmark) -> list[Path]
     return paths
 
 
-def _records(benchmark: Benchmark, paths: list[Path]) -> Iterable[Record]:
-    """Return the official rows; those that bring images in parquet files come one at a time."""
-    if benchmark.own_images and benchmark.read is read_first and in_parquet(paths):
-        return official_rows(paths)
-    return benchmark.read(paths)
+def _records(arguments: AnnotateArguments, benchmark: Benchmark, sources: Sources, paths: list[Path]) -> SceneRecords:
+    """Return the records of a benchmark, and what was dropped where they are made of scenes."""
+    if not benchmark.from_scenes:
+        return SceneRecords(benchmark.read(paths))
+    scenes = sources.of(benchmark, (), ())[1]
+    return benchmark.from_scenes(Path(arguments.scenes), list(scenes.images), arguments.from_scenes)
 
 
 def _make(arguments: AnnotateArguments, benchmark: Benchmark, sources: Sources, paths: list[Path]) -> _Made:
-    """Return the rows of one benchmark."""
+    """Return the rows of one benchmark; rows that bring images in parquet files are read one at a time."""
     if benchmark.about_objects and not arguments.marks:
         raise ConfigError(f"--marks false: {benchmark.name} names objects by their marks; leave it out of --task")
-    kept = list(benchmark.read(paths)) if benchmark.companions or arguments.split == "train" else None
-    records, scenes = sources.of(benchmark, _records(benchmark, paths) if kept is None else kept, paths)
+    streamed = benchmark.own_images and benchmark.read is read_all and in_parquet(paths)
+    found = SceneRecords([]) if streamed else _records(arguments, benchmark, sources, paths)
+    records, scenes = sources.of(benchmark, official_rows(paths) if streamed else found.records, paths)
     if arguments.split == "train":
         generator = random.Random(f"{arguments.seed} {benchmark.name}")
         rows = benchmark.make_training(list(records), scenes, generator, arguments.wordings)
     else:
         rows = benchmark.make_questions(records, scenes)
-    return _Made(benchmark, rows, scenes, kept or [])
+    return _Made(benchmark, rows, scenes, found)
 
 
 def line_about(task: str, made: AnnotatedRows) -> str:
@@ -202,9 +238,11 @@ def line_about(task: str, made: AnnotatedRows) -> str:
 
 
 def _write_training(arguments: AnnotateArguments, made: dict[str, _Made], sources: Sources, say: Say) -> list[Path]:
-    rows = {task: one.rows.rows for task, one in made.items()}
-    name = dataset_name(arguments.shown, sources.frames)
-    return write_training(rows, {task: one.scenes.images for task, one in made.items()}, Path(arguments.out), name)
+    """Write the rows, called by their task where all are made of scenes alone, and as published otherwise."""
+    of_scenes = all(one.benchmark.from_scenes for one in made.values())
+    name = dataset_name("_".join(made) if of_scenes else "chat_scene", arguments.shown, sources.frames)
+    rows = [(row, one.scenes) for one in made.values() for row in one.rows.rows]
+    return write_training(rows, Path(arguments.out), name)
 
 
 def _write_questions(arguments: AnnotateArguments, made: dict[str, _Made], sources: Sources, say: Say) -> list[Path]:
@@ -216,16 +254,14 @@ def _write_questions(arguments: AnnotateArguments, made: dict[str, _Made], sourc
 
     written = []
     for one in made.values():
-        written += write_questions(one.benchmark, one.rows, one.scenes.images, out)
+        written += write_questions(one.benchmark, one.rows, one.scenes, out)
     sharing = [one for one in made.values() if not one.benchmark.image_list]
     if sharing:
-        assert arguments.scenes is not None, "tasks without a list of their own ask about prepared scenes"
-        name = arguments.shown.listed_as("val", sources.frames)
-        written.append(write_images(sharing[0].scenes.images, out, name))
+        written.append(write_images(sharing[0].scenes, out, arguments.shown.listed_as("val", sources.frames)))
         written += copy_boxes(Path(arguments.scenes), out)
     for one in made.values():
         if one.benchmark.name in BENCHMARKS:
-            written += write_companions(one.benchmark, one.records, label_map, out, say)
+            written += write_companions(one.benchmark, one.found.records, label_map, out, say)
     return written
 
 

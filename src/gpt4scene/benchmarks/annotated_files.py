@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from gpt4scene.benchmarks.benchmark import Benchmark
+from gpt4scene.benchmarks.matching import Scenes
 from gpt4scene.benchmarks.rows import AnnotatedRows, QuestionRow, TrainingRow
 from gpt4scene.benchmarks.scene_frames import Shown
+from gpt4scene.benchmarks.scene_text import before_images, block_of
 from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import GROUND_TRUTH, PROPOSALS
 from gpt4scene.files.raw import Record
 from gpt4scene.files.whole import copy_file, read_json, write_json
 
-Images = Mapping[str, Sequence[str]]
-"""Scene -> its images in the order shown, as paths from the folder that is written."""
 
+def write_training(made: Iterable[tuple[TrainingRow, Scenes]], out: Path, name: str) -> list[Path]:
+    """Write the rows, each with the scenes it is of, as one ShareGPT file; enter it in ``dataset_info.json``.
 
-def write_training(
-    made: Mapping[str, list[TrainingRow]], images: Mapping[str, Images], out: Path, name: str
-) -> list[Path]:
-    """Write the rows of all tasks as one ShareGPT file and enter it in ``dataset_info.json``; return both paths.
-
-    ``images`` are those of each task. Official texts are letters: what would be a mark in them gets a backslash.
+    Returns both paths. Official texts are letters: what would be a mark in them gets a backslash.
     """
     rows = []
-    for task, of_task in made.items():
-        for row in of_task:
-            shown = images[task][row.scene_id]
-            question = {"role": "user", "content": "<image>" * len(shown) + ALL_MARKS.escaped(row.question)}
-            answer = {"role": "assistant", "content": ALL_MARKS.escaped(row.answer)}
-            rows.append({"messages": [question, answer], "images": list(shown)})
+    for row, scenes in made:
+        images = scenes.images[row.scene_id]
+        shown = block_of(scenes, row.scene_id) + "<image>" * len(images)
+        question = {"role": "user", "content": shown + ALL_MARKS.escaped(row.question)}
+        answer = {"role": "assistant", "content": ALL_MARKS.escaped(row.answer)}
+        rows.append({"messages": [question, answer], "images": list(images)})
     info_path = out / "dataset_info.json"
     info = read_json(info_path) if info_path.is_file() else {}
     if not isinstance(info, dict):
@@ -43,28 +40,29 @@ def write_training(
     return [write_json(out / f"{name}.json", rows, indent=None), write_json(info_path, {**info, name: entry}, indent=2)]
 
 
-def dataset_name(shown: Shown, frames: int) -> str:
-    """Return the name of the training rows that show such images."""
+def dataset_name(word: str, shown: Shown, frames: int) -> str:
+    """Return the name of the training rows called ``word`` that show such images."""
     kind = "3D" if shown.bev else "2D"
-    return f"sharegpt_data_chat_scene_{frames}_images_{kind}" + ("_mark" if shown.marks else "")
+    return f"sharegpt_data_{word}_{frames}_images_{kind}" + ("_mark" if shown.marks else "")
 
 
-def write_questions(benchmark: Benchmark, made: AnnotatedRows[QuestionRow], images: Images, out: Path) -> list[Path]:
+def write_questions(benchmark: Benchmark, made: AnnotatedRows[QuestionRow], scenes: Scenes, out: Path) -> list[Path]:
     """Write the question file of one task and, where it has one of its own, its list of images; return the paths.
 
     Prompts are letters: what would be a mark in them gets a backslash.
     """
-    rows = [{**row, "prompt": ALL_MARKS.escaped(row["prompt"])} for row in made.rows]
+    prompts = [before_images(scenes, row["scene_id"], ALL_MARKS.escaped(row["prompt"])) for row in made.rows]
+    rows = [{**row, "prompt": prompt} for row, prompt in zip(made.rows, prompts, strict=True)]
     written = [write_json(out / benchmark.question_name("val"), rows)]
     if benchmark.image_list:
-        asked = {row["scene_id"]: list(images[row["scene_id"]]) for row in rows}
+        asked = {row["scene_id"]: list(scenes.images[row["scene_id"]]) for row in rows}
         written.append(write_json(out / benchmark.image_list.format(split="val"), asked))
     return written
 
 
-def write_images(images: Images, out: Path, name: str) -> Path:
+def write_images(scenes: Scenes, out: Path, name: str) -> Path:
     """Write the list of images that tasks share; return its path."""
-    return write_json(out / name, {scene: list(paths) for scene, paths in images.items() if paths})
+    return write_json(out / name, {scene: list(paths) for scene, paths in scenes.images.items() if paths})
 
 
 def copy_boxes(scenes: Path, out: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import GROUND_TRUTH, PROPOSALS, read_attributes
 from gpt4scene.files.answers import AnswerRow
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, SceneBoxes, iou
@@ -17,19 +18,32 @@ Content = TypeVar("Content")
 
 @dataclass(frozen=True)
 class Annotation:
-    """The files of ``folder``, read when they are first asked for. ``DataError`` for missing and broken ones."""
+    """The files of ``folder``, read when they are first asked for. ``DataError`` for missing and broken ones.
 
-    folder: Path
+    ``folder`` is ``None`` where none is given; then whatever needs a file says so.
+    """
+
+    folder: Path | None
 
     @cached_property
     def proposals(self) -> SceneBoxes:
         """Boxes and labels of the marked objects, which answers name by number."""
-        return read_attributes(self.folder / PROPOSALS.format(split="val"))
+        return read_attributes(self.file(PROPOSALS.format(split="val")))
 
     @cached_property
     def ground_truth(self) -> SceneBoxes:
         """Boxes and labels of the annotated objects."""
-        return read_attributes(self.folder / GROUND_TRUTH.format(split="val"))
+        return read_attributes(self.file(GROUND_TRUTH.format(split="val")))
+
+    def file(self, name: str) -> Path:
+        """Return the place of the file ``name``."""
+        if self.folder is None:
+            raise DataError(f"{name} is needed here; give the folder that holds it with --annotation_dir")
+        return self.folder / name
+
+    def has(self, name: str) -> bool:
+        """Return whether the folder holds the file ``name``."""
+        return self.folder is not None and (self.folder / name).is_file()
 
     @cached_property
     def _contents(self) -> dict[str, Any]:
@@ -38,7 +52,7 @@ class Annotation:
     def companion(self, name: str, read: Callable[[Path], Content]) -> Content:
         """Return what ``read`` makes of the file ``name``."""
         if name not in self._contents:
-            self._contents[name] = read(self.folder / name)
+            self._contents[name] = read(self.file(name))
         return self._contents[name]
 
     def overlap(self, row: AnswerRow, proposal: int) -> float:

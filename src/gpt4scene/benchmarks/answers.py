@@ -8,13 +8,16 @@ from pathlib import Path
 
 from gpt4scene.benchmarks.benchmark import Benchmark
 from gpt4scene.benchmarks.joining import join
+from gpt4scene.benchmarks.naming import answers_by_name
 from gpt4scene.benchmarks.questions import question_file
+from gpt4scene.benchmarks.references import References
 from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow, require_all
-from gpt4scene.files.predictions import read_predictions
+from gpt4scene.files.predictions import Predictions, read_predictions
 from gpt4scene.files.questions import read_question_rows, read_questions
 from gpt4scene.metrics.scores import Report
+from gpt4scene.types import Question
 
 
 @dataclass(frozen=True)
@@ -41,31 +44,61 @@ class Answered:
             rule = BENCHMARKS[self.task].unanswered
             warnings.insert(0, f"{missing:,} of {self.questions:,} questions have no answer; {rule}")
         told = replace(report, counts=counts | dict(report.counts), notes=(*self.notes, *report.notes))
+        told = replace(told, answers=tuple(self.rows))
         if told.unreadable == len(self.rows):
             warnings.append("no answer could be read; the figures say nothing about the model")
         return replace(told, warnings=(*warnings, *report.warnings))
 
 
-def read_answered(predictions: str | Path, annotation_dir: str | Path, task: str) -> Answered:
+def read_answered(
+    predictions: str | Path, annotation_dir: str | Path | None, task: str, references: References | None = None
+) -> Answered:
     """Return the answers of ``task`` in ``predictions``, with references, types and ids of the question file.
 
-    Without a question file the predictions must carry what the benchmark ``needs``. Raises ``DataError`` by file and
-    row.
+    ``references`` are the questions of official files, which stand for the question file where they are given. Without
+    either the predictions must carry what the benchmark ``needs``. Raises ``DataError`` by file and row.
     """
+    return answered(read_predictions(Path(predictions), task), annotation_dir, references, str(predictions))
+
+
+def answered(
+    found: Predictions, annotation_dir: str | Path | None, references: References | None, name: str
+) -> Answered:
+    """Return the answers that were ``found`` in the file or folder ``name`` as ``read_answered`` does."""
+    task = found.task
     benchmark = BENCHMARKS[task]
-    found = read_predictions(Path(predictions), task)
     said = tuple(note for note in found.notes if note not in found.gaps)
-    path = question_file(annotation_dir, task)
-    _refuse_another(found.rows, benchmark, themselves=path is None)
-    if path is None:
-        require_all(found.rows, benchmark.needs, benchmark.single)
-        wanted = Path(annotation_dir) / benchmark.question_name("val")
-        note = f"missing questions are not counted, and the predictions' own references believed: no {wanted}"
-        return Answered(task, found.rows, None, found.gaps, (*said, note, *_repeated(found.rows)))
-    questions = read_questions(path, task, benchmark.type_key, to_ask=False)
-    rows, notes = join(found.rows, questions, path, benchmark.needs)
+    path = None if annotation_dir is None else question_file(annotation_dir, task)
+    if references is not None:
+        return _joined(found, references.questions, references.place, benchmark, said)
+    if path is not None:
+        return _joined(found, read_questions(path, task, benchmark.type_key, to_ask=False), path, benchmark, said)
+    if found.named:
+        wanted = benchmark.question_name("val")
+        raise DataError(
+            f"{name}: names its questions by id, and nothing here says what was asked; give --references with the "
+            f"official files of {task}, or --annotation_dir with a folder that holds {wanted}"
+        )
+    _refuse_another(found.rows, benchmark, themselves=True)
+    require_all(found.rows, benchmark.needs, benchmark.single)
+    absent = benchmark.question_name("val")
+    wanted = absent if annotation_dir is None else Path(annotation_dir) / absent
+    note = f"missing questions are not counted, and the predictions' own references believed: no {wanted}"
+    return Answered(task, found.rows, None, found.gaps, (*said, note, *_repeated(found.rows)))
+
+
+def _joined(
+    found: Predictions, questions: Sequence[Question], place: Path, benchmark: Benchmark, said: tuple[str, ...]
+) -> Answered:
+    """Return the answers with the truth of ``questions``, which ``place`` holds."""
+    rows = found.rows
+    if found.named:
+        rows, notes = answers_by_name(found.named, questions, place, benchmark)
+        said = (*said, *notes)
+    _refuse_another(rows, benchmark, themselves=False)
+    rows, notes = join(rows, questions, place, benchmark.needs)
     require_all(rows, benchmark.needs, benchmark.single)
-    return Answered(task, rows, len(questions), found.gaps, (*said, *notes))
+    return Answered(benchmark.name, rows, len(questions), found.gaps, (*said, *notes))
 
 
 def _repeated(rows: Sequence[AnswerRow]) -> tuple[str, ...]:
@@ -101,9 +134,11 @@ def _refuse_another(rows: Sequence[AnswerRow], benchmark: Benchmark, *, themselv
             )
 
 
-def unanswered_tasks(annotation_dir: str | Path, answered: Sequence[str]) -> dict[str, int]:
+def unanswered_tasks(annotation_dir: str | Path | None, answered: Sequence[str]) -> dict[str, int]:
     """Return the number of questions of every task that has a question file but no answers."""
-    found = {}
+    found: dict[str, int] = {}
+    if annotation_dir is None:
+        return found
     for task in BENCHMARKS:
         path = None if task in answered else question_file(annotation_dir, task)
         if path is not None:

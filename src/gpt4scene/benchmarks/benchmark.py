@@ -13,8 +13,10 @@ from gpt4scene.benchmarks.matching import NO_IMAGES, NO_OWN_IMAGES, Scenes
 from gpt4scene.benchmarks.rows import (
     AnnotatedRows,
     Arrange,
+    FromScenes,
     QuestionRow,
     RowsOf,
+    SceneRecords,
     TrainingRow,
     as_they_are,
     make_rows,
@@ -24,20 +26,21 @@ from gpt4scene.benchmarks.rules import MakeReport, Rules, TextGroups
 from gpt4scene.benchmarks.wordings import Prompts, read_wordings
 from gpt4scene.errors import ConfigError
 from gpt4scene.files.answers import AnswerRow, row_keys
-from gpt4scene.files.raw import Record, read_records
+from gpt4scene.files.raw import Record, read_official
 from gpt4scene.metrics.scores import Pooled, Report, RowScores
 from gpt4scene.registry import nearest
 
 ReadRecords = Callable[[Sequence[Path]], list[Record]]
+RecordsOfScenes = Callable[[Path, Sequence[str], FromScenes], SceneRecords]
 Companions = Callable[[list[Record], "Callable[[], Path | None]", "Callable[[str], None]"], Mapping[str, Any]]
 
 PUBLISHED_RULES = "gpt4scene"
 """The rules of the published figures of the five benchmarks: Chat-Scene's scorer."""
 
 
-def read_first(paths: Sequence[Path]) -> list[Record]:
-    """Return the records of the first official file, a JSON list."""
-    return read_records(paths[0])
+def read_all(paths: Sequence[Path]) -> list[Record]:
+    """Return the records of official files of one form, one file after the other."""
+    return [record for path in paths for record in read_official(path)]
 
 
 def published_on_val(report: Report) -> str | None:
@@ -52,11 +55,14 @@ class Benchmark:
     Files: ``name`` is the task in flags and file names, ``title`` stands on pages. ``raw_files`` are the official
     files' names with ``{split}``, ``read`` makes records of them. ``question_file`` is the name of the question file
     (``<name>_{split}.json`` when empty), ``type_key`` the key of its rows that holds the question's type.
+    ``from_scenes`` makes records of a folder's prepared scenes, where there are no official files, and counts what was
+    dropped.
     ``companions`` makes further files of the records, file name -> content; it can ask for ScanNet's label map.
 
     Rows: ``question_rows`` and ``training_rows`` make the rows of one record. ``question_rows`` is ``None`` where
     there are training rows only. ``question_records`` and ``training_records`` arrange all records beforehand.
-    ``about_objects`` says that questions or answers name objects, so that scenes need boxes. ``prompts`` are the
+    ``about_objects`` says that questions or answers name objects, so that scenes need boxes; ``names_objects`` that
+    answers are numbers of objects. ``prompts`` are the
     wordings; when empty, those of ``wordings.yaml``. ``form`` is the benchmark in whose form the rows come, where
     that is another.
 
@@ -89,13 +95,15 @@ class Benchmark:
     needs: tuple[str, ...] = ("ref_captions",)
     single: tuple[str, ...] = ()
     own: Callable[[AnswerRow], bool] | None = None
-    read: ReadRecords = read_first
+    read: ReadRecords = read_all
     question_file: str = ""
     type_key: str | None = None
     companions: Companions | None = None
+    from_scenes: RecordsOfScenes | None = None
     question_records: Arrange = as_they_are
     training_records: Arrange = as_they_are
     about_objects: bool = False
+    names_objects: bool = False
     prompts: tuple[str, ...] = ()
     form: Benchmark | None = None
     text_groups: TextGroups | None = None

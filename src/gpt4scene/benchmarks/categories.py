@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from gpt4scene.benchmarks.spatial import OVERALL, Figures, Official, Reading, mean, values_by
+from gpt4scene.benchmarks.spatial import OVERALL, Figures, Official, Reading, column, mean, values_by
 from gpt4scene.metrics.option_letters import option_letter
 
 KindOf = Callable[[Official], str]
@@ -26,7 +26,7 @@ def share_by_category(
     rows: Sequence[Official],
     readings: Sequence[Reading],
     kind: KindOf,
-    public: Callable[[Means, float], Mapping[str, float]],
+    public: Callable[[Means, float], Mapping[str, float | str]],
     notes: tuple[str, ...] = (),
 ) -> Figures:
     """Return the mean of every category and of all rows; rows without a score count nowhere.
@@ -52,6 +52,16 @@ def read_option(answer: str, truth: str) -> Reading:
     """
     letter = option_letter(answer)
     return Reading(letter, float(letter == option_letter(truth)))
+
+
+def option_reader(kind: KindOf) -> Callable[[Official, str], Reading]:
+    """Return VLMEvalKit's reader of rows that have their true option under ``answer``, and a category."""
+
+    def read(row: Official, answer: str) -> Reading:
+        kind(row)  # a row without one is refused here, where its place is known
+        return read_option(answer, column(row, "answer"))
+
+    return read
 
 
 def percent_by_category(kind: KindOf) -> Callable[[Sequence[Official], Sequence[Reading]], Figures]:

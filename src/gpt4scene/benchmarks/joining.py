@@ -135,7 +135,7 @@ class _Asked:
 
     def one_of(self, row: AnswerRow, left: Sequence[Question]) -> Question:
         """Return the first of ``left`` where all mean the same to the score; raise ``DataError`` where they do not."""
-        truths = [[meaning(getattr(question, _TRUTHS[key])) for key in self.needs] for question in left]
+        truths = [[meaning(getattr(question, _TRUTHS.get(key, key))) for key in self.needs] for question in left]
         other = next((number for number, truth in enumerate(truths) if truth != truths[0]), None)
         if other is not None:
             raise DataError(
@@ -224,7 +224,7 @@ def _believed(
     notes = []
     for key in needs:
         answered = [row.index for row in joined if row.index is not None]
-        silent = [index for index in answered if getattr(questions[index], _TRUTHS[key]) is None]
+        silent = [index for index in answered if getattr(questions[index], _TRUTHS.get(key, key)) is None]
         if silent:
             key_there = "obj_id" if key == "gt_id" else key
             notes.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -28,13 +28,15 @@ class Match:
 class Scenes:
     """Images in the order shown, proposals and ground-truth objects of all scenes.
 
-    ``min_iou`` is the least IoU of a proposal that stands for an object in a training row.
+    ``min_iou`` is the least IoU of a proposal that stands for an object in a training row. ``texts`` stand before the
+    images of the scenes that have one.
     """
 
     images: Mapping[str, Sequence[str]]
     proposals: SceneBoxes
     ground_truth: SceneBoxes
     min_iou: float = 0.5
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def _overlaps(self) -> dict[str, np.ndarray]:

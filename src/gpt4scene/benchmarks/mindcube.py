@@ -126,7 +126,8 @@ def read_with_map(row: Official, answer: str) -> MapReading:
     """Return the letter of ``answer`` and how its map compares with the row's ``grounded_cogmap``."""
     reading = read_official(row, answer)
     drawn = read_map(answer) or _map_of(row.get("cognitive_map"))
-    return MapReading(reading.parsed, reading.score, compare_maps(drawn, _map_of(row.get("grounded_cogmap"))))
+    score = compare_maps(drawn, _map_of(row.get("grounded_cogmap")))
+    return MapReading(reading.parsed, reading.score, map_score=score)
 
 
 def _map_of(value: Any) -> Any:

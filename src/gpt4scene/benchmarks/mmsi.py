@@ -12,12 +12,22 @@ from dataclasses import replace
 import numpy as np
 
 from gpt4scene.benchmarks.benchmark import Benchmark
-from gpt4scene.benchmarks.categories import Means, percent_by_category, read_option, score_name, share_by_category
+from gpt4scene.benchmarks.categories import Means, option_reader, percent_by_category, score_name, share_by_category
 from gpt4scene.benchmarks.matching import Scenes
 from gpt4scene.benchmarks.official_rows import IMAGE_KEYS, as_written, image_names, set_name
 from gpt4scene.benchmarks.rotations import LETTERS, STEP, rotations
 from gpt4scene.benchmarks.rows import Dropped, QuestionRow
-from gpt4scene.benchmarks.spatial import OVERALL, Asked, Figures, Official, Reading, Variant, mean, spatial_benchmark
+from gpt4scene.benchmarks.spatial import (
+    OVERALL,
+    Asked,
+    Figures,
+    Official,
+    Reading,
+    Variant,
+    column,
+    mean,
+    spatial_benchmark,
+)
 from gpt4scene.benchmarks.wordings import Prompts
 from gpt4scene.files.raw import Record
 
@@ -64,11 +74,11 @@ def category_of(row: Official) -> str:
     """Return the short name of the row's category; one that is not known keeps its own."""
     if row.get("category"):
         return str(row["category"])
-    return SHORT_NAMES.get(_with_dash(row), str(row["question_type"]))
+    return SHORT_NAMES.get(_with_dash(row), column(row, "question_type"))
 
 
 def _with_dash(row: Official) -> str:
-    return str(row["question_type"]).replace("-", "–")
+    return column(row, "question_type").replace("-", "–")
 
 
 def within_marks(answer: str, *, braces: bool) -> str:
@@ -81,15 +91,21 @@ def within_marks(answer: str, *, braces: bool) -> str:
     return answer[start + 1 : end] if end >= 0 else answer
 
 
-def reader(pattern: re.Pattern[str], *, braces: bool, asks: bool = False) -> Callable[[Official, str], Reading]:
-    """Return a reader of the first letter that ``pattern`` finds; without one the score is 0, or ``asks`` for none."""
+def reader(
+    pattern: re.Pattern[str], *, braces: bool = False, asks: bool = False, cased: bool = False
+) -> Callable[[Official, str], Reading]:
+    """Return a reader of the first letter that ``pattern`` finds; without one the score is 0, or none if it ``asks``.
+
+    ``cased`` wants the truth to be a capital as well.
+    """
 
     def read(row: Official, answer: str) -> Reading:
+        category_of(row)  # a row without one is refused here, where its place is known
         found = pattern.search(within_marks(answer, braces=braces))
-        truth = str(row["answer"]).strip().upper()
+        truth = column(row, "answer").strip()
         if found is None:
             return Reading(None, None if asks else 0.0)
-        return Reading(found[0].upper(), float(found[0].upper() == truth))
+        return Reading(found[0].upper(), float(found[0].upper() == (truth if cased else truth.upper())))
 
     return read
 
@@ -130,7 +146,7 @@ def long_name(row: Official) -> str:
 
 def long_name_as_written(row: Official) -> str:
     """Return the row's question type without mending its hyphens."""
-    return str(row["question_type"]) if "question_type" in row else long_name(row)
+    return column(row, "question_type") if "question_type" in row else long_name(row)
 
 
 BENCHMARK = spatial_benchmark(
@@ -144,7 +160,7 @@ BENCHMARK = spatial_benchmark(
         Variant(
             "official_repo",
             "the letter in backquotes, a capital A to D that stands as a word (MMSI-Bench's repository, 2025)",
-            reader(_LETTER, braces=False),
+            reader(_LETTER),
             official_figures,
         ),
         Variant(
@@ -168,7 +184,7 @@ BENCHMARK = spatial_benchmark(
         Variant(
             "vlmevalkit",
             "VLMEvalKit's option matching, letters A to F anywhere in the answer, in percent (VLMEvalKit, 2026-11)",
-            lambda row, answer: read_option(answer, str(row["answer"])),
+            option_reader(category_of),
             percent_by_category(category_of),
         ),
     ),
@@ -234,7 +250,7 @@ CIRCULAR = _circular(
             Variant(
                 "official_circular",
                 "a question is right when all four rotations of its choices are (MMSI-Bench's repository, 2025)",
-                reader(_LETTER, braces=False),
+                reader(_LETTER, cased=True),
                 circular_figures,
             ),
         ),

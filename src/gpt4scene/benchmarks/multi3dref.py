@@ -162,6 +162,7 @@ BENCHMARK = Benchmark(
     question_file="multi3dref_mask3d_{split}.json",
     type_key="eval_type",
     about_objects=True,
+    names_objects=True,
     question_rows=question_rows,
     training_rows=training_rows,
     report=lambda rows, annotation, texts: score(rows, annotation.proposals, annotation.ground_truth),

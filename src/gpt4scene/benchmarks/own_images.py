@@ -87,7 +87,7 @@ def _print_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def media_folders(media_dir: str | None, files: Sequence[Path]) -> list[str]:
+def media_folders(media_dir: str, files: Sequence[Path]) -> list[str]:
     """Return the folders that names of images may start from: the one given, then those of ``files`` and two above."""
     beside = [place for file in files for place in list(file.absolute().parents)[:3]]
-    return list(dict.fromkeys([*([] if media_dir is None else [media_dir]), *map(str, beside)]))
+    return list(dict.fromkeys([*([media_dir] if media_dir else []), *map(str, beside)]))

@@ -28,11 +28,14 @@ BENCHMARKS = _registry(
         "scan2cap:BENCHMARK",
         "scanrefer:BENCHMARK",
         "multi3dref:BENCHMARK",
+        "vsibench:BENCHMARK",
+        "revsi:BENCHMARK",
         "mmsi:BENCHMARK",
         "mmsi:CIRCULAR",
         "mindcube:BENCHMARK",
         "viewspatial:BENCHMARK",
         "sparbench:BENCHMARK",
+        "spatial_questions:BENCHMARK",
     ),
 )
 """Task -> benchmark, in the order of the public evaluation script."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
 
 from gpt4scene.benchmarks.matching import Scenes
 from gpt4scene.benchmarks.wordings import Prompts
@@ -31,6 +31,29 @@ class Dropped:
     """Stands where a row is not made; ``reason`` is what it is counted under."""
 
     reason: str
+
+
+@dataclass(frozen=True)
+class FromScenes:
+    """How questions are made of prepared scenes: by which rules, drawn by which seed, how many of a kind and scene.
+
+    0 takes as many as the rules say. ``refer`` says how objects are named. ``varied`` draws among wordings.
+    """
+
+    rules: str = "vsi"
+    seed: int = 0
+    per_kind: int = 0
+    refer: Literal["label", "number"] = "label"
+    varied: bool = False
+
+
+@dataclass(frozen=True)
+class SceneRecords:
+    """Records made of prepared scenes, what was dropped by reason, and lines that say so kind by kind."""
+
+    records: list[Record]
+    dropped: Counter[str] = field(default_factory=Counter)
+    lines: tuple[str, ...] = ()
 
 
 EMPTY = "empty answer"

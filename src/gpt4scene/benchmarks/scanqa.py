@@ -11,6 +11,7 @@ from gpt4scene.benchmarks.judging import judge_short_answer
 from gpt4scene.benchmarks.matching import Scenes
 from gpt4scene.benchmarks.rows import EMPTY, Dropped, QuestionRow, TrainingRow
 from gpt4scene.benchmarks.wordings import Prompts, spoken
+from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.files.answers import AnswerRow, RowLike, read_rows, require_all, with_references
 from gpt4scene.files.raw import Record
 from gpt4scene.metrics import exact_match
@@ -60,7 +61,7 @@ def report(rows: Iterable[RowLike], texts: Mapping[str, TextScores]) -> Report:
 
 def first_word(question: str) -> str:
     """Return the question's first word in small letters, ``other`` where it is none of ``QUESTION_WORDS``."""
-    word = question.strip().partition(" ")[0].lower()
+    word = ALL_MARKS.question(question).strip().partition(" ")[0].lower()
     return word if word in QUESTION_WORDS else "other"
 
 

@@ -208,7 +208,7 @@ def published_split(report: Report) -> str | None:
 
 
 def _report(rows: Sequence[AnswerRow], annotation: Annotation, texts: Mapping[str, TextScores]) -> Report:
-    lookup = annotation.companion(LOOKUP, read_lookup) if (annotation.folder / LOOKUP).is_file() else None
+    lookup = annotation.companion(LOOKUP, read_lookup) if annotation.has(LOOKUP) else None
     return score(rows, annotation.proposals, annotation.ground_truth, lookup)
 
 
@@ -219,6 +219,7 @@ BENCHMARK = Benchmark(
     raw_files=("ScanRefer_filtered_{split}.json",),
     question_file="scanrefer_mask3d_{split}.json",
     about_objects=True,
+    names_objects=True,
     question_rows=question_rows,
     training_rows=training_rows,
     companions=companions,

@@ -12,6 +12,7 @@ from gpt4scene.benchmarks.annotation import Annotation
 from gpt4scene.benchmarks.answers import Answered, read_answered, unanswered_tasks
 from gpt4scene.benchmarks.benchmark import Benchmark
 from gpt4scene.benchmarks.chosen import rule_words, under_rules
+from gpt4scene.benchmarks.references import References, read_references, reference_files
 from gpt4scene.benchmarks.registry import BENCHMARKS, task_names
 from gpt4scene.errors import DataError
 from gpt4scene.files.predictions import lies_there, tasks_in, wanted
@@ -22,42 +23,47 @@ from gpt4scene.settings.arguments import Arguments, key
 STDOUT = "-"
 """The name of the JSON file that is standard output; tables then go to standard error."""
 
-INPUTS = (".json", ".jsonl", ".pt")
+INPUTS = (".json", ".jsonl", ".pt", ".csv", ".tsv", ".parquet")
 """Suffixes of the files that scoring reads."""
 
 
 def score_folder(
     predictions: str | Path,
-    annotation_dir: str | Path,
+    annotation_dir: str | Path | None = None,
     tasks: Sequence[str] | str | None = None,
     rules: Sequence[str] | str = "",
+    references: Sequence[str] | str = "",
 ) -> dict[str, Report]:
     """Return the report of every task, in published order.
 
-    ``predictions`` holds journals or public prediction files, ``annotation_dir`` boxes, companion files and, if
+    ``predictions`` holds answers in any form, ``annotation_dir`` boxes, companion files and, if
     missing questions are to be counted, the question files. ``tasks`` are names, or ``None`` for all that have
-    answers. ``rules`` are names of rules; a task counts by the first that it has, else by its own. Raises
-    ``DataError`` for missing, broken or contradicting files.
+    answers. ``rules`` are names of rules; a task counts by the first that it has, else by its own. ``references`` are
+    official files (``reference_files``), which stand for question files. Raises ``DataError`` for missing, broken or
+    contradicting files.
     """
-    return score_folders({"": (predictions, annotation_dir)}, tasks, rules)[""]
+    return score_folders({"": (predictions, annotation_dir)}, tasks, rules, references)[""]
 
 
 def score_folders(
-    folders: Mapping[str, tuple[str | Path, str | Path]],
+    folders: Mapping[str, tuple[str | Path, str | Path | None]],
     tasks: Sequence[str] | str | None = None,
     rules: Sequence[str] | str = "",
+    references: Sequence[str] | str = "",
 ) -> dict[str, dict[str, Report]]:
     """Return ``score_folder`` of several folders: name -> (predictions, annotation_dir) becomes name -> reports.
 
     Texts of all folders share one tokenizer run and one METEOR, which works while boxes are compared.
     """
-    named = {name: _tasks(Path(place), tasks) for name, (place, _) in folders.items()}
+    official = reference_files(references, None if tasks is None else task_names(tasks))
+    named = {name: _tasks(Path(place), tasks, list(official)) for name, (place, _) in folders.items()}
     with ExitStack() as stack:
         counted = under_rules(dict.fromkeys(task for found in named.values() for task in found), rules)
         texts_needed = any(benchmark.text_groups for benchmark in counted.values())
         scorer = stack.enter_context(TextScorer()) if texts_needed else None
+        read = {task: read_references(task, paths) for task, paths in official.items() if task in counted}
         opened = {
-            name: _opened(Path(folders[name][0]), Path(folders[name][1]), {task: counted[task] for task in found})
+            name: _opened(*folders[name], {task: counted[task] for task in found}, read)
             for name, found in named.items()
         }
         places = {
@@ -101,10 +107,13 @@ class _Folder:
         return answers.told(replace(report, rules=benchmark.rules))
 
 
-def _tasks(predictions: Path, tasks: Sequence[str] | str | None) -> list[str]:
+def _tasks(predictions: Path, tasks: Sequence[str] | str | None, official: Sequence[str] = ()) -> list[str]:
+    """Return the tasks to score: those asked for, else those of the answers, else the one that has references."""
     if not predictions.exists():
         raise DataError(f"{predictions}: there is no such folder of predictions")
     asked = task_names(tasks) if tasks is not None else None
+    if asked is None and predictions.is_file() and not tasks_in(predictions, BENCHMARKS):
+        asked = list(official)
     if predictions.is_file() and len(asked or tasks_in(predictions, BENCHMARKS)) != 1:
         raise DataError(
             f"{predictions}: a file holds the answers of one task; say which with --tasks (one of "
@@ -116,9 +125,14 @@ def _tasks(predictions: Path, tasks: Sequence[str] | str | None) -> list[str]:
     return names
 
 
-def _opened(predictions: Path, annotation_dir: Path, benchmarks: dict[str, Benchmark]) -> _Folder:
-    answers = {task: read_answered(predictions, annotation_dir, task) for task in benchmarks}
-    annotation = Annotation(annotation_dir)
+def _opened(
+    predictions: str | Path,
+    annotation_dir: str | Path | None,
+    benchmarks: dict[str, Benchmark],
+    references: Mapping[str, References],
+) -> _Folder:
+    answers = {task: read_answered(predictions, annotation_dir, task, references.get(task)) for task in benchmarks}
+    annotation = Annotation(None if annotation_dir is None else Path(annotation_dir))
     groups = {
         task: benchmark.text_groups(answers[task].rows, annotation)
         for task, benchmark in benchmarks.items()
@@ -131,8 +145,11 @@ def _opened(predictions: Path, annotation_dir: Path, benchmarks: dict[str, Bench
 class ScoreArguments(Arguments):
     """What to score; every field is a flag of ``gpt4scene score``."""
 
-    annotation_dir: str = key("folder of boxes and question files")
-    predictions: str | None = key("folder of journals or public prediction files, or one such file", None)
+    annotation_dir: str | None = key("folder of boxes and question files", None)
+    predictions: str | None = key("folder of answers in any form, or one file of them", None)
+    references: str = key(
+        "official files instead of question files, separated by commas; task=FILE where the name does not say", ""
+    )
     compare: tuple[str, str] | None = key("two such folders: paired differences instead", None)
     tasks: str = key("names separated by commas, or all", "all")
     rules: str = key("names of rules, such as raw or official; a task takes the first that it has, else its own", "")
@@ -153,11 +170,18 @@ class ScoreArguments(Arguments):
         if bool(self.predictions) == bool(self.compare):
             wrong.append("give either --predictions DIR or --compare DIR DIR")
         wrong += [f"{place}: there is no such folder or file" for place in self.folders if not Path(place).exists()]
-        if not Path(self.annotation_dir).is_dir():
+        if self.annotation_dir is None and not self.references:
+            wrong.append("give --annotation_dir DIR with question files, or --references FILES, or both")
+        if self.annotation_dir is not None and not Path(self.annotation_dir).is_dir():
             wrong.append(f"{self.annotation_dir}: there is no such folder; --annotation_dir names one")
         for read, words in ((task_names, self.tasks), (rule_words, self.rules)):
             try:
                 read(words)
+            except ValueError as error:
+                wrong.append(str(error))
+        if not wrong and self.references:
+            try:
+                reference_files(self.references, task_names(self.tasks))
             except ValueError as error:
                 wrong.append(str(error))
         return [*wrong, *self._output_problems()]
@@ -170,11 +194,13 @@ class ScoreArguments(Arguments):
         ]
         if self.json and self.json == self.details:
             wrong.append(f"--json and --details both go to {self.json}; name two files")
-        folders = {Path(place).resolve() for place in (self.annotation_dir, *self.folders)}
+        inputs = (*((self.annotation_dir,) if self.annotation_dir else ()), *self.folders)
+        folders = {Path(place).resolve() for place in inputs}
+        official = {Path(word.rpartition("=")[2]).resolve() for word in self.references.split(",") if word.strip()}
         for flag, name in named.items():
             path = Path(name).resolve()
             places = (path, path.parent, path.parent.parent if path.name.startswith("predictions_chunk_") else path)
-            an_input = path.suffix in INPUTS and not folders.isdisjoint(places)
+            an_input = path in official or (path.suffix in INPUTS and not folders.isdisjoint(places))
             if name != STDOUT and an_input and path.is_file() and not tables.holds_scores(path):
                 wrong.append(
                     f"--{flag} {name}: holds something else than scores, which would be lost; name another file"
@@ -186,7 +212,7 @@ def main(arguments: ScoreArguments) -> int:
     """Score as the arguments say; return 0 when done, 1 where answers are missing that must be there."""
     tasks, annotation_dir = task_names(arguments.tasks), arguments.annotation_dir
     places = {f"{number} {folder}": (folder, annotation_dir) for number, folder in enumerate(arguments.folders)}
-    runs = list(score_folders(places, tasks, arguments.rules).values())
+    runs = list(score_folders(places, tasks, arguments.rules, arguments.references).values())
     to_stdout = STDOUT in (arguments.json, arguments.details)
     absent = [
         unanswered_tasks(annotation_dir, list(run)) if tasks is None and Path(folder).is_dir() else {}

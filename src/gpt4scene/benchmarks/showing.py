@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -20,7 +20,8 @@ from gpt4scene.files.raw import Record
 class Sources:
     """Where images come from: ``scenes`` that were prepared, ``videos``, and ``media_dir`` for names in official rows.
 
-    ``absent`` says what becomes of questions whose own images are not found.
+    ``absent`` says what becomes of questions whose own images are not found. ``boxes`` of prepared scenes are read on
+    request, and ``told`` adds what is told of them in words.
     """
 
     out: Path
@@ -28,22 +29,18 @@ class Sources:
     shown: Shown
     scenes: Path | None = None
     videos: Path | None = None
-    media_dir: str | None = None
+    media_dir: str = ""
     absent: Literal["refuse", "drop"] = "refuse"
     min_iou: float = 0.5
+    boxes: bool = True
+    told: Callable[[Scenes], Scenes] = lambda scenes: scenes
 
     @cached_property
     def prepared(self) -> Prepared:
-        """The prepared scenes with their boxes."""
-        return self._prepared(boxes=True)
-
-    @cached_property
-    def _without_boxes(self) -> Prepared:
-        return self._prepared(boxes=False)
-
-    def _prepared(self, *, boxes: bool) -> Prepared:
+        """The prepared scenes."""
         assert self.scenes is not None, "asked for by kind"
-        return read_scenes(self.scenes, self.split, self.out, self.shown, self.min_iou, boxes=boxes)
+        found = read_scenes(self.scenes, self.split, self.out, self.shown, self.min_iou, boxes=self.boxes)
+        return replace(found, scenes=self.told(found.scenes))
 
     @cached_property
     def _recordings(self) -> Recordings:
@@ -59,10 +56,11 @@ class Sources:
         """Return where the images of ``benchmark`` come from; ``ConfigError`` where that was not given."""
         if benchmark.own_images:
             return "own"
-        if benchmark.references is not None and self.videos is not None:
+        recorded = benchmark.references is not None and benchmark.from_scenes is None
+        if recorded and self.videos is not None:
             return "videos"
         if self.scenes is None:
-            way_out = " or --videos, which holds their recordings" if benchmark.references is not None else ""
+            way_out = ", or --videos, which holds their recordings" if recorded else ""
             raise ConfigError(
                 f"{benchmark.name} asks about scenes; give --scenes, a folder that `gpt4scene prepare` wrote{way_out}"
             )
@@ -79,8 +77,7 @@ class Sources:
             return own.pass_by(records), without_boxes(own.images)
         if kind == "videos":
             return _recorded(benchmark, records, self._recordings), without_boxes(self._recordings.images)
-        prepared = self.prepared if benchmark.references is None or benchmark.about_objects else self._without_boxes
-        return records, prepared.scenes
+        return records, self.prepared.scenes
 
 
 def _recorded(benchmark: Benchmark, records: Iterable[Record], found: Recordings) -> Iterator[Record]:

@@ -20,8 +20,8 @@ from gpt4scene.benchmarks.spatial import (
     Official,
     Reading,
     Variant,
+    column,
     mean,
-    place_of,
     pooled_means,
     spatial_benchmark,
     values_by,
@@ -29,6 +29,8 @@ from gpt4scene.benchmarks.spatial import (
 from gpt4scene.errors import DataError
 from gpt4scene.files.raw import Record
 from gpt4scene.metrics.option_letters import answer_number
+from gpt4scene.metrics.relative_accuracy import SIZES
+from gpt4scene.metrics.short_answers import plain_number
 
 LOW = tuple(f"{kind}_prediction_{view}" for kind in ("depth", "distance") for view in ("oc", "oo", "oc_mv", "oo_mv"))
 """Tasks whose answer is a number of metres."""
@@ -58,12 +60,15 @@ AXES = (
 AT_REST = (0.0,) * len(AXES)
 
 _UNSIGNED = re.compile(r"(?<!\^)\d+\.\d+|(?<!\^)\d+")
-_LIMITS = 1 - np.linspace(0.5, 0.95, 10)
 
 
 def asked(record: Record) -> Asked:
     """Return the question of an official row; letters, numbers and motions each have their own last lines."""
-    task, number = _task(record.values, record.origin), record.name("id" if "id" in record.values else "index")
+    number = record.name("id" if "id" in record.values else "index")
+    try:
+        task = _task(record.values)
+    except DataError as error:
+        raise DataError(f"{record.origin}: {error}") from None
     if task in LOW:
         ends = [NUMBER]
     elif task == CAMERA:
@@ -84,46 +89,48 @@ def asked(record: Record) -> Asked:
     )
 
 
-def _task(row: Official, place: str) -> str:
+def _task(row: Official) -> str:
     task = row.get("task")
     if task not in TASKS:
-        raise DataError(f"{place}: 'task' is {task!r}, which is none of the {len(TASKS)} tasks ({', '.join(TASKS)})")
+        raise DataError(f"'task' is {task!r}, which is none of the {len(TASKS)} tasks ({', '.join(TASKS)})")
     return str(task)
-
-
-def relative_accuracy(number: float, truth: float) -> float:
-    """Return the share of ten limits that the error keeps: relative to ``truth``, absolute where that is 0."""
-    error = abs(number - truth) if truth == 0 else abs((number - truth) / truth)
-    return float((error <= _LIMITS).mean())
 
 
 def read_official(row: Official, answer: str) -> Reading:
     """Return the reading of the official script; an empty answer to a choice question is right there."""
-    task = _task(row, place_of(row))
+    task, truth = _task(row), column(row, "answer")
     if task == CAMERA:
-        motion, true = strict_motion(answer), strict_motion(str(row["answer"]))
+        motion, true = strict_motion(answer), strict_motion(truth)
         if motion is None or true is None:
             return Reading(motion, 0.0)
-        return Reading(motion, _mean_of_axes(true, motion))  # the roles are swapped there
+        return _of_axes(motion, true, swapped=True)
     if task not in LOW:
-        said, true = answer.lower(), str(row["answer"]).lower()
-        return Reading(said[:1] or None, float(said in true or said[0] == true))
+        said, true = answer.lower(), truth.lower()
+        if said != true and said in true:
+            return Reading(said or None, 1.0, why=f"'{answer}' is contained in '{truth}'")
+        return Reading(said[:1], float(said == true or said[0] == true))
     numbers, several = _UNSIGNED.findall(answer), task.endswith("_mv")
     found = float(numbers[-1 if several else 0]) if numbers else None
-    true, counted = _number(row["answer"]), -1.0 if found is None and several else found
-    return Reading(found, 0.0 if counted is None or true is None else relative_accuracy(counted, true))
+    return _of_number(found, -1.0 if found is None and several else found, truth)
 
 
 def read_vlmevalkit(row: Official, answer: str) -> Reading:
     """Return the reading of VLMEvalKit; a motion that can't be read keeps the axes that do not move."""
-    task = _task(row, place_of(row))
+    task, truth = _task(row), column(row, "answer")
     if task == CAMERA:
-        motion, true = lenient_motion(answer), lenient_motion(str(row["answer"]))
-        return Reading(motion, _mean_of_axes(motion or AT_REST, true or AT_REST))
+        motion, true = lenient_motion(answer), lenient_motion(truth) or AT_REST
+        return Reading(None, _of_axes(AT_REST, true).score) if motion is None else _of_axes(motion, true)
     if task not in LOW:
-        return read_option(answer, str(row["answer"]))
-    found, true = answer_number(answer), _number(row["answer"])
-    return Reading(found, 0.0 if found is None or true is None else relative_accuracy(found, true))
+        return read_option(answer, truth)
+    found = answer_number(answer)
+    return _of_number(found, found, truth)
+
+
+def _of_number(found: float | None, counted: float | None, truth: str) -> Reading:
+    true = plain_number(truth)
+    if counted is None or true is None:
+        return Reading(found, 0.0)
+    return Reading(found, SIZES.score(counted, true), why=SIZES.explain(counted, true))
 
 
 Motion = tuple[float, ...]
@@ -135,7 +142,7 @@ def strict_motion(text: str) -> Motion | None:
     numbers = {}
     for part in text.split(","):
         name, colon, value = part.partition(":")
-        number = _number(value)  # of a value with a further colon there is none
+        number = plain_number(value)  # of a value with a further colon there is none
         if not colon or number is None:
             return None
         numbers[name] = number
@@ -145,7 +152,7 @@ def strict_motion(text: str) -> Motion | None:
 def lenient_motion(text: str) -> Motion | None:
     """Return the motion of those ``name:number`` pairs that can be read; ``None`` where none can."""
     pairs = [part.split(":", 1) for part in text.split(",") if ":" in part]
-    numbers = {name.strip(): number for name, value in pairs if (number := _number(value)) is not None}
+    numbers = {name.strip(): number for name, value in pairs if (number := plain_number(value)) is not None}
     return _along_axes(numbers) if numbers else None
 
 
@@ -153,15 +160,15 @@ def _along_axes(numbers: Mapping[str, float]) -> Motion:
     return tuple(numbers.get(ahead, 0.0) - numbers.get(back, 0.0) for ahead, back in AXES)
 
 
-def _mean_of_axes(motion: Motion, truth: Motion) -> float:
-    return float(np.mean([relative_accuracy(found, true) for found, true in zip(motion, truth, strict=True)]))
+def _of_axes(motion: Motion, truth: Motion, *, swapped: bool = False) -> Reading:
+    """Return the reading of a motion; ``swapped``, errors are relative to what was said, as the official script has it.
 
-
-def _number(value: object) -> float | None:
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return None
+    The score is the mean over the axes, so one that neither moves along scores 1.
+    """
+    pairs = [(true, found) if swapped else (found, true) for found, true in zip(motion, truth, strict=True)]
+    scores = [SIZES.score(*pair) for pair in pairs]
+    axes = (f"{ahead} {found:g}: {score:g}" for (ahead, _), found, score in zip(AXES, motion, scores, strict=True))
+    return Reading(motion, float(np.mean(scores)), why=", ".join(axes))
 
 
 Groups = Mapping[str, Sequence[str]]
@@ -176,7 +183,7 @@ def figures_of(groups: Groups, public: MakePublic) -> Callable[[Sequence[Officia
     """
 
     def figures(rows: Sequence[Official], readings: Sequence[Reading]) -> Figures:
-        values = values_by([_task(row, place_of(row)) for row in rows], readings)
+        values = values_by([_task(row) for row in rows], readings)
         means = {task: mean(value_B) for task, value_B in values.items()}
         members = {OVERALL: tuple(values), **groups}
         there = {name: [task for task in tasks if task in values] for name, tasks in members.items()}

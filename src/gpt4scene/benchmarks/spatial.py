@@ -48,11 +48,6 @@ OVERALL = "overall"
 """The figure that sums a spatial benchmark up."""
 
 
-def place_of(row: Official) -> str:
-    """Return the file and row that an official row comes from, for sentences about it."""
-    return row.origin if isinstance(row, _Row) else "an official row"
-
-
 @dataclass(frozen=True)
 class Asked:
     """An official row as a question: what is shown, asked and true.
@@ -74,10 +69,19 @@ class Reading:
     """What a scorer took out of an answer, and what it gives for it.
 
     ``parsed`` is ``None`` where nothing could be read, ``score`` is 0 to 1, ``None`` where no rule decides.
+    ``unreadable`` says that ``parsed`` is what stood in the answer but nothing that was asked for, such as a word in
+    place of a number. ``why`` says in a few words what the score comes from, where it is not plain equality.
     """
 
     parsed: object
     score: float | None
+    unreadable: bool = field(default=False, kw_only=True)
+    why: str = field(default="", kw_only=True)
+
+    @property
+    def read(self) -> bool:
+        """Whether the answer holds what was asked for."""
+        return self.parsed is not None and not self.unreadable
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class Figures:
     """
 
     scores: Scores
-    public: Mapping[str, float]
+    public: Mapping[str, float | str]
     values: Mapping[str, np.ndarray] = field(default_factory=dict)
     pooled: Mapping[str, Pooled] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -105,6 +109,14 @@ class Variant:
     says: str
     read: Callable[[Official, str], Reading]
     figures: Callable[[Sequence[Official], Sequence[Reading]], Figures]
+
+
+def column(official: Official, key: str) -> str:
+    """Return the value under ``key`` of an official row as a text; ``DataError`` where there is none."""
+    value = official.get(key)
+    if value is None:
+        raise DataError(f"the official row has no '{key}' (found keys: {', '.join(map(str, official))})")
+    return str(value)
 
 
 def values_by(groups: Sequence[str], readings: Sequence[Reading]) -> dict[str, np.ndarray]:
@@ -202,9 +214,9 @@ def spatial_report(name: str, variant: Variant, rows: Iterable[RowLike]) -> Repo
     """Return the report of ``rows`` as ``variant`` counts them; each row has its official row under ``source``."""
     read = read_rows(rows, name, ("source",))
     officials = [_Row(row) for row in read]
-    readings = [variant.read(official, row.pred) for official, row in zip(officials, read, strict=True)]
+    readings = [read_answer(variant, row) for row in read]
     figures = variant.figures(officials, readings)
-    counts = {"answers": len(read), "unreadable answers": sum(one.parsed is None for one in readings)}
+    counts = {"answers": len(read), "unreadable answers": sum(not one.read for one in readings)}
     score_B = np.array([math.nan if one.score is None else one.score for one in readings], dtype=np.float64)
     kinds = {"type": tuple(str(row.type_info) for row in read)}
     by_row = scores_by_row(read, kinds, {"score": score_B, **figures.values}, figures.pooled)
@@ -220,12 +232,21 @@ def spatial_report(name: str, variant: Variant, rows: Iterable[RowLike]) -> Repo
     )
 
 
+def read_answer(variant: Variant, row: AnswerRow) -> Reading:
+    """Return what ``variant`` reads in the answer of ``row``; ``DataError`` naming the row where it can't be scored."""
+    try:
+        return variant.read(_Row(row), row.pred)
+    except DataError as error:
+        said = str(error)
+        raise DataError(said if said.startswith(row.origin) else f"{row.origin}: {said}") from None
+
+
 def _judge(variant: Variant) -> Judge:
     def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:
-        reading = variant.read(_Row(row), row.pred)
+        reading = read_answer(variant, row)
         score = math.nan if reading.score is None else reading.score
         verdict: Verdict = "" if math.isnan(score) else "right" if score >= 1 else "partly" if score > 0 else "wrong"
-        reason = "nothing could be read" if reading.parsed is None else f"read as {reading.parsed}"
+        reason = "nothing could be read" if reading.parsed is None else reading.why or f"read as {reading.parsed}"
         return Judged(row, verdict, reason, tuple(row.texts))
 
     return judge

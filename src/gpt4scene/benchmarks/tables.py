@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpt4scene.benchmarks.published import print_beside
 from gpt4scene.benchmarks.registry import BENCHMARKS
+from gpt4scene.benchmarks.row_details import row_details
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json, write_json
 from gpt4scene.metrics.intervals import Difference, differences, intervals
@@ -178,16 +179,19 @@ def _write(path: str | Path, content: object) -> None:
 
 
 def write_details(reports: Mapping[str, Report], path: str | Path) -> None:
-    """Write all that is known to ``path``: per task scores, 95 % intervals, counts, notes, and every breakdown.
+    """Write all that is known to ``path``: per task scores, 95 % intervals, counts, notes, breakdowns, and every row.
 
-    Standard output where that is ``-``.
+    ``public`` are the figures under the names and in the units of the public scorer that the rules follow. Standard
+    output where the path is ``-``.
     """
     content = {}
     for task, report in reports.items():
         bounds = {m: list(b) for m, b in intervals(report.rows).items() if not math.isnan(b[0])}
         parts = {by: breakdown(report.rows, by) for by in (*report.rows.groups, "scene")}
-        content[task] = {"scores": report.scores, "intervals": bounds, "counts": report.counts}
+        content[task] = {"rules": report.rules, "scores": report.scores, "public": dict(report.public)}
+        content[task] |= {"intervals": bounds, "counts": report.counts}
         content[task] |= {"warnings": list(report.warnings), "notes": list(report.notes), "by": parts}
+        content[task] |= {"rows": row_details(report, BENCHMARKS[task])}
     _write(path, content)
 
 

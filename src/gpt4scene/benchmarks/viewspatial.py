@@ -9,9 +9,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from gpt4scene.benchmarks.categories import Means, percent_by_category, read_option, score_name, share_by_category
+from gpt4scene.benchmarks.categories import Means, option_reader, percent_by_category, score_name, share_by_category
 from gpt4scene.benchmarks.official_rows import as_written, image_names, set_name
-from gpt4scene.benchmarks.spatial import Asked, Figures, Official, Reading, Variant, spatial_benchmark
+from gpt4scene.benchmarks.spatial import Asked, Figures, Official, Reading, Variant, column, spatial_benchmark
 from gpt4scene.files.raw import Record
 
 TYPES = (
@@ -41,7 +41,7 @@ def asked(record: Record) -> Asked:
 
 def type_of(row: Official) -> str:
     """Return the type of the row's question."""
-    return str(row["question_type"])
+    return column(row, "question_type")
 
 
 def standing_letter(text: str) -> str | None:
@@ -52,8 +52,9 @@ def standing_letter(text: str) -> str | None:
 
 def read_last_line(row: Official, answer: str) -> Reading:
     """Return the letter of the answer's last line; after a final line break that line is empty."""
+    type_of(row)  # a row without one is refused here, where its place is known
     letter = standing_letter(answer.split("\n")[-1])
-    return Reading(letter, float(letter == standing_letter(str(row["answer"]))))
+    return Reading(letter, float(letter == standing_letter(column(row, "answer"))))
 
 
 def official_figures(rows: Sequence[Official], readings: Sequence[Reading]) -> Figures:
@@ -102,7 +103,7 @@ BENCHMARK = spatial_benchmark(
         Variant(
             "vlmevalkit",
             "VLMEvalKit's option matching, letters A to F anywhere in the answer, in percent (VLMEvalKit, 2026-11)",
-            lambda row, answer: read_option(answer, str(row["answer"])),
+            option_reader(type_of),
             percent_by_category(type_of),
         ),
     ),

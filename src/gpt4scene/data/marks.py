@@ -119,6 +119,14 @@ class Marks:
         """Return ``text`` with a backslash before every mark in it, so that all of it is letters."""
         return self._mark.sub(r"\1\1\\\2", text)
 
+    def question(self, text: str) -> str:
+        """Return what is asked, as a reader wants it: what stands behind all images, without what stands before them.
+
+        Where images stand in several places, or last, it is all of ``text``.
+        """
+        _, *between, behind = ["", *("".join(parts) for parts in self.pieces(text))]
+        return behind if behind.strip() and not any(map(str.strip, between[1:])) else self.plain(text)
+
     def plain(self, text: str) -> str:
         """Return ``text`` with images as marks and without the backslashes of letters, as a reader wants it."""
         return IMAGE_MARK.join("".join(parts) for parts in self.pieces(text))

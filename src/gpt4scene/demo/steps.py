@@ -81,11 +81,11 @@ def annotate_rooms(arguments: DemoArguments, out: Path) -> None:
     raw, scenes = out / "raw" / "training", str(out / "scenes")
     for name in ("data", "annotation", "annotation_held_out"):
         shutil.rmtree(out / name, ignore_errors=True)
-    rows = annotate(AnnotateArguments(str(out / "data"), str(raw), scenes, split="train", wordings=1), _quiet)
-    annotate(AnnotateArguments(str(out / "annotation"), str(raw), scenes), _quiet)
+    rows = annotate(AnnotateArguments(str(raw), scenes, str(out / "data"), split="train", wordings=1), _quiet)
+    annotate(AnnotateArguments(str(raw), scenes, str(out / "annotation")), _quiet)
     annotate(
         AnnotateArguments(
-            str(out / "annotation_held_out"), str(out / "raw" / "held_out"), str(out / "scenes_held_out")
+            str(out / "raw" / "held_out"), str(out / "scenes_held_out"), str(out / "annotation_held_out")
         ),
         _quiet,
     )

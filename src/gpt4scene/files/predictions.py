@@ -1,4 +1,7 @@
-"""A folder of answers in any of its forms: journals of a run, one list a task, or the public project's chunks."""
+"""A folder of answers in any of its forms: journals of a run, one list or table a task, the public project's chunks.
+
+Rows of the public form are read here, all others by :mod:`gpt4scene.files.named_answers`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from typing import Any
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow, read_row
 from gpt4scene.files.journal import journal_files, journal_rows, ordered_rows, read_journal
+from gpt4scene.files.named_answers import NamedAnswer, is_public, read_named
 from gpt4scene.files.whole import read_json, write_json
 
 OURS = frozenset({"task", "finish_reason", "images"})
@@ -24,6 +28,9 @@ _LISTED = 12
 _START = 4096
 """Bytes that tell what form a file has."""
 
+TABLES = (".csv", ".tsv", ".parquet")
+"""Suffixes of tables, of which each row names its question and the answer."""
+
 _ALMOST = r"(?:[ ._-]+(?:shard|chunk|part|copy)?[ ._-]*\(?[a-z]?\d*\)?|\d+)\.jsonl?"
 """What follows the task in names that are almost those of answers, such as ``scanqa_2.jsonl``."""
 
@@ -33,31 +40,34 @@ class Predictions:
     """The answers of one task, in the order of their question index where they carry one.
 
     ``gaps`` are those of the ``notes`` that are about lines cut off, and shards and chunks that are not there.
+    Answers in other forms than ours and the public one are ``named``: they say which question they answer, no more.
     """
 
     task: str
     rows: list[AnswerRow]
     notes: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()
+    named: tuple[NamedAnswer, ...] = ()
 
 
 def answer_files(folder: Path, task: str) -> dict[str, list[Path]]:
     """Return the files in ``folder`` that hold answers of ``task``: form -> files, the form to be read first.
 
-    ``folder`` may be a file, a list or a journal, of whatever name: then it is that file.
+    ``folder`` may be a file, a list, a journal or a table, of whatever name: then it is that file.
     """
     if folder.is_file():
-        return {"journal file" if folder.suffix == ".jsonl" else "list": [folder]}
+        return {{".jsonl": "journal file", ".json": "list"}.get(folder.suffix.lower(), "table"): [folder]}
     chunks = sorted(folder.glob(f"*_{task}/predictions_chunk_*.json"), key=lambda path: (path.parent, _number(path)))
     one = folder / f"{task}.json"
     found = {"journal": journal_files(folder, task), "list": [one] if one.is_file() else [], "chunks": chunks}
+    found["table"] = [path for suffix in TABLES if (path := folder / f"{task}{suffix}").is_file()]
     return {form: files for form, files in found.items() if files}
 
 
 def tasks_in(folder: Path, known: Iterable[str]) -> list[str]:
     """Return those of the ``known`` tasks that ``folder`` holds answers of, in their order.
 
-    A file holds answers of the task that its name says: ``<task>.json``, ``<task>.jsonl``, ``<task>.shard<i>.jsonl``.
+    A file holds answers of the task that its name says: ``<task>.json``, ``<task>.csv``, ``<task>.shard<i>.jsonl``.
     """
     if folder.is_file():
         return [task for task in known if folder.name.split(".")[0] == task]
@@ -68,8 +78,9 @@ def read_predictions(folder: Path, task: str) -> Predictions:
     """Return the answers of ``task`` in ``folder``.
 
     Read are ``<task>.jsonl`` with ``<task>.shard*.jsonl``, else ``<task>.json``, else
-    ``<model>_<task>/predictions_chunk_<i>.json`` of one model. A last line that was cut off while it was written is
-    left out and noted. Raises ``DataError`` for missing, empty or broken files and for questions answered twice.
+    ``<model>_<task>/predictions_chunk_<i>.json`` of one model, else ``<task>.csv``, ``.tsv`` or ``.parquet``. A last
+    line that was cut off while it was written is left out and noted. Raises ``DataError`` for missing, empty or broken
+    files and for questions answered twice.
     """
     found = answer_files(folder, task)
     if not found:
@@ -80,6 +91,10 @@ def read_predictions(folder: Path, task: str) -> Predictions:
     if len({path.parent for path in found[form]}) > 1:
         folders = ", ".join(sorted({path.parent.name for path in found[form]}))
         raise DataError(f"{folder}: answers of several models for '{task}' ({folders}); keep one in the folder")
+    if _is_named(form, found[form]):
+        named = [read_named(path) for path in found[form]]
+        said = tuple(note for one in named for note in one.notes)
+        return Predictions(task, [], (*notes, *said), named=tuple(row for one in named for row in one.rows))
     records, gaps = _records(form, found[form], folder, task)
     rows = [read_row(record, origin) for origin, record in records]
     if not rows:
@@ -89,17 +104,31 @@ def read_predictions(folder: Path, task: str) -> Predictions:
     return Predictions(task, _ordered(rows), (*notes, *gaps), tuple(gaps))
 
 
+def _is_named(form: str, files: Sequence[Path]) -> bool:
+    """Return whether the rows of ``files`` are of no public form, as the first of them shows."""
+    if form == "table":
+        return True
+    if form == "chunks":
+        return False
+    if form == "list":
+        try:
+            content = read_json(files[0])
+        except DataError:
+            return False  # it is named where its rows are read
+        if isinstance(content, dict):
+            return True
+        first = content[0] if isinstance(content, list) and content else None
+    else:
+        _refuse_list(files)
+        journal = read_journal(files[0])
+        first = journal.rows[0][1] if journal.rows and journal.settings is None else None
+    return isinstance(first, dict) and not is_public(first)
+
+
 def _records(form: str, files: Sequence[Path], folder: Path, task: str) -> tuple[list[tuple[str, Any]], list[str]]:
     """Return the rows of ``files`` as they are, each with its origin, and sentences about lines cut off."""
     if form not in ("journal", "journal file"):
         return [record for path in files for record in _list(path)], []
-    for path in files:
-        with path.open("rb") as file:
-            start = file.read(_START).removeprefix(codecs.BOM_UTF8).lstrip()
-        if start.startswith(b"["):
-            raise DataError(f"{path}: holds a JSON list, not an object a line; call it <task>.json")
-        if b"\0" in start:
-            raise DataError(f"{path}: is not UTF-8 text (it may be UTF-16); write it again in UTF-8")
     if form == "journal":
         return journal_rows(folder, task)
     content = read_journal(folder)
@@ -107,9 +136,23 @@ def _records(form: str, files: Sequence[Path], folder: Path, task: str) -> tuple
     return [(content.origin(number), record) for number, record in content.rows], [torn] * (content.torn is not None)
 
 
+def _refuse_list(files: Sequence[Path]) -> None:
+    """Raise ``DataError`` for a file that holds a list, or no UTF-8 text, in the place of a journal."""
+    for path in files:
+        with path.open("rb") as file:
+            start = file.read(_START).removeprefix(codecs.BOM_UTF8).lstrip()
+        if start.startswith(b"["):
+            raise DataError(f"{path}: holds a JSON list, not an object a line; call it <task>.json")
+        if b"\0" in start:
+            raise DataError(f"{path}: is not UTF-8 text (it may be UTF-16); write it again in UTF-8")
+
+
 def wanted(task: str) -> str:
     """Return which names a folder of answers of ``task`` has."""
-    return f"looked for {task}.jsonl, {task}.shard*.jsonl, {task}.json, <model>_{task}/predictions_chunk_<i>.json"
+    return (
+        f"looked for {task}.jsonl, {task}.shard*.jsonl, {task}.json, <model>_{task}/predictions_chunk_<i>.json, "
+        f"{', '.join(task + suffix for suffix in TABLES)}"
+    )
 
 
 def lies_there(place: Path, tasks: Iterable[str]) -> str:
@@ -123,7 +166,8 @@ def lies_there(place: Path, tasks: Iterable[str]) -> str:
     here = next((folder for folder in chunks if folder.parent == place), None)
     if here is not None:
         return f"the folder '{here.name}' holds {next(here.glob('*.json')).name}: rename it to <model>_<task>"
-    single = {path.parent for task in tasks for form in ("json", "jsonl") for path in place.rglob(f"{task}.{form}")}
+    forms = ("json", "jsonl", "csv", "tsv", "parquet")
+    single = {path.parent for task in tasks for form in forms for path in place.rglob(f"{task}.{form}")}
     below = sorted({folder.parent for folder in chunks} | single)
     if below:
         return f"predictions lie in {', '.join(map(str, below[:_LISTED]))}: give one of these folders"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,11 @@ def read_questions(path: Path, task: str, type_key: str | None = None, *, to_ask
         _question(row, task, index, f"{path}, row {index}", type_key, to_ask)
         for index, row in enumerate(read_question_rows(path))
     ]
+
+
+def questions_of(rows: Iterable[tuple[str, dict[str, Any]]], task: str, type_key: str | None = None) -> list[Question]:
+    """Return the questions of ``rows``, each with its origin, as if they stood in a question file in this order."""
+    return [_question(row, task, index, where, type_key, False) for index, (where, row) in enumerate(rows)]
 
 
 def _question(row: dict[str, Any], task: str, index: int, where: str, type_key: str | None, to_ask: bool) -> Question:

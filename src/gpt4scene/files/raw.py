@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt4scene.errors import DataError
+from gpt4scene.files.rows import READERS, read_rows
 from gpt4scene.files.whole import read_json, read_text
 
 
@@ -98,13 +99,46 @@ def read_records(path: Path, key: str | None = None) -> list[Record]:
     return [Record(row, f"{path}, row {number}") for number, row in enumerate(content)]
 
 
-def read_table(path: Path) -> list[Record]:
+OFFICIAL = (".json", ".jsonl", ".parquet", ".csv", ".tsv")
+"""Suffixes of the files that ``read_official`` reads."""
+
+LONGEST_CELL = 1 << 30
+"""Characters of a cell in a table; some hold whole images as text."""
+
+
+def read_official(path: Path, key: str | None = None) -> list[Record]:
+    """Return the rows of a JSON list, JSON lines, a parquet file, or a table with names in its first line.
+
+    ``key`` names the list where a JSON file holds an object around it.
+    """
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file")
+    if suffix == ".json":
+        return read_records(path, key)
+    if suffix in (".csv", ".tsv"):
+        return read_table(path, "," if suffix == ".csv" else "\t")
+    if suffix not in READERS:
+        raise DataError(f"{path}: '{path.suffix}' files can't be read; write one of {', '.join(OFFICIAL)}")
+    found = []
+    for number, row in enumerate(read_rows(path)):
+        if not isinstance(row, dict):
+            raise DataError(f"{path}, row {number}: expected an object with keys, found a {type(row).__name__}")
+        found.append(Record(row, f"{path}, row {number}"))
+    return found
+
+
+def read_table(path: Path, delimiter: str = ",") -> list[Record]:
     """Return the rows of a CSV file with names in its first line; ``DataError`` for a row of more or fewer columns."""
     try:
-        rows = [row for row in csv.reader(io.StringIO(read_text(path), newline="")) if row]
+        csv.field_size_limit(LONGEST_CELL)
+        rows = [row for row in csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter) if row]
     except csv.Error as error:
-        raise DataError(f"{path}: not a CSV file ({error}); download it again") from None
+        raise DataError(f"{path}: not a {path.suffix[1:].upper()} file ({error}); download it again") from None
     names = rows[0] if rows else []
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path}: two columns are called '{twice}'; rename or remove one")
     records = []
     for number, row in enumerate(rows[1:]):
         if len(row) != len(names):

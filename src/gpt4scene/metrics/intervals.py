@@ -18,10 +18,10 @@ def intervals(rows: RowScores, seed: int = 0) -> dict[str, tuple[float, float]]:
     """Return the 95 % interval of every metric in ``rows``: percentiles over scenes drawn with replacement.
 
     Questions about one scene are not independent, so whole scenes are drawn. The same seed gives the same numbers.
-    One scene alone says nothing about the spread: NaN.
+    One scene alone says nothing about the spread: NaN, for a metric too whose rows are all of one scene.
     """
     draws = _Draws(rows.scenes, seed)
-    found = {metric: draws.interval(draws.means(value_B)) for metric, value_B in rows.values.items()}
+    found = {metric: draws.of_means(value_B) for metric, value_B in rows.values.items()}
     return found | {metric: draws.interval(draws.pooled(one)) for metric, one in rows.pooled.items()}
 
 
@@ -58,7 +58,7 @@ def differences(first: RowScores, second: RowScores) -> dict[str, Difference]:
             first=float(one_B[counted_B].mean()),
             second=float(two_B[counted_B].mean()),
             difference=float(gain_B[counted_B].mean()),
-            interval=draws.interval(draws.means(gain_B)),
+            interval=draws.of_means(gain_B),
             rows=int(counted_B.sum()),
         )
     for metric in first.pooled.keys() & second.pooled.keys():
@@ -84,6 +84,12 @@ class _Draws:
         sum_R = self._draws_RS @ self._by_scene(np.where(counted_B, value_B, 0.0))
         count_R = self._draws_RS @ self._by_scene(counted_B)
         return sum_R[count_R > 0] / count_R[count_R > 0]
+
+    def of_means(self, value_B: np.ndarray) -> tuple[float, float]:
+        """Return the interval of the mean of ``value_B``; NaN where the rows that count are all of one scene."""
+        if len(set(self._scene_B[~np.isnan(value_B)])) < 2:
+            return float("nan"), float("nan")
+        return self.interval(self.means(value_B))
 
     def pooled(self, one: Pooled) -> np.ndarray:
         """Return the score of every resample, float64[R]."""

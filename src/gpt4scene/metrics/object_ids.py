@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+MOST_OBJECTS = 1000
+"""Objects that have an identifier: those from 0 on."""
+
 _OBJECT = re.compile(r"<OBJ(\d{3})>")
 
 
@@ -12,7 +15,7 @@ def object_mark(index: int) -> str:
 
     Raises ``ValueError`` outside 0 to 999, which three digits can't name.
     """
-    if not 0 <= index <= 999:
+    if not 0 <= index < MOST_OBJECTS:
         raise ValueError(f"object {index} has no identifier: <OBJ###> names 0 to 999")
     return f"<OBJ{index:03d}>"
 

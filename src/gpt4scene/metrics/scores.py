@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,8 @@ class Report:
     ``counts`` are printed under the table: answers, missing questions, unreadable answers and the like. ``notes`` are
     sentences, for example why METEOR is absent; ``warnings`` say why the figures are not what they seem to be.
     ``public`` are the figures under the names and in the units of the public scorer whose rules count, where those
-    differ. ``rules`` names the rules, ``parsed`` is what they took out of each row's answer.
+    differ; NaN where it says so, texts where it returns texts. ``rules`` names the rules, ``parsed`` is what they
+    took out of each row's answer. ``answers`` are the rows that were scored.
     """
 
     task: str
@@ -58,9 +60,10 @@ class Report:
     notes: tuple[str, ...]
     rows: RowScores
     warnings: tuple[str, ...] = ()
-    public: Mapping[str, float] = field(default_factory=dict)
+    public: Mapping[str, float | str] = field(default_factory=dict)
     rules: str = ""
     parsed: tuple[object, ...] = ()
+    answers: tuple[Any, ...] = ()
 
     @property
     def unreadable(self) -> int:

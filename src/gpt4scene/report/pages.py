@@ -79,7 +79,7 @@ def report(
     }
     pages = _scene_pages(by_scene(judged), reports)
     with whole_folder(out, replace=True) as partial:
-        missing = _write_scenes(pages, annotation, Path(media_dir) if media_dir else None, partial)
+        missing = _write_scenes(pages, annotation_dir, annotation, Path(media_dir) if media_dir else None, partial)
         tables = {task: _table(found, BENCHMARKS[task].main_metric) for task, found in reports.items()}
         absent = unanswered_tasks(annotation_dir, list(reports))
         text = render(
@@ -89,9 +89,11 @@ def report(
     return out / INDEX
 
 
-def _write_scenes(pages: Sequence[ScenePage], annotation: Annotation, media_dir: Path | None, out: Path) -> int:
+def _write_scenes(
+    pages: Sequence[ScenePage], annotation_dir: Path, annotation: Annotation, media_dir: Path | None, out: Path
+) -> int:
     """Write images and page of every scene; return the number of scenes that lack images."""
-    listed = Listed.read(annotation.folder)
+    listed = Listed.read(annotation_dir)
     about_objects = any(BENCHMARKS[task].about_objects for page in pages for task in page.tasks)
     lacking = 0
     for place, page in enumerate(pages):

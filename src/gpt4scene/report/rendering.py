@@ -31,7 +31,7 @@ def render(template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"hundred": hundred, "objects": objects, "plain": ALL_MARKS.plain}
+    environment.filters |= {"hundred": hundred, "objects": objects, "question": ALL_MARKS.question}
     environment.globals |= {"benchmarks": BENCHMARKS}
     return whole_utf8(environment.get_template(template).render(**values))
 

@@ -28,6 +28,7 @@ from gpt4scene.scenes.marking import MarkedImage, MarkingOptions, choose_frames,
 from gpt4scene.scenes.opened_scene import open_scene
 from gpt4scene.scenes.prepare_arguments import PrepareArguments
 from gpt4scene.scenes.records import bev_row, frame_row, object_rows
+from gpt4scene.scenes.room_facts import room_facts
 from gpt4scene.scenes.sanity import with_marks
 
 JPEG_QUALITY = 92
@@ -63,11 +64,11 @@ def prepare_scene(arguments: PrepareArguments, path: Path) -> Prepared:
     options = MarkingOptions(arguments.bev_size, arguments.least_area, arguments.marker_place, arguments.outlines)
     bev, bev_name = mark_bev(scene, options), bev_image(scene_id)
     _write_images(out, bev_name, bev, arguments.keep_unmarked)
-    frames = []
+    frames, places = [], {frame.name: place for place, frame in enumerate(scene.scan.frames)}
     for frame in choose_frames(scene, arguments.frames, arguments.frame_choice, options.least_area):
         marked, name = mark_frame(scene, frame, options), frame_image(scene_id, frame.name)
         _write_images(out, name, marked, arguments.keep_unmarked)
-        frames.append(frame_row(name, frame, marked))
+        frames.append(frame_row(name, frame, marked, places[frame.name]))
     sanity = with_marks(
         found.sanity,
         [len(frame["markers"]) for frame in frames],
@@ -87,6 +88,7 @@ def prepare_scene(arguments: PrepareArguments, path: Path) -> Prepared:
         "ground_truth": object_rows(scene.scan.objects),
         "bev": bev_row(bev_name, bev),
         "frames": frames,
+        "room": room_facts(scene),
         "sanity": {**sanity.figures, "warnings": list(sanity.warnings)},
     }
     write_scene(out, content)

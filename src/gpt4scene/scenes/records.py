@@ -34,8 +34,8 @@ def bev_row(image: str, bev: MarkedBev) -> dict:
     }
 
 
-def frame_row(image: str, frame: Frame, marked: MarkedImage) -> dict:
-    """A frame as JSON: its camera in the aligned frame, and markers.
+def frame_row(image: str, frame: Frame, marked: MarkedImage, place: int) -> dict:
+    """A frame as JSON: its camera in the aligned frame, markers, and its ``place`` in the recording, from 0.
 
     ``turned`` is there where the image is not as it is stored: degrees to the left, after which the camera is right.
     """
@@ -43,6 +43,7 @@ def frame_row(image: str, frame: Frame, marked: MarkedImage) -> dict:
     return {
         "image": image,
         "name": frame.name,
+        "place": place,
         **({"turned": 90 * frame.quarters} if frame.quarters else {}),
         "width": camera.width,
         "height": camera.height,

@@ -1,0 +1,29 @@
+"""What a report says about each answer by itself: what was read in it, and every value that it has in the figures."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from gpt4scene.benchmarks.benchmark import Benchmark
+from gpt4scene.metrics.scores import Report
+
+
+def row_details(report: Report, benchmark: Benchmark) -> list[dict[str, Any]]:
+    """Return an entry for every answer of ``report``, in the order of the questions.
+
+    It names the question (``index``, ``qid``, ``scene_id``), repeats the answer (``pred``), and holds ``parsed``, what
+    the rules took out of it, where they say so. ``values`` are the row's values of the metrics that are means over
+    rows; a metric that the row does not count for is left out.
+    """
+    place = {key: number for number, key in enumerate(report.rows.keys)}
+    entries = []
+    for number, (row, key) in enumerate(zip(report.answers, benchmark.score_keys(report.answers), strict=True)):
+        at = place.get(key)
+        values = {} if at is None else {name: float(value_B[at]) for name, value_B in report.rows.values.items()}
+        entry = {"index": row.index, "qid": row.qid, "scene_id": row.scene_id, "pred": row.pred}
+        if report.parsed:
+            entry["parsed"] = report.parsed[number]
+        entry["values"] = {name: value for name, value in values.items() if not math.isnan(value)}
+        entries.append(entry)
+    return entries

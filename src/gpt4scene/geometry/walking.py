@@ -1,0 +1,96 @@
+"""Walking through a room in straight lines: from beside one object up to another, over floor known to be free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+from scipy.spatial import ConvexHull, QhullError
+
+from gpt4scene.geometry.room import RoomObject
+
+BODY = 0.2
+"""Metres: half the width of who walks."""
+BESIDE = (0.15, 0.6)
+"""Metres from an object's footprint between which somebody stands beside it, and at which a way up to it ends."""
+STEP = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class WalkMap:
+    """Floor to walk on: ``walkable_YX`` bool in cells of ``cell`` metres; cell [0, 0] starts at (``x``, ``y``)."""
+
+    walkable_YX: np.ndarray
+    x: float
+    y: float
+    cell: float
+
+    @cached_property
+    def room_YX(self) -> np.ndarray:
+        """Metres from the middle of each cell to the nearest place that is not free, 0 in those."""
+        around = np.pad(self.walkable_YX, 1)
+        return np.asarray(distance_transform_edt(around))[1:-1, 1:-1] * self.cell - self.walkable_YX * self.cell / 2
+
+    def free(self, points_N2: np.ndarray) -> np.ndarray:
+        """Whether somebody can stand at each point, bool[N]."""
+        x, y = np.floor((points_N2 - [self.x, self.y]).T / self.cell + 1e-9).astype(np.int64)
+        height, width = self.walkable_YX.shape
+        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        return inside & (self.room_YX[np.where(inside, y, 0), np.where(inside, x, 0)] >= BODY)
+
+    @cached_property
+    def places_P2(self) -> np.ndarray:
+        """The middles of all cells in which somebody can stand."""
+        rows, columns = np.nonzero(self.room_YX >= BODY)
+        return np.stack([self.x + (columns + 0.5) * self.cell, self.y + (rows + 0.5) * self.cell], axis=1)
+
+    def beside(self, item: RoomObject, most: int) -> np.ndarray:
+        """Return up to ``most`` places beside an object, evenly from all there are."""
+        away = footprint_distance(item, self.places_P2)
+        places = self.places_P2[(away >= BESIDE[0]) & (away <= BESIDE[1])]
+        return places[np.arange(min(most, len(places))) * len(places) // max(1, min(most, len(places)))]
+
+    def ways_to(self, starts_S2: np.ndarray, item: RoomObject) -> np.ndarray:
+        """Return where straight ways from ``starts_S2`` to ``item`` end, beside it; NaN where one is blocked."""
+        ends = np.full((len(starts_S2), 2), np.nan)
+        for place, start in enumerate(starts_S2):
+            way = item.center_3[:2] - start
+            length = float(np.hypot(*way))
+            if length == 0:
+                continue
+            points = start + np.arange(0.0, length, STEP)[:, None] * (way / length)
+            there = np.nonzero(footprint_distance(item, points) <= BESIDE[1])[0]
+            if len(there) and self.free(points[: there[0] + 1]).all():
+                ends[place] = points[there[0]]
+        return ends
+
+
+def footprint(item: RoomObject) -> np.ndarray:
+    """Return the corners of a box seen from above, float64[N, 2], counter-clockwise."""
+    corners_82 = item.corners_83[:, :2]
+    try:
+        return corners_82[ConvexHull(corners_82).vertices]
+    except QhullError:  # a box without extent on one side
+        return corners_82
+
+
+def footprint_distance(item: RoomObject, points_P2: np.ndarray) -> np.ndarray:
+    """Return the distance from points to an object's footprint in metres, float64[P]; 0 inside."""
+    corners = footprint(item)
+    sides = np.roll(corners, -1, axis=0) - corners
+    offset = points_P2[:, None] - corners
+    squared = np.maximum((sides**2).sum(axis=1), 1e-12)
+    along = np.clip((offset * sides).sum(axis=2) / squared, 0, 1)
+    away = np.sqrt(((offset - along[..., None] * sides) ** 2).sum(axis=2)).min(axis=1)
+    inside = (sides[:, 0] * offset[..., 1] - sides[:, 1] * offset[..., 0] >= 0).all(axis=1)
+    return np.where(inside, 0.0, away)
+
+
+def read_map(rows: Sequence[str], x: float, y: float, cell: float) -> WalkMap:
+    """Return the map that lines of text show, the highest y first: a full stop is a cell to walk on."""
+    width = max((len(row) for row in rows), default=0)
+    cells = np.array([[char == "." for char in row.ljust(width)] for row in rows], dtype=bool).reshape(-1, width)
+    return WalkMap(cells[::-1], x, y, cell)
