@@ -39,9 +39,26 @@ def test_a_question_has_its_official_row_without_bytes_and_a_scene_of_its_images
     (question,) = asked_of("mmsi", row(images=[b"1", b"2"], thought="t"))
     assert question["qid"] == 7 and question["type_info"] == "MSR" and question["ref_captions"] == ["B"]
     assert question["source"] == row(thought="t")
-    assert question["scene_id"].startswith("7_0-")
-    (other,) = asked_of("mmsi", row(images=["7_0.jpg", "7_1.jpg"]))
-    assert other["scene_id"] == question["scene_id"]
+    (again,) = asked_of("mmsi", row(id=8, images=[b"1", {"bytes": b"2", "path": "x.jpg"}]))
+    (other,) = asked_of("mmsi", row(images=[b"2", b"1"]))
+    assert question["scene_id"] == again["scene_id"] != other["scene_id"]
+    (named,) = asked_of("mmsi", row(images=["a/7_0.jpg", {"bytes": None, "path": "a/7_1.jpg"}]))
+    (table,) = asked_of("mmsi", row(image_path="['a/7_0.jpg', 'a/7_1.jpg']"))
+    assert named["scene_id"].startswith("a_7_0-") and table["scene_id"] == named["scene_id"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"images": [3]}, "'images', image 0, is neither an image nor the name of one, found a int"),
+        ({"images": [{"path": None}]}, "'images', image 0, is neither an image nor the name of one, found a NoneType"),
+        ({"image_path": "[a, b]"}, "'image_path' begins and ends like a list, and is none that can be read"),
+        ({"question_type": "Direction", "answer": "A. left"}, "neither category 'Direction' nor answer 'A. left'"),
+    ],
+)
+def test_an_odd_official_row_is_named(change, said):
+    with pytest.raises(DataError, match=f"row: {said}"):
+        asked_of("mmsi", row(**change))
 
 
 def test_a_table_of_vlmevalkit_has_categories_and_choices_apart():

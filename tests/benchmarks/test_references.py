@@ -4,9 +4,7 @@ import json
 
 import pytest
 
-from gpt4scene.benchmarks.naming import said
 from gpt4scene.benchmarks.references import read_references, reference_files
-from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.benchmarks.score import score_folder
 from gpt4scene.errors import ConfigError, DataError
 
@@ -116,13 +114,3 @@ def test_without_references_answers_by_id_say_what_is_wanted(tmp_path):
         DataError, match="names its questions by id, and nothing here says what was asked; give --references"
     ):
         score_folder(path, tmp_path)
-
-
-def test_numbers_of_objects_become_their_marks_where_objects_are_asked_for():
-    grounding, texts = BENCHMARKS["scanrefer"], BENCHMARKS["scanqa"]
-    assert said(7, grounding, "row") == "<OBJ007>."
-    assert said([1, 4], grounding, "row") == "<OBJ001> and <OBJ004>."
-    assert said([], grounding, "row") == "No."
-    assert (said(2, texts, "row"), said(None, texts, "row")) == ("2", "")
-    with pytest.raises(DataError, match="is a text or numbers of objects"):
-        said([-1], grounding, "row")

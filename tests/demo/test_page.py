@@ -83,6 +83,7 @@ def test_page_shows_scores_curve_images_and_links(finished):
     assert text.count("held out</figcaption>") == 1 and text.count("training room</figcaption>") == 2
     for name in ("answers/after/index.html", "answers/held_out/index.html", "answers/held_out/scenes/room2.html"):
         assert f'href="{name}"' in text and (finished / name).is_file()
+    assert text.count("<code>gpt4scene|task:") == 2 and "|answered:2/2|" in text
 
 
 def test_every_image_of_the_page_is_there(finished):

@@ -101,6 +101,15 @@ def test_first_page_holds_every_score_count_and_note(predictions, annotation, tm
     assert "unreadable answers: 1" in text and "no METEOR" in text and "unique and multiple" in text
     assert "Images are missing" not in text
     assert "http" not in text and "<script" not in text
+    assert text.count("<code>gpt4scene|task:") == 4 and "|answered:4/4|" in text
+
+
+def test_verdicts_follow_the_rules(predictions, annotation, tmp_path):
+    page = pages.report(predictions, annotation, tmp_path / "out", rules="raw").read_text(encoding="utf-8")
+    assert page.count("|rules:raw|") == 4 and "Rules <code>raw</code>: Nothing is cleaned" in page
+    first = scene_page(tmp_path / "out")
+    assert first.count('<tr class="right">') == 2, "the caption and <OBJ001>; Red. is not red letter by letter"
+    assert "one contains the other" not in first + scene_page(tmp_path / "out", 1)
 
 
 def test_scene_page_shows_images_once_and_every_question(predictions, annotation, tmp_path):
@@ -118,10 +127,81 @@ def test_verdicts_follow_the_scorers(predictions, annotation, tmp_path):
     first, second = scene_page(tmp_path / "out"), scene_page(tmp_path / "out", 1)
     assert first.count('<tr class="right">') == 3  # "Red.", the caption, <OBJ001>
     assert first.count('<tr class="partly">') == 1 and "IoU 0.33 with object 1 (desk)" in first
-    assert first.count('<tr class="wrong">') == 3 and "names no object; scored as &lt;OBJ000&gt;" in first
+    assert first.count('<tr class="wrong">') == 3 and "names no object; scored as" in first
     assert second.count('<tr class="right">') == 1  # "No."
     assert "empty answer" in second and "one contains the other" in second
     assert "F1 0.67; 1 named, 2 meant" in second and "object 1 (desk)" in second
+
+
+def test_every_answer_says_by_which_rules_and_what_was_compared(predictions, annotation, tmp_path):
+    pages.report(predictions, annotation, tmp_path / "out")
+    first, second = scene_page(tmp_path / "out"), scene_page(tmp_path / "out", 1)
+    assert "Rules <code>gpt4scene</code>: Answers are cleaned and references are not" in first
+    assert '<span class="read">red</span>' in first  # "Red." as it was compared
+    assert '<span class="read"><span class="object"' in first  # an object in its colour
+    assert '<span class="read">(nothing)</span>' in second
+    assert (
+        '<span class="read">sos A chair. eos</span>' in first and '<span class="read">sos a chair . eos</span>' in first
+    )
+    assert "object 0 (chair): IoU 1.00" in second  # how Multi3DRefer's boxes are paired
+    index = (tmp_path / "out" / "index.html").read_text()
+    assert "Rules <code>gpt4scene</code>" in index and "|task:scanqa|" in index
+
+
+def test_other_rules_are_shown_where_they_count(predictions, annotation, tmp_path):
+    pages.report(predictions, annotation, tmp_path / "out", rules="strict")
+    first = scene_page(tmp_path / "out")
+    assert "Rules <code>strict</code>: An answer without a readable identifier is wrong" in first
+    assert "names no object; object 1 (desk) was meant" in first and "scored as" not in first
+
+
+def test_boxes_are_drawn_over_those_of_the_room_which_stand_there_once(predictions, annotation, tmp_path):
+    pages.report(predictions, annotation, tmp_path / "out")
+    first, second = scene_page(tmp_path / "out"), scene_page(tmp_path / "out", 1)
+    for page, counts in ((first, {"scan2cap": 1, "scanrefer": 4}), (second, {"scan2cap": 1, "multi3dref": 1})):
+        for task, count in counts.items():  # the question without targets has no boxes
+            assert page.count(f'<g id="room-{task}">') == 1 and page.count(f'<use href="#room-{task}">') == count
+    assert first.count('rect class="named"') - 2 == 2 * 5  # from above and beside; the legends have one each
+    assert "<title>object 1 desk</title>" in first and "<title>marked 2 lamp</title>" in first
+
+
+def test_tasks_without_boxes_need_no_boxes_and_show_their_own_images(tmp_path):
+    """Spatial questions: the parsed value beside the true one, how far off, and the public figures."""
+    row = {"scene_id": "set 1", "qid": 0, "prompt": "How many?\nOne number.", "type_info": "object_counting"}
+    source = {"question_type": "object_counting", "ground_truth": "4", "scene_name": "set 1"}
+    letter = {"question_type": "route_planning", "ground_truth": "B", "options": ["A. Left", "B. <b>Back</b>"]}
+    questions = [
+        {**row, "ref_captions": ["4"], "source": source},
+        {**row, "qid": 1, "prompt": "Which?", "ref_captions": ["B"], "source": letter, "type_info": "route_planning"},
+    ]
+    (tmp_path / "a").mkdir()
+    (tmp_path / "p").mkdir()
+    (tmp_path / "a" / "vsibench_val.json").write_text(json.dumps(questions))
+    answers = [{"scene_id": "set 1", "pred": text, "index": at} for at, text in enumerate(("5 chairs", "(B)"))]
+    (tmp_path / "p" / "vsibench.jsonl").write_text("".join(json.dumps(answer) + "\n" for answer in answers))
+    out = pages.report(tmp_path / "p", tmp_path / "a", tmp_path / "out").parent
+    text, index = (out / "scenes" / "set_1.html").read_text(), (out / "index.html").read_text()
+    assert "5 for 4: 25.0% off, 6 of 10 limits" in text and '<span class="read">5</span>' in text
+    assert (
+        "no letter" in text and "<li>B. &lt;b&gt;Back&lt;/b&gt;</li>" in text and '<span class="read">B</span>' in text
+    )
+    assert "<svg" not in text and "Rules <code>official</code>" in text
+    assert "As the public scorer names and writes them" in index and "object_counting_MRA:.5:.95:.05" in index
+
+
+def test_official_files_alone_are_enough_for_answers_that_need_no_boxes(tmp_path, capsys):
+    row = {"id": 3, "scene_name": "room", "question_type": "object_counting", "question": "How many?"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row | {"options": None, "ground_truth": "4"}))
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "vsibench.json").write_text(json.dumps({"3": "five"}))
+    words = ["--predictions", str(tmp_path / "p"), "--out", str(tmp_path / "out")]
+    assert report_command(words) == 2
+    assert "give --annotation_dir DIR with question files, or --references FILES" in capsys.readouterr().err
+    references = f"vsibench={tmp_path / 'rows.jsonl'}"
+    assert report_command([*words, "--references", references, "--rules", "lmms_eval"]) == 0
+    text = (tmp_path / "out" / "scenes" / "room.html").read_text()
+    assert "5 for 4: 25.0% off" in text and "Rules <code>lmms_eval</code>" in text
+    assert "no --annotation_dir, whose list says which images were shown" in text
 
 
 def test_html_in_answers_and_names_is_escaped(predictions, annotation, tmp_path):

@@ -6,16 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gpt4scene.benchmarks.annotation import Annotation
 from gpt4scene.benchmarks.benchmark import Benchmark
 from gpt4scene.benchmarks.joining import join
 from gpt4scene.benchmarks.naming import answers_by_name
 from gpt4scene.benchmarks.questions import question_file
 from gpt4scene.benchmarks.references import References
 from gpt4scene.benchmarks.registry import BENCHMARKS
+from gpt4scene.benchmarks.signature import UNKNOWN, split_named
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow, require_all
 from gpt4scene.files.predictions import Predictions, read_predictions
 from gpt4scene.files.questions import read_question_rows, read_questions
+from gpt4scene.metrics.answer_boxes import AnswerBoxes, Themselves
+from gpt4scene.metrics.boxes import SceneBoxes
 from gpt4scene.metrics.scores import Report
 from gpt4scene.types import Question
 
@@ -24,7 +28,9 @@ from gpt4scene.types import Question
 class Answered:
     """Answers of one task with what is needed to score them. ``questions`` is ``None`` where no file says how many.
 
-    ``gaps`` are sentences about files and lines that are not there; ``notes`` what else a reader must know.
+    ``gaps`` are sentences about files and lines that are not there; ``notes`` what else a reader must know. ``asked``
+    are all questions of that file, of the ``split`` that its name says. ``boxes`` are those that the answers bring
+    themselves, ``None`` where they name objects by number.
     """
 
     task: str
@@ -32,6 +38,16 @@ class Answered:
     questions: int | None
     gaps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    asked: tuple[Question, ...] = ()
+    split: str = UNKNOWN
+    boxes: SceneBoxes | None = None
+
+    def seen_in(self, annotation: Annotation) -> Annotation:
+        """Return ``annotation`` with the boxes that the answers bring in the place of those of its files."""
+        if self.boxes is None:
+            return annotation
+        truth = self.boxes if isinstance(self.boxes, Themselves) else annotation.truth
+        return replace(annotation, marked=self.boxes, truth=truth)
 
     def told(self, report: Report) -> Report:
         """Return ``report`` with the counts of questions, and warnings where its figures are of a part."""
@@ -70,6 +86,9 @@ def answered(
     said = tuple(note for note in found.notes if note not in found.gaps)
     path = None if annotation_dir is None else question_file(annotation_dir, task)
     if references is not None:
+        folder = None if annotation_dir is None else Path(annotation_dir)
+        if any(folder is None or not (folder / name).is_file() for name in references.made):
+            said = (*said, *references.notes)
         return _joined(found, references.questions, references.place, benchmark, said)
     if path is not None:
         return _joined(found, read_questions(path, task, benchmark.type_key, to_ask=False), path, benchmark, said)
@@ -91,14 +110,18 @@ def _joined(
     found: Predictions, questions: Sequence[Question], place: Path, benchmark: Benchmark, said: tuple[str, ...]
 ) -> Answered:
     """Return the answers with the truth of ``questions``, which ``place`` holds."""
-    rows = found.rows
+    rows, boxes = found.rows, None
     if found.named:
-        rows, notes = answers_by_name(found.named, questions, place, benchmark)
+        rows, notes, boxes = answers_by_name(found.named, questions, place, benchmark)
         said = (*said, *notes)
     _refuse_another(rows, benchmark, themselves=False)
+    before = {row.index: row.origin for row in rows}
     rows, notes = join(rows, questions, place, benchmark.needs)
+    if isinstance(boxes, AnswerBoxes):  # rows say by now where their questions stand
+        boxes = replace(boxes, own={row.origin: boxes.own[before[row.index]] for row in rows})
     require_all(rows, benchmark.needs, benchmark.single)
-    return Answered(benchmark.name, rows, len(questions), found.gaps, (*said, *notes))
+    split = split_named(place, benchmark)
+    return Answered(benchmark.name, rows, len(questions), found.gaps, (*said, *notes), tuple(questions), split, boxes)
 
 
 def _repeated(rows: Sequence[AnswerRow]) -> tuple[str, ...]:

@@ -77,7 +77,8 @@ class Benchmark:
     whose published figures stand beside a report, or ``None``.
 
     Rules: ``rules`` names those that the fields above count by and ``rules_say`` describes them; ``variants`` are the
-    others, and ``under`` gives the benchmark under one of them. ``references`` makes question rows of an official
+    others, and ``under`` gives the benchmark under one of them. ``same_as`` names rules that give the same figures.
+    ``references`` makes question rows of an official
     record without any prepared scene, for scoring alone.
 
     Images: a question shows the images of its scene. ``own_images`` says that the official rows bring their own, so
@@ -116,6 +117,7 @@ class Benchmark:
     rules: str = PUBLISHED_RULES
     rules_say: str = ""
     variants: tuple[Rules, ...] = ()
+    same_as: str = ""
     own_images: bool = False
     image_list: str = ""
 
@@ -139,6 +141,7 @@ class Benchmark:
             rules=name,
             rules_say=rules.says,
             variants=(),
+            same_as=rules.same_as,
             report=rules.report,
             text_groups=rules.text_groups,
             judge=rules.judge or self.judge,

@@ -29,6 +29,25 @@ def framed(caption: str) -> str:
     return f"sos {caption} eos".replace("\n", " ")
 
 
+def unframed(caption: str) -> str:
+    """Return ``caption`` without the frame words ``sos`` and ``eos`` at its ends, line breaks as spaces."""
+    return framed(caption).removeprefix("sos").removesuffix("eos").strip()
+
+
+def marks_apart(caption: str) -> str:
+    """Return ``caption`` in small letters and framed, its full stops and commas words of their own; else as it is.
+
+    Spaces that stand beside one another stay, as in Video-3D-LLM's scorer: ROUGE-L counts the empty words between.
+    """
+    return f"sos {caption.replace('.', ' . ').replace(',', ' , ').lower()} eos"
+
+
+def as_written(tokens: str) -> str:
+    """Return words of a corpus, which spaces separate, nearly as the description had them: marks joined to words."""
+    text = re.sub(r" (?=[.,!?;:)])|(?<=\() | (?='(?:s|ll|re|ve|d|m)\b)| (?=n't\b)", "", tokens)
+    return re.sub(r"(?<=\w) ([-/]) (?=\w)", r"\1", text)
+
+
 def is_framed(caption: str) -> bool:
     """Return whether ``caption`` stands between the words ``sos`` and ``eos``."""
     words = caption.split()
@@ -51,6 +70,16 @@ def caption_corpus(records: Iterable[Record]) -> dict[str, list[str]]:
         key = f"{record.text('scene_id')}|{record.whole('object_id')}"
         captions.setdefault(key, []).append(framed(" ".join(tokens).lower()))
     return captions
+
+
+def descriptions_of(records: Iterable[Record]) -> dict[str, list[str]]:
+    """Return ``scene|object -> descriptions`` of official ScanRefer records, as they were written."""
+    found: dict[str, list[str]] = {}
+    for record in records:
+        found.setdefault(f"{record.text('scene_id')}|{record.whole('object_id')}", []).append(
+            record.text("description")
+        )
+    return found
 
 
 def object_of(record: Record) -> tuple[str, int]:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from gpt4scene.files.answers import AnswerRow
-from gpt4scene.metrics.object_ids import object_ids
+from gpt4scene.metrics.boxes import SceneBoxes
+from gpt4scene.metrics.object_ids import object_ids, object_mark
 
 FALLBACK = 0
 """The proposal that the public scorer takes where an answer names none."""
@@ -22,6 +23,12 @@ REFERIT_KINDS = ("easy_dep", "easy_indep", "hard_dep", "hard_indep")
 def chosen_proposal(answer: str, proposals: int) -> int | None:
     """Return the first identifier in ``answer`` that names one of ``proposals``, or ``None``."""
     return next((index for index in object_ids(answer) if index < proposals), None)
+
+
+def marked(proposals: SceneBoxes, scene: str, number: int) -> str:
+    """Return the identifier of a proposal with its label, where the boxes of its scene have labels."""
+    label = f" ({proposals.label(scene, number)})" if scene in proposals.labels else ""
+    return f"{object_mark(number)}{label}"
 
 
 def is_referit(rows: Iterable[AnswerRow]) -> bool:
@@ -38,14 +45,17 @@ def referit_groups(rows: Iterable[AnswerRow]) -> dict[str, np.ndarray]:
 
 
 def object_accuracy(
-    rows: Sequence[AnswerRow], named: Sequence[int | None], groups: Mapping[str, np.ndarray]
+    rows: Sequence[AnswerRow], named: Sequence[int | None], groups: Mapping[str, np.ndarray], strictly: bool = False
 ) -> dict[str, np.ndarray]:
     """Return whether each row names its very object, float64[B] by metric: ReferIt3D's accuracy.
 
-    NaN where a row does not count for a metric. ``named`` are the objects named, ``None`` where an answer names none.
+    NaN where a row does not count for a metric. ``named`` are the objects named, ``None`` where an answer names none:
+    it counts as ``FALLBACK``, or ``strictly`` as wrong.
     """
     right_B = np.array([(FALLBACK if n is None else n) == row.target for n, row in zip(named, rows, strict=True)])
     readable_B = np.array([index is not None for index in named])
-    values = {"Overall Acc": right_B.astype(np.float64)}
-    values |= {f"{group}Acc": np.where(members_B, right_B, np.nan) for group, members_B in groups.items()}
-    return values | {"strict Overall Acc": (right_B & readable_B).astype(np.float64)}
+    strict_B = right_B & readable_B
+    counted_B = strict_B if strictly else right_B
+    values = {"Overall Acc": counted_B.astype(np.float64)}
+    values |= {f"{group}Acc": np.where(members_B, counted_B, np.nan) for group, members_B in groups.items()}
+    return values if strictly else values | {"strict Overall Acc": strict_B.astype(np.float64)}

@@ -73,7 +73,8 @@ class Types:
             lines += [number_ending]
         else:
             lines += ["Options:", *record.texts("options"), LETTER_ENDING]
-        truth = record.name(TRUTH)
+        truth = record.values.get(TRUTH)
+        truth = truth if isinstance(truth, str) else record.name(TRUTH)
         if truth is None:
             raise DataError(f"{record.origin}: '{TRUTH}' is missing (found keys: {', '.join(record.values)})")
         name = record.name("id")
@@ -105,13 +106,15 @@ class Reader:
         parsed, true = self.letter(answer), self.true_letter(truth)
         said, meant = ("" if one is None else self.fold(one) for one in (parsed, true))
         same = said == meant and (parsed is None) == (true is None)
-        return Reading(parsed, float(same), unreadable=not same and not (len(said) == 1 and said.isalpha()))
+        letter = same or (len(said) == 1 and said.isalpha())
+        return Reading(parsed, float(same), unreadable=not letter, why="" if letter else "no letter")
 
     def _number(self, answer: str, truth: str) -> Reading:
         parsed, true = self.number(answer), self.value(truth)
         guess = self.value(parsed) if isinstance(parsed, str) else parsed
         if guess is None or true is None:
-            return Reading(parsed, 0.0, unreadable=guess is None)
+            why = "no number" if guess is None else f"the true value '{truth}' is no number"
+            return Reading(parsed, 0.0, unreadable=guess is None, why=why)
         why = self.accuracy.explain(guess, true)
         return Reading(parsed, self.accuracy.score(guess, true), unreadable=math.isnan(guess), why=why)
 
@@ -161,7 +164,7 @@ def scorer(
             _, found = _averaged(types, values, parts_there(types, there, "there"))
         zeros = _zero_truths(types, officials, readings) if zero_stops else []
         shown = public(averages)
-        notes = [*zeros, *_missing_types(types, there, here)]
+        notes = [*zeros, *_no_numbers(types, officials), *_missing_types(types, there, here)]
         if shown is None:
             notes.append("the public scorer stops where types are missing and has no figures for these rows")
         return replace(found, public={} if zeros or shown is None else shown, notes=tuple(notes))
@@ -203,7 +206,7 @@ def _averaged(types: Types, values: Mapping[str, np.ndarray], parts: Parts) -> t
 def _zero_truths(types: Types, officials: Sequence[Official], readings: Sequence[Reading]) -> list[str]:
     """Return the sentence about numbers given for a true value of 0, at which the public scorer stops; else none."""
     count = sum(
-        reading.why != "" and types.of(official) in types.numbers and plain_number(column(official, TRUTH)) == 0
+        reading.read and types.of(official) in types.numbers and plain_number(column(official, TRUTH)) == 0
         for official, reading in zip(officials, readings, strict=True)
     )
     if not count:
@@ -211,6 +214,22 @@ def _zero_truths(types: Types, officials: Sequence[Official], readings: Sequence
     return [
         f"the public scorer stops at a true value of 0, which {count:,} answered questions have; here an answer of 0 "
         "scores 1 there and any other 0"
+    ]
+
+
+def _no_numbers(types: Types, officials: Sequence[Official]) -> list[str]:
+    """Return the sentence about true values that should be numbers and are none, which every scorer gives 0."""
+    odd = [
+        truth
+        for official in officials
+        if types.of(official) in types.numbers
+        for truth in [column(official, TRUTH)]
+        if not math.isfinite(plain_number(truth) or 0.0) or plain_number(truth) is None
+    ]
+    if not odd:
+        return []
+    return [
+        f"{len(odd):,} questions have a true value that is no number, such as '{odd[0]}'; every answer scores 0 there"
     ]
 
 

@@ -49,7 +49,7 @@ _ALONE = re.compile(r"\b([A-E])\b")
 def asked(record: Record) -> Asked:
     """Return the question of an official row; a prepared row brings its prompt, another gets that of ``raw_qa``."""
     name = record.name("id") if "id" in record.values else record.name("index")
-    images = image_names(record, str(name))
+    images = image_names(record)
     ready = record.name("input_prompt") is not None
     return Asked(
         scene_id=set_name(images, f"images_of_{name}"),

@@ -29,6 +29,7 @@ from gpt4scene.benchmarks.spatial import (
     spatial_benchmark,
 )
 from gpt4scene.benchmarks.wordings import Prompts
+from gpt4scene.errors import DataError
 from gpt4scene.files.raw import Record
 
 LONG_NAMES = {
@@ -57,14 +58,20 @@ _ANY_LETTER = re.compile(r"\b[A-F]\b(?!\s[a-zA-Z])", re.IGNORECASE)
 def asked(record: Record) -> Asked:
     """Return the question of an official row or of a row of VLMEvalKit's table, which may hold choices apart."""
     number = record.name("index") if "index" in record.values else record.name("id")
-    images = image_names(record, str(record.values.get("g_index", number)))
+    images = image_names(record)
     apart = {letter: record.values[letter] for letter in "ABCDEF" if record.name(letter) is not None}
+    kind, truth = category_of(record.values) or record.text("question_type"), record.text("answer")
+    if kind not in LONG_NAMES and not re.fullmatch("[A-Za-z]", truth):
+        raise DataError(
+            f"{record.origin}: neither category '{kind}' nor answer '{truth}' is one of this benchmark; is the file of "
+            "another one?"
+        )
     choices = "\nOptions: " + "".join(f"{letter}: {text}, " for letter, text in apart.items()) if apart else ""
     return Asked(
         scene_id=set_name(images, f"images_of_{number}"),
         prompt=f"{as_written(record, 'question').strip()}{choices}\n{INSTRUCTION}",
-        truth=record.text("answer"),
-        kind=category_of(record.values) or record.text("question_type"),
+        truth=truth,
+        kind=kind,
         qid=None if isinstance(number, float) else number,
         images=images,
     )

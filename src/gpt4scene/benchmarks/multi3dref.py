@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
 from gpt4scene.benchmarks.annotation import Annotation
-from gpt4scene.benchmarks.benchmark import Benchmark, scores_by_row
-from gpt4scene.benchmarks.judging import Judged, Verdict
+from gpt4scene.benchmarks.benchmark import PUBLISHED_RULES, Benchmark, scores_by_row
+from gpt4scene.benchmarks.comparing import RAW, STRICT, checked_name
+from gpt4scene.benchmarks.grounding import marked
+from gpt4scene.benchmarks.judging import Judged, Pointed
 from gpt4scene.benchmarks.matching import NO_PROPOSAL, Scenes
 from gpt4scene.benchmarks.rows import Dropped, QuestionRow, TrainingRow
+from gpt4scene.benchmarks.rules import Rules
 from gpt4scene.benchmarks.wordings import Prompts, without_end_mark
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow, RowLike, read_rows
 from gpt4scene.files.raw import Record
 from gpt4scene.metrics.boxes import THRESHOLDS, SceneBoxes, flat_targets, scene_boxes
-from gpt4scene.metrics.matched_f1 import rows_f1
+from gpt4scene.metrics.matched_f1 import best_pairs, padded, rows_f1
 from gpt4scene.metrics.object_ids import object_ids, object_mark
 from gpt4scene.metrics.scores import Report
+from gpt4scene.metrics.texts import TextScores
 
 NAME = "multi3dref"
 NEEDS = ("ref_captions", "type_info")
@@ -30,13 +35,29 @@ TYPES = ("zt_w_d", "zt_wo_d", "st_w_d", "st_wo_d", "mt")
 SHARED_PROPOSAL = "two targets share a proposal"
 
 
-def score(rows: Iterable[RowLike], proposals: Mapping[str, object], ground_truth: Mapping[str, object]) -> Report:
+SAYS = {
+    PUBLISHED_RULES: "Identifiers past the last proposal are dropped and a repeated one counts twice, as in "
+    "Chat-Scene's scorer and the public GPT4Scene one (April 2025).",
+    RAW: "The figures are those of gpt4scene: Video-3D-LLM's scorer (June 2025) pairs and counts boxes alike, and its "
+    "model names no box twice and none that is not there.",
+    STRICT: "A repeated identifier counts once and one past the last proposal is a miss; our own.",
+}
+"""Name of rules -> what they are."""
+
+
+def score(
+    rows: Iterable[RowLike],
+    proposals: Mapping[str, object],
+    ground_truth: Mapping[str, object],
+    rules: str = PUBLISHED_RULES,
+) -> Report:
     """Return the mean F1 at IoU 0.25 and 0.5, over all rows and for each kind of question that occurs.
 
     ``proposals`` and ``ground_truth`` map a scene to its boxes (N x 6: centre, size); a row's ``ref_captions`` are
     ground-truth object ids, its ``type_info`` one of ``TYPES``. Identifiers past the last proposal are dropped and a
-    repeated one counts twice, as published; the strict figures count a repeated one once and one past the last as a
-    miss. Raises ``DataError`` for unknown scenes, objects and kinds.
+    repeated one counts twice, as published; the strict figures, all figures under the ``rules`` of that name
+    (``SAYS``), count a repeated one once and one past the last as a miss. Raises ``DataError`` for unknown scenes,
+    objects and kinds.
     """
     read = _checked(rows)
     found = scene_boxes(proposals, "the proposal boxes")
@@ -52,7 +73,10 @@ def score(rows: Iterable[RowLike], proposals: Mapping[str, object], ground_truth
     strict_B2 = rows_f1(none_meant, once, proposals_B, targets_B)
     kinds = np.array(said)
     scores, values, counts = {}, {}, {"answers": len(read)}
-    for group, f1_B2 in (("all", published_B2), *((kind, published_B2) for kind in TYPES), ("strict all", strict_B2)):
+    strictly = checked_name(rules, SAYS, NAME) == STRICT
+    counted_B2 = strict_B2 if strictly else published_B2
+    groups = [(group, counted_B2) for group in ("all", *TYPES)] + ([] if strictly else [("strict all", strict_B2)])
+    for group, f1_B2 in groups:
         members_B = kinds == group if group in TYPES else np.ones(len(read), dtype=bool)
         if not members_B.any():
             continue
@@ -67,7 +91,9 @@ def score(rows: Iterable[RowLike], proposals: Mapping[str, object], ground_truth
     counts["unreadable answers"] = sum(unreadable)
     counts["dropped identifiers"] = sum(map(len, mentioned)) - sum(map(len, named))
     notes = flat_targets(truth, ((row.scene_id, int(target)) for row in read for target in row.references))
-    return Report(NAME, scores, counts, notes, scores_by_row(read, {"kind": tuple(kinds.tolist())}, values))
+    return Report(
+        NAME, scores, counts, notes, scores_by_row(read, {"kind": tuple(kinds.tolist())}, values), rules=rules
+    )
 
 
 def _targets(row: AnswerRow, truth: SceneBoxes) -> np.ndarray:
@@ -106,14 +132,28 @@ def spoken_ids(proposals: Iterable[int]) -> str:
     return f"Yes. {', '.join(marks[:-1])}, and {marks[-1]}."
 
 
-def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:
-    """Return the verdict by F1 at IoU 0.25: 1 is right, more than 0 partly right."""
-    f1 = figures["all F1@0.25"]
-    targets = [(int(target), annotation.ground_truth.label(row.scene_id, int(target))) for target in row.references]
-    references = tuple(f"object {target} ({label})" for target, label in targets) or ("no object",)
-    verdict: Verdict = "right" if f1 == 1 else "partly" if f1 > 0 else "wrong"
-    named = len(object_ids(row.pred))
-    return Judged(row, verdict, f"F1 {f1:.2f}; {named} named, {len(targets)} meant", references)
+def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation, rules: str = PUBLISHED_RULES) -> Judged:
+    """Return the verdict by F1 at IoU 0.25, and how named and meant boxes are paired: 1 is right, above 0 partly."""
+    f1, found, scene = figures["all F1@0.25"], annotation.proposals, row.scene_id
+    boxes_N6, mentioned = found.of(scene, row.origin), object_ids(row.pred)
+    known = [number for number in mentioned if number < len(boxes_N6)]
+    counted = list(dict.fromkeys(mentioned)) if rules == STRICT else known
+    meant = [f"object {target} ({annotation.ground_truth.label(scene, int(target))})" for target in row.references]
+    marks = [marked(found, scene, number) for number in counted]
+    pairs = best_pairs(padded(boxes_N6, counted), _targets(row, annotation.ground_truth))
+    return Judged(
+        row,
+        verdict="right" if f1 == 1 else "partly" if f1 > 0 else "wrong",
+        reason=f"F1 {f1:.2f}; {len(mentioned)} named, {len(meant)} meant",
+        references=tuple(meant) or ("no object",),
+        parsed=", ".join(marks) or ("no object" if row.pred.strip() else None),
+        details=tuple(
+            f"{object_mark(counted[place])} and {meant[target]}: IoU {overlap:.2f}"
+            for place, target, overlap in pairs
+            if overlap
+        ),
+        pointed=Pointed(tuple(dict.fromkeys(known)), tuple(int(target) for target in row.references)),
+    )
 
 
 def question_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[QuestionRow]:
@@ -154,6 +194,15 @@ def _kind(record: Record) -> str:
     return kind
 
 
+def _report(
+    rows: Sequence[AnswerRow],
+    annotation: Annotation,
+    texts: Mapping[str, TextScores],
+    rules: str = PUBLISHED_RULES,
+) -> Report:
+    return score(rows, annotation.proposals, annotation.ground_truth, rules)
+
+
 BENCHMARK = Benchmark(
     name=NAME,
     title="Multi3DRefer",
@@ -165,8 +214,13 @@ BENCHMARK = Benchmark(
     names_objects=True,
     question_rows=question_rows,
     training_rows=training_rows,
-    report=lambda rows, annotation, texts: score(rows, annotation.proposals, annotation.ground_truth),
+    report=_report,
     needs=NEEDS,
     own=lambda row: row.type_info in TYPES,
     judge=judge,
+    rules_say=SAYS[PUBLISHED_RULES],
+    variants=(
+        Rules(RAW, SAYS[RAW], partial(_report, rules=RAW), same_as=PUBLISHED_RULES),
+        Rules(STRICT, SAYS[STRICT], partial(_report, rules=STRICT), judge=partial(judge, rules=STRICT)),
+    ),
 )

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from gpt4scene.benchmarks.benchmark import Benchmark
 from gpt4scene.benchmarks.joining import meaning
+from gpt4scene.benchmarks.objects_said import ObjectsSaid, objects_said
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow
 from gpt4scene.files.named_answers import NamedAnswer
-from gpt4scene.metrics.object_ids import object_mark
+from gpt4scene.metrics.answer_boxes import answer_boxes, themselves
+from gpt4scene.metrics.boxes import SceneBoxes
 from gpt4scene.types import Question
 
 _SHOWN = 3
@@ -21,8 +23,9 @@ _SHOWN = 3
 
 def answers_by_name(
     named: Sequence[NamedAnswer], questions: Sequence[Question], place: Path, benchmark: Benchmark
-) -> tuple[list[AnswerRow], tuple[str, ...]]:
-    """Return a row of each answer, with the place of its question in ``questions``, and notes.
+) -> tuple[list[AnswerRow], tuple[str, ...], SceneBoxes | None]:
+    """Return a row of each answer, with the place of its question in ``questions``, notes, and the boxes that the
+    answers bring, ``None`` where they name those of a file.
 
     Raises ``DataError`` for a name that no question has or two have, and a question that is answered twice; it shows
     the names wanted beside those found.
@@ -34,45 +37,43 @@ def answers_by_name(
         notes.append(f"'index' names the questions by the column 'index' of {place}")
     if not asked.ids and any(one.qid is not None for one in named):
         notes.append(f"the questions of {place} have no ids; the answers' ids count as places, from 0")
+    said = objects_said(named) if benchmark.names_objects else ObjectsSaid(tuple(map(_said, named)))
+    notes += said.notes
     found: dict[int, AnswerRow] = {}
-    for one in named:
+    for one, text in zip(named, said.texts, strict=True):
         question = asked.question_of(one, by_own_index)
         if question.index in found:
             raise DataError(f"{one.origin}: answers the same question as {found[question.index].origin}; remove one")
-        found[question.index] = _row(one, question, benchmark)
+        found[question.index] = _row(one.origin, text, question)
+    boxes: SceneBoxes | None = None
+    if said.own:
+        boxes = answer_boxes(said.own, {row.origin: row.scene_id for row in found.values()})
+    elif "pred_id" in benchmark.needs and all(question.pred_id is None for question in questions):
+        notes.append("answers are about the objects themselves, so no box is compared: each counts at every IoU")
+        found = {index: replace(row, pred_id=questions[index].obj_id) for index, row in found.items()}
+        boxes = themselves((question.scene_id, question.obj_id or 0) for question in questions)
     silent = sum(one.value is None for one in named)
     if silent:
         notes.append(f"{silent} answers are null and count as empty answers")
-    return [found[index] for index in sorted(found)], tuple(notes)
+    return [found[index] for index in sorted(found)], tuple(notes), boxes
 
 
-def _row(one: NamedAnswer, question: Question, benchmark: Benchmark) -> AnswerRow:
+def _row(origin: str, text: str, question: Question) -> AnswerRow:
     return AnswerRow(
         scene_id=question.scene_id,
-        pred=said(one.value, benchmark, one.origin),
+        pred=text,
         prompt=question.prompt,
         qid=question.qid,
         index=question.index,
-        origin=one.origin,
+        origin=origin,
     )
 
 
-def said(value: Any, benchmark: Benchmark, origin: str) -> str:
-    """Return an answer as text: numbers of objects become their marks where the benchmark asks for objects."""
-    if value is None or isinstance(value, str):
-        return value or ""
-    if not benchmark.names_objects:
-        if isinstance(value, int | float):
-            return str(value)
-        raise DataError(f"{origin}: the answer must be a text, found a list of {len(value)}; write one text")
-    numbers = value if isinstance(value, list | tuple) else [value]
-    if not all(_is_object(number) for number in numbers):
-        raise DataError(f"{origin}: an answer of {benchmark.name} is a text or numbers of objects, found {value!r}")
-    return f"{' and '.join(object_mark(int(number)) for number in numbers)}." if numbers else "No."
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 and value == int(value)
+def _said(one: NamedAnswer) -> str:
+    """Return an answer as text; a number is the text of its digits."""
+    if isinstance(one.value, list | tuple):
+        raise DataError(f"{one.origin}: the answer must be a text, found a list of {len(one.value)}; write one text")
+    return "" if one.value is None else str(one.value)
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ class _Named:
                 return None  # nothing says what the id means
             if key.isdecimal() and self._at(int(key)) is not None:
                 return self._at(int(key))
-        candidates = self.ids.get(key, [])
+        candidates = self.ids.get(key) or self.ids.get(key.replace("|", "_"), [])
         if len(candidates) == 1:
             return candidates[0]
         if candidates and by_place in candidates:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -24,26 +25,41 @@ def as_written(record: Record, *keys: str) -> str:
     return record.values[key]
 
 
-def image_names(record: Record, stem: str) -> tuple[str, ...]:
-    """Return the names of the record's images; an image that comes as bytes is called ``<stem>_<number>.jpg``.
+def image_names(record: Record) -> tuple[str, ...]:
+    """Return the names of the record's images; one that comes as bytes, or as text in base64, is named by its hash.
 
     None where the record has no images. Raises ``DataError`` for a column that is neither a name nor a list.
     """
     key = next((key for key in IMAGE_KEYS if record.values.get(key) not in (None, "", [])), None)
     if key is None:
         return ()
-    images = record.values[key]
+    images, place = record.values[key], f"{record.origin}: '{key}'"
+    if isinstance(images, str) and images.startswith("[") and images.endswith("]"):
+        images = _listed(images, place)
     if isinstance(images, str | bytes | Mapping):
         images = [images]
     if not isinstance(images, Sequence):
-        raise DataError(f"{record.origin}: '{key}' must hold images or their names, found a {type(images).__name__}")
-    return tuple(_name(image, f"{stem}_{number}.jpg") for number, image in enumerate(images))
+        raise DataError(f"{place} must hold images or their names, found a {type(images).__name__}")
+    return tuple(_name(image, f"{place}, image {number}") for number, image in enumerate(images))
 
 
-def _name(image: Any, otherwise: str) -> str:
+def _listed(text: str, place: str) -> list[Any]:
+    """Return the list that a cell of a table writes as Python does."""
+    try:
+        return list(ast.literal_eval(text))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        raise DataError(f"{place} begins and ends like a list, and is none that can be read") from None
+
+
+def _name(image: Any, place: str) -> str:
     if isinstance(image, Mapping):
-        image = image.get("path")
-    return image if isinstance(image, str) and 0 < len(image) < _LONGEST_NAME else otherwise
+        image = image.get("bytes") or image.get("path")
+    if isinstance(image, str) and 0 < len(image) < _LONGEST_NAME:
+        return image
+    if isinstance(image, str | bytes) and image:
+        content = image if isinstance(image, bytes) else image.encode()
+        return f"image_{hashlib.sha256(content).hexdigest()[:12]}.jpg"
+    raise DataError(f"{place}, is neither an image nor the name of one, found a {type(image).__name__}")
 
 
 def set_name(images: Sequence[str], otherwise: str) -> str:

@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from gpt4scene.benchmarks.benchmark import Benchmark
-from gpt4scene.benchmarks.matching import Scenes
+from gpt4scene.benchmarks.labels import LABEL_MAP
+from gpt4scene.benchmarks.matching import Match, Scenes
 from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.benchmarks.rows import QuestionRow
 from gpt4scene.benchmarks.wordings import Prompts
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files.questions import questions_of
 from gpt4scene.files.raw import OFFICIAL, Record
-from gpt4scene.metrics.boxes import scene_boxes
+from gpt4scene.metrics.boxes import SceneBoxes
 from gpt4scene.types import Question
 
 
 @dataclass(frozen=True)
 class References:
-    """The questions of one task as its official files have them; ``place`` names the files in messages."""
+    """The questions of one task as its official files have them; ``place`` names the files in messages.
+
+    ``made`` are contents of companion files that follow from the official records, ``files`` the official files.
+    """
 
     task: str
     questions: tuple[Question, ...]
     place: Path
+    made: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def reference_files(words: str | Sequence[str], tasks: Sequence[str] | None) -> dict[str, list[Path]]:
@@ -39,9 +49,12 @@ def reference_files(words: str | Sequence[str], tasks: Sequence[str] | None) -> 
     found: dict[str, list[Path]] = {}
     wrong = []
     for word in words:
+        could_be: list[str] = []
         task, given, name = word.partition("=")
         if not given or task not in BENCHMARKS:
-            task, name = _task_of(Path(word), tasks), word
+            name = word
+            could_be = _tasks_of(Path(word), tasks)
+            task = could_be[0] if len(could_be) == 1 else None
         path = Path(name)
         if not path.is_file():
             wrong.append(f"--references {name}: there is no such file")
@@ -50,8 +63,8 @@ def reference_files(words: str | Sequence[str], tasks: Sequence[str] | None) -> 
                 f"--references {name}: '{path.suffix}' files can't be read; write one of {', '.join(OFFICIAL)}"
             )
         elif task is None:
-            first = next(iter(BENCHMARKS))
-            wrong.append(f"--references {name}: say of which task it is, such as {first}={name}, or by --tasks")
+            some = " or ".join(f"{one}={name}" for one in could_be or list(BENCHMARKS)[:1])
+            wrong.append(f"--references {name}: say of which task it is, such as {some}, or by --tasks")
         elif tasks is not None and task not in tasks:
             wrong.append(f"--references {name}: is of '{task}', which --tasks leaves out")
         else:
@@ -61,11 +74,12 @@ def reference_files(words: str | Sequence[str], tasks: Sequence[str] | None) -> 
     return found
 
 
-def _task_of(path: Path, tasks: Sequence[str] | None) -> str | None:
+def _tasks_of(path: Path, tasks: Sequence[str] | None) -> list[str]:
+    """Return the tasks whose official file has the name of ``path``; the only one of ``tasks`` where it is one."""
     if tasks is not None and len(tasks) == 1:
-        return tasks[0]
+        return list(tasks)
     named = [task for task, benchmark in BENCHMARKS.items() if any(_fits(name, path) for name in benchmark.raw_files)]
-    return named[0] if len(named) == 1 else None
+    return [task for task in named if tasks is None or task in tasks] or named
 
 
 def _fits(pattern: str, path: Path) -> bool:
@@ -76,7 +90,20 @@ def read_references(task: str, paths: Sequence[Path]) -> References:
     """Return the questions in the official files of ``task``; ``DataError`` names file and row of what is wrong."""
     benchmark = BENCHMARKS[task]
     place = Path(", ".join(map(str, paths)))
-    return References(task, tuple(references_of(benchmark, _in_order(benchmark, paths), str(place))), place)
+    return references_in(benchmark, _in_order(benchmark, paths), place, tuple(paths))
+
+
+def references_in(
+    benchmark: Benchmark, records: Sequence[Record], place: Path, files: tuple[Path, ...] = ()
+) -> References:
+    """Return the questions of official ``records`` that were read from ``files``, if from any."""
+    questions = tuple(references_of(benchmark, records, str(place)))
+    made: Mapping[str, Any] = {}
+    notes: list[str] = []
+    if benchmark.companions is not None and benchmark.about_objects:
+        label_map = next((path for file in files if (path := file.with_name(LABEL_MAP)).is_file()), None)
+        made = benchmark.companions(list(records), lambda: label_map, notes.append)
+    return References(benchmark.name, questions, place, made, files, tuple(notes))
 
 
 def _in_order(benchmark: Benchmark, paths: Sequence[Path]) -> list[Record]:
@@ -96,24 +123,40 @@ def _in_order(benchmark: Benchmark, paths: Sequence[Path]) -> list[Record]:
 
 def references_of(benchmark: Benchmark, records: Iterable[Record], place: str) -> list[Question]:
     """Return the questions of official ``records``; ``place`` names where they come from."""
-    rows = [(record.origin, row) for record in records for row in _rows_of(benchmark, record)]
+    arranged = benchmark.question_records(list(records), NO_SCENES)
+    kept = [record for record in arranged if isinstance(record, Record)]
+    prompts = Prompts(benchmark.wordings())
+    rows = [(record.origin, row) for record in kept for row in _rows_of(benchmark, record, prompts)]
     if not rows:
         raise DataError(f"{place}: holds no question of {benchmark.name}")
     return questions_of(rows, benchmark.name, benchmark.type_key)
 
 
-def _rows_of(benchmark: Benchmark, record: Record) -> Iterable[QuestionRow]:
+def _rows_of(benchmark: Benchmark, record: Record, prompts: Prompts) -> Iterable[QuestionRow]:
     if benchmark.references is not None:
         return benchmark.references(record)
-    if benchmark.about_objects or benchmark.question_rows is None:
-        raise ConfigError(
-            f"{benchmark.name}: official files alone say nothing about boxes; give --annotation_dir with its question "
-            "file, which `gpt4scene annotate` writes"
-        )
-    rows = benchmark.question_rows(record, _no_scenes(), Prompts(benchmark.wordings()))
-    return [row for row in rows if isinstance(row, Mapping)]
+    if benchmark.question_rows is None:
+        raise ConfigError(f"{benchmark.name}: has rows for training only, and no answers to score")
+    return [row for row in benchmark.question_rows(record, NO_SCENES, prompts) if isinstance(row, Mapping)]
 
 
-def _no_scenes() -> Scenes:
-    nothing = scene_boxes({}, "no boxes")
-    return Scenes({}, nothing, nothing)
+@dataclass(frozen=True)
+class _NoBoxes(SceneBoxes):
+    """Boxes of any object, all empty: official files are read without boxes, which scoring alone compares."""
+
+    def row(self, scene: str, index: int, origin: str) -> np.ndarray:
+        """Return an empty box, float64[6]."""
+        return np.zeros(6)
+
+
+@dataclass(frozen=True)
+class _NoScenes(Scenes):
+    """Scenes of which nothing is known, so that no proposal stands for an object."""
+
+    def match(self, scene: str, target: int, origin: str) -> Match | None:
+        """Return ``None``."""
+        return None
+
+
+NO_SCENES = _NoScenes({}, _NoBoxes({}, "no boxes"), _NoBoxes({}, "no boxes"))
+"""Stands for prepared scenes where none are needed."""

@@ -54,17 +54,18 @@ def _torchmetrics(averages: Averages) -> Mapping[str, float]:
     return shown | {f"{OVERALL}_acc": 100.0 * averages.overall}
 
 
+SAYS = {
+    "lmms_eval": "The first token of the stripped answer counts, as in lmms-eval (@75571cf, 2026), one of ReVSI's own.",
+    "vlmevalkit": "As lmms_eval, under other names and without absent figures, as in VLMEvalKit (@e8e78f0, 2026).",
+    "torchmetrics_ext": "As lmms_eval, with torch's limits and no figure that lacks a type, as in torchmetrics_ext "
+    "(@d89bc18).",
+}
+"""Name of rules -> what they are."""
+
 VARIANTS = (
-    scorer(TYPES, "lmms_eval", "lmms-eval (@75571cf), one of ReVSI's own three: first token", TOKENS, _lmms_eval),
-    scorer(TYPES, "vlmevalkit", "VLMEvalKit (@e8e78f0): the same under other names", TOKENS, _vlmevalkit),
-    scorer(
-        *(
-            TYPES,
-            "torchmetrics_ext",
-            "torchmetrics_ext (@d89bc18): torch's limits, a figure lacking a type is left out",
-        ),
-        *(TOKENS_TORCH, _torchmetrics, "without"),
-    ),
+    scorer(TYPES, "lmms_eval", SAYS["lmms_eval"], TOKENS, _lmms_eval),
+    scorer(TYPES, "vlmevalkit", SAYS["vlmevalkit"], TOKENS, _vlmevalkit),
+    scorer(TYPES, "torchmetrics_ext", SAYS["torchmetrics_ext"], TOKENS_TORCH, _torchmetrics, "without"),
 )
 
 BENCHMARK = spatial_benchmark(

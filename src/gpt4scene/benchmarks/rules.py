@@ -20,7 +20,7 @@ class Rules:
     """One way of counting. ``says`` is a sentence about it, with the public scorer and its date where there is one.
 
     ``report`` takes the answers, and the scores of the ``text_groups`` where there are any. ``judge`` and
-    ``main_metric`` are the benchmark's where they are empty here.
+    ``main_metric`` are the benchmark's where they are empty here. ``same_as`` names rules that give the same figures.
     """
 
     name: str
@@ -29,3 +29,4 @@ class Rules:
     text_groups: TextGroups | None = None
     judge: Judge | None = None
     main_metric: str = ""
+    same_as: str = ""

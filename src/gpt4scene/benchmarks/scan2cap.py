@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +13,31 @@ import numpy as np
 
 from gpt4scene.benchmarks import scanrefer
 from gpt4scene.benchmarks.annotation import Annotation
-from gpt4scene.benchmarks.benchmark import Benchmark
+from gpt4scene.benchmarks.benchmark import PUBLISHED_RULES, Benchmark
+from gpt4scene.benchmarks.comparing import RAW, STRICT, checked_name
 from gpt4scene.benchmarks.described import (
+    as_written,
     by_object,
     caption_corpus,
+    descriptions_of,
     framed,
     has_tokens,
     is_framed,
+    marks_apart,
     object_of,
+    unframed,
     with_matches,
 )
-from gpt4scene.benchmarks.judging import Judged
+from gpt4scene.benchmarks.judging import Judged, Pointed
 from gpt4scene.benchmarks.matching import NO_PROPOSAL, Scenes
 from gpt4scene.benchmarks.rows import Dropped, QuestionRow, TrainingRow
+from gpt4scene.benchmarks.rules import Rules
+from gpt4scene.benchmarks.signature import content_hash
 from gpt4scene.benchmarks.wordings import Prompts
 from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import checked_corpus, read_corpus
 from gpt4scene.files.answers import AnswerRow, RowLike, read_rows
-from gpt4scene.files.raw import Record
+from gpt4scene.files.raw import Record, read_records
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, THRESHOLDS, flat_targets, iou, scene_boxes
 from gpt4scene.metrics.object_ids import object_mark
 from gpt4scene.metrics.scores import Report, RowScores
@@ -47,24 +56,87 @@ CORPUS = "scan2cap_val_corpus.json"
 NOT_TAKEN = "no proposal takes the object"
 
 
+DESCRIPTIONS = scanrefer.BENCHMARK.raw_files[0].format(split="val")
+"""Official file of the descriptions as people wrote them, which the raw rules take where it is there."""
+
+_NEARLY = (
+    f"references are put together from the words in {CORPUS}; put {DESCRIPTIONS} beside it to compare with the "
+    "descriptions themselves, whose words differ in one of a hundred"
+)
+
+SAYS = {
+    PUBLISHED_RULES: "Captions stand between sos and eos, also where the proposal misses the object, and the tokenizer "
+    "drops punctuation, as in Chat-Scene's scorer and the public GPT4Scene one (April 2025).",
+    RAW: "Captions are compared in small letters, split at spaces, full stops and commas as words, at IoU 0.5 alone, "
+    "as in Video-3D-LLM's scorer (June 2025), which 3DRS shares.",
+    STRICT: "Captions and references are compared without sos and eos, so that silence scores nothing; our own.",
+}
+"""Name of rules -> what they are."""
+
+
+@dataclass(frozen=True)
+class _Way:
+    """What becomes of a caption, of a reference in the corpus, and of a missing caption; at which IoU thresholds."""
+
+    caption: Callable[[str], str]
+    reference: Callable[[str], str]
+    nothing: str
+    thresholds: tuple[tuple[str, float], ...] = THRESHOLDS
+    split_at_spaces: bool = False
+
+
+_WAYS = {
+    PUBLISHED_RULES: _Way(framed, framed, NOTHING),
+    RAW: _Way(
+        marks_apart,
+        lambda caption: marks_apart(as_written(unframed(caption))),
+        marks_apart(""),
+        tuple(pair for pair in THRESHOLDS if pair[1] == 0.5),
+        split_at_spaces=True,
+    ),
+    STRICT: _Way(unframed, unframed, ""),
+}
+
+
 def text_groups(
     rows: Iterable[RowLike],
     proposals: Mapping[str, object],
     ground_truth: Mapping[str, object],
     corpus: Mapping[str, Sequence[str]],
+    rules: str = PUBLISHED_RULES,
+    descriptions: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, TextGroup]:
-    """Return, for each IoU threshold (``@0.25``, ``@0.50``), the captions of all objects of ``corpus``."""
+    """Return, for each IoU threshold (``@0.25``, ``@0.50``), the captions of all objects of ``corpus``.
+
+    ``descriptions`` are the same captions as people wrote them, for rules that compare those.
+    """
+    way = _WAYS[checked_name(rules, SAYS, NAME)]
     corpus = checked_corpus(corpus, CORPUS)
     by_object = _by_object(rows, corpus)
     overlap = _overlaps(by_object, proposals, ground_truth)
-    references = tuple(tuple(map(framed, captions)) for captions in corpus.values())
+    references = tuple(tuple(map(way.reference, captions)) for captions in corpus.values())
+    if descriptions is not None:
+        references = tuple(tuple(map(way.caption, captions)) for captions in _same_objects(descriptions, corpus))
     groups = {}
-    for label, threshold in THRESHOLDS:
+    for label, threshold in way.thresholds:
         captions = tuple(
-            framed(by_object[key].pred) if overlap.get(key, -1.0) >= threshold else NOTHING for key in corpus
+            way.caption(by_object[key].pred) if overlap.get(key, -1.0) >= threshold else way.nothing for key in corpus
         )
-        groups[f"@{label}"] = TextGroup(captions, references)
+        groups[f"@{label}"] = TextGroup(captions, references, way.split_at_spaces)
     return groups
+
+
+def _same_objects(
+    descriptions: Mapping[str, Sequence[str]], corpus: Mapping[str, Sequence[str]]
+) -> list[Sequence[str]]:
+    """Return the descriptions in the order of ``corpus``; ``DataError`` where they are not of the same captions."""
+    for key, captions in corpus.items():
+        if len(descriptions.get(key, ())) != len(captions):
+            raise DataError(
+                f"{DESCRIPTIONS}: has {len(descriptions.get(key, ()))} descriptions of '{key}', and {CORPUS} has "
+                f"{len(captions)}; put the file of the same split there, or remove it"
+            )
+    return [descriptions[key] for key in corpus]
 
 
 def report(
@@ -73,6 +145,8 @@ def report(
     ground_truth: Mapping[str, object],
     corpus: Mapping[str, Sequence[str]],
     texts: Mapping[str, TextScores],
+    rules: str = PUBLISHED_RULES,
+    descriptions: Mapping[str, Sequence[str]] | None = None,
 ) -> Report:
     """Return the report of ``rows`` with the text metrics already computed (``score_groups(text_groups(…))``)."""
     read = read_rows(rows, NAME, NEEDS)
@@ -88,6 +162,8 @@ def report(
     }
     counts |= {f"proposals under IoU {label}": int((overlap < threshold).sum()) for label, threshold in THRESHOLDS}
     notes = dict.fromkeys(note for found in texts.values() for note in found.notes)
+    if rules == RAW and descriptions is None:
+        notes[_NEARLY] = None
     truth = scene_boxes(ground_truth, "the ground-truth boxes")
     notes |= dict.fromkeys(flat_targets(truth, ((row.scene_id, row.target) for row in by_object.values())))
     places = [_place(key) for key in corpus]
@@ -95,7 +171,8 @@ def report(
     pooled = {f"{name}{suffix}": one for suffix, found in texts.items() for name, one in found.pooled.items()}
     labels = {"label": tuple(truth.label(*place) for place in places)}
     by_object_scores = RowScores(tuple(corpus), tuple(scene for scene, _ in places), labels, values, pooled)
-    return Report(NAME, scores, counts, tuple(notes), by_object_scores)
+    told = {"references": content_hash(corpus if descriptions is None else descriptions)}
+    return Report(NAME, scores, counts, tuple(notes), by_object_scores, rules=rules, signature_parts=told)
 
 
 def score(
@@ -103,16 +180,19 @@ def score(
     proposals: Mapping[str, object],
     ground_truth: Mapping[str, object],
     corpus: Mapping[str, Sequence[str]],
+    rules: str = PUBLISHED_RULES,
+    descriptions: Mapping[str, Sequence[str]] | None = None,
 ) -> Report:
     """Return the text metrics at IoU 0.25 and 0.5, over all objects of ``corpus``.
 
     ``corpus`` maps ``scene|object`` to captions framed ``sos … eos``; ``pred_id`` of a row is the proposal asked
     about, ``gt_id`` the object. A proposal under the IoU and an object without an answer count as ``sos eos``; of two
-    answers about one object the last counts. Raises ``DataError`` for unknown scenes and objects.
+    answers about one object the last counts. ``rules`` is one of ``SAYS``; the raw ones take ``descriptions``, the
+    captions as people wrote them, where there are any. Raises ``DataError`` for unknown scenes and objects.
     """
     read = read_rows(rows, NAME, NEEDS)
-    texts = score_groups(text_groups(read, proposals, ground_truth, corpus))
-    return report(read, proposals, ground_truth, corpus, texts)
+    texts = score_groups(text_groups(read, proposals, ground_truth, corpus, rules, descriptions))
+    return report(read, proposals, ground_truth, corpus, texts, rules, descriptions)
 
 
 def _place(key: str) -> tuple[str, int]:
@@ -145,17 +225,32 @@ def _overlaps(
     return dict(zip(by_object, iou(np.array(asked_B6), np.array(target_B6), PUBLISHED_EPSILON).tolist(), strict=True))
 
 
-def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:
-    """Return right for the very words of a reference, wrong for no words, else no verdict; CIDEr and IoU beside it."""
-    references = tuple(text.removeprefix("sos ").removesuffix(" eos").strip() for text in row.texts)
+def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation, rules: str = PUBLISHED_RULES) -> Judged:
+    """Return right for the very words of a reference, wrong for no words, else no verdict; CIDEr and IoU beside it.
+
+    Words about a proposal under the IoU count as no caption, so that right ones are partly right.
+    """
+    way = _WAYS[rules]
+    references = tuple(unframed(text) for text in row.texts)
     overlap = annotation.overlap(row, row.proposal)
-    parts = [f"CIDEr {100 * figures['CIDEr@0.50']:.0f}"] if "CIDEr@0.50" in figures else []
-    if overlap < 0.5:
-        parts.append(f"the proposal asked about has IoU {overlap:.2f}: counts as no caption")
-    if not row.pred.strip():
-        return Judged(row, "wrong", "; ".join(["empty answer", *parts]), references)
+    label, threshold = way.thresholds[-1]
+    counted = way.caption(row.pred) if overlap >= threshold else way.nothing
+    gate = f"IoU {overlap:.2f} of the proposal asked about: {'meets' if overlap >= threshold else 'under'} {label}"
+    if overlap < threshold:
+        gate += ", counts as no caption"
+    cider = figures.get(f"CIDEr@{label}")
+    parts = [*([] if cider is None else [f"CIDEr {100 * cider:.0f}"]), gate]
     same = _words(row.pred) in map(_words, references)
-    return Judged(row, "right" if same else "", "; ".join([*["words of a reference"] * same, *parts]), references)
+    said = "empty answer" if not row.pred.strip() else "words of a reference" if same else ""
+    return Judged(
+        row,
+        verdict="wrong" if not row.pred.strip() else "" if not same else "right" if overlap >= threshold else "partly",
+        reason="; ".join([*[said] * bool(said), *parts]),
+        references=references,
+        parsed=counted,
+        compared=tuple(way.reference(text) for text in row.texts),
+        pointed=Pointed((row.proposal,), (row.target,)),
+    )
 
 
 def _words(text: str) -> list[str]:
@@ -177,6 +272,13 @@ def question_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[
         "ref_captions": record.items("captions"),
         "iou": match.iou,
     }
+
+
+def references(record: Record) -> Iterator[QuestionRow]:
+    """Make one row of an object (``by_object``) that answers name itself, not by a proposal."""
+    scene, target = object_of(record)
+    captions = record.items("captions")
+    yield {"scene_id": scene, "obj_id": target, "qid": f"{scene}_{target}", "prompt": "", "ref_captions": captions}
 
 
 def training_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[TrainingRow | Dropped]:
@@ -205,6 +307,26 @@ def _corpus(annotation: Annotation) -> dict[str, list[str]]:
     return annotation.companion(CORPUS, read_corpus)
 
 
+def _descriptions(annotation: Annotation, rules: str) -> dict[str, list[str]] | None:
+    if rules != RAW or not annotation.has(DESCRIPTIONS):
+        return None
+    return annotation.companion(DESCRIPTIONS, lambda path: descriptions_of(read_records(path)))
+
+
+def _rules(name: str) -> Rules:
+    def groups(rows: Sequence[AnswerRow], found: Annotation) -> dict[str, TextGroup]:
+        written = _descriptions(found, name)
+        return text_groups(rows, found.proposals, found.ground_truth, _corpus(found), name, written)
+
+    def made(rows: Sequence[AnswerRow], found: Annotation, texts: Mapping[str, TextScores]) -> Report:
+        written = _descriptions(found, name)
+        return report(rows, found.proposals, found.ground_truth, _corpus(found), texts, name, written)
+
+    return Rules(name, SAYS[name], made, groups, judge=partial(judge, rules=name))
+
+
+_PUBLISHED = _rules(PUBLISHED_RULES)
+
 BENCHMARK = Benchmark(
     name=NAME,
     title="Scan2Cap",
@@ -215,14 +337,17 @@ BENCHMARK = Benchmark(
     about_objects=True,
     question_records=by_object,
     question_rows=question_rows,
+    references=references,
     training_records=with_matches,
     training_rows=training_rows,
     companions=companions,
-    text_groups=lambda rows, found: text_groups(rows, found.proposals, found.ground_truth, _corpus(found)),
-    report=lambda rows, found, texts: report(rows, found.proposals, found.ground_truth, _corpus(found), texts),
+    text_groups=_PUBLISHED.text_groups,
+    report=_PUBLISHED.report,
     needs=NEEDS,
     own=lambda row: bool(row.texts) and all(map(is_framed, row.texts)),
     score_keys=lambda rows: [f"{row.scene_id}|{row.gt_id}" for row in rows],
     judge=judge,
     unanswered="the figures count their objects as not described",
+    rules_say=SAYS[PUBLISHED_RULES],
+    variants=(_rules(RAW), _rules(STRICT)),
 )

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gpt4scene.benchmarks.annotation import Annotation
-from gpt4scene.benchmarks.benchmark import Benchmark, scores_by_row
+from gpt4scene.benchmarks.benchmark import PUBLISHED_RULES, Benchmark, scores_by_row
+from gpt4scene.benchmarks.comparing import RAW, STRICT, checked_name
 from gpt4scene.benchmarks.grounding import (
     FALLBACK,
     REFERIT_KINDS,
     chosen_proposal,
     is_referit,
+    marked,
     object_accuracy,
     referit_groups,
 )
-from gpt4scene.benchmarks.judging import Judged
+from gpt4scene.benchmarks.judging import Judged, Pointed
 from gpt4scene.benchmarks.labels import (
     LABEL_MAP,
     OTHERS,
@@ -29,11 +33,14 @@ from gpt4scene.benchmarks.labels import (
 )
 from gpt4scene.benchmarks.matching import NO_PROPOSAL, Scenes
 from gpt4scene.benchmarks.rows import Dropped, QuestionRow, TrainingRow
+from gpt4scene.benchmarks.rules import Rules
+from gpt4scene.benchmarks.signature import content_hash
 from gpt4scene.benchmarks.wordings import Prompts
 from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import checked_lookup, read_lookup
 from gpt4scene.files.answers import AnswerRow, RowLike, read_rows
 from gpt4scene.files.raw import Record
+from gpt4scene.metrics.answer_boxes import AnswerBoxes
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, THRESHOLDS, SceneBoxes, flat_targets, iou, scene_boxes
 from gpt4scene.metrics.object_ids import is_mark, object_mark
 from gpt4scene.metrics.scores import Report
@@ -42,6 +49,15 @@ from gpt4scene.metrics.texts import TextScores
 NAME = "scanrefer"
 NEEDS = ("gt_id",)
 """What an answer needs to be scored."""
+
+SAYS = {
+    PUBLISHED_RULES: "An answer without a readable identifier counts as proposal 0, as in Chat-Scene's scorer and "
+    "the public GPT4Scene one (April 2025).",
+    RAW: "The figures are those of gpt4scene: Video-3D-LLM's scorer (June 2025) has the same IoU, and says nothing of "
+    "answers that name no box, since its model always gives one.",
+    STRICT: "An answer without a readable identifier is wrong; our own.",
+}
+"""Name of rules -> what they are."""
 
 LOOKUP = "scanrefer_unique_multiple_lookup.json"
 """File that tells unique from multiple objects."""
@@ -52,15 +68,16 @@ def score(
     proposals: Mapping[str, object],
     ground_truth: Mapping[str, object],
     lookup: Mapping[str, Mapping[str, int]] | None = None,
+    rules: str = PUBLISHED_RULES,
 ) -> Report:
     """Return the share of answers whose proposal meets IoU 0.25 and 0.5 with the object meant.
 
     ``proposals`` and ``ground_truth`` map a scene to its boxes (N x 6: centre, size); ``lookup`` maps scene and object
     to 0 where the object is the only one of its class there, else 1. Without it the unique and multiple figures are
     left out. An answer without a readable identifier counts as proposal ``FALLBACK``, as published; such answers are
-    counted, and the strict figures take them as wrong. Rows from ReferIt3D (``REFERIT_KINDS``) get figures by
-    difficulty and view instead, and its accuracy where the proposals are the ground-truth objects. Raises
-    ``DataError`` for unknown scenes and objects.
+    counted, and the strict figures, all figures under the ``rules`` of that name (``SAYS``), take them as wrong. Rows
+    from ReferIt3D (``REFERIT_KINDS``) get figures by difficulty and view instead, and its accuracy where the proposals
+    are the ground-truth objects. Raises ``DataError`` for unknown scenes and objects.
     """
     read = read_rows(rows, NAME, NEEDS)
     found = scene_boxes(proposals, "the proposal boxes")
@@ -72,8 +89,11 @@ def score(
     notes += flat_targets(truth, ((row.scene_id, row.target) for row in read))
     kinds["label"] = tuple(truth.label(row.scene_id, row.target) for row in read)
     everyone_B = np.ones(len(read), dtype=bool)
-    groups = {"": (everyone_B, overlap_B)} | {name: (members_B, overlap_B) for name, members_B in members.items()}
-    groups["strict "] = (everyone_B, strict_B)
+    strictly = checked_name(rules, SAYS, NAME) == STRICT
+    counted_B = strict_B if strictly else overlap_B
+    groups = {"": (everyone_B, counted_B)} | {name: (members_B, counted_B) for name, members_B in members.items()}
+    if not strictly:
+        groups["strict "] = (everyone_B, strict_B)
     scores, counts, values = {}, {"answers": len(read)}, {}
     for group, (members_B, overlaps_B) in groups.items():
         if not members_B.all():
@@ -86,9 +106,9 @@ def score(
             values[metric] = np.where(members_B, overlaps_B >= threshold, np.nan)
             scores[metric] = float(np.sum(overlaps_B[members_B] >= threshold) / members_B.sum())
     if is_referit(read):
-        notes += _add_object_accuracy(read, named, members, (found, truth), scores, values)
+        notes += _add_object_accuracy(read, named, members, (found, truth), scores, values, strictly)
     counts["unreadable answers"] = sum(index is None for index in named)
-    return Report(NAME, scores, counts, notes, scores_by_row(read, kinds, values))
+    return Report(NAME, scores, counts, notes, scores_by_row(read, kinds, values), rules=rules)
 
 
 def _add_object_accuracy(
@@ -98,12 +118,13 @@ def _add_object_accuracy(
     boxes: tuple[SceneBoxes, SceneBoxes],
     scores: dict[str, float],
     values: dict[str, np.ndarray],
+    strictly: bool,
 ) -> tuple[str, ...]:
     """Add ReferIt3D's accuracy to ``scores`` and ``values`` where numbers mean ground-truth objects; return notes."""
     found, truth = boxes
     if not all(np.array_equal(found[scene], truth[scene]) for scene in {row.scene_id for row in rows}):
         return ("no ReferIt3D accuracy: it chooses among ground-truth objects, and these proposals are others",)
-    added = object_accuracy(rows, named, groups)
+    added = object_accuracy(rows, named, groups, strictly)
     values |= added
     scores |= {metric: float(np.nanmean(value)) for metric, value in added.items() if not np.isnan(value).all()}
     return ()
@@ -146,19 +167,42 @@ def _is_multiple(row: AnswerRow, lookup: Mapping[str, Mapping[str, int]]) -> boo
     return kind != 0
 
 
+def judge_strictly(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:
+    """Return the same verdict; an answer that names no object is not said to be scored as proposal 0."""
+    judged = judge(row, figures, annotation)
+    if judged.parsed is not None:
+        return judged
+    reason = f"names no object; {_meant(row, annotation)} was meant"
+    return replace(judged, reason=reason, pointed=Pointed((), (row.target,)))
+
+
 def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) -> Judged:
     """Return the verdict by IoU: right from 0.5, partly right from 0.25; an answer that names no object is wrong."""
     proposals = len(annotation.proposals.of(row.scene_id, row.origin))
     named = chosen_proposal(row.pred, proposals)
-    overlap = annotation.overlap(row, FALLBACK if named is None else named) if proposals else 0.0
-    label = annotation.ground_truth.label(row.scene_id, row.target)
-    reason = f"IoU {overlap:.2f} with object {row.gt_id} ({label})"
-    references = tuple(row.texts) or (f"object {row.gt_id} ({label})",)
+    counted = FALLBACK if named is None else named
+    overlap = annotation.overlap(row, counted) if proposals else 0.0
+    meant = _meant(row, annotation)
+    references, reason = tuple(row.texts) or (meant,), f"IoU {overlap:.2f} with {meant}"
     if not proposals:
-        return Judged(row, "wrong", f"nothing is marked in the scene, {reason}", references)
-    if named is None:
-        return Judged(row, "wrong", f"names no object; scored as {object_mark(FALLBACK)}, {reason}", references)
-    return Judged(row, "right" if overlap >= 0.5 else "partly" if overlap >= 0.25 else "wrong", reason, references)
+        own = isinstance(annotation.proposals, AnswerBoxes)
+        reason = f"{'brings no box' if own else 'nothing is marked in the scene'}, {reason}"
+    elif named is None:
+        reason = f"names no object; scored as {object_mark(FALLBACK)}, {reason}"
+    right = "right" if overlap >= 0.5 else "partly" if overlap >= 0.25 else "wrong"
+    return Judged(
+        row,
+        verdict="wrong" if named is None else right,
+        reason=reason,
+        references=references,
+        parsed=None if named is None else marked(annotation.proposals, row.scene_id, named),
+        compared=(meant,),
+        pointed=Pointed((counted,) if proposals else (), (row.target,)),
+    )
+
+
+def _meant(row: AnswerRow, annotation: Annotation) -> str:
+    return f"object {row.gt_id} ({annotation.ground_truth.label(row.scene_id, row.target)})"
 
 
 def question_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[QuestionRow]:
@@ -207,9 +251,15 @@ def published_split(report: Report) -> str | None:
     return None if set(REFERIT_KINDS) & set(report.rows.groups.get("kind", ())) else "val"
 
 
-def _report(rows: Sequence[AnswerRow], annotation: Annotation, texts: Mapping[str, TextScores]) -> Report:
+def _report(
+    rows: Sequence[AnswerRow],
+    annotation: Annotation,
+    texts: Mapping[str, TextScores],
+    rules: str = PUBLISHED_RULES,
+) -> Report:
     lookup = annotation.companion(LOOKUP, read_lookup) if annotation.has(LOOKUP) else None
-    return score(rows, annotation.proposals, annotation.ground_truth, lookup)
+    report = score(rows, annotation.proposals, annotation.ground_truth, lookup, rules)
+    return report if lookup is None else replace(report, signature_parts={"lookup": content_hash(lookup)})
 
 
 BENCHMARK = Benchmark(
@@ -228,4 +278,9 @@ BENCHMARK = Benchmark(
     own=lambda row: row.type_info in REFERIT_KINDS or (bool(row.texts) and all(map(is_mark, row.texts))),
     judge=judge,
     published_split=published_split,
+    rules_say=SAYS[PUBLISHED_RULES],
+    variants=(
+        Rules(RAW, SAYS[RAW], partial(_report, rules=RAW), same_as=PUBLISHED_RULES),
+        Rules(STRICT, SAYS[STRICT], partial(_report, rules=STRICT), judge=judge_strictly),
+    ),
 )

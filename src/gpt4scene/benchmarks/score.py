@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from gpt4scene.benchmarks import tables
 from gpt4scene.benchmarks.annotation import Annotation
-from gpt4scene.benchmarks.answers import Answered, read_answered, unanswered_tasks
+from gpt4scene.benchmarks.answers import Answered, answered, read_answered, unanswered_tasks
 from gpt4scene.benchmarks.benchmark import Benchmark
 from gpt4scene.benchmarks.chosen import rule_words, under_rules
-from gpt4scene.benchmarks.references import References, read_references, reference_files
+from gpt4scene.benchmarks.references import References, read_references, reference_files, references_in
 from gpt4scene.benchmarks.registry import BENCHMARKS, task_names
-from gpt4scene.errors import DataError
-from gpt4scene.files.predictions import lies_there, tasks_in, wanted
+from gpt4scene.benchmarks.signature import boxes_hash, questions_hash, signature_of
+from gpt4scene.errors import ConfigError, DataError
+from gpt4scene.files.boxes import boxes_by_number, read_boxes
+from gpt4scene.files.predictions import lies_there, predictions_of, tasks_in, wanted
+from gpt4scene.files.raw import Record
+from gpt4scene.metrics.boxes import SceneBoxes
 from gpt4scene.metrics.scores import Report
-from gpt4scene.metrics.texts import TextGroup, TextScorer, TextScores
+from gpt4scene.metrics.texts import CHOICES, TextGroup, TextScorer, TextScores, chosen_metrics
 from gpt4scene.settings.arguments import Arguments, key
 
 STDOUT = "-"
@@ -27,22 +32,64 @@ INPUTS = (".json", ".jsonl", ".pt", ".csv", ".tsv", ".parquet")
 """Suffixes of the files that scoring reads."""
 
 
+Boxes: TypeAlias = str | Path | Mapping[str, Any]
+"""True boxes: a file (``files.boxes``), or ``{scene: {object id: box}}``."""
+
+
 def score_folder(
     predictions: str | Path,
     annotation_dir: str | Path | None = None,
     tasks: Sequence[str] | str | None = None,
     rules: Sequence[str] | str = "",
     references: Sequence[str] | str = "",
+    metrics: Sequence[str] | str = "",
+    boxes: Boxes | None = None,
 ) -> dict[str, Report]:
     """Return the report of every task, in published order.
 
     ``predictions`` holds answers in any form, ``annotation_dir`` boxes, companion files and, if
     missing questions are to be counted, the question files. ``tasks`` are names, or ``None`` for all that have
     answers. ``rules`` are names of rules; a task counts by the first that it has, else by its own. ``references`` are
-    official files (``reference_files``), which stand for question files. Raises ``DataError`` for missing, broken or
-    contradicting files.
+    official files (``reference_files``), which stand for question files. ``metrics`` choose among those of texts
+    (``chosen_metrics``); ``em`` alone starts neither tokenizer nor METEOR. ``boxes`` are the true ones where the folder
+    has none. Raises ``DataError`` for missing, broken or contradicting files.
     """
-    return score_folders({"": (predictions, annotation_dir)}, tasks, rules, references)[""]
+    return score_folders({"": (predictions, annotation_dir)}, tasks, rules, references, metrics, boxes)[""]
+
+
+def score_files(
+    predictions: str | Path,
+    references: str | Path | Sequence[str | Path],
+    task: str,
+    rules: Sequence[str] | str = "",
+    metrics: Sequence[str] | str = "",
+    boxes: Boxes | None = None,
+) -> Report:
+    """Return the report of one ``task``: a file of answers in any form against the official files ``references``."""
+    paths = [references] if isinstance(references, str | Path) else references
+    words = [f"{task}={path}" for path in paths]
+    return score_folder(predictions, None, [task], rules, words, metrics, boxes)[task]
+
+
+def score_answers(
+    answers: Mapping[Any, Any] | Iterable[Mapping[str, Any]],
+    references: Iterable[Mapping[str, Any]],
+    task: str,
+    rules: Sequence[str] | str = "",
+    metrics: Sequence[str] | str = "",
+    boxes: Boxes | None = None,
+) -> Report:
+    """Return the report of one ``task`` without any file: ``{id: answer}`` or rows, against official rows.
+
+    Rows of answers have the columns that files have. Raises ``DataError`` by the number of the row.
+    """
+    (task,) = task_names([task]) or [task]
+    counted = under_rules([task], rules)
+    records = [Record(row, f"references, row {number}") for number, row in enumerate(references)]
+    asked = references_in(BENCHMARKS[task], records, Path("references"))
+    found = answered(predictions_of(answers, task), None, asked, "answers")
+    opened = {"": _folder({task: found}, Annotation(None, truth=_true_boxes(boxes, counted)), counted, {task: asked})}
+    return _reports(opened, metrics)[""][task]
 
 
 def score_folders(
@@ -50,22 +97,42 @@ def score_folders(
     tasks: Sequence[str] | str | None = None,
     rules: Sequence[str] | str = "",
     references: Sequence[str] | str = "",
+    metrics: Sequence[str] | str = "",
+    boxes: Boxes | None = None,
 ) -> dict[str, dict[str, Report]]:
     """Return ``score_folder`` of several folders: name -> (predictions, annotation_dir) becomes name -> reports.
 
     Texts of all folders share one tokenizer run and one METEOR, which works while boxes are compared.
     """
     official = reference_files(references, None if tasks is None else task_names(tasks))
+    chosen_metrics(metrics)
     named = {name: _tasks(Path(place), tasks, list(official)) for name, (place, _) in folders.items()}
+    counted = under_rules(dict.fromkeys(task for found in named.values() for task in found), rules)
+    read = {task: read_references(task, paths) for task, paths in official.items() if task in counted}
+    truth = _true_boxes(boxes, counted)
+    opened = {}
+    for name, tasks_here in named.items():
+        predictions, annotation_dir = folders[name]
+        answers = {task: read_answered(predictions, annotation_dir, task, read.get(task)) for task in tasks_here}
+        annotation = Annotation(None if annotation_dir is None else Path(annotation_dir), truth)
+        opened[name] = _folder(answers, annotation, {task: counted[task] for task in tasks_here}, read)
+    return _reports(opened, metrics)
+
+
+def _true_boxes(boxes: Boxes | None, benchmarks: Mapping[str, Benchmark]) -> SceneBoxes | None:
+    """Return the true boxes; raise ``ConfigError`` where none of the tasks looks at boxes."""
+    if boxes is None:
+        return None
+    if not any(benchmark.about_objects for benchmark in benchmarks.values()):
+        raise ConfigError(f"--boxes is for answers about objects, and {', '.join(benchmarks)} compares no boxes")
+    return boxes_by_number(boxes, "the true boxes") if isinstance(boxes, Mapping) else read_boxes(boxes)
+
+
+def _reports(opened: Mapping[str, _Folder], metrics: Sequence[str] | str) -> dict[str, dict[str, Report]]:
+    """Return the reports of every folder; texts of all of them go through one scorer."""
     with ExitStack() as stack:
-        counted = under_rules(dict.fromkeys(task for found in named.values() for task in found), rules)
-        texts_needed = any(benchmark.text_groups for benchmark in counted.values())
-        scorer = stack.enter_context(TextScorer()) if texts_needed else None
-        read = {task: read_references(task, paths) for task, paths in official.items() if task in counted}
-        opened = {
-            name: _opened(*folders[name], {task: counted[task] for task in found}, read)
-            for name, found in named.items()
-        }
+        texts_needed = any(folder.groups for folder in opened.values())
+        scorer = stack.enter_context(TextScorer(chosen_metrics(metrics))) if texts_needed else None
         places = {
             f"{name}\n{task}\n{suffix}": (name, task, suffix)
             for name, folder in opened.items()
@@ -74,6 +141,8 @@ def score_folders(
         }
         if scorer:
             scorer.ask({key: opened[name].groups[task][suffix] for key, (name, task, suffix) in places.items()})
+        for folder in opened.values():
+            folder.hash_questions()
         ready = {
             (name, task): folder.report(task, {})
             for name, folder in opened.items()
@@ -95,16 +164,38 @@ class _Folder:
     """What one folder of predictions holds, read and checked; ``groups`` are the texts of tasks that compare texts."""
 
     benchmarks: dict[str, Benchmark]
-    annotation: Annotation
+    annotations: dict[str, Annotation]
     answers: dict[str, Answered]
     groups: dict[str, dict[str, TextGroup]]
+    hashes: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def hash_questions(self) -> None:
+        """Find what signatures say of questions and boxes, which takes a while and needs no texts."""
+        for task, answers in self.answers.items():
+            benchmark, asked = self.benchmarks[task], answers.asked or answers.rows
+            self.hashes[task] = {
+                "questions": questions_hash(asked, benchmark.needs),
+                "boxes": boxes_hash(benchmark, self.annotations[task], (question.scene_id for question in asked)),
+            }
 
     def report(self, task: str, texts: Mapping[str, TextScores]) -> Report:
         """Return the report of ``task``; ``texts`` holds the scores of its groups."""
         answers = self.answers[task]
         benchmark = self.benchmarks[task]
-        report = benchmark.report(answers.rows, self.annotation, texts)
-        return answers.told(replace(report, rules=benchmark.rules))
+        annotation = self.annotations[task]
+        report = replace(benchmark.report(answers.rows, annotation, texts), rules=benchmark.rules)
+        if benchmark.names_objects and annotation.marked is None and annotation.folder is None:
+            said = f"no file of proposals: numbers in answers mean the objects of {annotation.proposals.source}"
+            report = replace(report, notes=(said, *report.notes))
+        if benchmark.rules != BENCHMARKS[task].rules:
+            said = f"counted by the rules {benchmark.rules}: {benchmark.rules_say}"
+            report = replace(report, notes=(said, *report.notes))
+        if not report.scores:
+            nothing = "no figure is left: all of this benchmark are metrics of texts that were not chosen"
+            report = replace(report, warnings=(nothing, *report.warnings))
+        told = answers.told(report)
+        signature = signature_of(benchmark, told, texts, split=answers.split, **self.hashes[task])
+        return replace(told, signature=str(signature), annotation=annotation)
 
 
 def _tasks(predictions: Path, tasks: Sequence[str] | str | None, official: Sequence[str] = ()) -> list[str]:
@@ -125,20 +216,23 @@ def _tasks(predictions: Path, tasks: Sequence[str] | str | None, official: Seque
     return names
 
 
-def _opened(
-    predictions: str | Path,
-    annotation_dir: str | Path | None,
+def _folder(
+    answers: dict[str, Answered],
+    annotation: Annotation,
     benchmarks: dict[str, Benchmark],
     references: Mapping[str, References],
 ) -> _Folder:
-    answers = {task: read_answered(predictions, annotation_dir, task, references.get(task)) for task in benchmarks}
-    annotation = Annotation(None if annotation_dir is None else Path(annotation_dir))
+    seen = {}
+    for task, found in answers.items():
+        asked = references.get(task)
+        here = annotation if asked is None else replace(annotation, beside=asked.files, made=asked.made)
+        seen[task] = found.seen_in(here)
     groups = {
-        task: benchmark.text_groups(answers[task].rows, annotation)
+        task: benchmark.text_groups(answers[task].rows, seen[task])
         for task, benchmark in benchmarks.items()
         if benchmark.text_groups
     }
-    return _Folder(benchmarks, annotation, answers, groups)
+    return _Folder(benchmarks, seen, answers, groups)
 
 
 @dataclass(frozen=True)
@@ -150,9 +244,13 @@ class ScoreArguments(Arguments):
     references: str = key(
         "official files instead of question files, separated by commas; task=FILE where the name does not say", ""
     )
+    boxes: str | None = key("true boxes: an attributes .pt file, or {scene: {object id: box}} in JSON", None)
     compare: tuple[str, str] | None = key("two such folders: paired differences instead", None)
     tasks: str = key("names separated by commas, or all", "all")
-    rules: str = key("names of rules, such as raw or official; a task takes the first that it has, else its own", "")
+    rules: str = key(
+        "how to count, such as raw, strict, official; a task takes the first that it has, else its own", ""
+    )
+    metrics: str = key(f"which metrics of texts to compute: names of {', '.join(CHOICES)}; em alone needs no Java", "")
     json: str | None = key("write {task: {metric: value}} (or the differences) to this file; - is stdout", None)
     details: str | None = key(
         "write intervals, counts, breakdowns (of the second of two) to this JSON file, or -", None
@@ -174,7 +272,9 @@ class ScoreArguments(Arguments):
             wrong.append("give --annotation_dir DIR with question files, or --references FILES, or both")
         if self.annotation_dir is not None and not Path(self.annotation_dir).is_dir():
             wrong.append(f"{self.annotation_dir}: there is no such folder; --annotation_dir names one")
-        for read, words in ((task_names, self.tasks), (rule_words, self.rules)):
+        if self.boxes is not None and not Path(self.boxes).is_file():
+            wrong.append(f"--boxes {self.boxes}: there is no such file")
+        for read, words in ((task_names, self.tasks), (rule_words, self.rules), (chosen_metrics, self.metrics)):
             try:
                 read(words)
             except ValueError as error:
@@ -196,7 +296,8 @@ class ScoreArguments(Arguments):
             wrong.append(f"--json and --details both go to {self.json}; name two files")
         inputs = (*((self.annotation_dir,) if self.annotation_dir else ()), *self.folders)
         folders = {Path(place).resolve() for place in inputs}
-        official = {Path(word.rpartition("=")[2]).resolve() for word in self.references.split(",") if word.strip()}
+        official = {Path(self.boxes).resolve()} if self.boxes else set()
+        official |= {Path(word.rpartition("=")[2]).resolve() for word in self.references.split(",") if word.strip()}
         for flag, name in named.items():
             path = Path(name).resolve()
             places = (path, path.parent, path.parent.parent if path.name.startswith("predictions_chunk_") else path)
@@ -212,7 +313,9 @@ def main(arguments: ScoreArguments) -> int:
     """Score as the arguments say; return 0 when done, 1 where answers are missing that must be there."""
     tasks, annotation_dir = task_names(arguments.tasks), arguments.annotation_dir
     places = {f"{number} {folder}": (folder, annotation_dir) for number, folder in enumerate(arguments.folders)}
-    runs = list(score_folders(places, tasks, arguments.rules, arguments.references).values())
+    runs = list(
+        score_folders(places, tasks, arguments.rules, arguments.references, arguments.metrics, arguments.boxes).values()
+    )
     to_stdout = STDOUT in (arguments.json, arguments.details)
     absent = [
         unanswered_tasks(annotation_dir, list(run)) if tasks is None and Path(folder).is_dir() else {}

@@ -78,7 +78,7 @@ def asked(record: Record) -> Asked:
     truth = record.name("answer")
     if truth is None:
         raise DataError(f"{record.origin}: 'answer' is missing or empty")
-    images = image_names(record, str(number))
+    images = image_names(record)
     return Asked(
         scene_id=set_name(images, f"images_of_{number}"),
         prompt="\n".join(["", as_written(record, "question"), *ends]),
@@ -239,7 +239,7 @@ def _vlmevalkit(means: Mapping[str, float], levels: Mapping[str, float]) -> dict
 BENCHMARK = spatial_benchmark(
     name="sparbench",
     title="SPAR-Bench",
-    raw_files=("SPAR-Bench.parquet",),
+    raw_files=("SPAR-Bench/**/{split}-*.parquet",),
     asked=asked,
     left_out=IMAGE_KEYS,
     own_images=True,

@@ -246,7 +246,20 @@ def _judge(variant: Variant) -> Judge:
         reading = read_answer(variant, row)
         score = math.nan if reading.score is None else reading.score
         verdict: Verdict = "" if math.isnan(score) else "right" if score >= 1 else "partly" if score > 0 else "wrong"
-        reason = "nothing could be read" if reading.parsed is None else reading.why or f"read as {reading.parsed}"
-        return Judged(row, verdict, reason, tuple(row.texts))
+        truth = tuple(row.texts)
+        offered = _options_of(row.official, truth)
+        compared = truth if offered != truth else None
+        if reading.parsed is None:
+            said = "; ".join(filter(None, ["nothing could be read", reading.why]))
+            return Judged(row, verdict, said, offered, compared=compared)
+        reason = reading.why or ("not what was asked for" if reading.unreadable else "")
+        return Judged(row, verdict, reason, offered, str(reading.parsed), compared)
 
     return judge
+
+
+def _options_of(official: Official, truth: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the true letters with the options that they stand for, where the row lists its options."""
+    options = official.get("options")
+    listed = [str(option) for option in options] if isinstance(options, list) else []
+    return tuple(next((option for option in listed if option.startswith(f"{letter}.")), letter) for letter in truth)

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from gpt4scene.benchmarks.benchmark import Benchmark, scores_by_row
-from gpt4scene.benchmarks.judging import judge_short_answer
+from gpt4scene.benchmarks.benchmark import PUBLISHED_RULES, Benchmark, scores_by_row
+from gpt4scene.benchmarks.comparing import (
+    AS_CHAT_SCENE_BOTH,
+    AS_LLAVA_3D,
+    CLEANED_ONLY,
+    LLAVA3D,
+    RAW,
+    STRICT,
+    STRICTLY,
+    Changed,
+    checked_name,
+    empty_answers,
+    matches,
+    texts_of,
+)
+from gpt4scene.benchmarks.judging import Judge, short_answer_judge
 from gpt4scene.benchmarks.matching import Scenes
 from gpt4scene.benchmarks.rows import EMPTY, Dropped, QuestionRow, TrainingRow
+from gpt4scene.benchmarks.rules import Rules
 from gpt4scene.benchmarks.wordings import Prompts, spoken
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow, RowLike, read_rows, require_all, with_references
 from gpt4scene.files.raw import Record, read_records
-from gpt4scene.metrics import exact_match
 from gpt4scene.metrics.scores import Report
 from gpt4scene.metrics.texts import TextGroup, TextScores, score_groups
 
@@ -35,52 +51,69 @@ _COUNT_START = 1e-10
 """The public scorer starts its counts of questions per type here; figures carry it."""
 
 
-def text_groups(rows: Iterable[RowLike]) -> dict[str, TextGroup]:
-    """Return the texts that BLEU and the like compare: cleaned answers against cleaned references."""
+WAYS = {
+    PUBLISHED_RULES: AS_CHAT_SCENE_BOTH,
+    RAW: CLEANED_ONLY,
+    STRICT: STRICTLY,
+    LLAVA3D: replace(AS_LLAVA_3D, said=None),
+}
+"""Name of rules -> how answers are compared under them."""
+
+SAYS = {
+    PUBLISHED_RULES: "Answers and references are cleaned and types go by a question's first letters, as in "
+    "Chat-Scene's scorer and the public GPT4Scene one (April 2025).",
+    RAW: "Answers and references are cleaned alike and exact match alone is counted, as in Video-3D-LLM's scorer "
+    "(June 2025), which 3DRS shares.",
+    STRICT: "Answers and references are cleaned alike, EM1_refined compares whole words, and types are plain means; "
+    "our own.",
+    LLAVA3D: "Answers and references are cleaned alike, types go by a question's whole first word (What's is other), "
+    "and an empty answer counts in EM1_refined, as in LLaVA-3D's scorer (October 2025), which 3D-LLaVA shares.",
+}
+
+
+def text_groups(rows: Iterable[RowLike], rules: str = PUBLISHED_RULES) -> dict[str, TextGroup]:
+    """Return the texts that BLEU and the like compare under ``rules``; none where these have exact match alone."""
     rows, _ = _checked(rows)
-    return {
-        "": TextGroup(
-            tuple(exact_match.clean(exact_match.trim(row.pred)) for row in rows),
-            tuple(tuple(exact_match.clean(text).strip() for text in row.texts) for row in rows),
-        )
-    }
+    return texts_of(rows, WAYS[checked_name(rules, WAYS, NAME)])
 
 
-def report(rows: Iterable[RowLike], texts: Mapping[str, TextScores]) -> Report:
+def report(rows: Iterable[RowLike], texts: Mapping[str, TextScores], rules: str = PUBLISHED_RULES) -> Report:
     """Return the report of ``rows`` with the text metrics already computed (``score_groups(text_groups(rows))``)."""
     rows, without = _checked(rows)
-    kind_B = np.array([_kind(row) for row in rows])
-    cleaned = [exact_match.clean(exact_match.trim(row.pred)) for row in rows]
-    references = [[exact_match.clean(text) for text in row.texts] for row in rows]
-    hit_B = np.array([exact_match.exact(*pair) for pair in zip(cleaned, references, strict=True)], dtype=np.float64)
-    near_B = np.array([exact_match.refined(*pair) for pair in zip(cleaned, references, strict=True)], dtype=np.float64)
-    strict = exact_match.strict_matches(cleaned, [row.texts for row in rows])
-    scores = {"EM1": float(hit_B.sum() / len(rows)), "EM1_refined": float(near_B.sum() / len(rows))}
+    changed, found = Changed(), texts.get("", TextScores({}, {}))
+    values = matches(rows, WAYS[checked_name(rules, WAYS, NAME)], changed)
+    strict = {}
+    if rules == PUBLISHED_RULES:
+        strict = {f"strict {name}": right_B for name, right_B in matches(rows, STRICTLY, changed).items()}
+    kind_B, unsure = _kinds(rows, by_first_word=rules == LLAVA3D)
+    scores = {name: float(right_B.mean()) for name, right_B in values.items()}
     counts = {"answers": len(rows) + without} | ({"questions without a reference": without} if without else {})
-    counts["empty answers"] = sum(not exact_match.says_something(text) for text in cleaned)
+    counts["empty answers"] = empty_answers(rows, changed)
+    start = _COUNT_START if rules in (PUBLISHED_RULES, LLAVA3D) else 0.0
     for kind, name in enumerate(TYPES):
         members_B = kind_B == kind
         counts[f"type{kind} ({name})"] = int(members_B.sum())
-        if not members_B.any():
-            continue
-        scores[f"EM_type{kind}"] = float(hit_B[members_B].sum() / (members_B.sum() + _COUNT_START))
-        scores[f"EM_refined_type{kind}"] = float(near_B[members_B].sum() / (members_B.sum() + _COUNT_START))
-    scores |= texts[""].scores | {metric: sum(right) / len(rows) for metric, right in strict.items()}
-    values = {"EM1": hit_B, "EM1_refined": near_B}
-    values |= {metric: np.array(right, dtype=np.float64) for metric, right in strict.items()} | dict(texts[""].rows)
+        if members_B.any():
+            for metric, right_B in values.items():
+                label = metric.replace("EM1", "EM")
+                scores[f"{label}_type{kind}"] = float(right_B[members_B].sum() / (members_B.sum() + start))
+    scores |= found.scores | {name: float(right_B.mean()) for name, right_B in strict.items()}
+    notes = (*found.notes, *unsure)
     kinds = {"question": tuple(TYPES[kind] for kind in kind_B)}
-    by_row = scores_by_row(rows, kinds, values, texts[""].pooled)
-    return Report(NAME, scores, counts, texts[""].notes, by_row)
+    by_row = scores_by_row(rows, kinds, {**values, **strict, **found.rows}, found.pooled)
+    return Report(NAME, scores, counts, notes, by_row, rules=rules)
 
 
-def score(rows: Iterable[RowLike]) -> Report:
+def score(rows: Iterable[RowLike], rules: str = PUBLISHED_RULES) -> Report:
     """Return EM1, EM1_refined, both per question type, and the text metrics of ``rows`` (public prediction keys).
 
-    ``type_info`` is the number of the question's type (``TYPES``); a type without questions has no figure. Rows without
-    a reference are counted and left out. Raises ``DataError`` for a row that can't be read or has an unknown type.
+    ``type_info`` is the number of the question's type (``TYPES``); a type without questions has no figure. ``rules`` is
+    one of ``WAYS``. Rows without a reference are counted and left out. Raises ``DataError`` for a row that can't be
+    read or has an unknown type, ``ConfigError`` for unknown rules.
     """
     rows = list(rows)
-    return report(rows, score_groups(text_groups(rows)))
+    groups = text_groups(rows, rules)
+    return report(rows, score_groups(groups) if groups else {}, rules)
 
 
 def _checked(rows: Iterable[RowLike]) -> tuple[list[AnswerRow], int]:
@@ -99,6 +132,34 @@ def _kind(row: AnswerRow) -> int:
     if text not in {str(kind) for kind in range(len(TYPES))}:
         raise DataError(f"{row.origin}: 'type_info' must be 0 to {len(TYPES) - 1}, found {said!r}")
     return int(text)
+
+
+def _kinds(rows: Sequence[AnswerRow], *, by_first_word: bool) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the number of each question's type, int[B], and a note where it could not be told ``by_first_word``."""
+    kinds = [_kind(row) for row in rows]
+    if not by_first_word:
+        return np.array(kinds), ()
+    other = len(TYPES) - 1
+    pairs = list(zip(rows, kinds, strict=True))
+    whole = [True if kind == other else starts_with_word(row.prompt, TYPES[kind]) for row, kind in pairs]
+    unsure = sum(one is None for one in whole)
+    note = f"the first word of {unsure} questions could not be told from their prompts; their types go by first letters"
+    told = [other if one is False else kind for one, kind in zip(whole, kinds, strict=True)]
+    return np.array(told), (note,) * bool(unsure)
+
+
+def starts_with_word(prompt: str, word: str) -> bool | None:
+    """Return whether the question in ``prompt``, which starts with the letters of ``word``, starts with that word.
+
+    ``None`` where it can't be told: the prompt holds the situation too, and perhaps an instruction. The question is
+    the last sentence with these first letters; where none starts so, all words that do must agree.
+    """
+    letters = re.escape(word)
+    found = re.findall(rf"(?:^|[.!?:\"\n])\s*({letters}[^\s?]*)", prompt, re.IGNORECASE)
+    if found:
+        return found[-1].lower() == word
+    anywhere = {said.lower() == word for said in re.findall(rf"(?<!\S)({letters}[^\s?]*)", prompt, re.IGNORECASE)}
+    return anywhere.pop() if len(anywhere) == 1 else None
 
 
 def question_type(question: str) -> int:
@@ -178,6 +239,15 @@ def published_split(report: Report) -> str:
     return "test" if asked > VAL_QUESTIONS else "val"
 
 
+def _judge(rules: str) -> Judge:
+    return short_answer_judge(WAYS[rules].answer, WAYS[rules].reference)
+
+
+def _rules(name: str) -> Rules:
+    texts = (lambda rows, annotation: text_groups(rows, name)) if WAYS[name].said else None
+    return Rules(name, SAYS[name], lambda rows, annotation, texts: report(rows, texts, name), texts, judge=_judge(name))
+
+
 BENCHMARK = Benchmark(
     name=NAME,
     title="SQA3D",
@@ -191,6 +261,8 @@ BENCHMARK = Benchmark(
     report=lambda rows, annotation, texts: report(rows, texts),
     needs=NEEDS,
     single=SINGLE,
-    judge=judge_short_answer,
+    judge=_judge(PUBLISHED_RULES),
     published_split=published_split,
+    rules_say=SAYS[PUBLISHED_RULES],
+    variants=tuple(map(_rules, (RAW, STRICT, LLAVA3D))),
 )

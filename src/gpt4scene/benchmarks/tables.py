@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gpt4scene.benchmarks.published import print_beside
 from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.benchmarks.row_details import row_details
+from gpt4scene.benchmarks.signature import check_comparable
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json, write_json
 from gpt4scene.metrics.intervals import Difference, differences, intervals
@@ -57,9 +58,15 @@ def print_reports(reports: Mapping[str, Report], absent: Mapping[str, int] = NOT
             console.print(f"warning: {warning}", markup=False)
         for note in report.notes:
             console.print(f"note: {note}", markup=False)
+        _print_signature(console, report)
         print_beside(report, stderr=stderr)
         console.print()
     _print_absent(console, absent)
+
+
+def _print_signature(console: Console, report: Report, run: str = "") -> None:
+    if report.signature:
+        console.print(f"signature: {run}{report.signature}", markup=False)
 
 
 def _print_absent(console: Console, absent: Mapping[str, int], run: str = "") -> None:
@@ -70,10 +77,13 @@ def _print_absent(console: Console, absent: Mapping[str, int], run: str = "") ->
 def compare(first: Mapping[str, Report], second: Mapping[str, Report]) -> dict[str, dict[str, Difference]]:
     """Return the paired differences (second minus first) of every task that both runs answered.
 
-    Raises ``DataError`` where there is no such task.
+    Raises ``DataError`` where there is no such task, and where the runs are counted by other rules.
     """
     if not first.keys() & second.keys():
         raise DataError(f"the two runs answer no task in common ({', '.join(first)} and {', '.join(second)})")
+    for task in first:
+        if task in second:
+            check_comparable(first[task], second[task])
     return {task: differences(first[task].rows, second[task].rows) for task in first if task in second}
 
 
@@ -107,6 +117,8 @@ def print_comparison(
             console.print(f"{name}: {run[task].summary}", markup=False)
             for warning in run[task].warnings:
                 console.print(f"warning: {name}: {warning}", markup=False)
+        for warning in check_comparable(*(run[task] for run in runs)) if runs else ():
+            console.print(f"warning: {warning}", markup=False)
         notes = [(name, note) for name, run in zip(RUNS, runs, strict=bool(runs)) for note in run[task].notes]
         for name, note in notes:
             both = {(run, note) for run in RUNS} <= set(notes)
@@ -114,6 +126,8 @@ def print_comparison(
                 console.print(f"note: {name}: {note}", markup=False)
             elif name == RUNS[0]:
                 console.print(f"note: {note}", markup=False)
+        for name, run in zip(RUNS, runs, strict=bool(runs)):
+            _print_signature(console, run[task], f"{name}: ")
     for name, run, missing in zip(RUNS, runs, absent, strict=bool(runs)):
         _print_absent(console, missing, f"{name}: ")
         for task in run.keys() - found.keys():
@@ -125,8 +139,8 @@ def write_comparison(
 ) -> None:
     """Write ``{task: {metric: {first, second, difference, interval, rows}}}`` to ``path``, values 0 to 1.
 
-    An interval is ``null`` where there is none. Beside the metrics stand the counts of ``write_scores``, those that
-    the ``runs`` have: ``{first, second}``. A task that one run only answers has its counts and no metric.
+    An interval is ``null`` where there is none. Beside the metrics stand the counts and signatures of ``write_scores``,
+    those that the ``runs`` have: ``{first, second}``. A task that one run only answers has its counts and no metric.
     """
     content: dict[str, dict[str, Any]] = {}
     for task in dict.fromkeys(task for run in runs for task in run) or found:
@@ -134,7 +148,8 @@ def write_comparison(
         counts = [_counts(run[task]) if task in run else {"answers": 0} for run in runs]
         names = dict.fromkeys(name for one in counts for name in one)
         both = {name: {run: one.get(name) for run, one in zip(RUNS, counts, strict=True)} for name in names}
-        content[task] = metrics | both
+        signed = {run: one[task].signature for run, one in zip(RUNS, runs, strict=bool(runs)) if task in one}
+        content[task] = metrics | both | ({"signature": signed} if any(signed.values()) else {})
     _write(path, content)
 
 
@@ -151,12 +166,13 @@ def _counts(report: Report) -> dict[str, int]:
 def write_scores(reports: Mapping[str, Report], path: str | Path, absent: Mapping[str, int] = NOTHING) -> None:
     """Write ``{task: {metric: value}}`` (values 0 to 1) to ``path``, or to standard output where that is ``-``.
 
-    Beside the metrics stand ``answers``, ``unreadable answers`` and what else of ``COUNTS`` the report has. A task in
-    ``absent`` has its counts and no metric. The file appears whole or not at all.
+    Beside the metrics stand ``answers``, ``unreadable answers``, what else of ``COUNTS`` the report has, and, a text,
+    its ``signature``. A task in ``absent`` has its counts and no metric. The file appears whole or not at all.
     """
     content = {}
     for task, report in reports.items():
-        content[task] = report.scores | _counts(report)
+        signed = {"signature": report.signature} if report.signature else {}
+        content[task] = report.scores | _counts(report) | signed
     for task, questions in absent.items():
         content[task] = {"answers": 0, "questions": questions, "missing questions": questions}
     _write(path, content)
@@ -181,18 +197,27 @@ def _write(path: str | Path, content: object) -> None:
 def write_details(reports: Mapping[str, Report], path: str | Path) -> None:
     """Write all that is known to ``path``: per task scores, 95 % intervals, counts, notes, breakdowns, and every row.
 
-    ``public`` are the figures under the names and in the units of the public scorer that the rules follow. Standard
-    output where the path is ``-``.
+    Beside them stand rules, signature, and the ``public`` scorer's own figures where they have other names. Standard
+    output where ``path`` is ``-``.
     """
     content = {}
     for task, report in reports.items():
         bounds = {m: list(b) for m, b in intervals(report.rows).items() if not math.isnan(b[0])}
         parts = {by: breakdown(report.rows, by) for by in (*report.rows.groups, "scene")}
-        content[task] = {"rules": report.rules, "scores": report.scores, "public": dict(report.public)}
-        content[task] |= {"intervals": bounds, "counts": report.counts}
+        content[task] = {"scores": report.scores, "intervals": bounds, "counts": report.counts}
+        content[task] |= {"rules": report.rules, "signature": report.signature, "public": _plain(report.public)}
         content[task] |= {"warnings": list(report.warnings), "notes": list(report.notes), "by": parts}
         content[task] |= {"rows": row_details(report, BENCHMARKS[task])}
     _write(path, content)
+
+
+def _plain(value: Any) -> Any:
+    """Return ``value`` with ``None`` for numbers that JSON can't hold."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _range(bounds: tuple[float, float] | None) -> str:

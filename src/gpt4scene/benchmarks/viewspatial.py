@@ -28,7 +28,7 @@ _LETTER = re.compile(r"\b([A-D])\b", re.IGNORECASE)
 
 def asked(record: Record) -> Asked:
     """Return the question of an official row: question and choices follow each other with nothing between them."""
-    images = image_names(record, str(record.values.get("index", "image")))
+    images = image_names(record)
     choices = as_written(record, "choices", "candidates")  # the second name is that of VLMEvalKit's table
     return Asked(
         scene_id=set_name(images, "no_images"),

@@ -1,18 +1,19 @@
 """VSI-Bench: letters and numbers about rooms in videos (5,130 questions), counted as eight public scorers do.
 
-Rows: Hugging Face nyu-visionx/VSI-Bench. A letter is right or wrong, a number scores by mean relative accuracy; the
-three levels of relative direction make one figure, and the overall figure is the plain mean of the eight.
+Rows: Hugging Face nyu-visionx/VSI-Bench; its own scorer: vision-x-nyu/thinking-in-space. A letter is right or wrong, a
+number scores by mean relative accuracy. The three levels of relative direction make one figure, and the overall figure
+is the plain mean of the eight.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from gpt4scene.benchmarks.letters_numbers import Averages, Policy, Reader, Types, scorer
-from gpt4scene.benchmarks.spatial import OVERALL, Asked, spatial_benchmark
+from gpt4scene.benchmarks.letters_numbers import Averages, Policy, Public, Reader, Types, scorer
+from gpt4scene.benchmarks.spatial import OVERALL, Asked, Variant, spatial_benchmark
 from gpt4scene.files.raw import Record
 from gpt4scene.metrics.option_letters import answer_number, option_letter
 from gpt4scene.metrics.relative_accuracy import NUMPY, SINGLE, SIZES, TORCH
@@ -50,7 +51,9 @@ LMMS_EVAL = Reader(first_token, first_number, NUMPY)
 VLMEVALKIT = Reader(option_letter, answer_number, SIZES, true_letter=option_letter)
 TORCHMETRICS = Reader(stripped_token, stripped_token, TORCH)
 SPATIAL_MLLM = Reader(
-    *(whole_answer, whole_answer, SINGLE),
+    whole_answer,
+    whole_answer,
+    SINGLE,
     true_letter=whole_answer,
     value=lambda text: plain_number(text.replace(",", "")),
     fold=str.strip,
@@ -92,6 +95,18 @@ def _lmms_eval(averages: Averages) -> Mapping[str, float] | None:
     return {f"{NAME}_overall": round(averages.overall, 6)} | shown
 
 
+def _lmms_eval_2026_02(averages: Averages) -> Mapping[str, float] | None:
+    return _listed(averages, 1.0) if _all_levels(averages) else None
+
+
+def _vlm3r(averages: Averages) -> Mapping[str, float]:
+    return {"score": 100.0 * averages.overall}
+
+
+def _spacer(averages: Averages) -> Mapping[str, float]:
+    return averages.named(_long) | {f"{OVERALL}_accuracy": averages.overall}
+
+
 def _torchmetrics(averages: Averages) -> Mapping[str, float]:
     shown = {f"{name}_acc": 100.0 * averages.figures.get(name, math.nan) for name in FIGURES}
     return {f"{OVERALL}_acc": 100.0 * averages.overall} | shown
@@ -111,39 +126,40 @@ def _spatial_mllm(averages: Averages) -> Mapping[str, float]:
     return shown
 
 
+SAYS = {
+    "official": "The first token is the letter or number, as in VSI-Bench's own scorer (@51e089c, 2025).",
+    "vlm3r": "As official, but levels of direction may be missing, as in VLM-3R's copy of it (@6dd1264, 2025).",
+    "lmms_eval": "The first number anywhere counts, in digits or words, and letters as official; lmms-eval since July "
+    "2026 (@75571cf).",
+    "lmms_eval_2026_02": "As official, from 0 to 1, as in lmms-eval of February 2026 (@1516dba).",
+    "vlmevalkit": "Letters and last numbers are searched in the whole answer, as in VLMEvalKit (@e8e78f0, 2026).",
+    "torchmetrics_ext": "The first token of the stripped answer, and torch's limits, as torchmetrics_ext (@d89bc18).",
+    "spatial_mllm": "The whole answer, or what its answer tag holds, and errors in 32 bits, as in Spatial-MLLM "
+    "(@9fc4738).",
+    "spacer": "A counting word, else the first number anywhere, and a capital letter, as in SpaceR (@b623af5).",
+}
+"""Name of rules -> what they are."""
+
+
+def _variant(
+    name: str,
+    reader: Reader,
+    public: Public,
+    policy: Policy | Callable[[set[str]], Policy] = "there",
+    zero_stops: bool = True,
+) -> Variant:
+    return scorer(TYPES, name, SAYS[name], reader, public, policy, zero_stops)
+
+
 VARIANTS = (
-    scorer(
-        *(TYPES, "official", "VSI-Bench's own scorer (vision-x-nyu/thinking-in-space @51e089c): first token"),
-        *(OFFICIAL, _official, _official_policy, True),
-    ),
-    scorer(
-        *(TYPES, "vlm3r", "VLM-3R's copy of it (VITA-Group/VLM-3R @6dd1264): directions are averaged as far as there"),
-        *(OFFICIAL, lambda averages: {"score": 100.0 * averages.overall}, "there", True),
-    ),
-    scorer(
-        *(TYPES, "lmms_eval", "lmms-eval since July 2026 (@75571cf): first number anywhere, in digits or words"),
-        *(LMMS_EVAL, _lmms_eval, "there", True),
-    ),
-    scorer(
-        *(TYPES, "lmms_eval_2026_02", "lmms-eval in February 2026 (@1516dba): first token, as the benchmark's own"),
-        *(OFFICIAL, lambda averages: _listed(averages, 1.0) if _all_levels(averages) else None, "there", True),
-    ),
-    scorer(
-        *(TYPES, "vlmevalkit", "VLMEvalKit (@e8e78f0): letters and numbers searched in the whole answer"),
-        *(VLMEVALKIT, _listed, "split"),
-    ),
-    scorer(
-        *(TYPES, "torchmetrics_ext", "torchmetrics_ext (@d89bc18): first token of the stripped answer, torch's limits"),
-        *(TORCHMETRICS, _torchmetrics, "without"),
-    ),
-    scorer(
-        *(TYPES, "spatial_mllm", "Spatial-MLLM (@9fc4738): the whole answer or its answer tag, errors in 32 bits"),
-        *(SPATIAL_MLLM, _spatial_mllm),
-    ),
-    scorer(
-        *(TYPES, "spacer", "SpaceR (@b623af5): a counting word or the first number anywhere"),
-        *(SPACER, lambda found: found.named(_long) | {f"{OVERALL}_accuracy": found.overall}, "zero", True),
-    ),
+    _variant("official", OFFICIAL, _official, _official_policy),
+    _variant("vlm3r", OFFICIAL, _vlm3r),
+    _variant("lmms_eval", LMMS_EVAL, _lmms_eval),
+    _variant("lmms_eval_2026_02", OFFICIAL, _lmms_eval_2026_02),
+    _variant("vlmevalkit", VLMEVALKIT, _listed, "split", zero_stops=False),
+    _variant("torchmetrics_ext", TORCHMETRICS, _torchmetrics, "without", zero_stops=False),
+    _variant("spatial_mllm", SPATIAL_MLLM, _spatial_mllm, zero_stops=False),
+    _variant("spacer", SPACER, _spacer, "zero"),
 )
 
 BENCHMARK = spatial_benchmark(

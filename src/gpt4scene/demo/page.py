@@ -96,8 +96,10 @@ def write_page(out: Path) -> Path:
     scores = {name: summary["scores"][name] for name in COLUMNS if name in summary["scores"]}
     asked = {name: (out / "predictions" / name, out / questions) for name, questions in ANSWERS.items()}
     asked = {name: folders for name, folders in asked.items() if folders[0].is_dir()}
+    signatures = {}
     for name, reports in score_folders(asked).items():
         report(*asked[name], out / "answers" / name, reports=reports)
+        signatures[name] = [found.signature for found in reports.values()]
     answers = {name: f"answers/{name}/index.html" for name in asked}
     rooms, example = _images(out)
     tasks = [task for task in BENCHMARKS if any(task in found for found in scores.values())]
@@ -111,6 +113,7 @@ def write_page(out: Path) -> Path:
         findings=findings(scores),
         level=hundred(LEVEL),
         answers=answers,
+        signatures=signatures,
         rooms=rooms,
         example=example,
         curve=loss_curve(read_log(out / "run" / "trainer_log.jsonl")),

@@ -22,7 +22,17 @@ PLACES = ("index", "doc_id")
 IDS = ("qid", "question_id", "item_id", "sample_id", "uid", "id")
 """Columns that hold the question's own id."""
 
+PARTS = ("scene_id", "object_id", "ann_id")
+"""Columns that make up the id where there is none of ``IDS``: those of them that are there, joined by ``_``."""
+
+BOXES = ("pred_box", "pred_boxes", "pred_bbox", "pred_bboxes", "box", "boxes", "bbox", "bboxes")
+"""Columns that hold boxes as the answer, in the forms of ``metrics.answer_boxes``."""
+
+SCORES = ("scores", "pred_scores", "confidences", "score", "confidence")
+"""Columns that hold how sure the model was of each of the boxes beside them."""
+
 ANSWERS = (
+    *BOXES,
     *("prediction", "pred", "predicted_answer", "model_prediction", "pred_response", "pred_answer", "answer_pred"),
     *("response", "model_response", "output", "model_output", "generated_text", "generation", "model_answer"),
     *("filtered_resps", "cogmap_gen_answer"),
@@ -48,13 +58,15 @@ _SHOWN = 6
 class NamedAnswer:
     """One answer: ``qid`` or the ``place`` of its question in the file, and the ``value`` that stands there.
 
-    ``value`` is a text, a number, a list, or ``None`` where nothing was said. ``origin`` names file and row.
+    ``value`` is a text, a number, a list, or ``None`` where nothing was said. ``origin`` names file and row. ``scores``
+    say how sure the model was of each of several boxes.
     """
 
     qid: str | int | float | None
     place: int | None
     value: Any
     origin: str
+    scores: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,14 +101,22 @@ def named_of(answers: Mapping[Any, Any] | Iterable[Mapping[str, Any]], name: str
 
 def is_public(row: Mapping[str, Any]) -> bool:
     """Return whether a row is of the public form: it has ``scene_id``, and ``pred`` or else nothing that names it."""
-    return "scene_id" in row and ("pred" in row or not any(column in row for column in (*PLACES, *IDS)))
+    return "scene_id" in row and ("pred" in row or not any(column in row for column in (*PLACES, *IDS, *PARTS[1:])))
 
 
 def _by_id(content: Mapping[Any, Any], name: str) -> list[NamedAnswer]:
     if not content:
         raise DataError(f"{name}: holds no answers")
+    columns = {*PLACES, *IDS, *PARTS}
+    is_row = columns & content.keys() and {*ANSWERS, *DOUBTFUL} & content.keys()
+    rows_inside = any(isinstance(value, list) and value and isinstance(value[0], Mapping) for value in content.values())
+    if is_row or rows_inside:
+        raise DataError(f"{name}: found a dict with the keys {_some(content)}; write the rows as one list")
     rows = []
     for key, value in content.items():
+        if isinstance(value, Mapping) and any(column in value for column in BOXES):
+            rows.append(_boxes(key, value, f"{name}, '{key}'"))
+            continue
         if isinstance(value, Mapping):
             raise DataError(
                 f"{name}, '{key}': the answer is an object with the keys {_some(value)}; write {{id: answer}}, or a "
@@ -106,6 +126,25 @@ def _by_id(content: Mapping[Any, Any], name: str) -> list[NamedAnswer]:
     return rows
 
 
+def _boxes(key: Any, value: Mapping[Any, Any], origin: str) -> NamedAnswer:
+    """Return the answer of an object that holds boxes, and their scores where it has any."""
+    columns = [column for column in BOXES if column in value]
+    scored = [column for column in SCORES if column in value]
+    if len(columns) > 1 or len(scored) > 1:
+        raise DataError(f"{origin}: holds {_some(value)}; keep one list of boxes and one of scores")
+    scores = _scores(value[scored[0]], origin) if scored else None
+    return NamedAnswer(key, None, _plain(value[columns[0]], origin), origin, scores)
+
+
+def _scores(value: Any, origin: str) -> tuple[float, ...]:
+    if isinstance(value, str) and value.strip().startswith("["):
+        value = value.strip().strip("[]").split(",")
+    try:
+        return tuple(float(one) for one in (value if isinstance(value, list | tuple) else [value]))
+    except (TypeError, ValueError):
+        raise DataError(f"{origin}: a score must be a number, found {value!r}") from None
+
+
 def named_in(records: Sequence[Record], name: str) -> NamedAnswers:
     """Return the answers of rows that name question and answer in columns."""
     if not records:
@@ -113,9 +152,13 @@ def named_in(records: Sequence[Record], name: str) -> NamedAnswers:
     columns = dict.fromkeys(key for record in records for key in record.values)
     identity = _identity(columns, name)
     answer = _answer(columns, records, name)
-    rows = [_row(record, identity, answer) for record in records]
-    unread = [column for column in columns if column not in (*identity, *answer)]
-    said = f"read {' or '.join(map(repr, answer))} of the questions in {' and '.join(map(repr, identity))}"
+    scored = [column for column in SCORES if column in columns] if answer[0] in BOXES else []
+    if len(scored) > 1:
+        raise DataError(f"{name}: {' and '.join(map(repr, scored))} both may be scores of boxes; keep one of them")
+    rows = [_row(record, identity, answer, scored) for record in records]
+    unread = [column for column in columns if column not in (*identity, *answer, *scored)]
+    what = " or ".join(map(repr, answer)) + "".join(f", the best by '{column}'," for column in scored)
+    said = f"read {what} of the questions in {' and '.join(map(repr, identity))}"
     left = f"; not read: {_some(unread)}" if unread else ""
     return NamedAnswers(rows, (f"{name}: {said}{left}",))
 
@@ -124,9 +167,13 @@ def _identity(columns: Iterable[str], name: str) -> tuple[str, ...]:
     """Return the columns that say which question is answered: at most one place and one id."""
     places = [column for column in PLACES if column in columns]
     ids = [column for column in IDS if column in columns]
+    parts = tuple(column for column in PARTS if column in columns)
+    if not places and not ids and len(parts) > 1 and parts[0] == PARTS[0]:
+        return parts
     if not places and not ids:
         raise DataError(
-            f"{name}: no column says which question a row answers (wanted: one of {', '.join((*IDS, *PLACES))}; found: "
+            f"{name}: no column says which question a row answers (wanted: one of {', '.join((*IDS, *PLACES))}, or "
+            f"{', '.join(PARTS)}; found: "
             f"{_some(columns)})"
         )
     for found in (places, ids):
@@ -161,8 +208,11 @@ def _answer(columns: Iterable[str], records: Sequence[Record], name: str) -> tup
     return tuple(doubtful)
 
 
-def _row(record: Record, identity: Sequence[str], answer: Sequence[str]) -> NamedAnswer:
+def _row(record: Record, identity: Sequence[str], answer: Sequence[str], scored: Sequence[str] = ()) -> NamedAnswer:
     place = qid = None
+    if identity[0] == PARTS[0]:
+        said = [record.name(column) for column in identity]
+        qid, identity = "_".join(str(one) for one in said if one is not None), ()
     for column in identity:
         if column in PLACES:
             place = record.whole(column) if record.values.get(column) not in (None, "") else None
@@ -176,7 +226,10 @@ def _row(record: Record, identity: Sequence[str], answer: Sequence[str]) -> Name
             f"{record.origin}: has no {' or '.join(map(repr, answer))}, which other rows have (found keys: "
             f"{_some(record.values)})"
         )
-    return NamedAnswer(qid, place, _plain(record.values[said[0]], record.origin), record.origin)
+    value, scores = _plain(record.values[said[0]], record.origin), None
+    if scored and record.values.get(scored[0]) is not None and value not in (None, "", []):
+        scores = _scores(record.values[scored[0]], record.origin)
+    return NamedAnswer(qid, place, value, record.origin, scores)
 
 
 def _plain(value: Any, origin: str) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow, read_row
 from gpt4scene.files.journal import journal_files, journal_rows, ordered_rows, read_journal
-from gpt4scene.files.named_answers import NamedAnswer, is_public, read_named
+from gpt4scene.files.named_answers import NamedAnswer, is_public, named_of, read_named
 from gpt4scene.files.whole import read_json, write_json
 
 OURS = frozenset({"task", "finish_reason", "images"})
@@ -102,6 +102,17 @@ def read_predictions(folder: Path, task: str) -> Predictions:
     _refuse_duplicates(rows)
     gaps += _gaps(form, found[form])
     return Predictions(task, _ordered(rows), (*notes, *gaps), tuple(gaps))
+
+
+def predictions_of(answers: Mapping[Any, Any] | Iterable[Mapping[str, Any]], task: str) -> Predictions:
+    """Return ``{id: answer}``, or rows of any form, as the answers of ``task``, without a file."""
+    rows = answers if isinstance(answers, Mapping) else list(answers)
+    if isinstance(rows, list) and rows and isinstance(rows[0], Mapping) and is_public(rows[0]):
+        read = [read_row(row, f"answers, row {number}") for number, row in enumerate(rows)]
+        _refuse_duplicates(read)
+        return Predictions(task, _ordered(read))
+    found = named_of(rows, "answers")
+    return Predictions(task, [], found.notes, named=tuple(found.rows))
 
 
 def _is_named(form: str, files: Sequence[Path]) -> bool:
@@ -255,11 +266,11 @@ def _list(path: Path) -> list[tuple[str, Any]]:
 
 
 def _object_a_line(path: Path) -> bool:
-    """Return whether the first line of the file is a JSON object."""
+    """Return whether the first line of the file is a JSON object, and others follow."""
     with path.open("rb") as file:
-        line = file.readline()
+        line, more = file.readline(), file.read(_START).strip()
     try:
-        return isinstance(json.loads(line), dict)
+        return bool(more) and isinstance(json.loads(line), dict)
     except (ValueError, RecursionError):
         return False
 

@@ -88,12 +88,20 @@ def strictly_refined(answer: str, references: Sequence[str]) -> bool:
 
 def refined(answer: str, references: Sequence[str]) -> bool:
     """Return whether ``answer`` and a reference contain one another once white space is removed; empty never does."""
-    if not answer:
-        return False
+    return bool(answer) and contained(answer, references)
+
+
+def contained(answer: str, references: Sequence[str]) -> bool:
+    """Return the same, but for an empty answer, which is part of every reference: some public scorers count so."""
     if answer in references:
         return True
     bare = "".join(answer.split())
     return any(bare in other or other in bare for other in ("".join(text.split()) for text in references))
+
+
+def strictly_exact(answer: str, references: Sequence[str]) -> bool:
+    """Return whether ``answer`` is one of ``references`` and says something."""
+    return says_something(answer) and exact(answer, references)
 
 
 def strict_matches(cleaned: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, list[bool]]:
@@ -104,6 +112,6 @@ def strict_matches(cleaned: Sequence[str], references: Sequence[Sequence[str]]) 
     wanted = [[clean(trim(text)) for text in texts] for texts in references]
     pairs = list(zip(cleaned, wanted, strict=True))
     return {
-        "strict EM1": [says_something(answer) and exact(answer, texts) for answer, texts in pairs],
+        "strict EM1": [strictly_exact(answer, texts) for answer, texts in pairs],
         "strict EM1_refined": [strictly_refined(answer, texts) for answer, texts in pairs],
     }

@@ -22,6 +22,15 @@ def matched_f1(overlap_PG: np.ndarray) -> tuple[float, ...]:
     return tuple(2 * int((paired >= threshold).sum()) / (named + targets) for _, threshold in THRESHOLDS)
 
 
+def best_pairs(named_P6: np.ndarray, targets_G6: np.ndarray) -> list[tuple[int, int, float]]:
+    """Return the pairs that F1 counts: place of the named box, place of the target, and their IoU."""
+    if not len(named_P6) or not len(targets_G6):
+        return []
+    overlap_PG = _overlaps([(named_P6, targets_G6)])[0].astype(np.float32)
+    rows, columns = linear_sum_assignment(overlap_PG, maximize=True)
+    return [(int(row), int(column), float(overlap_PG[row, column])) for row, column in zip(rows, columns, strict=True)]
+
+
 def _overlaps(boxes: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
     """Return the IoU of P boxes with G others, float64[P, G], for each pair of lists; all are compared at once."""
     first_6 = [np.repeat(named_P6, len(targets_G6), axis=0) for named_P6, targets_G6 in boxes]
@@ -52,15 +61,15 @@ def rows_f1(
             f1_B2[row] = not named[row]
         elif named[row]:
             compared.append(row)
-    boxes = [(_padded(proposals[row], named[row]), targets[row]) for row in compared]
+    boxes = [(padded(proposals[row], named[row]), targets[row]) for row in compared]
     for row, overlap_PG in zip(compared, _overlaps(boxes), strict=True):
         f1_B2[row] = matched_f1(overlap_PG)
     return f1_B2
 
 
-def _padded(proposals_N6: np.ndarray, named: Sequence[int]) -> np.ndarray:
-    """Return the boxes of ``named``, six zeros for those past the last one."""
-    index_P = np.array(named)
+def padded(proposals_N6: np.ndarray, named: Sequence[int]) -> np.ndarray:
+    """Return the boxes of ``named``, float64[P, 6], six zeros for those past the last one."""
+    index_P = np.array(named, dtype=np.int64)
     inside_P = index_P < len(proposals_N6)
     boxes_P6 = np.zeros((len(named), 6))
     boxes_P6[inside_P] = proposals_N6[index_P[inside_P]]

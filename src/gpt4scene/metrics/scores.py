@@ -51,7 +51,9 @@ class Report:
     sentences, for example why METEOR is absent; ``warnings`` say why the figures are not what they seem to be.
     ``public`` are the figures under the names and in the units of the public scorer whose rules count, where those
     differ; NaN where it says so, texts where it returns texts. ``rules`` names the rules, ``parsed`` is what they
-    took out of each row's answer. ``answers`` are the rows that were scored.
+    took out of each row's answer. ``answers`` are the rows that were scored. ``signature_parts`` are what else two
+    comparable figures must have in common, such as the judge; ``signature`` is the line of all such things, where the
+    answers came from files. ``annotation`` holds the boxes and companion files that the answers were scored with.
     """
 
     task: str
@@ -64,6 +66,9 @@ class Report:
     rules: str = ""
     parsed: tuple[object, ...] = ()
     answers: tuple[Any, ...] = ()
+    signature_parts: Mapping[str, str] = field(default_factory=dict)
+    signature: str = ""
+    annotation: Any = None
 
     @property
     def unreadable(self) -> int:

@@ -29,18 +29,25 @@ class PageImage:
 
 @dataclass(frozen=True)
 class Listed:
-    """The list of images of an annotation folder; ``missing`` says why there is none."""
+    """The list of images of an annotation folder; ``missing`` says why there is none.
+
+    ``from_above`` says that the first image of each scene is its bird's-eye view.
+    """
 
     source: Path | None
     scenes: dict[str, list[str]]
     missing: str = ""
+    from_above: bool = True
 
     @classmethod
-    def read(cls, annotation_dir: Path) -> Listed:
-        """Return the list that inference would take, the bird's-eye view of each scene first."""
+    def read(cls, annotation_dir: Path | None, own: str = "") -> Listed:
+        """Return the list that inference would take; ``own`` is the name of a benchmark's own, where it has one."""
+        if annotation_dir is None:
+            return cls(None, {}, "no --annotation_dir, whose list says which images were shown")
         try:
-            source = image_list_file(annotation_dir)
-            return cls(source, read_image_list(source))
+            place = annotation_dir / own.format(split="val")
+            source = place if own and place.is_file() else image_list_file(annotation_dir)
+            return cls(source, read_image_list(source), from_above=source != place)
         except DataError as error:
             return cls(None, {}, str(error))
 
@@ -56,11 +63,12 @@ def copy_scene(listed: Listed, scene: str, media_dir: Path | None, out: Path, fo
     shown = []
     for number, written in enumerate(names):
         path = search.find(written)
-        name = "bird's-eye view" if number == 0 else Path(written).stem
+        top = number == 0 and listed.from_above
+        name = "bird's-eye view" if top else Path(written).stem
         if path is None:
             shown.append(PageImage(name, missing=f"{written} was not found; tried {', '.join(search.places(written))}"))
             continue
-        side = FRAME_SIDE if number else TOP_SIDE
+        side = TOP_SIDE if top else FRAME_SIDE
         shown.append(shrink(Path(path), out, f"{folder}/{number:02d}.jpg", side, name))
     return shown
 

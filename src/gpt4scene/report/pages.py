@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpt4scene.benchmarks.annotation import Annotation
-from gpt4scene.benchmarks.answers import read_answered, unanswered_tasks
+from gpt4scene.benchmarks.answers import unanswered_tasks
+from gpt4scene.benchmarks.benchmark import Benchmark
 from gpt4scene.benchmarks.chosen import rule_words, under_rules
 from gpt4scene.benchmarks.judging import Judged
 from gpt4scene.benchmarks.registry import BENCHMARKS
@@ -23,6 +23,7 @@ from gpt4scene.metrics.intervals import intervals
 from gpt4scene.metrics.scores import Report, breakdown
 from gpt4scene.report.images import Listed, copy_scene, missing_reasons
 from gpt4scene.report.judging import by_scene, judge_all, tally
+from gpt4scene.report.plan import RoomPlan
 from gpt4scene.report.rendering import render
 from gpt4scene.settings.arguments import Arguments, key
 
@@ -54,52 +55,67 @@ class ScenePage:
 
 def report(
     predictions: str | Path,
-    annotation_dir: str | Path,
+    annotation_dir: str | Path | None,
     out: str | Path,
     media_dir: str | Path | None = None,
     *,
     reports: Mapping[str, Report] | None = None,
     rules: str = "",
+    references: str = "",
 ) -> Path:
     """Write the pages about the answers in ``predictions`` and return the first, ``out/index.html``.
 
     Images are found as inference finds them (``media_dir`` as well); those that are missing are named on the page.
-    ``reports`` are those of ``score_folder``, under the same ``rules``, where the caller has them. ``out`` appears
-    whole or not at all. Pages of an earlier call are replaced; a folder that holds anything else raises ``DataError``,
-    as do missing, broken and contradicting files.
+    ``reports`` are those of ``score_folder``, under the same ``rules``, where the caller has them. ``references`` are
+    official files as there. ``out`` appears whole or not at all. Pages of an earlier call are replaced; a folder that
+    holds anything else raises ``DataError``, as do missing, broken and contradicting files.
     """
-    predictions, annotation_dir, out = Path(predictions), Path(annotation_dir), Path(out).absolute()
+    predictions, out = Path(predictions), Path(out).absolute()
+    folder = None if annotation_dir is None else Path(annotation_dir)
     _check_ours(out)
-    reports = reports or score_folder(predictions, annotation_dir, rules=rules)
+    reports = reports or score_folder(predictions, folder, rules=rules, references=references)
     benchmarks = under_rules(reports, rules)
-    annotation = Annotation(annotation_dir)
     judged = {
-        task: judge_all(benchmarks[task], read_answered(predictions, annotation_dir, task).rows, found, annotation)
-        for task, found in reports.items()
+        task: judge_all(benchmarks[task], found.answers, found, found.annotation) for task, found in reports.items()
     }
     pages = _scene_pages(by_scene(judged), reports)
     with whole_folder(out, replace=True) as partial:
-        missing = _write_scenes(pages, annotation_dir, annotation, Path(media_dir) if media_dir else None, partial)
+        media = Path(media_dir) if media_dir else None
+        missing = _write_scenes(pages, benchmarks, reports, folder, media, partial)
         tables = {task: _table(found, BENCHMARKS[task].main_metric) for task, found in reports.items()}
-        absent = unanswered_tasks(annotation_dir, list(reports))
+        absent = {} if folder is None else unanswered_tasks(folder, list(reports))
         text = render(
-            INDEX, name=predictions.name, reports=reports, tables=tables, pages=pages, missing=missing, absent=absent
+            INDEX,
+            name=predictions.name,
+            reports=reports,
+            tables=tables,
+            pages=pages,
+            missing=missing,
+            absent=absent,
+            counted=benchmarks,
         )
         write_text(partial / INDEX, text)
     return out / INDEX
 
 
 def _write_scenes(
-    pages: Sequence[ScenePage], annotation_dir: Path, annotation: Annotation, media_dir: Path | None, out: Path
+    pages: Sequence[ScenePage],
+    benchmarks: Mapping[str, Benchmark],
+    reports: Mapping[str, Report],
+    folder: Path | None,
+    media_dir: Path | None,
+    out: Path,
 ) -> int:
     """Write images and page of every scene; return the number of scenes that lack images."""
-    listed = Listed.read(annotation_dir)
-    about_objects = any(BENCHMARKS[task].about_objects for page in pages for task in page.tasks)
+    lists = {name: Listed.read(folder, name) for name in {one.image_list for one in benchmarks.values()}}
     lacking = 0
     for place, page in enumerate(pages):
+        listed = _list_of(page, [lists[benchmarks[task].image_list] for task in page.tasks])
         images = copy_scene(listed, page.scene, media_dir, out, f"images/{Path(page.file).stem}")
         missing = missing_reasons(images)
         lacking += bool(missing)
+        pointing = [task for task, items in page.tasks.items() if any(item.pointed for item in items)]
+        labels = [reports[task].annotation.labels(page.scene) for task in pointing]
         text = render(
             "scene.html",
             page=page,
@@ -107,10 +123,17 @@ def _write_scenes(
             images=images,
             missing=missing,
             counts={task: tally(items) for task, items in page.tasks.items()},
-            labels=annotation.labels(page.scene) if about_objects else {},
+            labels=next(filter(None, labels), {}),
+            counted=benchmarks,
+            rooms={task: RoomPlan.of(reports[task].annotation, page.scene) for task in pointing},
         )
         write_text(out / page.file, text)
     return lacking
+
+
+def _list_of(page: ScenePage, lists: Sequence[Listed]) -> Listed:
+    """Return the list of images that has the page's scene, the first of ``lists`` where none has."""
+    return next((listed for listed in lists if page.scene in listed.scenes), lists[0])
 
 
 def scene_files(scenes: Iterable[str]) -> dict[str, str]:
@@ -159,17 +182,20 @@ def _check_ours(out: Path) -> None:
 class ReportArguments(Arguments):
     """What to show; every field is a flag of ``gpt4scene report``."""
 
-    predictions: str = key("folder of journals or public prediction files")
-    annotation_dir: str = key("boxes, question files and the list of images")
+    predictions: str = key("folder of answers in any form")
     out: str = key("folder for the pages; an earlier report there is replaced")
+    annotation_dir: str | None = key("boxes, question files and the list of images", None)
     media_dir: str | None = key("folder that holds the images, where the list does not lead to them", None)
     rules: str = key("names of rules to count by, as for score", "")
+    references: str = key("official files in place of question files, as for score", "")
 
     def problems(self) -> list[str]:
         """Return a sentence for every wrong value."""
         named = {name: getattr(self, name) for name in ("predictions", "annotation_dir", "media_dir")}
         wrong = {name: folder for name, folder in named.items() if folder and not Path(folder).is_dir()}
         problems = [*super().problems(), *(_no_folder(name, Path(folder)) for name, folder in wrong.items())]
+        if self.annotation_dir is None and not self.references:
+            problems.append("give --annotation_dir DIR with question files, or --references FILES, or both")
         try:
             rule_words(self.rules)
         except ValueError as error:
@@ -187,7 +213,12 @@ def main(arguments: ReportArguments) -> int:
     """Write the pages as the arguments say; return 0 when done."""
     print(
         report(
-            arguments.predictions, arguments.annotation_dir, arguments.out, arguments.media_dir, rules=arguments.rules
+            arguments.predictions,
+            arguments.annotation_dir,
+            arguments.out,
+            arguments.media_dir,
+            rules=arguments.rules,
+            references=arguments.references,
         )
     )
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -24,6 +25,12 @@ def render(template: str, **values: object) -> str:
 
     Templates see every benchmark under ``benchmarks``.
     """
+    return whole_utf8(_environment().get_template(template).render(**values))
+
+
+@cache
+def _environment() -> Environment:
+    """Return the environment of all pages, so that a template is compiled once."""
     environment = Environment(
         loader=PackageLoader("gpt4scene.report"),
         autoescape=True,
@@ -33,7 +40,7 @@ def render(template: str, **values: object) -> str:
     )
     environment.filters |= {"hundred": hundred, "objects": objects, "question": ALL_MARKS.question}
     environment.globals |= {"benchmarks": BENCHMARKS}
-    return whole_utf8(environment.get_template(template).render(**values))
+    return environment
 
 
 def hundred(value: float | None) -> str:

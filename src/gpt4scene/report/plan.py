@@ -1,0 +1,135 @@
+"""Boxes seen from above: the one that an answer names, the one that was meant, and all others, as numbers for an SVG.
+
+Beside the plan a strip shows from what height to what height the first two kinds reach, which a view from above hides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpt4scene.benchmarks.annotation import Annotation
+from gpt4scene.benchmarks.judging import Judged, Pointed
+from gpt4scene.metrics.answer_boxes import AnswerBoxes, Themselves
+from gpt4scene.metrics.boxes import SceneBoxes
+
+SIDE, STRIP, GAP, EDGE = 150.0, 10.0, 6.0, 4.0
+"""Pixels: longer side of the plan, width of one bar of the strip, space before the strip, space around all."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A rectangle in pixels; ``kind`` is ``named``, ``meant`` or ``other``, ``name`` shows when the pointer rests."""
+
+    kind: str
+    x: float
+    y: float
+    width: float
+    height: float
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A plan: ``shapes`` over the other boxes of the room, which the page holds once."""
+
+    shapes: tuple[Shape, ...]
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class RoomPlan:
+    """The frame of a room's plans: metres become pixels by ``scale``, from the corner ``low`` to ``high``.
+
+    ``found`` are the boxes that answers name and ``truth`` those that were meant; ``others_N6`` stand faint behind.
+    """
+
+    scene: str
+    found: SceneBoxes
+    truth: SceneBoxes
+    others_N6: np.ndarray
+    others_are: str
+    low: np.ndarray
+    high: np.ndarray
+    scale: float
+
+    @classmethod
+    def of(cls, annotation: Annotation, scene: str) -> RoomPlan | None:
+        """Return the frame of ``scene``, ``None`` where nothing has an extent or no box is compared.
+
+        Behind boxes that answers bring themselves stand the annotated objects, else the marked ones.
+        """
+        found, truth = annotation.proposals, annotation.ground_truth
+        if isinstance(truth, Themselves):
+            return None
+        named_N6, meant_M6 = (boxes.get(scene, np.zeros((0, 6))) for boxes in (found, truth))
+        every_B6 = np.concatenate([named_N6, meant_M6])
+        every_B6 = every_B6[(every_B6[:, 3:] > 0).any(axis=1)]
+        if not len(every_B6):
+            return None
+        low = (every_B6[:, :3] - every_B6[:, 3:] / 2).min(axis=0)
+        high = (every_B6[:, :3] + every_B6[:, 3:] / 2).max(axis=0)
+        scale = SIDE / max(float((high - low)[:2].max()), 1e-3)
+        own = isinstance(found, AnswerBoxes)
+        others = (meant_M6, "annotated objects") if own else (named_N6, "other marked boxes")
+        return cls(scene, found, truth, *others, low, high, scale)
+
+    @property
+    def width(self) -> float:
+        """Pixels of the plan alone, from left to right."""
+        return float((self.high - self.low)[0] * self.scale)
+
+    @property
+    def height(self) -> float:
+        """Pixels of the plan from top to bottom."""
+        return max(float((self.high - self.low)[1] * self.scale), 20.0)
+
+    def others(self) -> tuple[Shape, ...]:
+        """Return the faint boxes."""
+        return tuple(self._from_above("other", box_6) for box_6 in self.others_N6 if (box_6[3:5] > 0).any())
+
+    def draw(self, judged: Judged) -> Drawing | None:
+        """Return the plan of an answer; ``None`` where it is about no box."""
+        pointed, origin = judged.pointed or Pointed((), ()), judged.row.origin
+        bars = bool(pointed.named) + bool(pointed.meant)
+        meant = self._both("meant", "object", pointed.meant, self.truth, origin, 0)
+        named = self._both("named", "marked", pointed.named, self.found, origin, bars - 1)
+        shapes = (*meant, *named)
+        if not shapes:
+            return None
+        width = self.width + GAP + bars * STRIP + 2 * EDGE
+        return Drawing(shapes, round(width, 1), round(self.height + 2 * EDGE, 1))
+
+    def _both(
+        self, kind: str, called: str, numbers: Iterable[int], boxes: SceneBoxes, origin: str, place: int
+    ) -> Iterator[Shape]:
+        """Yield the boxes ``numbers`` from above and, as bar ``place``, beside; those past the last have no shape."""
+        boxes_N6 = boxes.of(self.scene, origin)
+        for number in numbers:
+            if number < len(boxes_N6):
+                label = boxes.label(self.scene, number) if self.scene in boxes.labels else ""
+                name = f"{called} {number} {label}".strip()
+                yield self._from_above(kind, boxes_N6[number], name)
+                yield self._beside(kind, boxes_N6[number], name, place)
+
+    def _from_above(self, kind: str, box_6: np.ndarray, name: str = "") -> Shape:
+        size = box_6[3:5] * self.scale
+        x = (box_6[0] - self.low[0]) * self.scale - size[0] / 2 + EDGE
+        y = (self.high[1] - box_6[1]) * self.scale - size[1] / 2 + EDGE
+        return _rounded(kind, x, y, size[0], size[1], name)
+
+    def _beside(self, kind: str, box_6: np.ndarray, name: str, place: int) -> Shape:
+        per_metre = self.height / max(float(self.high[2] - self.low[2]), 1e-3)
+        tall = box_6[5] * per_metre
+        y = (self.high[2] - box_6[2]) * per_metre - tall / 2 + EDGE
+        bottom, top = box_6[2] - box_6[5] / 2 - self.low[2], box_6[2] + box_6[5] / 2 - self.low[2]
+        said = f"{name}: {bottom:.2f} to {top:.2f} m above the lowest box"
+        return _rounded(kind, self.width + EDGE + GAP + place * STRIP, y, STRIP - 2, tall, said)
+
+
+def _rounded(kind: str, x: float, y: float, width: float, height: float, name: str) -> Shape:
+    left, top, wide, tall = (round(float(value), 1) for value in (x, y, max(width, 1.0), max(height, 1.0)))
+    return Shape(kind, left, top, wide, tall, name)
