@@ -108,6 +108,13 @@ COMMANDS: tuple[Command, ...] = (
         public="gpt4scene.settings.public_call:score_flags",
     ),
     Command(
+        "judge",
+        "answers -> marks by a language model, resumable",
+        "gpt4scene.inference.judge:main",
+        ("gpt4scene.inference.judge_arguments:JudgeArguments",),
+        stopped=f"judgements so far are kept, {AGAIN}",
+    ),
+    Command(
         "report",
         "answers -> HTML pages with images and scores",
         "gpt4scene.report.pages:main",

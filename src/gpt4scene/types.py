@@ -178,3 +178,20 @@ class Answer:
     tokens: int = 0
     finish_reason: str | None = None
     images: str | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A judge's word on one answer. ``mark`` is ``None`` where its ``text`` could not be read as one.
+
+    ``answer`` is the hash of what the judge was told, empty where nobody says. ``judge`` names the model, ``prompts``
+    are where its prompts come from and their hash. ``times`` counts how often it was asked.
+    """
+
+    mark: int | None
+    text: str = ""
+    answer: str = ""
+    judge: str = ""
+    prompts: str = ""
+    times: int = 1
+    origin: str = "a judgement"

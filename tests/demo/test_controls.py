@@ -68,3 +68,10 @@ def test_controls_are_predictions_that_the_scorers_read(tmp_path):
     row = read_predictions(tmp_path / "predictions" / "wording", "scanqa").rows[0]
     assert (row.pred, row.gt_id, row.texts, row.index) == ("Blue.", 2, ["red"], 0)
     assert read_predictions(tmp_path / "predictions" / "commonest", "scanqa").rows[0].pred == "Two."
+
+
+def test_questions_of_rooms_are_answered_by_their_kind():
+    """Each names other objects, so the commonest answer to one prompt would be its own."""
+    asked = [Question("spatial", place, "room", f"question {place}", type_info="far") for place in range(3)]
+    rows = [TrainingRow("room", f"question {place}", answer) for place, answer in enumerate(("2", "1", "1"))]
+    assert controls.answers_by_wording("spatial", rows, asked) == ["1", "1", "1"]

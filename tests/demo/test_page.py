@@ -6,9 +6,11 @@ from five import FIVE
 from PIL import Image
 
 from gpt4scene.benchmarks.registry import BENCHMARKS
+from gpt4scene.demo.kinds import KINDS, read_kinds
 from gpt4scene.demo.page import COLUMNS, compare, findings, write_page
 from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import GROUND_TRUTH, PROPOSALS
+from gpt4scene.files.whole import write_json
 
 BOXES = [[0, 0, 0, 1, 1, 1], [5, 0, 0, 1, 1, 1]]
 EVIL = "<b>bold</b>"
@@ -165,3 +167,15 @@ def test_columns_that_are_missing_claim_nothing():
     assert words_of({}) == []
     assert len(words_of({"before": column(0.1), "after": column(0.9)})) == 1
     assert words_of({"held_out": column(0.9)}) == []
+
+
+def test_the_table_of_kinds_has_a_line_a_kind_and_the_sum_last(tmp_path):
+    figures = {"perfect": {"overall": 1.0, "object_counting": 1.0}, "after": {"overall": 0.5, "object_counting": 0.5}}
+    write_json(tmp_path / KINDS, {"counts": {"object_counting": 3, "route_planning": 0}, "figures": figures})
+    lines = read_kinds(tmp_path)
+    assert [(line.name, line.count, line.total) for line in lines] == [
+        ("how many of a kind", 3, False),
+        ("all kinds alike", 3, True),
+    ]
+    assert lines[0].values == {"perfect": 1.0, "after": 0.5}
+    assert read_kinds(tmp_path / "nowhere") == []

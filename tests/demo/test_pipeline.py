@@ -8,7 +8,9 @@ import pytest
 from commands import demo as main
 from five import FIVE
 
+from gpt4scene.benchmarks.spatial_questions import NAME
 from gpt4scene.demo import pipeline, steps
+from gpt4scene.demo.kinds import read_kinds
 from gpt4scene.demo.page import COLUMNS
 from gpt4scene.demo.pipeline import DemoArguments, Step, demo
 from gpt4scene.errors import DataError
@@ -135,17 +137,20 @@ def test_the_whole_demo_in_small(tmp_path, capsys):
     summary = json.loads((out / "summary.json").read_text())
     assert set(summary["scores"]) == set(COLUMNS)
     for name, scores in summary["scores"].items():
-        assert list(scores) == list(FIVE), name
+        assert list(scores) == [*FIVE, NAME], name
         values = [value for metrics in scores.values() for key, value in metrics.items() if "CIDEr" not in key]
         assert all(0 <= value <= 1 for value in values)
     assert set(summary["wall_s"]) == {step.name for step in pipeline.STEPS} | {"total"}
     for name, questions in steps.ASKED.items():
-        for task in FIVE:
+        for task in (*FIVE, NAME):
             files = [*(out / "predictions" / name).glob(f"{task}.json*")]
             assert files, (name, task)
         assert summary["questions"][questions]
     assert summary["training_rows"] > 0 and (out / "run" / "training_loss.png").is_file()
     assert _same_questions(out)
+    kinds = read_kinds(out)
+    assert len(kinds) > 5 and all(one.values["perfect"] == 1 and one.values["silent"] == 0 for one in kinds)
+    assert kinds[-1].count == sum(one.count for one in kinds[:-1]) and kinds[0].name in (out / "index.html").read_text()
     before = {path: path.stat().st_mtime_ns for path in (out / "run").iterdir()}
     assert main(["--out", str(out), *FLAGS]) == 0
     assert before == {path: path.stat().st_mtime_ns for path in (out / "run").iterdir()}, "nothing was trained again"
@@ -153,7 +158,9 @@ def test_the_whole_demo_in_small(tmp_path, capsys):
 
 def _same_questions(out) -> bool:
     """Training prompts are those of the question files: the same wordings in training and evaluation."""
-    rows = json.loads(next((out / "data").glob("sharegpt*.json")).read_text())
+    files = sorted((out / "data").glob("sharegpt*.json"))
+    assert len(files) == 2
+    rows = [row for path in files for row in json.loads(path.read_text())]
     learned = {row["messages"][0]["content"].replace("<image>", "") for row in rows}
     asked = set()
     for path in (out / "annotation").glob("*_val.json"):

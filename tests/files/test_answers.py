@@ -94,7 +94,7 @@ def test_rows_without_or_with_shared_qid_are_all_kept(tmp_path):
     [
         ("", "is empty"),
         ("[{", "not JSON .line 1"),
-        ("{}", "expected a list"),
+        ("{}", "holds no answers"),
         ("[3]", "row 0: a prediction must be an object"),
         ('[{"scene_id": "s"}]', "row 0: 'pred' is missing"),
         ('[{"scene_id": "s", "pred": "a", "gt_id": "x"}]', "row 0: 'gt_id' must be a whole number"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,6 +19,7 @@ from gpt4scene.benchmarks.annotated_files import (
 from gpt4scene.benchmarks.benchmark import Benchmark, read_all
 from gpt4scene.benchmarks.labels import LABEL_MAP
 from gpt4scene.benchmarks.matching import Scenes
+from gpt4scene.benchmarks.references import reference_files
 from gpt4scene.benchmarks.registry import BENCHMARKS, SOURCES, task_names
 from gpt4scene.benchmarks.rows import AnnotatedRows, FromScenes, SceneRecords
 from gpt4scene.benchmarks.scene_frames import Shown
@@ -30,13 +31,15 @@ from gpt4scene.files.raw import find_raw
 from gpt4scene.settings.arguments import Arguments, key
 
 Say = Callable[[str], None]
+EVALUATED = "test"
+"""The split that benchmarks have which are for evaluation only."""
 
 
 @dataclass(frozen=True)
 class AnnotateArguments(Arguments):
     """What to annotate; every field is a flag of ``gpt4scene annotate``."""
 
-    raw: str = key("folder of the official benchmark files; tasks made of scenes need none", "")
+    raw: str = key("folder of official files, or files themselves (task=FILE,...); tasks made of scenes need none", "")
     scenes: str = key("folder that `gpt4scene prepare` wrote, for tasks that ask about scenes", "")
     out: str = key("folder to write; becomes a dataset_dir (train) or an annotation_dir (val) [required]", "")
     split: Literal["train", "val"] = key("train: training rows; val: question files", "val")
@@ -68,7 +71,7 @@ class AnnotateArguments(Arguments):
         wrong = super().problems()
         if not self.out:
             wrong.append("--out is missing, or has no value")
-        for name in ("raw", "scenes", "videos", "media_dir"):
+        for name in ("scenes", "videos", "media_dir"):
             place = getattr(self, name)
             if place and not Path(place).is_dir():
                 wrong.append(f"--{name} {place}: there is no such folder")
@@ -116,13 +119,14 @@ def annotate(arguments: AnnotateArguments, say: Say = print) -> AnnotateSummary:
     for an unknown task or split and ``DataError`` for missing or broken files; then no row is written.
     """
     arguments.check()
-    benchmarks, optional = _chosen(arguments)
+    named = None if not arguments.raw or Path(arguments.raw).is_dir() else _named_files(arguments)
+    benchmarks, optional = _chosen(arguments, named)
     refuse_own_images(arguments.geometry, (one for one in benchmarks if one.name not in optional))
     sources = _sources(arguments, benchmarks, say)
     made: dict[str, _Made] = {}
     skipped = {}
     for benchmark in benchmarks:
-        paths = _raw_files(arguments, benchmark)
+        paths = _raw_files(arguments, benchmark) if named is None else named.get(benchmark.name, [])
         if isinstance(paths, str):
             if benchmark.name not in optional:
                 raise DataError(paths)
@@ -164,8 +168,18 @@ def _sources(arguments: AnnotateArguments, benchmarks: Sequence[Benchmark], say:
     )
 
 
-def _chosen(arguments: AnnotateArguments) -> tuple[list[Benchmark], set[str]]:
-    """Return the benchmarks to annotate, further sources first, and those that may be without official files."""
+def _named_files(arguments: AnnotateArguments) -> dict[str, list[Path]]:
+    """Return the official files that ``--raw`` names, by task."""
+    if "=" not in arguments.raw and not Path(arguments.raw.split(",")[0].strip()).is_file():
+        raise ConfigError(f"--raw {arguments.raw}: there is no such folder, and no such file")
+    return reference_files(arguments.raw, task_names(arguments.task), ("--raw", "--task"))
+
+
+def _chosen(arguments: AnnotateArguments, files: Mapping[str, list[Path]] | None) -> tuple[list[Benchmark], set[str]]:
+    """Return the benchmarks to annotate, further sources first, and those that may be without official files.
+
+    ``files`` are official files by task, where they were named one by one.
+    """
     train = arguments.split == "train"
     words = [word.strip() for word in arguments.task.split(",") if word.strip()]
     sources = [SOURCES[word] for word in words if word in SOURCES]
@@ -182,8 +196,11 @@ def _chosen(arguments: AnnotateArguments) -> tuple[list[Benchmark], set[str]]:
                 "name it alone and give it an --out folder of its own"
             )
     named = [] if sources and not tasks else task_names(tasks)
+    absent = [task for task in named or () if files is not None and task not in files]
+    if absent:
+        raise ConfigError(f"--raw names no official file of '{absent[0]}'; add {absent[0]}=FILE")
     if named is None:
-        official = [one for one in BENCHMARKS.values() if not one.from_scenes]
+        official = [one for task, one in BENCHMARKS.items() if not one.from_scenes and (files is None or task in files)]
         able = [one for one in official if one.training_rows is not None or not train]
         return [*sources, *able], set(BENCHMARKS)
     chosen = [*sources, *(BENCHMARKS[task] for task in named)]
@@ -200,7 +217,8 @@ def _raw_files(arguments: AnnotateArguments, benchmark: Benchmark) -> list[Path]
         return paths
     if not arguments.raw:
         raise ConfigError(f"--raw is missing: it names the folder of the official files of '{benchmark.name}'")
-    for name in benchmark.raw_names(arguments.raw_split or arguments.split):
+    split = arguments.split if benchmark.training_rows else EVALUATED
+    for name in benchmark.raw_names(arguments.raw_split or split):
         found = find_official(Path(arguments.raw), name)
         if not found:
             return f"{name.replace('|', ' or ')} is not in {arguments.raw}"
@@ -250,7 +268,9 @@ def _write_questions(arguments: AnnotateArguments, made: dict[str, _Made], sourc
     out = Path(arguments.out)
 
     def label_map() -> Path | None:
-        return Path(arguments.label_map) if arguments.label_map else find_raw(Path(arguments.raw), LABEL_MAP)
+        if arguments.label_map or not Path(arguments.raw).is_dir():
+            return Path(arguments.label_map) if arguments.label_map else None
+        return find_raw(Path(arguments.raw), LABEL_MAP)
 
     written = []
     for one in made.values():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from gpt4scene.benchmarks.annotation import Annotation
 from gpt4scene.benchmarks.benchmark import Benchmark
 from gpt4scene.benchmarks.joining import join
+from gpt4scene.benchmarks.marking import with_marks
 from gpt4scene.benchmarks.naming import answers_by_name
 from gpt4scene.benchmarks.questions import question_file
 from gpt4scene.benchmarks.references import References
@@ -16,12 +18,15 @@ from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.benchmarks.signature import UNKNOWN, split_named
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow, require_all
-from gpt4scene.files.predictions import Predictions, read_predictions
+from gpt4scene.files.judgements import read_judgements
+from gpt4scene.files.predictions import Predictions, answer_files, read_predictions
 from gpt4scene.files.questions import read_question_rows, read_questions
 from gpt4scene.metrics.answer_boxes import AnswerBoxes, Themselves
 from gpt4scene.metrics.boxes import SceneBoxes
 from gpt4scene.metrics.scores import Report
 from gpt4scene.types import Question
+
+NOTHING: Mapping[str, References] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -67,14 +72,49 @@ class Answered:
 
 
 def read_answered(
-    predictions: str | Path, annotation_dir: str | Path | None, task: str, references: References | None = None
+    predictions: str | Path,
+    annotation_dir: str | Path | None,
+    task: str,
+    references: References | None = None,
+    others: Mapping[str, References] = NOTHING,
+    *,
+    alone: bool = False,
 ) -> Answered:
     """Return the answers of ``task`` in ``predictions``, with references, types and ids of the question file.
 
     ``references`` are the questions of official files, which stand for the question file where they are given. Without
-    either the predictions must carry what the benchmark ``needs``. Raises ``DataError`` by file and row.
+    either the predictions must carry what the benchmark ``needs``. Marks beside the answers, and answers of the task
+    that the benchmark looks at, come with them; ``others`` are its references. ``alone`` leaves both out. Raises
+    ``DataError`` by file and row.
     """
-    return answered(read_predictions(Path(predictions), task), annotation_dir, references, str(predictions))
+    benchmark, place = BENCHMARKS[task], Path(predictions)
+    read = read_predictions(place, task, benchmark.public_keys)
+    found = answered(read, annotation_dir, references, str(predictions))
+    if alone:
+        return found
+    found = _beside(found, place, annotation_dir, others)
+    if benchmark.marking is None:
+        return found
+    rows, notes = with_marks(found.rows, benchmark.marking, read_judgements(place, task))
+    return replace(found, rows=rows, notes=(*found.notes, *notes))
+
+
+def _beside(
+    found: Answered, predictions: Path, annotation_dir: str | Path | None, others: Mapping[str, References]
+) -> Answered:
+    """Return the answers with what those of another task in the same folder say about them, where there are any."""
+    benchmark = BENCHMARKS[found.task]
+    other = benchmark.beside
+    known = other in others or (annotation_dir is not None and other and question_file(annotation_dir, other))
+    if benchmark.with_beside is None or predictions.is_file() or not answer_files(predictions, other):
+        return found
+    if not known:
+        note = f"the answers of {other} are not looked at: give its official files with --references too"
+        return replace(found, notes=(*found.notes, note))
+    seen = read_answered(predictions, annotation_dir, other, others.get(other))
+    annotation = Annotation(None if annotation_dir is None else Path(annotation_dir))
+    rows = benchmark.with_beside(found.rows, seen.rows, annotation)
+    return replace(found, rows=rows, notes=(*found.notes, f"the answers of {other} beside these are looked at"))
 
 
 def answered(
@@ -92,7 +132,7 @@ def answered(
         return _joined(found, references.questions, references.place, benchmark, said)
     if path is not None:
         return _joined(found, read_questions(path, task, benchmark.type_key, to_ask=False), path, benchmark, said)
-    if found.named:
+    if found.named or found.own:
         wanted = benchmark.question_name("val")
         raise DataError(
             f"{name}: names its questions by id, and nothing here says what was asked; give --references with the "
@@ -110,9 +150,11 @@ def _joined(
     found: Predictions, questions: Sequence[Question], place: Path, benchmark: Benchmark, said: tuple[str, ...]
 ) -> Answered:
     """Return the answers with the truth of ``questions``, which ``place`` holds."""
-    rows, boxes = found.rows, None
-    if found.named:
-        rows, notes, boxes = answers_by_name(found.named, questions, place, benchmark)
+    rows, named, boxes = found.rows, found.named, None
+    if found.own and benchmark.public_answers is not None:
+        named = tuple(benchmark.public_answers(found.own, questions))
+    if named:
+        rows, notes, boxes = answers_by_name(named, questions, place, benchmark)
         said = (*said, *notes)
     _refuse_another(rows, benchmark, themselves=False)
     before = {row.index: row.origin for row in rows}

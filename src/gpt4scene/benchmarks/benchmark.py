@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gpt4scene.benchmarks.annotation import Annotation
 from gpt4scene.benchmarks.judging import Judge, judge_by
+from gpt4scene.benchmarks.marking import Marking
 from gpt4scene.benchmarks.matching import NO_IMAGES, NO_OWN_IMAGES, Scenes
 from gpt4scene.benchmarks.rows import (
     AnnotatedRows,
@@ -26,13 +28,17 @@ from gpt4scene.benchmarks.rules import MakeReport, Rules, TextGroups
 from gpt4scene.benchmarks.wordings import Prompts, read_wordings
 from gpt4scene.errors import ConfigError
 from gpt4scene.files.answers import AnswerRow, row_keys
+from gpt4scene.files.named_answers import NamedAnswer
 from gpt4scene.files.raw import Record, read_official
 from gpt4scene.metrics.scores import Pooled, Report, RowScores
 from gpt4scene.registry import nearest
+from gpt4scene.types import Question
 
 ReadRecords = Callable[[Sequence[Path]], list[Record]]
 RecordsOfScenes = Callable[[Path, Sequence[str], FromScenes], SceneRecords]
 Companions = Callable[[list[Record], "Callable[[], Path | None]", "Callable[[str], None]"], Mapping[str, Any]]
+
+PublicAnswers = Callable[[Sequence[Record], Sequence[Question]], list[NamedAnswer]]
 
 PUBLISHED_RULES = "gpt4scene"
 """The rules of the published figures of the five benchmarks: Chat-Scene's scorer."""
@@ -84,6 +90,12 @@ class Benchmark:
     Images: a question shows the images of its scene. ``own_images`` says that the official rows bring their own, so
     that no prepared scene is needed; each set of images then is a scene of its own. ``image_list`` is the name of a
     list of images for this benchmark alone, which goes before the one that all share.
+
+    Marks: ``marking`` says how a language model marks answers, where the figures need that. ``beside`` is another
+    task whose answers in the same folder the figures look at, and ``with_beside`` gives rows what they say.
+
+    Foreign files: ``public_answers`` reads the rows of a prediction file in the benchmark's own public form, which has
+    one of ``public_keys`` in its first row; ``files.named_answers`` reads all other forms.
     """
 
     name: str
@@ -120,6 +132,11 @@ class Benchmark:
     same_as: str = ""
     own_images: bool = False
     image_list: str = ""
+    marking: Marking | None = None
+    public_keys: tuple[str, ...] = ()
+    public_answers: PublicAnswers | None = None
+    beside: str = ""
+    with_beside: Callable[[Sequence[AnswerRow], Sequence[AnswerRow], Annotation], list[AnswerRow]] | None = None
 
     @property
     def rule_names(self) -> tuple[str, ...]:
@@ -167,7 +184,8 @@ class Benchmark:
     def make_questions(self, records: Iterable[Record], scenes: Scenes) -> AnnotatedRows[QuestionRow]:
         """Return the rows of the question file."""
         assert self.question_rows is not None, f"{self.name} makes training rows only"
-        if self.references is not None and self.question_records is as_they_are:
+        by_scene = self.references is not None and not self.about_objects
+        if by_scene and self.question_records is as_they_are:
             reason = NO_OWN_IMAGES if self.own_images else NO_IMAGES
             return make_rows_by_scene(records, self.question_rows, scenes, Prompts(self.wordings()), reason)
         arranged = self.question_records(list(records), scenes)

@@ -44,7 +44,7 @@ def answers_by_name(
         question = asked.question_of(one, by_own_index)
         if question.index in found:
             raise DataError(f"{one.origin}: answers the same question as {found[question.index].origin}; remove one")
-        found[question.index] = _row(one.origin, text, question)
+        found[question.index] = _row(one, text, question)
     boxes: SceneBoxes | None = None
     if said.own:
         boxes = answer_boxes(said.own, {row.origin: row.scene_id for row in found.values()})
@@ -58,14 +58,15 @@ def answers_by_name(
     return [found[index] for index in sorted(found)], tuple(notes), boxes
 
 
-def _row(origin: str, text: str, question: Question) -> AnswerRow:
+def _row(one: NamedAnswer, text: str, question: Question) -> AnswerRow:
     return AnswerRow(
         scene_id=question.scene_id,
         pred=text,
         prompt=question.prompt,
         qid=question.qid,
         index=question.index,
-        origin=origin,
+        origin=one.origin,
+        null=one.value is None,
     )
 
 

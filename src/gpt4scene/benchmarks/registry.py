@@ -35,6 +35,9 @@ BENCHMARKS = _registry(
         "mindcube:BENCHMARK",
         "viewspatial:BENCHMARK",
         "sparbench:BENCHMARK",
+        "open_eqa:BENCHMARK",
+        "beacon3d:QA",
+        "beacon3d:GROUNDING",
         "spatial_questions:BENCHMARK",
     ),
 )

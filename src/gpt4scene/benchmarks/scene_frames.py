@@ -105,8 +105,8 @@ def _from_out(paths: Sequence[str], search: ImageSearch, out: Path) -> tuple[str
 class Recordings:
     """Recordings in ``folder`` by scene; ``frames`` of each are written below ``out`` when they are asked for.
 
-    A video is ``<scene>.mp4`` in any folder, a folder of pictures is called as its scene. A scene without one has no
-    images.
+    A video is ``<scene>.mp4`` in any folder, a folder of pictures is called as its scene, each perhaps with words and
+    a hyphen before it. A scene without one has no images.
     """
 
     folder: Path
@@ -121,7 +121,9 @@ class Recordings:
             return
         if self._found is None:
             self._found = recordings(self.folder)
-        paths = self._found.get(scene, [])
+        paths = self._found.get(scene) or [
+            path for name, found in self._found.items() if name.endswith(f"-{scene}") for path in found
+        ]
         if len(paths) > 1:
             raise DataError(
                 f"{self.folder}: several recordings of scene '{scene}' ({', '.join(map(str, paths))}); name the folder "

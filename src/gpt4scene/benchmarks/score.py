@@ -113,7 +113,7 @@ def score_folders(
     opened = {}
     for name, tasks_here in named.items():
         predictions, annotation_dir = folders[name]
-        answers = {task: read_answered(predictions, annotation_dir, task, read.get(task)) for task in tasks_here}
+        answers = {task: read_answered(predictions, annotation_dir, task, read.get(task), read) for task in tasks_here}
         annotation = Annotation(None if annotation_dir is None else Path(annotation_dir), truth)
         opened[name] = _folder(answers, annotation, {task: counted[task] for task in tasks_here}, read)
     return _reports(opened, metrics)

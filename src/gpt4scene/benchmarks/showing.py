@@ -56,7 +56,7 @@ class Sources:
         """Return where the images of ``benchmark`` come from; ``ConfigError`` where that was not given."""
         if benchmark.own_images:
             return "own"
-        recorded = benchmark.references is not None and benchmark.from_scenes is None
+        recorded = bool(benchmark.image_list) and benchmark.from_scenes is None
         if recorded and self.videos is not None:
             return "videos"
         if self.scenes is None:

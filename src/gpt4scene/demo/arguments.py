@@ -18,7 +18,7 @@ class DemoArguments(Arguments):
     image_width: int = key("width of the rendered frames in pixels", 480, least=64, also=("picture_width",))
     image_resolution: int = key("longest side of the images that the model sees", 112, least=28)
     epochs: float = key("passes over the training rows", 110)
-    questions_per_step: int = key("questions of one room that share a training step", 16, least=1)
+    questions_per_step: int = key("questions of one room that share a training step", 18, least=1)
     learning_rate: float = key("highest learning rate", 1e-3)
     seed: int = key("seed of rooms, model and training", 0)
 

@@ -49,13 +49,21 @@ def answers_by_task(rows: Sequence[TrainingRow], questions: Sequence[Question]) 
 
 
 def answers_by_wording(task: str, rows: Sequence[TrainingRow], questions: Sequence[Question]) -> list[str]:
-    """Return for each question the commonest answer to its wording; the task's commonest where nobody asked it."""
+    """Return for each question the commonest answer to its wording; the task's commonest where nobody asked it.
+
+    Questions made of scenes name other objects every time: there the kind of the question stands for its wording.
+    """
+    kinds = {question.prompt: str(question.type_info) for question in questions if BENCHMARKS[task].from_scenes}
+
+    def wording(prompt: str) -> str:
+        return kinds[prompt] if prompt in kinds else core(task, prompt)
+
     groups: dict[str, list[TrainingRow]] = {}
     for row in rows:
-        groups.setdefault(core(task, row.question), []).append(row)
-    best = {wording: commonest(group) for wording, group in groups.items()}
+        groups.setdefault(wording(row.question), []).append(row)
+    best = {asked: commonest(group) for asked, group in groups.items()}
     fallback = commonest(rows)
-    return [best.get(core(task, question.prompt), fallback) for question in questions]
+    return [best.get(wording(question.prompt), fallback) for question in questions]
 
 
 def write_controls(rows: Mapping[str, Sequence[TrainingRow]], annotation_dir: Path, out: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.benchmarks.score import score_folders
+from gpt4scene.demo.kinds import read_kinds
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json, whole_folder, write_text
 from gpt4scene.report.curve import loss_curve, read_log
@@ -114,6 +115,7 @@ def write_page(out: Path) -> Path:
         level=hundred(LEVEL),
         answers=answers,
         signatures=signatures,
+        kinds=read_kinds(out),
         rooms=rooms,
         example=example,
         curve=loss_curve(read_log(out / "run" / "trainer_log.jsonl")),

@@ -8,14 +8,17 @@ checkpoint, ``run/`` the trained one, ``predictions/`` answers by what was asked
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gpt4scene.benchmarks import spatial_questions
 from gpt4scene.benchmarks.annotate import AnnotateArguments, annotate
 from gpt4scene.benchmarks.score import score_folders
 from gpt4scene.demo.arguments import DemoArguments
 from gpt4scene.demo.balance import choose_plans
 from gpt4scene.demo.controls import write_controls
+from gpt4scene.demo.kinds import KINDS, write_kinds
 from gpt4scene.demo.raw import write_raw
 from gpt4scene.demo.rooms import View, write_room
 from gpt4scene.errors import DataError
@@ -28,7 +31,7 @@ FOLDERS = (
     *("model", "run", "predictions", "images", "answers"),
 )
 """Folders that the demo writes and clears when it starts over."""
-FILES = ("scores.json", "summary.json", "index.html")
+FILES = ("scores.json", KINDS, "summary.json", "index.html")
 ASKED = {
     "before": "annotation",
     "after": "annotation",
@@ -81,15 +84,18 @@ def annotate_rooms(arguments: DemoArguments, out: Path) -> None:
     raw, scenes = out / "raw" / "training", str(out / "scenes")
     for name in ("data", "annotation", "annotation_held_out"):
         shutil.rmtree(out / name, ignore_errors=True)
-    rows = annotate(AnnotateArguments(str(raw), scenes, str(out / "data"), split="train", wordings=1), _quiet)
-    annotate(AnnotateArguments(str(raw), scenes, str(out / "annotation")), _quiet)
-    annotate(
-        AnnotateArguments(
-            str(out / "raw" / "held_out"), str(out / "scenes_held_out"), str(out / "annotation_held_out")
-        ),
-        _quiet,
-    )
-    write_controls({task: made.rows for task, made in rows.tasks.items()}, out / "annotation", out / "predictions")
+    held_out = str(out / "scenes_held_out")
+    tasks = {}
+    for words in ({}, {"task": spatial_questions.NAME, "per_kind": 1}):
+        rows = AnnotateArguments(raw=str(raw), scenes=scenes, out=str(out / "data"), split="train", wordings=1)
+        asked = AnnotateArguments(raw=str(raw), scenes=scenes, out=str(out / "annotation"))
+        apart = AnnotateArguments(
+            raw=str(out / "raw" / "held_out"), scenes=held_out, out=str(out / "annotation_held_out")
+        )
+        tasks |= annotate(replace(rows, **words), _quiet).tasks
+        for arguments_of_questions in (asked, apart):
+            annotate(replace(arguments_of_questions, **words), _quiet)
+    write_controls({task: made.rows for task, made in tasks.items()}, out / "annotation", out / "predictions")
     listed = image_list_file(out / "annotation")
     write_json(out / "annotation" / SWAPPED, swapped(read_image_list(listed)))
 
@@ -113,7 +119,8 @@ def make_model(arguments: DemoArguments, out: Path) -> None:
 
 def training_flags(arguments: DemoArguments, out: Path) -> list[str]:
     """Return the flags of ``gpt4scene train`` for the demo's training run."""
-    dataset = f"sharegpt_data_chat_scene_{arguments.frames}_images_3D_mark"
+    words = ("chat_scene", spatial_questions.NAME)
+    dataset = ",".join(f"sharegpt_data_{word}_{arguments.frames}_images_3D_mark" for word in words)
     values: dict[str, Any] = {
         "model_name_or_path": out / "model",
         "dataset": dataset,
@@ -190,6 +197,7 @@ def score_all(arguments: DemoArguments, out: Path) -> None:
     reports = score_folders({name: (out / "predictions" / name, out / folder) for name, folder in ASKED.items()})
     scores = {name: {task: dict(each.scores) for task, each in found.items()} for name, found in reports.items()}
     write_json(out / "scores.json", scores)
+    write_kinds(out, out / ASKED["after"], scores)
 
 
 def write_summary(settings: dict, out: Path, took: dict[str, float]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from gpt4scene.errors import DataError
-from gpt4scene.types import Answer
+from gpt4scene.types import Answer, Judgement
 
 KEYS = ("scene_id", "qid", "gt_id", "pred_id", "prompt", "pred", "ref_captions", "type_info")
 """Keys of a public row, in the order in which they are written."""
@@ -22,8 +22,9 @@ class AnswerRow:
 
     ``gt_id`` is the ground-truth object, ``pred_id`` the proposal that Scan2Cap asked about, ``ref_captions`` the
     accepted answers or Multi3DRefer's ground-truth ids, ``type_info`` SQA3D's or Multi3DRefer's question type.
-    ``source`` is the official row of the question, for benchmarks whose rules read it. A key that the row does not
-    have is ``None``; ``target``, ``proposal``, ``references`` and ``official`` raise ``DataError`` for it.
+    ``source`` is the official row of the question, for benchmarks whose rules read it. ``null`` says that the file
+    holds no answer, not even an empty one. ``judged`` is a language model's word on the answer. A key that the row
+    does not have is ``None``; ``target``, ``proposal``, ``references`` and ``official`` raise ``DataError`` for it.
     """
 
     scene_id: str
@@ -38,6 +39,8 @@ class AnswerRow:
     task: str | None = None
     origin: str = "row"
     source: Mapping[str, Any] | None = field(default=None, hash=False)
+    null: bool = False
+    judged: Judgement | None = field(default=None, hash=False)
 
     @property
     def official(self) -> Mapping[str, Any]:
@@ -137,6 +140,7 @@ def read_row(record: object, origin: str) -> AnswerRow:
         task=record["task"] if isinstance(record.get("task"), str) else None,
         origin=origin,
         source=record["source"] if isinstance(record.get("source"), Mapping) else None,
+        null=record.get("null") is True,
     )
 
 

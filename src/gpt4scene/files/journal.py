@@ -96,8 +96,8 @@ def read_journal(path: Path) -> JournalContent:
             torn = number
         else:
             raise DataError(
-                f"{path}, line {number}: not a whole JSON line; remove the line and infer again to fill the gap, "
-                "or start over with --overwrite"
+                f"{path}, line {number}: not a whole JSON line; remove the line and give the same command again to "
+                "fill the gap, or start over with --overwrite"
             )
     settings = found[0][1]["settings"] if found and _is_header(found[0][1]) else None
     rows = tuple(found if settings is None else found[1:])
@@ -297,7 +297,11 @@ class Journal:
 
         On a full disk the file is cut back to whole lines and ``DataError`` is raised.
         """
-        self._append(record_of(answer))
+        self.append_row(record_of(answer))
+
+    def append_row(self, row: Mapping[str, Any]) -> None:
+        """Append a row as ``append`` does; it has ``task``, ``index`` and ``pred``."""
+        self._append(row)
         self.answers += 1
 
     def sync(self) -> None:

@@ -17,6 +17,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow, read_row
 from gpt4scene.files.journal import journal_files, journal_rows, ordered_rows, read_journal
 from gpt4scene.files.named_answers import NamedAnswer, is_public, named_of, read_named
+from gpt4scene.files.raw import Record, read_records
 from gpt4scene.files.whole import read_json, write_json
 
 OURS = frozenset({"task", "finish_reason", "images"})
@@ -41,6 +42,7 @@ class Predictions:
 
     ``gaps`` are those of the ``notes`` that are about lines cut off, and shards and chunks that are not there.
     Answers in other forms than ours and the public one are ``named``: they say which question they answer, no more.
+    ``own`` are rows in a form that the benchmark reads by itself.
     """
 
     task: str
@@ -48,6 +50,7 @@ class Predictions:
     notes: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()
     named: tuple[NamedAnswer, ...] = ()
+    own: tuple[Record, ...] = ()
 
 
 def answer_files(folder: Path, task: str) -> dict[str, list[Path]]:
@@ -74,8 +77,8 @@ def tasks_in(folder: Path, known: Iterable[str]) -> list[str]:
     return [task for task in known if answer_files(folder, task)]
 
 
-def read_predictions(folder: Path, task: str) -> Predictions:
-    """Return the answers of ``task`` in ``folder``.
+def read_predictions(folder: Path, task: str, own_keys: Sequence[str] = ()) -> Predictions:
+    """Return the answers of ``task`` in ``folder``. A list whose first row has one of ``own_keys`` is given as it is.
 
     Read are ``<task>.jsonl`` with ``<task>.shard*.jsonl``, else ``<task>.json``, else
     ``<model>_<task>/predictions_chunk_<i>.json`` of one model, else ``<task>.csv``, ``.tsv`` or ``.parquet``. A last
@@ -91,6 +94,8 @@ def read_predictions(folder: Path, task: str) -> Predictions:
     if len({path.parent for path in found[form]}) > 1:
         folders = ", ".join(sorted({path.parent.name for path in found[form]}))
         raise DataError(f"{folder}: answers of several models for '{task}' ({folders}); keep one in the folder")
+    if form == "list" and own_keys and (own := _own_rows(found[form][0], own_keys)):
+        return Predictions(task, [], tuple(notes), own=own)
     if _is_named(form, found[form]):
         named = [read_named(path) for path in found[form]]
         said = tuple(note for one in named for note in one.notes)
@@ -102,6 +107,15 @@ def read_predictions(folder: Path, task: str) -> Predictions:
     _refuse_duplicates(rows)
     gaps += _gaps(form, found[form])
     return Predictions(task, _ordered(rows), (*notes, *gaps), tuple(gaps))
+
+
+def _own_rows(path: Path, keys: Sequence[str]) -> tuple[Record, ...]:
+    """Return the rows of a list whose first has one of ``keys``, and none of ours beside it; else nothing."""
+    content = read_json(path) if not _object_a_line(path) else None
+    first = content[0] if isinstance(content, list) and content else None
+    if not isinstance(first, dict) or not set(keys) & first.keys() or {"prompt", "index", "qid"} & first.keys():
+        return ()
+    return tuple(read_records(path))
 
 
 def predictions_of(answers: Mapping[Any, Any] | Iterable[Mapping[str, Any]], task: str) -> Predictions:

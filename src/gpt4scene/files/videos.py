@@ -40,8 +40,12 @@ def recordings(folder: Path) -> dict[str, list[Path]]:
 
 
 def pictures_of(folder: Path) -> list[Path]:
-    """Return the pictures in ``folder``, by the numbers in their names, then by name."""
+    """Return the pictures in ``folder``, by the numbers in their names, then by name.
+
+    Where some are called ``…-rgb``, the others are something else, such as depth.
+    """
     paths = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES]
+    paths = [path for path in paths if path.stem.endswith("-rgb")] or paths
     return sorted(paths, key=lambda path: ([int(digits) for digits in re.findall(r"\d+", path.stem)], path.name))
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Collection
 from itertools import combinations, permutations
 
+from gpt4scene.geometry.path_wordings import worded
 from gpt4scene.geometry.prepared import LEAST_SHARE
 from gpt4scene.geometry.question import GeometryQuestion, Made
 from gpt4scene.geometry.room import Room
@@ -42,12 +44,20 @@ def in_order(room: Room, first: tuple[int, int], second: tuple[int, int]) -> boo
     return before is None or after is None or after - before >= LEAST_SECONDS
 
 
-def appearance_questions(room: Room, generator: random.Random, most: int, rules: str = "vsi") -> Made:
+def appearance_questions(
+    room: Room,
+    generator: random.Random,
+    most: int,
+    rules: str = "vsi",
+    left_out: Collection[str] = (),
+    varied: bool = False,
+) -> Made:
     """Return up to ``most`` questions; sets of four names whose order is in doubt are counted.
 
-    Wrong options are other orders of the same names.
+    Wrong options are other orders of the same names. Names that are ``left_out`` are not asked about.
+    ``varied`` draws among wordings.
     """
-    seen = first_seen(room)
+    seen = {name: places for name, places in first_seen(room).items() if name not in left_out}
     order = sorted(seen, key=lambda name: (seen[name][0], seen[name][1], name))
     sets = list(combinations(order, NAMES)) if len(order) <= 18 else []
     if not sets and len(order) >= NAMES:
@@ -60,20 +70,19 @@ def appearance_questions(room: Room, generator: random.Random, most: int, rules:
         if not all(in_order(room, seen[one], seen[other]) for one, other in zip(names, names[1:], strict=False)):
             dropped[KIND, "first seen in one frame"] += 1
         elif len(questions) < most:
-            questions.append(_question(room, names, generator, rules))
+            questions.append(_question(room, names, generator, rules, varied))
     return Made(tuple(questions), dropped)
 
 
-def _question(room: Room, names: tuple[str, ...], generator: random.Random, rules: str) -> GeometryQuestion:
+def _question(
+    room: Room, names: tuple[str, ...], generator: random.Random, rules: str, varied: bool
+) -> GeometryQuestion:
     wrong = [order for order in permutations(names) if order != names]
     options = [", ".join(order) for order in (names, *generator.sample(wrong, OPTIONS - 1))]
     generator.shuffle(options)
     asked = list(names)
     while tuple(asked) == names:
         generator.shuffle(asked)
-    text = (
-        f"These kinds of objects come into view one after the other in the video: {', '.join(asked)}. In which order "
-        "do they appear for the first time?"
-    )
+    text = worded(KIND, generator, varied, names=", ".join(asked))
     objects = tuple(room.objects[place].id for name in asked for place in room.by_label[name])
     return GeometryQuestion(room.scene_id, rules, KIND, text, ", ".join(names), tuple(options), objects)

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 
 import numpy as np
 
+from gpt4scene.geometry.path_wordings import worded
 from gpt4scene.geometry.question import GeometryQuestion, Made
 from gpt4scene.geometry.room import Room, RoomObject
-from gpt4scene.geometry.walking import WalkMap
+from gpt4scene.geometry.walking import WalkMap, footprint
 
 KIND = "route_planning"
 BLANK = "[please fill in]"
@@ -27,10 +29,14 @@ AHEAD, BEHIND = 30.0, 135.0
 """Degrees: less than the first is no turn, the second and more is turning back, what lies between is left or right."""
 CLEAR = 15.0
 """Degrees by which turns between the middles of objects keep away from these limits."""
+CLEAR_BESIDE = 5.0
+"""The same for turns from wherever somebody may stand beside an object."""
+MOST_CORNERS = 1
+"""Corners of an object seen from above for which one would turn otherwise than for its middle."""
 LEAST_WAY = 1.0
 """Metres between the middles of two objects that one goes between or looks from one to the other."""
 OPTIONS = 4
-STARTS = 12
+STARTS = 24
 """Places beside the start from which a route is tried."""
 TRIED = 2000
 """Routes that are drawn in one room."""
@@ -52,9 +58,9 @@ def turn_of(degrees: float) -> str | None:
     return None if away < AHEAD else BACK if away >= BEHIND else LEFT if degrees > 0 else RIGHT
 
 
-def is_clear(degrees: float) -> bool:
-    """Whether a turn is ``CLEAR`` degrees away from the limit of another."""
-    return min(abs(abs(degrees) - AHEAD), abs(abs(degrees) - BEHIND)) >= CLEAR
+def is_clear(degrees: float, least: float = CLEAR) -> bool:
+    """Whether a turn is ``least`` degrees away from the limit of another."""
+    return min(abs(abs(degrees) - AHEAD), abs(abs(degrees) - BEHIND)) >= least
 
 
 def degrees_between(heading_2: np.ndarray, way_2: np.ndarray) -> float:
@@ -86,7 +92,7 @@ class Walker:
         """Return the route with its turns, or why it can't be asked."""
         objects = [self.room.objects[place] for place in (start, faced, *stops)]
         middles = [item.center_3[:2] for item in objects]
-        turns = self._turns_between(middles)
+        turns = self._turns_between(objects)
         if isinstance(turns, str):
             return turns
         spots = self.starts[start]
@@ -98,8 +104,8 @@ class Walker:
         headings = middles[1] - spots
         for number, turn in enumerate(turns):
             ways = middles[2 + number] - spots
-            found = {turn_of(degrees_between(heading, way)) for heading, way in zip(headings, ways, strict=True)}
-            if found != {turn}:
+            degrees = [degrees_between(heading, way) for heading, way in zip(headings, ways, strict=True)]
+            if any(turn_of(one) != turn or not is_clear(one, CLEAR_BESIDE) for one in degrees):
                 return "turn depends on where one stands"
             if number + 1 == len(turns):
                 break
@@ -109,9 +115,9 @@ class Walker:
                 return "way not free"
         return Route(start, faced, stops, turns)
 
-    def _turns_between(self, middles: list[np.ndarray]) -> tuple[str, ...] | str:
+    def _turns_between(self, objects: list[RoomObject]) -> tuple[str, ...] | str:
         """The turns of who walks from middle to middle, or why they are in doubt."""
-        start, faced, *stops = middles
+        start, faced, *stops = (item.center_3[:2] for item in objects)
         corners = [start, *stops]
         ways = [one - other for one, other in zip(corners[1:], corners[:-1], strict=True)]
         if min(float(np.hypot(*way)) for way in (faced - start, *ways)) < LEAST_WAY:
@@ -123,17 +129,32 @@ class Walker:
             return "straight on at a stop"
         if not all(map(is_clear, degrees)):
             return "turn near a limit"
+        for place, heading, turn, item in zip(corners, headings, turns, objects[2:], strict=False):
+            reach = [turn_of(degrees_between(heading, corner - place)) for corner in footprint(item)]
+            if sum(one != turn for one in reach) > MOST_CORNERS:
+                return "object reaches into another turn"
         return tuple(turn for turn in turns if turn is not None)
 
 
-def route_questions(room: Room, floor: WalkMap | None, generator: random.Random, most: int, rules: str = "vsi") -> Made:
-    """Return up to ``most`` questions of two and three turns, evenly; routes that can't be asked are counted."""
+def route_questions(
+    room: Room,
+    floor: WalkMap | None,
+    generator: random.Random,
+    most: int,
+    rules: str = "vsi",
+    left_out: Collection[str] = (),
+    varied: bool = False,
+) -> Made:
+    """Return up to ``most`` questions of two and three turns, evenly; routes that can't be asked are counted.
+
+    Names that are ``left_out`` are not on any route. ``varied`` draws among wordings.
+    """
     dropped: Counter[tuple[str, str]] = Counter()
     if floor is None:
         dropped[KIND, "scene without a map of its floor"] += 1
         return Made((), dropped)
     walker = Walker(room, floor)
-    places = sorted(walker.starts)
+    places = [place for place in sorted(walker.starts) if room.objects[place].label not in left_out]
     found: dict[int, list[Route]] = {2: [], 3: []}
     tried = set()
     for number in range(TRIED):
@@ -150,7 +171,7 @@ def route_questions(room: Room, floor: WalkMap | None, generator: random.Random,
         else:
             found[length].append(route)
     routes = _mixed(found[2], found[3], most)
-    return Made(tuple(_question(room, route, generator, rules) for route in routes), dropped)
+    return Made(tuple(_question(room, route, generator, rules, varied) for route in routes), dropped)
 
 
 def _mixed(short: list[Route], long: list[Route], most: int) -> list[Route]:
@@ -165,16 +186,21 @@ def _mixed(short: list[Route], long: list[Route], most: int) -> list[Route]:
     return chosen
 
 
-def _question(room: Room, route: Route, generator: random.Random, rules: str) -> GeometryQuestion:
+def _question(room: Room, route: Route, generator: random.Random, rules: str, varied: bool) -> GeometryQuestion:
     def name(place: int) -> str:
         return room.objects[place].label
 
     steps = [line for stop in route.stops for line in (BLANK, f"Go forward until the {name(stop)}.")]
     listed = " ".join(f"{number}. {line}" for number, line in enumerate(steps, start=1))
-    text = (
-        f"You are a robot that stands beside the {name(route.start)} and faces the {name(route.faced)}. You want to "
-        f"get to the {name(route.stops[-1])}. These are your actions; each {BLANK} is '{LEFT}', '{RIGHT}' or "
-        f"'{BACK}': {listed} You have arrived. Which turns belong in the gaps, in this order?"
+    text = worded(
+        KIND,
+        generator,
+        varied,
+        start=name(route.start),
+        faced=name(route.faced),
+        goal=name(route.stops[-1]),
+        turns=f"'{LEFT}', '{RIGHT}' or '{BACK}'",
+        steps=listed,
     )
     wrong = [turns for turns in product(TURNS, repeat=len(route.turns)) if turns != route.turns]
     options = [", ".join(turns) for turns in (route.turns, *generator.sample(wrong, OPTIONS - 1))]

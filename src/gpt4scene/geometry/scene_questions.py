@@ -17,7 +17,7 @@ from gpt4scene.geometry.prepared import prepared_room
 from gpt4scene.geometry.question import Made, together
 from gpt4scene.geometry.routes import KIND as ROUTE
 from gpt4scene.geometry.routes import route_questions
-from gpt4scene.geometry.rules import GeometryRules, questions_of, rules_named
+from gpt4scene.geometry.rules import GeometryRules, names_of_others, questions_of, rules_named
 
 Refer = Literal["label", "number"]
 OBJECTS = "objects"
@@ -71,12 +71,13 @@ def scene_questions(content: Mapping[str, Any], source: str, what: Wanted) -> Ma
         questions_of(one.room, what.rules, what.seed, per_kind, kinds, varied=what.varied)
         for one, kinds in ((by_label, plain), (named, others))
     ]
-    scene = named.room.scene_id
+    room, unclear = named.room, names_of_others(named.room) if what.rules.clear_names else []
     if APPEARANCE in what.rules.path_kinds:
-        drawn = random.Random(f"{what.seed} {scene} {APPEARANCE}")
-        parts.append(appearance_questions(named.room, drawn, most, what.rules.name))
-    drawn = random.Random(f"{what.seed} {scene} {ROUTE}")
-    parts.append(route_questions(named.room, named.floor, drawn, most, what.rules.name))
+        drawn = random.Random(f"{what.seed} {room.scene_id} {APPEARANCE}")
+        parts.append(appearance_questions(room, drawn, most, what.rules.name, unclear, what.varied))
+    if ROUTE in what.rules.path_kinds:
+        drawn = random.Random(f"{what.seed} {room.scene_id} {ROUTE}")
+        parts.append(route_questions(room, named.floor, drawn, most, what.rules.name, unclear, what.varied))
     made = together(parts)
     dropped = Counter({(OBJECTS, reason): count for reason, count in by_label.dropped.items()})
     return replace(made, dropped=made.dropped + dropped)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
@@ -55,19 +55,24 @@ class WalkMap:
 
     def ways_to(self, starts_S2: np.ndarray, item: RoomObject) -> np.ndarray:
         """Return where straight ways from ``starts_S2`` to ``item`` end, beside it; NaN where one is blocked."""
-        ends = np.full((len(starts_S2), 2), np.nan)
-        for place, start in enumerate(starts_S2):
-            way = item.center_3[:2] - start
-            length = float(np.hypot(*way))
-            if length == 0:
-                continue
-            points = start + np.arange(0.0, length, STEP)[:, None] * (way / length)
-            there = np.nonzero(footprint_distance(item, points) <= BESIDE[1])[0]
-            if len(there) and self.free(points[: there[0] + 1]).all():
-                ends[place] = points[there[0]]
-        return ends
+        way_S2 = item.center_3[:2] - starts_S2
+        length_S = np.hypot(*way_S2.T)
+        step_T = np.arange(0.0, float(length_S.max(initial=0.0)), STEP)
+        if not len(step_T):
+            return np.full((len(starts_S2), 2), np.nan)
+        unit_S2 = way_S2 / np.maximum(length_S, 1e-9)[:, None]
+        points_ST2 = starts_S2[:, None] + unit_S2[:, None] * step_T[None, :, None]
+        flat = points_ST2.reshape(-1, 2)
+        there_ST = footprint_distance(item, flat).reshape(points_ST2.shape[:2]) <= BESIDE[1]
+        there_ST &= step_T[None] < length_S[:, None]
+        end_S = there_ST.argmax(axis=1)
+        blocked_ST = np.cumsum(~self.free(flat).reshape(there_ST.shape), axis=1)
+        rows = np.arange(len(starts_S2))
+        open_S = there_ST.any(axis=1) & (blocked_ST[rows, end_S] == 0)
+        return np.where(open_S[:, None], points_ST2[rows, end_S], np.nan)
 
 
+@lru_cache(maxsize=1024)
 def footprint(item: RoomObject) -> np.ndarray:
     """Return the corners of a box seen from above, float64[N, 2], counter-clockwise."""
     corners_82 = item.corners_83[:, :2]

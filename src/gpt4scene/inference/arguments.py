@@ -78,7 +78,7 @@ class InferArguments(Arguments):
         if self.engine == "server" and not self.base_url:
             wrong.append("--engine server needs --base_url, such as http://localhost:8000/v1")
         if self.base_url:
-            wrong += _wrong_address(self.base_url)
+            wrong += wrong_address(self.base_url)
         if self.shard >= self.num_shards > 0:
             wrong.append(f"--shard must be below --num_shards {self.num_shards}, found {self.shard}")
         if self.num_processes != "auto" and not (self.num_processes.isdecimal() and int(self.num_processes) > 0):
@@ -143,7 +143,7 @@ def names_in(words: str) -> list[str]:
     return [name.strip() for name in words.replace("#", ",").split(",") if name.strip()]
 
 
-def _wrong_address(text: str) -> list[str]:
+def wrong_address(text: str) -> list[str]:
     """Return a sentence where ``text`` is not what all addresses of the server's API begin with."""
     if not _is_address(text):
         return [f"--base_url must be an address such as http://localhost:8000/v1, not '{text}'"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import queue
 import threading
 import time
@@ -21,13 +20,12 @@ from PIL import Image
 
 from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.data.vision import VisionRule, fit, open_image
-from gpt4scene.errors import ConfigError, DataError, WorkError
+from gpt4scene.errors import DataError, WorkError
 from gpt4scene.files.contents import Contents
 from gpt4scene.files.pixels import rgb, still
 from gpt4scene.inference.decoding import GenerationSettings
-from gpt4scene.inference.reply import words_of
 from gpt4scene.inference.requests import RETRIES, TIMEOUT_S, Requests, Say
-from gpt4scene.registry import nearest
+from gpt4scene.inference.served import served
 from gpt4scene.types import Answer, Question
 
 REQUEST_LIMIT = 8
@@ -38,8 +36,6 @@ LAST_ANSWERS_S = 30.0
 """So long a run that a request ended waits for the answers to those under way."""
 PROBE = "Describe a wooden chair beside a window in one sentence."
 """The first request, by whose answer one model is told from another behind the same name."""
-_SAID_OF_ITSELF = ("id", "root", "parent", "owned_by")
-"""What a server's list says of a model and a restart does not change."""
 
 
 def image_url(path: str, rule: VisionRule) -> str:
@@ -100,7 +96,7 @@ class ServerEngine:
         return self._known
 
     def _said_of_itself(self) -> dict[str, str]:
-        found = self._listed()
+        found = served(self.requests, self.model)
         body = {"model": self.model, "max_tokens": 16, "temperature": 0.0, "seed": 0}
         body["messages"] = [{"role": "user", "content": [{"type": "text", "text": PROBE}]}]
         try:
@@ -111,26 +107,6 @@ class ServerEngine:
         self._answers_as = reply.model
         found |= {"answers_as": reply.model or "", "fingerprint": reply.fingerprint or "", "probe": reply.text}
         return {name: value for name, value in found.items() if value}
-
-    def _listed(self) -> dict[str, str]:
-        """Return what the server's list of models says about ours; a server without a list says nothing."""
-        content = self.requests.models()
-        try:
-            listed = json.loads(content or "null")
-            entries = [entry for entry in listed["data"] if isinstance(entry["id"], str)]
-        except (ValueError, TypeError, KeyError):
-            entries = []
-        if not entries:
-            self.requests.say(f"note: {self.base_url} has no list of models, so that '{self.model}' is not checked")
-            return {}
-        names = [entry["id"] for entry in entries]
-        if self.model not in names:
-            raise ConfigError(
-                f"{self.base_url} serves no model '{self.model}'{nearest(self.model, names)} "
-                f"(it serves: {words_of(', '.join(names))}); --model takes the served name"
-            )
-        entry = entries[names.index(self.model)]
-        return {name: str(entry[name]) for name in _SAID_OF_ITSELF if entry.get(name)}
 
     def answer(self, questions: Sequence[Question], settings: GenerationSettings | None = None) -> Iterator[Answer]:
         """Yield the answers to questions about one scene as they come.

@@ -50,10 +50,10 @@ class Report:
     ``counts`` are printed under the table: answers, missing questions, unreadable answers and the like. ``notes`` are
     sentences, for example why METEOR is absent; ``warnings`` say why the figures are not what they seem to be.
     ``public`` are the figures under the names and in the units of the public scorer whose rules count, where those
-    differ; NaN where it says so, texts where it returns texts. ``rules`` names the rules, ``parsed`` is what they
-    took out of each row's answer. ``answers`` are the rows that were scored. ``signature_parts`` are what else two
-    comparable figures must have in common, such as the judge; ``signature`` is the line of all such things, where the
-    answers came from files. ``annotation`` holds the boxes and companion files that the answers were scored with.
+    differ; NaN where it says so, texts, lists and tables where it returns those. ``rules`` names the rules, ``parsed``
+    is what they took out of each row's answer. ``answers`` are the rows that were scored. ``signature_parts`` are what
+    else two comparable figures must have in common, such as the judge; ``signature`` is the line of all such things,
+    where the answers came from files. ``annotation`` holds the boxes and companion files they were scored with.
     """
 
     task: str
@@ -62,7 +62,7 @@ class Report:
     notes: tuple[str, ...]
     rows: RowScores
     warnings: tuple[str, ...] = ()
-    public: Mapping[str, float | str] = field(default_factory=dict)
+    public: Mapping[str, Any] = field(default_factory=dict)
     rules: str = ""
     parsed: tuple[object, ...] = ()
     answers: tuple[Any, ...] = ()

@@ -52,7 +52,7 @@ def outline_of(points_N3: np.ndarray) -> Outline | None:
     if not len(triangles_T3):
         return None
     triangles_T3 = _counter_clockwise(points_N2, triangles_T3)
-    loops = [loop for piece in _pieces(triangles_T3) for loop in _loops(points_N2, triangles_T3[piece])[:1]]
+    loops = [loop for piece in _pieces(points_N2, triangles_T3) for loop in _loops(points_N2, triangles_T3[piece])[:1]]
     outer = sorted((points_N2[loop] for loop in loops), key=lambda one: (-signed_area(one), *one.min(axis=0)))
     corners = _from_lower_left(_straightened(outer[0]))
     beside = sum(signed_area(one) for one in outer[1:] if signed_area(one) >= _LEAST_PIECE)
@@ -98,25 +98,31 @@ def _edges(triangles_T3: np.ndarray) -> np.ndarray:
     return np.stack([triangles_T3, np.roll(triangles_T3, -1, axis=1)], axis=2).reshape(-1, 2)
 
 
-def _pieces(triangles_T3: np.ndarray) -> list[np.ndarray]:
-    """The triangles of each piece that is joined by edges."""
+def _pieces(points_N2: np.ndarray, triangles_T3: np.ndarray) -> list[np.ndarray]:
+    """The triangles of each piece that is joined by edges, those too small to matter left out."""
     edges = np.sort(_edges(triangles_T3), axis=1)
     order = np.lexsort((edges[:, 1], edges[:, 0]))
     shared = (edges[order][1:] == edges[order][:-1]).all(axis=1)
     one, other = order[:-1][shared] // 3, order[1:][shared] // 3
     count = len(triangles_T3)
     pairs = coo_matrix((np.ones(len(one), np.int8), (one, other)), shape=(count, count))
-    number, piece_T = connected_components(pairs, directed=False)
-    return [np.nonzero(piece_T == piece)[0] for piece in range(number)]
+    piece_T = connected_components(pairs, directed=False)[1]
+    a, b, c = (points_N2[triangles_T3[:, corner]] for corner in range(3))
+    area_T = ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]) / 2
+    areas = np.bincount(piece_T, weights=area_T)
+    worth = np.nonzero(areas >= min(_LEAST_PIECE / 4, float(areas.max())))[0]
+    return [np.nonzero(piece_T == piece)[0] for piece in worth]
 
 
 def _loops(points_N2: np.ndarray, triangles_T3: np.ndarray) -> list[list[int]]:
     """The closed lines around one piece, the outer one first; the others are its holes."""
     edges = _edges(triangles_T3)
-    there = set(map(tuple, edges.tolist()))
-    border = [(one, other) for one, other in edges.tolist() if (other, one) not in there]
+    order = np.lexsort((edges.max(axis=1), edges.min(axis=1)))
+    ends = np.sort(edges[order], axis=1)
+    twice = (ends[1:] == ends[:-1]).all(axis=1)
+    border = edges[order[~(np.append(twice, False) | np.insert(twice, 0, False))]]
     onward: dict[int, list[int]] = {}
-    for one, other in sorted(border):
+    for one, other in sorted(border.tolist()):
         onward.setdefault(one, []).append(other)
     loops = []
     while onward:

@@ -7,7 +7,7 @@ from scipy.spatial import ConvexHull, QhullError
 
 from gpt4scene.scans.geometry import box_of
 
-WORTH = 0.97
+WORTH = 0.9
 """A box is turned only where its footprint then is below this share of that of the box along the axes."""
 
 
