@@ -122,17 +122,20 @@ def annotate(arguments: AnnotateArguments, say: Say = print) -> AnnotateSummary:
     named = None if not arguments.raw or Path(arguments.raw).is_dir() else _named_files(arguments)
     benchmarks, optional = _chosen(arguments, named)
     refuse_own_images(arguments.geometry, (one for one in benchmarks if one.name not in optional))
-    sources = _sources(arguments, benchmarks, say)
-    made: dict[str, _Made] = {}
-    skipped = {}
+    files, skipped = {}, {}
     for benchmark in benchmarks:
         paths = _raw_files(arguments, benchmark) if named is None else named.get(benchmark.name, [])
-        if isinstance(paths, str):
-            if benchmark.name not in optional:
-                raise DataError(paths)
+        if not isinstance(paths, str):
+            files[benchmark.name] = paths
+        elif benchmark.name in optional:
             skipped[benchmark.name] = paths
-            continue
-        made[benchmark.name] = one = _make(arguments, benchmark, sources, paths)
+        else:
+            raise DataError(paths)
+    benchmarks = [benchmark for benchmark in benchmarks if benchmark.name in files]
+    sources = _sources(arguments, benchmarks, say)
+    made: dict[str, _Made] = {}
+    for benchmark in benchmarks:
+        made[benchmark.name] = one = _make(arguments, benchmark, sources, files[benchmark.name])
         for line in (line_about(benchmark.name, one.rows), *one.found.lines):
             say(line)
         one.rows.dropped.update(one.found.dropped)
