@@ -166,7 +166,7 @@ def _sources(arguments: AnnotateArguments, benchmarks: Sequence[Benchmark], say:
         media_dir=arguments.media_dir,
         absent=arguments.absent_images,
         min_iou=arguments.min_iou,
-        boxes=arguments.geometry != "none" or any(one.references is None or one.about_objects for one in benchmarks),
+        boxes=arguments.geometry != "none" or not all(one.image_list and not one.from_scenes for one in benchmarks),
         told=told,
     )
 
@@ -281,6 +281,7 @@ def _write_questions(arguments: AnnotateArguments, made: dict[str, _Made], sourc
     sharing = [one for one in made.values() if not one.benchmark.image_list]
     if sharing:
         written.append(write_images(sharing[0].scenes, out, arguments.shown.listed_as("val", sources.frames)))
+    if sharing or any(one.benchmark.from_scenes for one in made.values()):
         written += copy_boxes(Path(arguments.scenes), out)
     for one in made.values():
         if one.benchmark.name in BENCHMARKS:
