@@ -158,7 +158,8 @@ def test_a_benchmark_without_files_is_skipped_or_an_error_when_named(arguments, 
     lines = []
     result = annotate(arguments(), say=lines.append)
     assert set(result.skipped) & set(FIVE) == {"multi3dref"}
-    assert any(line.startswith("multi3dref: skipped, multi3drefer_val.json is not in") for line in lines)
+    said = [line for line in lines if line.startswith("skipped, for want of official files: ")]
+    assert len(said) == 1 and "multi3dref (multi3drefer_val.json is not in" in said[0]
     with pytest.raises(DataError, match="multi3drefer_val.json is not in"):
         annotate(arguments(task="multi3dref"))
 
@@ -259,5 +260,5 @@ def test_command(arguments, raw, scenes, tmp_path, capsys):
     assert main([*flags, "--split", "test"]) == 2
     assert main([*flags, "--task", "scanrefr"]) == 2
     assert main(flags[:-1]) == 2
-    assert main(["--raw", str(tmp_path / "none"), *flags[2:]]) == 1
+    assert main(["--raw", str(tmp_path / "none"), *flags[2:]]) == 2
     assert "no such folder" in capsys.readouterr().err

@@ -117,7 +117,7 @@ def test_wrong_words_are_answered_in_one_sentence(folder, tmp_path, capsys, word
 
 def test_folders_that_are_not_named_are_asked_for(folder, tmp_path, capsys):
     assert annotate(["--task", TASK, "--out", tmp_path]) == 2
-    assert "--scenes is missing" in capsys.readouterr().err
+    assert f"{TASK} asks about scenes; give --scenes" in capsys.readouterr().err
     assert annotate(["--task", "scanqa", "--scenes", folder, "--out", tmp_path]) == 2
     assert "--raw is missing" in capsys.readouterr().err
 

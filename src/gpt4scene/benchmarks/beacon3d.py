@@ -178,6 +178,7 @@ QA = Benchmark(
     question_rows=qa_question_rows,
     training_rows=None,
     references=qa_rows,
+    image_list=f"images_{QA_NAME}_{{split}}.json",
     report=lambda rows, annotation, texts: qa.report(rows, QA_NAME),
     rules="official",
     rules_say="exact match, yes and no, and marks as the public script has them (beacon-3d/beacon-3d, 2025)",

@@ -11,7 +11,7 @@ from typing import Any
 from gpt4scene.benchmarks.annotation import Annotation
 from gpt4scene.benchmarks.judging import Judge, judge_by
 from gpt4scene.benchmarks.marking import Marking
-from gpt4scene.benchmarks.matching import Scenes
+from gpt4scene.benchmarks.matching import NO_IMAGES, NO_OWN_IMAGES, Scenes
 from gpt4scene.benchmarks.rows import (
     AnnotatedRows,
     Arrange,
@@ -22,6 +22,7 @@ from gpt4scene.benchmarks.rows import (
     TrainingRow,
     as_they_are,
     make_rows,
+    make_rows_by_scene,
 )
 from gpt4scene.benchmarks.rules import MakeReport, Rules, TextGroups
 from gpt4scene.benchmarks.wordings import Prompts, read_wordings
@@ -87,7 +88,8 @@ class Benchmark:
     record without any prepared scene, for scoring alone.
 
     Images: a question shows the images of its scene. ``own_images`` says that the official rows bring their own, so
-    that no prepared scene is needed; each set of images then is a scene of its own, and ``image_list`` names the list.
+    that no prepared scene is needed; each set of images then is a scene of its own. ``image_list`` is the name of a
+    list of images for this benchmark alone, which goes before the one that all share.
 
     Marks: ``marking`` says how a language model marks answers, where the figures need that. ``beside`` is another
     task whose answers in the same folder the figures look at, and ``with_beside`` gives rows what they say.
@@ -179,10 +181,14 @@ class Benchmark:
         """Return ``judge``, or the one by the main metric."""
         return self.judge or judge_by(self.main_metric)
 
-    def make_questions(self, records: list[Record], scenes: Scenes) -> AnnotatedRows[QuestionRow]:
+    def make_questions(self, records: Iterable[Record], scenes: Scenes) -> AnnotatedRows[QuestionRow]:
         """Return the rows of the question file."""
         assert self.question_rows is not None, f"{self.name} makes training rows only"
-        arranged = self.question_records(records, scenes)
+        by_scene = self.references is not None and not self.about_objects
+        if by_scene and self.question_records is as_they_are:
+            reason = NO_OWN_IMAGES if self.own_images else NO_IMAGES
+            return make_rows_by_scene(records, self.question_rows, scenes, Prompts(self.wordings()), reason)
+        arranged = self.question_records(list(records), scenes)
         return make_rows(arranged, self.question_rows, scenes, Prompts(self.wordings()), boxes=self.about_objects)
 
     def make_training(

@@ -11,6 +11,7 @@ import numpy as np
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, SceneBoxes, iou_matrix
 
 NO_IMAGES = "scene without images"
+NO_OWN_IMAGES = "images that were not found"
 NO_BOXES = "scene without proposals or ground truth"
 NO_PROPOSAL = "no proposal over the IoU"
 

@@ -196,6 +196,7 @@ BENCHMARK = Benchmark(
     question_rows=question_rows,
     training_rows=None,
     references=references,
+    image_list=f"images_{NAME}_{{split}}.json",
     report=lambda rows, annotation, texts: report(rows),
     rules="official",
     rules_say="the mean of marks from 1 to 5 as the public script has it (facebookresearch/open-eqa, 2024)",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from gpt4scene.benchmarks.registry import BENCHMARKS, task_names
 from gpt4scene.errors import ConfigError, DataError
-from gpt4scene.files.images import image_list_file, scene_images
+from gpt4scene.files.images import image_list_file, read_image_list, scene_images
 from gpt4scene.files.questions import find_question_file, read_questions
 from gpt4scene.registry import nearest
 from gpt4scene.types import Question
@@ -55,8 +55,9 @@ def load_questions(
 ) -> list[Question]:
     """Return all questions of ``tasks`` with their images resolved, in file order, task after task.
 
-    ``images`` is the list of images, where the folder holds several. ``scenes`` leaves only questions about these,
-    ``limit`` then the first so many of each task. Rows without ``qid`` and rows that share one are all asked.
+    Images come from the list that ``list_of_task`` returns; ``images`` names one, where the folder holds several.
+    ``scenes`` leaves only questions about these, ``limit`` then the first so many of each task. Rows without ``qid``
+    and rows that share one are all asked.
     ``DataError`` names file, row or scene and the way out; a scene without a question is a ``ConfigError``.
     """
     questions: list[Question] = []
@@ -67,9 +68,45 @@ def load_questions(
     questions = _chosen(questions, scenes, limit)
     if not questions:
         return []
-    listed_in = image_list_file(annotation_dir, split, images)
-    found = scene_images(listed_in, (question.scene_id for question in questions), media_dir)
-    return [dataclasses.replace(question, images=found[question.scene_id]) for question in questions]
+    asked: dict[str, set[str]] = {}
+    for question in questions:
+        asked.setdefault(question.task, set()).add(question.scene_id)
+    lists = {task: list_of_task(annotation_dir, task, of_task, split, images) for task, of_task in asked.items()}
+    wanted: dict[Path, set[str]] = {}
+    for task, path in lists.items():
+        wanted.setdefault(path, set()).update(asked[task])
+    found = {path: scene_images(path, of_list, media_dir) for path, of_list in wanted.items()}
+    return [
+        dataclasses.replace(question, images=found[lists[question.task]][question.scene_id]) for question in questions
+    ]
+
+
+def list_of_task(
+    annotation_dir: str | Path,
+    task: str,
+    scenes: Collection[str],
+    split: str = "val",
+    images: str | Path | None = None,
+) -> Path:
+    """Return the list of images that questions of ``task`` about ``scenes`` show.
+
+    That is the one that ``images`` names; but a task with a list of its own keeps it where the named one lacks one of
+    the scenes. Without ``images`` it is the task's own list, else the one that tasks share.
+    """
+    benchmark = BENCHMARKS[task]
+    own = Path(annotation_dir) / benchmark.image_list.format(split=split) if benchmark.image_list else None
+    there = own is not None and own.is_file()
+    if images is not None:
+        named = image_list_file(annotation_dir, split, images)
+        return own if own is not None and there and not set(scenes) <= set(read_image_list(named)) else named
+    if own is not None and there:
+        return own
+    if own is not None and benchmark.own_images:
+        raise DataError(
+            f"{own}: the list of the images of {task} is not there; `gpt4scene annotate` writes it with the questions, "
+            "and --images names another"
+        )
+    return image_list_file(annotation_dir, split)
 
 
 def _chosen(questions: list[Question], scenes: Sequence[str] | None, limit: int | None) -> list[Question]:

@@ -17,6 +17,7 @@ from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.benchmarks.rows import QuestionRow
 from gpt4scene.benchmarks.wordings import Prompts
 from gpt4scene.errors import ConfigError, DataError
+from gpt4scene.files.official_files import OTHERWISE
 from gpt4scene.files.questions import questions_of
 from gpt4scene.files.raw import OFFICIAL, Record
 from gpt4scene.metrics.boxes import SceneBoxes
@@ -38,12 +39,15 @@ class References:
     notes: tuple[str, ...] = ()
 
 
-def reference_files(words: str | Sequence[str], tasks: Sequence[str] | None) -> dict[str, list[Path]]:
+def reference_files(
+    words: str | Sequence[str], tasks: Sequence[str] | None, flags: tuple[str, str] = ("--references", "--tasks")
+) -> dict[str, list[Path]]:
     """Return task -> official files. ``words`` are files, or ``task=FILE``; commas separate those of a text.
 
     A file without a task is of the one task asked for, else of the task whose official file has its name. Raises
-    ``ConfigError`` for all files at once that can't be told or are not there.
+    ``ConfigError`` for all files at once that can't be told or are not there; ``flags`` are those of files and tasks.
     """
+    flag, of_tasks = flags
     if isinstance(words, str):
         words = [word.strip() for word in words.split(",") if word.strip()]
     found: dict[str, list[Path]] = {}
@@ -57,16 +61,14 @@ def reference_files(words: str | Sequence[str], tasks: Sequence[str] | None) -> 
             task = could_be[0] if len(could_be) == 1 else None
         path = Path(name)
         if not path.is_file():
-            wrong.append(f"--references {name}: there is no such file")
+            wrong.append(f"{flag} {name}: there is no such file")
         elif path.suffix.lower() not in OFFICIAL:
-            wrong.append(
-                f"--references {name}: '{path.suffix}' files can't be read; write one of {', '.join(OFFICIAL)}"
-            )
+            wrong.append(f"{flag} {name}: '{path.suffix}' files can't be read; write one of {', '.join(OFFICIAL)}")
         elif task is None:
             some = " or ".join(f"{one}={name}" for one in could_be or list(BENCHMARKS)[:1])
-            wrong.append(f"--references {name}: say of which task it is, such as {some}, or by --tasks")
+            wrong.append(f"{flag} {name}: say of which task it is, such as {some}, or by {of_tasks}")
         elif tasks is not None and task not in tasks:
-            wrong.append(f"--references {name}: is of '{task}', which --tasks leaves out")
+            wrong.append(f"{flag} {name}: is of '{task}', which {of_tasks} leaves out")
         else:
             found.setdefault(task, []).append(path)
     if wrong:
@@ -82,8 +84,15 @@ def _tasks_of(path: Path, tasks: Sequence[str] | None) -> list[str]:
     return [task for task in named if tasks is None or task in tasks] or named
 
 
-def _fits(pattern: str, path: Path) -> bool:
-    return re.fullmatch(re.escape(pattern).replace(r"\{split\}", r"\w+").replace(r"\*", ".*"), path.name) is not None
+def _fits(patterns: str, path: Path) -> bool:
+    """Return whether one of ``patterns`` has the name of ``path``, and folders of it those of the pattern."""
+    for pattern in patterns.split(OTHERWISE):
+        *folders, name = pattern.split("/")
+        form = re.escape(name).replace(r"\{split\}", r"\w+").replace(r"\*", ".*")
+        above = path.absolute().parent.parts
+        if re.fullmatch(form, path.name) and all(folder in ("**", *above) for folder in folders):
+            return True
+    return False
 
 
 def read_references(task: str, paths: Sequence[Path]) -> References:

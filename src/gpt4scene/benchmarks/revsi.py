@@ -71,7 +71,7 @@ VARIANTS = (
 BENCHMARK = spatial_benchmark(
     name=NAME,
     title=TITLE,
-    raw_files=("ReVSI/32_frame/{split}-00000-of-00001.parquet",),
+    raw_files=("ReVSI/32_frame/{split}-*.parquet",),
     asked=asked,
     variants=VARIANTS,
 )

@@ -99,6 +99,25 @@ def make_rows(
     return made
 
 
+def make_rows_by_scene(
+    records: Arranged, rows_of: RowsOf[QuestionRow], scenes: Scenes, prompts: Prompts, reason: str
+) -> AnnotatedRows[QuestionRow]:
+    """Return the rows of all ``records``, whose own keys say nothing of scenes: a row's ``scene_id`` does.
+
+    One about a scene without images is dropped for ``reason``.
+    """
+    made: AnnotatedRows[QuestionRow] = AnnotatedRows([], Counter())
+    for record in records:
+        for row in [record] if isinstance(record, Dropped) else rows_of(record, scenes, prompts):
+            if isinstance(row, Dropped):
+                made.dropped[row.reason] += 1
+            elif not scenes.images.get(row["scene_id"]):
+                made.dropped[reason] += 1
+            else:
+                made.rows.append(row)
+    return made
+
+
 def as_they_are(records: list[Record], scenes: Scenes) -> list[Record]:
     """Return ``records``."""
     return records

@@ -197,7 +197,7 @@ def spatial_benchmark(
         needs=("source",),
         prompts=("{question}",),
         own_images=own_images,
-        image_list=f"images_{name}_{{split}}.json" if own_images else "",
+        image_list=f"images_{name}_{{split}}.json",
         **fields,
         **more,
     )

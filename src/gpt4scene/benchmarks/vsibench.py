@@ -165,7 +165,7 @@ VARIANTS = (
 BENCHMARK = spatial_benchmark(
     name=NAME,
     title=TITLE,
-    raw_files=("VSI-Bench/{split}-00000-of-00001.parquet",),
+    raw_files=("VSI-Bench/{split}-*.parquet|VSI-Bench/{split}.parquet|VSI-Bench/{split}.jsonl",),
     asked=asked,
     variants=VARIANTS,
 )

@@ -6,12 +6,13 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gpt4scene.benchmarks.questions import find_tasks, load_questions, question_file
+from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files import journal
@@ -22,6 +23,8 @@ from gpt4scene.inference.arguments import InferArguments, names_in
 from gpt4scene.types import Question
 
 Say = Callable[[str], None]
+View = tuple[str, str]
+"""A task and a scene: what questions show of a scene is a matter of both."""
 _HALF = re.compile("[\ud800-\udfff]")
 """Half of a character that UTF-16 writes in two."""
 SIDE = "image_resolution"
@@ -33,13 +36,14 @@ class Plan:
     """The questions of a run, and for each task the settings that shape its answers.
 
     ``earlier`` are the settings of each task as earlier versions wrote them, where its journals are of such a one.
-    ``images`` are the paths of each scene's images; their hashes go into the journal with every answer.
+    ``images`` are the paths of the images that each task shows of each scene; their hashes go into the journal with
+    every answer.
     """
 
     questions: list[Question]
     settings: dict[str, dict[str, Any]]
     earlier: dict[str, list[dict[str, Any]]]
-    images: dict[str, tuple[str, ...]]
+    images: dict[View, tuple[str, ...]]
     contents: Contents = field(default_factory=Contents)
 
     @property
@@ -47,11 +51,21 @@ class Plan:
         """The tasks asked, in published order."""
         return list(self.settings)
 
-    def hash_images(self, scenes: Iterable[str]) -> dict[str, str]:
-        """Return a hash of what each scene's images hold, in their order; ``DataError`` for one that can't be read."""
-        scenes = list(scenes)
-        self.contents.read_ahead(path for scene in scenes for path in self.images[scene])
-        return {scene: self.contents.together(self.images[scene]) for scene in scenes}
+    @property
+    def scenes(self) -> list[str]:
+        """The scenes that questions are about."""
+        return list(dict.fromkeys(scene for _, scene in self.images))
+
+    def hash_images(self, scenes: Iterable[str]) -> dict[View, str]:
+        """Return a hash of what the images of ``scenes`` hold, in their order, for every task that shows them.
+
+        Raises ``DataError`` for one that can't be read.
+        """
+        wanted = set(scenes)
+        views = [view for view in self.images if view[1] in wanted]
+        self.contents.read_ahead(path for view in views for path in self.images[view])
+        known = {images: self.contents.together(images) for images in {self.images[view] for view in views}}
+        return {view: known[self.images[view]] for view in views}
 
     def check_journals(self, folder: Path, scenes: Iterable[str]) -> None:
         """Raise ``DataError`` where the folder's answers are of another run: other settings, other images."""
@@ -64,7 +78,8 @@ class Plan:
         }
         hashes = self.hash_images(scene for scene in scenes if scene in answered)
         for task in self.tasks:
-            journal.check_settings(folder, task, self.settings[task], hashes, self.earlier[task])
+            of_task = {scene: found for (name, scene), found in hashes.items() if name == task}
+            journal.check_settings(folder, task, self.settings[task], of_task, self.earlier[task])
 
     def summary(self, arguments: InferArguments) -> str:
         """Return the first line of a run: the model, how much is asked, and where answers go."""
@@ -73,7 +88,7 @@ class Plan:
         where = f" at {arguments.base_url}" if arguments.engine == "server" else ""
         return (
             f"model {arguments.model}{where}: {_count(len(self.questions), 'question')} ({tasks}) about "
-            f"{_count(len(self.images), 'scene')}; answers go to {arguments.output_dir}"
+            f"{_count(len(self.scenes), 'scene')}; answers go to {arguments.output_dir}"
         )
 
 
@@ -95,10 +110,10 @@ def make_plan(arguments: InferArguments, say: Say = lambda line: None) -> Plan:
     if not questions:
         raise DataError(f"{arguments.annotation_dir}: the question files of {', '.join(tasks)} hold no questions")
     _check_prompts(questions)
-    images = {question.scene_id: question.images for question in questions}
-    for note in [*arguments.notes(), *odd_scenes(images)]:
+    images = {(question.task, question.scene_id): question.images for question in questions}
+    for note in [*arguments.notes(), *_odd_images(images)]:
         say(f"note: {note}")
-    scenes = len(images)
+    scenes = len({scene for _, scene in images})
     if arguments.num_processes.isdecimal() and int(arguments.num_processes) > scenes:
         raise ConfigError(
             f"--num_processes {arguments.num_processes} is more than the {_count(scenes, 'scene')} that questions are "
@@ -119,6 +134,15 @@ def make_plan(arguments: InferArguments, say: Say = lambda line: None) -> Plan:
         if old is not None and "pictures" in old and not arguments.overwrite:
             earlier[task] = [{**own, "pictures": _names_and_sizes(_questions(arguments, [task], None, None))}]
     return Plan(questions, mine, earlier, images)
+
+
+def _odd_images(images: Mapping[View, tuple[str, ...]]) -> list[str]:
+    """Return a note on odd scenes of each list of images; rows that bring their own have as many as they need."""
+    by_list: dict[str, dict[str, tuple[str, ...]]] = {}
+    for (task, scene), paths in images.items():
+        if not BENCHMARKS[task].own_images:
+            by_list.setdefault(BENCHMARKS[task].image_list, {})[scene] = paths
+    return list(dict.fromkeys(note for shown in by_list.values() for note in odd_scenes(shown)))
 
 
 def _check_prompts(questions: Iterable[Question]) -> None:
@@ -210,7 +234,7 @@ def _check_model(arguments: InferArguments, folder: Path) -> None:
 
 
 def _names_and_sizes(questions: Iterable[Question]) -> str:
-    """Return the hash of the scenes' images by order, name and size in bytes, which earlier versions wrote."""
+    """Return the hash of one task's images by order, name and size in bytes, which earlier versions wrote."""
     digest = hashlib.sha256()
     for scene, images in sorted({question.scene_id: question.images for question in questions}.items()):
         parts = [f"{os.path.basename(path)} {os.path.getsize(path)}" for path in images]

@@ -20,7 +20,7 @@ from gpt4scene.files import journal
 from gpt4scene.files.predictions import write_public
 from gpt4scene.inference import launcher
 from gpt4scene.inference.arguments import InferArguments, to_flags
-from gpt4scene.inference.plan import Plan, make_plan
+from gpt4scene.inference.plan import Plan, View, make_plan
 from gpt4scene.inference.progress import Progress, duration
 from gpt4scene.inference.reply import is_empty
 from gpt4scene.inference.shards import questions_per_scene, shard
@@ -63,7 +63,7 @@ def infer(arguments: InferArguments, say: Say | None = None) -> InferSummary:
     out = Path(arguments.output_dir)
     if not is_worker:
         say(plan.summary(arguments))
-    gpus, processes = _processes(arguments, len(plan.images))
+    gpus, processes = _processes(arguments, len(plan.scenes))
     parts, first = arguments.num_shards * processes, arguments.shard * processes
     if arguments.overwrite:
         for task in plan.tasks:
@@ -163,7 +163,7 @@ class _Writer:
     """Writes answers into the journals of their tasks, but for empty ones, unless they are wanted."""
 
     journals: dict[str, journal.Journal]
-    images: dict[str, str]
+    images: dict[View, str]
     keep_empty: bool
     empty: int = 0
     first_empty: Question | None = None
@@ -175,7 +175,7 @@ class _Writer:
             self.empty += 1
             self.first_empty = self.first_empty or question
             return
-        self.journals[question.task].append(replace(answer, images=self.images[question.scene_id]))
+        self.journals[question.task].append(replace(answer, images=self.images[question.task, question.scene_id]))
 
 
 def _ask(
@@ -192,9 +192,11 @@ def _ask(
     progress = Progress(sum(map(len, visits)), len(visits), sys.stderr)
     try:
         for questions, answers in zip(visits, engine.answer_scenes(visits, _generation(arguments)), strict=True):
-            scene = questions[0].scene_id
-            if plan.contents.together(plan.images[scene]) != writer.images[scene]:
-                raise DataError(f"the images of scene '{scene}' were changed while the run went on; run it again")
+            views = dict.fromkeys((question.task, question.scene_id) for question in questions)
+            if any(plan.contents.together(plan.images[view]) != writer.images[view] for view in views):
+                raise DataError(
+                    f"the images of scene '{questions[0].scene_id}' were changed while the run went on; run it again"
+                )
             for answer in answers:
                 launcher.check_launcher()
                 writer.write(answer)

@@ -31,7 +31,7 @@ class PageImage:
 class Listed:
     """The list of images of an annotation folder; ``missing`` says why there is none.
 
-    ``from_above`` says that the first image of each scene is its bird's-eye view.
+    ``from_above`` says that the first image of each scene is its bird's-eye view, whatever its name.
     """
 
     source: Path | None
@@ -47,7 +47,8 @@ class Listed:
         try:
             place = annotation_dir / own.format(split="val")
             source = place if own and place.is_file() else image_list_file(annotation_dir)
-            return cls(source, read_image_list(source), from_above=source != place)
+            from_above = source != place and "_2D_" not in source.name
+            return cls(source, read_image_list(source), from_above=from_above)
         except DataError as error:
             return cls(None, {}, str(error))
 
@@ -63,7 +64,7 @@ def copy_scene(listed: Listed, scene: str, media_dir: Path | None, out: Path, fo
     shown = []
     for number, written in enumerate(names):
         path = search.find(written)
-        top = number == 0 and listed.from_above
+        top = number == 0 and (listed.from_above or Path(written).stem == "bev")
         name = "bird's-eye view" if top else Path(written).stem
         if path is None:
             shown.append(PageImage(name, missing=f"{written} was not found; tried {', '.join(search.places(written))}"))

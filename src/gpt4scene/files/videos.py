@@ -1,0 +1,122 @@
+"""Frames of recordings, spread evenly: of video files, by way of the package ``av``, or of folders of pictures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from gpt4scene.errors import ConfigError, DataError
+from gpt4scene.files.pixels import rgb, still
+
+VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
+PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """Return ``wanted`` places among ``count``, evenly from the first to the last, cut to whole numbers.
+
+    That is numpy's ``linspace(0, count - 1, wanted)``, as public evaluations sample. A short recording repeats none:
+    then all its places come.
+    """
+    return list(range(count)) if count <= wanted else np.linspace(0, count - 1, wanted).astype(int).tolist()
+
+
+def recordings(folder: Path) -> dict[str, list[Path]]:
+    """Return the recordings in and below ``folder`` by name: video files, and folders that hold pictures."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in VIDEOS and path.is_file():
+            found.setdefault(path.stem, []).append(path)
+        elif path.suffix.lower() in PICTURES and path.parent not in found.get(path.parent.name, ()):
+            found.setdefault(path.parent.name, []).append(path.parent)
+    return found
+
+
+def pictures_of(folder: Path) -> list[Path]:
+    """Return the pictures in ``folder``, by the numbers in their names, then by name.
+
+    Where some are called ``…-rgb``, the others are something else, such as depth.
+    """
+    paths = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES]
+    paths = [path for path in paths if path.stem.endswith("-rgb")] or paths
+    return sorted(paths, key=lambda path: ([int(digits) for digits in re.findall(r"\d+", path.stem)], path.name))
+
+
+def frames_of(recording: Path, wanted: int) -> Iterator[tuple[int, Image.Image]]:
+    """Yield ``wanted`` frames of a recording with their numbers, as ``spread`` chooses them, in RGB.
+
+    Raises ``DataError`` for a recording without frames and one that can't be read.
+    """
+    if recording.is_dir():
+        yield from _of_folder(recording, wanted)
+        return
+    count = _count(recording)
+    read = _decoded(recording, spread(count, wanted))
+    if read.seen < count:  # a file may hold pieces of which no picture comes
+        read = _decoded(recording, spread(read.seen, wanted))
+    if not read.frames:
+        raise DataError(f"{recording}: holds no frame that can be read; download it again")
+    yield from read.frames
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The chosen frames of a video by number, and how many were decoded up to the last of them."""
+
+    frames: list[tuple[int, Image.Image]]
+    seen: int
+
+
+def _count(path: Path) -> int:
+    """Return how many pieces of picture data a video holds, which is as many frames, without decoding them."""
+    with _opened(path) as container:
+        return sum(packet.size > 0 for packet in container.demux(container.streams.video[0]))
+
+
+def _decoded(path: Path, chosen: Sequence[int]) -> _Read:
+    wanted, found, seen = set(chosen), [], 0
+    with _opened(path) as container:
+        container.streams.video[0].thread_type = "AUTO"
+        for frame in container.decode(video=0):
+            if seen in wanted:
+                found.append((seen, frame.to_image()))
+            seen += 1
+            if seen > max(wanted, default=0):
+                break
+    return _Read(found, seen)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Give the opened video; ``DataError`` where it can't be read, ``ConfigError`` without the package ``av``."""
+    try:
+        import av
+    except ImportError:
+        raise ConfigError(
+            f"{path.name}: videos are read with the package av, which is not installed; run pip install "
+            "'gpt4scene[video]', or give folders of frames as pictures"
+        ) from None
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise DataError(f"{path}: holds no video")
+            yield container
+    except (av.error.FFmpegError, OSError) as error:
+        raise DataError(f"{path}: can't be read as a video ({error}); download it again") from None
+
+
+def _of_folder(folder: Path, wanted: int) -> Iterator[tuple[int, Image.Image]]:
+    paths = pictures_of(folder)
+    for place in spread(len(paths), wanted):
+        try:
+            with Image.open(paths[place]) as image:
+                yield place, rgb(still(image)).copy()
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise DataError(f"{paths[place]}: can't be read ({error}); write it again") from None

@@ -1,0 +1,74 @@
+"""Frames of recordings: which are taken, of folders of pictures and of videos, and what can't be read."""
+
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from spatial_files import picture
+
+from gpt4scene.errors import ConfigError, DataError
+from gpt4scene.files.videos import frames_of, pictures_of, recordings, spread
+
+
+@given(st.integers(1, 5000), st.integers(1, 64))
+def test_frames_are_spread_from_the_first_to_the_last_and_none_comes_twice(count, wanted):
+    chosen = spread(count, wanted)
+    assert len(set(chosen)) == len(chosen) == min(count, wanted)
+    assert chosen == sorted(chosen) and chosen[0] == 0 and (chosen[-1] == count - 1 or wanted == 1)
+    if count > wanted:
+        assert chosen == list(np.linspace(0, count - 1, wanted).astype(int))
+
+
+def test_pictures_go_by_their_numbers(tmp_path):
+    for name in ("10.jpg", "9.jpg", "1.png", "notes.txt"):
+        (tmp_path / name).write_bytes(picture(0, form="JPEG"))
+    assert [path.name for path in pictures_of(tmp_path)] == ["1.png", "9.jpg", "10.jpg"]
+    assert recordings(tmp_path.parent)[tmp_path.name] == [tmp_path]
+
+
+def test_a_picture_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "0.jpg").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"0.jpg: can't be read"):
+        list(frames_of(tmp_path, 4))
+
+
+def test_without_the_package_a_video_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    (tmp_path / "room.mp4").write_bytes(b"x")
+    with pytest.raises(ConfigError, match=r"room.mp4: videos are read with the package av, .*gpt4scene\[video\]"):
+        list(frames_of(tmp_path / "room.mp4", 4))
+
+
+@pytest.fixture
+def video(tmp_path):
+    """A video of 24 frames, each of one grey, which tells its number."""
+    av = pytest.importorskip("av", reason="the extra 'video' is not installed")
+    path = tmp_path / "room.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=12)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(24):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 10 * number, dtype=np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("wanted", [1, 8, 24, 64])
+def test_a_video_gives_the_chosen_frames(video, wanted):
+    found = list(frames_of(video, wanted))
+    assert [number for number, _ in found] == spread(24, wanted)
+    for number, image in found:
+        assert isinstance(image, Image.Image) and image.size == (64, 48) and image.mode == "RGB"
+        assert abs(float(np.asarray(image).mean()) - 10 * number) < 6
+
+
+def test_a_video_that_was_cut_off_gives_frames_of_what_is_there_or_is_named(video):
+    content = video.read_bytes()
+    for part in (0, 40, len(content) // 2):
+        video.write_bytes(content[:part])
+        with pytest.raises(DataError, match=r"room.mp4: (can't be read as a video|holds no)"):
+            list(frames_of(video, 4))
