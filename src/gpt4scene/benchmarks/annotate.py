@@ -144,7 +144,7 @@ def annotate(arguments: AnnotateArguments, say: Say = print) -> AnnotateSummary:
     if not any(one.rows.rows for one in made.values()):
         places = " and ".join(place for place in (arguments.scenes, arguments.videos) if place)
         source, about = arguments.raw and f"{arguments.raw}: ", places and f" for the scenes of {places}"
-        raise DataError(f"{source}no row could be made{about}; nothing was written but images of rows that were read")
+        raise DataError(f"{source}no row could be made{about}; no row was written")
     Path(arguments.out).mkdir(parents=True, exist_ok=True)
     write = _write_training if arguments.split == "train" else _write_questions
     return AnnotateSummary(
