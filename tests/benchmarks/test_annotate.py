@@ -260,5 +260,5 @@ def test_command(arguments, raw, scenes, tmp_path, capsys):
     assert main([*flags, "--split", "test"]) == 2
     assert main([*flags, "--task", "scanrefr"]) == 2
     assert main(flags[:-1]) == 2
-    assert main(["--raw", str(tmp_path / "none"), *flags[2:]]) == 2
+    assert main(["--raw", str(tmp_path / "none"), *flags[2:]]) == 1
     assert "no such folder" in capsys.readouterr().err

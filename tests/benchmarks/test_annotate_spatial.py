@@ -23,6 +23,7 @@ from spatial_files import (
 from gpt4scene.benchmarks.annotate import AnnotateArguments, annotate
 from gpt4scene.benchmarks.questions import load_questions
 from gpt4scene.benchmarks.registry import BENCHMARKS
+from gpt4scene.benchmarks.signature import split_named
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files.whole import read_json
 
@@ -279,3 +280,11 @@ def test_rows_of_a_shard_are_read_one_file_after_the_other(make, raw):
     parquet(raw / "elsewhere" / "SPAR-Bench" / "data" / "test-00000-of-00001.parquet", sparbench_rows())
     with pytest.raises(DataError, match="is in several folders .*keep one"):
         make(task="sparbench")
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [("test-00000-of-00001.parquet", "test"), ("test_debiased.parquet", "test_debiased"), ("test.jsonl", "test")],
+)
+def test_a_signature_tells_which_official_split_was_asked(name, split):
+    assert split_named(Path("VSI-Bench", name), BENCHMARKS["vsibench"]) == split

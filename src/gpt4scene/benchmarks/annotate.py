@@ -67,14 +67,10 @@ class AnnotateArguments(Arguments):
     )
 
     def problems(self) -> list[str]:
-        """Return a sentence for every wrong value, and for folders that are not named or not there."""
+        """Return a sentence for every wrong value, and for a folder that is not named."""
         wrong = super().problems()
         if not self.out:
             wrong.append("--out is missing, or has no value")
-        for name in ("scenes", "videos", "media_dir"):
-            place = getattr(self, name)
-            if place and not Path(place).is_dir():
-                wrong.append(f"--{name} {place}: there is no such folder")
         if self.tokenizer and self.geometry == "none":
             wrong.append("--tokenizer counts the tokens of --geometry; give --geometry text, or leave it out")
         if self.videos and self.geometry != "none":
@@ -119,6 +115,10 @@ def annotate(arguments: AnnotateArguments, say: Say = print) -> AnnotateSummary:
     for an unknown task or split and ``DataError`` for missing or broken files; then no row is written.
     """
     arguments.check()
+    for name in ("scenes", "videos", "media_dir"):
+        place = getattr(arguments, name)
+        if place and not Path(place).is_dir():
+            raise DataError(f"--{name} {place}: there is no such folder")
     named = None if not arguments.raw or Path(arguments.raw).is_dir() else _named_files(arguments)
     benchmarks, optional = _chosen(arguments, named)
     refuse_own_images(arguments.geometry, (one for one in benchmarks if one.name not in optional))
@@ -144,7 +144,7 @@ def annotate(arguments: AnnotateArguments, say: Say = print) -> AnnotateSummary:
     if not any(one.rows.rows for one in made.values()):
         places = " and ".join(place for place in (arguments.scenes, arguments.videos) if place)
         source, about = arguments.raw and f"{arguments.raw}: ", places and f" for the scenes of {places}"
-        raise DataError(f"{source}no row could be made{about}; nothing was written but images of rows that were read")
+        raise DataError(f"{source}no row could be made{about}; no row was written")
     Path(arguments.out).mkdir(parents=True, exist_ok=True)
     write = _write_training if arguments.split == "train" else _write_questions
     return AnnotateSummary(
@@ -174,7 +174,7 @@ def _sources(arguments: AnnotateArguments, benchmarks: Sequence[Benchmark], say:
 def _named_files(arguments: AnnotateArguments) -> dict[str, list[Path]]:
     """Return the official files that ``--raw`` names, by task."""
     if "=" not in arguments.raw and not Path(arguments.raw.split(",")[0].strip()).is_file():
-        raise ConfigError(f"--raw {arguments.raw}: there is no such folder, and no such file")
+        raise DataError(f"--raw {arguments.raw}: there is no such folder, and no such file")
     return reference_files(arguments.raw, task_names(arguments.task), ("--raw", "--task"))
 
 

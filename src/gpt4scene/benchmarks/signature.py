@@ -21,6 +21,7 @@ from gpt4scene.benchmarks.annotation import Annotation
 from gpt4scene.benchmarks.benchmark import Benchmark
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow
+from gpt4scene.files.official_files import OTHERWISE
 from gpt4scene.metrics.answer_boxes import AnswerBoxes, Themselves
 from gpt4scene.metrics.boxes import SceneBoxes
 from gpt4scene.metrics.scores import Report
@@ -214,8 +215,10 @@ def _hex(content: bytes) -> str:
 def split_named(place: Path, benchmark: Benchmark) -> str:
     """Return the split that the name of a question file or of an official file says, else ``unknown``."""
     name = place.name
-    for pattern in (benchmark.question_name("{split}"), *benchmark.raw_files):
-        plain = re.escape(pattern).replace(r"\{split\}", "(?P<split>[A-Za-z]+)").replace("_mask3d", "(?:_mask3d)?")
+    official = [name.rsplit("/")[-1] for names in benchmark.raw_files for name in names.split(OTHERWISE)]
+    for pattern in (benchmark.question_name("{split}"), *official):
+        word = "[A-Za-z_]+" if pattern in official else "[A-Za-z]+"  # such as test_debiased
+        plain = re.escape(pattern).replace(r"\{split\}", f"(?P<split>{word})").replace("_mask3d", "(?:_mask3d)?")
         found = re.fullmatch(plain.replace(r"\*", ".*"), name)
         if found and "split" in found.groupdict():
             return found["split"]
