@@ -379,6 +379,11 @@ def test_the_files_of_rules_are_whole():
     assert len(sizeless) == len(set(sizeless)) > 80
 
 
+@pytest.mark.parametrize("kind", ["closest", "farthest"])
+def test_questions_about_kinds_say_which_of_several_objects_counts(kind):
+    assert all("several objects" in text and "nearest" in text for text in read_data("wordings.yaml")[kind])
+
+
 def test_every_wording_is_used():
     """A room full of things, asked everything under all rules, needs each text of the file."""
     some = drawn_room(8, 20, side=14, kinds=17)
