@@ -90,6 +90,10 @@ def test_a_wrong_file_of_answers_is_one_sentence(tmp_path, capsys, name, content
             "no metric 'rogue'; did you mean 'rouge'",
         ),
         (("--references", "ScanQA_v1.0_val.json", "--rules", "vlmevalkit"), "counts none of the tasks here"),
+        (
+            ("--references", "ScanQA_v1.0_val.json", "--rules", "raw,strict"),
+            "--rules strict counts nothing: each task takes the first it has; call once for each",
+        ),
         (("--references", "ScanQA_v1.0_val.json", "--boxes", "none.json"), "--boxes none.json: there is no such file"),
         (("--references", "mine.json"), "say of which task it is"),
         (("--references", "scanqa=mine.json"), "mine.json"),

@@ -68,6 +68,21 @@ def test_an_object_without_a_box_is_dropped_and_counted(content):
     assert prepared_room(content, "scene.json").dropped["objects without a box"] == 1
 
 
+def test_nobody_counts_a_kind_of_which_one_has_no_box(content):
+    """A third lamp without a box would make two of three."""
+    content["objects"].append({"id": 98, "label": "Chair", "center": [0, 0, 0], "size": [0, 0, 0]})
+    content["ground_truth"] = content["objects"]
+    found = prepared_room(content, "scene.json")
+    assert "chair" not in found.room.by_label and found.dropped["objects without a box"] == 1
+
+
+@pytest.mark.parametrize("key", ["center", "size"])
+def test_a_box_that_is_no_number_is_refused_though_no_frame_would_show_it(content, key):
+    content["ground_truth"][0] = {**content["ground_truth"][0], key: [float("nan"), 1.0, 1.0]}
+    with pytest.raises(DataError, match=r"scene\.json: object \d+: its box is not made of finite numbers"):
+        prepared_room(content, "scene.json")
+
+
 def test_annotated_objects_go_before_proposals_and_are_seen_where_theirs_are(content):
     content["objects"] = [
         {**item, "id": 50 + item["id"], "label": "proposal", "size": [1.05 * side for side in item["size"]]}

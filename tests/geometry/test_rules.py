@@ -211,6 +211,9 @@ def test_an_excluded_label_is_in_no_question_and_is_counted(name):
         (["lamp", "table", "table lamp"], ["lamp"]),
         (["table lamp", "floor lamp"], []),
         (["chair leg", "chair"], []),
+        (["chair", "chairs", "sofa"], ["chair", "chairs"]),
+        (["box", "cardboard boxes"], ["box"]),
+        (["glass", "glasses case"], []),
     ],
 )
 def test_a_name_that_fits_objects_of_another_name_is_not_asked_about(labels, unclear):
@@ -377,6 +380,11 @@ def test_the_files_of_rules_are_whole():
         assert len(texts) >= 2 and len(fields) == 1, kind
     sizeless = [label for line in read_data("labels.yaml")["sizeless"] for label in line]
     assert len(sizeless) == len(set(sizeless)) > 80
+
+
+@pytest.mark.parametrize("kind", ["closest", "farthest"])
+def test_questions_about_kinds_say_which_of_several_objects_counts(kind):
+    assert all("several objects" in text and "nearest" in text for text in read_data("wordings.yaml")[kind])
 
 
 def test_every_wording_is_used():

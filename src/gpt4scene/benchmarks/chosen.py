@@ -25,7 +25,7 @@ def rule_words(words: str | Sequence[str]) -> list[str]:
 def under_rules(tasks: Iterable[str], words: str | Sequence[str] = "") -> dict[str, Benchmark]:
     """Return task -> benchmark, each under the first of the rules in ``words`` that it has, else under its own.
 
-    Raises ``ConfigError`` for rules that none of the ``tasks`` has: they would count nothing.
+    Raises ``ConfigError`` for rules that count nothing: none of the ``tasks`` has them, or all take earlier ones.
     """
     names, found = rule_words(words), {}
     tasks = list(tasks)
@@ -34,6 +34,10 @@ def under_rules(tasks: Iterable[str], words: str | Sequence[str] = "") -> dict[s
         found[task] = benchmark.under(next((name for name in names if name in benchmark.rule_names), benchmark.rules))
     for name in names:
         if all(benchmark.rules != name for benchmark in found.values()):
+            if any(name in BENCHMARKS[task].rule_names for task in tasks):
+                raise ConfigError(
+                    f"--rules {name} counts nothing: each task takes the first it has; call once for each"
+                )
             known = "; ".join(f"{task}: {', '.join(BENCHMARKS[task].rule_names)}" for task in tasks)
             raise ConfigError(f"--rules {name} counts none of the tasks here ({known})")
     return found

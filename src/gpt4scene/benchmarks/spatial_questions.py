@@ -20,8 +20,9 @@ from gpt4scene.benchmarks.wordings import Prompts
 from gpt4scene.errors import DataError
 from gpt4scene.files.raw import Record
 from gpt4scene.files.scenes import read_scene, scene_json
-from gpt4scene.geometry.options import balanced
+from gpt4scene.geometry.options import balanced, matched
 from gpt4scene.geometry.question import GeometryQuestion, Made, together
+from gpt4scene.geometry.routes import KIND as ROUTE
 from gpt4scene.geometry.scene_questions import OBJECTS, scene_questions, wanted
 
 NAME, TITLE = "spatial", "Questions of rooms"
@@ -51,7 +52,8 @@ def asked(record: Record) -> Asked:
 def records_of_scenes(folder: Path, scenes: Sequence[str], how: FromScenes) -> SceneRecords:
     """Return the rows about prepared scenes, and what was dropped by kind and reason.
 
-    The letters of right options are spread evenly over all scenes. Raises ``DataError`` for a damaged ``scene.json``.
+    The letters of right options are spread evenly over all scenes, and so are the turns of routes over right and wrong
+    ones. Raises ``DataError`` for a damaged ``scene.json``.
     """
     what = wanted(how.rules, how.seed, how.per_kind, how.refer, how.varied)
     parts, dropped = [], Counter()
@@ -65,7 +67,8 @@ def records_of_scenes(folder: Path, scenes: Sequence[str], how: FromScenes) -> S
             dropped[OLD_SCENE] += 1
         parts.append(scene_questions(content, str(path), what))
     made = together(parts)
-    records = [_record(question, number) for number, question in enumerate(balanced(made.questions, how.seed))]
+    questions = balanced(matched(made.questions, ROUTE, how.seed), how.seed)
+    records = [_record(question, number) for number, question in enumerate(questions)]
     for (kind, reason), count in made.dropped.items():
         dropped[reason if kind == OBJECTS else f"{kind}, {reason}"] += count
     return SceneRecords(records, dropped, tuple(_lines(made, dropped)))

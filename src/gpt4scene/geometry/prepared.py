@@ -73,11 +73,11 @@ def _prepared(content: Mapping[str, Any], numbered: bool) -> PreparedRoom:
     if annotated and [_fact(item) for item in annotated] != [_fact(item) for item in marked]:
         asked, number_of = annotated, _marked_as(annotated, marked)
     things = [item for item in asked if _is_thing(item, dropped)]
+    hidden = {item.label for item in asked if not _has_box(item)}
     if numbered:
         things = [_numbered(item, number_of[item.id]) for item in things if item.id in number_of]
     by_number = {item.id: item for item in marked}
     shares = [_shares(frame, by_number) for frame in content["frames"]]
-    hidden = set()
     for item in things:
         if max((shown.get(number_of.get(item.id, -1), 0.0) for shown in shares), default=0.0) < LEAST_SHARE:
             hidden.add(item.label)
@@ -105,7 +105,7 @@ def _prepared(content: Mapping[str, Any], numbered: bool) -> PreparedRoom:
 def _objects(rows: Sequence[Mapping[str, Any]], turned: Iterable[Mapping[str, Any]]) -> list[RoomObject]:
     """The objects of a scene, those with a turned box in that one."""
     better = {row["id"]: row for row in turned}
-    return [
+    found = [
         RoomObject(
             row["id"],
             _name(row["label"]),
@@ -115,6 +115,12 @@ def _objects(rows: Sequence[Mapping[str, Any]], turned: Iterable[Mapping[str, An
         )
         for row in rows
     ]
+    for item in found:
+        if not (np.isfinite(item.center_3).all() and np.isfinite(item.size_3).all()):
+            raise DataError(
+                f"object {item.id}: its box is not made of finite numbers; prepare it again with --overwrite"
+            )
+    return found
 
 
 def _about_z(degrees: float) -> np.ndarray:
@@ -135,8 +141,12 @@ def _fact(item: RoomObject) -> tuple:
     return (item.id, item.label, *item.center_3.tolist(), *item.size_3.tolist())
 
 
+def _has_box(item: RoomObject) -> bool:
+    return bool((item.size_3 > 0).any())
+
+
 def _is_thing(item: RoomObject, dropped: Counter[str]) -> bool:
-    if not (item.size_3 > 0).any():
+    if not _has_box(item):
         dropped["objects without a box"] += 1
     elif item.label in NO_THINGS or not item.label:
         dropped["objects without a name of their own"] += 1

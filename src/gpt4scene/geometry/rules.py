@@ -136,14 +136,22 @@ def questions_of(
 def names_of_others(room: Room) -> list[str]:
     """Return the labels that also fit objects of another label: ``chair`` where there is an ``office chair``.
 
-    Whoever looks at the room cannot tell which chairs the question means.
+    Whoever looks at the room cannot tell which chairs the question means. ``chair`` and ``chairs`` fit each other.
     """
-    words = {label: tuple(plain(label).split()) for label in room.by_label}
+    words = {label: plain(label).split() for label in room.by_label}
     return [
         label
         for label, some in words.items()
-        if any(len(other) > len(some) and other[-len(some) :] == some for other in words.values())
+        if any(_fits(some, other) for name, other in words.items() if name != label)
     ]
+
+
+def _fits(some: list[str], other: list[str]) -> bool:
+    """Whether the words of a name are the last ones of another, but for the plural of the very last."""
+    end = other[-len(some) :]
+    one, two = some[-1], end[-1]
+    same = one == two or any(one + ending == two or two + ending == one for ending in ("s", "es"))
+    return same and end[:-1] == some[:-1]
 
 
 def wanted_kinds(rules: GeometryRules, names: Collection[str]) -> list[Kind]:
