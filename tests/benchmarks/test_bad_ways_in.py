@@ -90,6 +90,14 @@ def test_a_wrong_file_of_answers_is_one_sentence(tmp_path, capsys, name, content
             "no metric 'rogue'; did you mean 'rouge'",
         ),
         (("--references", "ScanQA_v1.0_val.json", "--rules", "vlmevalkit"), "counts none of the tasks here"),
+        (
+            ("--references", "ScanQA_v1.0_val.json", "--rules", "raw,strict"),
+            "strict counts none of the tasks here, since each takes the first name that it has, here raw",
+        ),
+        (
+            ("--references", "ScanQA_v1.0_val.json", "--tasks", "scanrefer"),
+            "'object_id' is missing .found keys: scene_id",
+        ),
         (("--references", "ScanQA_v1.0_val.json", "--boxes", "none.json"), "--boxes none.json: there is no such file"),
         (("--references", "mine.json"), "say of which task it is"),
         (("--references", "scanqa=mine.json"), "mine.json"),

@@ -35,5 +35,11 @@ def under_rules(tasks: Iterable[str], words: str | Sequence[str] = "") -> dict[s
     for name in names:
         if all(benchmark.rules != name for benchmark in found.values()):
             known = "; ".join(f"{task}: {', '.join(BENCHMARKS[task].rule_names)}" for task in tasks)
-            raise ConfigError(f"--rules {name} counts none of the tasks here ({known})")
+            earlier = ", ".join(dict.fromkeys(benchmark.rules for benchmark in found.values()))
+            why = (
+                ""
+                if all(name not in BENCHMARKS[task].rule_names for task in tasks)
+                else (f", since each takes the first name that it has, here {earlier}; count once for each")
+            )
+            raise ConfigError(f"--rules {name} counts none of the tasks here{why} ({known})")
     return found

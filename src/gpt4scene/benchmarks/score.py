@@ -190,7 +190,7 @@ class _Folder:
         if benchmark.rules != BENCHMARKS[task].rules:
             said = f"counted by the rules {benchmark.rules}: {benchmark.rules_say}"
             report = replace(report, notes=(said, *report.notes))
-        if not report.scores:
+        if not report.scores and benchmark.text_groups:
             nothing = "no figure is left: all of this benchmark are metrics of texts that were not chosen"
             report = replace(report, warnings=(nothing, *report.warnings))
         told = answers.told(report)
