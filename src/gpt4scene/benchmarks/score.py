@@ -255,7 +255,10 @@ class ScoreArguments(Arguments):
     details: str | None = key(
         "write intervals, counts, breakdowns (of the second of two) to this JSON file, or -", None
     )
-    require_complete: bool = key("exit 1 unless every question of every task is known to have its answer", False)
+    require_complete: bool = key(
+        "exit 1 unless every question of every task is known to have its answer, and its mark where a judge marks",
+        False,
+    )
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -338,7 +341,7 @@ def main(arguments: ScoreArguments) -> int:
 def _refuse_parts(
     runs: Sequence[Mapping[str, Report]], absent: Sequence[Mapping[str, int]], folders: Sequence[str]
 ) -> int:
-    """Return 0 where every question is known to have its answer, else raise ``DataError`` with the counts."""
+    """Return 0 where every question has its answer and its mark, else raise ``DataError`` with the counts."""
     wrong = []
     for run, missing, folder in zip(runs, absent, folders, strict=True):
         wrong += [f"{folder}: {task}: {_lack(report)}" for task, report in run.items() if not report.complete]
@@ -351,4 +354,7 @@ def _refuse_parts(
 def _lack(report: Report) -> str:
     if report.complete is None:
         return f"{report.counts['answers']:,} answers, and no question file says of how many questions"
-    return f"{report.counts['missing questions']:,} of {report.counts['questions']:,} questions have no answer"
+    missing = report.counts["missing questions"]
+    lacks = [f"{missing:,} of {report.counts['questions']:,} questions have no answer"] if missing else []
+    lacks += [f"{report.unmarked:,} answers have no mark by a judge"] if report.unmarked else []
+    return " and ".join(lacks)
