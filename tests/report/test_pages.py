@@ -201,6 +201,7 @@ def test_official_files_alone_are_enough_for_answers_that_need_no_boxes(tmp_path
     assert report_command([*words, "--references", references, "--rules", "lmms_eval"]) == 0
     text = (tmp_path / "out" / "scenes" / "room.html").read_text()
     assert "5 for 4: 25.0% off" in text and "Rules <code>lmms_eval</code>" in text
+    assert "<th>object_<wbr>counting</th>" in (tmp_path / "out" / "index.html").read_text()  # else it leaves its card
     assert "no --annotation_dir, whose list says which images were shown" in text
 
 
