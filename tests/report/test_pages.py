@@ -218,6 +218,7 @@ def test_boxes_of_answers_are_drawn_where_true_ones_are_given(tmp_path, capsys):
     boxes.write_text(json.dumps({"s0": {"4": [0, 0, 0, 1, 1, 1]}}))
     assert report_command([*words, "--boxes", str(boxes)]) == 0
     text = (tmp_path / "out" / "scenes" / "s0.html").read_text()
+    assert "[0.5, 0.0, 0.0, 1.0, 1.0, 1.0]" in text and "OBJ000" not in text
     drawing = text[text.rindex('<svg class="plan"') :]
     assert 'class="named"' in drawing and 'class="meant"' in drawing
 

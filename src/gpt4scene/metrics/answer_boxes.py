@@ -28,6 +28,10 @@ class AnswerBoxes(SceneBoxes):
         """Return the boxes of the answer that ``origin`` names, none where it brings none."""
         return self.own.get(origin, np.zeros((0, 6)))
 
+    def said(self, origin: str) -> str:
+        """Return the boxes of the answer that ``origin`` names as a text, in millimetres at the finest."""
+        return ", ".join(str([round(float(value), 3) for value in box_6]) for box_6 in self.of("", origin))
+
 
 def answer_boxes(own: Mapping[str, np.ndarray], scenes: Mapping[str, str]) -> AnswerBoxes:
     """Return the boxes of answers by origin; ``scenes`` are the scenes that these are about, by origin."""
