@@ -71,6 +71,22 @@ def test_the_true_boxes_are_all_right_in_every_form():
         assert report.counts["missing questions"] == report.counts["unreadable answers"] == 0, name
 
 
+def test_arrays_of_a_detector_are_boxes():
+    for kind in (np.float64, np.float32):
+        answers = {qid: np.array(box, dtype=kind) for qid, box in RIGHT.items()}
+        truth = {scene: {key: np.array(box) for key, box in found.items()} for scene, found in TRUTH.items()}
+        for found in (answers, {qid: [box] for qid, box in answers.items()}):
+            report = score_answers(found, SCANREFER, "scanrefer", boxes=truth)
+            assert report.scores == grounded(RIGHT).scores and report.signature == grounded(RIGHT).signature
+    rows = [{"qid": qid, "boxes": np.array([box, box]), "scores": np.array([0.5, 0.1])} for qid, box in RIGHT.items()]
+    assert grounded(rows).scores == grounded(RIGHT).scores
+
+
+def test_references_that_are_no_rows_are_one_sentence():
+    with pytest.raises(DataError, match="references, row 0: expected an official row, .* found a str"):
+        score_answers(RIGHT, {"scene_id": "room"}, "scanrefer", boxes=TRUTH)
+
+
 def test_what_is_written_of_an_answer_are_its_own_boxes():
     entries = row_details(grounded(RIGHT), BENCHMARKS["scanrefer"])
     assert [entry["pred"] for entry in entries] == [str([float(value) for value in box]) for box in RIGHT.values()]

@@ -85,11 +85,17 @@ def score_answers(
     """
     (task,) = task_names([task]) or [task]
     counted = under_rules([task], rules)
-    records = [Record(row, f"references, row {number}") for number, row in enumerate(references)]
+    records = [_record(row, f"references, row {number}") for number, row in enumerate(references)]
     asked = references_in(BENCHMARKS[task], records, Path("references"))
     found = answered(predictions_of(answers, task), None, asked, "answers")
     opened = {"": _folder({task: found}, Annotation(None, truth=_true_boxes(boxes, counted)), counted, {task: asked})}
     return _reports(opened, metrics)[""][task]
+
+
+def _record(row: Any, origin: str) -> Record:
+    if not isinstance(row, Mapping):
+        raise DataError(f"{origin}: expected an official row, an object with keys, found a {type(row).__name__}")
+    return Record(row, origin)
 
 
 def score_folders(

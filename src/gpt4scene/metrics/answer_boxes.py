@@ -56,6 +56,13 @@ def themselves(objects: Iterable[tuple[str, int]]) -> Themselves:
     return Themselves({scene: np.ones((count, 6)) for scene, count in most.items()}, "the objects asked about")
 
 
+def without_arrays(value: Any) -> Any:
+    """Return ``value`` with lists and plain numbers in place of arrays and their numbers, lists inside it too."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return [without_arrays(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 def is_box(value: Any) -> bool:
     """Return whether ``value`` has the form of one box; six whole numbers have it too."""
     return _is_row(value, 6) or _is_corners(value)
