@@ -83,7 +83,9 @@ def _tasks_of(path: Path, tasks: Sequence[str] | None) -> list[str]:
 
 
 def _fits(pattern: str, path: Path) -> bool:
-    return re.fullmatch(re.escape(pattern).replace(r"\{split\}", r"\w+").replace(r"\*", ".*"), path.name) is not None
+    """Return whether ``path`` ends as ``pattern`` says, which may begin with folders."""
+    named = re.escape(pattern).replace(r"\{split\}", r"\w+").replace(r"\*", ".*")
+    return re.fullmatch(f"(?:.*/)?{named}", path.absolute().as_posix()) is not None
 
 
 def read_references(task: str, paths: Sequence[Path]) -> References:

@@ -215,7 +215,11 @@ def split_named(place: Path, benchmark: Benchmark) -> str:
     """Return the split that the name of a question file or of an official file says, else ``unknown``."""
     name = place.name
     for pattern in (benchmark.question_name("{split}"), *benchmark.raw_files):
-        plain = re.escape(pattern).replace(r"\{split\}", "(?P<split>[A-Za-z]+)").replace("_mask3d", "(?:_mask3d)?")
+        plain = (
+            re.escape(pattern.rpartition("/")[2])
+            .replace(r"\{split\}", "(?P<split>[A-Za-z]+)")
+            .replace("_mask3d", "(?:_mask3d)?")
+        )
         found = re.fullmatch(plain.replace(r"\*", ".*"), name)
         if found and "split" in found.groupdict():
             return found["split"]
