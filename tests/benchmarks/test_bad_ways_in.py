@@ -94,6 +94,10 @@ def test_a_wrong_file_of_answers_is_one_sentence(tmp_path, capsys, name, content
             ("--references", "ScanQA_v1.0_val.json", "--rules", "raw,strict"),
             "--rules strict counts nothing: each task takes the first it has; call once for each",
         ),
+        (
+            ("--references", "ScanQA_v1.0_val.json", "--tasks", "scanrefer"),
+            "'object_id' is missing .found keys: scene_id",
+        ),
         (("--references", "ScanQA_v1.0_val.json", "--boxes", "none.json"), "--boxes none.json: there is no such file"),
         (("--references", "mine.json"), "say of which task it is"),
         (("--references", "scanqa=mine.json"), "mine.json"),

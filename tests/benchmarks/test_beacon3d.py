@@ -13,7 +13,7 @@ from gpt4scene.benchmarks.annotation import Annotation
 from gpt4scene.benchmarks.beacon3d import GROUNDING, QA, qa_answers
 from gpt4scene.benchmarks.matching import Scenes
 from gpt4scene.benchmarks.object_chains import read_descriptions, read_questions
-from gpt4scene.benchmarks.score import score_folder
+from gpt4scene.benchmarks.score import score_files, score_folder
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow
 from gpt4scene.files.raw import Record
@@ -328,6 +328,18 @@ def described(pred, **official):
 )
 def test_an_answer_names_an_official_object_or_is_judged_already(pred, right):
     assert grounding.is_right(described(pred), None, 0.5) is right
+
+
+def test_numbers_of_objects_may_be_lists_of_which_the_first_counts(folder, tmp_path):
+    official, mine = folder / "grounding.json", tmp_path / "mine.json"
+    found = json.loads(official.read_text())
+    rows = [{"index": place, "prediction": [*one["target_id"], 999]} for place, one in enumerate(found)]
+    mine.write_text(json.dumps(rows))
+    report = score_files(mine, official, "beacon3d_grounding")
+    assert report.scores["overall"] == 1.0
+    assert any("answers name several objects; the first counts" in note for note in report.notes)
+    mine.write_text(json.dumps([row | {"prediction": []} for row in rows]))
+    assert score_files(mine, official, "beacon3d_grounding").scores["overall"] == 0.0
 
 
 def test_a_marked_object_is_right_by_its_box(tmp_path):

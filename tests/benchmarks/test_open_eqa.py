@@ -20,7 +20,7 @@ from gpt4scene.benchmarks.open_eqa import (
     score_of,
     told,
 )
-from gpt4scene.benchmarks.score import score_folder
+from gpt4scene.benchmarks.score import score_files, score_folder
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow
 from gpt4scene.files.judgements import read_judgements
@@ -250,3 +250,10 @@ def test_a_file_of_marks_in_another_form_is_refused(tmp_path, content, sentence)
 def test_any_words_of_a_judge_are_a_mark_or_none(text):
     assert read_mark(text) is None or isinstance(read_mark(text), int)
     assert read_mark("9" * 5000) is None
+
+
+def test_without_marks_only_the_missing_marks_are_the_warning(folder):
+    report = score_files(folder / "predictions.json", folder / "dataset.json", "open_eqa")
+    assert not report.scores
+    assert [warning for warning in report.warnings if "288 of 288 answers that need a mark have none" in warning]
+    assert not [warning for warning in report.warnings if "not chosen" in warning]

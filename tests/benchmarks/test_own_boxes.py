@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt4scene.benchmarks.objects_said import objects_said
+from gpt4scene.benchmarks.registry import BENCHMARKS
+from gpt4scene.benchmarks.row_details import row_details
 from gpt4scene.benchmarks.score import score_answers, score_files
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files.boxes import boxes_by_number, read_boxes
@@ -67,6 +69,29 @@ def test_the_true_boxes_are_all_right_in_every_form():
         report = grounded(answers)
         assert report.scores["Acc@0.50"] == report.scores["strict Acc@0.50"] == 1, name
         assert report.counts["missing questions"] == report.counts["unreadable answers"] == 0, name
+
+
+def test_arrays_of_a_detector_are_boxes():
+    for kind in (np.float64, np.float32):
+        answers = {qid: np.array(box, dtype=kind) for qid, box in RIGHT.items()}
+        truth = {scene: {key: np.array(box) for key, box in found.items()} for scene, found in TRUTH.items()}
+        for found in (answers, {qid: [box] for qid, box in answers.items()}):
+            report = score_answers(found, SCANREFER, "scanrefer", boxes=truth)
+            assert report.scores == grounded(RIGHT).scores and report.signature == grounded(RIGHT).signature
+    rows = [{"qid": qid, "boxes": np.array([box, box]), "scores": np.array([0.5, 0.1])} for qid, box in RIGHT.items()]
+    assert grounded(rows).scores == grounded(RIGHT).scores
+
+
+def test_references_that_are_no_rows_are_one_sentence():
+    with pytest.raises(DataError, match="references, row 0: expected an official row, .* found a str"):
+        score_answers(RIGHT, {"scene_id": "room"}, "scanrefer", boxes=TRUTH)
+
+
+def test_what_is_written_of_an_answer_are_its_own_boxes():
+    entries = row_details(grounded(RIGHT), BENCHMARKS["scanrefer"])
+    assert [entry["pred"] for entry in entries] == [str([float(value) for value in box]) for box in RIGHT.values()]
+    (entry, *_) = row_details(grounded(RIGHT | {"room_4_0": None}), BENCHMARKS["scanrefer"])
+    assert entry["pred"] == ""
 
 
 def test_own_boxes_and_proposals_have_signatures_of_their_own():

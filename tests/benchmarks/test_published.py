@@ -50,6 +50,14 @@ def test_only_the_same_split_and_only_scannet(capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_a_table_without_a_figure_is_not_printed(capsys):
+    ours = Report(**{**vars(report(task="scanqa")), "scores": {"EM1_refined": 0.5}})
+    assert beside(ours) == []
+    assert "Chat-Scene" not in models(left_out(ours))
+    print_beside(ours)
+    assert "these answers" not in capsys.readouterr().out
+
+
 def test_sqa3d_is_published_on_test_which_its_size_tells_from_val():
     assert beside(report(task="sqa3d", answers=3261)) == []
     assert {entry.split for entry in beside(report(task="sqa3d", answers=3519))} == {"test"}

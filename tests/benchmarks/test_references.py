@@ -5,7 +5,9 @@ import json
 import pytest
 
 from gpt4scene.benchmarks.references import read_references, reference_files
+from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.benchmarks.score import score_folder
+from gpt4scene.benchmarks.signature import split_named
 from gpt4scene.errors import ConfigError, DataError
 
 SCANQA = [
@@ -63,6 +65,19 @@ def test_an_official_file_is_known_by_its_name_or_the_task_before_it(tmp_path, o
         reference_files(str(official), ["sqa3d", "vsibench"])
     with pytest.raises(ConfigError, match="there is no such file"):
         reference_files(str(tmp_path / "none.json"), ["scanqa"])
+
+
+def test_an_official_file_whose_name_has_a_folder_is_known_by_both(tmp_path):
+    for folder, name, task in (
+        ("VSI-Bench", "test-00000-of-00001.parquet", "vsibench"),
+        ("ReVSI/32_frame", "test-00000-of-00001.parquet", "revsi"),
+        ("SPAR-Bench/data", "test-00001-of-00004.parquet", "sparbench"),
+    ):
+        (tmp_path / folder).mkdir(parents=True)
+        path = tmp_path / folder / name
+        path.write_text("")
+        assert reference_files(str(path), None) == {task: [path]}
+        assert split_named(path, BENCHMARKS[task]) == "test"
 
 
 @pytest.mark.parametrize("turned", [False, True])

@@ -9,6 +9,7 @@ import sys
 import pytest
 from chat_server import reply, wait_for
 from commands import judge as main
+from commands import score as score_main
 
 from gpt4scene.benchmarks.marking import read_prompts
 from gpt4scene.benchmarks.open_eqa import MARKING, report, told
@@ -112,6 +113,23 @@ def test_marks_become_figures_and_name_judge_and_prompts(server, call, kept, fig
     assert found.public == {"final_score": pytest.approx(100 * (1 + 3 * 0.25 + 0) / 5)}
     assert found.signature_parts["judge"] == "qwen" and found.signature_parts["prompts"].startswith("gpt4scene ")
     assert any("prompts of gpt4scene's own" in note and "gpt-4-1106-preview" in note for note in found.notes)
+
+
+def test_a_task_that_can_not_be_read_is_said_before_the_judge_is_asked(server, call, folder):
+    (folder / "out" / "beacon3d_qa.json").write_text(json.dumps({"q": "red"}))
+    status, err = call()
+    assert status == 1 and "official files of beacon3d_qa" in err
+    assert not server.bodies
+
+
+def test_a_run_without_all_marks_is_not_complete(server, call, folder, capsys):
+    server.answer = lambda prompt: reply("Your mark: 4" if "object 0" in prompt else "four")
+    assert call()[0] == 0
+    words = [f"--predictions={folder / 'out'}", f"--references={folder / 'open-eqa-v0.json'}"]
+    assert score_main(words) == 0
+    capsys.readouterr()
+    assert score_main([*words, "--require_complete"]) == 1
+    assert "3 answers have no mark by a judge" in capsys.readouterr().err
 
 
 def test_a_whole_set_judged_by_a_server_has_the_figure_of_the_public_script(server, call, folder, spatial_oracle):

@@ -201,7 +201,26 @@ def test_official_files_alone_are_enough_for_answers_that_need_no_boxes(tmp_path
     assert report_command([*words, "--references", references, "--rules", "lmms_eval"]) == 0
     text = (tmp_path / "out" / "scenes" / "room.html").read_text()
     assert "5 for 4: 25.0% off" in text and "Rules <code>lmms_eval</code>" in text
+    assert "<th>object_<wbr>counting</th>" in (tmp_path / "out" / "index.html").read_text()  # else it leaves its card
     assert "no --annotation_dir, whose list says which images were shown" in text
+
+
+def test_boxes_of_answers_are_drawn_where_true_ones_are_given(tmp_path, capsys):
+    row = {"scene_id": "s0", "object_id": "4", "object_name": "bed", "ann_id": "0", "description": "the bed"}
+    (tmp_path / "rows.json").write_text(json.dumps([row]))
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "scanrefer.json").write_text(json.dumps({"s0_4_0": [0.5, 0, 0, 1, 1, 1]}))
+    words = ["--predictions", str(tmp_path / "p"), "--out", str(tmp_path / "out")]
+    words += ["--references", f"scanrefer={tmp_path / 'rows.json'}"]
+    boxes = tmp_path / "boxes.json"
+    assert report_command([*words, "--boxes", str(boxes)]) == 2
+    assert "boxes.json: there is no such file" in capsys.readouterr().err
+    boxes.write_text(json.dumps({"s0": {"4": [0, 0, 0, 1, 1, 1]}}))
+    assert report_command([*words, "--boxes", str(boxes)]) == 0
+    text = (tmp_path / "out" / "scenes" / "s0.html").read_text()
+    assert "[0.5, 0.0, 0.0, 1.0, 1.0, 1.0]" in text and "OBJ000" not in text
+    drawing = text[text.rindex('<svg class="plan"') :]
+    assert 'class="named"' in drawing and 'class="meant"' in drawing
 
 
 def test_html_in_answers_and_names_is_escaped(predictions, annotation, tmp_path):

@@ -37,7 +37,8 @@ def answers_by_name(
         notes.append(f"'index' names the questions by the column 'index' of {place}")
     if not asked.ids and any(one.qid is not None for one in named):
         notes.append(f"the questions of {place} have no ids; the answers' ids count as places, from 0")
-    said = objects_said(named) if benchmark.names_objects else ObjectsSaid(tuple(map(_said, named)))
+    objects = benchmark.about_objects and not benchmark.text_groups  # else a list is no answer
+    said = objects_said(named) if benchmark.names_objects else ObjectsSaid(tuple(_said(one, objects) for one in named))
     notes += said.notes
     found: dict[int, AnswerRow] = {}
     for one, text in zip(named, said.texts, strict=True):
@@ -52,6 +53,9 @@ def answers_by_name(
         notes.append("answers are about the objects themselves, so no box is compared: each counts at every IoU")
         found = {index: replace(row, pred_id=questions[index].obj_id) for index, row in found.items()}
         boxes = themselves((question.scene_id, question.obj_id or 0) for question in questions)
+    several = sum(isinstance(one.value, list | tuple) and len(one.value) > 1 for one in named)
+    if several and not benchmark.names_objects:
+        notes.append(f"{several} answers name several objects; the first counts")
     silent = sum(one.value is None for one in named)
     if silent:
         notes.append(f"{silent} answers are null and count as empty answers")
@@ -70,9 +74,11 @@ def _row(one: NamedAnswer, text: str, question: Question) -> AnswerRow:
     )
 
 
-def _said(one: NamedAnswer) -> str:
-    """Return an answer as text; a number is the text of its digits."""
+def _said(one: NamedAnswer, objects: bool) -> str:
+    """Return an answer as text; a number is the text of its digits, and the first of a list of ``objects`` counts."""
     if isinstance(one.value, list | tuple):
+        if objects and all(type(number) is int for number in one.value):
+            return str(one.value[0]) if one.value else ""
         raise DataError(f"{one.origin}: the answer must be a text, found a list of {len(one.value)}; write one text")
     return "" if one.value is None else str(one.value)
 

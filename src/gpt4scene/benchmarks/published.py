@@ -78,11 +78,15 @@ def left_out(report: Report) -> list[Published]:
 
 
 def _by_rules(report: Report) -> tuple[list[Published], list[Published]]:
-    """Return the published figures on the split of ``report`` under the same rules, and those under others."""
+    """Return the published figures on the split of ``report`` under the same rules, and those under others.
+
+    Of the first, those that hold a metric of the report: with ``--metrics em`` many hold none.
+    """
     split, ours = split_of(report), counted_as(report.task, report.rules)
     entries = [entry for entry in published_figures() if (entry.task, entry.split) == (report.task, split)]
     same = [entry for entry in entries if counted_as(entry.task, entry.rules) == ours]
-    return same, [entry for entry in entries if entry not in same]
+    shown = [entry for entry in same if entry.figures.keys() & report.scores.keys()]
+    return shown, [entry for entry in entries if entry not in same]
 
 
 def left_out_line(entries: Sequence[Published]) -> str:

@@ -5,8 +5,17 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from gpt4scene.benchmarks.annotation import Annotation
 from gpt4scene.benchmarks.benchmark import Benchmark
+from gpt4scene.files.answers import AnswerRow
+from gpt4scene.metrics.answer_boxes import AnswerBoxes
 from gpt4scene.metrics.scores import Report
+
+
+def boxes_said(row: AnswerRow, annotation: Annotation | None) -> str | None:
+    """Return the boxes that an answer brings itself as a text; ``None`` where answers bring none."""
+    boxes = None if annotation is None else annotation.marked
+    return boxes.said(row.origin) if isinstance(boxes, AnswerBoxes) else None
 
 
 def row_details(report: Report, benchmark: Benchmark) -> list[dict[str, Any]]:
@@ -21,7 +30,9 @@ def row_details(report: Report, benchmark: Benchmark) -> list[dict[str, Any]]:
     for number, (row, key) in enumerate(zip(report.answers, benchmark.score_keys(report.answers), strict=True)):
         at = place.get(key)
         values = {} if at is None else {name: float(value_B[at]) for name, value_B in report.rows.values.items()}
-        entry = {"index": row.index, "qid": row.qid, "scene_id": row.scene_id, "pred": row.pred}
+        boxes = boxes_said(row, report.annotation)
+        pred = row.pred if boxes is None else boxes
+        entry = {"index": row.index, "qid": row.qid, "scene_id": row.scene_id, "pred": pred}
         if report.parsed:
             entry["parsed"] = report.parsed[number]
         entry["values"] = {name: value for name, value in values.items() if not math.isnan(value)}

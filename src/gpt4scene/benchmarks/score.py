@@ -85,11 +85,17 @@ def score_answers(
     """
     (task,) = task_names([task]) or [task]
     counted = under_rules([task], rules)
-    records = [Record(row, f"references, row {number}") for number, row in enumerate(references)]
+    records = [_record(row, f"references, row {number}") for number, row in enumerate(references)]
     asked = references_in(BENCHMARKS[task], records, Path("references"))
     found = answered(predictions_of(answers, task), None, asked, "answers")
     opened = {"": _folder({task: found}, Annotation(None, truth=_true_boxes(boxes, counted)), counted, {task: asked})}
     return _reports(opened, metrics)[""][task]
+
+
+def _record(row: Any, origin: str) -> Record:
+    if not isinstance(row, Mapping):
+        raise DataError(f"{origin}: expected an official row, an object with keys, found a {type(row).__name__}")
+    return Record(row, origin)
 
 
 def score_folders(
@@ -190,7 +196,7 @@ class _Folder:
         if benchmark.rules != BENCHMARKS[task].rules:
             said = f"counted by the rules {benchmark.rules}: {benchmark.rules_say}"
             report = replace(report, notes=(said, *report.notes))
-        if not report.scores:
+        if not report.scores and benchmark.text_groups:
             nothing = "no figure is left: all of this benchmark are metrics of texts that were not chosen"
             report = replace(report, warnings=(nothing, *report.warnings))
         told = answers.told(report)
@@ -255,7 +261,10 @@ class ScoreArguments(Arguments):
     details: str | None = key(
         "write intervals, counts, breakdowns (of the second of two) to this JSON file, or -", None
     )
-    require_complete: bool = key("exit 1 unless every question of every task is known to have its answer", False)
+    require_complete: bool = key(
+        "exit 1 unless every question of every task is known to have its answer, and its mark where a judge marks",
+        False,
+    )
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -338,7 +347,7 @@ def main(arguments: ScoreArguments) -> int:
 def _refuse_parts(
     runs: Sequence[Mapping[str, Report]], absent: Sequence[Mapping[str, int]], folders: Sequence[str]
 ) -> int:
-    """Return 0 where every question is known to have its answer, else raise ``DataError`` with the counts."""
+    """Return 0 where every question has its answer and its mark, else raise ``DataError`` with the counts."""
     wrong = []
     for run, missing, folder in zip(runs, absent, folders, strict=True):
         wrong += [f"{folder}: {task}: {_lack(report)}" for task, report in run.items() if not report.complete]
@@ -351,4 +360,7 @@ def _refuse_parts(
 def _lack(report: Report) -> str:
     if report.complete is None:
         return f"{report.counts['answers']:,} answers, and no question file says of how many questions"
-    return f"{report.counts['missing questions']:,} of {report.counts['questions']:,} questions have no answer"
+    missing = report.counts["missing questions"]
+    lacks = [f"{missing:,} of {report.counts['questions']:,} questions have no answer"] if missing else []
+    lacks += [f"{report.unmarked:,} answers have no mark by a judge"] if report.unmarked else []
+    return " and ".join(lacks)

@@ -49,7 +49,7 @@ def print_reports(reports: Mapping[str, Report], absent: Mapping[str, int] = NOT
         console.print(f"{task}: {report.summary}", style="bold", markup=False)
         table = Table()
         for name in ("metric", "x 100", "95 % over scenes"):
-            table.add_column(name, justify="left" if name == "metric" else "right")
+            table.add_column(name, justify="left" if name == "metric" else "right", overflow="fold")
         for metric, value in report.scores.items():
             table.add_row(metric, f"{100 * value:.2f}", _range(bounds.get(metric)))
         console.print(table)
@@ -108,7 +108,7 @@ def print_comparison(
         console.print(f"{task}: {common:,} rows that both runs have", style="bold", markup=False)
         table = Table()
         for name in ("metric", "first", "second", "difference", "95 % over scenes", "rows"):
-            table.add_column(name, justify="left" if name == "metric" else "right")
+            table.add_column(name, justify="left" if name == "metric" else "right", overflow="fold")
         for metric, gain in metrics.items():
             values = (f"{100 * value:.2f}" for value in (gain.first, gain.second))
             table.add_row(metric, *values, f"{100 * gain.difference:+.2f}", _range(gain.interval), str(gain.rows))

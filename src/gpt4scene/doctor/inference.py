@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from gpt4scene.inference.arguments import InferArguments
 
 if TYPE_CHECKING:
     from gpt4scene.data.encoding import Encoder
+    from gpt4scene.inference.plan import View
 
 
 def infer_findings(arguments: InferArguments, full: bool = False) -> Iterator[Finding]:
@@ -30,8 +31,8 @@ def infer_findings(arguments: InferArguments, full: bool = False) -> Iterator[Fi
     yield from checks.take()
     if plan is None:
         return
-    scenes = list(plan.images)
-    checks.check("answers", lambda: plan.check_journals(Path(arguments.output_dir), scenes), arguments.output_dir)
+    views = list(plan.images)
+    checks.check("answers", lambda: plan.check_journals(Path(arguments.output_dir), plan.scenes), arguments.output_dir)
     if encoder is not None:
         questions = [plan.questions[index] for index in spread(len(plan.questions), full)]
         checks.check(
@@ -39,7 +40,7 @@ def infer_findings(arguments: InferArguments, full: bool = False) -> Iterator[Fi
             lambda: [encoder.encode_question(question) for question in questions],
             lambda found: f"{len(found)} encoded, the longest of {max(len(one.ids_L) for one in found)} tokens",
         )
-        chosen = [scenes[index] for index in spread(len(scenes), full)]
+        chosen = [views[index] for index in spread(len(views), full)]
         checks.check("images", lambda: _decode(encoder, plan.images, chosen), lambda found: f"{found} decoded")
     yield from checks.take()
 
@@ -72,10 +73,10 @@ def _model(arguments: InferArguments, checks: Checks) -> Encoder | None:
     return checks.check("model", look, f"{folder.base}, {size:.1f} GiB of weights{beside}")
 
 
-def _decode(encoder: Encoder, images: dict[str, tuple[str, ...]], scenes: list[str]) -> int:
+def _decode(encoder: Encoder, images: Mapping[View, tuple[str, ...]], views: Sequence[View]) -> int:
     from gpt4scene.data.vision import patches
 
-    paths = list(dict.fromkeys(path for scene in scenes for path in images[scene]))
+    paths = list(dict.fromkeys(path for view in views for path in images[view]))
     for path in paths:
         patches(path, encoder.vision)
     return len(paths)

@@ -12,7 +12,7 @@ import numpy as np
 from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import read_attributes
 from gpt4scene.files.whole import read_json
-from gpt4scene.metrics.answer_boxes import FORM, boxes_of, is_box
+from gpt4scene.metrics.answer_boxes import FORM, boxes_of, is_box, without_arrays
 from gpt4scene.metrics.boxes import SceneBoxes
 
 _MOST = 100_000
@@ -53,11 +53,12 @@ def boxes_by_number(content: Any, source: str) -> SceneBoxes:
         raise DataError(f"{source}: expected {{scene: {{object id: box}}}}; {FORM}")
     scenes, known = {}, {}
     for scene, objects in content.items():
+        objects = without_arrays(objects)
         if isinstance(objects, list) and not is_box(objects):
             objects = dict(enumerate(objects))
         if not isinstance(objects, Mapping):
             raise DataError(f"{source}: scene '{scene}' must hold {{object id: box}}, found {str(objects)[:60]}")
-        boxes = {_number(key, source, scene): box for key, box in objects.items()}
+        boxes = {_number(key, source, scene): without_arrays(box) for key, box in objects.items()}
         array_N6 = np.zeros((max(boxes, default=-1) + 1, 6))
         for number, box in boxes.items():
             origin = f"{source}, scene '{scene}', object {number}"

@@ -19,6 +19,7 @@ from gpt4scene.files.journal import journal_files, journal_rows, ordered_rows, r
 from gpt4scene.files.named_answers import NamedAnswer, is_public, named_of, read_named
 from gpt4scene.files.raw import Record, read_records
 from gpt4scene.files.whole import read_json, write_json
+from gpt4scene.metrics.answer_boxes import without_arrays
 
 OURS = frozenset({"task", "finish_reason", "images"})
 """Keys of a journal's rows that the public form does not have."""
@@ -120,13 +121,18 @@ def _own_rows(path: Path, keys: Sequence[str]) -> tuple[Record, ...]:
 
 def predictions_of(answers: Mapping[Any, Any] | Iterable[Mapping[str, Any]], task: str) -> Predictions:
     """Return ``{id: answer}``, or rows of any form, as the answers of ``task``, without a file."""
-    rows = answers if isinstance(answers, Mapping) else list(answers)
+    rows = _lists(answers) if isinstance(answers, Mapping) else [_lists(row) for row in answers]
     if isinstance(rows, list) and rows and isinstance(rows[0], Mapping) and is_public(rows[0]):
         read = [read_row(row, f"answers, row {number}") for number, row in enumerate(rows)]
         _refuse_duplicates(read)
         return Predictions(task, _ordered(read))
     found = named_of(rows, "answers")
     return Predictions(task, [], found.notes, named=tuple(found.rows))
+
+
+def _lists(row: Any) -> Any:
+    """Return ``row`` with lists in place of arrays, which a detector gives."""
+    return {key: without_arrays(value) for key, value in row.items()} if isinstance(row, Mapping) else row
 
 
 def _is_named(form: str, files: Sequence[Path]) -> bool:

@@ -30,6 +30,8 @@ class Record:
 
     def whole(self, key: str) -> int:
         """Return the whole number under ``key`` (official files also write it as text)."""
+        if key not in self.values:
+            raise DataError(f"{self.origin}: '{key}' is missing (found keys: {', '.join(self.values)})")
         return self._number(self.values.get(key), key)
 
     def wholes(self, key: str) -> list[int]:

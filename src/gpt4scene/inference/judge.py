@@ -72,14 +72,16 @@ def judge(arguments: JudgeArguments, say: Say | None = None) -> dict[str, JudgeS
     files = reference_files(arguments.references, tasks)
     references = {task: read_references(task, paths) for task, paths in files.items()}
     prompts = {task: read_prompts(_marking(task), arguments.prompts) for task in tasks}
-    found = {}
-    for task in tasks:
+    rows = {}
+    for task in tasks:  # all are read before the judge is asked about the first
         _refuse_marks(place, task)
         official = references.get(task)
-        answered = read_answered(place, arguments.annotation_dir, task, official, references, alone=True)
+        rows[task] = read_answered(place, arguments.annotation_dir, task, official, references, alone=True).rows
+    found = {}
+    for task in tasks:
         if arguments.overwrite:
             judged_path(place, task).unlink(missing_ok=True)
-        found[task] = _judge_task(arguments, task, answered.rows, prompts[task], say)
+        found[task] = _judge_task(arguments, task, rows[task], prompts[task], say)
     return found
 
 

@@ -28,6 +28,10 @@ class AnswerBoxes(SceneBoxes):
         """Return the boxes of the answer that ``origin`` names, none where it brings none."""
         return self.own.get(origin, np.zeros((0, 6)))
 
+    def said(self, origin: str) -> str:
+        """Return the boxes of the answer that ``origin`` names as a text, in millimetres at the finest."""
+        return ", ".join(str([round(float(value), 3) for value in box_6]) for box_6 in self.of("", origin))
+
 
 def answer_boxes(own: Mapping[str, np.ndarray], scenes: Mapping[str, str]) -> AnswerBoxes:
     """Return the boxes of answers by origin; ``scenes`` are the scenes that these are about, by origin."""
@@ -50,6 +54,13 @@ def themselves(objects: Iterable[tuple[str, int]]) -> Themselves:
     for scene, number in objects:
         most[scene] = max(most.get(scene, 0), number + 1)
     return Themselves({scene: np.ones((count, 6)) for scene, count in most.items()}, "the objects asked about")
+
+
+def without_arrays(value: Any) -> Any:
+    """Return ``value`` with lists and plain numbers in place of arrays and their numbers, lists inside it too."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return [without_arrays(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def is_box(value: Any) -> bool:

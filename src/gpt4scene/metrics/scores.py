@@ -86,10 +86,15 @@ class Report:
 
     @property
     def complete(self) -> bool | None:
-        """Whether every question has its answer; ``None`` where nothing says how many there are."""
+        """Whether every question has its answer, and its mark where a judge marks; ``None`` where nobody knows."""
         if "missing questions" not in self.counts:
             return None
-        return not self.counts["missing questions"]
+        return not self.counts["missing questions"] and not self.unmarked
+
+    @property
+    def unmarked(self) -> int:
+        """The answers that need the mark of a judge and have none."""
+        return self.counts.get("answers without a mark", 0)
 
 
 def breakdown(rows: RowScores, by: str) -> dict[str, dict[str, float]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from gpt4scene.benchmarks.annotation import Annotation
 from gpt4scene.benchmarks.benchmark import Benchmark
 from gpt4scene.benchmarks.judging import Judged
+from gpt4scene.benchmarks.row_details import boxes_said
 from gpt4scene.files.answers import AnswerRow
 from gpt4scene.metrics.scores import Report
 
@@ -23,8 +25,14 @@ def judge_all(benchmark: Benchmark, rows: Sequence[AnswerRow], report: Report, a
         figures = {
             metric: math.nan if at is None else float(value_B[at]) for metric, value_B in report.rows.values.items()
         }
-        judged.append(judge(row, figures, annotation))
+        judged.append(_as_said(judge(row, figures, annotation), annotation))
     return judged
+
+
+def _as_said(item: Judged, annotation: Annotation) -> Judged:
+    """Return ``item`` with the boxes that its answer brings in place of the names that these have in between."""
+    boxes = boxes_said(item.row, annotation)
+    return item if boxes is None else replace(item, row=replace(item.row, pred=boxes), parsed=None)
 
 
 def tally(judged: Sequence[Judged]) -> dict[str, int]:

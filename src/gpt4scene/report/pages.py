@@ -62,18 +62,19 @@ def report(
     reports: Mapping[str, Report] | None = None,
     rules: str = "",
     references: str = "",
+    boxes: str | Path | None = None,
 ) -> Path:
     """Write the pages about the answers in ``predictions`` and return the first, ``out/index.html``.
 
     Images are found as inference finds them (``media_dir`` as well); those that are missing are named on the page.
     ``reports`` are those of ``score_folder``, under the same ``rules``, where the caller has them. ``references`` are
-    official files as there. ``out`` appears whole or not at all. Pages of an earlier call are replaced; a folder that
-    holds anything else raises ``DataError``, as do missing, broken and contradicting files.
+    official files and ``boxes`` the true ones as there. ``out`` appears whole or not at all. Pages of an earlier call
+    are replaced; a folder that holds anything else raises ``DataError``, as do missing, broken and contradicting files.
     """
     predictions, out = Path(predictions), Path(out).absolute()
     folder = None if annotation_dir is None else Path(annotation_dir)
     _check_ours(out)
-    reports = reports or score_folder(predictions, folder, rules=rules, references=references)
+    reports = reports or score_folder(predictions, folder, rules=rules, references=references, boxes=boxes)
     benchmarks = under_rules(reports, rules)
     judged = {
         task: judge_all(benchmarks[task], found.answers, found, found.annotation) for task, found in reports.items()
@@ -188,6 +189,7 @@ class ReportArguments(Arguments):
     media_dir: str | None = key("folder that holds the images, where the list does not lead to them", None)
     rules: str = key("names of rules to count by, as for score", "")
     references: str = key("official files in place of question files, as for score", "")
+    boxes: str | None = key("true boxes, as for score", None)
 
     def problems(self) -> list[str]:
         """Return a sentence for every wrong value."""
@@ -196,6 +198,8 @@ class ReportArguments(Arguments):
         problems = [*super().problems(), *(_no_folder(name, Path(folder)) for name, folder in wrong.items())]
         if self.annotation_dir is None and not self.references:
             problems.append("give --annotation_dir DIR with question files, or --references FILES, or both")
+        if self.boxes is not None and not Path(self.boxes).is_file():
+            problems.append(f"--boxes {self.boxes}: there is no such file")
         try:
             rule_words(self.rules)
         except ValueError as error:
@@ -219,6 +223,7 @@ def main(arguments: ReportArguments) -> int:
             arguments.media_dir,
             rules=arguments.rules,
             references=arguments.references,
+            boxes=arguments.boxes,
         )
     )
     return 0
