@@ -23,7 +23,9 @@ def row_details(report: Report, benchmark: Benchmark) -> list[dict[str, Any]]:
         values = {} if at is None else {name: float(value_B[at]) for name, value_B in report.rows.values.items()}
         entry = {"index": row.index, "qid": row.qid, "scene_id": row.scene_id, "pred": row.pred}
         if report.parsed:
-            entry["parsed"] = report.parsed[number]
+            parsed = report.parsed[number]
+            odd = isinstance(parsed, float) and not math.isfinite(parsed)
+            entry["parsed"] = str(parsed) if odd else parsed  # null would say that nothing was read
         entry["values"] = {name: value for name, value in values.items() if not math.isnan(value)}
         entries.append(entry)
     return entries
