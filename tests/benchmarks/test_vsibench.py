@@ -213,3 +213,12 @@ def test_the_judge_says_how_far_off_a_number_is():
     assert report.parsed == ("1e1",)
     judged = vsibench.BENCHMARK.judge_of_answers()(read_row(row, "row 0"), {}, None)
     assert (judged.verdict, judged.reason) == ("partly", "10 for 8: 25.0% off, 6 of 10 limits")
+
+
+@pytest.mark.parametrize(("answer", "stops"), [("nan", True), ("0", True), ("none", False)])
+def test_the_public_scorer_stops_at_every_number_for_a_true_0(answer, stops):
+    row = {"id": 0, "question_type": "room_size_estimation", "ground_truth": "0"}
+    report = spatial_report(
+        "vsibench", vsibench.VARIANTS[0], [{"scene_id": "s", "qid": 0, "pred": answer, "source": row}]
+    )
+    assert (not report.public) == stops
