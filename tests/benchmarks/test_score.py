@@ -5,7 +5,7 @@ import pytest
 from commands import score as main
 from five import FIVE
 
-from gpt4scene.benchmarks.registry import task_names
+from gpt4scene.benchmarks.registry import BENCHMARKS, task_names
 from gpt4scene.benchmarks.score import score_folder, score_folders
 from gpt4scene.errors import DataError
 from gpt4scene.metrics import texts as text
@@ -141,6 +141,42 @@ def test_details_and_comparison(oracle, grounding, tmp_path, capsys):
     assert sum(group["rows"] for group in details["by"]["label"].values()) == 240
     assert details["by"]["kind"]["unique"]["Unique Acc@0.25"] == details["scores"]["Unique Acc@0.25"]
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["details.json"]
+
+
+def test_files_of_figures_are_json_in_every_reader(tmp_path, capsys):
+    kinds = ("object_counting", *(f"object_rel_direction_{level}" for level in ("easy", "medium", "hard")))
+    rows = [
+        {"id": number, "question_type": kind, "scene_name": "a", "question": "?", "options": ["A. l", "B. r"]}
+        | {"ground_truth": "A" if number else "2"}
+        for number, kind in enumerate(kinds)
+    ]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    (tmp_path / "said.json").write_text(json.dumps({"0": "inf", "1": "A", "2": "A", "3": "B"}))
+    words = ["--tasks", "vsibench", "--references", tmp_path / "rows.json", "--predictions", tmp_path / "said.json"]
+
+    def strict(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    for rules in BENCHMARKS["vsibench"].rule_names:
+        files = ["--json", tmp_path / "scores.json", "--details", tmp_path / "details.json"]
+        assert main([*words, "--rules", rules, *files]) == 0
+        json.loads((tmp_path / "scores.json").read_text(), parse_constant=strict)
+        details = json.loads((tmp_path / "details.json").read_text(), parse_constant=strict)["vsibench"]
+        assert details["by"]["type"]["object_counting"]["object_rel_direction"] is None
+        if rules == "torchmetrics_ext":
+            assert details["public"]["route_planning_acc"] is None
+    capsys.readouterr()
+    assert main([*words, "--rules", "torchmetrics_ext", "--details", "-"]) == 0
+    json.loads(capsys.readouterr().out, parse_constant=strict)
+
+
+def test_a_file_of_scores_says_null_where_no_row_counts(tmp_path):
+    row = {"id": 0, "question_type": "MSR", "question": "Which? Options: A: x, B: y", "answer": "A"}
+    (tmp_path / "rows.json").write_text(json.dumps([row]))
+    (tmp_path / "said.json").write_text(json.dumps({"0": "no letter"}))
+    words = ["--tasks", "mmsi", "--references", tmp_path / "rows.json", "--predictions", tmp_path / "said.json"]
+    assert main([*words, "--rules", "official_readme", "--json", tmp_path / "scores.json"]) == 0
+    assert json.loads((tmp_path / "scores.json").read_text())["mmsi"]["overall"] is None
 
 
 def test_command_the_public_way(oracle, grounding, capsys):

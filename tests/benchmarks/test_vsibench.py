@@ -213,3 +213,24 @@ def test_the_judge_says_how_far_off_a_number_is():
     assert report.parsed == ("1e1",)
     judged = vsibench.BENCHMARK.judge_of_answers()(read_row(row, "row 0"), {}, None)
     assert (judged.verdict, judged.reason) == ("partly", "10 for 8: 25.0% off, 6 of 10 limits")
+
+
+@pytest.mark.parametrize(("answer", "stops"), [("nan", True), ("0", True), ("none", False)])
+def test_the_public_scorer_stops_at_every_number_for_a_true_0(answer, stops):
+    row = {"id": 0, "question_type": "room_size_estimation", "ground_truth": "0"}
+    report = spatial_report(
+        "vsibench", vsibench.VARIANTS[0], [{"scene_id": "s", "qid": 0, "pred": answer, "source": row}]
+    )
+    assert (not report.public) == stops
+
+
+def test_a_rounded_overall_figure_is_added_in_the_public_order():
+    """Added in our order these figures round up, in the public one down: the last bit differs."""
+    numbers = {"object_counting": 0.2125, "object_abs_distance": 0.9, "object_size_estimation": 0.1}
+    letters = {"object_rel_distance": 0.1875, "object_rel_direction": 0.75, "route_planning": 0.7125}
+    figures = {**numbers, "room_size_estimation": 0.4, **letters, "obj_appearance_order": 0.75}
+    kinds = {kind: 0.0 for name in vsibench.FIGURES for kind in vsibench.FIGURES[name]}
+    averages = vsibench.Averages(kinds, figures, sum(figures.values()) / 8, {})
+    shown = vsibench._lmms_eval(averages)
+    assert shown is not None and shown["vsibench_overall"] == 0.501562
+    assert round(averages.overall, 6) == 0.501563

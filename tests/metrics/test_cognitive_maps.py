@@ -144,3 +144,9 @@ def test_things_that_nearly_meet_are_inside_or_outside_of_each_other(one, other,
 @pytest.mark.parametrize(("guess", "truth"), [({}, TRUTH), (None, TRUTH), (TRUTH, None), (TRUTH, {})])
 def test_where_one_map_is_absent_nothing_is_compared(guess, truth):
     assert compare_maps(guess, truth) is None
+
+
+def test_a_place_beyond_all_places_is_compared_without_a_warning(recwarn):
+    far = {"bed": {"position": [float("inf"), 1]}, "door": {"position": [2, 3]}}
+    score = compare_maps(far, {"bed": {"position": [1, 1]}, "door": {"position": [2, 3]}})
+    assert score is not None and score.valid_graph and not recwarn.list

@@ -1,5 +1,8 @@
 """First tokens, whole answers, and numbers in digits or words, as the public scorers take them."""
 
+import math
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,3 +95,27 @@ def test_whole_answer(text, found):
 @given(st.text(alphabet=st.sampled_from("A.aone twhudrd 12-\n"), max_size=60))
 def test_every_text_is_read_without_an_error(text):
     first_number(text), counting_word_or_number(text), whole_answer(text), choice_or_all(text), first_token(text)
+
+
+@pytest.mark.parametrize("text", ["hundred " * 200, "1" * 400])
+def test_a_number_beyond_all_numbers_is_infinite(text):
+    assert first_number(text) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("<answer>a</answer> <answer>B.</answer>", "b"),
+        ("<answer>a<answer>b</answer>c</answer>", "a<answer>b"),
+        ("</answer><answer>c</answer", "</answer><answer>c</answer"),
+        ("<answer></answer>", ""),
+    ],
+)
+def test_the_last_closed_tag_holds_the_answer(text, found):
+    assert whole_answer(text) == found
+
+
+def test_tags_that_never_close_take_no_longer_than_their_length():
+    start = time.perf_counter()
+    assert whole_answer("<answer>" * 50_000).startswith("<answer>")
+    assert time.perf_counter() - start < 1

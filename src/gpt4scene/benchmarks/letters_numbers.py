@@ -33,6 +33,8 @@ from gpt4scene.metrics.short_answers import plain_number
 
 LETTER_ENDING = "Answer with the option's letter from the given choices directly."
 TYPE, TRUTH = "question_type", "ground_truth"
+NO_NUMBER = "no number"
+"""Why an answer scores 0 in which there is no number; ``nan`` is one."""
 
 Parts = Mapping[str, tuple[str, ...]]
 """Figure -> the types whose mean it is; a figure of no types is 0."""
@@ -113,7 +115,7 @@ class Reader:
         parsed, true = self.number(answer), self.value(truth)
         guess = self.value(parsed) if isinstance(parsed, str) else parsed
         if guess is None or true is None:
-            why = "no number" if guess is None else f"the true value '{truth}' is no number"
+            why = NO_NUMBER if guess is None else f"the true value '{truth}' is no number"
             return Reading(parsed, 0.0, unreadable=guess is None, why=why)
         why = self.accuracy.explain(guess, true)
         return Reading(parsed, self.accuracy.score(guess, true), unreadable=math.isnan(guess), why=why)
@@ -206,7 +208,7 @@ def _averaged(types: Types, values: Mapping[str, np.ndarray], parts: Parts) -> t
 def _zero_truths(types: Types, officials: Sequence[Official], readings: Sequence[Reading]) -> list[str]:
     """Return the sentence about numbers given for a true value of 0, at which the public scorer stops; else none."""
     count = sum(
-        reading.read and types.of(official) in types.numbers and plain_number(column(official, TRUTH)) == 0
+        reading.why != NO_NUMBER and types.of(official) in types.numbers and plain_number(column(official, TRUTH)) == 0
         for official, reading in zip(officials, readings, strict=True)
     )
     if not count:

@@ -34,7 +34,9 @@ def row_details(report: Report, benchmark: Benchmark) -> list[dict[str, Any]]:
         pred = row.pred if boxes is None else boxes
         entry = {"index": row.index, "qid": row.qid, "scene_id": row.scene_id, "pred": pred}
         if report.parsed:
-            entry["parsed"] = report.parsed[number]
+            parsed = report.parsed[number]
+            odd = isinstance(parsed, float) and not math.isfinite(parsed)
+            entry["parsed"] = str(parsed) if odd else parsed  # null would say that nothing was read
         entry["values"] = {name: value for name, value in values.items() if not math.isnan(value)}
         entries.append(entry)
     return entries

@@ -188,24 +188,25 @@ def holds_scores(path: Path) -> bool:
 
 
 def _write(path: str | Path, content: object) -> None:
+    plain = _plain(content)
     if str(path) == "-":
-        print(json.dumps(content, indent=1))
+        print(json.dumps(plain, indent=1, allow_nan=False))
     else:
-        write_json(path, content)
+        write_json(path, plain)
 
 
 def write_details(reports: Mapping[str, Report], path: str | Path) -> None:
     """Write all that is known to ``path``: per task scores, 95 % intervals, counts, notes, breakdowns, and every row.
 
-    Beside them stand rules, signature, and the ``public`` scorer's own figures where they have other names. Standard
-    output where ``path`` is ``-``.
+    Beside them stand rules, signature, and the ``public`` scorer's own figures where they have other names. A figure
+    that there is none of is ``null``. Standard output where ``path`` is ``-``.
     """
     content = {}
     for task, report in reports.items():
         bounds = {m: list(b) for m, b in intervals(report.rows).items() if not math.isnan(b[0])}
         parts = {by: breakdown(report.rows, by) for by in (*report.rows.groups, "scene")}
         content[task] = {"scores": report.scores, "intervals": bounds, "counts": report.counts}
-        content[task] |= {"rules": report.rules, "signature": report.signature, "public": _plain(report.public)}
+        content[task] |= {"rules": report.rules, "signature": report.signature, "public": report.public}
         content[task] |= {"warnings": list(report.warnings), "notes": list(report.notes), "by": parts}
         content[task] |= {"rows": row_details(report, BENCHMARKS[task])}
     _write(path, content)

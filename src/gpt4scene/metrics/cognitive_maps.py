@@ -126,7 +126,8 @@ def compare_maps(guess: CognitiveMap | None, truth: CognitiveMap | None) -> MapS
     common = [name for name in names if name in things]
     if not common:
         return MapScore(valid_format=True, valid_graph=True)
-    return _best_turn(things, true_things, names, common)
+    with np.errstate(invalid="ignore"):  # a model may write Infinity for a place
+        return _best_turn(things, true_things, names, common)
 
 
 def _best_turn(

@@ -6,10 +6,11 @@ Sources: vision-x-nyu/thinking-in-space @51e089c, EvolvingLMMs-Lab/lmms-eval @75
 
 from __future__ import annotations
 
+import math
 import re
 
 _CHOICE = re.compile(r"[A-D]\.?")
-_TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+_OPENS, _CLOSES = "<answer>", "</answer>"
 _SIGNED = re.compile(r"-?\d+(?:\.\d+)?")
 _UNSIGNED = re.compile(r"\d+(?:\.\d+)?")
 _WORD = re.compile(r"[a-z]+")
@@ -53,8 +54,10 @@ def whole_answer(text: str) -> str:
 
     Where there are ``<answer>`` tags it is what the last pair holds. This is Spatial-MLLM's way.
     """
-    tagged = _TAGGED.findall(text)
-    return " ".join((tagged[-1] if tagged else text).split()).rstrip(".").lower()
+    tagged, end = text, -1
+    while (start := text.find(_OPENS, end + 1)) >= 0 and (end := text.find(_CLOSES, start)) >= 0:
+        tagged = text[start + len(_OPENS) : end]
+    return " ".join(tagged.split()).rstrip(".").lower()
 
 
 def choice_or_all(text: str) -> str:
@@ -83,7 +86,7 @@ def first_number(text: str) -> float | None:
             break
     if digits and (not run or digits.start() < start):
         return float(digits[0])
-    return float(_sum_of_words(run)) if run else None
+    return _sum_of_words(run) if run else None
 
 
 def counting_word_or_number(text: str) -> str | None:
@@ -100,7 +103,8 @@ def counting_word_or_number(text: str) -> str | None:
     return found[0] if found else None
 
 
-def _sum_of_words(values: list[int]) -> int:
+def _sum_of_words(values: list[int]) -> float:
+    """Return what number words say together; infinite where it is beyond all numbers of 64 bits."""
     total = current = 0
     for value in values:
         if value == 100:
@@ -109,4 +113,7 @@ def _sum_of_words(values: list[int]) -> int:
             total, current = total + max(current, 1) * 1000, 0
         else:
             current += value
-    return total + current
+    try:
+        return float(total + current)
+    except OverflowError:
+        return math.inf
