@@ -20,6 +20,7 @@ from spatial_files import (
     write_scenes,
 )
 
+from gpt4scene import cli
 from gpt4scene.benchmarks.annotate import AnnotateArguments, annotate
 from gpt4scene.benchmarks.questions import load_questions
 from gpt4scene.benchmarks.registry import BENCHMARKS
@@ -288,3 +289,20 @@ def test_rows_of_a_shard_are_read_one_file_after_the_other(make, raw):
 )
 def test_a_signature_tells_which_official_split_was_asked(name, split):
     assert split_named(Path("VSI-Bench", name), BENCHMARKS["vsibench"]) == split
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (
+            ("--task", "scanqa", "--per_kind", "3"),
+            "--per_kind shape questions made of scenes, and no task here makes any",
+        ),
+        (("--task", "scanqa", "--refer", "number", "--rules", "revsi"), "--rules and --refer shape questions"),
+        (("--task", "spatial", "--raw", "."), "--raw . is not read: the questions are made of scenes"),
+    ],
+)
+def test_flags_that_no_task_uses_are_refused(tmp_path, capsys, flags, sentence):
+    more = () if "--raw" in flags else ("--raw", str(tmp_path))
+    assert cli.main(["annotate", "--out", str(tmp_path / "out"), *more, *flags]) == 2
+    assert sentence in capsys.readouterr().err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -121,6 +121,7 @@ def annotate(arguments: AnnotateArguments, say: Say = print) -> AnnotateSummary:
             raise DataError(f"--{name} {place}: there is no such folder")
     named = None if not arguments.raw or Path(arguments.raw).is_dir() else _named_files(arguments)
     benchmarks, optional = _chosen(arguments, named)
+    _refuse_unused(arguments, benchmarks)
     refuse_own_images(arguments.geometry, (one for one in benchmarks if one.name not in optional))
     files, skipped = {}, {}
     for benchmark in benchmarks:
@@ -176,6 +177,21 @@ def _named_files(arguments: AnnotateArguments) -> dict[str, list[Path]]:
     if "=" not in arguments.raw and not Path(arguments.raw.split(",")[0].strip()).is_file():
         raise DataError(f"--raw {arguments.raw}: there is no such folder, and no such file")
     return reference_files(arguments.raw, task_names(arguments.task), ("--raw", "--task"))
+
+
+def _refuse_unused(arguments: AnnotateArguments, benchmarks: Sequence[Benchmark]) -> None:
+    """Raise ``ConfigError`` for values that none of ``benchmarks`` uses."""
+    of_scenes = [benchmark.from_scenes is not None for benchmark in benchmarks]
+    plain = {field.name: field.default for field in fields(arguments)}
+    given = [name for name in ("rules", "per_kind", "refer") if getattr(arguments, name) != plain[name]]
+    if given and not any(of_scenes):
+        flags = " and ".join(f"--{name}" for name in given)
+        makers = ", ".join(task for task, benchmark in BENCHMARKS.items() if benchmark.from_scenes)
+        raise ConfigError(
+            f"{flags} shape questions made of scenes, and no task here makes any (those that do: {makers})"
+        )
+    if arguments.raw and benchmarks and all(of_scenes):
+        raise ConfigError(f"--raw {arguments.raw} is not read: the questions are made of scenes; leave it out")
 
 
 def _chosen(arguments: AnnotateArguments, files: Mapping[str, list[Path]] | None) -> tuple[list[Benchmark], set[str]]:
