@@ -121,7 +121,7 @@ def test_of_several_boxes_the_first_or_the_surest_counts_where_one_is_asked_for(
     first = grounded({qid: [box, wrong] for qid, box in RIGHT.items()})
     assert first.scores["Acc@0.50"] == 1
     assert any(
-        "3 answers give several boxes; where one object is asked for, the first counts" in n for n in first.notes
+        "several boxes in an answer: 3; where one object is asked for, the first counts" in n for n in first.notes
     )
     assert grounded({qid: [wrong, box] for qid, box in RIGHT.items()}).scores["Acc@0.50"] == 0
     surest = grounded({qid: {"boxes": [wrong, box], "scores": [0.2, 0.9]} for qid, box in RIGHT.items()})

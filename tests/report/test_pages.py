@@ -342,9 +342,12 @@ def scene_names(*scenes):
     return [file.removeprefix("scenes/").removesuffix(".html") for file in pages.scene_files(scenes).values()]
 
 
-def test_a_file_in_the_place_of_a_folder_is_called_a_file(predictions, annotation, tmp_path, capsys):
-    assert call(predictions / "scanqa.jsonl", annotation, tmp_path / "out") == 2
-    assert f"is a file; --predictions names a folder, such as {predictions}" in capsys.readouterr().err
+def test_one_file_of_answers_has_pages_and_a_file_is_no_annotation_folder(predictions, annotation, tmp_path, capsys):
+    assert call(predictions / "scanqa.jsonl", annotation, tmp_path / "out") == 0
+    assert "ScanQA" in (tmp_path / "out" / "index.html").read_text()
+    capsys.readouterr()
+    assert call(predictions, predictions / "scanqa.jsonl", tmp_path / "other") == 2
+    assert f"is a file; --annotation_dir names a folder, such as {predictions}" in capsys.readouterr().err
 
 
 def test_line_ends_of_other_systems_are_no_odd_characters():

@@ -76,7 +76,7 @@ def _with_boxes(named: Sequence[NamedAnswer], kinds: Sequence[Kind], notes: tupl
         own[one.origin] = boxes_N6
     if several:
         order = "the one of the highest score" if ranked else "the first"
-        notes += (f"{several} answers give several boxes; where one object is asked for, {order} counts",)
+        notes += (f"several boxes in an answer: {several}; where one object is asked for, {order} counts",)
     words = kinds.count("text")
     if words:
         notes += (f"{words} answers of a file of boxes are words and name nothing",)

@@ -183,7 +183,7 @@ def _check_ours(out: Path) -> None:
 class ReportArguments(Arguments):
     """What to show; every field is a flag of ``gpt4scene report``."""
 
-    predictions: str = key("folder of answers in any form")
+    predictions: str = key("folder of answers in any form, or one file of them")
     out: str = key("folder for the pages; an earlier report there is replaced")
     annotation_dir: str | None = key("boxes, question files and the list of images", None)
     media_dir: str | None = key("folder that holds the images, where the list does not lead to them", None)
@@ -195,6 +195,8 @@ class ReportArguments(Arguments):
         """Return a sentence for every wrong value."""
         named = {name: getattr(self, name) for name in ("predictions", "annotation_dir", "media_dir")}
         wrong = {name: folder for name, folder in named.items() if folder and not Path(folder).is_dir()}
+        if Path(self.predictions).is_file():
+            del wrong["predictions"]
         problems = [*super().problems(), *(_no_folder(name, Path(folder)) for name, folder in wrong.items())]
         if self.annotation_dir is None and not self.references:
             problems.append("give --annotation_dir DIR with question files, or --references FILES, or both")
