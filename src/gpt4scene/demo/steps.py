@@ -87,11 +87,10 @@ def annotate_rooms(arguments: DemoArguments, out: Path) -> None:
     held_out = str(out / "scenes_held_out")
     tasks = {}
     for words in ({}, {"task": spatial_questions.NAME, "per_kind": 1}):
-        rows = AnnotateArguments(raw=str(raw), scenes=scenes, out=str(out / "data"), split="train", wordings=1)
-        asked = AnnotateArguments(raw=str(raw), scenes=scenes, out=str(out / "annotation"))
-        apart = AnnotateArguments(
-            raw=str(out / "raw" / "held_out"), scenes=held_out, out=str(out / "annotation_held_out")
-        )
+        official, apart_raw = ("", "") if words else (str(raw), str(out / "raw" / "held_out"))
+        rows = AnnotateArguments(raw=official, scenes=scenes, out=str(out / "data"), split="train", wordings=1)
+        asked = AnnotateArguments(raw=official, scenes=scenes, out=str(out / "annotation"))
+        apart = AnnotateArguments(raw=apart_raw, scenes=held_out, out=str(out / "annotation_held_out"))
         tasks |= annotate(replace(rows, **words), _quiet).tasks
         for arguments_of_questions in (asked, apart):
             annotate(replace(arguments_of_questions, **words), _quiet)

@@ -98,6 +98,7 @@ def _opened(path: Path) -> Iterator[Any]:
     """Give the opened video; ``DataError`` where it can't be read, ``ConfigError`` without the package ``av``."""
     try:
         import av
+        from av.error import FFmpegError
     except ImportError:
         raise ConfigError(
             f"{path.name}: videos are read with the package av, which is not installed; run pip install "
@@ -108,7 +109,7 @@ def _opened(path: Path) -> Iterator[Any]:
             if not container.streams.video:
                 raise DataError(f"{path}: holds no video")
             yield container
-    except (av.error.FFmpegError, OSError) as error:
+    except (FFmpegError, OSError) as error:
         raise DataError(f"{path}: can't be read as a video ({error}); download it again") from None
 
 
