@@ -308,6 +308,7 @@ def video_3d_llm(said, wanted):
     return found
 
 
+@pytest.mark.slow
 def test_raw_figures_are_those_of_pycocoevalcap_without_a_tokenizer(oracle, monkeypatch):
     if find_java() is None or coco_folder() is None:
         pytest.skip("METEOR needs Java and pycocoevalcap")
