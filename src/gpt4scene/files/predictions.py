@@ -18,6 +18,7 @@ from gpt4scene.files.answers import AnswerRow, read_row
 from gpt4scene.files.journal import journal_files, journal_rows, ordered_rows, read_journal
 from gpt4scene.files.named_answers import NamedAnswer, is_public, named_of, read_named
 from gpt4scene.files.raw import Record, read_records
+from gpt4scene.files.rows import read_rows
 from gpt4scene.files.whole import read_json, write_json
 from gpt4scene.metrics.answer_boxes import without_arrays
 
@@ -143,7 +144,7 @@ def _is_named(form: str, files: Sequence[Path]) -> bool:
         return False
     if form == "list":
         try:
-            content = read_json(files[0])
+            content = [next(read_rows(files[0]), None)] if _begins_a_list(files[0]) else read_json(files[0])
         except DataError:
             return False  # it is named where its rows are read
         if isinstance(content, dict):
@@ -165,6 +166,12 @@ def _records(form: str, files: Sequence[Path], folder: Path, task: str) -> tuple
     content = read_journal(folder)
     torn = f"{folder}: line {content.torn} was cut off while it was written and is left out"
     return [(content.origin(number), record) for number, record in content.rows], [torn] * (content.torn is not None)
+
+
+def _begins_a_list(path: Path) -> bool:
+    """Return whether the file is a JSON list, of which the first row can be read without the others."""
+    with path.open("rb") as file:
+        return file.read(_START).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
 
 
 def _refuse_list(files: Sequence[Path]) -> None:
