@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spatial_parity import answered, asked_of, check_variant, expected, lines, report_of
 
-from gpt4scene.benchmarks.mindcube import letter_of, read_with_map, setting_by_prefix, setting_of
+from gpt4scene.benchmarks.annotation import Annotation
+from gpt4scene.benchmarks.mindcube import BENCHMARK, letter_of, read_with_map, setting_by_prefix, setting_of
 from gpt4scene.errors import DataError
+from gpt4scene.files.answers import read_row
 
 RULES = ["official_basic", "official_cogmap", "official_cogmap_quick", "lmms_eval", "vlmevalkit"]
 MAP = '{"objects": [{"name": "lamp", "position": [1, 2], "facing": "up"}, {"name": "bed", "position": [7, 2]}]}'
@@ -182,3 +184,10 @@ def test_an_answer_whose_official_row_has_no_truth_column_is_named():
     official = {key: value for key, value in row().items() if key != "gt_answer"}
     with pytest.raises(DataError, match=r"mindcube, row 0: the official row has no 'answer'"):
         report_of("mindcube", "official_basic", [given_answer("A", official)])
+
+
+def test_rows_without_an_id_are_said_to_have_no_setting():
+    row = {"scene_id": "s", "pred": "A.", "source": {"index": 3, "question": "Q", "answer": "A", "category": "among"}}
+    report = BENCHMARK.under("vlmevalkit").report([read_row(row, "row")], Annotation(None), {})
+    (note,) = report.notes
+    assert note == "1 rows have no 'id', which names their setting, and count as other"

@@ -95,7 +95,7 @@ def report(rows: Iterable[RowLike], annotation: Annotation, task: str, threshold
 
 
 def _tags(row: AnswerRow) -> frozenset[str]:
-    return frozenset(str(row.official.get("item_id", "")).lower().split("_")[-1].split("-"))
+    return frozenset(row.named("item_id").lower().split("_")[-1].split("-"))
 
 
 class _Chains:

@@ -65,7 +65,7 @@ def told(row: AnswerRow) -> Told | None:
     """Return what the judge is told: the question, the cleaned answer and the cleaned truths; ``None`` by rule."""
     if by_rule(row):
         return None
-    return {"question": str(row.official.get("question", "")), "answer": clean(row.pred), "truths": truths(row)}
+    return {"question": row.named("question"), "answer": clean(row.pred), "truths": truths(row)}
 
 
 def messages(prompts: Prompts, said: Told) -> list[Message]:
@@ -144,11 +144,11 @@ def _defined(pooled: Mapping[str, Pooled], undefined: Sequence[str]) -> dict[str
 
 
 def _extra(row: AnswerRow) -> bool:
-    return str(row.official.get("question_id", "")).rpartition("_")[2] == "1"
+    return row.named("question_id").rpartition("_")[2] == "1"
 
 
 def _tag(row: AnswerRow) -> str:
-    return str(row.official.get("question_id", "")).lower().split("_")[-2:][0]
+    return row.named("question_id").lower().split("_")[-2:][0]
 
 
 class _Counted:

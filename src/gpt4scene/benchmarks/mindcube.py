@@ -146,6 +146,10 @@ def _figures(
     counted_B = score_B if translation else np.where(setting_B == "translation", math.nan, score_B)
     values = {OVERALL: counted_B}
     values |= {name: np.where(setting_B == name, score_B, math.nan) for name in SETTINGS if (setting_B == name).any()}
+    nameless = sum(row.get("id") in (None, "") for row in rows)
+    if nameless:
+        said = f"{nameless:,} rows have no 'id', which names their setting, and count as other"
+        more["notes"] = (*more.get("notes", ()), said)
     return Figures({name: mean(value_B) for name, value_B in values.items()}, public, values, **more)
 
 

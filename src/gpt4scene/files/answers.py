@@ -42,6 +42,15 @@ class AnswerRow:
     null: bool = False
     judged: Judgement | None = field(default=None, hash=False)
 
+    def named(self, column: str) -> str:
+        """Return the text of a column of the official row, which must be there: it is never taken as empty."""
+        value = self.official.get(column)
+        if value in (None, ""):
+            raise DataError(
+                f"{self.origin}: the official row has no '{column}' (found keys: {', '.join(map(str, self.official))})"
+            )
+        return str(value)
+
     @property
     def official(self) -> Mapping[str, Any]:
         """``source``, which must be there."""
