@@ -1,5 +1,6 @@
 import gzip
 import json
+import threading
 import time
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -7,7 +8,7 @@ from email.utils import format_datetime
 import pytest
 from chat_server import reply
 
-from gpt4scene.errors import DataError, WorkError
+from gpt4scene.errors import ConfigError, DataError, WorkError
 from gpt4scene.inference import requests as module
 from gpt4scene.inference.requests import Requests
 
@@ -140,7 +141,7 @@ BROKEN = {
     "cut zip": ((200, gzip.compress(GOOD)[:30], {"Content-Encoding": "gzip"}), "no JSON"),
     "no zip": ((200, GOOD, {"Content-Encoding": "gzip"}), "can't be reached"),
     "half a JSON": ((200, GOOD[:40]), "no JSON"),
-    "shorter than its JSON": ((200, GOOD, {"Content-Length": str(len(GOOD) - 9)}), "no JSON"),
+    "shorter than its JSON": ((200, GOOD, {"Content-Length": str(len(GOOD) - 9)}), "no JSON|can't be reached"),
     "two answers": ((200, GOOD + GOOD), "no JSON"),
     "a stream": ((200, b"data: " + GOOD + b"\n\ndata: [DONE]\n\n"), "no JSON"),
     "no text": ((200, json.dumps(reply("Stühle."), ensure_ascii=False).encode("latin-1")), "no text in utf-8"),
@@ -241,3 +242,65 @@ def test_a_redirect_that_drops_the_question_names_the_address(server, ask, statu
 def test_a_redirect_that_keeps_the_question_is_followed(server, ask, status):
     first(server, (status, "", {"Location": "/v1/other/chat/completions"}))
     assert ask().text == "A chair." and len(server.asked) == 2
+
+
+def test_tries_without_a_connection_leave_those_after_an_error_inside_the_server(server, ask, quick):
+    """A server that comes back may fail a few times while it loads its model."""
+    with pytest.raises(DataError, match="'content' is no text"):
+        first(server, *[raw(b"")] * 4, *[(500, ERROR)] * 2, (503, ERROR), reply(None))
+        ask()
+    first(server, *[raw(b"")] * 4, *[(500, ERROR)] * 2, (503, ERROR))
+    assert ask().text == "A chair."
+
+
+@pytest.mark.parametrize("reason", ["abort", "cancelled"])
+def test_an_answer_that_a_stopping_server_broke_off_is_asked_again(server, quick, reason):
+    first(server, *[reply("A cha", reason)] * 5)
+    asking = Requests(server.url, 5.0)
+    assert asking.ask(BODY, "scanqa, row 0").text == "A chair." and asking.lost == 5
+
+
+def test_a_refusal_that_comes_before_the_body_was_read_is_said(server, ask):
+    """As a proxy does that has a limit on bodies."""
+
+    def refusing(handler):
+        handler.send(413, {"error": {"message": "no more than 1 MB"}})
+        handler.close_connection = True
+
+    server.before = refusing
+    big = [b'{"model":"qwen","messages":"', b"a" * 8_000_000, b'"}']
+    with pytest.raises(DataError, match=r"no more than 1 MB .status 413"):
+        Requests(server.url, 5.0, 1).ask(big, "scanqa, row 0")
+
+
+def test_requests_share_connections(server):
+    asking = Requests(server.url, 5.0, 0)
+    for _ in range(5):
+        asking.ask(BODY, "scanqa, row 0")
+    asking.models()
+    assert server.connections == 1
+
+
+def test_many_requests_that_fail_alike_say_it_once(server, quick):
+    left, said = [12], []
+
+    def answer(prompt):
+        left[0] -= 1
+        return (503, ERROR) if left[0] >= 0 else reply()
+
+    server.answer = answer
+    asking = Requests(server.url, 5.0, 10, said.append)
+    threads = [threading.Thread(target=asking.ask, args=(BODY, f"row {number}")) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert 2 <= len(said) <= 8 and not any(thread.is_alive() for thread in threads)
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "a\nb"])
+def test_a_key_that_no_header_can_hold_is_named_but_not_shown(server, monkeypatch, key):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY") as raised:
+        Requests(server.url)
+    assert key not in str(raised.value)

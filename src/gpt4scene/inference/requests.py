@@ -79,6 +79,8 @@ class Requests:
         self.say: Say = say or (lambda line: None)
         self.closed = threading.Event()
         self.lost = self.short_taken = self.short_refused = 0
+        self._said: set[tuple[int, str]] = set()
+        """Tries and failures that were said since the last reply, so that many requests say them once."""
         key = os.environ.get("OPENAI_API_KEY", "").strip() or "none"
         if not (key.isascii() and key.isprintable()):
             raise ConfigError("OPENAI_API_KEY holds letters that no key has; set it to the key alone")
@@ -147,7 +149,9 @@ class Requests:
         rare = 0
         for number in range(self.retries + 1):
             try:
-                return send()
+                found = send()
+                self._said.clear()
+                return found
             except NoAnswer as odd:
                 failure = ServerFailure(str(odd), self.retries if odd.again else 0, 0 if odd.stopped else 200)
             except ServerFailure as error:
@@ -163,7 +167,9 @@ class Requests:
                 tried = f" (tried {number + 1} times)" if number else ""
                 raise _error(failure, f"{where}: {failure.words}{tried}")
             pause = _pause(number, failure.pause)
-            self.say(f"{where}: {failure.words}; trying again in {pause:.0f} s ({number + 1} of {limit})")
+            if (number, failure.words) not in self._said:
+                self._said.add((number, failure.words))
+                self.say(f"{where}: {failure.words}; trying again in {pause:.0f} s ({number + 1} of {limit})")
             if self.closed.wait(pause):
                 raise WorkError(f"{where}: {failure.words}")
         raise AssertionError("the last try returns or raises")
