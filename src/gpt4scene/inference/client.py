@@ -28,6 +28,8 @@ REQUEST_LIMIT = 8
 """Requests at a time; each may carry all images of the scene, some ten megabytes."""
 KNOWS_NAMES = "vllm"
 """What a server that remembers images by name says of its owner, in its list of models."""
+OWN_DEFAULTS = ("vllm", "sglang")
+"""Servers that draw among the likeliest tokens alone where the checkpoint's generation_config.json has a ``top_k``."""
 NEVER_KNOWN = 8
 """After so many requests by name that were refused, and none that was taken, every request carries its images."""
 SILENCE_S = 30.0
@@ -83,7 +85,7 @@ class ServerEngine:
         self._known_at, self._asking_again = 0, threading.Lock()
         self._said_cut = False
         self._pictures = Pictures(vision)
-        self._knows_names = False
+        self._owner = ""
         self._results: queue.SimpleQueue[Answer | Exception | None] = queue.SimpleQueue()
 
     def identity(self) -> dict[str, str]:
@@ -98,7 +100,7 @@ class ServerEngine:
 
     def _said_of_itself(self) -> dict[str, str]:
         found = served(self.requests, self.model)
-        self._knows_names = found.get("owned_by") == KNOWS_NAMES
+        self._owner = found.get("owned_by", "")
         body = {"model": self.model, "max_tokens": 16, "temperature": 0.0, "seed": 0}
         body["messages"] = [{"role": "user", "content": [{"type": "text", "text": PROBE}]}]
         try:
@@ -215,7 +217,9 @@ class ServerEngine:
         }
         if settings.repetition_penalty is not None:
             words["repetition_penalty"] = settings.repetition_penalty
-        content, named = self._content(question), self._knows_names
+        if settings.temperature > 0 and self._owner in OWN_DEFAULTS:
+            words["top_k"] = -1  # Qwen's checkpoints say 1: every draw would be the likeliest token
+        content, named = self._content(question), self._owner == KNOWS_NAMES
         short = short_request(words, content) if named and question.images else ()
         return Asked(question, settings.max_new_tokens, tuple(chat_request(words, content, named)), tuple(short))
 
