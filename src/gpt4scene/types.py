@@ -90,12 +90,14 @@ class Pack:
     """One scene prefix and the questions that hang off it. An ordinary sample is a pack with one branch.
 
     ``images`` and ``grids`` belong to the prefix; where ``prefix_P`` is empty they belong to the only branch.
+    The last ``apart`` branches do not see the prefix: rows of their own that ride along.
     """
 
     prefix_P: np.ndarray
     images: tuple[str, ...]
     grids: tuple[Grid, ...]
     branches: tuple[Branch, ...]
+    apart: int = 0
 
     @property
     def length(self) -> int:
@@ -104,21 +106,64 @@ class Pack:
 
 
 @dataclass(frozen=True, eq=False)
+class PackLayout:
+    """Which tokens of a packed row see each other: the prefix, then the branches of ``lengths``, in order.
+
+    A branch sees itself and the prefix, the last ``apart`` branches only themselves; nothing sees what comes after it.
+    All of it are integers of the host, so that attention neither builds a mask nor waits for a device. For the own part
+    of the branches, rows of the same kernel call are padded on the right: ``groups`` holds, for each call, the number
+    of branches and the length that they are padded to, and ``places`` the place of each branch token, in the order of
+    the row, among the padded rows of all calls. It is empty where nothing is padded or moved (``even``).
+    Made by ``data.layout.pack_layout``.
+    """
+
+    prefix_length: int
+    lengths: tuple[int, ...]
+    apart: int
+    groups: tuple[tuple[int, int], ...]
+    places: torch.Tensor  # [R] for R tokens of branches, or [0]
+
+    @property
+    def branch_tokens(self) -> int:
+        """Tokens of all branches."""
+        return sum(self.lengths)
+
+    @property
+    def seeing_tokens(self) -> int:
+        """Tokens of the branches that see the prefix; they come first."""
+        return sum(self.lengths[: len(self.lengths) - self.apart])
+
+    @property
+    def plain(self) -> bool:
+        """Whether the row is one sequence, plainly causal."""
+        alone = self.prefix_length == 0 or self.apart == 0
+        return len(self.lengths) == 0 or (len(self.lengths) == 1 and alone)
+
+    @property
+    def even(self) -> bool:
+        """Whether all branches have one length, so that they are a batch as they lie."""
+        return len(set(self.lengths)) <= 1
+
+    def changed(self, change: Callable[[torch.Tensor], torch.Tensor]) -> PackLayout:
+        """Return the layout with ``change`` done to its tensor: moved, or pinned."""
+        return replace(self, places=change(self.places))
+
+
+@dataclass(frozen=True, eq=False)
 class Batch:
     """A pack as tensors. One batch is one row of L tokens, which is one pack: the prefix, then K branches.
 
-    ``owners`` says whose a token is: -1 the prefix's, k that of branch k. Of the M learned tokens, ``label_ids`` are
-    the tokens themselves, ``label_positions`` the positions whose logits predict them (each one before its token), and
-    ``label_owners`` their branches. ``weights`` are those of the branches. Pixels are patches of T frames of p x p in
-    uint8, all images one behind the other; without images, they and the grids have no rows. Integers are int64.
+    Of the M learned tokens, ``label_ids`` are the tokens themselves, ``label_positions`` the positions whose logits
+    predict them (each one before its token), and ``label_owners`` their branches, numbered from 0. ``weights`` are
+    those of the branches. Pixels are patches of T frames of p x p in uint8, all images one behind the other; without
+    images, they and the grids have no rows. Integers are int64.
     """
 
     input_ids: torch.Tensor  # [1, L]
     position_ids: torch.Tensor  # [3, 1, L]: time, row, column
     pixel_values: torch.Tensor  # uint8 [P, 3 * T * p * p]
     image_grid_thw: torch.Tensor  # [N, 3]
-    owners: torch.Tensor  # [L]
-    prefix_length: int
+    layout: PackLayout
     label_positions: torch.Tensor  # [M]
     label_ids: torch.Tensor  # [M]
     label_owners: torch.Tensor  # [M]
@@ -134,8 +179,9 @@ class Batch:
         return self._changed(lambda tensor: tensor.pin_memory())
 
     def _changed(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-        names = [item.name for item in fields(self) if item.name not in ("prefix_length", "origins")]
-        return replace(self, **{name: change(getattr(self, name)) for name in names})
+        names = [item.name for item in fields(self) if item.name not in ("layout", "origins")]
+        tensors = {name: change(getattr(self, name)) for name in names}
+        return replace(self, layout=self.layout.changed(change), **tensors)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def rows(make_row, images):
 def test_shapes_and_kinds(encoder, rows):
     pack, batch = batch_of(encoder, rows)
     length, count = pack.length, sum(np.prod(grid) for grid in pack.grids)
-    tensors = {key: value for key, value in vars(batch).items() if key not in ("prefix_length", "origins")}
+    tensors = {key: value for key, value in vars(batch).items() if key not in ("layout", "origins")}
     shapes = {key: tuple(value.shape) for key, value in tensors.items()}
     learned = sum((branch.labels_L != IGNORED).sum() for branch in pack.branches)
     assert shapes == {
@@ -33,14 +33,14 @@ def test_shapes_and_kinds(encoder, rows):
         "position_ids": (3, 1, length),
         "pixel_values": (count, 1176),
         "image_grid_thw": (3, 3),
-        "owners": (length,),
         "label_positions": (learned,),
         "label_ids": (learned,),
         "label_owners": (learned,),
         "weights": (3,),
     }
     assert batch.pixel_values.dtype == torch.uint8 and batch.weights.dtype == torch.float32
-    assert batch.prefix_length == len(pack.prefix_P)
+    assert batch.layout.prefix_length == len(pack.prefix_P)
+    assert batch.layout.lengths == tuple(len(branch.ids_L) for branch in pack.branches)
     assert batch.origins == tuple(branch.origin for branch in pack.branches)
     whole = tensors.keys() - {"pixel_values", "weights"}
     assert {tensors[key].dtype for key in whole} == {torch.int64}
@@ -49,21 +49,21 @@ def test_shapes_and_kinds(encoder, rows):
 def test_a_batch_moves_whole(encoder, rows):
     _, batch = batch_of(encoder, rows)
     moved = batch.to("meta")
-    assert moved.prefix_length == batch.prefix_length
-    assert {value.device.type for key, value in vars(moved).items() if key not in ("prefix_length", "origins")} == {
-        "meta"
-    }
+    assert moved.layout.lengths == batch.layout.lengths and len(batch.layout.places)
+    tensors = {key: value for key, value in vars(moved).items() if key not in ("layout", "origins")}
+    assert {value.device.type for value in (*tensors.values(), moved.layout.places)} == {"meta"}
     assert batch.input_ids.device.type == "cpu"
 
 
 def test_every_label_is_the_token_after_its_position_in_its_own_branch(encoder, rows):
     _, batch = batch_of(encoder, rows)
-    ids, owners = batch.input_ids[0], batch.owners
+    ids, prefix = batch.input_ids[0], batch.layout.prefix_length
+    owners = torch.repeat_interleave(torch.arange(-1, 3), torch.tensor([prefix, *batch.layout.lengths]))
     after = batch.label_positions + 1
     assert torch.equal(ids[after], batch.label_ids)
     assert torch.equal(owners[after], batch.label_owners)
     assert torch.equal(owners[after], owners[batch.label_positions])
-    assert (owners[: batch.prefix_length] == -1).all() and (owners[batch.prefix_length :] >= 0).all()
+    assert batch.label_positions.min() >= prefix
 
 
 def test_pixels_are_those_of_the_images_in_order(encoder, rows, images):

@@ -17,7 +17,6 @@ from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo import tiny_model
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.engine import Engine
-from gpt4scene.model.attention import PackLayout
 from gpt4scene.model.inputs import model_inputs, row_losses
 from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.settings.arguments import FlashAttention, attention_backend
@@ -126,15 +125,6 @@ def test_single_sample_equals_transformers_own_forward(setting):
             mm_token_type_ids=(ids == encoder.special.image_pad).int(),
         ).loss
         assert relative(ours, theirs) < 1e-5
-
-
-def test_layout_hides_other_branches():
-    owners = torch.tensor([-1, -1, 0, 0, 1, 1])
-    seen = PackLayout.build(owners, 2).mask_RS.int().tolist()
-    assert seen == [[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 1, 0], [1, 1, 0, 0, 1, 1]]
-    assert PackLayout.build(torch.tensor([-1, -1, 0]), 2).mask_RS is None
-    decoding = PackLayout.build(torch.tensor([1, 0]), 0, torch.tensor([-1, 0, 1, 1, 0]))
-    assert decoding.mask_RS.int().tolist() == [[1, 0, 1, 1, 0], [1, 1, 0, 0, 1]]
 
 
 def test_batches_of_several_rows_are_refused(setting):

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.layout import pack_layout
 from gpt4scene.data.positions import pack_positions
 from gpt4scene.data.vision import VisionRule, patches
 from gpt4scene.errors import DataError
@@ -106,7 +107,8 @@ def collate(pack: Pack, encoder: Encoder) -> Batch:
     Raises DataError for an image that can't be decoded or is no longer the one that was encoded.
     """
     parts = [pack.prefix_P, *(branch.ids_L for branch in pack.branches)]
-    owners = np.repeat(np.arange(-1, len(pack.branches)), [len(part) for part in parts])
+    lengths = [len(part) for part in parts]
+    owners = np.repeat(np.arange(-1, len(pack.branches)), lengths)
     labels = [np.full(len(pack.prefix_P), IGNORED), *(branch.labels_L for branch in pack.branches)]
     labels_L = np.concatenate(labels)
     learned = np.flatnonzero(labels_L != IGNORED)
@@ -116,8 +118,7 @@ def collate(pack: Pack, encoder: Encoder) -> Batch:
         position_ids=torch.from_numpy(positions_3L)[:, None],
         pixel_values=torch.from_numpy(pack_pixels(pack, encoder.vision)),
         image_grid_thw=torch.tensor(pack.grids, dtype=torch.int64).reshape(-1, 3),
-        owners=torch.from_numpy(owners),
-        prefix_length=len(pack.prefix_P),
+        layout=pack_layout(lengths[0], lengths[1:], pack.apart),
         label_positions=torch.from_numpy(learned - 1),
         label_ids=torch.from_numpy(labels_L[learned].astype(np.int64)),
         label_owners=torch.from_numpy(owners[learned]),

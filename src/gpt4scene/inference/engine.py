@@ -24,7 +24,7 @@ from gpt4scene.files.contents import Contents
 from gpt4scene.inference.cache import RowCache
 from gpt4scene.inference.decoding import GenerationSettings, choose, generator_of, penalise
 from gpt4scene.inference.weights import Mark, weights_mark
-from gpt4scene.model.attention import PREFIX, PackLayout, require
+from gpt4scene.model.attention import PREFIX, KeyMask, require
 from gpt4scene.model.inputs import normalise
 from gpt4scene.types import Answer, EncodedSample, Pack, Question
 
@@ -297,7 +297,7 @@ class Engine:
             position_ids=self._row(positions)[None].expand(3, 1, -1),
             past_key_values=self._cache,
             use_cache=True,
-            layout=PackLayout.build(owners, 0, key_owners),
+            layout=KeyMask.build(owners, key_owners),
             logits_to_keep=kept,
         ).logits
         return logits[0].float()
