@@ -17,8 +17,9 @@ class GenerationSettings:
     """How answers are decoded. Everything here changes answers.
 
     ``temperature`` 0 takes the likeliest token. ``repetition_penalty`` None takes what the checkpoint's
-    ``generation_config.json`` says, as ``generate`` does. ``samples`` answers are drawn for each question, with seeds of
-    their own. ``return_logprobs`` adds the model's log-probability of every token, ``top_logprobs`` those of the likeliest.
+    ``generation_config.json`` says, as ``generate`` does. ``samples`` answers are drawn for each question, each with a
+    seed of its own. ``return_logprobs`` adds the log-probability that the model gave every token, and ``top_logprobs``
+    those of so many of the likeliest.
     """
 
     max_new_tokens: int = 128

@@ -9,23 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gpt4scene.inference.decoding import GenerationSettings
-from gpt4scene.types import Answer, Question, Turn
+from gpt4scene.types import Answer, Question
 
 
 @dataclass(frozen=True)
 class Request:
     """One question to answer once. ``number`` names it, and is the caller's to choose; no two may run at a time.
 
-    ``question.images`` are paths that must stay as they are until the request's first token. ``turns`` is the whole
-    conversation where it is more than the question's prompt. ``stream`` asks for pieces of text with every token.
-    ``sample`` numbers the answers to one question: each draws by itself.
+    ``question.images`` are paths that must stay as they are until the request's first token. ``sample`` numbers the
+    answers to one question: each draws by itself. ``stream`` asks for a piece of text with every token.
     """
 
     number: int
     question: Question
     settings: GenerationSettings
     sample: int = 0
-    turns: tuple[Turn, ...] = ()
     stream: bool = False
 
 
@@ -36,7 +34,8 @@ class Token:
     ``text`` is the piece of the answer that is certain by now, empty where the request does not stream. ``logprob`` and
     ``top`` (pairs of id and log-probability, likeliest first) are there where the settings ask for them. The last token
     carries ``finish_reason`` and ``answer``. ``error`` is set where the request can't be answered: no token follows,
-    and ``id`` is -1.
+    ``id`` is -1 and ``finish_reason`` says ``error``. ``prompt_tokens`` counts the prompt, images included, and
+    ``cached_tokens`` those of its prefix where that was known already; both on the request's first token.
     """
 
     number: int
@@ -47,11 +46,23 @@ class Token:
     finish_reason: str | None = None
     answer: Answer | None = None
     error: Exception | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
 
     @property
     def last(self) -> bool:
         """Whether nothing more comes of this request."""
         return self.answer is not None or self.error is not None
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What the prefixes of scenes did so far: found again, computed, and what is held now."""
+
+    prefix_hits: int
+    prefix_misses: int
+    prefix_bytes: int
+    prefixes: int
 
 
 class Scheduler:
@@ -70,6 +81,14 @@ class Scheduler:
 
         A piece is the prefill of one waiting scene, or one decoding step of all running branches.
         """
+        raise NotImplementedError
+
+    def statistics(self) -> Statistics:
+        """Return counts of prefixes; whole numbers only, so any thread may ask."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End the threads that decode images."""
         raise NotImplementedError
 
     @property
