@@ -217,6 +217,8 @@ class Answer:
 
     ``finish_reason`` is ``stop`` where the model ended the answer, ``length`` where it was cut at the longest length,
     a server's own word, or None where it is not known. ``images`` is a hash of what the question's images held.
+    ``sample`` tells several answers to one question apart. ``token_ids`` are the generated tokens; ``logprobs``, where
+    they were asked for, what the model gave each of them: the log-softmax of its scores before penalty and temperature.
     """
 
     question: Question
@@ -224,6 +226,9 @@ class Answer:
     tokens: int = 0
     finish_reason: str | None = None
     images: str | None = None
+    sample: int = 0
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ class GenerationSettings:
     """How answers are decoded. Everything here changes answers.
 
     ``temperature`` 0 takes the likeliest token. ``repetition_penalty`` None takes what the checkpoint's
-    ``generation_config.json`` says, as ``generate`` does.
+    ``generation_config.json`` says, as ``generate`` does. ``samples`` answers are drawn for each question, each with a
+    seed of its own. ``return_logprobs`` adds the log-probability that the model gave every token, and ``top_logprobs``
+    those of so many of the likeliest.
     """
 
     max_new_tokens: int = 128
@@ -25,6 +27,9 @@ class GenerationSettings:
     top_p: float = 1.0
     seed: int = 0
     repetition_penalty: float | None = None
+    samples: int = 1
+    return_logprobs: bool = False
+    top_logprobs: int = 0
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
@@ -35,6 +40,10 @@ class GenerationSettings:
             raise ValueError(f"repetition_penalty must be above 0, found {self.repetition_penalty}")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must lie above 0 and at most at 1, found {self.top_p}")
+        if self.samples < 1:
+            raise ValueError(f"samples must be at least 1, found {self.samples}")
+        if self.top_logprobs < 0 or (self.top_logprobs and not self.return_logprobs):
+            raise ValueError("top_logprobs counts 0 and up, and needs return_logprobs")
 
 
 def generator_of(question: Question, seed: int) -> torch.Generator:
