@@ -87,7 +87,7 @@ def make_pack(samples: Sequence[EncodedSample]) -> Pack:
 
 def _shared(samples: Sequence[EncodedSample]) -> tuple[int, int]:
     """Return the tokens and the images that rows with images share; 0 where a single row can share nothing."""
-    first = samples[0]
+    first = sample = samples[0]
     images, ids = first.images if first.cut else (), first.ids_L[: first.cut]
     for sample in samples[1:]:
         if sample.images != images:
