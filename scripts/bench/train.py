@@ -8,9 +8,8 @@
 
 All start from image files, which loader workers open, and are timed over a stream of work whose first item is not
 counted. One model is in memory at a time, in one number format; the vision tower is frozen and the language model
-trained. Losses must be equal, and where all rows are timed the gradients too. Utilisation is the FLOPs that the pack
-needs (weights: 2 a token forward and 4 backward; attention: 4 a visible pair and channel forward, 8 backward; the
-tower: forward only) over the time, and over the rate of a large product of matrices on the same machine.
+trained. Losses must be equal, and where all rows are timed the gradients too. Utilisation is what the pack needs by
+count (``flops.py``) over its time, and over the rate of a large product of matrices on the same machine.
 
     python scripts/bench/train.py [--small] [--ways usual,recipe,alone,ours] [--workers N] [--json FILE] [--model DIR]
 """
@@ -30,6 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 from comparison import finish, line_of
+from flops import Counts, rate
 from PIL import Image
 from torch.utils.data import DataLoader
 from transformers import AutoModelForImageTextToText, Qwen2VLImageProcessorPil
@@ -43,7 +43,7 @@ from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import TuningArguments
-from gpt4scene.types import IGNORED, Conversation, Origin, Turn
+from gpt4scene.types import Conversation, Origin, Turn
 
 FULL = {
     "questions": [1, 4, 8, 16, 32],
@@ -223,8 +223,13 @@ def measure(make: Callable[[str], Way], ways: list[str], sizes: dict) -> dict[tu
     return found
 
 
-def lines_of(found: dict[tuple[str, int], Found], ways: list[str], sizes: dict, flops: Flops) -> list[dict[str, Any]]:
-    """Return a line for each other way and number of questions: its time beside that of our pack."""
+def lines_of(
+    found: dict[tuple[str, int], Found], ways: list[str], sizes: dict, used: dict[int, float]
+) -> list[dict[str, Any]]:
+    """Return a line for each other way and number of questions: its time beside that of our pack.
+
+    ``used`` are the seconds that a pack would take at the best rate of the machine.
+    """
     lines = []
     for name in ways:
         for count in sizes["questions"] if name != "ours" else ():
@@ -236,54 +241,9 @@ def lines_of(found: dict[tuple[str, int], Found], ways: list[str], sizes: dict, 
                 difference = gradient_difference(ours.gradients, theirs.gradients)
                 equal = equal and difference < 100 * sizes["tolerance"]
             line = line_of(count, [one * count / few for one in theirs.seconds], ours.seconds, equal)
-            used = {"utilisation": round(flops.of_pack(count) / line["ours_s"] / flops.rate, 3)}
-            lines.append({"work": name, **line, "usual_timed": few, "gradient_difference": difference, **used})
+            share = {"utilisation": round(used[count] / line["ours_s"], 3)}
+            lines.append({"work": name, **line, "usual_timed": few, "gradient_difference": difference, **share})
     return lines
-
-
-class Flops:
-    """Floating-point operations that a pack needs, and those that this machine does in a second at best.
-
-    Every product of matrices counts 2 operations a multiplication. Weights of the language model are used in the
-    forward pass and twice in the backward pass; the frozen tower in the forward pass only. Attention counts the pairs
-    that see each other. Nothing that is computed again counts.
-    """
-
-    def __init__(self, model: torch.nn.Module, data: PackDataset) -> None:
-        self.config, self.data = model.config, data
-        self.tower = sum(one.numel() for one in model.model.visual.parameters())
-        text, head = self.config.get_text_config(), model.lm_head.weight.numel()
-        layers = model.model.language_model.layers
-        self.layers = sum(one.numel() for one in layers.parameters() if one.dim() == 2)
-        self.width = text.num_attention_heads * (text.hidden_size // text.num_attention_heads) * text.num_hidden_layers
-        self.head = head
-        self.rate = _rate(next(model.parameters()).device, next(model.parameters()).dtype)
-
-    def of_pack(self, count: int) -> float:
-        """Return the operations of one pack of the first ``count`` rows, forward and backward."""
-        pack = self.data.pack(tuple(range(count)))
-        prefix, lengths = len(pack.prefix_P), [len(branch.ids_L) for branch in pack.branches]
-        pairs = prefix**2 / 2 + sum(prefix * length + length**2 / 2 for length in lengths)
-        learned = sum(int((branch.labels_L != IGNORED).sum()) for branch in pack.branches)
-        language = 6 * (self.layers * pack.length + self.head * learned) + 12 * pairs * self.width
-        patches = sum(rows * columns for _, rows, columns in pack.grids)
-        vision = self.config.vision_config
-        seen = sum((rows * columns) ** 2 for _, rows, columns in pack.grids)
-        return language + 2 * self.tower * patches + 4 * seen * vision.embed_dim * vision.depth
-
-
-def _rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Return operations a second of the best of several large products of matrices."""
-    size = 8192 if device.type == "cuda" else 2048
-    one = torch.randn(size, size, device=device, dtype=dtype)
-    best = float("inf")
-    for _ in range(5):
-        start = time.perf_counter()
-        one @ one
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -313,12 +273,14 @@ def main(argv: list[str] | None = None) -> int:
 
         found = measure(make, [*others, "ours"], sizes)
         ours = make("ours")
-        flops = Flops(ours.model, ours.data)
-        results = lines_of(found, others, sizes, flops)
+        counts, best = Counts.of(ours.model), rate(ours.model.device, ours.dtype)
+        packs = {count: ours.data.pack(tuple(range(count))) for count in sizes["questions"]}
+        least = {count: counts.training(pack, frozen=False) / best for count, pack in packs.items()}
+        results = lines_of(found, others, sizes, least)
         sizes["prefix_tokens"] = encoder.encode(rows[0]).cut
         where = {"device": torch.cuda.get_device_name() if device == "cuda" else device}
-    print(f"prefix of {sizes['prefix_tokens']} tokens; best rate {flops.rate / 1e12:.3g} TFLOP/s in {ours.dtype}")
-    sizes["best_rate_flops"] = flops.rate
+    print(f"prefix of {sizes['prefix_tokens']} tokens; best rate {best / 1e12:.3g} TFLOP/s in {ours.dtype}")
+    sizes["best_rate_flops"] = best
     return finish("train", where, ("torch", "transformers", "numpy"), sizes, results, options.json)
 
 
