@@ -35,13 +35,14 @@ def setup_of(
     tuning, optim = config.tuning, str(config.training.get("optim", "adamw_torch"))
     precision: Precision = "bf16" if config.training.get("bf16") else "fp32"  # fp16 keeps frozen weights in fp32
     layers = min(abs(tuning.freeze_trainable_layers), model.layers)
-    behind_tower = not (tuning.freeze_vision_tower and tuning.freeze_multi_modal_projector)
+    last_ones = tuning.finetuning_type == "freeze" and tuning.freeze_trainable_layers > 0
+    frozen_images = tuning.freeze_vision_tower and tuning.freeze_multi_modal_projector
     zero = (deepspeed or {}).get("zero_optimization", {})
     return Setup(
         method=tuning.finetuning_type,
         precision="pure_bf16" if tuning.pure_bf16 else precision,
         trained=_trained(config, model, layers),
-        kept_layers=layers if tuning.finetuning_type == "freeze" and not behind_tower else model.layers,
+        kept_layers=layers if last_ones and frozen_images else model.layers,
         rank=tuning.lora_rank if tuning.finetuning_type == "lora" else 0,
         trains_tower=not tuning.freeze_vision_tower,
         sharding=_sharding(config, zero if deepspeed is not None else None, processes),
