@@ -211,6 +211,14 @@ def test_gradient_checkpointing_is_one_setting(spelling):
     assert spelling not in config.training
 
 
+@pytest.mark.parametrize(
+    "word", ["gradient_checkpointing", "activation_checkpointing", "disable_gradient_checkpointing"]
+)
+def test_gradient_checkpointing_is_left_to_the_program(word):
+    assert parse([*LEAST, f"--{word}", "auto"]).tuning.disable_gradient_checkpointing is None
+    assert parse(LEAST).tuning.disable_gradient_checkpointing is None
+
+
 def test_yaml_no_is_a_strategy_where_one_is_asked_for(tmp_path):
     text = "model_name_or_path: m\ndataset: d\noutput_dir: o\neval_strategy: no\nsave_strategy: no\n"
     training = parse([yaml_file(tmp_path, text)]).training
