@@ -15,6 +15,8 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
+from gpt4scene.model.branches import KeptKeys
+
 NAME = "gpt4scene"
 EAGER = "gpt4scene_eager"
 PREFIX = -1
@@ -77,7 +79,7 @@ def attend(
     attention_mask: torch.Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    layout: PackLayout | None = None,
+    layout: PackLayout | KeptKeys | None = None,
     **_: object,
 ) -> tuple[torch.Tensor, None]:
     """Return attention ``[1, L, heads, channels]`` of ``query[1, heads, L, channels]`` on S keys of fewer heads.
@@ -85,6 +87,8 @@ def attend(
     Without ``layout`` the row is plainly causal. More than one row has no meaning here and is refused, since padding
     would go unseen. A 4-D ``attention_mask`` (tests, reference runs) replaces the layout.
     """
+    if isinstance(layout, KeptKeys):
+        return _kept(module, query, key, value, scaling, layout), None
     options = {"dropout_p": dropout, "scale": scaling}
     if attention_mask is not None:
         key, value = _repeat(key, query), _repeat(value, query)
@@ -111,10 +115,12 @@ def attend_eagerly(
     attention_mask: torch.Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    layout: PackLayout | None = None,
+    layout: PackLayout | KeptKeys | None = None,
     **_: object,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return what ``attend`` does, computed by plain products and an fp32 softmax; and the weights of all keys."""
+    if isinstance(layout, KeptKeys):
+        return _kept(module, query, key, value, scaling, layout), None
     seen = attention_mask
     if seen is None:
         _refuse_batch(query)
@@ -127,6 +133,20 @@ def attend_eagerly(
     weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
     weights = torch.nn.functional.dropout(weights, p=dropout, training=module.training)
     return (weights @ value).transpose(1, 2).contiguous(), weights
+
+
+def _kept(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scaling: float | None,
+    layout: KeptKeys,
+) -> torch.Tensor:
+    """Return the attention of a layer on kept keys."""
+    layer = module.layer_idx
+    assert isinstance(layer, int), "layers of the language part are numbered"
+    return layout.attend(layer, query, key, value, query.shape[-1] ** -0.5 if scaling is None else scaling)
 
 
 def _seen(length: int, total: int, layout: PackLayout | None, device: torch.device) -> torch.Tensor:
