@@ -90,7 +90,10 @@ def test_messages_before_the_question_reach_the_engine_in_order(start, ask, url,
     server = start()
     messages = [
         {"role": "developer", "content": [{"type": "text", "text": "Be brief."}]},
-        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": url(3)}}, {"type": "text", "text": "A"}]},
+        {
+            "role": "user",
+            "content": [{"type": "image_url", "image_url": {"url": url(3)}}, {"type": "text", "text": "A"}],
+        },
         {"role": "assistant", "content": "B"},
         {"role": "user", "content": "C"},
     ]
