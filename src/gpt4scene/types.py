@@ -76,26 +76,30 @@ class EncodedSample:
 class Branch:
     """The tokens of one row after the shared prefix; the first label is always ``IGNORED``.
 
-    ``weight`` is 1 for a row that counts in the loss and 0 for filling (uneven ends between ranks).
+    ``weight`` is 1 for a row that counts in the loss and 0 for filling (uneven ends between ranks). ``images`` counts
+    those of the row that are not in the prefix.
     """
 
     ids_L: np.ndarray
     labels_L: np.ndarray
     origin: Origin | None = None
     weight: float = 1.0
+    images: int = 0
 
 
 @dataclass(frozen=True)
 class Pack:
     """One scene prefix and the questions that hang off it. An ordinary sample is a pack with one branch.
 
-    ``images`` and ``grids`` belong to the prefix; where ``prefix_P`` is empty they belong to the only branch.
+    ``images`` and ``grids`` are those of the prefix, then those of the branches, in the order of the row.
+    The last ``apart`` branches do not see the prefix: rows of their own that ride along.
     """
 
     prefix_P: np.ndarray
     images: tuple[str, ...]
     grids: tuple[Grid, ...]
     branches: tuple[Branch, ...]
+    apart: int = 0
 
     @property
     def length(self) -> int:
@@ -104,21 +108,64 @@ class Pack:
 
 
 @dataclass(frozen=True, eq=False)
+class PackLayout:
+    """Which tokens of a packed row see each other: the prefix, then the branches of ``lengths``, in order.
+
+    A branch sees itself and the prefix, the last ``apart`` branches only themselves; nothing sees what comes after it.
+    All of it are integers of the host, so that attention neither builds a mask nor waits for a device. For the own part
+    of the branches, rows of the same kernel call are padded on the right: ``groups`` holds, for each call, the number
+    of branches and the length that they are padded to, and ``places`` the place of each branch token, in the order of
+    the row, among the padded rows of all calls. It is empty where nothing is padded or moved (``even``).
+    Made by ``data.layout.pack_layout``.
+    """
+
+    prefix_length: int
+    lengths: tuple[int, ...]
+    apart: int
+    groups: tuple[tuple[int, int], ...]
+    places: torch.Tensor  # [R] for R tokens of branches, or [0]
+
+    @property
+    def branch_tokens(self) -> int:
+        """Tokens of all branches."""
+        return sum(self.lengths)
+
+    @property
+    def seeing_tokens(self) -> int:
+        """Tokens of the branches that see the prefix; they come first."""
+        return sum(self.lengths[: len(self.lengths) - self.apart])
+
+    @property
+    def plain(self) -> bool:
+        """Whether the row is one sequence, plainly causal."""
+        alone = self.prefix_length == 0 or self.apart == 0
+        return len(self.lengths) == 0 or (len(self.lengths) == 1 and alone)
+
+    @property
+    def even(self) -> bool:
+        """Whether all branches have one length, so that they are a batch as they lie."""
+        return len(set(self.lengths)) <= 1
+
+    def changed(self, change: Callable[[torch.Tensor], torch.Tensor]) -> PackLayout:
+        """Return the layout with ``change`` done to its tensor: moved, or pinned."""
+        return replace(self, places=change(self.places))
+
+
+@dataclass(frozen=True, eq=False)
 class Batch:
     """A pack as tensors. One batch is one row of L tokens, which is one pack: the prefix, then K branches.
 
-    ``owners`` says whose a token is: -1 the prefix's, k that of branch k. Of the M learned tokens, ``label_ids`` are
-    the tokens themselves, ``label_positions`` the positions whose logits predict them (each one before its token), and
-    ``label_owners`` their branches. ``weights`` are those of the branches. Pixels are patches of T frames of p x p in
-    uint8, all images one behind the other; without images, they and the grids have no rows. Integers are int64.
+    Of the M learned tokens, ``label_ids`` are the tokens themselves, ``label_positions`` the positions whose logits
+    predict them (each one before its token), and ``label_owners`` their branches, numbered from 0. ``weights`` are
+    those of the branches. Pixels are patches of T frames of p x p in uint8, all images one behind the other; without
+    images, they and the grids have no rows. Integers are int64.
     """
 
     input_ids: torch.Tensor  # [1, L]
     position_ids: torch.Tensor  # [3, 1, L]: time, row, column
     pixel_values: torch.Tensor  # uint8 [P, 3 * T * p * p]
     image_grid_thw: torch.Tensor  # [N, 3]
-    owners: torch.Tensor  # [L]
-    prefix_length: int
+    layout: PackLayout
     label_positions: torch.Tensor  # [M]
     label_ids: torch.Tensor  # [M]
     label_owners: torch.Tensor  # [M]
@@ -134,8 +181,9 @@ class Batch:
         return self._changed(lambda tensor: tensor.pin_memory())
 
     def _changed(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-        names = [item.name for item in fields(self) if item.name not in ("prefix_length", "origins")]
-        return replace(self, **{name: change(getattr(self, name)) for name in names})
+        names = [item.name for item in fields(self) if item.name not in ("layout", "origins")]
+        tensors = {name: change(getattr(self, name)) for name in names}
+        return replace(self, layout=self.layout.changed(change), **tensors)
 
 
 @dataclass(frozen=True)
@@ -144,7 +192,8 @@ class Question:
 
     ``type_info`` is SQA3D's ``sqa_type`` or Multi3DRefer's ``eval_type``, 0 for a task without types.
     What the file does not say is ``None``. ``images`` are resolved paths in the order shown to the model (BEV first).
-    ``source`` is the official row, for benchmarks whose rules read it.
+    ``source`` is the official row, for benchmarks whose rules read it. ``earlier`` are the messages before the prompt
+    (a system message, a dialogue so far); with them, images stand at ``<image>`` marks only.
     """
 
     task: str
@@ -158,6 +207,7 @@ class Question:
     ref_captions: tuple[str | int, ...] | None = None
     type_info: str | int | None = None
     source: Mapping[str, Any] | None = field(default=None, hash=False)
+    earlier: tuple[Turn, ...] = ()
 
     @property
     def key(self) -> tuple[str, int]:
@@ -171,6 +221,8 @@ class Answer:
 
     ``finish_reason`` is ``stop`` where the model ended the answer, ``length`` where it was cut at the longest length,
     a server's own word, or None where it is not known. ``images`` is a hash of what the question's images held.
+    ``sample`` tells several answers to one question apart. ``token_ids`` are the generated tokens; ``logprobs``, where
+    they were asked for, what the model gave each of them: the log-softmax of its scores before penalty and temperature.
     """
 
     question: Question
@@ -178,6 +230,9 @@ class Answer:
     tokens: int = 0
     finish_reason: str | None = None
     images: str | None = None
+    sample: int = 0
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)

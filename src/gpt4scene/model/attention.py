@@ -1,55 +1,25 @@
 """Attention over a pack: prefix tokens plainly causal, each branch sees the prefix and itself.
 
-The dense mask of a pack would be L x L. Here the prefix runs causal without any mask, and only the branch tokens meet a
-mask, R x S for R branch queries and S keys. Both functions here are registered with transformers and take their
-``PackLayout`` from the keyword argument ``layout`` of the model call: ``NAME`` computes with PyTorch's fused kernels,
-``EAGER`` with plain products. transformers' own attentions would drop the layout without a word, so ``require`` stands
-before every call of a model.
+The dense mask of a pack would be L x L. Here none is built: ``two_part`` computes the branches on the prefix and on
+themselves, and merges. Both functions here are registered with transformers and take their ``PackLayout`` from the
+keyword argument ``layout`` of the model call: ``NAME`` computes with fused kernels, ``EAGER`` with plain products.
+transformers' own attentions would drop the layout without a word, so ``require`` stands before every call of a model.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
+from gpt4scene.model.branches import KeptKeys
+from gpt4scene.model.kernels import fused_kernels, one_precision
+from gpt4scene.model.layout import seen
+from gpt4scene.model.two_part import attend_causally, attend_pack
+from gpt4scene.types import PackLayout
+
 NAME = "gpt4scene"
 EAGER = "gpt4scene_eager"
-PREFIX = -1
-"""Owner of prefix tokens; branches are numbered from 0."""
-
-_GROUPED_QUERIES = 256
-"""Up to this many branch queries, query heads of one key head are laid side by side instead of repeating the keys."""
-
-
-@dataclass(frozen=True, eq=False)
-class PackLayout:
-    """Which keys each query of a packed row may see.
-
-    ``prefix_length`` leading queries belong to the prefix (0 while decoding on a cached prefix). ``mask_RS`` is true
-    where one of the R remaining queries sees one of the S keys; ``None`` says that the row is plainly causal.
-    """
-
-    prefix_length: int
-    mask_RS: torch.Tensor | None
-
-    @staticmethod
-    def build(owners: torch.Tensor, prefix_length: int, key_owners: torch.Tensor | None = None) -> PackLayout:
-        """Return the layout of queries owned by ``owners[L]`` on keys owned by ``key_owners[S]``.
-
-        The queries are the last L keys; ``key_owners`` is left out where there are no others. A query sees the keys
-        of the prefix and of its own branch that do not come after it.
-        """
-        branch_owners = owners[prefix_length:, None]
-        if key_owners is None and bool((branch_owners == owners[-1]).all()):
-            return PackLayout(prefix_length, None)
-        owners_S = owners if key_owners is None else key_owners
-        keys = torch.arange(len(owners_S), device=owners.device)
-        queries = keys[len(owners_S) - len(branch_owners) :, None]
-        mask_RS = (owners_S == PREFIX) | (owners_S == branch_owners)
-        return PackLayout(prefix_length, mask_RS & (keys <= queries))
 
 
 def text_attention(attention: str) -> str:
@@ -77,30 +47,30 @@ def attend(
     attention_mask: torch.Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    layout: PackLayout | None = None,
+    layout: PackLayout | KeptKeys | None = None,
     **_: object,
 ) -> tuple[torch.Tensor, None]:
     """Return attention ``[1, L, heads, channels]`` of ``query[1, heads, L, channels]`` on S keys of fewer heads.
 
     Without ``layout`` the row is plainly causal. More than one row has no meaning here and is refused, since padding
-    would go unseen. A 4-D ``attention_mask`` (tests, reference runs) replaces the layout.
+    would go unseen; so is dropout, which the kernels do not all have. A 4-D ``attention_mask`` (tests, reference runs)
+    replaces the layout.
     """
-    options = {"dropout_p": dropout, "scale": scaling}
+    if isinstance(layout, KeptKeys):
+        return _kept(module, query, key, value, scaling, layout), None
+    query, key, value = one_precision(query, key, value)
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if attention_mask is not None:
-        key, value = _repeat(key, query), _repeat(value, query)
-        out = scaled_dot_product_attention(query, key, value, attn_mask=attention_mask, **options)
-        return out.transpose(1, 2).contiguous(), None
+        return _masked(query, key, value, attention_mask, scale).transpose(1, 2).contiguous(), None
     _refuse_batch(query)
-    length = query.shape[2]
-    if layout is None or layout.mask_RS is None:
-        return _causal(query, key, value, options).transpose(1, 2).contiguous(), None
-    parts = []
-    prefix = layout.prefix_length
-    if prefix:
-        parts.append(_causal(query[:, :, :prefix], key[:, :, :prefix], value[:, :, :prefix], options))
-    if prefix < length:
-        parts.append(_masked(query[:, :, prefix:], key, value, layout.mask_RS, options))
-    return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
+    if dropout:
+        raise ValueError(
+            f"attention_dropout is {dropout}, which the fused attention over packs does not have; set it to 0 in "
+            "config.json, or write flash_attn: disabled"
+        )
+    if layout is None:
+        return attend_causally(query, key, value, scale), None
+    return attend_pack(query, key, value, layout, scale), None
 
 
 def attend_eagerly(
@@ -111,31 +81,46 @@ def attend_eagerly(
     attention_mask: torch.Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    layout: PackLayout | None = None,
+    layout: PackLayout | KeptKeys | None = None,
     **_: object,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return what ``attend`` does, computed by plain products and an fp32 softmax; and the weights of all keys."""
-    seen = attention_mask
-    if seen is None:
+    if isinstance(layout, KeptKeys):
+        return _kept(module, query, key, value, scaling, layout), None
+    mask = attention_mask
+    if mask is None:
         _refuse_batch(query)
-        seen = _seen(query.shape[2], key.shape[2], layout, query.device)
+        mask = _seen(query.shape[2], key.shape[2], layout, query.device)
     key, value = _repeat(key, query), _repeat(value, query)
     scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
-    if seen.dtype == torch.bool:
-        seen = torch.zeros_like(seen, dtype=scores.dtype).masked_fill(~seen, torch.finfo(scores.dtype).min)
-    scores = scores + seen
+    if mask.dtype == torch.bool:
+        mask = torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, torch.finfo(scores.dtype).min)
+    scores = scores + mask
     weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
     weights = torch.nn.functional.dropout(weights, p=dropout, training=module.training)
     return (weights @ value).transpose(1, 2).contiguous(), weights
 
 
+def _kept(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scaling: float | None,
+    layout: KeptKeys,
+) -> torch.Tensor:
+    """Return the attention of a layer on kept keys."""
+    layer = module.layer_idx
+    assert isinstance(layer, int), "layers of the language part are numbered"
+    return layout.attend(layer, query, key, value, query.shape[-1] ** -0.5 if scaling is None else scaling)
+
+
 def _seen(length: int, total: int, layout: PackLayout | None, device: torch.device) -> torch.Tensor:
     """Return ``bool[L, S]``: which of S keys each of L queries, the last of the keys, may see."""
+    if layout is not None:
+        return seen(layout, device)[total - length :]
     keys = torch.arange(total, device=device)
-    causal = keys <= keys[total - length :, None]
-    if layout is None or layout.mask_RS is None:
-        return causal
-    return torch.cat([causal[: layout.prefix_length], layout.mask_RS])
+    return keys <= keys[total - length :, None]
 
 
 def _refuse_batch(query: torch.Tensor) -> None:
@@ -149,29 +134,14 @@ def _repeat(states: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
     return states if groups == 1 else states.repeat_interleave(groups, dim=1)
 
 
-def _causal(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, options: dict) -> torch.Tensor:
-    """Causal attention; queries are the last of the keys."""
-    length, total = query.shape[2], key.shape[2]
-    grouped = query.shape[1] != key.shape[1]
-    if length == total:
-        return scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=grouped, **options)
-    positions = torch.arange(total, device=query.device)
-    mask = positions <= positions[total - length :, None]
-    return _masked(query, key, value, mask, options)
-
-
 def _masked(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask_RS: torch.Tensor, options: dict
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, scale: float
 ) -> torch.Tensor:
-    """Attention of R queries under ``mask_RS``, without copies of the keys where the queries are few."""
-    heads, key_heads, rows = query.shape[1], key.shape[1], query.shape[2]
-    groups = heads // key_heads
-    if groups == 1 or rows > _GROUPED_QUERIES or options["dropout_p"]:
-        key, value = _repeat(key, query), _repeat(value, query)
-        return scaled_dot_product_attention(query, key, value, attn_mask=mask_RS, **options)
-    folded = query.reshape(1, key_heads, groups * rows, query.shape[-1])
-    out = scaled_dot_product_attention(folded, key, value, attn_mask=mask_RS.repeat(groups, 1), **options)
-    return out.reshape(1, heads, rows, value.shape[-1])
+    """Return attention ``[1, heads, L, channels]`` under a whole mask."""
+    with fused_kernels(query.device):
+        return scaled_dot_product_attention(
+            query, _repeat(key, query), _repeat(value, query), attn_mask=mask, scale=scale
+        )
 
 
 AttentionInterface.register(NAME, attend)

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from gpt4scene.data.vision import VisionRule
-from gpt4scene.model.attention import PackLayout, require
+from gpt4scene.model.attention import require
 from gpt4scene.types import Batch
 
 
@@ -35,7 +35,7 @@ def model_inputs(batch: Batch, rule: VisionRule) -> dict[str, Any]:
     inputs = {
         "input_ids": batch.input_ids,
         "position_ids": batch.position_ids,
-        "layout": PackLayout.build(batch.owners, batch.prefix_length),
+        "layout": batch.layout,
         "logits_to_keep": batch.label_positions,
         "use_cache": False,
     }

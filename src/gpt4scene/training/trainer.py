@@ -20,8 +20,9 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import EvalLoopOutput
 
+from gpt4scene.data.groups import group_rows
 from gpt4scene.data.packs import PackDataset, only
-from gpt4scene.data.planning import PackSampler, StepSampler, scene_keys
+from gpt4scene.data.sampling import PackSampler, StepSampler
 from gpt4scene.errors import DataError
 from gpt4scene.model.compat import take_back_first_step
 from gpt4scene.model.folder import save_processor_files
@@ -63,7 +64,7 @@ class PackTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         rows = _packs(self.train_dataset)
         self._sampler = StepSampler(
-            scene_keys(rows.rows, rows.encoder), plan.questions_per_pack, plan.questions_per_step, **self._place()
+            group_rows(rows.rows, rows.encoder), plan.questions_per_pack, plan.questions_per_step, **self._place()
         )
         self.add_callback(_NextEpoch(self._sampler))
         if self.is_deepspeed_enabled:
@@ -78,8 +79,8 @@ class PackTrainer(Trainer):
     def get_eval_dataloader(self, eval_dataset: object = None) -> DataLoader:
         """Return this process's packs of the evaluation rows."""
         dataset = _packs(eval_dataset if eval_dataset is not None else self.eval_dataset)
-        keys = scene_keys(dataset.rows, dataset.encoder)
-        return self._loader(dataset, PackSampler(keys, self.eval_branches, **self._place()))
+        groups = group_rows(dataset.rows, dataset.encoder)
+        return self._loader(dataset, PackSampler(groups, self.eval_branches, **self._place()))
 
     def _place(self) -> dict[str, int]:
         """Return what a sampler must know of this process."""
