@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from gpt4scene.data.vision import VisionRule, patches, patchify
-from gpt4scene.errors import DataError, WorkError
+from gpt4scene.errors import ConfigError, DataError, WorkError
 from gpt4scene.inference.client import ServerEngine
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.pictures import picture
@@ -148,3 +148,15 @@ def test_bad_image_is_named(tmp_path):
     cut.write_bytes(cut.read_bytes()[:60])
     with pytest.raises(DataError, match="cut.png"):
         picture(str(cut), VisionRule())
+
+
+def test_several_answers_to_a_question_have_seeds_of_their_own(server, scenes):
+    engine = ServerEngine(server.url, "qwen", VisionRule(image_resolution=112))
+    found = list(engine.answer(scenes[0][:2], GenerationSettings(samples=3, temperature=0.7, seed=5)))
+    assert sorted((answer.question.index, answer.sample) for answer in found) == [
+        (i, j) for i in range(2) for j in range(3)
+    ]
+    seeds = [body["seed"] for body in server.requests]
+    assert len(set(seeds)) == 3 and seeds.count(5) == 2
+    with pytest.raises(ConfigError, match="--engine local"):
+        list(engine.answer(scenes[0], GenerationSettings(return_logprobs=True)))

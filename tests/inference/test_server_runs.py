@@ -56,6 +56,16 @@ def test_a_run_writes_every_answer_with_its_end(server, infer, rows):
     assert first.startswith(f"model qwen at {server.url}: 12 questions (scanqa 12) about 2 scenes; answers go to ")
 
 
+@pytest.mark.parametrize(("owner", "sent"), [("vllm", -1), ("sglang", -1), ("openai", None)])
+def test_draws_are_not_narrowed_by_the_servers_defaults(server, infer, owner, sent):
+    server.models[0]["owned_by"] = owner
+    assert infer("--temperature=0.7", "--limit=2")[0] == 0
+    assert {body.get("top_k") for body in server.bodies[1:]} == {sent}
+    server.bodies.clear()
+    assert infer("--overwrite", "--limit=2")[0] == 0
+    assert not any("top_k" in body for body in server.bodies), "greedy answers need none"
+
+
 ODD = {
     "content null": reply(None),
     "refusal": reply(None, refusal="no"),

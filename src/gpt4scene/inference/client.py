@@ -8,6 +8,7 @@ first request of a scene carries the images. Requests wait in threads that do no
 
 from __future__ import annotations
 
+import hashlib
 import queue
 import threading
 import time
@@ -17,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.data.vision import VisionRule
-from gpt4scene.errors import DataError, WorkError
+from gpt4scene.errors import ConfigError, DataError, WorkError
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.pictures import Picture, Pictures, chat_request, short_request
 from gpt4scene.inference.requests import RETRIES, TIMEOUT_S, Requests, Say
@@ -28,6 +29,8 @@ REQUEST_LIMIT = 8
 """Requests at a time; each may carry all images of the scene, some ten megabytes."""
 KNOWS_NAMES = "vllm"
 """What a server that remembers images by name says of its owner, in its list of models."""
+OWN_DEFAULTS = ("vllm", "sglang")
+"""Servers that draw among the likeliest tokens alone where the checkpoint's generation_config.json has a ``top_k``."""
 NEVER_KNOWN = 8
 """After so many requests by name that were refused, and none that was taken, every request carries its images."""
 SILENCE_S = 30.0
@@ -46,6 +49,7 @@ class Asked:
     """
 
     question: Question
+    sample: int
     limit: int
     body: tuple[bytes, ...]
     short: tuple[bytes, ...]
@@ -83,7 +87,7 @@ class ServerEngine:
         self._known_at, self._asking_again = 0, threading.Lock()
         self._said_cut = False
         self._pictures = Pictures(vision)
-        self._knows_names = False
+        self._owner = ""
         self._results: queue.SimpleQueue[Answer | Exception | None] = queue.SimpleQueue()
 
     def identity(self) -> dict[str, str]:
@@ -98,7 +102,7 @@ class ServerEngine:
 
     def _said_of_itself(self) -> dict[str, str]:
         found = served(self.requests, self.model)
-        self._knows_names = found.get("owned_by") == KNOWS_NAMES
+        self._owner = found.get("owned_by", "")
         body = {"model": self.model, "max_tokens": 16, "temperature": 0.0, "seed": 0}
         body["messages"] = [{"role": "user", "content": [{"type": "text", "text": PROBE}]}]
         try:
@@ -114,12 +118,15 @@ class ServerEngine:
         """Yield the answers to questions about one scene as they come.
 
         Raises ``DataError`` naming task and row for a reply that is no answer, ``WorkError`` when the server fails;
-        answers that had come by then are yielded first.
+        answers that had come by then are yielded first. Log-probabilities are refused: servers mean different things.
         """
         settings = settings or GenerationSettings()
+        if settings.return_logprobs:
+            raise ConfigError("log-probabilities come from the local engine alone, not from a server: --engine local")
         self._results = queue.SimpleQueue()
         self.requests.closed.clear()
-        asked = [self._asked(question, settings) for question in questions]
+        samples = range(settings.samples)
+        asked = [self._asked(question, settings, sample) for question in questions for sample in samples]
         whole = {one.question.images: place for place, one in reversed(list(enumerate(asked)))}.values()
         asked = [replace(one, short=()) if place in whole else one for place, one in enumerate(asked)]
         for together in (asked[:1], asked[1:]):
@@ -204,20 +211,24 @@ class ServerEngine:
             content += [image, text]
         return [part for part in content if part != ""]
 
-    def _asked(self, question: Question, settings: GenerationSettings) -> Asked:
-        """Return the request for a question."""
+    def _asked(self, question: Question, settings: GenerationSettings, sample: int = 0) -> Asked:
+        """Return the request for a question, for one of its answers."""
         words = {
             "model": self.model,
             "max_tokens": settings.max_new_tokens,
             "temperature": settings.temperature,
             "top_p": settings.top_p,
-            "seed": settings.seed,
+            "seed": _seed(settings.seed, sample),
         }
         if settings.repetition_penalty is not None:
             words["repetition_penalty"] = settings.repetition_penalty
-        content, named = self._content(question), self._knows_names
+        if settings.temperature > 0 and self._owner in OWN_DEFAULTS:
+            words["top_k"] = -1  # Qwen's checkpoints say 1: every draw would be the likeliest token
+        content, named = self._content(question), self._owner == KNOWS_NAMES
         short = short_request(words, content) if named and question.images else ()
-        return Asked(question, settings.max_new_tokens, tuple(chat_request(words, content, named)), tuple(short))
+        return Asked(
+            question, sample, settings.max_new_tokens, tuple(chat_request(words, content, named)), tuple(short)
+        )
 
     def _ask(self, asked: Asked) -> Answer:
         question = asked.question
@@ -240,7 +251,7 @@ class ServerEngine:
                 f"note: {where}: the server cut the answer after {reply.tokens} tokens, below --max_new_tokens "
                 f"{asked.limit}, as one whose context is full does (vLLM: --max-model-len); said once"
             )
-        return Answer(question, reply.text, reply.tokens, reply.finish_reason)
+        return Answer(question, reply.text, reply.tokens, reply.finish_reason, sample=asked.sample)
 
     def _check_same(self, where: str) -> None:
         """Raise ``DataError`` where a server that came back after lost connections is no longer the one of before.
@@ -263,3 +274,10 @@ class ServerEngine:
                     "its answer is not taken. Serve the model as before, or choose another --output_dir"
                 )
             self._known_at = lost
+
+
+def _seed(seed: int, sample: int) -> int:
+    """Return the seed of one of several answers: the first has the given one, the others their own."""
+    if sample == 0:
+        return seed
+    return int.from_bytes(hashlib.sha256(f"{seed} {sample}".encode()).digest()[:4], "big") >> 1
