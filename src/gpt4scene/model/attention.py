@@ -85,6 +85,7 @@ def refuse_dropout(config: PreTrainedConfig, attention: str) -> None:
         )
 
 
+@torch.compiler.disable  # its calls differ with every layout; compiled code would be made anew for each
 def attend(
     module: torch.nn.Module,
     query: torch.Tensor,
