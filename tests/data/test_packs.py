@@ -25,7 +25,7 @@ def rows(make_row, images):
 def test_shapes_and_kinds(encoder, rows):
     pack, batch = batch_of(encoder, rows)
     length, count = pack.length, sum(np.prod(grid) for grid in pack.grids)
-    tensors = {key: value for key, value in vars(batch).items() if key not in ("layout", "origins")}
+    tensors = {key: value for key, value in vars(batch).items() if key not in ("images", "layout", "origins")}
     shapes = {key: tuple(value.shape) for key, value in tensors.items()}
     learned = sum((branch.labels_L != IGNORED).sum() for branch in pack.branches)
     assert shapes == {
@@ -50,7 +50,7 @@ def test_a_batch_moves_whole(encoder, rows):
     _, batch = batch_of(encoder, rows)
     moved = batch.to("meta")
     assert moved.layout.lengths == batch.layout.lengths and len(batch.layout.places)
-    tensors = {key: value for key, value in vars(moved).items() if key not in ("layout", "origins")}
+    tensors = {key: value for key, value in vars(moved).items() if key not in ("images", "layout", "origins")}
     assert {value.device.type for value in (*tensors.values(), moved.layout.places)} == {"meta"}
     assert batch.input_ids.device.type == "cpu"
 
