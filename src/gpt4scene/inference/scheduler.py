@@ -173,18 +173,18 @@ class Scheduler:
 
     def _begin(self, visit: Sequence[Waiting]) -> list[Token]:
         """Run the scene's prefix, where it is not known, and the questions behind it; return their first tokens."""
-        short = None
+        short: torch.OutOfMemoryError | None = None
+        filled: tuple[Prefix, bool, torch.Tensor] | None = None
         try:
-            prefix, known = self._prefix(visit)
-            rooms = [*(one.room for one in self._running), *map(_room, visit)]
-            self._slots.reserve(len(rooms), max(rooms), self._network.shape, self.model.dtype)
-            scores_KV = self._network.fill(self._slots, [one.prepared.branch_L for one in visit], prefix)
+            filled = self._fill(visit)
         except DataError as error:  # an image that can't be decoded
             return self._refused(visit, error)
         except torch.OutOfMemoryError as error:
             short = error.with_traceback(None)  # whose frames hold memory
-        if short is not None:
+        if filled is None:
+            assert short is not None
             return self._with_less(visit, short)
+        prefix, known, scores_KV = filled
         self.arrivals.remove([one.request.number for one in visit])
         self._sampler.add([self._choice(one) for one in visit])
         first = len(self._running)
@@ -194,6 +194,13 @@ class Scheduler:
         self._slots.ids[first : len(self._running)] = ids
         lengths = [(one.prepared.length, prefix.length if known or place else 0) for place, one in enumerate(visit)]
         return self._tokens(first, chosen, lengths)
+
+    def _fill(self, visit: Sequence[Waiting]) -> tuple[Prefix, bool, torch.Tensor]:
+        """Return the scene's prefix, whether it was known, and the scores of what follows each question."""
+        prefix, known = self._prefix(visit)
+        rooms = [*(one.room for one in self._running), *map(_room, visit)]
+        self._slots.reserve(len(rooms), max(rooms), self._network.shape, self.model.dtype)
+        return prefix, known, self._network.fill(self._slots, [one.prepared.branch_L for one in visit], prefix)
 
     def _with_less(self, visit: Sequence[Waiting], error: torch.OutOfMemoryError) -> list[Token]:
         """Go on where memory ran out: without idle prefixes, or once a running branch ends; else refuse the visit."""
