@@ -118,3 +118,10 @@ def test_pytorch_chooses_no_kernel_without_the_bounds():
             elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("scaled_dot_product_attention"):
                 calls.append((path.name, node.lineno))
     assert calls and not set(calls) - bounded
+
+
+def test_the_kernel_in_use_is_named():
+    said = kernels.kernel_sentence(torch.device("cpu"), torch.float32, 128)
+    assert (
+        said == f"flash attention on the CPU of torch {torch.__version__} in float32, prefix and branches in two parts"
+    )

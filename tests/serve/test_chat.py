@@ -1,4 +1,4 @@
-"""Chat requests from end to end: answers, streams, what is counted, and that nothing is kept of a request that ended."""
+"""Chat requests from end to end: answers, streams, what is counted, and that nothing is kept of one that ended."""
 
 import json
 

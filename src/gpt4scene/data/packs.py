@@ -16,7 +16,7 @@ from gpt4scene.data.positions import pack_positions
 from gpt4scene.data.vision import VisionRule, patches
 from gpt4scene.errors import DataError
 from gpt4scene.files.tokenized import TokenizedRows
-from gpt4scene.types import IGNORED, Batch, Branch, Conversation, EncodedSample, Pack
+from gpt4scene.types import IGNORED, Batch, Branch, Conversation, EncodedSample, Images, Pack
 
 
 class PackDataset(Dataset[Batch]):
@@ -147,6 +147,7 @@ def collate(pack: Pack, encoder: Encoder) -> Batch:
         position_ids=torch.from_numpy(positions_3L)[:, None],
         pixel_values=torch.from_numpy(pack_pixels(pack, encoder.vision)),
         image_grid_thw=torch.tensor(pack.grids, dtype=torch.int64).reshape(-1, 3),
+        images=Images(pack.grids, pack.images),
         layout=pack_layout(lengths[0], lengths[1:], pack.apart),
         label_positions=torch.from_numpy(learned - 1),
         label_ids=torch.from_numpy(labels_L[learned].astype(np.int64)),

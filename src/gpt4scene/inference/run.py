@@ -266,6 +266,7 @@ def _engine(arguments: InferArguments, say: Say) -> Engine:
     from transformers.utils.logging import disable_progress_bar
 
     from gpt4scene.inference.local import load_engine
+    from gpt4scene.model.attention import attention_sentence
     from gpt4scene.settings.arguments import attention_backend
 
     if not sys.stderr.isatty():
@@ -273,7 +274,7 @@ def _engine(arguments: InferArguments, say: Say) -> Engine:
     attention, note = attention_backend(arguments.flash_attn)
     if note:
         say(f"note: {note}")
-    return load_engine(
+    engine = load_engine(
         arguments.model,
         **asdict(arguments.image_limits),
         template=arguments.template,
@@ -282,6 +283,8 @@ def _engine(arguments: InferArguments, say: Say) -> Engine:
         device=arguments.device,
         branch_limit=arguments.branch_limit,
     )
+    say(f"attention: {attention_sentence(engine.model.config, attention, engine.device, engine.model.dtype)}")
+    return engine
 
 
 def _finish(arguments: InferArguments, plan: Plan, scenes: set[str]) -> dict[str, Path]:

@@ -155,7 +155,7 @@ class Scheduler:
         chosen: list[Waiting] = []
         rooms = [one.room for one in self._running]
         for one in group[: self.branch_limit - len(self._running)]:
-            rooms.append(len(one.prepared.branch_L) + one.request.settings.max_new_tokens)
+            rooms.append(_room(one))
             padded = (len(chosen) + 1) * max(len(each.prepared.branch_L) for each in [*chosen, one])
             slots, keys = self._slots.sizes(len(rooms), max(rooms))
             held = slots * keys * self._network.token_bytes
@@ -173,25 +173,45 @@ class Scheduler:
 
     def _begin(self, visit: Sequence[Waiting]) -> list[Token]:
         """Run the scene's prefix, where it is not known, and the questions behind it; return their first tokens."""
+        short: torch.OutOfMemoryError | None = None
+        filled: tuple[Prefix, bool, torch.Tensor] | None = None
         try:
-            prefix, known = self._prefix(visit)
-            first, rooms = len(self._running), [one.room for one in self._running]
-            rooms += [len(one.prepared.branch_L) + one.request.settings.max_new_tokens for one in visit]
-            self._slots.reserve(len(rooms), max(rooms), self._network.shape, self.model.dtype)
-            scores_KV = self._network.fill(self._slots, [one.prepared.branch_L for one in visit], prefix)
-        except (torch.OutOfMemoryError, DataError) as error:
-            if isinstance(error, DataError) or not self._running:
-                self.arrivals.remove([one.request.number for one in visit])
-                return [Token(one.request.number, -1, finish_reason="error", error=error) for one in visit]
-            return self._decode()  # what runs will end, and then there is more room
+            filled = self._fill(visit)
+        except DataError as error:  # an image that can't be decoded
+            return self._refused(visit, error)
+        except torch.OutOfMemoryError as error:
+            short = error.with_traceback(None)  # whose frames hold memory
+        if filled is None:
+            assert short is not None
+            return self._with_less(visit, short)
+        prefix, known, scores_KV = filled
         self.arrivals.remove([one.request.number for one in visit])
         self._sampler.add([self._choice(one) for one in visit])
-        self._running += [Running(one.request, prefix, rooms[first + place]) for place, one in enumerate(visit)]
+        first = len(self._running)
+        self._running += [Running(one.request, prefix, _room(one)) for one in visit]
         self._parts = None
         ids, chosen = self._sampler.choose(scores_KV, first)
         self._slots.ids[first : len(self._running)] = ids
         lengths = [(one.prepared.length, prefix.length if known or place else 0) for place, one in enumerate(visit)]
         return self._tokens(first, chosen, lengths)
+
+    def _fill(self, visit: Sequence[Waiting]) -> tuple[Prefix, bool, torch.Tensor]:
+        """Return the scene's prefix, whether it was known, and the scores of what follows each question."""
+        prefix, known = self._prefix(visit)
+        rooms = [*(one.room for one in self._running), *map(_room, visit)]
+        self._slots.reserve(len(rooms), max(rooms), self._network.shape, self.model.dtype)
+        return prefix, known, self._network.fill(self._slots, [one.prepared.branch_L for one in visit], prefix)
+
+    def _with_less(self, visit: Sequence[Waiting], error: torch.OutOfMemoryError) -> list[Token]:
+        """Go on where memory ran out: without idle prefixes, or once a running branch ends; else refuse the visit."""
+        if self.prefixes.shrink({id(one.prefix) for one in self._running}, 0):
+            return self._begin(visit)
+        return self._decode() if self._running else self._refused(visit, error)
+
+    def _refused(self, visit: Sequence[Waiting], error: Exception) -> list[Token]:
+        numbers = [one.request.number for one in visit]
+        self.arrivals.remove(numbers)
+        return [Token(number, -1, finish_reason="error", error=error) for number in numbers]
 
     def _prefix(self, visit: Sequence[Waiting]) -> tuple[Prefix, bool]:
         """Return the prefix of a scene, and whether it was known: by images, rule, tokens and weights of the model."""
@@ -250,6 +270,11 @@ class Scheduler:
         del self._running[count:]
         self._parts = None
         self.prefixes.shrink({id(one.prefix) for one in self._running})
+
+
+def _room(one: Waiting) -> int:
+    """Return the most own keys that a request's branch may have."""
+    return len(one.prepared.branch_L) + one.request.settings.max_new_tokens
 
 
 def _stops(model: PreTrainedModel, encoder: Encoder) -> frozenset[int]:

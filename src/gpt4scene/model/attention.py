@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
 
+from gpt4scene.errors import ConfigError
 from gpt4scene.model.branches import KeptKeys
-from gpt4scene.model.kernels import fused_kernels, one_precision
+from gpt4scene.model.kernels import fused_kernels, kernel_sentence, one_precision
 from gpt4scene.model.layout import seen
 from gpt4scene.model.two_part import attend_causally, attend_pack
 from gpt4scene.types import PackLayout
@@ -39,6 +40,29 @@ def require(model: torch.nn.Module) -> None:
         )
 
 
+def attention_sentence(config: PreTrainedConfig, attention: str, device: torch.device, dtype: torch.dtype) -> str:
+    """Return what computes the language part's attention where ``attention`` was asked for, in ``dtype``.
+
+    Raises ``ValueError`` where no kernel can.
+    """
+    if text_attention(attention) == EAGER:
+        return "plain products under a mask"
+    text = config.get_text_config()
+    channels = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return kernel_sentence(device, dtype, channels)
+
+
+def refuse_dropout(config: PreTrainedConfig, attention: str) -> None:
+    """Raise ``ConfigError`` where the language part would train with a dropout that ``attention`` does not have."""
+    dropout = config.get_text_config().attention_dropout
+    if dropout and text_attention(attention) != EAGER:
+        raise ConfigError(
+            f"config.json sets attention_dropout to {dropout}, which the fused attention over packs does not have; set "
+            "it to 0 there, or write flash_attn: disabled"
+        )
+
+
+@torch.compiler.disable  # its calls differ with every layout; compiled code would be made anew for each
 def attend(
     module: torch.nn.Module,
     query: torch.Tensor,

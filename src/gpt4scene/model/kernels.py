@@ -55,6 +55,17 @@ def _kernel_on(device: torch.device, dtype: torch.dtype, channels: int) -> Kerne
     return kernel_for(device.type, dtype, channels, capability)
 
 
+def kernel_sentence(device: torch.device, dtype: torch.dtype, channels: int) -> str:
+    """Return the name of the kernel that attends on ``device``, as reports give it; ``ValueError`` where none can."""
+    names = {
+        "flash": "FlashAttention",
+        "efficient": "memory-efficient attention",
+        "cpu": "flash attention on the CPU",
+    }
+    name, kind = names[_kernel_on(device, dtype, channels)], str(dtype).removeprefix("torch.")
+    return f"{name} of torch {torch.__version__} in {kind}, prefix and branches in two parts"
+
+
 def attention_part(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, causal: bool, scale: float
 ) -> tuple[torch.Tensor, torch.Tensor]:

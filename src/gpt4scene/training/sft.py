@@ -30,7 +30,7 @@ from gpt4scene.training.manifest import Manifest
 from gpt4scene.training.model_shape import shape_of
 from gpt4scene.training.optimizers import try_out
 from gpt4scene.training.output import BatchPlan, MarkComplete, open_output
-from gpt4scene.training.preflight import check_model, check_settings, plan_of
+from gpt4scene.training.preflight import attention_of, check_model, check_settings, plan_of
 from gpt4scene.training.processes import alike, gather_all, leave_in_order, on_all, on_first
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
 from gpt4scene.training.run_data import RunData, load_data
@@ -97,7 +97,8 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     plan = plan_of(config, arguments, data)
     if checkpoint is None:
         manifest.release()
-    manifest.update(data=data.summary, batch=_batch(plan))
+    attention = on_all(lambda: attention_of(config, arguments, folder))
+    manifest.update(data=data.summary, batch=_batch(plan), attention=attention)
     _say(arguments, f"{data.sentence}; {_batch(plan)['sentence']}")
     if config.data.tokenized_path and (config.data.tokenize_only or _too_large_for_cpu(folder)):
         return _stop_after_tokenizing(arguments, config)
@@ -127,8 +128,9 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         loss_average=config.tuning.loss_average,
         eval_branches=arguments.per_device_eval_batch_size,
         base=folder,
+        stop=(stop := StopOnSignal()),
         callbacks=[
-            stop := StopOnSignal(),
+            stop,
             RefuseBrokenStart(checkpoint or config.model.adapter_name_or_path or folder),
             MarkComplete(config.output_dir, plan, settings),
             *([] if config.evaluates_only else [StepLog(config.output_dir, _progress(config, arguments))]),
