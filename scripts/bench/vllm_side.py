@@ -1,7 +1,7 @@
 """vLLM's side of ``beside_vllm.py``: runs under an interpreter that has vLLM and needs nothing of this project.
 
-Takes a job as JSON on its standard input and writes seconds and answers. Images are opened, resized by the job's sizes and handed over as
-objects with names, so that vLLM neither decodes nor hashes them once a question.
+Takes a job as JSON on its standard input and writes seconds and answers. Images are opened, resized by the job's sizes
+and handed over as objects with names, so that vLLM neither decodes nor hashes them once a question.
 
     PYTHON scripts/bench/vllm_side.py OUT.json <JOB.json
 """
