@@ -76,20 +76,22 @@ class EncodedSample:
 class Branch:
     """The tokens of one row after the shared prefix; the first label is always ``IGNORED``.
 
-    ``weight`` is 1 for a row that counts in the loss and 0 for filling (uneven ends between ranks).
+    ``weight`` is 1 for a row that counts in the loss and 0 for filling (uneven ends between ranks). ``images`` counts
+    those of the row that are not in the prefix.
     """
 
     ids_L: np.ndarray
     labels_L: np.ndarray
     origin: Origin | None = None
     weight: float = 1.0
+    images: int = 0
 
 
 @dataclass(frozen=True)
 class Pack:
     """One scene prefix and the questions that hang off it. An ordinary sample is a pack with one branch.
 
-    ``images`` and ``grids`` belong to the prefix; where ``prefix_P`` is empty they belong to the only branch.
+    ``images`` and ``grids`` are those of the prefix, then those of the branches, in the order of the row.
     The last ``apart`` branches do not see the prefix: rows of their own that ride along.
     """
 
@@ -103,6 +105,31 @@ class Pack:
     def length(self) -> int:
         """Tokens of the whole row: prefix and all branches."""
         return len(self.prefix_P) + sum(len(branch.ids_L) for branch in self.branches)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file held when it was read: ``digest`` of its bytes, and its ``state`` by which a change is noticed.
+
+    ``young``: the file was so new that a change may not show in its state.
+    """
+
+    digest: str
+    state: tuple[int, ...]
+    young: bool
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of a pack in the order of its row, as the host knows them.
+
+    ``grids`` without a path, the last ones, are blank. ``contents`` are what the decoded files held: None where nobody
+    can say, empty where nobody looked.
+    """
+
+    grids: tuple[Grid, ...]
+    paths: tuple[str, ...]
+    contents: tuple[Content | None, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,13 +183,15 @@ class Batch:
     Of the M learned tokens, ``label_ids`` are the tokens themselves, ``label_positions`` the positions whose logits
     predict them (each one before its token), and ``label_owners`` their branches, numbered from 0. ``weights`` are
     those of the branches. Pixels are patches of T frames of p x p in uint8, all images one behind the other; without
-    images, they and the grids have no rows. Integers are int64.
+    images, they and the grids have no rows. There are no pixels either where features of all ``images`` are known.
+    Integers are int64.
     """
 
     input_ids: torch.Tensor  # [1, L]
     position_ids: torch.Tensor  # [3, 1, L]: time, row, column
     pixel_values: torch.Tensor  # uint8 [P, 3 * T * p * p]
     image_grid_thw: torch.Tensor  # [N, 3]
+    images: Images
     layout: PackLayout
     label_positions: torch.Tensor  # [M]
     label_ids: torch.Tensor  # [M]
@@ -179,7 +208,7 @@ class Batch:
         return self._changed(lambda tensor: tensor.pin_memory())
 
     def _changed(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-        names = [item.name for item in fields(self) if item.name not in ("layout", "origins")]
+        names = [item.name for item in fields(self) if item.name not in ("images", "layout", "origins")]
         tensors = {name: change(getattr(self, name)) for name in names}
         return replace(self, layout=self.layout.changed(change), **tensors)
 
@@ -190,7 +219,8 @@ class Question:
 
     ``type_info`` is SQA3D's ``sqa_type`` or Multi3DRefer's ``eval_type``, 0 for a task without types.
     What the file does not say is ``None``. ``images`` are resolved paths in the order shown to the model (BEV first).
-    ``source`` is the official row, for benchmarks whose rules read it.
+    ``source`` is the official row, for benchmarks whose rules read it. ``earlier`` are the messages before the prompt
+    (a system message, a dialogue so far); with them, images stand at ``<image>`` marks only.
     """
 
     task: str
@@ -204,6 +234,7 @@ class Question:
     ref_captions: tuple[str | int, ...] | None = None
     type_info: str | int | None = None
     source: Mapping[str, Any] | None = field(default=None, hash=False)
+    earlier: tuple[Turn, ...] = ()
 
     @property
     def key(self) -> tuple[str, int]:

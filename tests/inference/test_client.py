@@ -10,12 +10,13 @@ import pytest
 from PIL import Image
 
 from gpt4scene.data.vision import VisionRule, patches, patchify
-from gpt4scene.errors import DataError, WorkError
-from gpt4scene.inference.client import ServerEngine, image_url
+from gpt4scene.errors import ConfigError, DataError, WorkError
+from gpt4scene.inference.client import ServerEngine
 from gpt4scene.inference.decoding import GenerationSettings
+from gpt4scene.inference.pictures import picture
 from gpt4scene.types import Question
 
-pytest.importorskip("openai")
+pytest.importorskip("httpx")
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ def test_the_first_question_of_a_scene_is_asked_alone(server, scenes, monkeypatc
 )
 def test_images_arrive_as_the_local_model_sees_them(scenes, rule):
     path = scenes[0][0].images[0]
-    url = image_url(path, rule)
+    url = picture(path, rule).url
     with Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/png;base64,")))) as sent:
         assert np.array_equal(patchify(np.asarray(sent), rule), patches(path, rule))
 
@@ -146,4 +147,16 @@ def test_bad_image_is_named(tmp_path):
     Image.new("RGB", (64, 64)).save(cut)
     cut.write_bytes(cut.read_bytes()[:60])
     with pytest.raises(DataError, match="cut.png"):
-        image_url(str(cut), VisionRule())
+        picture(str(cut), VisionRule())
+
+
+def test_several_answers_to_a_question_have_seeds_of_their_own(server, scenes):
+    engine = ServerEngine(server.url, "qwen", VisionRule(image_resolution=112))
+    found = list(engine.answer(scenes[0][:2], GenerationSettings(samples=3, temperature=0.7, seed=5)))
+    assert sorted((answer.question.index, answer.sample) for answer in found) == [
+        (i, j) for i in range(2) for j in range(3)
+    ]
+    seeds = [body["seed"] for body in server.requests]
+    assert len(set(seeds)) == 3 and seeds.count(5) == 2
+    with pytest.raises(ConfigError, match="--engine local"):
+        list(engine.answer(scenes[0], GenerationSettings(return_logprobs=True)))

@@ -56,6 +56,16 @@ def test_a_run_writes_every_answer_with_its_end(server, infer, rows):
     assert first.startswith(f"model qwen at {server.url}: 12 questions (scanqa 12) about 2 scenes; answers go to ")
 
 
+@pytest.mark.parametrize(("owner", "sent"), [("vllm", -1), ("sglang", -1), ("openai", None)])
+def test_draws_are_not_narrowed_by_the_servers_defaults(server, infer, owner, sent):
+    server.models[0]["owned_by"] = owner
+    assert infer("--temperature=0.7", "--limit=2")[0] == 0
+    assert {body.get("top_k") for body in server.bodies[1:]} == {sent}
+    server.bodies.clear()
+    assert infer("--overwrite", "--limit=2")[0] == 0
+    assert not any("top_k" in body for body in server.bodies), "greedy answers need none"
+
+
 ODD = {
     "content null": reply(None),
     "refusal": reply(None, refusal="no"),
@@ -295,7 +305,7 @@ def test_an_image_replaced_under_the_same_path_is_sent_anew(server, scenes, tmp_
     shutil.copy(scenes[0][0].images[0], path)
     engine = ServerEngine(server.url, "qwen", VisionRule(image_resolution=56))
     question = Question("scanqa", 0, "s", "What?", (str(path),))
-    before = engine._body(question, GenerationSettings())
+    before = engine._asked(question, GenerationSettings())
     shutil.copy(scenes[1][0].images[0], path)
-    after = engine._body(question, GenerationSettings())
-    assert before != after and after == engine._body(question, GenerationSettings())
+    after = engine._asked(question, GenerationSettings())
+    assert before != after and after == engine._asked(question, GenerationSettings())

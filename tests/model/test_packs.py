@@ -17,8 +17,9 @@ from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo import tiny_model
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.engine import Engine
-from gpt4scene.model.inputs import model_inputs, row_losses
+from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import load_model, load_tokenizer
+from gpt4scene.model.pixels import normalise
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import FlashAttention, TuningArguments, attention_backend
 from gpt4scene.types import Conversation, Origin, Question, Turn
@@ -115,14 +116,13 @@ def test_single_sample_equals_transformers_own_forward(setting):
     reference = AutoModelForImageTextToText.from_pretrained(folder, attn_implementation="eager")
     for sample in samples:
         batch = collate(make_pack([sample]), encoder)
-        inputs = model_inputs(batch, encoder.vision)
         ours = row_losses(model, batch, encoder.vision)
         ids = torch.from_numpy(sample.ids_L)[None]
         theirs = reference(
             input_ids=ids,
             labels=torch.from_numpy(sample.labels_L)[None],
-            pixel_values=inputs["pixel_values"],
-            image_grid_thw=inputs["image_grid_thw"],
+            pixel_values=normalise(batch.pixel_values, encoder.vision),
+            image_grid_thw=batch.image_grid_thw,
             mm_token_type_ids=(ids == encoder.special.image_pad).int(),
         ).loss
         assert relative(ours, theirs) < 1e-5

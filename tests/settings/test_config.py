@@ -211,6 +211,14 @@ def test_gradient_checkpointing_is_one_setting(spelling):
     assert spelling not in config.training
 
 
+@pytest.mark.parametrize(
+    "word", ["gradient_checkpointing", "activation_checkpointing", "disable_gradient_checkpointing"]
+)
+def test_gradient_checkpointing_is_left_to_the_program(word):
+    assert parse([*LEAST, f"--{word}", "auto"]).tuning.disable_gradient_checkpointing is None
+    assert parse(LEAST).tuning.disable_gradient_checkpointing is None
+
+
 def test_yaml_no_is_a_strategy_where_one_is_asked_for(tmp_path):
     text = "model_name_or_path: m\ndataset: d\noutput_dir: o\neval_strategy: no\nsave_strategy: no\n"
     training = parse([yaml_file(tmp_path, text)]).training
@@ -255,7 +263,8 @@ def test_all_mistakes_come_at_once_with_place_and_nearest_name(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ("--scene_packing 3 --per_device_train_batch_size 2 --gradient_accumulation_steps 4", "which is 8 questions"),
+        ("--scene_packing many", "must be a whole number or auto, not 'many'"),
+        ("--scene_packing 0", "must be 1 or more"),
         ("--bf16 --fp16", "bf16 and fp16 exclude each other"),
         ("--deepspeed x.json --fsdp full_shard", "deepspeed and fsdp exclude"),
         ("--adapter_name_or_path a --finetuning_type full", "adapter_name_or_path needs finetuning_type: lora"),

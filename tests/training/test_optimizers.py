@@ -8,6 +8,7 @@ import torch
 
 from gpt4scene.errors import ConfigError
 from gpt4scene.settings.config import parse
+from gpt4scene.training.checkpointing import options_of
 from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.optimizers import check_target_modules, option_problems, try_out
 
@@ -147,9 +148,9 @@ def test_a_warm_up_that_a_schedule_passes_over_is_noted(tmp_path):
 
 
 def test_checkpointing_that_is_asked_for_keeps_what_is_left_out(tmp_path):
-    config = parse(words(tmp_path, {"gradient_checkpointing_kwargs": {"preserve_rng_state": False}}))
-    made = training_arguments(config).gradient_checkpointing_kwargs
-    assert made == {"use_reentrant": False, "preserve_rng_state": False}
+    for key in ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs"):
+        config = parse(words(tmp_path, {key: {"preserve_rng_state": False, "every_n_layers": 2}}))
+        assert options_of(config) == {"preserve_rng_state": False, "every_n_layers": 2}
 
 
 ZERO = {"zero_optimization": {"stage": 2, "reduce_bucket_size": "auto"}}

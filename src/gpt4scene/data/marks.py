@@ -53,7 +53,8 @@ class Marks:
         refused = {IMAGE_MARK, *FOREIGN_MARKS, *tokens}
         self._usable = {name for name in usable if len(name) > 1 and name.strip()} - refused
         names = sorted(refused | self._usable, key=len, reverse=True)
-        self._mark = re.compile(rf"(\\*)({'|'.join(map(re.escape, names))})")
+        # Backslashes are looked at from the first of a row only: a million of them would take hours otherwise.
+        self._mark = re.compile(rf"(?<!\\)(\\*)({'|'.join(map(re.escape, names))})")
 
     def found(self, text: str) -> list[str]:
         """Return the marks in ``text`` in order, without those that are letters and without usable tokens."""
@@ -118,6 +119,13 @@ class Marks:
     def escaped(self, text: str) -> str:
         """Return ``text`` with a backslash before every mark in it, so that all of it is letters."""
         return self._mark.sub(r"\1\1\\\2", text)
+
+    def heard(self, text: str) -> str:
+        """Return what someone wrote who knows nothing of marks, as the text of a message.
+
+        Marks that only the template may write are letters; usable tokens stay tokens, and backslashes backslashes.
+        """
+        return self._mark.sub(lambda found: found[1] * 2 + "\\" * (found[2] not in self._usable) + found[2], text)
 
     def question(self, text: str) -> str:
         """Return what is asked, as a reader wants it: what stands behind all images, without what stands before them.

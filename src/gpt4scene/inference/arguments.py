@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from gpt4scene.benchmarks.registry import task_names
 from gpt4scene.data.templates import TEMPLATES
+from gpt4scene.inference.requests import RETRIES
 from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import LEAST_HELP, MOST_HELP, RESOLUTION_HELP, Arguments, ImageLimits, key
 
@@ -59,7 +60,7 @@ class InferArguments(Arguments):
     shard: int = key("Which of the parts to answer, counted from 0.", 0, least=0)
     num_processes: str = key("Processes here: auto is one a GPU, or one on the CPU.", "auto")
     timeout: float = key("Seconds that a request to a server may take.", 600.0, least=0.001)
-    retries: int = key("Further tries when a server is busy or away, with growing pauses.", 7, least=0)
+    retries: int = key("Further tries when a server is busy or away, with growing pauses.", RETRIES, least=0)
     limit: int | None = key("Ask only the first so many questions of each task.", None, least=1)
     scenes: str | None = key("Ask only about these scenes, separated by commas.", None)
     keep_empty: bool = key("Write empty answers too, instead of reporting their questions as unanswered.", False)

@@ -217,7 +217,9 @@ def _without_zero_warmup(entries: list[Entry]) -> list[Entry]:
 def _value(entry: Entry, name: str, hint: Any, notes: list[str]) -> Any:
     known = foreign()
     if entry.key in known.negated:
-        return not coerce(entry.value, bool)
+        return None if entry.value == "auto" else not coerce(entry.value, bool)
+    if name == "disable_gradient_checkpointing" and entry.value == "auto":
+        return None
     theirs = known.values.get(name, {}).get(str(entry.value))
     if theirs is not None and theirs.refused is not None:
         raise BadValueError(f"{entry.value} is not supported: {theirs.refused}")
