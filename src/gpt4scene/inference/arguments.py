@@ -47,7 +47,7 @@ class InferArguments(Arguments):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = key(
         "Number format of the weights: auto is bfloat16 on a GPU, float32 on a CPU.", "auto"
     )
-    flash_attn: Literal["auto", "fa2", "sdpa"] = key("Attention of the vision tower.", "auto")
+    flash_attn: Literal["auto", "fa2", "fa3", "sdpa"] = key("Attention of the vision tower.", "auto")
     device: str = key("auto, cpu, cuda or cuda:<n>.", "auto")
     branch_limit: int | None = key(
         "Questions answered side by side: 128; on a server, requests at a time: 8.", None, least=1
