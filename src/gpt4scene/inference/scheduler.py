@@ -64,6 +64,7 @@ class Scheduler:
         self._sampler = Sampler(branch_limit, model.config.get_text_config().vocab_size, model.device)
         self._running: list[Running] = []
         self._parts: Prefixes | None = None
+        self._short = False  # memory ran out; nothing begins until a running branch ends
 
     def add(self, request: Request) -> None:
         """Take a request; it waits until there is room. Encoding begins at once, in another thread."""
@@ -105,7 +106,7 @@ class Scheduler:
         self._running.clear()
         self._slots.release()
         self._sampler.release()
-        self._parts = None
+        self._parts, self._short = None, False
 
     def forget(self) -> None:
         """Let go of all prefixes, and of the branches' memory where none runs."""
@@ -149,6 +150,8 @@ class Scheduler:
 
         Where branches run, a few late places are not filled one by one: each filling holds all of them up.
         """
+        if self._short and self._running:
+            return []
         group = self.arrivals.first_ready(self.prefixes, self.branch_limit)
         if not group or not self._fits(group[0]):
             return []
@@ -185,6 +188,7 @@ class Scheduler:
             assert short is not None
             return self._with_less(visit, short)
         prefix, known, scores_KV = filled
+        self._short = False
         self.arrivals.remove([one.request.number for one in visit])
         self._sampler.add([self._choice(one) for one in visit])
         first = len(self._running)
@@ -203,10 +207,17 @@ class Scheduler:
         return prefix, known, self._network.fill(self._slots, [one.prepared.branch_L for one in visit], prefix)
 
     def _with_less(self, visit: Sequence[Waiting], error: torch.OutOfMemoryError) -> list[Token]:
-        """Go on where memory ran out: without idle prefixes, or once a running branch ends; else refuse the visit."""
-        if self.prefixes.shrink({id(one.prefix) for one in self._running}, 0):
+        """Go on where memory ran out: without idle prefixes, or once running branches end; else refuse the visit."""
+        own = self.prefixes.peek(visit[0].prepared.key)
+        idle = self.prefixes.shrink({id(own), *(id(one.prefix) for one in self._running)}, 0)
+        if idle and not self._short:
+            self._short = True
             return self._begin(visit)
-        return self._decode() if self._running else self._refused(visit, error)
+        if not self._running:
+            self._short = False
+            return self._refused(visit, error)
+        self._short = True
+        return self._decode()
 
     def _refused(self, visit: Sequence[Waiting], error: Exception) -> list[Token]:
         numbers = [one.request.number for one in visit]
@@ -268,7 +279,7 @@ class Scheduler:
         for to, source in moves:
             self._running[to] = self._running[source]
         del self._running[count:]
-        self._parts = None
+        self._parts, self._short = None, False
         self.prefixes.shrink({id(one.prefix) for one in self._running})
 
 
