@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gpt4scene.inference.decoding import GenerationSettings
@@ -33,6 +33,8 @@ WORK = st.lists(
 
 @settings(max_examples=40)
 @given(WORK)
+@example([(["drawn"], {0}), (["greedy"] * 12, {0, 1})])
+@example([(["drawn"] * 12 + ["penalised"], {12}), (["drawn"] * 4, {0, 1})])
 def test_slots_come_and_go_in_any_mixture(work):
     sampler, slots, number = Sampler(64, 20, torch.device("cpu")), [], 0
     scores = torch.randn(20, generator=torch.Generator().manual_seed(0))
