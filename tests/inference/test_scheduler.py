@@ -6,32 +6,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from scheduling import GREEDY, KINDS, parts_of, run, said
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gpt4scene.data.encoding import Encoder
-from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionRule
 from gpt4scene.errors import DataError
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.forward import Network
 from gpt4scene.inference.scheduler import Request, Scheduler
 from gpt4scene.inference.slots import Slots
-from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.types import Question
-
-GREEDY = GenerationSettings(max_new_tokens=8)
-KINDS = (
-    GREEDY,
-    GenerationSettings(max_new_tokens=5, temperature=1.3, seed=2, return_logprobs=True, top_logprobs=3),
-    GenerationSettings(max_new_tokens=9, temperature=0.9, top_p=0.8, repetition_penalty=1.4),
-    GenerationSettings(max_new_tokens=3, repetition_penalty=1.2),
-)
 
 
 @pytest.fixture(scope="module")
 def parts(tiny_folder):
-    model, rule = load_model(tiny_folder), VisionRule.from_folder(tiny_folder, 112)
-    return model, Encoder(load_tokenizer(tiny_folder), TEMPLATES["qwen2_vl"], rule)
+    return parts_of(tiny_folder)
 
 
 @pytest.fixture
@@ -53,23 +41,6 @@ def requests(scenes):
     texts = [Question("scanqa", 90 + n, "none", text) for n, text in enumerate(("What is it?", "Is it red or green?"))]
     asked = [*scenes[0], *texts, *scenes[1]]
     return [Request(n, question, KINDS[n % 4], n % 3) for n, question in enumerate(asked)]
-
-
-def run(scheduler, requests):
-    """Every token of every request, by number."""
-    for request in requests:
-        scheduler.add(request)
-    found = {request.number: [] for request in requests}
-    while tokens := scheduler.step():
-        for token in tokens:
-            found[token.number].append(token)
-    assert scheduler.waiting == scheduler.running == 0
-    return found
-
-
-def said(tokens):
-    """What must not change: ids, and log-probabilities up to rounding."""
-    return {number: ([token.id for token in each], each[-1].answer.text) for number, each in tokens.items()}
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,12 @@ from gpt4scene.errors import DataError
 from gpt4scene.inference.arrivals import Arrivals, Waiting
 from gpt4scene.inference.decoding import uniforms_of
 from gpt4scene.inference.forward import Network, prefixes_of
+from gpt4scene.inference.graphs import StepGraphs, on_cuda, padded_prefixes
 from gpt4scene.inference.prefixes import NOTHING, PREFIX_MEMORY, Prefix, PrefixStore
 from gpt4scene.inference.sampling import Choice, Chosen, Sampler
 from gpt4scene.inference.slots import Slots, moves_of
 from gpt4scene.inference.tokens import Request, Running, Statistics, Token
-from gpt4scene.inference.weights import weights_mark
+from gpt4scene.inference.weights import Mark, weights_mark
 from gpt4scene.model.attention import require
 from gpt4scene.model.branches import Prefixes
 
@@ -62,6 +63,8 @@ class Scheduler:
         self._network = Network(model)
         self._slots = Slots(branch_limit, model.device)
         self._sampler = Sampler(branch_limit, model.config.get_text_config().vocab_size, model.device)
+        self._graphs = StepGraphs(self._network.step, on_cuda()) if model.device.type == "cuda" else None
+        self._mark: Mark | None = None
         self._running: list[Running] = []
         self._parts: Prefixes | None = None
         self._short = False  # memory ran out; nothing begins until a running branch ends
@@ -226,11 +229,14 @@ class Scheduler:
 
     def _prefix(self, visit: Sequence[Waiting]) -> tuple[Prefix, bool]:
         """Return the prefix of a scene, and whether it was known: by images, rule, tokens and weights of the model."""
-        prepared = visit[0].prepared
+        prepared, mark = visit[0].prepared, weights_mark(self.model)
         self.model.eval()  # a training step in between leaves dropout on
+        if mark != self._mark and self._graphs is not None:
+            self._graphs.clear()
+        self._mark = mark
         if not len(prepared.prefix_P):
             return NOTHING, True
-        prefix = self.prefixes.find(prepared.key, weights_mark(self.model), len(visit))
+        prefix = self.prefixes.find(prepared.key, mark, len(visit))
         if prefix is not None:
             return prefix, True
         pixels = self.arrivals.pixels(prepared)
@@ -253,8 +259,12 @@ class Scheduler:
         """Add one token to every running branch."""
         if self._parts is None:
             self._parts = prefixes_of([one.prefix for one in self._running], self._slots.device)
+            self._parts = self._parts if self._graphs is None else padded_prefixes(self._parts)
         room = max(self._slots.known_lengths) + 1
-        scores_KV = self._network.step(self._slots, self._parts, self._slots.count, room)
+        if self._graphs is None:
+            scores_KV = self._network.step(self._slots, self._parts, self._slots.count, room)
+        else:
+            scores_KV = self._graphs(self._slots, self._parts, room)
         self._slots.advance()
         ids, chosen = self._sampler.choose(scores_KV)
         self._slots.ids[: len(chosen)] = ids
