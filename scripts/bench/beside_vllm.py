@@ -239,6 +239,21 @@ def job_of(options: argparse.Namespace, folder: Path) -> Job:
     )
 
 
+def from_infer(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    """Do what ``infer.py --beside vllm=PYTHON`` asks for, with its other flags."""
+    other, _, python = options.beside.partition("=")
+    if other != "vllm" or not Path(python).is_file():
+        parser.error(f"--beside is vllm=PYTHON with an interpreter that has vLLM, not '{options.beside}'")
+    words = ["--python", python, *(["--small"] if options.small else [])]
+    words += [
+        word
+        for name in ("model", "json")
+        if getattr(options, name)
+        for word in (f"--{name}", str(getattr(options, name)))
+    ]
+    return main(words)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Print a table, write JSON when asked; 1 when answers in float32 disagree."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

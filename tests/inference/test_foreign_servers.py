@@ -134,7 +134,8 @@ def test_vllm_that_is_killed_in_mid_run_and_started_again_loses_nothing(vllm, as
     found = []
     with vllm() as server:
         thread = threading.Thread(
-            target=lambda: found.append(ask(tmp_path / "out", *vllm.flags, "--branch_limit=1")), daemon=True
+            target=lambda: found.append(ask(tmp_path / "out", *vllm.flags, "--branch_limit=1", "--retries=30")),
+            daemon=True,
         )
         thread.start()
         until = time.monotonic() + 120

@@ -1,6 +1,5 @@
 """``examples/slurm/vllm_server.sh`` with stand-ins for ``srun`` and ``vllm``: what is started, asked and stopped."""
 
-import json
 import os
 import signal
 import subprocess
@@ -45,6 +44,10 @@ server.probe = lambda: reply("A wooden chair.", model=words[1])
 server.answer = lambda prompt: None if kind == "hangs" else (400, {{}}) if kind == "refuses" else reply(model=words[1])
 time.sleep(600)
 """
+PYTHON = """#!/usr/bin/env bash
+# Notes down how the scores are asked for; everything else is run.
+if [ "$1" = evaluate/calculate_scores.py ]; then printf "%s " "$@" >{scored}; else exec {python} "$@"; fi
+"""
 
 
 @pytest.fixture
@@ -52,13 +55,12 @@ def job(root, tmp_path, write_annotation):
     """Runs the script as a job of one node and two tasks; ``notes()`` are the servers that were started."""
     pytest.importorskip("httpx")
     annotation = write_annotation(tmp_path / "annotation", ["a", "b"], ["sqa3d"], ("What is it?", "Where is it?"))
-    path = annotation / "sqa3d_val.json"
-    path.write_text(json.dumps([{**row, "type_info": 0} for row in json.loads(path.read_text())]))
     folder = tmp_path / "bin"
     folder.mkdir()
     notes = tmp_path / "notes"
     words = {"python": sys.executable, "fixtures": str(root / "tests" / "fixtures"), "notes": str(notes)}
-    for name, text in (("srun", SRUN), ("vllm", VLLM.format(**words))):
+    python = PYTHON.format(scored=tmp_path / "scored", **words)
+    for name, text in (("srun", SRUN), ("vllm", VLLM.format(**words)), ("python", python)):
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     flags = [
@@ -79,7 +81,7 @@ def job(root, tmp_path, write_annotation):
 
     call.notes = lambda: [line.split() for line in notes.read_text().splitlines()] if notes.exists() else []
     call.rows = lambda: journal.ordered_rows(tmp_path / "out", "sqa3d")
-    call.out = tmp_path / "out"
+    call.out, call.scored = tmp_path / "out", tmp_path / "scored"
     return call
 
 
@@ -101,7 +103,7 @@ def test_every_task_starts_asks_and_stops_a_server_of_its_own(job):
     assert running.returncode == 0, said
     assert [row["pred"] for row in job.rows()] == ["A chair."] * 4
     assert sorted(line[1:] for line in job.notes()) == [["0,1", "2", "serve", "room"], ["2,3", "2", "serve", "room"]]
-    assert ended(job) and "sqa3d" in json.loads((job.out / "scores.json").read_text())["scores"]
+    assert ended(job) and f"--predictions {job.out} --annotation_dir " in job.scored.read_text()
 
 
 @pytest.mark.slow
@@ -120,7 +122,7 @@ def test_what_fails_is_said_and_no_server_stays(job, kind, status, words):
     if kind == "broken":
         assert "no such model" in said, "the end of the server's own log"
     wait_for(lambda: ended(job), 10)
-    assert not (job.out / "scores.json").exists()
+    assert not job.scored.exists()
 
 
 @pytest.mark.slow

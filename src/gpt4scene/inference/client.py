@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from gpt4scene.data.templates import ALL_MARKS
@@ -55,6 +55,18 @@ class Asked:
     short: tuple[bytes, ...]
 
 
+Results = queue.SimpleQueue["Answer | Exception | None"]
+"""Answers as they come; None says that a thread has ended."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A scene whose first question is under way while the scene before it is still answered."""
+
+    questions: Sequence[Question]
+    results: Results
+
+
 class ServerEngine:
     """The interface of :class:`~gpt4scene.inference.engine.Engine` in front of a server.
 
@@ -88,7 +100,8 @@ class ServerEngine:
         self._said_cut = False
         self._pictures = Pictures(vision)
         self._owner = ""
-        self._results: queue.SimpleQueue[Answer | Exception | None] = queue.SimpleQueue()
+        self._results: Results = queue.SimpleQueue()
+        self._begun: Begun | None = None
 
     def identity(self) -> dict[str, str]:
         """Return what tells this server's model from another one of the same name: its own words, and a probe's answer.
@@ -120,17 +133,37 @@ class ServerEngine:
         Raises ``DataError`` naming task and row for a reply that is no answer, ``WorkError`` when the server fails;
         answers that had come by then are yielded first. Log-probabilities are refused: servers mean different things.
         """
-        settings = settings or GenerationSettings()
+        yield from self._visit(questions, settings or GenerationSettings(), ())
+
+    def _visit(
+        self, questions: Sequence[Question], settings: GenerationSettings, following: Sequence[Question]
+    ) -> Iterator[Answer]:
+        """Yield the answers about a scene. Once all its requests are sent, the first of ``following`` is asked."""
         if settings.return_logprobs:
             raise ConfigError("log-probabilities come from the local engine alone, not from a server: --engine local")
-        self._results = queue.SimpleQueue()
+        begun, self._begun = self._begun, None
+        if begun is not None and begun.questions is not questions:
+            begun = None
+        self._results = queue.SimpleQueue() if begun is None else begun.results
         self.requests.closed.clear()
         samples = range(settings.samples)
         asked = [self._asked(question, settings, sample) for question in questions for sample in samples]
         whole = {one.question.images: place for place, one in reversed(list(enumerate(asked)))}.values()
         asked = [replace(one, short=()) if place in whole else one for place, one in enumerate(asked)]
-        for together in (asked[:1], asked[1:]):
-            yield from self._together(together)
+        waiting = deque(asked[1:])
+
+        def begin() -> None:
+            if following and self._begun is None and not waiting:
+                self._begun = Begun(following, queue.SimpleQueue())
+                self._start(lambda: self._asked(following[0], settings), self._begun.results)
+
+        if begun is None and asked:
+            self._start(lambda: asked[0], self._results)
+        yield from self._together(deque(), min(1, len(asked)), begin)
+        working = min(self.request_limit, len(waiting))
+        for _ in range(working):
+            threading.Thread(target=self._work, args=(waiting, self._results), name="request", daemon=True).start()
+        yield from self._together(waiting, working, begin)
 
     def received(self) -> list[Answer]:
         """Return the answers that came and were not taken, for a caller who stops in between; ask no more."""
@@ -147,25 +180,40 @@ class ServerEngine:
     def answer_scenes(
         self, scenes: Iterable[Sequence[Question]], settings: GenerationSettings | None = None
     ) -> Iterator[Iterator[Answer]]:
-        """Yield an iterator of answers for each scene, in order; the next scene's images are encoded meanwhile."""
-        ahead: Sequence[Question] | None = None
-        for questions in scenes:
-            if ahead is not None:
-                self._pictures.begin([question.images for question in (*ahead, *questions)])
-                yield self.answer(ahead, settings)
-            ahead = questions
-        if ahead is not None:
-            yield self.answer(ahead, settings)
+        """Yield an iterator of answers for each scene, in order.
 
-    def _together(self, asked: Sequence[Asked]) -> Iterator[Answer]:
-        """Ask side by side. After a failure no further question is sent, but those under way may still be answered."""
-        results, waiting = self._results, deque(asked)
-        working = min(self.request_limit, len(asked))
-        for number in range(working):
-            threading.Thread(target=self._work, args=(waiting, results), name=f"request {number}", daemon=True).start()
+        The next scene's images are encoded meanwhile, and its first question is asked once all of this one are sent.
+        """
+        turns = iter(scenes)
+        following = next(turns, None)
+        while following is not None:
+            questions, following = following, next(turns, None)
+            self._pictures.begin([question.images for question in (*questions, *(following or ()))])
+            yield self._visit(questions, settings or GenerationSettings(), following or ())
+
+    def _start(self, asked: Callable[[], Asked], results: Results) -> None:
+        """Send one request, which is made in its own thread."""
+
+        def work() -> None:
+            try:
+                results.put(self._ask(replace(asked(), short=())))
+            except Exception as error:
+                results.put(error)
+            finally:
+                results.put(None)
+
+        threading.Thread(target=work, name="first request", daemon=True).start()
+
+    def _together(self, waiting: deque[Asked], working: int, begin: Callable[[], None]) -> Iterator[Answer]:
+        """Yield what ``working`` threads bring. After a failure no further question is sent, but those under way may
+        still be answered. ``begin`` is called again and again, to begin with the next scene.
+        """
+        results = self._results
         failure: Exception | None = None
         last, until = time.monotonic(), float("inf")
         while working and time.monotonic() < until:
+            if failure is None:
+                begin()
             try:
                 item = results.get(timeout=min(SILENCE_S, until - time.monotonic()))
             except queue.Empty:
@@ -183,7 +231,7 @@ class ServerEngine:
         if failure is not None:
             raise failure
 
-    def _work(self, waiting: deque[Asked], results: queue.SimpleQueue[Answer | Exception | None]) -> None:
+    def _work(self, waiting: deque[Asked], results: Results) -> None:
         """Send one request after another until none is left or one has failed; then put None."""
         try:
             while waiting and not self.requests.closed.is_set():

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ class Pictures:
         self.rule = rule
         self._contents = Contents()
         self._scenes: dict[tuple[str, ...], list[Future[Picture]]] = {}
+        self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="images")
 
     def __call__(self, paths: Sequence[str]) -> tuple[Picture, ...]:
@@ -82,21 +84,23 @@ class Pictures:
 
         What is wrong with an image is said when it is taken.
         """
-        kept, self._scenes = self._scenes, {}
-        for paths in dict.fromkeys(map(tuple, scenes)):
-            try:
-                contents = tuple(map(self._contents, paths))
-            except DataError:
-                continue
-            self._scenes[contents] = kept.get(contents) or self._encoding(paths)
+        with self._lock:
+            kept, self._scenes = self._scenes, {}
+            for paths in dict.fromkeys(map(tuple, scenes)):
+                try:
+                    contents = tuple(map(self._contents, paths))
+                except DataError:
+                    continue
+                self._scenes[contents] = kept.get(contents) or self._encoding(paths)
 
     def _begun(self, paths: Sequence[str]) -> list[Future[Picture]]:
         contents = tuple(map(self._contents, paths))
-        if contents not in self._scenes:
-            while len(self._scenes) >= _SCENES:
-                del self._scenes[next(iter(self._scenes))]
-            self._scenes[contents] = self._encoding(paths)
-        return self._scenes[contents]
+        with self._lock:
+            if contents not in self._scenes:
+                while len(self._scenes) >= _SCENES:
+                    del self._scenes[next(iter(self._scenes))]
+                self._scenes[contents] = self._encoding(paths)
+            return self._scenes[contents]
 
     def _encoding(self, paths: Sequence[str]) -> list[Future[Picture]]:
         return [self._threads.submit(picture, path, self.rule) for path in paths]
