@@ -181,6 +181,9 @@ class TuningArguments(Arguments):
     disable_gradient_checkpointing: bool | None = key(
         "Keep activations (true), or compute those of every layer again (false); as memory allows when left out.", None
     )
+    use_liger_kernel: bool | None = key(
+        "Norms and SwiGLU in Liger's kernels (true), as they are (false), or in the fastest at hand (left out).", None
+    )
     scene_packing: int = key("Questions of one scene that share one pass over its images; 1 is off.", 1, least=1)
     loss_average: Literal["row", "token"] = key(
         "Mean over each answer's tokens, then over rows; or one mean over all answer tokens of the batch.", "row"

@@ -14,8 +14,9 @@ from transformers import TrainingArguments, set_seed
 from gpt4scene.data.packs import PackDataset
 from gpt4scene.errors import DataError, Stopped
 from gpt4scene.model.folder import local_folder, parameter_count
+from gpt4scene.model.fused import Kernels, choose_kernels, fuse
 from gpt4scene.model.loading import load_model, load_tokenizer
-from gpt4scene.model.recompute import recompute
+from gpt4scene.model.recompute import inner_model, recompute
 from gpt4scene.model.threads import spare_threads
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import attention_backend
@@ -114,9 +115,13 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     model = on_all(lambda: _model(config, arguments, folder))
     if checkpoint is None:  # nothing can be wrong any more that would be the end of an earlier run for nothing
         on_first(lambda: open_output(config.output_dir, overwrite=config.tuning.overwrite_output_dir, resume=None))
-    activations = _spare_memory(config, arguments, model, data, plan)
+    kernels = _fuse(config, arguments, model)
+    activations = _spare_memory(config, arguments, model, data, plan, fused=kernels is not None)
     manifest.update(
-        parameters=_parameters(model), activations=activations.content(), arguments=arguments.to_sanitized_dict()
+        parameters=_parameters(model),
+        activations=activations.content(),
+        fused_kernels=kernels.name if kernels else None,
+        arguments=arguments.to_sanitized_dict(),
     )
     trainer = PackTrainer(
         model=model,
@@ -220,8 +225,26 @@ def _model(config: TrainConfig, arguments: TrainingArguments, folder: Path):
     )
 
 
+def _fuse(config: TrainConfig, arguments: TrainingArguments, model: torch.nn.Module) -> Kernels | None:
+    """Exchange norms and MLPs for fused ones where the settings and the device allow it; return the kernels."""
+    wanted = {"rms_norm": True, "swiglu": True} | (config.training.get("liger_kernel_config") or {})
+    parts = bool(wanted["rms_norm"]), bool(wanted["swiglu"])
+    kernels, sentence = choose_kernels(config.tuning.use_liger_kernel, arguments.device, *parts)
+    if sentence:
+        _say(arguments, sentence)
+    if kernels is not None:
+        fuse(inner_model(model), kernels)
+    return kernels
+
+
 def _spare_memory(
-    config: TrainConfig, arguments: TrainingArguments, model: torch.nn.Module, data: RunData, plan: BatchPlan
+    config: TrainConfig,
+    arguments: TrainingArguments,
+    model: torch.nn.Module,
+    data: RunData,
+    plan: BatchPlan,
+    *,
+    fused: bool,
 ) -> Choice:
     """Set which layers compute their activations again, the same ones on all processes, and return what was chosen."""
     found = gather_all(free_bytes(arguments.device))
@@ -230,7 +253,7 @@ def _spare_memory(
     if free is not None and config.tuning.disable_gradient_checkpointing is None:
         pack = on_first(lambda: pack_size(data.train, plan.questions_per_pack))
     shape = shape_of(model.config)
-    setup = setup_of(config, shape, arguments.world_size, deepspeed=deepspeed_content(config))
+    setup = setup_of(config, shape, arguments.world_size, deepspeed=deepspeed_content(config), fused=fused)
     choice = choose(config, shape, setup, pack, free)
     recompute(model, choice.every, options_of(config))
     if choice.memory is not None:
