@@ -178,7 +178,12 @@ class TuningArguments(Arguments):
     )
     lora_target: list[str] = key("Names of the linear modules that get LoRA, or all.", ["all"], method="lora")
     pure_bf16: bool = key("Keep trained weights in bf16: saves memory, loses small updates.", False)
-    disable_gradient_checkpointing: bool = key("Keep activations instead of computing them again.", False)
+    disable_gradient_checkpointing: bool | None = key(
+        "Keep activations (true), or compute those of every layer again (false); as memory allows when left out.", None
+    )
+    use_liger_kernel: bool | None = key(
+        "Norms and SwiGLU in Liger's kernels (true), as they are (false), or in the fastest at hand (left out).", None
+    )
     scene_packing: int | Literal["auto"] = key(
         "Questions of one scene that share one pass over its images; 1 is off, auto as many as step and memory allow.",
         1,
