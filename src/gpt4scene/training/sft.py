@@ -22,7 +22,7 @@ from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig, parse
 from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
-from gpt4scene.training.checkpointing import Choice, choose, options_of, pack_size, ran_out
+from gpt4scene.training.checkpointing import Choice, choose, options_of, ran_out
 from gpt4scene.training.finite import RefuseBrokenStart
 from gpt4scene.training.fitting import free_bytes, setup_of
 from gpt4scene.training.hf_arguments import training_arguments
@@ -31,6 +31,7 @@ from gpt4scene.training.manifest import Manifest
 from gpt4scene.training.model_shape import shape_of
 from gpt4scene.training.optimizers import try_out
 from gpt4scene.training.output import BatchPlan, MarkComplete, open_output
+from gpt4scene.training.packing import branches_of, widest_pack
 from gpt4scene.training.preflight import check_model, check_settings, plan_of
 from gpt4scene.training.processes import alike, gather_all, leave_in_order, on_all, on_first
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
@@ -95,7 +96,7 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     spare_threads(parameter_count(folder), arguments.device)
     tokenizer = on_all(lambda: load_tokenizer(folder))
     data = load_data(config, folder, tokenizer, arguments)
-    plan = plan_of(config, arguments, data)
+    plan = plan_of(config, arguments, data, branches_of(config, arguments, folder, data.train, checkpoint))
     if checkpoint is None:
         manifest.release()
     manifest.update(data=data.summary, batch=_batch(plan))
@@ -252,7 +253,7 @@ def _spare_memory(
     free = None if None in found or config.evaluates_only else min(size for size in found if size is not None)
     pack = None
     if free is not None and config.tuning.disable_gradient_checkpointing is None:
-        pack = on_first(lambda: pack_size(data.train, plan.questions_per_pack))
+        pack = on_first(lambda: widest_pack(data.train, plan.questions_per_pack))
     shape = shape_of(model.config)
     setup = setup_of(config, shape, arguments.world_size, deepspeed=deepspeed_content(config), fused=fused)
     choice = choose(config, shape, setup, pack, free)
