@@ -148,7 +148,7 @@ def test_templates_of_theirs_for_our_families(theirs, ours):
 
 def test_liger_is_asked_for_under_either_name():
     words = [word for key, value in LEAST.items() for word in (f"--{key}", value)]
-    assert parse([*words, "--enable_liger_kernel", "true"]).training["use_liger_kernel"] is True
+    assert parse([*words, "--enable_liger_kernel", "true"]).tuning.use_liger_kernel is True
 
 
 @pytest.mark.parametrize(

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cached_property
 from os.path import commonprefix
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.groups import Groups, group_rows
 from gpt4scene.data.layout import pack_layout
 from gpt4scene.data.positions import pack_positions
 from gpt4scene.data.vision import VisionRule, patches
 from gpt4scene.errors import DataError
 from gpt4scene.files.tokenized import TokenizedRows
 from gpt4scene.types import IGNORED, Batch, Branch, Conversation, EncodedSample, Images, Pack
+
+MOST_DECODERS = 4
+"""Images that one process decodes at a time, at most."""
 
 
 class PackDataset(Dataset[Batch]):
@@ -36,6 +44,11 @@ class PackDataset(Dataset[Batch]):
         self, rows: Sequence[Conversation] | TokenizedRows, encoder: Encoder, *, dummy_image: bool = False
     ) -> None:
         self.rows, self.encoder, self.dummy_image = rows, encoder, dummy_image
+
+    @cached_property
+    def groups(self) -> Groups:
+        """Which rows may share a pack."""
+        return group_rows(self.rows, self.encoder)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -145,7 +158,7 @@ def collate(pack: Pack, encoder: Encoder) -> Batch:
     return Batch(
         input_ids=torch.from_numpy(np.concatenate(parts).astype(np.int64))[None],
         position_ids=torch.from_numpy(positions_3L)[:, None],
-        pixel_values=torch.from_numpy(pack_pixels(pack, encoder.vision)),
+        pixel_values=torch.from_numpy(pack_pixels(pack, encoder.vision, decoders())),
         image_grid_thw=torch.tensor(pack.grids, dtype=torch.int64).reshape(-1, 3),
         images=Images(pack.grids, pack.images),
         layout=pack_layout(lengths[0], lengths[1:], pack.apart),
@@ -157,22 +170,38 @@ def collate(pack: Pack, encoder: Encoder) -> Batch:
     )
 
 
-def pack_pixels(pack: Pack, rule: VisionRule) -> np.ndarray:
-    """Return the uint8 patches ``[P, 3*T*p*p]`` of all images of a pack; a grid without a path is blank."""
+def pack_pixels(pack: Pack, rule: VisionRule, threads: int = 1) -> np.ndarray:
+    """Return the uint8 patches ``[P, 3*T*p*p]`` of all images of a pack; a grid without a path is blank.
+
+    ``threads`` images are decoded at a time: Pillow decodes and resizes outside of Python's lock.
+    """
     own = [branch.origin for branch in pack.branches for _ in range(branch.images)]
     origins = [pack.branches[0].origin] * (len(pack.images) - len(own)) + own
-    length = rule.patch_length
-    parts = [np.empty((0, length), dtype=np.uint8)]
-    for index, grid in enumerate(pack.grids):
-        wanted = int(np.prod(grid))
-        if index >= len(pack.images):
-            parts.append(np.zeros((wanted, length), dtype=np.uint8))
-            continue
-        part = patches(pack.images[index], rule, origins[index])
-        if len(part) != wanted:
+    ends = np.cumsum([0, *(int(np.prod(grid)) for grid in pack.grids)])
+    pixels = np.zeros((int(ends[-1]), rule.patch_length), dtype=np.uint8)
+
+    def decode(index: int) -> None:
+        place, part = pixels[ends[index] : ends[index + 1]], patches(pack.images[index], rule, origins[index])
+        if len(part) != len(place):
             raise DataError(
-                f"image {pack.images[index]} (needed by {origins[index]}) has {len(part)} patches, but {wanted} when "
-                "its row was encoded: the file changed; start again so that rows and images agree"
+                f"image {pack.images[index]} (needed by {origins[index]}) has {len(part)} patches, but {len(place)} "
+                "when its row was encoded: the file changed; start again so that rows and images agree"
             )
-        parts.append(part)
-    return np.concatenate(parts)
+        place[:] = part
+
+    if threads == 1:
+        for index in range(len(pack.images)):
+            decode(index)
+    else:
+        with ThreadPoolExecutor(threads, thread_name_prefix="images") as pool:
+            list(pool.map(decode, range(len(pack.images))))
+    return pixels
+
+
+def decoders() -> int:
+    """Return how many images a process should decode at a time: 1 to 4, its share of the machine's cores."""
+    info = get_worker_info()
+    workers = max(1, info.num_workers if info is not None else 1)
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) * workers
+    return min(MOST_DECODERS, max(1, cores // processes))

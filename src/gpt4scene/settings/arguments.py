@@ -181,6 +181,9 @@ class TuningArguments(Arguments):
     disable_gradient_checkpointing: bool | None = key(
         "Keep activations (true), or compute those of every layer again (false); as memory allows when left out.", None
     )
+    use_liger_kernel: bool | None = key(
+        "Norms and SwiGLU in Liger's kernels (true), as they are (false), or in the fastest at hand (left out).", None
+    )
     scene_packing: int | Literal["auto"] = key(
         "Questions of one scene that share one pass over its images; 1 is off, auto as many as step and memory allow.",
         1,

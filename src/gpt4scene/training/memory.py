@@ -223,14 +223,16 @@ def least_checkpointing(model: ModelShape, setup: Setup, pack: PackSize, free_by
     return next((every for every in choices if estimate(model, setup, pack, every).total <= room), None)
 
 
-def largest_pack(model: ModelShape, setup: Setup, pack: PackSize, free_bytes: float, *, most: int) -> int:
-    """Return the most branches, 1 to ``most``, of a pack like ``pack`` that fits with every layer computed again.
+def largest_pack(
+    model: ModelShape, setup: Setup, pack: PackSize, free_bytes: float, *, most: int, every: int = 1
+) -> int:
+    """Return the most branches, 1 to ``most``, of a pack like ``pack`` that fits with every ``every``-th layer anew.
 
     1 where none fits: a run then says so itself. ``pack.branches`` is not read.
     """
     room, fits = usable(free_bytes), 1
     for branches in range(2, most + 1):
-        if estimate(model, setup, replace(pack, branches=branches), 1).total > room:
+        if estimate(model, setup, replace(pack, branches=branches), every).total > room:
             break
         fits = branches
     return fits
