@@ -76,20 +76,22 @@ class EncodedSample:
 class Branch:
     """The tokens of one row after the shared prefix; the first label is always ``IGNORED``.
 
-    ``weight`` is 1 for a row that counts in the loss and 0 for filling (uneven ends between ranks).
+    ``weight`` is 1 for a row that counts in the loss and 0 for filling (uneven ends between ranks). ``images`` counts
+    those of the row that are not in the prefix.
     """
 
     ids_L: np.ndarray
     labels_L: np.ndarray
     origin: Origin | None = None
     weight: float = 1.0
+    images: int = 0
 
 
 @dataclass(frozen=True)
 class Pack:
     """One scene prefix and the questions that hang off it. An ordinary sample is a pack with one branch.
 
-    ``images`` and ``grids`` belong to the prefix; where ``prefix_P`` is empty they belong to the only branch.
+    ``images`` and ``grids`` are those of the prefix, then those of the branches, in the order of the row.
     The last ``apart`` branches do not see the prefix: rows of their own that ride along.
     """
 

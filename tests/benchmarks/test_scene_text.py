@@ -14,8 +14,8 @@ from gpt4scene.benchmarks.questions import load_questions
 from gpt4scene.benchmarks.score import score_folder
 from gpt4scene.data.datasets import load_conversations
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.groups import group_rows
 from gpt4scene.data.packs import make_pack
-from gpt4scene.data.planning import scene_keys
 from gpt4scene.data.templates import ALL_MARKS, TEMPLATES
 from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo.balance import choose_plans
@@ -102,7 +102,7 @@ def test_training_rows_share_it_too_in_the_words_of_the_question_files(make):
     folder, _ = make("text", split="train")
     rows = load_conversations(["sharegpt_data_chat_scene_3_images_3D_mark"], folder).rows
     encoder = Encoder(build_tokenizer(), TEMPLATES["qwen2_vl"], VisionRule(image_resolution=112))
-    keys = scene_keys(rows, encoder)
+    keys = group_rows(rows, encoder).keys
     assert set(keys) == {0, 1}
     packs = [
         make_pack([encoder.encode(row) for row, key in zip(rows, keys, strict=True) if key == one]) for one in (0, 1)

@@ -5,8 +5,8 @@ import pytest
 
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.fingerprint import fingerprint
+from gpt4scene.data.groups import TEXT, group_rows
 from gpt4scene.data.packs import PackDataset
-from gpt4scene.data.planning import scene_keys
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionRule
 from gpt4scene.errors import DataError
@@ -46,11 +46,10 @@ def test_rows_come_back_as_they_were(folder, encoder, rows):
 def test_tokenized_rows_take_the_place_of_conversations(folder, encoder, rows):
     read = read_tokenized(folder, {"seed": 3})
     assert read.images() == [row.images for row in rows]
-    keys, expected = scene_keys(read, encoder), scene_keys(rows, encoder)
-    assert [keys.index(key) for key in keys if key is not None] == [
-        expected.index(k) for k in expected if k is not None
-    ]
-    assert [key is None for key in keys] == [key is None for key in expected]
+    keys, expected = group_rows(read, encoder).keys, group_rows(rows, encoder).keys
+    assert [keys.index(key) for key in keys] == [expected.index(key) for key in expected]
+    for special in (None, TEXT):
+        assert [key == special for key in keys] == [key == special for key in expected]
     ours, theirs = PackDataset(read, encoder)[(2, 0)], PackDataset(rows, encoder)[(2, 0)]
     assert all(np.array_equal(value, vars(ours)[key]) for key, value in vars(theirs).items())
 

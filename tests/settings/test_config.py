@@ -255,7 +255,8 @@ def test_all_mistakes_come_at_once_with_place_and_nearest_name(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ("--scene_packing 3 --per_device_train_batch_size 2 --gradient_accumulation_steps 4", "which is 8 questions"),
+        ("--scene_packing many", "must be a whole number or auto, not 'many'"),
+        ("--scene_packing 0", "must be 1 or more"),
         ("--bf16 --fp16", "bf16 and fp16 exclude each other"),
         ("--deepspeed x.json --fsdp full_shard", "deepspeed and fsdp exclude"),
         ("--adapter_name_or_path a --finetuning_type full", "adapter_name_or_path needs finetuning_type: lora"),

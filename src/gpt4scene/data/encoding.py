@@ -117,8 +117,11 @@ class Encoder:
         self._sizes = ImageSizes()
         self._prefixes.clear()
 
-    def prefix_key(self, conversation: Conversation) -> Hashable | None:
-        """Return what rows must have in common to share a prefix, or None where this row can share none."""
+    def prefix_key(self, conversation: Conversation) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+        """Return what rows must have in common to share a prefix, or None where this row can share none.
+
+        These are the images, and the texts from the row's beginning to its last image, which has a text of its own.
+        """
         segments, last = self._rendered(conversation)
         return None if last < 0 else (conversation.images, _texts(segments[: last + 1]))
 
@@ -128,8 +131,10 @@ class Encoder:
         A byte-level vocabulary has no token shorter than a byte. Raises DataError for unreadable images.
         """
         segments, last = self._rendered(conversation)
-        if last < 0:
+        if last < 0 and conversation.images:
             return len(self._assemble(segments, last, conversation.images, conversation.origin, check=False).ids_L)
+        if last < 0:
+            return len("".join(_texts(segments)).encode())
         prefix_P, _ = self._prefix(segments[: last + 1], conversation.images, conversation.origin)
         return len(prefix_P) + len("".join(_texts(segments[last + 1 :])).encode())
 

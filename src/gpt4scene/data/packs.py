@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from os.path import commonprefix
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.layout import pack_layout
@@ -16,6 +20,9 @@ from gpt4scene.data.vision import VisionRule, patches
 from gpt4scene.errors import DataError
 from gpt4scene.files.tokenized import TokenizedRows
 from gpt4scene.types import IGNORED, Batch, Branch, Conversation, EncodedSample, Images, Pack
+
+MOST_DECODERS = 4
+"""Images that one process decodes at a time, at most."""
 
 
 class PackDataset(Dataset[Batch]):
@@ -64,24 +71,52 @@ def only(batches: Sequence[Batch]) -> Batch:
 
 
 def make_pack(samples: Sequence[EncodedSample]) -> Pack:
-    """Return one pack of all ``samples``, which must have equal prefixes.
+    """Return one pack of all ``samples``: rows that begin with the same images, and rows of text alone.
 
-    A sample without a prefix makes a pack of its own. The first label of every branch is ignored: its prediction
-    would hang on the prefix's last token, which all branches share. Raises ValueError for samples that don't belong
-    together.
+    The prefix ends behind the last image that all rows share; a row's further images are part of its branch. Rows of
+    text come last and do not see the prefix. A single row that can share nothing makes a pack without a prefix. The
+    first label of every branch is ignored: its prediction would hang on the prefix's last token, which all branches
+    share. Raises ValueError for samples that don't belong together.
     """
-    first = samples[0]
-    prefix_P = first.ids_L[: first.cut]
+    with_images = [sample for sample in samples if sample.images]
+    texts = [sample for sample in samples if not sample.images]
+    cut, shared = _shared(with_images) if with_images else (0, 0)
+    first = samples[0] if not with_images else with_images[0]
+    return Pack(
+        first.ids_L[:cut],
+        first.images[:shared] + tuple(path for sample in with_images for path in sample.images[shared:]),
+        first.grids[:shared] + tuple(grid for sample in with_images for grid in sample.grids[shared:]),
+        tuple([_branch(sample, cut, shared) for sample in with_images] + [_branch(text, 0, 0) for text in texts]),
+        apart=len(texts) if cut else 0,
+    )
+
+
+def _shared(samples: Sequence[EncodedSample]) -> tuple[int, int]:
+    """Return the tokens and the images that rows with images share; 0 where a single row can share nothing."""
+    first = sample = samples[0]
+    images, ids = first.images if first.cut else (), first.ids_L[: first.cut]
     for sample in samples[1:]:
-        same = sample.cut == first.cut and sample.images == first.images
-        if not (first.cut and same and np.array_equal(sample.ids_L[: sample.cut], prefix_P)):
-            raise ValueError(f"rows of different scenes can't share a pack: {first.origin} and {sample.origin}")
-    branches = []
-    for sample in samples:
-        labels = sample.labels_L[sample.cut :].copy()
-        labels[:1] = IGNORED
-        branches.append(Branch(sample.ids_L[sample.cut :], labels, sample.origin))
-    return Pack(prefix_P, first.images, first.grids, tuple(branches))
+        if sample.images != images:
+            images = tuple(commonprefix([images, sample.images]))
+        ids = ids[: min(len(ids), sample.cut)]
+        differing = np.flatnonzero(ids != sample.ids_L[: len(ids)])
+        ids = ids[: differing[0]] if len(differing) else ids
+        if not (images and len(ids)):
+            break
+    else:
+        if len(samples) == 1 or (len(ids) == first.cut and len(images) == len(first.images)):
+            return len(ids), len(images)
+        ends = np.flatnonzero(ids == first.ids_L[first.cut - 1]) + 1  # behind the token that ends an image
+        if shared := min(len(images), len(ends)):
+            return int(ends[shared - 1]), shared
+    raise ValueError(f"rows of different scenes can't share a pack: {first.origin} and {sample.origin}")
+
+
+def _branch(sample: EncodedSample, cut: int, shared: int) -> Branch:
+    """Return what lies behind ``cut``, which ``shared`` images stand before."""
+    labels = sample.labels_L[cut:].copy()
+    labels[:1] = IGNORED
+    return Branch(sample.ids_L[cut:], labels, sample.origin, images=len(sample.images) - shared)
 
 
 def with_dummy_image(pack: Pack | None, encoder: Encoder) -> Pack:
@@ -116,7 +151,7 @@ def collate(pack: Pack, encoder: Encoder) -> Batch:
     return Batch(
         input_ids=torch.from_numpy(np.concatenate(parts).astype(np.int64))[None],
         position_ids=torch.from_numpy(positions_3L)[:, None],
-        pixel_values=torch.from_numpy(pack_pixels(pack, encoder.vision)),
+        pixel_values=torch.from_numpy(pack_pixels(pack, encoder.vision, decoders())),
         image_grid_thw=torch.tensor(pack.grids, dtype=torch.int64).reshape(-1, 3),
         images=Images(pack.grids, pack.images),
         layout=pack_layout(lengths[0], lengths[1:], pack.apart),
@@ -128,21 +163,38 @@ def collate(pack: Pack, encoder: Encoder) -> Batch:
     )
 
 
-def pack_pixels(pack: Pack, rule: VisionRule) -> np.ndarray:
-    """Return the uint8 patches ``[P, 3*T*p*p]`` of all images of a pack; a grid without a path is blank."""
-    origin = pack.branches[0].origin
-    length = rule.patch_length
-    parts = [np.empty((0, length), dtype=np.uint8)]
-    for index, grid in enumerate(pack.grids):
-        wanted = int(np.prod(grid))
-        if index >= len(pack.images):
-            parts.append(np.zeros((wanted, length), dtype=np.uint8))
-            continue
-        part = patches(pack.images[index], rule, origin)
-        if len(part) != wanted:
+def pack_pixels(pack: Pack, rule: VisionRule, threads: int = 1) -> np.ndarray:
+    """Return the uint8 patches ``[P, 3*T*p*p]`` of all images of a pack; a grid without a path is blank.
+
+    ``threads`` images are decoded at a time: Pillow decodes and resizes outside of Python's lock.
+    """
+    own = [branch.origin for branch in pack.branches for _ in range(branch.images)]
+    origins = [pack.branches[0].origin] * (len(pack.images) - len(own)) + own
+    ends = np.cumsum([0, *(int(np.prod(grid)) for grid in pack.grids)])
+    pixels = np.zeros((int(ends[-1]), rule.patch_length), dtype=np.uint8)
+
+    def decode(index: int) -> None:
+        place, part = pixels[ends[index] : ends[index + 1]], patches(pack.images[index], rule, origins[index])
+        if len(part) != len(place):
             raise DataError(
-                f"image {pack.images[index]} (needed by {origin}) has {len(part)} patches, but {wanted} when its row "
-                "was encoded: the file changed; start again so that rows and images agree"
+                f"image {pack.images[index]} (needed by {origins[index]}) has {len(part)} patches, but {len(place)} "
+                "when its row was encoded: the file changed; start again so that rows and images agree"
             )
-        parts.append(part)
-    return np.concatenate(parts)
+        place[:] = part
+
+    if threads == 1:
+        for index in range(len(pack.images)):
+            decode(index)
+    else:
+        with ThreadPoolExecutor(threads, thread_name_prefix="images") as pool:
+            list(pool.map(decode, range(len(pack.images))))
+    return pixels
+
+
+def decoders() -> int:
+    """Return how many images a process should decode at a time: 1 to 4, its share of the machine's cores."""
+    info = get_worker_info()
+    workers = max(1, info.num_workers if info is not None else 1)
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) * workers
+    return min(MOST_DECODERS, max(1, cores // processes))

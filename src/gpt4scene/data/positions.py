@@ -40,10 +40,10 @@ def sample_positions(
 
 
 def pack_positions(pack: Pack, image_token_id: int, merge_size: int) -> np.ndarray:
-    """Return int64 positions ``[3, L]`` of prefix and branches; every branch begins at the prefix's maximum + 1.
+    """Return int64 positions ``[3, L]`` of prefix and branches.
 
-    Grids are used up in the order of the row, so images may also stand in branches. Raises ValueError when image
-    tokens and grids disagree.
+    Every branch begins at the prefix's maximum + 1, and one that does not see the prefix at 0. Grids are used up in
+    the order of the row, so images may also stand in branches. Raises ValueError when image tokens and grids disagree.
     """
     left = list(pack.grids)
 
@@ -58,8 +58,9 @@ def pack_positions(pack: Pack, image_token_id: int, merge_size: int) -> np.ndarr
     prefix_3P = sample_positions(pack.prefix_P, take(pack.prefix_P), image_token_id, merge_size)
     start = int(prefix_3P.max()) + 1 if prefix_3P.size else 0
     parts = [prefix_3P]
-    for branch in pack.branches:
-        parts.append(sample_positions(branch.ids_L, take(branch.ids_L), image_token_id, merge_size, start))
+    for number, branch in enumerate(pack.branches):
+        begin = start if number < len(pack.branches) - pack.apart else 0
+        parts.append(sample_positions(branch.ids_L, take(branch.ids_L), image_token_id, merge_size, begin))
     if left:
         raise ValueError(f"{len(left)} of {len(pack.grids)} image grids have no tokens")
     return np.concatenate(parts, axis=1)

@@ -91,6 +91,30 @@ class TokenizedRows(Sequence[EncodedSample]):
         lengths = np.diff(self._arrays["prefix_starts"])
         return [int(scene) if lengths[scene] else None for scene in self._arrays["row_scenes"][self._chosen]]
 
+    def prefixes(self) -> dict[int, tuple[tuple[str, ...], tuple[Hashable, ...]]]:
+        """Return the images of the rows' prefixes, and their tokens cut behind each image, as a code of them.
+
+        The last token of a prefix is the one that ends an image; ``write_tokenized`` puts it into a run of its own.
+        """
+        found: dict[int, tuple[tuple[str, ...], tuple[Hashable, ...]]] = {}
+        starts, arrays = self._arrays["prefix_starts"], self._arrays
+        for scene in dict.fromkeys(arrays["row_scenes"][self._chosen].tolist()):
+            start, stop = starts[scene : scene + 2]
+            if start == stop:
+                continue
+            values, counts = arrays["prefix_values"][start:stop], arrays["prefix_counts"][start:stop]
+            cuts = [0, *(np.flatnonzero(values == values[-1]) + 1).tolist()]
+            codes = [(values[a:b].tobytes(), counts[a:b].tobytes()) for a, b in zip(cuts, cuts[1:], strict=False)]
+            found[scene] = self._scenes[scene][0], tuple(codes)
+        return found
+
+    def text_lengths(self) -> np.ndarray:
+        """Return, for every row of text alone, its tokens; for other rows, more than any row has."""
+        lengths = np.diff(self._arrays["branch_starts"])[self._chosen]
+        scenes = self._arrays["row_scenes"][self._chosen]
+        texts = np.array([not images for images, _ in self._scenes], dtype=bool)[scenes]
+        return np.where(texts, lengths, np.iinfo(np.int64).max)
+
 
 def write_tokenized(
     folder: str | Path,

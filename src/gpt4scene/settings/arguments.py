@@ -179,7 +179,11 @@ class TuningArguments(Arguments):
     lora_target: list[str] = key("Names of the linear modules that get LoRA, or all.", ["all"], method="lora")
     pure_bf16: bool = key("Keep trained weights in bf16: saves memory, loses small updates.", False)
     disable_gradient_checkpointing: bool = key("Keep activations instead of computing them again.", False)
-    scene_packing: int = key("Questions of one scene that share one pass over its images; 1 is off.", 1, least=1)
+    scene_packing: int | Literal["auto"] = key(
+        "Questions of one scene that share one pass over its images; 1 is off, auto as many as step and memory allow.",
+        1,
+        least=1,
+    )
     loss_average: Literal["row", "token"] = key(
         "Mean over each answer's tokens, then over rows; or one mean over all answer tokens of the batch.", "row"
     )

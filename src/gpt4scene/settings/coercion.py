@@ -36,10 +36,13 @@ def coerce(value: Any, hint: Any) -> Any:
     if type(None) in members and (value is None or (isinstance(value, str) and value in NOTHING)):
         return None
     choices = _choices(members)
+    kinds = [member for member in members if member is not type(None)]
+    if choices and int in kinds:
+        return _number_or_word(value, choices)
     if choices:
         return _choose(value, choices)
     problem: BadValueError | None = None
-    for kind in sorted((member for member in members if member is not type(None)), key=_order):
+    for kind in sorted(kinds, key=_order):
         try:
             return _as(value, kind)
         except BadValueError as error:
@@ -80,6 +83,15 @@ def _choose(value: Any, choices: list[str]) -> str:
     if isinstance(word, str) and word in choices:
         return word
     raise BadValueError(f"must be one of {', '.join(choices)}, not {value!r}{nearest(str(value), choices)}")
+
+
+def _number_or_word(value: Any, choices: list[str]) -> int | str:
+    if value in choices:
+        return value
+    try:
+        return _int(value)
+    except BadValueError:
+        raise BadValueError(f"must be a whole number or {' or '.join(choices)}, not {value!r}") from None
 
 
 def _order(kind: Any) -> int:

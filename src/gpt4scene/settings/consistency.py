@@ -147,14 +147,7 @@ def _method(values: Mapping[str, Any]) -> Iterator[str]:
 def _rows(values: Mapping[str, Any]) -> Iterator[str]:
     """Sentences about rows, images and steps."""
     get = values.get
-    rows = get("per_device_train_batch_size", 8) * get("gradient_accumulation_steps", 1)
-    branches = get("scene_packing", 1)
-    if rows % branches:
-        yield (
-            f"scene_packing {branches} must divide per_device_train_batch_size x gradient_accumulation_steps, "
-            f"which is {rows} questions a step on each process"
-        )
-    if branches > 1 and get("neftune_noise_alpha"):
+    if get("scene_packing", 1) != 1 and get("neftune_noise_alpha"):
         yield "neftune_noise_alpha needs scene_packing: 1, as its noise depends on the length of a row"
     if get("train_on_prompt") and get("mask_history"):
         yield "train_on_prompt and mask_history exclude each other: one learns more of a row, the other less"

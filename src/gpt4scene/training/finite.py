@@ -1,12 +1,15 @@
 """A number that is none stops the run: what of losses, gradients and weights is watched, and how it is said.
 
-Losses and the gradient's norm stay on the device until the end of a step, where one number for all of them is fetched.
+Losses and the gradient's norm stay on the device until the end of a step, where all that the host must know of it is
+read at once: whether they are finite, on any process; whether a process could not read its rows, or got a signal.
 All processes decide together, so that none waits for one that has stopped.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -36,9 +39,9 @@ class Losses:
         """Note the losses of a pack; ``None`` stands for a branch that is no row."""
         self._known.append((losses_K.detach(), origins))
 
-    def broken(self) -> bool:
-        """Return whether any loss is NaN or infinite; waits for the device."""
-        return bool(self._known) and not bool(torch.cat([losses for losses, _ in self._known]).isfinite().all())
+    def broken(self) -> torch.Tensor | None:
+        """Return whether any loss is NaN or infinite, on the device; None where there are no losses."""
+        return ~torch.cat([losses for losses, _ in self._known]).isfinite().all() if self._known else None
 
     def rows(self, *, broken: bool) -> list[str]:
         """Return the rows, each with its loss where only the ``broken`` ones are asked for."""
@@ -57,6 +60,14 @@ class Losses:
         self._known.clear()
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What the host reads of a step: the gradient's norm, and the highest signal that any process got (0 for none)."""
+
+    norm: float | None
+    signal: int
+
+
 class Watch:
     """Judges every step and everything that is saved; raises DataError on one process, and ends the others quietly.
 
@@ -71,14 +82,39 @@ class Watch:
         self._output_dir, self._device, self._fp16 = Path(output_dir), device, fp16
         self._skipped = 0
 
-    def step(self, number: int, gradient_norm: torch.Tensor | float | None) -> None:
-        """Judge step ``number`` before the optimizer takes it, and forget its losses."""
-        wrong_gradient = gradient_norm is not None and not bool(torch.as_tensor(gradient_norm).isfinite())
-        bad = highest_of_all(2 * self.losses.broken() + wrong_gradient, self._device)
-        if bad >= 2:
+    def step(
+        self,
+        number: int,
+        gradient_norm: torch.Tensor | float | None,
+        *,
+        failed: DataError | None = None,
+        signal: int = 0,
+    ) -> Judged:
+        """Judge step ``number`` before the optimizer takes it, and forget its losses. Waits for the device, once.
+
+        ``failed`` is why this process could not read its rows, ``signal`` the one that it got. Raises ``failed`` here
+        and ends the other processes.
+        """
+        state = [torch.zeros((), device=self._device) if (broken := self.losses.broken()) is None else broken.float()]
+        state += [_not_finite(gradient_norm, self._device), *_known(self._device, failed is not None, signal)]
+        judged = torch.stack(state)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(judged, op=torch.distributed.ReduceOp.MAX)
+        if isinstance(gradient_norm, torch.Tensor):
+            judged = torch.cat([judged, _whole(gradient_norm).detach().float().reshape(1)])
+        bad_loss, bad_gradient, failure, highest, *norm = judged.tolist()
+        if failure:
+            raise failed if failed is not None else OtherProcessFailed
+        self._judge(number, bool(bad_loss), bool(bad_gradient))
+        self.losses.clear()
+        return Judged(norm[0] if isinstance(gradient_norm, torch.Tensor) else gradient_norm, int(highest))
+
+    def _judge(self, number: int, bad_loss: bool, bad_gradient: bool) -> None:
+        """Stop where a step is not to be taken."""
+        if bad_loss:
             self._stop(f"step {number}: the loss is no finite number", self.losses.rows(broken=True))
-        self._skipped = self._skipped + 1 if bad else 0
-        if bad and not self._fp16:
+        self._skipped = self._skipped + 1 if bad_gradient else 0
+        if bad_gradient and not self._fp16:
             self._stop(
                 f"step {number}: the gradient is no finite number, though the losses are",
                 self.losses.rows(broken=False),
@@ -89,7 +125,6 @@ class Watch:
                 "loss scale; fp16 does not hold this model, use bf16",
                 self.losses.rows(broken=False),
             )
-        self.losses.clear()
 
     def evaluation(self, number: int, loss: float) -> None:
         """Judge the evaluation after step ``number``, whose ``loss`` is that of all processes."""
@@ -153,6 +188,23 @@ def broken_tensors(named: Iterable[tuple[str, torch.Tensor]]) -> list[str]:
     if not names:
         return []
     return [name for name, good in zip(names, torch.stack(extremes).tolist(), strict=True) if not good]
+
+
+def _known(device: torch.device, *numbers: float) -> list[torch.Tensor]:
+    """Return numbers of the host on the device: filled in there, since a copy would wait for it."""
+    return [torch.full((), float(number), device=device) for number in numbers]
+
+
+def _not_finite(number: torch.Tensor | float | None, device: torch.device) -> torch.Tensor:
+    """Return 1 for a number that is NaN or infinite and 0 for another or none, on the device."""
+    if isinstance(number, torch.Tensor):
+        return (~_whole(number).isfinite()).float()
+    return _known(device, number is not None and not math.isfinite(number))[0]
+
+
+def _whole(norm: torch.Tensor) -> torch.Tensor:
+    """Return the norm of all processes; FSDP2 keeps each one's part."""
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
 
 def _here(tensor: torch.Tensor) -> torch.Tensor:

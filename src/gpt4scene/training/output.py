@@ -19,8 +19,11 @@ from gpt4scene.training import callbacks
 MARK = "batches.json"
 """File that a checkpoint gets last: its ``BatchPlan`` and settings. Without it, the checkpoint was never finished."""
 
-ORDER = 2
-"""Rule of ``plan_steps``. Rule 1 counted packs a step instead of questions; checkpoints without a number are of it."""
+ORDER = 3
+"""Rule of ``plan_steps``. Rule 1 counted packs a step instead of questions; checkpoints without a number are of it.
+
+Rule 2 spread shares of several packs over all steps, and let no row of text and none with an image of its own join.
+"""
 
 _RUN_FILES = (
     callbacks.LOG,

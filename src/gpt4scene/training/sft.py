@@ -119,8 +119,9 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         loss_average=config.tuning.loss_average,
         eval_branches=arguments.per_device_eval_batch_size,
         base=folder,
+        stop=(stop := StopOnSignal()),
         callbacks=[
-            stop := StopOnSignal(),
+            stop,
             RefuseBrokenStart(checkpoint or config.model.adapter_name_or_path or folder),
             MarkComplete(config.output_dir, plan, settings),
             *([] if config.evaluates_only else [StepLog(config.output_dir, _progress(config, arguments))]),

@@ -15,13 +15,24 @@ class StopOnSignal(TrainerCallback):
     """Turns the first SIGINT or SIGTERM into a checkpoint and an end of training; the second one kills.
 
     Use it as a context manager around ``Trainer.train``; afterwards ``received`` is the signal that all processes
-    stopped for, or 0. Every process learns after each step whether any other got one, so that all save the same step.
+    stopped for, or 0. Every process learns in each step whether any other got one, so that all save the same step:
+    ``agree`` tells what they found, at a time when they talk anyway; else they ask each other when the step is over.
     """
 
     def __init__(self) -> None:
         self.received = 0
+        self._agreed: int | None = None
         self._noted = 0  # apart, since a signal may come while the processes are being asked
         self._before: dict[signal.Signals, Any] = {}  # what signal.signal takes back: a handler, or its kind
+
+    @property
+    def noted(self) -> int:
+        """The signal that this process got, or 0."""
+        return self._noted
+
+    def agree(self, number: int) -> None:
+        """Take ``number`` for the highest signal that any process got before the end of this step."""
+        self._agreed = number
 
     def __enter__(self) -> StopOnSignal:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -40,8 +51,12 @@ class StopOnSignal(TrainerCallback):
         os.write(2, b"\nstopping after this step, then saving; a second signal stops at once\n")
 
     def on_step_end(self, args, state, control, **_: object):
-        """Ask all processes; when one got a signal, log, save and stop."""
-        self.received = highest_of_all(self._noted, args.device)
+        """When any process got a signal, log, save and stop. What comes after they agreed is for the next step."""
+        agreed, self._agreed = self._agreed, None
+        alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
+        if agreed is None or alone or state.global_step >= state.max_steps:
+            agreed = highest_of_all(self._noted, args.device)
+        self.received = agreed
         if self.received:
             control.should_log = control.should_save = control.should_training_stop = True
         return control

@@ -20,8 +20,9 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import EvalLoopOutput
 
+from gpt4scene.data.groups import group_rows
 from gpt4scene.data.packs import PackDataset, only
-from gpt4scene.data.planning import PackSampler, StepSampler, scene_keys
+from gpt4scene.data.sampling import PackSampler, StepSampler
 from gpt4scene.errors import DataError
 from gpt4scene.model.compat import take_back_first_step
 from gpt4scene.model.folder import save_processor_files
@@ -29,7 +30,7 @@ from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import load_model
 from gpt4scene.training.finite import Watch
 from gpt4scene.training.output import BatchPlan
-from gpt4scene.training.processes import OtherProcessFailed
+from gpt4scene.training.signals import StopOnSignal
 from gpt4scene.types import Batch
 
 
@@ -41,6 +42,7 @@ class PackTrainer(Trainer):
         loss_average: mean over rows, or over answer tokens.
         base: checkpoint folder that training starts from; its processor files go into every checkpoint.
         eval_branches: questions of one scene in a pack of the evaluation.
+        stop: what signals of this process become; also one of ``callbacks``.
         kwargs: of ``Trainer``.
     """
 
@@ -53,17 +55,20 @@ class PackTrainer(Trainer):
         loss_average: Literal["row", "token"],
         base: Path,
         eval_branches: int = 1,
+        stop: StopOnSignal | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.plan, self.loss_average, self.base = plan, loss_average, base
         self.eval_branches = eval_branches
+        self._stop, self._failed = stop or StopOnSignal(), None
+        self._operations_per_token: float | None = None
         self._eval_sums = torch.zeros(2)
         self._watch = Watch(self._folder(), self.args.device, fp16=self.args.fp16)
         self.remove_callback(PrinterCallback)
         rows = _packs(self.train_dataset)
         self._sampler = StepSampler(
-            scene_keys(rows.rows, rows.encoder), plan.questions_per_pack, plan.questions_per_step, **self._place()
+            group_rows(rows.rows, rows.encoder), plan.questions_per_pack, plan.questions_per_step, **self._place()
         )
         self.add_callback(_NextEpoch(self._sampler))
         if self.is_deepspeed_enabled:
@@ -78,8 +83,8 @@ class PackTrainer(Trainer):
     def get_eval_dataloader(self, eval_dataset: object = None) -> DataLoader:
         """Return this process's packs of the evaluation rows."""
         dataset = _packs(eval_dataset if eval_dataset is not None else self.eval_dataset)
-        keys = scene_keys(dataset.rows, dataset.encoder)
-        return self._loader(dataset, PackSampler(keys, self.eval_branches, **self._place()))
+        groups = group_rows(dataset.rows, dataset.encoder)
+        return self._loader(dataset, PackSampler(groups, self.eval_branches, **self._place()))
 
     def _place(self) -> dict[str, int]:
         """Return what a sampler must know of this process."""
@@ -119,8 +124,13 @@ class PackTrainer(Trainer):
         return super().training_step(model, cast(Any, inputs), num_items_in_batch)
 
     def floating_point_ops(self, inputs: Batch | None) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return the estimate that the Trainer adds up as ``total_flos``."""
-        return super().floating_point_ops({"input_ids": inputs.input_ids}) if inputs else 0
+        """Return the estimate that the Trainer adds up as ``total_flos``: so many for each token."""
+        if not inputs:
+            return 0
+        if self._operations_per_token is None:  # parameters are counted for it, one by one
+            operations = super().floating_point_ops({"input_ids": inputs.input_ids})
+            self._operations_per_token = operations / inputs.input_ids.numel()
+        return int(self._operations_per_token * inputs.input_ids.numel())
 
     def _track_num_input_tokens(self, inputs: Batch | None) -> None:
         if inputs:
@@ -133,19 +143,20 @@ class PackTrainer(Trainer):
     ) -> tuple[list[Batch | None], torch.Tensor]:
         """Return the micro-batches of a step, and the number of rows (or answer tokens) in it on all processes.
 
-        Raises DataError for an image that can't be read; the other processes then end too.
+        Waits for no device: the number stays there. Raises DataError for an image that can't be read. One of several
+        processes runs filling packs instead, until all of them talk and end, before weights change.
         """
         if self.state.global_step >= self.state.max_steps:
             return [], torch.zeros((), device=device)  # resumed at its end; the Trainer would take one step more
         loaded = list(islice(epoch_iterator, num_batches))
-        errors = [item for item in loaded if isinstance(item, DataError)]
-        batches = [item for item in loaded if not isinstance(item, DataError)]
-        rows = sum(int(self._counts(batch).sum()) for batch in batches if batch is not None)
-        here = torch.tensor([rows, bool(errors)], device=device)
-        count, failed = cast(torch.Tensor, self.accelerator.reduce(here, reduction="sum"))
-        if failed:
-            raise errors[0] if errors else OtherProcessFailed
-        return batches, count
+        self._failed = next((item for item in loaded if isinstance(item, DataError)), None)
+        if self._failed is not None and self.accelerator.num_processes == 1:
+            raise self._failed
+        filling = None if self._failed is None else _packs(self.train_dataset)[()]
+        batches = [filling if isinstance(item, DataError) else item for item in loaded]
+        rows = sum(float(self._counts(batch).numpy().sum()) for batch in batches if batch is not None)
+        here = torch.full((), rows, device=device)
+        return batches, cast(torch.Tensor, self.accelerator.reduce(here, reduction="sum"))
 
     def compute_loss(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
@@ -163,7 +174,8 @@ class PackTrainer(Trainer):
         """Return ``[K]``: what each branch counts for in the denominator."""
         if self.loss_average == "row":
             return batch.weights
-        return batch.weights * torch.bincount(batch.label_owners, minlength=len(batch.weights)).to(batch.weights)
+        labels = torch.ones(len(batch.label_owners), device=batch.weights.device)
+        return batch.weights * torch.zeros_like(batch.weights).index_add(0, batch.label_owners, labels)
 
     def _sums(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the sum of the pack's losses and the sum of what its branches count for."""
@@ -175,8 +187,10 @@ class PackTrainer(Trainer):
     def _get_grad_norm(self, model: torch.nn.Module, grad_norm: torch.Tensor | float | None = None):
         """Return the gradient's norm, once step and losses are known to be finite: the weights are still untouched."""
         norm = super()._get_grad_norm(model, grad_norm)
-        self._watch.step(self.state.global_step + 1, norm)
-        return norm
+        step, failed, noted = self.state.global_step + 1, self._failed, self._stop.noted
+        judged = self._watch.step(step, norm, failed=failed, signal=noted)
+        self._stop.agree(judged.signal)
+        return judged.norm
 
     # Evaluation: sums over all packs and processes, since a mean over packs would weigh rows unequally.
 
