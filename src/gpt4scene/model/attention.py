@@ -14,6 +14,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
+from gpt4scene.model.branches import KeptKeys
 from gpt4scene.model.kernels import fused_kernels, one_precision
 from gpt4scene.model.layout import seen
 from gpt4scene.model.two_part import attend_causally, attend_pack
@@ -70,7 +71,7 @@ def attend(
     attention_mask: torch.Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    layout: PackLayout | KeyMask | None = None,
+    layout: PackLayout | KeyMask | KeptKeys | None = None,
     **_: object,
 ) -> tuple[torch.Tensor, None]:
     """Return attention ``[1, L, heads, channels]`` of ``query[1, heads, L, channels]`` on S keys of fewer heads.
@@ -79,6 +80,8 @@ def attend(
     would go unseen; so is dropout, which the kernels do not all have. A 4-D ``attention_mask`` (tests, reference runs)
     replaces the layout.
     """
+    if isinstance(layout, KeptKeys):
+        return _kept(module, query, key, value, scaling, layout), None
     query, key, value = one_precision(query, key, value)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if attention_mask is not None:
@@ -104,10 +107,12 @@ def attend_eagerly(
     attention_mask: torch.Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    layout: PackLayout | KeyMask | None = None,
+    layout: PackLayout | KeyMask | KeptKeys | None = None,
     **_: object,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return what ``attend`` does, computed by plain products and an fp32 softmax; and the weights of all keys."""
+    if isinstance(layout, KeptKeys):
+        return _kept(module, query, key, value, scaling, layout), None
     mask = attention_mask
     if mask is None:
         _refuse_batch(query)
@@ -120,6 +125,20 @@ def attend_eagerly(
     weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
     weights = torch.nn.functional.dropout(weights, p=dropout, training=module.training)
     return (weights @ value).transpose(1, 2).contiguous(), weights
+
+
+def _kept(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scaling: float | None,
+    layout: KeptKeys,
+) -> torch.Tensor:
+    """Return the attention of a layer on kept keys."""
+    layer = module.layer_idx
+    assert isinstance(layer, int), "layers of the language part are numbered"
+    return layout.attend(layer, query, key, value, query.shape[-1] ** -0.5 if scaling is None else scaling)
 
 
 def _seen(length: int, total: int, layout: PackLayout | KeyMask | None, device: torch.device) -> torch.Tensor:
