@@ -250,3 +250,28 @@ def patchify(pixels_HW3: np.ndarray, rule: VisionRule) -> np.ndarray:
     ).transpose(0, 3, 1, 4, 6, 2, 5)
     repeated = np.broadcast_to(blocks[:, :, :, :, :, None], (*blocks.shape[:5], time, patch, patch))
     return repeated.reshape(-1, rule.patch_length)
+
+
+def image_pixels(
+    paths: Sequence[str | None], grids: Sequence[Grid], rule: VisionRule, origins: Sequence[Origin | None] | None = None
+) -> np.ndarray:
+    """Return the patches ``[P, 3 * T * p * p]`` of several images, one behind the other; one without a path is blank.
+
+    Raises DataError for a file that can't be decoded, or is no longer of the size that ``grids`` says; ``origins`` are
+    the rows that the images are needed by.
+    """
+    parts = [np.empty((0, rule.patch_length), dtype=np.uint8)]
+    for path, grid, origin in zip(paths, grids, origins or [None] * len(paths), strict=True):
+        wanted = math.prod(grid)
+        if path is None:
+            parts.append(np.zeros((wanted, rule.patch_length), dtype=np.uint8))
+            continue
+        part = patches(path, rule, origin)
+        if len(part) != wanted:
+            needed = f" (needed by {origin})" if origin is not None else ""
+            raise DataError(
+                f"image {path}{needed} has {len(part)} patches, but {wanted} when its row was encoded: the file "
+                "changed; start again so that rows and images agree"
+            )
+        parts.append(part)
+    return np.concatenate(parts)
