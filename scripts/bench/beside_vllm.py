@@ -32,6 +32,7 @@ from comparison import finish, line_of
 
 from gpt4scene.data.vision import ImageSizes, VisionRule, fit
 from gpt4scene.demo.tiny_model import TinyShape, build
+from gpt4scene.files.whole import read_json
 from gpt4scene.inference.client import ServerEngine
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.types import Question
@@ -125,10 +126,10 @@ def chat(job: Job, python: Path, folder: Path) -> dict[str, Any]:
         "prompts": [question.prompt for question in job.questions],
         **{name: getattr(job, name) for name in ("counts", "tokens", "repeats", "dtype", "longest", "eager")},
     }
-    Path(folder, "job.json").write_text(json.dumps(told))
-    command = [str(python), str(HERE / "vllm_side.py"), str(folder / "job.json"), str(folder / "out.json")]
-    subprocess.run(command, check=True, env=_environment(python), stdout=subprocess.DEVNULL)
-    return json.loads(Path(folder, "out.json").read_text())
+    command = [str(python), str(HERE / "vllm_side.py"), str(folder / "out.json")]
+    quiet = subprocess.DEVNULL
+    subprocess.run(command, check=True, env=_environment(python), stdout=quiet, input=json.dumps(told), text=True)
+    return read_json(folder / "out.json")
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """vLLM's side of ``beside_vllm.py``: runs under an interpreter that has vLLM and needs nothing of this project.
 
-Reads a job (JSON) and writes seconds and answers. Images are opened, resized by the job's sizes and handed over as
-objects with names, so that vLLM neither decodes nor hashes them once a question.
+Takes a job as JSON on its standard input and writes seconds and answers. Images are opened, resized by the job's sizes
+and handed over as objects with names, so that vLLM neither decodes nor hashes them once a question.
 
-    PYTHON scripts/bench/vllm_side.py JOB.json OUT.json
+    PYTHON scripts/bench/vllm_side.py OUT.json <JOB.json
 """
 
 import json
@@ -45,7 +45,7 @@ def main():
     """Time every number of questions, cold and warm, and write what was found."""
     from vllm import LLM, SamplingParams
 
-    job = json.loads(Path(sys.argv[1]).read_text())
+    job = json.loads(sys.stdin.read())
     llm = LLM(
         model=job["model"],
         dtype=job["dtype"],
@@ -80,7 +80,7 @@ def main():
                 )
                 print(f"vllm {count} {first_alone} {repeat}: {seconds:.2f} {again:.2f}", file=sys.stderr, flush=True)
     versions = {name: version(name) for name in ("torch", "transformers")} | {"vllm": sys.modules["vllm"].__version__}
-    Path(sys.argv[2]).write_text(json.dumps({"results": results, "versions": versions}))
+    Path(sys.argv[1]).write_text(json.dumps({"results": results, "versions": versions}))
 
 
 if __name__ == "__main__":
