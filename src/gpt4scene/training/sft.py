@@ -12,7 +12,7 @@ import torch
 from transformers import TrainingArguments, set_seed
 
 from gpt4scene.data.packs import PackDataset
-from gpt4scene.errors import DataError, Stopped
+from gpt4scene.errors import Stopped
 from gpt4scene.model.folder import local_folder, parameter_count
 from gpt4scene.model.fused import Kernels, choose_kernels, fuse
 from gpt4scene.model.loading import load_model, load_tokenizer
@@ -22,7 +22,7 @@ from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig, parse
 from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
-from gpt4scene.training.checkpointing import Choice, choose, options_of, ran_out
+from gpt4scene.training.checkpointing import Choice, choose, options_of, told_when_memory_runs_out
 from gpt4scene.training.finite import RefuseBrokenStart
 from gpt4scene.training.fitting import free_bytes, setup_of
 from gpt4scene.training.hf_arguments import training_arguments
@@ -117,14 +117,8 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     model = on_all(lambda: _model(config, arguments, folder))
     if checkpoint is None:  # nothing can be wrong any more that would be the end of an earlier run for nothing
         on_first(lambda: open_output(config.output_dir, overwrite=config.tuning.overwrite_output_dir, resume=None))
-    kernels = _fuse(config, arguments, model)
-    activations = _spare_memory(config, arguments, model, data, plan, fused=kernels is not None)
-    manifest.update(
-        parameters=_parameters(model),
-        activations=activations.content(),
-        fused_kernels=kernels.name if kernels else None,
-        arguments=arguments.to_sanitized_dict(),
-    )
+    activations = _hasten(config, arguments, model, data, plan, manifest)
+    manifest.update(parameters=_parameters(model), arguments=arguments.to_sanitized_dict())
     trainer = PackTrainer(
         model=model,
         args=arguments,
@@ -144,11 +138,8 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     )
     if config.evaluates_only:
         return _evaluate_only(trainer, config, arguments)
-    with stop:
-        try:
-            result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        except torch.OutOfMemoryError as error:
-            raise DataError(ran_out(config, activations, trainer.state.global_step + 1, error)) from error
+    with stop, told_when_memory_runs_out(config, activations, trainer):
+        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.received:
         _plot(trainer, config)
         name = signal.Signals(stop.received).name
@@ -226,6 +217,21 @@ def _model(config: TrainConfig, arguments: TrainingArguments, folder: Path):
         said=config.said,
         keep_dtype=deepspeed,
     )
+
+
+def _hasten(
+    config: TrainConfig,
+    arguments: TrainingArguments,
+    model: torch.nn.Module,
+    data: RunData,
+    plan: BatchPlan,
+    manifest: Manifest,
+) -> Choice:
+    """Fuse kernels and set what is computed again; ``run.json`` says both. Return how much is computed again."""
+    kernels = _fuse(config, arguments, model)
+    activations = _spare_memory(config, arguments, model, data, plan, fused=kernels is not None)
+    manifest.update(activations=activations.content(), fused_kernels=kernels.name if kernels else None)
+    return activations
 
 
 def _fuse(config: TrainConfig, arguments: TrainingArguments, model: torch.nn.Module) -> Kernels | None:
