@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 HALF = re.compile("[\ud800-\udfff]")
 """Half of a character, which no tokenizer takes."""
-CACHED_TEXTS = 4096
+CACHED_TEXTS, CACHED_LENGTH = 4096, 4096
+"""So many texts are remembered as tokens, none of more letters: strangers may write long ones."""
 CACHED_PREFIXES = 1024
 
 
@@ -101,16 +102,23 @@ class Encoder:
         """Return a question that ends after the assistant's header, without labels.
 
         Images stand at the prompt's ``<image>`` marks where there is one for each, directly before the prompt where
-        it has no mark. Raises DataError for any other number of marks.
+        it has no mark; with ``earlier`` messages, at the marks of all of them. Raises DataError for any other number
+        of marks.
         """
         origin = Origin(question.task, f"questions of {question.task}", question.index)
-        self._marks.asked(question.prompt, len(question.images), f"{origin}, scene {question.scene_id}")
-        marked = bool(self._marks.images(question.prompt))
-        prompt = question.prompt if marked else IMAGE_MARK * len(question.images) + question.prompt
-        turns = (Turn("user", prompt),)
+        prompt = question.prompt
+        if not question.earlier:
+            self._marks.asked(prompt, len(question.images), f"{origin}, scene {question.scene_id}")
+            prompt = prompt if self._marks.images(prompt) else IMAGE_MARK * len(question.images) + prompt
+        turns = (*question.earlier, Turn("user", prompt))
         self._refuse_other_marks(turns, origin)
-        segments = self.template.render(turns, generate=True, marks=self._marks)
+        rendered = self.template.render(turns, generate=True, marks=self._marks)
+        segments = [replace(segment, learned=False) for segment in rendered]
         return self._assemble(segments, _last_image(segments), question.images, origin)
+
+    def heard(self, text: str) -> str:
+        """Return what a stranger wrote as the text of a message: see :meth:`~gpt4scene.data.marks.Marks.heard`."""
+        return self._marks.heard(text)
 
     def forget_images(self) -> None:
         """Let go of what is remembered about image files: some of them were replaced."""
@@ -224,10 +232,11 @@ class Encoder:
     def _tokens(self, text: str) -> np.ndarray:
         known = self._texts.get(text)
         if known is None:
-            if len(self._texts) >= CACHED_TEXTS:
-                self._texts.clear()
-            ids = self.tokenizer.encode(text, add_special_tokens=False)
-            known = self._texts[text] = np.array(ids, dtype=np.int64)
+            known = np.array(self.tokenizer.encode(text, add_special_tokens=False), dtype=np.int64)
+            if len(text) <= CACHED_LENGTH:
+                if len(self._texts) >= CACHED_TEXTS:
+                    self._texts.clear()
+                self._texts[text] = known
         return known
 
 

@@ -119,6 +119,13 @@ class Marks:
         """Return ``text`` with a backslash before every mark in it, so that all of it is letters."""
         return self._mark.sub(r"\1\1\\\2", text)
 
+    def heard(self, text: str) -> str:
+        """Return what someone wrote who knows nothing of marks, as the text of a message.
+
+        Marks that only the template may write are letters; usable tokens stay tokens, and backslashes backslashes.
+        """
+        return self._mark.sub(lambda found: found[1] * 2 + "\\" * (found[2] not in self._usable) + found[2], text)
+
     def question(self, text: str) -> str:
         """Return what is asked, as a reader wants it: what stands behind all images, without what stands before them.
 
