@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "benchmarks": SETTINGS | {"geometry"},
     "model": SETTINGS,
     "inference": BELOW_RUNS,
+    "serve": BELOW_RUNS | {"inference"},
     "training": BELOW_RUNS,
     "report": PAGES,
     "demo": PAGES,

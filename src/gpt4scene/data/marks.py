@@ -53,7 +53,8 @@ class Marks:
         refused = {IMAGE_MARK, *FOREIGN_MARKS, *tokens}
         self._usable = {name for name in usable if len(name) > 1 and name.strip()} - refused
         names = sorted(refused | self._usable, key=len, reverse=True)
-        self._mark = re.compile(rf"(\\*)({'|'.join(map(re.escape, names))})")
+        # Backslashes are looked at from the first of a row only: a million of them would take hours otherwise.
+        self._mark = re.compile(rf"(?<!\\)(\\*)({'|'.join(map(re.escape, names))})")
 
     def found(self, text: str) -> list[str]:
         """Return the marks in ``text`` in order, without those that are letters and without usable tokens."""
