@@ -23,6 +23,7 @@ def machine() -> Iterator[Finding]:
         ("accelerate", "torch"),
         ("peft", "torch"),
         ("deepspeed", "deepspeed"),
+        ("fastapi", "serve"),
         ("pycocoevalcap", "metrics"),
     ):
         yield _package(package, extra)

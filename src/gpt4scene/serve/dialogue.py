@@ -9,7 +9,7 @@ from gpt4scene.data.encoding import HALF
 from gpt4scene.data.marks import IMAGE_MARK
 from gpt4scene.serve.fields import ChatFields, ImagePart, Message
 from gpt4scene.serve.refusals import Refusal
-from gpt4scene.types import Question, Turn
+from gpt4scene.types import Question, Role, Turn
 
 TASK = "chat"
 """What requests are called where questions have the name of a task."""
@@ -64,7 +64,7 @@ def read_dialogue(fields: ChatFields, heard: Callable[[str], str], most_images: 
     return Dialogue(tuple(turns[:-1]), turns[-1].text, tuple(urls))
 
 
-def _role(message: Message, number: int, place: str) -> str:
+def _role(message: Message, number: int, place: str) -> Role:
     if message.role in ("system", "developer"):
         if number:
             raise Refusal(400, f"'{place}': a {message.role} message must be the first", param=place)

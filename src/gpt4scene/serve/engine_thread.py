@@ -96,7 +96,7 @@ class EngineThread:
             self.scheduler.close()
 
     def _take(self, wait: bool) -> bool:
-        """Hand over what was asked for meanwhile; ``wait`` for it when there is nothing else to do. False is the end."""
+        """Hand over what was asked for meanwhile, or ``wait`` for it; return False at the end."""
         while True:
             try:
                 item = self._work.get(wait)

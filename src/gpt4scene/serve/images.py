@@ -107,7 +107,7 @@ class _Kept:
 class ImageStore:
     """Keeps images as files in ``folder``, which is this store's own. One event loop calls it.
 
-    ``pool`` decodes; ``decoded`` counts images that were, ``found`` those that were here, ``bytes`` what the files hold.
+    ``pool`` decodes. ``decoded`` counts images that were, ``found`` those that were here; ``bytes`` are the files'.
     """
 
     folder: Path

@@ -154,7 +154,7 @@ def bounds_of(arguments: ServeArguments, context: int) -> Bounds:
 
 
 def find_key(file: str | None) -> str | None:
-    """Return the key that requests must send, None where there is none. Raises ``ConfigError`` for one that can't be."""
+    """Return the key that requests must send, None for none. Raises ``ConfigError`` for one that can't be."""
     said = os.environ.get(KEY_VARIABLE)
     if file is not None and said:
         raise ConfigError(f"{KEY_VARIABLE} and --api_key_file both give a key; leave one of them out")

@@ -148,6 +148,6 @@ def listen(host: str, port: int) -> socket.socket:
 
 def address_of(bound: socket.socket) -> str:
     """Return where clients find the server."""
-    host, port = bound.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    name, port = bound.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(name, str(name))
     return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
