@@ -75,19 +75,21 @@ def picture(image: Sent, rule: VisionRule, bounds: ImageBounds) -> Image.Image:
         with Image.open(io.BytesIO(content), formats=FORMS) as opened:
             width, height = opened.size
             if width * height > bounds.most_pixels:
-                raise Refusal(
-                    413,
-                    f"{image.place}: {width}x{height} is over {bounds.most_pixels} pixels; send it smaller",
-                    param="messages",
-                    code="image_too_large",
-                )
+                raise _too_large(image, f"{width}x{height}", bounds)
             size = fit(opened.size, rule)
             return rgb(still(opened)).resize(size, Image.Resampling.BICUBIC)
     except Refusal:
         raise
+    except Image.DecompressionBombError:  # Pillow's own bound, far above
+        raise _too_large(image, "it", bounds) from None
     except Exception as error:  # a stranger's bytes: decoders raise whatever they like, and none of it may pass
         words = str(error)[:200] if isinstance(error, ValueError) else type(error).__name__
         raise _bad(image, f"it can't be decoded ({words}); PNG, JPEG, WebP, BMP and GIF are taken") from None
+
+
+def _too_large(image: Sent, size: str, bounds: ImageBounds) -> Refusal:
+    message = f"{image.place}: {size} is over {bounds.most_pixels} pixels; send it smaller"
+    return Refusal(413, message, param="messages", code="image_too_large")
 
 
 def _bad(image: Sent, why: str) -> Refusal:

@@ -38,7 +38,9 @@ class Reply(Response):
                 group.start_soon(self._watch, receive, group.cancel_scope)
                 self._outcome = await self._in_time(send)
                 group.cancel_scope.cancel()
-            if self._outcome in ("dropped", "timeout") and self._begun and ABORT in scope:
+            if self._outcome == "dropped" and not self._begun:
+                await self._refuse(send, Refusal(503, "the reply could not be sent as fast as it came"))
+            elif self._outcome in ("dropped", "timeout") and ABORT in scope:
                 scope[ABORT]()
         finally:
             self.job.end(self.job, self._outcome or "stopped")
