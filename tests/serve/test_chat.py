@@ -1,4 +1,4 @@
-"""Chat requests from end to end: answers, streams, what is counted, and that nothing is kept of a request that ended."""
+"""Chat requests from end to end: answers, streams, what is counted, and that nothing is kept of one that ended."""
 
 import json
 
@@ -90,7 +90,10 @@ def test_messages_before_the_question_reach_the_engine_in_order(start, ask, url,
     server = start()
     messages = [
         {"role": "developer", "content": [{"type": "text", "text": "Be brief."}]},
-        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": url(3)}}, {"type": "text", "text": "A"}]},
+        {
+            "role": "user",
+            "content": [{"type": "image_url", "image_url": {"url": url(3)}}, {"type": "text", "text": "A"}],
+        },
         {"role": "assistant", "content": "B"},
         {"role": "user", "content": "C"},
     ]

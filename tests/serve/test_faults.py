@@ -93,7 +93,9 @@ def test_a_connection_that_says_nothing_or_takes_nothing_is_cut(start, body, mon
 def test_a_body_that_does_not_come_is_408(start, monkeypatch):
     monkeypatch.setattr(bodies, "BODY_TIME_S", 0.3)
     server = start()
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+    head = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+    )
     assert raw(server.port, head).startswith(b"HTTP/1.1 408")
     assert server.outcome("timeout") == 1 and server.idle()
 
@@ -174,7 +176,9 @@ def test_a_room_that_many_ask_about_at_once_is_decoded_once(start, ask, url, bod
     images = [url(number) for number in range(6)]
     found = []
     threads = [
-        threading.Thread(target=lambda: found.append(httpx.post(f"{server.url}/chat/completions", json=body("a", images))))
+        threading.Thread(
+            target=lambda: found.append(httpx.post(f"{server.url}/chat/completions", json=body("a", images)))
+        )
         for _ in range(8)
     ]
     for thread in threads:
@@ -222,4 +226,3 @@ def test_a_full_disk_is_said_and_passes(start, ask, url, body, monkeypatch):
     monkeypatch.undo()
     assert ask(server, content).status_code == 200
     wait_for(server.idle)
-

@@ -222,7 +222,9 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-NAMES = st.sampled_from([*ChatFields.model_fields, "tools", "user", "x", "role", "content", "type", "text", "image_url"])
+NAMES = st.sampled_from(
+    [*ChatFields.model_fields, "tools", "user", "x", "role", "content", "type", "text", "image_url"]
+)
 BODIES = st.dictionaries(NAMES, VALUES | st.lists(st.dictionaries(NAMES, VALUES, max_size=3), max_size=2), max_size=6)
 
 

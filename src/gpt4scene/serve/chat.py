@@ -19,7 +19,7 @@ from starlette.requests import Request as HttpRequest
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.errors import DataError
 from gpt4scene.inference.decoding import GenerationSettings
-from gpt4scene.inference.scheduler import Request, Token
+from gpt4scene.inference.tokens import Request, Token
 from gpt4scene.serve.body import Bytes, Room, read_body
 from gpt4scene.serve.choices import Choice, Head
 from gpt4scene.serve.dialogue import Dialogue, read_dialogue

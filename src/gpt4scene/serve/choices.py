@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gpt4scene.inference.scheduler import Token
+from gpt4scene.inference.tokens import Token
 from gpt4scene.serve.stops import StopFinder
 from gpt4scene.serve.token_texts import TokenTexts
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from gpt4scene.inference.scheduler import Request, Statistics, Token
+from gpt4scene.inference.tokens import Request, Statistics, Token
 
 Deliver = Callable[[list[Token]], None]
 Failed = Callable[[Exception], None]
@@ -91,6 +92,7 @@ class EngineThread:
                 idle = not self.scheduler.waiting + self.scheduler.running
         except Exception as error:  # whatever it was, nobody must wait for an answer that can't come
             self.failure = error
+            logging.getLogger(__name__).error("the engine has failed", exc_info=error)
             self._failed(error)
         finally:
             self.scheduler.close()

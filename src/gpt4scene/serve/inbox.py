@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from gpt4scene.inference.scheduler import Token
+from gpt4scene.inference.tokens import Token
 from gpt4scene.serve.refusals import Refusal
 
 

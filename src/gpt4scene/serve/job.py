@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
-from gpt4scene.inference.scheduler import Token
+from gpt4scene.inference.tokens import Token
 from gpt4scene.serve.choices import Choice, Head, usage_of
 from gpt4scene.serve.fields import ChatFields
 from gpt4scene.serve.inbox import Inbox

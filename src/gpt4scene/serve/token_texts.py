@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gpt4scene.inference.scheduler import Token
+from gpt4scene.inference.tokens import Token
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
