@@ -68,7 +68,7 @@ async def serve(
     pool = ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1)), thread_name_prefix="bodies")
     chat = Chat(name, scheduler, encoder, ImageStore(folder, encoder.vision, pool), pool, bounds)
     ending = _Ending(chat, grace)
-    server = Server(build_app(chat, key), ending.begin, grace)
+    server = Server(build_app(chat, key), ending.begin, grace, ending.force)
     chat.on_failure = lambda: ending.after_failure(server)
     try:
         await server.serve(sockets=[bound])
@@ -76,8 +76,7 @@ async def serve(
         chat.close(0.0 if server.force_exit else LAST_STEP_S)
     if chat.engine.failure is not None:
         raise WorkError(f"the engine has failed: {chat.engine.failure}") from chat.engine.failure
-    cut = ending.cut + chat.places.taken
-    return (cut, server.stopped_by) if cut and server.stopped_by is not None else None
+    return (ending.cut, server.stopped_by) if ending.cut and server.stopped_by is not None else None
 
 
 class _Ending:
@@ -93,6 +92,10 @@ class _Ending:
         if under_way:
             _say(f"stopping: {under_way} answers under way get up to {self._grace:g} s; a second signal ends at once")
         asyncio.get_running_loop().call_later(self._grace, self._cut)
+
+    def force(self) -> None:
+        """Count what is cut by the second signal."""
+        self.cut += self._chat.places.taken
 
     def after_failure(self, server: Server) -> None:
         """Say 503 for a while, so that whoever looks at the server's health sees it, and then end."""
