@@ -1,59 +1,19 @@
 """A server as a process: how it starts, what it refuses to start with, and how signals end it."""
 
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import httpx
 import pytest
 from chat_server import wait_for
-from stand_in import post
+from stand_in import Process
 
 from gpt4scene import cli
 from gpt4scene.serve import run
 from gpt4scene.serve import spool as spools
 from gpt4scene.serve.arguments import KEY_VARIABLE, ServeArguments
-
-SCRIPT = Path(__file__).parents[1] / "fixtures" / "stand_in.py"
-
-
-class Process:
-    """The stand-in's server in a process of its own."""
-
-    def __init__(self, folder, *words):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        environment = {**os.environ, "TMPDIR": str(folder)}
-        command = [sys.executable, str(SCRIPT), str(self.port), *map(str, words)]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-        self.url = f"http://127.0.0.1:{self.port}"
-
-    def ready(self):
-        def is_up():
-            assert self.process.poll() is None, self.process.stderr.read()
-            try:
-                return httpx.get(f"{self.url}/health").status_code == 200
-            except httpx.TransportError:
-                return False
-
-        wait_for(is_up)
-        return self
-
-    def ask(self, content):
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=60)
-        connection.sendall(post(content))
-        return connection
-
-    def end(self, seconds=30):
-        """The exit status and what it said."""
-        _, said = self.process.communicate(timeout=seconds)
-        return self.process.returncode, said
 
 
 @pytest.fixture
