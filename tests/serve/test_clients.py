@@ -22,9 +22,10 @@ def tiny(tmp_path_factory):
 
     folder = build(tmp_path_factory.mktemp("tiny") / "model")
     arguments = ServeArguments(model=str(folder), image_resolution=112, served_name="room", branch_limit=16)
-    scheduler, encoder, context = run.load(arguments)
-    bounds = vars(run.bounds_of(arguments, context))
-    server = Running(scheduler, tmp_path_factory.mktemp("images"), "secret", encoder=encoder, **bounds)
+    loaded = run.load(arguments)
+    assert loaded.fingerprint.startswith("gpt4scene-")
+    bounds = vars(run.bounds_of(arguments, loaded.context))
+    server = Running(loaded.scheduler, tmp_path_factory.mktemp("images"), "secret", encoder=loaded.encoder, **bounds)
     yield folder, server
     server.close()
 

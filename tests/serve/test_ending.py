@@ -137,7 +137,7 @@ def test_a_port_in_use_is_one_sentence_before_a_model_is_loaded(capsys):
         (["--port=0"], "nowhere"),
         (["--port=70000"], "--port must be between 0 and 65535"),
         (["--host=no.such.host.invalid"], "--host no.such.host.invalid is no address here"),
-        (["--prefix_memory=much"], "--prefix_memory must be a size such as 8GB or 512MiB, not 'much'"),
+        (["--prefix_memory=-1"], "--prefix_memory must be 0 or more"),
         (["--timeout=inf"], "--timeout must be a finite number"),
         (["--template=llama"], "--template: 'llama' is not known"),
         (["--api_key_file=absent"], "absent: the key does not exist"),

@@ -61,7 +61,7 @@ class Chat:
     """Answers chat requests for ``model`` with ``scheduler``. All but the engine's steps runs in one event loop.
 
     ``encoder`` is the server's own: the engine's is used in other threads. ``pool`` reads bodies and decodes images.
-    ``on_failure`` is called once when the engine has failed.
+    ``fingerprint`` tells this model from others of its name. ``on_failure`` is called once when the engine has failed.
     """
 
     model: str
@@ -71,6 +71,7 @@ class Chat:
     pool: ThreadPoolExecutor
     bounds: Bounds = field(default_factory=Bounds)
     metrics: Metrics = field(default_factory=Metrics)
+    fingerprint: str | None = None
     on_failure: Callable[[], None] = field(default=lambda: None)
 
     def __post_init__(self) -> None:
@@ -196,7 +197,7 @@ class Chat:
         numbers = [next(self._numbers) for _ in range(fields.n)]
         job = Job(
             fields=fields,
-            head=Head(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), self.model),
+            head=Head(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), self.model, self.fingerprint),
             choices=[Choice(index, StopFinder(fields.stops), texts, pieces) for index in range(fields.n)],
             numbers=numbers,
             inbox=Inbox(self.bounds.buffered_tokens * fields.n, lambda: job.dropped()),

@@ -65,7 +65,7 @@ class Server(uvicorn.Server):
     """Serves ``app`` until SIGTERM or Ctrl-C; a second signal ends at once.
 
     ``stopping`` is called in the event loop when the end begins, ``forced`` at the second signal; ``stopped_by`` is the
-    signal that began it.
+    signal that began it. ``ready`` is called once requests are taken.
     """
 
     def __init__(
@@ -89,10 +89,16 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._stopping, self._forced = stopping, forced
         self.stopped_by: int | None = None
+        self.ready: Callable[[], None] = lambda: None
 
     def end(self) -> None:
         """End as at a signal, without one."""
         self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        self.ready()
 
     async def on_tick(self, counter: int) -> bool:
         """Look at the connections every second."""
