@@ -38,6 +38,8 @@ from gpt4scene.types import Question
 T = TypeVar("T")
 LETTERS_A_TOKEN = 16
 """A text of more letters than this for each token of the context is not even tokenised."""
+MOST_LOGPROBS = 200_000
+"""A reply with more log-probabilities would hold some 100 MB."""
 FORGET_AFTER = 256
 """So many prompts are counted before what is remembered of their images is let go."""
 
@@ -95,14 +97,14 @@ class Chat:
         """Return the job of a request, which the engine has. Raises ``Refusal`` for one that gets none."""
         started = time.monotonic()
         self._check_engine()
-        self.places.take()
-        taken, names = 1, []
+        self.places.check(1)
+        taken, names = 0, []
         try:
             with self.bytes.room() as room:
                 content = await read_body(http, self.bounds.body, room)
                 fields, dialogue, images = await self._read(content, room)
                 del content
-                self.places.take(fields.n - taken)
+                self.places.take(fields.n)  # not before: who sends slowly must not keep others out
                 taken = fields.n
                 names = await self.images.keep(images)
                 del images
@@ -173,8 +175,14 @@ class Chat:
                 f"the prompt of {prompt} tokens and {asked or 1} new ones pass the context of {self.bounds.context}"
             )
             raise Refusal(400, message, param="messages", code="context_length_exceeded")
+        new_tokens = asked or min(self.bounds.max_new_tokens, left)
+        if fields.logprobs and fields.n * new_tokens * (1 + fields.top_logprobs) > MOST_LOGPROBS:
+            message = (
+                f"n, {name} and top_logprobs together ask for over {MOST_LOGPROBS} log-probabilities; ask for fewer"
+            )
+            raise Refusal(400, message, param="top_logprobs")
         return GenerationSettings(
-            max_new_tokens=asked or min(self.bounds.max_new_tokens, left),
+            max_new_tokens=new_tokens,
             temperature=fields.temperature,
             top_p=fields.top_p,
             seed=secrets.randbits(63) if fields.seed is None else fields.seed,
