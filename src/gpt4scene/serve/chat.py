@@ -208,7 +208,7 @@ class Chat:
             head=Head(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), self.model, self.fingerprint),
             choices=[Choice(index, StopFinder(fields.stops), texts, pieces) for index in range(fields.n)],
             numbers=numbers,
-            inbox=Inbox(self.bounds.buffered_tokens * fields.n, lambda: job.dropped()),
+            inbox=Inbox(self.bounds.buffered_tokens * fields.n, lambda: job.dropped(), pieces or fields.logprobs),
             started=started,
             until=started + self.bounds.timeout,
             cancel=self._cancel,

@@ -29,7 +29,7 @@ class Choice:
 
     def add(self, token: Token) -> None:
         """Take a token of this answer."""
-        self.tokens += 1
+        self.tokens = self.tokens + 1 if token.answer is None else token.answer.tokens
         if self.texts is not None:
             self.entries.append(self.texts.entry(token))
         piece = token.text if self.pieces or token.answer is None else token.answer.text
