@@ -22,6 +22,7 @@ from gpt4scene.settings.config import TrainConfig, parse
 from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
 from gpt4scene.training.finite import RefuseBrokenStart
 from gpt4scene.training.hf_arguments import training_arguments
+from gpt4scene.training.known_images import keep_features
 from gpt4scene.training.manifest import Manifest
 from gpt4scene.training.optimizers import try_out
 from gpt4scene.training.output import BatchPlan, MarkComplete, open_output
@@ -127,6 +128,9 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
             *([] if config.evaluates_only else [StepLog(config.output_dir, _progress(config, arguments))]),
         ],
     )
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    kept = keep_features(trainer.tower, config.model.feature_cache, processes, lambda line: _say(arguments, line))
+    manifest.update(feature_cache=kept)
     if config.evaluates_only:
         return _evaluate_only(trainer, config, arguments)
     with stop:
