@@ -22,6 +22,8 @@ _IMAGE_THREADS = 8
 """More threads than this do not make one scene's images come sooner."""
 
 _PREFIXES = 64
+_FILES = 50_000
+"""What is remembered of so many prefixes and files; then it begins anew."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +114,9 @@ class Preparer:
         except ValueError as error:
             return error
         now = dict(zip(images, hashes, strict=True))
+        if len(self._pictures) > _FILES:  # a server sees new paths for ever
+            self._contents, self._pictures = Contents(), {}
+            self.encoder.forget_images()
         if any(self._pictures.get(path, content) != content for path, content in now.items()):
             self.encoder.forget_images()
         self._pictures |= now

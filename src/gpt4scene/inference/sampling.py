@@ -48,16 +48,18 @@ class Sampler:
     def add(self, choices: Sequence[Choice]) -> None:
         """Take the next slots into use."""
         first, end = len(self.choices), len(self.choices) + len(choices)
+        if not first:
+            self.release()
         self.choices += choices
         self._groups.clear()
-        if all(choice.uniforms is None and choice.penalty == 1.0 for choice in self.choices):
+        if self._numbers is None and all(one.uniforms is None and one.penalty == 1.0 for one in self.choices):
             return
         self._numbers = self._grown(self._numbers, end, 3)
         settings = [(one.settings.temperature, one.settings.top_p, one.penalty) for one in self.choices]
         self._numbers[:end] = torch.tensor(settings, dtype=torch.float32, device=self.device)
-        if any(choice.uniforms is not None for choice in self.choices):
+        if self._uniforms is not None or any(choice.uniforms is not None for choice in self.choices):
             self._add_uniforms(first, end)
-        if any(choice.penalty != 1.0 for choice in self.choices):
+        if self._seen is not None or any(choice.penalty != 1.0 for choice in self.choices):
             self._add_seen(first, end)
 
     def _add_uniforms(self, first: int, end: int) -> None:
