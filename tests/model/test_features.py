@@ -319,7 +319,7 @@ def test_missing_features_of_files_are_made_from_the_files(small, tmp_path):
     path = str(tmp_path / "a.png")
     Image.effect_mandelbrot((80, 60), (-2, -1, 1, 1), 20).convert("RGB").save(path)
     grids = ((1, 4, 6), (1, 2, 2))
-    patches = torch.from_numpy(image_pixels([path, None], grids, rule))
+    patches = torch.from_numpy(image_pixels([path], grids, rule))
     tower = Tower(network, rule, cache=FeatureCache(LARGE))
     images = Images(grids, (path,))
     assert equal(features(tower, images, patches[:0]), features(Tower(network, rule), images, patches))

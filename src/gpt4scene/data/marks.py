@@ -28,6 +28,8 @@ FOREIGN_MARKS = (*OTHER_MEDIA, *OTHER_SPELLINGS, *OTHER_OBJECTS)
 
 
 CACHED_HEADS = 1024
+LONGEST_HEAD = 2**16
+"""Letters of a head that is remembered; a longer one is looked through each time."""
 
 
 def reason(mark: str) -> str:
@@ -70,6 +72,8 @@ class Marks:
         if not any(letter in text for letter in self._first_letters):
             return []
         head, tail = self.cut(text)
+        if len(head) > LONGEST_HEAD:
+            return self._found(text)
         if head not in self._heads:
             if len(self._heads) >= CACHED_HEADS:
                 self._heads.clear()

@@ -275,25 +275,36 @@ def patchify(pixels_HW3: np.ndarray, rule: VisionRule) -> np.ndarray:
 
 
 def image_pixels(
-    paths: Sequence[str | None], grids: Sequence[Grid], rule: VisionRule, origins: Sequence[Origin | None] | None = None
+    paths: Sequence[str],
+    grids: Sequence[Grid],
+    rule: VisionRule,
+    origins: Sequence[Origin | None] = (),
+    threads: int = 1,
 ) -> np.ndarray:
-    """Return the patches ``[P, 3 * T * p * p]`` of several images, one behind the other; one without a path is blank.
+    """Return the uint8 patches ``[P, 3*T*p*p]`` of several images; the last grids, without a path, are blank.
 
-    Raises DataError for a file that can't be decoded, or is no longer of the size that ``grids`` says; ``origins`` are
-    the rows that the images are needed by.
+    ``threads`` images are decoded at a time: Pillow decodes and resizes outside of Python's lock. ``origins`` are the
+    rows that the images are needed by. Raises DataError for a file that can't be decoded, or is no longer of the size
+    that its grid says.
     """
-    parts = [np.empty((0, rule.patch_length), dtype=np.uint8)]
-    for path, grid, origin in zip(paths, grids, origins or [None] * len(paths), strict=True):
-        wanted = math.prod(grid)
-        if path is None:
-            parts.append(np.zeros((wanted, rule.patch_length), dtype=np.uint8))
-            continue
-        part = patches(path, rule, origin)
-        if len(part) != wanted:
-            needed = f" (needed by {origin})" if origin is not None else ""
+    ends = np.cumsum([0, *map(math.prod, grids)])
+    pixels = np.zeros((int(ends[-1]), rule.patch_length), dtype=np.uint8)
+
+    def decode(index: int) -> None:
+        origin = origins[index] if origins else None
+        place, part = pixels[ends[index] : ends[index + 1]], patches(paths[index], rule, origin)
+        if len(part) != len(place):
+            needed = "" if origin is None else f" (needed by {origin})"
             raise DataError(
-                f"image {path}{needed} has {len(part)} patches, but {wanted} when its row was encoded: the file "
-                "changed; start again so that rows and images agree"
+                f"image {paths[index]}{needed} has {len(part)} patches, but {len(place)} when its row was encoded: the "
+                "file changed; start again so that rows and images agree"
             )
-        parts.append(part)
-    return np.concatenate(parts)
+        place[:] = part
+
+    if threads == 1:
+        for index in range(len(paths)):
+            decode(index)
+    else:
+        with ThreadPoolExecutor(threads, thread_name_prefix="images") as pool:
+            list(pool.map(decode, range(len(paths))))
+    return pixels

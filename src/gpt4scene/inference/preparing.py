@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -67,10 +67,11 @@ class Preparer:
     """Encodes questions in one thread, since encoders belong to one, and decodes images in several.
 
     A file is known by what it holds: images that were replaced under their names are seen, and make another key.
+    ``knows`` says of a question that the model needs no pixels of its images.
     """
 
-    def __init__(self, encoder: Encoder) -> None:
-        self.encoder = encoder
+    def __init__(self, encoder: Encoder, knows: Callable[[Prepared], bool] = lambda prepared: False) -> None:
+        self.encoder, self._knows = encoder, knows
         self._contents = Contents()
         self._pictures: dict[str, str] = {}
         self._prefixes: dict[VisitKey, np.ndarray] = {}
@@ -139,7 +140,9 @@ class Preparer:
         )
 
     def pixels(self, prepared: Prepared) -> Pixels:
-        """Begin to decode the images of a question and return what they will be."""
+        """Begin to decode the images of a question and return what they will be: no rows where none are needed."""
+        if self._knows(prepared):
+            return Pixels(np.empty((0, prepared.rule.patch_length), dtype=np.uint8), [])
         starts = np.cumsum([0, *(int(np.prod(grid)) for grid in prepared.grids)]).tolist()
         patches = np.empty((starts[-1], prepared.rule.patch_length), dtype=np.uint8)
 

@@ -18,12 +18,16 @@ from gpt4scene.inference.decoding import uniforms_of
 from gpt4scene.inference.forward import Network, prefixes_of
 from gpt4scene.inference.graphs import StepGraphs, on_cuda, padded_prefixes
 from gpt4scene.inference.prefixes import NOTHING, PREFIX_MEMORY, Prefix, PrefixStore
+from gpt4scene.inference.preparing import Prepared
 from gpt4scene.inference.sampling import Choice, Chosen, Sampler
 from gpt4scene.inference.slots import Slots, moves_of
 from gpt4scene.inference.tokens import Request, Running, Statistics, Token
 from gpt4scene.inference.weights import Mark, weights_mark
 from gpt4scene.model.attention import require
 from gpt4scene.model.branches import Prefixes
+from gpt4scene.model.features import FeatureCache
+from gpt4scene.model.tower import Tower
+from gpt4scene.types import Content, Images
 
 BRANCH_LIMIT = 128
 """Questions that are answered side by side; more wait for room."""
@@ -42,6 +46,7 @@ class Scheduler:
         branch_limit: questions side by side; memory grows with it, answers do not change.
         prefix_memory: bytes of prefixes that are kept for further questions.
         branch_memory: bytes for the branches' own keys; what does not fit waits.
+        features: keeps what the vision tower makes of images, in less memory than their prefix takes.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class Scheduler:
         branch_limit: int = BRANCH_LIMIT,
         prefix_memory: int = PREFIX_MEMORY,
         branch_memory: int = BRANCH_MEMORY,
+        features: FeatureCache | None = None,
     ) -> None:
         if branch_limit < 1:
             raise ValueError(f"branch_limit must be at least 1, found {branch_limit}")
@@ -59,8 +65,9 @@ class Scheduler:
         self.branch_memory = branch_memory
         self.stops = _stops(model, encoder)
         self.prefixes = PrefixStore(prefix_memory)
-        self.arrivals = Arrivals(encoder)
-        self._network = Network(model)
+        self.tower = Tower(model, encoder.vision, cache=features)
+        self.arrivals = Arrivals(encoder, self._knows_images)
+        self._network = Network(model, self.tower)
         self._slots = Slots(branch_limit, model.device)
         self._sampler = Sampler(branch_limit, model.config.get_text_config().vocab_size, model.device)
         self._graphs = StepGraphs(self._network.step, on_cuda()) if model.device.type == "cuda" else None
@@ -242,11 +249,16 @@ class Scheduler:
         pixels = self.arrivals.pixels(prepared)
         for_room = self.prefixes.limit - len(prepared.prefix_P) * self._network.token_bytes
         self.prefixes.shrink({id(one.prefix) for one in self._running}, max(0, for_room))
-        prefix = self._network.prefix(
-            prepared.prefix_P, prepared.grids, pixels, prepared.rule, self.encoder.special.image_pad
-        )
+        self.tower.rule = prepared.rule
+        images = Images(prepared.grids, prepared.images, tuple(map(Content, prepared.key[0])))
+        prefix = self._network.prefix(prepared.prefix_P, images, pixels, self.encoder.special.image_pad, mark)
         self.prefixes.keep(prepared.key, prefix)
         return prefix, False
+
+    def _knows_images(self, prepared: Prepared) -> bool:
+        """Return whether the tower needs no pixels for a question's scene."""
+        self.tower.rule = prepared.rule
+        return self.tower.knows(prepared.key[0], self._mark)
 
     def _choice(self, one: Waiting) -> Choice:
         request, settings = one.request, one.request.settings

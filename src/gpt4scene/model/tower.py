@@ -84,6 +84,11 @@ class Tower:
         """Whether features can be given to the model in place of pixels, so that a cache is of use."""
         return self.whole and (self._takes_features or not self._deepstack)
 
+    def close(self) -> None:
+        """Wait until features are in their folder."""
+        if self.cache is not None:
+            self.cache.close()
+
     def knows(self, digests: Sequence[str | None], mark: Hashable = None) -> bool:
         """Return whether features of images with these hashes are kept, so that no pixels are needed."""
         if self.cache is None or None in digests:
@@ -115,7 +120,7 @@ class Tower:
     def given(self, encoded: EncodedImages, input_ids: torch.Tensor) -> dict[str, Any]:
         """Return the keyword arguments that give the model features in place of images.
 
-        transformers before 5.20 has none for them: there they are put among the embeddings of ``input_ids``.
+        transformers 5.17 has none for them: there they are put among the embeddings of ``input_ids``.
         """
         if self._takes_features:
             return {"mm_encoder_outputs": {"image": encoded}}
@@ -168,8 +173,8 @@ class Tower:
     def _patches(self, images: Images, patches_u8: torch.Tensor, chosen: Sequence[int]) -> torch.Tensor:
         """Return the patches of the ``chosen`` images: those given, or else decoded now."""
         if len(patches_u8) == 0:
-            paths = [images.paths[number] if number < len(images.paths) else None for number in chosen]
-            grids = [images.grids[number] for number in chosen]
+            paths = [images.paths[number] for number in chosen if number < len(images.paths)]
+            grids = [images.grids[number] for number in chosen]  # blank ones are the last
             return torch.from_numpy(image_pixels(paths, grids, self.rule))
         if len(chosen) == len(images.grids):
             return patches_u8

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from gpt4scene.errors import ConfigError
 from gpt4scene.registry import nearest
 from gpt4scene.settings.coercion import BadValueError, check_range
+from gpt4scene.settings.feature_cache import HELP
 
 FlashAttention = Literal["auto", "fa2", "fa3", "sdpa", "disabled"]
 
@@ -112,6 +113,7 @@ class ModelArguments(Arguments):
     flash_attn: FlashAttention = key(
         "Attention: fa2 or fa3 (flash-attn), sdpa (PyTorch), disabled (plain products), or auto (sdpa).", "auto"
     )
+    feature_cache: str | bool = key(HELP, "auto")
 
 
 @dataclass(frozen=True)

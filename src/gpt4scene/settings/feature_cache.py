@@ -29,12 +29,12 @@ class FeatureCacheChoice:
         return self.memory == 0 and self.folder is None
 
 
-def feature_cache(text: str) -> FeatureCacheChoice:
+def feature_cache(text: str | bool) -> FeatureCacheChoice:
     """Return what ``text`` says: ``auto``, ``off``, a size, a folder, or ``FOLDER:SIZE``.
 
     Raises ``BadValueError`` for a word that is none of them; a folder is told by its slash, or by being there.
     """
-    word = text.strip()
+    word = str(text).strip()
     if word.lower() in ("auto", "true", "yes", "on"):
         return FeatureCacheChoice()
     if word.lower() in ("off", "false", "no", "none", "0"):
@@ -53,7 +53,7 @@ def feature_cache(text: str) -> FeatureCacheChoice:
     return FeatureCacheChoice(None, folder, limit)
 
 
-def feature_cache_problems(text: str) -> list[str]:
+def feature_cache_problems(text: str | bool) -> list[str]:
     """Return what is wrong with the value of the key, as the words that follow its name."""
     try:
         feature_cache(text)

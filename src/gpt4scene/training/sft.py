@@ -26,6 +26,7 @@ from gpt4scene.training.checkpointing import Choice, choose, options_of, told_wh
 from gpt4scene.training.finite import RefuseBrokenStart
 from gpt4scene.training.fitting import free_bytes, setup_of
 from gpt4scene.training.hf_arguments import training_arguments
+from gpt4scene.training.known_images import keep_features
 from gpt4scene.training.launch_files import deepspeed_content
 from gpt4scene.training.manifest import Manifest
 from gpt4scene.training.model_shape import shape_of
@@ -136,6 +137,9 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
             *([] if config.evaluates_only else [StepLog(config.output_dir, _progress(config, arguments))]),
         ],
     )
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    kept = keep_features(trainer.tower, config.model.feature_cache, processes, lambda line: _say(arguments, line))
+    manifest.update(feature_cache=kept)
     if config.evaluates_only:
         return _evaluate_only(trainer, config, arguments)
     with stop, told_when_memory_runs_out(config, activations, trainer):
