@@ -111,12 +111,12 @@ class Pack:
 class Content:
     """What a file held when it was read: ``digest`` of its bytes, and its ``state`` by which a change is noticed.
 
-    ``young``: the file was so new that a change may not show in its state.
+    ``young``: a change may not show in the state, since the file was so new, or there is none.
     """
 
     digest: str
-    state: tuple[int, ...]
-    young: bool
+    state: tuple[int, ...] = ()
+    young: bool = True
 
 
 @dataclass(frozen=True)

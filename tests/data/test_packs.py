@@ -7,7 +7,7 @@ from scene_rows import write_image
 from torch.utils.data import DataLoader
 
 from gpt4scene.data.groups import group_rows
-from gpt4scene.data.packs import PackDataset, collate, make_pack, only, with_dummy_image
+from gpt4scene.data.packs import PackDataset, collate, decoders, make_pack, only, pack_pixels, with_dummy_image
 from gpt4scene.data.planning import plan_packs
 from gpt4scene.data.positions import pack_positions, sample_positions
 from gpt4scene.data.sampling import PackSampler
@@ -80,6 +80,21 @@ def test_pixels_are_those_of_the_images_in_order(encoder, rows, images):
     _, batch = batch_of(encoder, rows)
     expected = np.concatenate([patches(path, encoder.vision) for path in images])
     assert np.array_equal(batch.pixel_values.numpy(), expected)
+
+
+def test_several_threads_decode_the_same_pixels(encoder, rows, images):
+    pack = make_pack([encoder.encode(row) for row in rows])
+    assert np.array_equal(pack_pixels(pack, encoder.vision, 3), pack_pixels(pack, encoder.vision))
+    Path(images[1]).write_bytes(Path(images[0]).read_bytes())
+    with pytest.raises(DataError, match=r"p1\.png .*the file changed"):
+        pack_pixels(pack, encoder.vision, 3)
+
+
+@pytest.mark.parametrize(("cores", "processes", "expected"), [(1, "1", 1), (2, "1", 2), (64, "1", 4), (64, "32", 2)])
+def test_images_are_decoded_by_a_process_s_share_of_the_cores(monkeypatch, cores, processes, expected):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+    assert decoders() == expected
 
 
 def test_a_pack_without_images_may_get_a_blank_one(encoder, make_row):

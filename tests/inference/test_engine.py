@@ -141,7 +141,7 @@ def test_prefix_is_computed_once_per_scene(tiny_folder, scenes, monkeypatch):
 
     def counted(self, *args, **kwargs):
         pads = int((kwargs["input_ids"] == engine.encoder.special.image_pad).sum())
-        calls.append((pads, "pixel_values" in kwargs))
+        calls.append((pads, "mm_encoder_outputs" in kwargs))
         return forward(self, *args, **kwargs)
 
     monkeypatch.setattr(type(engine.model), "forward", counted)

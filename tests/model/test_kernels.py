@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import attention
+from torch.nn.attention import _registry
 from torch.nn.functional import scaled_dot_product_attention
 
 import gpt4scene
+from gpt4scene.errors import ConfigError
 from gpt4scene.model import kernels
 from gpt4scene.model.kernels import attention_gradients, attention_part, fused_kernels, kernel_for, merge
 
@@ -125,3 +128,43 @@ def test_the_kernel_in_use_is_named():
     assert (
         said == f"flash attention on the CPU of torch {torch.__version__} in float32, prefix and branches in two parts"
     )
+
+
+@pytest.fixture
+def flash_3(monkeypatch):
+    """A stand-in for the package flash-attn-3 on a Hopper GPU; what it was asked to do."""
+    done = []
+
+    class Handle:
+        def remove(self):
+            done.append("removed")
+
+    def activate():
+        done.append("activated")
+        return Handle()
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (9, 0))
+    monkeypatch.setitem(_registry._FLASH_ATTENTION_IMPLS, "FA3", activate)
+    yield done
+    if attention.current_flash_attention_impl():
+        attention.restore_flash_attention_impl()
+
+
+def test_flash_attention_3_takes_the_place_of_2_once(flash_3):
+    kernels.use_flash_3()
+    kernels.use_flash_3()
+    assert flash_3 == ["activated"] and attention.current_flash_attention_impl() == "FA3"
+    assert "FlashAttention 3 of torch" in kernels.kernel_sentence(torch.device("cuda", 7), torch.bfloat16, 128)
+
+
+def test_flash_attention_3_is_refused_where_it_can_not_run(monkeypatch, flash_3):
+    def broken():
+        raise RuntimeError("does not expose FA3 kernels")
+
+    monkeypatch.setitem(_registry._FLASH_ATTENTION_IMPLS, "FA3", broken)
+    with pytest.raises(ConfigError, match="does not expose FA3 kernels.*write auto"):
+        kernels.use_flash_3()
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (8, 0))
+    with pytest.raises(ConfigError, match="needs a Hopper GPU"):
+        kernels.use_flash_3()

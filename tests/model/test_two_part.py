@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
+from transformers.models.qwen2_vl.modeling_qwen2_vl import eager_attention_forward
 
 from gpt4scene.data.layout import pack_layout
-from gpt4scene.model.attention import attend
+from gpt4scene.model.attention import attend, attend_eagerly
 from gpt4scene.model.layout import seen
 from gpt4scene.model.two_part import attend_causally, attend_pack
 from gpt4scene.types import PackLayout
@@ -143,3 +144,17 @@ def test_dropout_is_refused():
     layout = pack_layout(4, (2, 2))
     with pytest.raises(ValueError, match="attention_dropout is 0.1.*flash_attn: disabled"):
         attend(torch.nn.Module(), *states(layout, torch.float32), None, dropout=0.1, layout=layout)
+
+
+def test_plain_attention_drops_weights_as_transformers_does():
+    query, key, value = states(pack_layout(0, (12,)), torch.float32)
+    module = torch.nn.Module().train()
+    module.num_key_value_groups = 2
+    hidden = torch.full((12, 12), torch.finfo(torch.float32).min).triu(1)[None, None]
+    torch.manual_seed(3)
+    wanted, _ = eager_attention_forward(module, query, key, value, hidden, scaling=SCALE, dropout=0.5)
+    torch.manual_seed(3)
+    found, _ = attend_eagerly(module, query, key, value, None, scaling=SCALE, dropout=0.5)
+    assert torch.allclose(found, wanted, atol=1e-6) and not torch.allclose(
+        found, dense(query, key, value, pack_layout(0, (12,)))
+    )

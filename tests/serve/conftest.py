@@ -1,20 +1,7 @@
 """Servers around a stand-in for the engine, images as data URLs, and clients."""
 
-import base64
-import io
-
-import numpy as np
 import pytest
-from PIL import Image
-from stand_in import Running, StandIn
-
-
-def data_url(seed=0, size=(56, 56), form="PNG", **options):
-    """An image of noise as a data URL."""
-    pixels = np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, form, **options)
-    return f"data:image/{form.lower()};base64," + base64.b64encode(buffer.getvalue()).decode()
+from stand_in import Running, StandIn, data_url
 
 
 def chat_body(text="What is it?", images=(), model="room", **fields):

@@ -81,6 +81,7 @@ def test_log_probabilities_stand_beside_every_token(start, ask, body):
     tokenizer = server.encoder.tokenizer
     for place, entry in enumerate(whole):
         assert entry["token"] == tokenizer.decode([70 + place]) and bytes(entry["bytes"]).decode() == entry["token"]
+    assert ask(server, body(logprobs=True, top_logprobs=20, n=100, max_tokens=100)).status_code == 400
     pieces = events(ask(server, body(logprobs=True, stream=True)))
     streamed = [entry for piece in pieces for entry in (piece["choices"][0]["logprobs"] or {"content": []})["content"]]
     assert [entry["token"] for entry in streamed] == [entry["token"] for entry in whole]

@@ -2,13 +2,11 @@
 
 import asyncio
 import base64
-import io
 import json
 
 import pytest
 from commands import infer
-from PIL import Image
-from stand_in import Running
+from stand_in import Running, data_url
 
 from gpt4scene.files import journal
 
@@ -24,9 +22,10 @@ def tiny(tmp_path_factory):
 
     folder = build(tmp_path_factory.mktemp("tiny") / "model")
     arguments = ServeArguments(model=str(folder), image_resolution=112, served_name="room", branch_limit=16)
-    scheduler, encoder, context = run.load(arguments)
-    bounds = vars(run.bounds_of(arguments, context))
-    server = Running(scheduler, tmp_path_factory.mktemp("images"), "secret", encoder=encoder, **bounds)
+    loaded = run.load(arguments)
+    assert loaded.fingerprint.startswith("gpt4scene-")
+    bounds = vars(run.bounds_of(arguments, loaded.context))
+    server = Running(loaded.scheduler, tmp_path_factory.mktemp("images"), "secret", encoder=loaded.encoder, **bounds)
     yield folder, server
     server.close()
 
@@ -38,10 +37,7 @@ def client(tiny):
 
 
 def image_url(seed):
-    image = Image.effect_noise((112, 84), 20 + seed).convert("RGB")
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return data_url(seed, (112, 84))
 
 
 def messages(text, images=()):
@@ -119,7 +115,8 @@ def write_annotation(folder):
         listed[room] = [f"images/{room}{view}.png" for view in range(3)]
         for view, name in enumerate(listed[room]):
             size = (84, 56) if view else (112, 84)
-            Image.effect_noise(size, 20 + 10 * number + view).convert("RGB").save(folder / name)
+            content = data_url(10 * number + view, size).partition(",")[2]
+            (folder / name).write_bytes(base64.b64decode(content))
     (folder / "selected_images_mark_3D_val_32.json").write_text(json.dumps(listed))
     rows = [
         {"scene_id": room, "obj_id": 1, "prompt": f"What is object {number}?", "ref_captions": ["a chair"]}

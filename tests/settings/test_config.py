@@ -211,6 +211,13 @@ def test_gradient_checkpointing_is_one_setting(spelling):
     assert spelling not in config.training
 
 
+@pytest.mark.parametrize("word", ["use_liger_kernel", "enable_liger_kernel"])
+@pytest.mark.parametrize(("value", "read"), [("auto", None), ("true", True), ("false", False)])
+def test_fused_kernels_are_one_setting_under_both_names(word, value, read):
+    config = parse([*LEAST, f"--{word}", value])
+    assert config.tuning.use_liger_kernel is read and word not in config.training
+
+
 @pytest.mark.parametrize(
     "word", ["gradient_checkpointing", "activation_checkpointing", "disable_gradient_checkpointing"]
 )

@@ -59,7 +59,7 @@ FITS = [
     {"optim": "rmsprop", "optim_args": "alpha=0.9"},
     {"gradient_checkpointing_kwargs": {"use_reentrant": False}},
     {"gradient_checkpointing_kwargs": {"use_reentrant": True, "preserve_rng_state": False}},
-    {"liger_kernel_config": {"rope": True}},
+    {"liger_kernel_config": {"rms_norm": True, "swiglu": False, "rope": False}},
 ]
 
 DOES_NOT = [
@@ -104,6 +104,8 @@ DOES_NOT = [
     ({"activation_checkpointing_kwargs": {"every_n_layers": 0}}, "'every_n_layers' must be a whole number"),
     ({"liger_kernel_config": {"rms_nrom": True}}, "'rms_nrom' is not a key; did you mean 'rms_norm'"),
     ({"liger_kernel_config": {"rope": "yes"}}, "'rope' must be true or false"),
+    ({"liger_kernel_config": {"rope": True}}, "'rope' does nothing on these models; leave it out"),
+    ({"liger_kernel_config": {"fused_linear_cross_entropy": True}}, "only logits of answers are made; leave it out"),
     ({"log_level": "inof"}, "log_level: inof is not known; did you mean 'info'"),
     ({"ddp_backend": "glooo"}, "ddp_backend: glooo is not known; did you mean 'gloo'"),
     ({"torch_compile": True, "torch_compile_mode": "fastest"}, "torch_compile_mode: fastest is not known"),

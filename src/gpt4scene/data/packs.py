@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from os.path import commonprefix
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.groups import Groups, group_rows
 from gpt4scene.data.layout import pack_layout
 from gpt4scene.data.positions import pack_positions
-from gpt4scene.data.vision import VisionRule, patches
+from gpt4scene.data.vision import VisionRule, image_pixels
 from gpt4scene.errors import DataError
+from gpt4scene.files.contents import Contents
 from gpt4scene.files.tokenized import TokenizedRows
 from gpt4scene.types import IGNORED, Batch, Branch, Conversation, EncodedSample, Images, Pack
+
+MOST_DECODERS = 4
+"""Images that one process decodes at a time, at most."""
+
+
+class WithoutPixels(tuple[int, ...]):
+    """A key of ``PackDataset`` whose images need not be decoded: all features of theirs are known."""
 
 
 class PackDataset(Dataset[Batch]):
@@ -30,18 +42,31 @@ class PackDataset(Dataset[Batch]):
         rows: in the order that indices count.
         encoder: of the run.
         dummy_image: give a pack without images a blank one in a branch of weight 0 (see ``with_dummy_image``).
+
+    ``contents``, where set, says in each batch what its image files held.
     """
+
+    contents: Contents | None = None
 
     def __init__(
         self, rows: Sequence[Conversation] | TokenizedRows, encoder: Encoder, *, dummy_image: bool = False
     ) -> None:
         self.rows, self.encoder, self.dummy_image = rows, encoder, dummy_image
 
+    @cached_property
+    def groups(self) -> Groups:
+        """Which rows may share a pack."""
+        return group_rows(self.rows, self.encoder)
+
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, indices: tuple[int, ...]) -> Batch:
-        return collate(self.pack(indices), self.encoder)
+        return collate(self.pack(indices), self.encoder, self.contents, pixels=not isinstance(indices, WithoutPixels))
+
+    def images(self, indices: Sequence[int]) -> list[str]:
+        """Return the paths of all images of these rows, each once."""
+        return list(dict.fromkeys(path for index in indices for path in self.rows[index].images))
 
     def pack(self, indices: Sequence[int]) -> Pack:
         """Return the pack of these rows; the filling pack where there are none.
@@ -130,11 +155,18 @@ def with_dummy_image(pack: Pack | None, encoder: Encoder) -> Pack:
     return replace(pack, grids=(*pack.grids, (1, merge, merge)), branches=(*pack.branches, dummy))
 
 
-def collate(pack: Pack, encoder: Encoder) -> Batch:
-    """Return the batch of one pack; its images are decoded here, once for all branches.
+def collate(pack: Pack, encoder: Encoder, contents: Contents | None = None, *, pixels: bool = True) -> Batch:
+    """Return the batch of one pack; its images are decoded here, once for all branches, but not without ``pixels``.
 
-    Raises DataError for an image that can't be decoded or is no longer the one that was encoded.
+    With ``contents`` the batch says what the decoded files held. Raises DataError for an image that can't be decoded or
+    is no longer the one that was encoded.
     """
+    patches, held = torch.empty((0, encoder.vision.patch_length), dtype=torch.uint8), ()
+    if pixels:
+        before = [contents.content(path) for path in pack.images] if contents is not None else []
+        patches = torch.from_numpy(pack_pixels(pack, encoder.vision, decoders()))
+        after = [contents.content(path) for path in pack.images] if contents is not None else []
+        held = tuple(now if now.digest == old.digest else None for old, now in zip(before, after, strict=True))
     parts = [pack.prefix_P, *(branch.ids_L for branch in pack.branches)]
     lengths = [len(part) for part in parts]
     owners = np.repeat(np.arange(-1, len(pack.branches)), lengths)
@@ -145,9 +177,9 @@ def collate(pack: Pack, encoder: Encoder) -> Batch:
     return Batch(
         input_ids=torch.from_numpy(np.concatenate(parts).astype(np.int64))[None],
         position_ids=torch.from_numpy(positions_3L)[:, None],
-        pixel_values=torch.from_numpy(pack_pixels(pack, encoder.vision)),
+        pixel_values=patches,
         image_grid_thw=torch.tensor(pack.grids, dtype=torch.int64).reshape(-1, 3),
-        images=Images(pack.grids, pack.images),
+        images=Images(pack.grids, pack.images, held),
         layout=pack_layout(lengths[0], lengths[1:], pack.apart),
         label_positions=torch.from_numpy(learned - 1),
         label_ids=torch.from_numpy(labels_L[learned].astype(np.int64)),
@@ -157,22 +189,20 @@ def collate(pack: Pack, encoder: Encoder) -> Batch:
     )
 
 
-def pack_pixels(pack: Pack, rule: VisionRule) -> np.ndarray:
-    """Return the uint8 patches ``[P, 3*T*p*p]`` of all images of a pack; a grid without a path is blank."""
+def pack_pixels(pack: Pack, rule: VisionRule, threads: int = 1) -> np.ndarray:
+    """Return the uint8 patches ``[P, 3*T*p*p]`` of all images of a pack; a grid without a path is blank.
+
+    ``threads`` images are decoded at a time. Raises DataError as ``image_pixels`` does.
+    """
     own = [branch.origin for branch in pack.branches for _ in range(branch.images)]
     origins = [pack.branches[0].origin] * (len(pack.images) - len(own)) + own
-    length = rule.patch_length
-    parts = [np.empty((0, length), dtype=np.uint8)]
-    for index, grid in enumerate(pack.grids):
-        wanted = int(np.prod(grid))
-        if index >= len(pack.images):
-            parts.append(np.zeros((wanted, length), dtype=np.uint8))
-            continue
-        part = patches(pack.images[index], rule, origins[index])
-        if len(part) != wanted:
-            raise DataError(
-                f"image {pack.images[index]} (needed by {origins[index]}) has {len(part)} patches, but {wanted} when "
-                "its row was encoded: the file changed; start again so that rows and images agree"
-            )
-        parts.append(part)
-    return np.concatenate(parts)
+    return image_pixels(pack.images, pack.grids, rule, origins, threads)
+
+
+def decoders() -> int:
+    """Return how many images a process should decode at a time: 1 to 4, its share of the machine's cores."""
+    info = get_worker_info()
+    workers = max(1, info.num_workers if info is not None else 1)
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) * workers
+    return min(MOST_DECODERS, max(1, cores // processes))

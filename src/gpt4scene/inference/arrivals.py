@@ -30,8 +30,8 @@ class Waiting:
 class Arrivals:
     """The waiting requests of a scheduler, by scene; scenes and their requests stand in the order they came."""
 
-    def __init__(self, encoder: Encoder) -> None:
-        self.preparer = Preparer(encoder)
+    def __init__(self, encoder: Encoder, knows: Callable[[Prepared], bool] = lambda prepared: False) -> None:
+        self.preparer = Preparer(encoder, knows)
         self._encoding: dict[int, tuple[Request, Future[Prepared]]] = {}
         self._scenes: dict[VisitKey, dict[int, Waiting]] = {}
         self._keys: dict[int, VisitKey] = {}

@@ -17,6 +17,7 @@ from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.prefixes import PREFIX_MEMORY, VisitKey
 from gpt4scene.inference.scheduler import BRANCH_LIMIT, Scheduler
 from gpt4scene.inference.tokens import Request
+from gpt4scene.model.features import FeatureCache
 from gpt4scene.types import Answer, Question
 
 SCENES_AHEAD = 3
@@ -50,6 +51,7 @@ class Engine:
         encoder: of the same checkpoint.
         branch_limit: questions side by side; memory grows with it, answers do not change.
         prefix_memory: bytes of prefixes that are kept for further questions.
+        features: keeps what the vision tower makes of images (see ``model.feature_choice``).
     """
 
     def __init__(
@@ -58,8 +60,9 @@ class Engine:
         encoder: Encoder,
         branch_limit: int = BRANCH_LIMIT,
         prefix_memory: int = PREFIX_MEMORY,
+        features: FeatureCache | None = None,
     ) -> None:
-        self.scheduler = Scheduler(model, encoder, branch_limit, prefix_memory)
+        self.scheduler = Scheduler(model, encoder, branch_limit, prefix_memory, features=features)
         self.model, self.encoder = model, encoder
         self.device: torch.device = model.device
         self._scenes: list[_Scene] = []

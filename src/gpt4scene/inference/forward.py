@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 from gpt4scene.data.positions import sample_positions
-from gpt4scene.data.vision import VisionRule
 from gpt4scene.inference.prefixes import NOTHING, Prefix
 from gpt4scene.inference.slots import Slots
 from gpt4scene.model.branches import BranchFill, BranchStep, PrefixDone, Prefixes, PrefixFill
-from gpt4scene.model.inputs import normalise
-from gpt4scene.types import Grid
+from gpt4scene.model.tower import Tower
+from gpt4scene.types import Images
 
 
 class Network:
     """A model with kept keys: what it computes for prefixes, questions and steps, and the sizes of its states."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, tower: Tower) -> None:
         text = model.config.get_text_config()
         self.model, self.device, self.layers = model, model.device, text.num_hidden_layers
+        self.tower = tower
         channels = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         self.shape = (self.layers, text.num_key_value_heads, channels)
         self.context: int | None = getattr(text, "max_position_embeddings", None)
@@ -35,20 +35,21 @@ class Network:
 
     @torch.inference_mode()
     def prefix(
-        self, prefix_P: np.ndarray, grids: Sequence[Grid], pixels: np.ndarray, rule: VisionRule, image_pad: int
+        self, prefix_P: np.ndarray, images: Images, pixels: np.ndarray, image_pad: int, mark: Hashable = None
     ) -> Prefix:
-        """Run a scene's images and the words before them through the model and return their keys and values."""
+        """Run a scene's images and the words before them through the model and return their keys and values.
+
+        ``pixels`` are the patches of all images, or none where the tower knows them; ``mark`` is that of the weights.
+        """
         if not len(prefix_P):
             return NOTHING
-        positions_3P = sample_positions(prefix_P, grids, image_pad, rule.merge_size)
+        positions_3P = sample_positions(prefix_P, images.grids, image_pad, self.tower.rule.merge_size)
         layout = PrefixFill(self.layers)
-        patches = normalise(torch.from_numpy(pixels).to(self.device), rule)
+        ids = {"input_ids": self._row(prefix_P)}
         try:
             self.model(
-                input_ids=self._row(prefix_P),
+                **(ids | self.tower.inputs(images, torch.from_numpy(pixels), ids["input_ids"], mark)),
                 position_ids=torch.from_numpy(positions_3P).to(self.device)[:, None],
-                pixel_values=patches.to(self.model.dtype),
-                image_grid_thw=torch.tensor(grids, device=self.device),
                 layout=layout,
                 use_cache=False,
                 logits_to_keep=1,

@@ -58,6 +58,10 @@ class PrefixStore:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def peek(self, key: VisitKey) -> Prefix | None:
+        """Return the prefix held under a key, whatever weights it was computed with; counts nothing."""
+        return self._kept.get(key)
+
     def find(self, key: VisitKey, mark: Mark, questions: int = 1) -> Prefix | None:
         """Return the prefix of this key computed with weights of this mark, or None.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -22,6 +22,8 @@ _IMAGE_THREADS = 8
 """More threads than this do not make one scene's images come sooner."""
 
 _PREFIXES = 64
+_FILES = 50_000
+"""What is remembered of so many prefixes and files; then it begins anew."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +67,11 @@ class Preparer:
     """Encodes questions in one thread, since encoders belong to one, and decodes images in several.
 
     A file is known by what it holds: images that were replaced under their names are seen, and make another key.
+    ``knows`` says of a question that the model needs no pixels of its images.
     """
 
-    def __init__(self, encoder: Encoder) -> None:
-        self.encoder = encoder
+    def __init__(self, encoder: Encoder, knows: Callable[[Prepared], bool] = lambda prepared: False) -> None:
+        self.encoder, self._knows = encoder, knows
         self._contents = Contents()
         self._pictures: dict[str, str] = {}
         self._prefixes: dict[VisitKey, np.ndarray] = {}
@@ -112,6 +115,9 @@ class Preparer:
         except ValueError as error:
             return error
         now = dict(zip(images, hashes, strict=True))
+        if len(self._pictures) > _FILES:  # a server sees new paths for ever
+            self._contents, self._pictures = Contents(), {}
+            self.encoder.forget_images()
         if any(self._pictures.get(path, content) != content for path, content in now.items()):
             self.encoder.forget_images()
         self._pictures |= now
@@ -134,7 +140,9 @@ class Preparer:
         )
 
     def pixels(self, prepared: Prepared) -> Pixels:
-        """Begin to decode the images of a question and return what they will be."""
+        """Begin to decode the images of a question and return what they will be: no rows where none are needed."""
+        if self._knows(prepared):
+            return Pixels(np.empty((0, prepared.rule.patch_length), dtype=np.uint8), [])
         starts = np.cumsum([0, *(int(np.prod(grid)) for grid in prepared.grids)]).tolist()
         patches = np.empty((starts[-1], prepared.rule.patch_length), dtype=np.uint8)
 

@@ -16,13 +16,18 @@ from gpt4scene.errors import DataError
 from gpt4scene.inference.arrivals import Arrivals, Waiting
 from gpt4scene.inference.decoding import uniforms_of
 from gpt4scene.inference.forward import Network, prefixes_of
+from gpt4scene.inference.graphs import StepGraphs, on_cuda, padded_prefixes
 from gpt4scene.inference.prefixes import NOTHING, PREFIX_MEMORY, Prefix, PrefixStore
+from gpt4scene.inference.preparing import Prepared
 from gpt4scene.inference.sampling import Choice, Chosen, Sampler
 from gpt4scene.inference.slots import Slots, moves_of
 from gpt4scene.inference.tokens import Request, Running, Statistics, Token
-from gpt4scene.inference.weights import weights_mark
+from gpt4scene.inference.weights import Mark, weights_mark
 from gpt4scene.model.attention import require
 from gpt4scene.model.branches import Prefixes
+from gpt4scene.model.features import FeatureCache
+from gpt4scene.model.tower import Tower
+from gpt4scene.types import Content, Images
 
 BRANCH_LIMIT = 128
 """Questions that are answered side by side; more wait for room."""
@@ -41,6 +46,7 @@ class Scheduler:
         branch_limit: questions side by side; memory grows with it, answers do not change.
         prefix_memory: bytes of prefixes that are kept for further questions.
         branch_memory: bytes for the branches' own keys; what does not fit waits.
+        features: keeps what the vision tower makes of images, in less memory than their prefix takes.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class Scheduler:
         branch_limit: int = BRANCH_LIMIT,
         prefix_memory: int = PREFIX_MEMORY,
         branch_memory: int = BRANCH_MEMORY,
+        features: FeatureCache | None = None,
     ) -> None:
         if branch_limit < 1:
             raise ValueError(f"branch_limit must be at least 1, found {branch_limit}")
@@ -58,12 +65,16 @@ class Scheduler:
         self.branch_memory = branch_memory
         self.stops = _stops(model, encoder)
         self.prefixes = PrefixStore(prefix_memory)
-        self.arrivals = Arrivals(encoder)
-        self._network = Network(model)
+        self.tower = Tower(model, encoder.vision, cache=features)
+        self.arrivals = Arrivals(encoder, self._knows_images)
+        self._network = Network(model, self.tower)
         self._slots = Slots(branch_limit, model.device)
         self._sampler = Sampler(branch_limit, model.config.get_text_config().vocab_size, model.device)
+        self._graphs = StepGraphs(self._network.step, on_cuda()) if model.device.type == "cuda" else None
+        self._mark: Mark | None = None
         self._running: list[Running] = []
         self._parts: Prefixes | None = None
+        self._short = False  # memory ran out; nothing begins until a running branch ends
 
     def add(self, request: Request) -> None:
         """Take a request; it waits until there is room. Encoding begins at once, in another thread."""
@@ -105,7 +116,7 @@ class Scheduler:
         self._running.clear()
         self._slots.release()
         self._sampler.release()
-        self._parts = None
+        self._parts, self._short = None, False
 
     def forget(self) -> None:
         """Let go of all prefixes, and of the branches' memory where none runs."""
@@ -149,6 +160,8 @@ class Scheduler:
 
         Where branches run, a few late places are not filled one by one: each filling holds all of them up.
         """
+        if self._short and self._running:
+            return []
         group = self.arrivals.first_ready(self.prefixes, self.branch_limit)
         if not group or not self._fits(group[0]):
             return []
@@ -185,6 +198,7 @@ class Scheduler:
             assert short is not None
             return self._with_less(visit, short)
         prefix, known, scores_KV = filled
+        self._short = False
         self.arrivals.remove([one.request.number for one in visit])
         self._sampler.add([self._choice(one) for one in visit])
         first = len(self._running)
@@ -203,10 +217,17 @@ class Scheduler:
         return prefix, known, self._network.fill(self._slots, [one.prepared.branch_L for one in visit], prefix)
 
     def _with_less(self, visit: Sequence[Waiting], error: torch.OutOfMemoryError) -> list[Token]:
-        """Go on where memory ran out: without idle prefixes, or once a running branch ends; else refuse the visit."""
-        if self.prefixes.shrink({id(one.prefix) for one in self._running}, 0):
+        """Go on where memory ran out: without idle prefixes, or once running branches end; else refuse the visit."""
+        own = self.prefixes.peek(visit[0].prepared.key)
+        idle = self.prefixes.shrink({id(own), *(id(one.prefix) for one in self._running)}, 0)
+        if idle and not self._short:
+            self._short = True
             return self._begin(visit)
-        return self._decode() if self._running else self._refused(visit, error)
+        if not self._running:
+            self._short = False
+            return self._refused(visit, error)
+        self._short = True
+        return self._decode()
 
     def _refused(self, visit: Sequence[Waiting], error: Exception) -> list[Token]:
         numbers = [one.request.number for one in visit]
@@ -215,21 +236,29 @@ class Scheduler:
 
     def _prefix(self, visit: Sequence[Waiting]) -> tuple[Prefix, bool]:
         """Return the prefix of a scene, and whether it was known: by images, rule, tokens and weights of the model."""
-        prepared = visit[0].prepared
+        prepared, mark = visit[0].prepared, weights_mark(self.model)
         self.model.eval()  # a training step in between leaves dropout on
+        if mark != self._mark and self._graphs is not None:
+            self._graphs.clear()
+        self._mark = mark
         if not len(prepared.prefix_P):
             return NOTHING, True
-        prefix = self.prefixes.find(prepared.key, weights_mark(self.model), len(visit))
+        prefix = self.prefixes.find(prepared.key, mark, len(visit))
         if prefix is not None:
             return prefix, True
         pixels = self.arrivals.pixels(prepared)
         for_room = self.prefixes.limit - len(prepared.prefix_P) * self._network.token_bytes
         self.prefixes.shrink({id(one.prefix) for one in self._running}, max(0, for_room))
-        prefix = self._network.prefix(
-            prepared.prefix_P, prepared.grids, pixels, prepared.rule, self.encoder.special.image_pad
-        )
+        self.tower.rule = prepared.rule
+        images = Images(prepared.grids, prepared.images, tuple(map(Content, prepared.key[0])))
+        prefix = self._network.prefix(prepared.prefix_P, images, pixels, self.encoder.special.image_pad, mark)
         self.prefixes.keep(prepared.key, prefix)
         return prefix, False
+
+    def _knows_images(self, prepared: Prepared) -> bool:
+        """Return whether the tower needs no pixels for a question's scene."""
+        self.tower.rule = prepared.rule
+        return self.tower.knows(prepared.key[0], self._mark)
 
     def _choice(self, one: Waiting) -> Choice:
         request, settings = one.request, one.request.settings
@@ -242,8 +271,12 @@ class Scheduler:
         """Add one token to every running branch."""
         if self._parts is None:
             self._parts = prefixes_of([one.prefix for one in self._running], self._slots.device)
+            self._parts = self._parts if self._graphs is None else padded_prefixes(self._parts)
         room = max(self._slots.known_lengths) + 1
-        scores_KV = self._network.step(self._slots, self._parts, self._slots.count, room)
+        if self._graphs is None:
+            scores_KV = self._network.step(self._slots, self._parts, self._slots.count, room)
+        else:
+            scores_KV = self._graphs(self._slots, self._parts, room)
         self._slots.advance()
         ids, chosen = self._sampler.choose(scores_KV)
         self._slots.ids[: len(chosen)] = ids
@@ -268,7 +301,7 @@ class Scheduler:
         for to, source in moves:
             self._running[to] = self._running[source]
         del self._running[count:]
-        self._parts = None
+        self._parts, self._short = None, False
         self.prefixes.shrink({id(one.prefix) for one in self._running})
 
 

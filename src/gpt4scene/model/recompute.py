@@ -21,7 +21,7 @@ def recompute(model: torch.nn.Module, every: int, options: Mapping[str, Any] | N
     ``torch.utils.checkpoint``, and ``offload``. Losses and gradients are the same for every choice. ``model`` may be
     wrapped by peft.
     """
-    base = model if isinstance(model, PreTrainedModel) else _inner(model)
+    base = inner_model(model)
     if every == 0:
         return 0
     chosen = {"use_reentrant": False, "preserve_rng_state": draws(base)} | dict(options or {})
@@ -33,8 +33,10 @@ def recompute(model: torch.nn.Module, every: int, options: Mapping[str, Any] | N
     return _mark(base, family_of(base.config), every)
 
 
-def _inner(model: torch.nn.Module) -> PreTrainedModel:
-    """Return the model that peft has wrapped."""
+def inner_model(model: torch.nn.Module) -> PreTrainedModel:
+    """Return the model of transformers: ``model`` itself, or what peft has wrapped."""
+    if isinstance(model, PreTrainedModel):
+        return model
     from peft import PeftModel
 
     assert isinstance(model, PeftModel)

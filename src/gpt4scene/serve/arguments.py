@@ -9,7 +9,6 @@ from typing import Literal
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import LEAST_HELP, MOST_HELP, RESOLUTION_HELP, Arguments, ImageLimits, key
-from gpt4scene.settings.sizes import bytes_in
 
 KEY_VARIABLE = "GPT4SCENE_API_KEY"
 
@@ -33,10 +32,10 @@ class ServeArguments(Arguments):
     flash_attn: Literal["auto", "fa2", "sdpa"] = key("Attention of the vision tower.", "auto")
     device: str = key("auto, cpu, cuda or cuda:<n>.", "auto")
     branch_limit: int = key("Answers that grow side by side; more wait.", 128, least=1)
-    prefix_memory: str = key("Memory for prefixes of rooms that may be asked about again.", "4GiB")
+    prefix_memory: float = key("Gigabytes for prefixes of rooms that may be asked about again.", 4.0, least=0)
     max_new_tokens: int = key("Longest answer in tokens that a request may ask for.", 1024, least=1)
     max_images: int = key("Most images in a request.", 64, least=0)
-    max_body: str = key("Largest body of a request.", "64MiB")
+    max_body: int = key("Megabytes of a request's body at most, images included.", 64, least=1)
     queue_limit: int = key("Answers that may wait or grow at a time; more are told to come again.", 512, least=1)
     timeout: float = key("Seconds that a request may take.", 600.0, least=0.001)
     grace: float = key("Seconds that requests under way get to finish when the server is told to stop.", 30.0, least=0)
@@ -55,12 +54,7 @@ class ServeArguments(Arguments):
         """Return a sentence for every wrong value."""
         wrong = super().problems()
         wrong += [f"--{sentence}" for sentence in self.image_limits.problems()]
-        for name in ("prefix_memory", "max_body"):
-            try:
-                bytes_in(getattr(self, name))
-            except ValueError as error:
-                wrong.append(f"--{name} {error}")
-        for name in ("timeout", "grace"):
+        for name in ("prefix_memory", "timeout", "grace"):
             if not math.isfinite(getattr(self, name)):
                 wrong.append(f"--{name} must be a finite number, not {getattr(self, name)}")
         if self.template is not None and self.template not in TEMPLATES:

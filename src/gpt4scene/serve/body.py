@@ -63,8 +63,7 @@ async def read_body(request: Request, most: int, room: Room) -> bytearray:
         raise Refusal(415, "a compressed body is not taken; send it without Content-Encoding")
     said = request.headers.get("content-length", "")
     if said.isdecimal():  # h11 refuses others
-        _check_size(int(said), most)
-        room.take(int(said))
+        _check_size(int(said), most)  # and nothing is held for what was only said
     body = bytearray()
     with anyio.move_on_after(BODY_TIME_S):
         async for part in request.stream():

@@ -38,6 +38,8 @@ from gpt4scene.types import Question
 T = TypeVar("T")
 LETTERS_A_TOKEN = 16
 """A text of more letters than this for each token of the context is not even tokenised."""
+MOST_LOGPROBS = 200_000
+"""A reply with more log-probabilities would hold some 100 MB."""
 FORGET_AFTER = 256
 """So many prompts are counted before what is remembered of their images is let go."""
 
@@ -61,7 +63,7 @@ class Chat:
     """Answers chat requests for ``model`` with ``scheduler``. All but the engine's steps runs in one event loop.
 
     ``encoder`` is the server's own: the engine's is used in other threads. ``pool`` reads bodies and decodes images.
-    ``on_failure`` is called once when the engine has failed.
+    ``fingerprint`` tells this model from others of its name. ``on_failure`` is called once when the engine has failed.
     """
 
     model: str
@@ -71,6 +73,7 @@ class Chat:
     pool: ThreadPoolExecutor
     bounds: Bounds = field(default_factory=Bounds)
     metrics: Metrics = field(default_factory=Metrics)
+    fingerprint: str | None = None
     on_failure: Callable[[], None] = field(default=lambda: None)
 
     def __post_init__(self) -> None:
@@ -94,14 +97,14 @@ class Chat:
         """Return the job of a request, which the engine has. Raises ``Refusal`` for one that gets none."""
         started = time.monotonic()
         self._check_engine()
-        self.places.take()
-        taken, names = 1, []
+        self.places.check(1)
+        taken, names = 0, []
         try:
             with self.bytes.room() as room:
                 content = await read_body(http, self.bounds.body, room)
                 fields, dialogue, images = await self._read(content, room)
                 del content
-                self.places.take(fields.n - taken)
+                self.places.take(fields.n)  # not before: who sends slowly must not keep others out
                 taken = fields.n
                 names = await self.images.keep(images)
                 del images
@@ -172,8 +175,14 @@ class Chat:
                 f"the prompt of {prompt} tokens and {asked or 1} new ones pass the context of {self.bounds.context}"
             )
             raise Refusal(400, message, param="messages", code="context_length_exceeded")
+        new_tokens = asked or min(self.bounds.max_new_tokens, left)
+        if fields.logprobs and fields.n * new_tokens * (1 + fields.top_logprobs) > MOST_LOGPROBS:
+            message = (
+                f"n, {name} and top_logprobs together ask for over {MOST_LOGPROBS} log-probabilities; ask for fewer"
+            )
+            raise Refusal(400, message, param="top_logprobs")
         return GenerationSettings(
-            max_new_tokens=asked or min(self.bounds.max_new_tokens, left),
+            max_new_tokens=new_tokens,
             temperature=fields.temperature,
             top_p=fields.top_p,
             seed=secrets.randbits(63) if fields.seed is None else fields.seed,
@@ -196,10 +205,10 @@ class Chat:
         numbers = [next(self._numbers) for _ in range(fields.n)]
         job = Job(
             fields=fields,
-            head=Head(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), self.model),
+            head=Head(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), self.model, self.fingerprint),
             choices=[Choice(index, StopFinder(fields.stops), texts, pieces) for index in range(fields.n)],
             numbers=numbers,
-            inbox=Inbox(self.bounds.buffered_tokens * fields.n, lambda: job.dropped()),
+            inbox=Inbox(self.bounds.buffered_tokens * fields.n, lambda: job.dropped(), pieces or fields.logprobs),
             started=started,
             until=started + self.bounds.timeout,
             cancel=self._cancel,

@@ -29,7 +29,7 @@ class Choice:
 
     def add(self, token: Token) -> None:
         """Take a token of this answer."""
-        self.tokens += 1
+        self.tokens = self.tokens + 1 if token.answer is None else token.answer.tokens
         if self.texts is not None:
             self.entries.append(self.texts.entry(token))
         piece = token.text if self.pieces or token.answer is None else token.answer.text
@@ -54,6 +54,7 @@ class Head:
     id: str
     created: int
     model: str
+    fingerprint: str | None
 
     def completion(self, choices: Sequence[Choice], usage: dict[str, Any]) -> dict[str, Any]:
         """Return the whole reply."""
@@ -80,7 +81,8 @@ class Head:
         return self._of("chat.completion.chunk", [choice])
 
     def _of(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
-        return {"id": self.id, "object": kind, "created": self.created, "model": self.model, "choices": choices}
+        named = {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+        return {**named, "system_fingerprint": self.fingerprint, "choices": choices}
 
 
 def _whole(choice: Choice) -> dict[str, Any]:

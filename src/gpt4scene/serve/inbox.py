@@ -11,17 +11,21 @@ from gpt4scene.serve.refusals import Refusal
 
 
 class Inbox:
-    """Holds up to ``most`` tokens; one more, and ``full`` is called once. All of it runs in the event loop."""
+    """Holds up to ``most`` tokens; one more, and ``full`` is called once. All of it runs in the event loop.
 
-    def __init__(self, most: int, full: Callable[[], None]) -> None:
-        self.most, self._full, self._overflowed = most, full, False
+    Where a reply needs no ``pieces``, only the first and the last token of an answer are kept, which hold all that it
+    says: a token costs the loop almost nothing then.
+    """
+
+    def __init__(self, most: int, full: Callable[[], None], pieces: bool = True) -> None:
+        self.most, self.pieces, self._full, self._overflowed = most, pieces, full, False
         self._tokens: deque[Token] = deque()
         self._failure: Refusal | None = None
         self._news = asyncio.Event()
 
     def put(self, token: Token) -> None:
         """Take a token; after an overflow nothing is kept any more."""
-        if self._overflowed:
+        if self._overflowed or not (self.pieces or token.last or token.prompt_tokens):
             return
         if len(self._tokens) >= self.most:
             self._overflowed = True

@@ -18,14 +18,18 @@ class Places:
         self.most, self.taken, self.closed = most, 0, False
         self._seconds: deque[float] = deque(maxlen=REMEMBERED)
 
-    def take(self, number: int = 1) -> None:
-        """Take places for so many answers. Raises ``Refusal``: 429 where there are too few, 503 where all closed."""
+    def take(self, number: int) -> None:
+        """Take places for so many answers. Raises ``Refusal`` as ``check`` does."""
+        self.check(number)
+        self.taken += number
+
+    def check(self, number: int) -> None:
+        """Raise ``Refusal`` where there are not so many places: 429, or 503 when all is closed."""
         if self.closed:
             raise Refusal(503, "the server is stopping", code="stopping", retry_after=5, outcome="busy")
         if self.taken + number > self.most:
             message = f"{self.taken} answers wait or are being given, and {self.most} may; try again later"
             raise busy(message, self.wish)
-        self.taken += number
 
     def give_back(self, number: int, seconds: float | None = None) -> None:
         """Give places back; ``seconds`` that an answered request took tell others when to come again."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpt4scene.errors import ConfigError, DataError, Stopped, WorkError
 from gpt4scene.files.whole import read_text
 from gpt4scene.serve.arguments import KEY_VARIABLE, ServeArguments
-from gpt4scene.settings.sizes import bytes_in
 
 if TYPE_CHECKING:
     import socket
@@ -28,19 +28,21 @@ LAST_STEP_S = 10.0
 
 def main(arguments: ServeArguments) -> int:
     """Serve until told to stop; return 0 when every request was answered by then."""
-    from gpt4scene.serve.server import address_of, listen
+    from prometheus_client import disable_created_metrics
+
+    from gpt4scene.serve.server import listen
     from gpt4scene.serve.spool import spool
 
+    disable_created_metrics()  # a second figure beside each one, which nobody reads
     key = find_key(arguments.api_key_file)
     bound = listen(arguments.host, arguments.port)
     try:
         if key is None and not bound.getsockname()[0].startswith(("127.", "::1")):
             _say(f"note: whoever reaches {arguments.host} may ask; {KEY_VARIABLE} or --api_key_file asks for a key")
-        scheduler, encoder, context = load(arguments)
-        _say(f"model {arguments.name} at {address_of(bound)}; Ctrl-C stops")
-        bounds = bounds_of(arguments, context)
+        loaded = load(arguments)
+        bounds = bounds_of(arguments, loaded.context)
         with spool() as folder:
-            cut = asyncio.run(serve(bound, arguments.name, scheduler, encoder, folder, bounds, key, arguments.grace))
+            cut = asyncio.run(serve(bound, arguments.name, loaded, folder, bounds, key, arguments.grace))
     finally:
         bound.close()
     if cut:
@@ -52,8 +54,7 @@ def main(arguments: ServeArguments) -> int:
 async def serve(
     bound: socket.socket,
     name: str,
-    scheduler: Answering,
-    encoder: Encoder,
+    loaded: Loaded,
     folder: Path,
     bounds: Bounds,
     key: str | None,
@@ -63,12 +64,14 @@ async def serve(
     from gpt4scene.serve.app import build_app
     from gpt4scene.serve.chat import Chat
     from gpt4scene.serve.images import ImageStore
-    from gpt4scene.serve.server import Server
+    from gpt4scene.serve.server import Server, address_of
 
     pool = ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1)), thread_name_prefix="bodies")
-    chat = Chat(name, scheduler, encoder, ImageStore(folder, encoder.vision, pool), pool, bounds)
+    images = ImageStore(folder, loaded.encoder.vision, pool)
+    chat = Chat(name, loaded.scheduler, loaded.encoder, images, pool, bounds, fingerprint=loaded.fingerprint)
     ending = _Ending(chat, grace)
-    server = Server(build_app(chat, key), ending.begin, grace)
+    server = Server(build_app(chat, key), ending.begin, grace, ending.force)
+    server.ready = lambda: _say(f"model {name} at {address_of(bound)}; Ctrl-C stops")
     chat.on_failure = lambda: ending.after_failure(server)
     try:
         await server.serve(sockets=[bound])
@@ -76,8 +79,7 @@ async def serve(
         chat.close(0.0 if server.force_exit else LAST_STEP_S)
     if chat.engine.failure is not None:
         raise WorkError(f"the engine has failed: {chat.engine.failure}") from chat.engine.failure
-    cut = ending.cut + chat.places.taken
-    return (cut, server.stopped_by) if cut and server.stopped_by is not None else None
+    return (ending.cut, server.stopped_by) if ending.cut and server.stopped_by is not None else None
 
 
 class _Ending:
@@ -94,6 +96,10 @@ class _Ending:
             _say(f"stopping: {under_way} answers under way get up to {self._grace:g} s; a second signal ends at once")
         asyncio.get_running_loop().call_later(self._grace, self._cut)
 
+    def force(self) -> None:
+        """Count what is cut by the second signal."""
+        self.cut += self._chat.places.taken
+
     def after_failure(self, server: Server) -> None:
         """Say 503 for a while, so that whoever looks at the server's health sees it, and then end."""
         _say(f"error: the engine has failed; the server ends in {self._grace:g} s")
@@ -106,13 +112,26 @@ class _Ending:
         self.cut += self._chat.end_all(Refusal(503, message, code="stopping", retry_after=5, outcome="stopped"))
 
 
-def load(arguments: ServeArguments) -> tuple[Answering, Encoder, int]:
-    """Return the scheduler around the model, an encoder beside it, and the model's longest row in tokens."""
+@dataclass(frozen=True)
+class Loaded:
+    """A model that is ready: its scheduler, an encoder beside it, its longest row in tokens, and what tells it apart.
+
+    ``fingerprint`` differs where answers do: by the model's files, image rule, template and number format.
+    """
+
+    scheduler: Answering
+    encoder: Encoder
+    context: int
+    fingerprint: str
+
+
+def load(arguments: ServeArguments) -> Loaded:
+    """Return the model of the arguments."""
     from transformers.utils.logging import disable_progress_bar
 
     from gpt4scene.data.encoding import Encoder
     from gpt4scene.inference.local import load_engine
-    from gpt4scene.model.folder import find_model
+    from gpt4scene.model.folder import find_model, identity
     from gpt4scene.model.loading import load_tokenizer
     from gpt4scene.settings.arguments import attention_backend
 
@@ -130,18 +149,21 @@ def load(arguments: ServeArguments) -> tuple[Answering, Encoder, int]:
         attention=attention,
         device=arguments.device,
         branch_limit=arguments.branch_limit,
-        prefix_memory=bytes_in(arguments.prefix_memory),
+        prefix_memory=int(arguments.prefix_memory * 2**30),
     )
     known = engine.encoder
     beside = Encoder(load_tokenizer(folder.base), known.template, known.vision)
-    return engine.scheduler, beside, engine.model.config.get_text_config().max_position_embeddings
+    shapes = f"{identity(folder)} {known.vision} {known.template.name} {engine.model.dtype}"
+    fingerprint = f"gpt4scene-{hashlib.sha256(shapes.encode()).hexdigest()[:16]}"
+    context = engine.model.config.get_text_config().max_position_embeddings
+    return Loaded(engine.scheduler, beside, context, fingerprint)
 
 
 def bounds_of(arguments: ServeArguments, context: int) -> Bounds:
     """Return what the server takes on."""
     from gpt4scene.serve.chat import Bounds
 
-    body = bytes_in(arguments.max_body)
+    body = arguments.max_body * 2**20
     return Bounds(
         max_new_tokens=min(arguments.max_new_tokens, context),
         answers=arguments.queue_limit,

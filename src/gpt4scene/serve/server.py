@@ -64,10 +64,13 @@ class Connection(H11Protocol):
 class Server(uvicorn.Server):
     """Serves ``app`` until SIGTERM or Ctrl-C; a second signal ends at once.
 
-    ``stopping`` is called in the event loop when the end begins; ``stopped_by`` is the signal that began it.
+    ``stopping`` is called in the event loop when the end begins, ``forced`` at the second signal; ``stopped_by`` is the
+    signal that began it. ``ready`` is called once requests are taken.
     """
 
-    def __init__(self, app: ASGIApp, stopping: Callable[[], None], grace: float) -> None:
+    def __init__(
+        self, app: ASGIApp, stopping: Callable[[], None], grace: float, forced: Callable[[], None] = lambda: None
+    ) -> None:
         config = uvicorn.Config(
             app,
             http=Connection,
@@ -84,12 +87,18 @@ class Server(uvicorn.Server):
             h11_max_incomplete_event_size=LONGEST_HEAD,
         )
         super().__init__(config)
-        self._stopping = stopping
+        self._stopping, self._forced = stopping, forced
         self.stopped_by: int | None = None
+        self.ready: Callable[[], None] = lambda: None
 
     def end(self) -> None:
         """End as at a signal, without one."""
         self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        self.ready()
 
     async def on_tick(self, counter: int) -> bool:
         """Look at the connections every second."""
@@ -122,6 +131,8 @@ class Server(uvicorn.Server):
             self.stopped_by = sig
             self.should_exit = True
             return
+        if not self.force_exit:
+            self._forced()
         self.force_exit = True
         for connection in list(self.server_state.connections):
             connection.transport.abort()  # pyright: ignore  (all are transports of this server)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
+from transformers import Trainer
 
 from gpt4scene.data.packs import PackDataset
+from gpt4scene.errors import DataError
 from gpt4scene.files.tokenized import TokenizedRows
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training.memory import Memory, PackSize, Setup, estimate, least_checkpointing, usable
@@ -83,6 +87,15 @@ def ran_out(config: TrainConfig, choice: Choice, step: int, error: Exception) ->
     """Return the sentence for a run whose device's memory ran out in ``step``, with what can be done."""
     first = " ".join(str(error).split()).partition(". ")[0]
     return f"step {step}: the device's memory ran out ({first}); {choice.sentence}; {_ways(config, choice)}"
+
+
+@contextmanager
+def told_when_memory_runs_out(config: TrainConfig, choice: Choice, trainer: Trainer) -> Iterator[None]:
+    """Raise ``DataError`` with the step and the way out where a device's memory runs out in the block."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DataError(ran_out(config, choice, trainer.state.global_step + 1, error)) from error
 
 
 def _ways(config: TrainConfig, choice: Choice | None = None) -> str:

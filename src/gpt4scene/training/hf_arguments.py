@@ -23,8 +23,8 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
     A micro-batch is one pack of at least one question, so the Trainer's batch size is 1, and its accumulation is the
     questions of a step: the most packs that a step can have (see ``StepSampler``). Left to us where the user said
     nothing: ``use_cpu`` without an accelerator, worker processes for images, a cosine schedule, a log line per step.
-    Recomputing of activations is never left to the Trainer. Must be called before a model is loaded: under ZeRO-3,
-    transformers then loads each weight straight to its shard.
+    Recomputing of activations and Liger's kernels are never left to the Trainer. Must be called before a model is
+    loaded: under ZeRO-3, transformers then loads each weight straight to its shard.
     """
     given = dict(config.training)
     if given.get("deepspeed") or given.get("fsdp"):
@@ -49,7 +49,7 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         "logging_nan_inf_filter": False,  # it logs an older loss for one that is no number; the run must stop there
         "use_cache": True,  # the Trainer writes this into the model's config, where it would slow generation down
     }
-    for key in OPTIONS:  # ours to do, see training.checkpointing: the Trainer knows no choice by memory
+    for key in (*OPTIONS, "liger_kernel_config"):  # ours to do, see training.checkpointing and model.fused
         given.pop(key, None)
     if config.tuning.pure_bf16:
         fixed["bf16"] = bool(given.get("deepspeed"))

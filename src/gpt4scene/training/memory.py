@@ -90,7 +90,10 @@ class Setup:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on one device at the fullest moment of a step, by what they are for."""
+    """Bytes on one device at the fullest moment of a step, by what they are for.
+
+    ``tower`` is what a frozen tower needs beyond what the layers take in its place, or all of one that learns.
+    """
 
     weights: float
     copies: float
@@ -151,6 +154,10 @@ def estimate(model: ModelShape, setup: Setup, pack: PackSize, every: int) -> Mem
     working = (kept if last_again else 0) + setup.computes * (3 * model.intermediate + 3 * model.hidden)
     weights, copies, gathered = _weights(model, setup)
     gradients, optimizer = _learning(setup)
+    logits = pack.branches * pack.labels * model.vocabulary * (setup.computes + 12)
+    tower = tower_bytes(model, setup, pack.patches, again > 0)
+    if not setup.trains_tower:  # it is over before the layers begin
+        tower = max(0.0, tower - tokens * (activations + working) - logits)
     return Memory(
         weights=weights,
         copies=copies,
@@ -159,8 +166,8 @@ def estimate(model: ModelShape, setup: Setup, pack: PackSize, every: int) -> Mem
         gathered=gathered,
         activations=tokens * activations,
         working=tokens * working,
-        logits=pack.branches * pack.labels * model.vocabulary * (setup.computes + 12),
-        tower=tower_bytes(model, setup, pack.patches, again > 0),
+        logits=logits,
+        tower=tower,
     )
 
 
@@ -223,14 +230,16 @@ def least_checkpointing(model: ModelShape, setup: Setup, pack: PackSize, free_by
     return next((every for every in choices if estimate(model, setup, pack, every).total <= room), None)
 
 
-def largest_pack(model: ModelShape, setup: Setup, pack: PackSize, free_bytes: float, *, most: int) -> int:
-    """Return the most branches, 1 to ``most``, of a pack like ``pack`` that fits with every layer computed again.
+def largest_pack(
+    model: ModelShape, setup: Setup, pack: PackSize, free_bytes: float, *, most: int, every: int = 1
+) -> int:
+    """Return the most branches, 1 to ``most``, of a pack like ``pack`` that fits with every ``every``-th layer anew.
 
     1 where none fits: a run then says so itself. ``pack.branches`` is not read.
     """
     room, fits = usable(free_bytes), 1
     for branches in range(2, most + 1):
-        if estimate(model, setup, replace(pack, branches=branches), 1).total > room:
+        if estimate(model, setup, replace(pack, branches=branches), every).total > room:
             break
         fits = branches
     return fits

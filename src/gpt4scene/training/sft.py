@@ -12,24 +12,27 @@ import torch
 from transformers import TrainingArguments, set_seed
 
 from gpt4scene.data.packs import PackDataset
-from gpt4scene.errors import DataError, Stopped
+from gpt4scene.errors import Stopped
 from gpt4scene.model.folder import local_folder, parameter_count
+from gpt4scene.model.fused import Kernels, choose_kernels, fuse
 from gpt4scene.model.loading import load_model, load_tokenizer
-from gpt4scene.model.recompute import recompute
+from gpt4scene.model.recompute import inner_model, recompute
 from gpt4scene.model.threads import spare_threads
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig, parse
 from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
-from gpt4scene.training.checkpointing import Choice, choose, options_of, pack_size, ran_out
+from gpt4scene.training.checkpointing import Choice, choose, options_of, told_when_memory_runs_out
 from gpt4scene.training.finite import RefuseBrokenStart
 from gpt4scene.training.fitting import free_bytes, setup_of
 from gpt4scene.training.hf_arguments import training_arguments
+from gpt4scene.training.known_images import keep_features
 from gpt4scene.training.launch_files import deepspeed_content
 from gpt4scene.training.manifest import Manifest
 from gpt4scene.training.model_shape import shape_of
 from gpt4scene.training.optimizers import try_out
 from gpt4scene.training.output import BatchPlan, MarkComplete, open_output
+from gpt4scene.training.packing import branches_of, widest_pack
 from gpt4scene.training.preflight import attention_of, check_model, check_settings, plan_of
 from gpt4scene.training.processes import alike, gather_all, leave_in_order, on_all, on_first
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
@@ -94,7 +97,7 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     spare_threads(parameter_count(folder), arguments.device)
     tokenizer = on_all(lambda: load_tokenizer(folder))
     data = load_data(config, folder, tokenizer, arguments)
-    plan = plan_of(config, arguments, data)
+    plan = plan_of(config, arguments, data, branches_of(config, arguments, folder, data.train, checkpoint))
     if checkpoint is None:
         manifest.release()
     attention = on_all(lambda: attention_of(config, arguments, folder))
@@ -115,10 +118,8 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     model = on_all(lambda: _model(config, arguments, folder))
     if checkpoint is None:  # nothing can be wrong any more that would be the end of an earlier run for nothing
         on_first(lambda: open_output(config.output_dir, overwrite=config.tuning.overwrite_output_dir, resume=None))
-    activations = _spare_memory(config, arguments, model, data, plan)
-    manifest.update(
-        parameters=_parameters(model), activations=activations.content(), arguments=arguments.to_sanitized_dict()
-    )
+    activations = _hasten(config, arguments, model, data, plan, manifest)
+    manifest.update(parameters=_parameters(model), arguments=arguments.to_sanitized_dict())
     trainer = PackTrainer(
         model=model,
         args=arguments,
@@ -136,13 +137,13 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
             *([] if config.evaluates_only else [StepLog(config.output_dir, _progress(config, arguments))]),
         ],
     )
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    kept = keep_features(trainer.tower, config.model.feature_cache, processes, lambda line: _say(arguments, line))
+    manifest.update(feature_cache=kept)
     if config.evaluates_only:
         return _evaluate_only(trainer, config, arguments)
-    with stop:
-        try:
-            result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        except torch.OutOfMemoryError as error:
-            raise DataError(ran_out(config, activations, trainer.state.global_step + 1, error)) from error
+    with stop, told_when_memory_runs_out(config, activations, trainer):
+        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.received:
         _plot(trainer, config)
         name = signal.Signals(stop.received).name
@@ -222,17 +223,50 @@ def _model(config: TrainConfig, arguments: TrainingArguments, folder: Path):
     )
 
 
+def _hasten(
+    config: TrainConfig,
+    arguments: TrainingArguments,
+    model: torch.nn.Module,
+    data: RunData,
+    plan: BatchPlan,
+    manifest: Manifest,
+) -> Choice:
+    """Fuse kernels and set what is computed again; ``run.json`` says both. Return how much is computed again."""
+    kernels = _fuse(config, arguments, model)
+    activations = _spare_memory(config, arguments, model, data, plan, fused=kernels is not None)
+    manifest.update(activations=activations.content(), fused_kernels=kernels.name if kernels else None)
+    return activations
+
+
+def _fuse(config: TrainConfig, arguments: TrainingArguments, model: torch.nn.Module) -> Kernels | None:
+    """Exchange norms and MLPs for fused ones where the settings and the device allow it; return the kernels."""
+    wanted = {"rms_norm": True, "swiglu": True} | (config.training.get("liger_kernel_config") or {})
+    parts = bool(wanted["rms_norm"]), bool(wanted["swiglu"])
+    kernels, sentence = choose_kernels(config.tuning.use_liger_kernel, arguments.device, *parts)
+    if sentence:
+        _say(arguments, sentence)
+    if kernels is not None:
+        fuse(inner_model(model), kernels)
+    return kernels
+
+
 def _spare_memory(
-    config: TrainConfig, arguments: TrainingArguments, model: torch.nn.Module, data: RunData, plan: BatchPlan
+    config: TrainConfig,
+    arguments: TrainingArguments,
+    model: torch.nn.Module,
+    data: RunData,
+    plan: BatchPlan,
+    *,
+    fused: bool,
 ) -> Choice:
     """Set which layers compute their activations again, the same ones on all processes, and return what was chosen."""
     found = gather_all(free_bytes(arguments.device))
     free = None if None in found or config.evaluates_only else min(size for size in found if size is not None)
     pack = None
     if free is not None and config.tuning.disable_gradient_checkpointing is None:
-        pack = on_first(lambda: pack_size(data.train, plan.questions_per_pack))
+        pack = on_first(lambda: widest_pack(data.train, plan.questions_per_pack))
     shape = shape_of(model.config)
-    setup = setup_of(config, shape, arguments.world_size, deepspeed=deepspeed_content(config))
+    setup = setup_of(config, shape, arguments.world_size, deepspeed=deepspeed_content(config), fused=fused)
     choice = choose(config, shape, setup, pack, free)
     recompute(model, choice.every, options_of(config))
     if choice.memory is not None:
