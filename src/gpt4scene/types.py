@@ -107,6 +107,31 @@ class Pack:
         return len(self.prefix_P) + sum(len(branch.ids_L) for branch in self.branches)
 
 
+@dataclass(frozen=True)
+class Content:
+    """What a file held when it was read: ``digest`` of its bytes, and its ``state`` by which a change is noticed.
+
+    ``young``: a change may not show in the state, since the file was so new, or there is none.
+    """
+
+    digest: str
+    state: tuple[int, ...] = ()
+    young: bool = True
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of a pack in the order of its row, as the host knows them.
+
+    ``grids`` without a path, the last ones, are blank. ``contents`` are what the decoded files held: None where nobody
+    can say, empty where nobody looked.
+    """
+
+    grids: tuple[Grid, ...]
+    paths: tuple[str, ...]
+    contents: tuple[Content | None, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class PackLayout:
     """Which tokens of a packed row see each other: the prefix, then the branches of ``lengths``, in order.
@@ -158,13 +183,15 @@ class Batch:
     Of the M learned tokens, ``label_ids`` are the tokens themselves, ``label_positions`` the positions whose logits
     predict them (each one before its token), and ``label_owners`` their branches, numbered from 0. ``weights`` are
     those of the branches. Pixels are patches of T frames of p x p in uint8, all images one behind the other; without
-    images, they and the grids have no rows. Integers are int64.
+    images, they and the grids have no rows. There are no pixels either where features of all ``images`` are known.
+    Integers are int64.
     """
 
     input_ids: torch.Tensor  # [1, L]
     position_ids: torch.Tensor  # [3, 1, L]: time, row, column
     pixel_values: torch.Tensor  # uint8 [P, 3 * T * p * p]
     image_grid_thw: torch.Tensor  # [N, 3]
+    images: Images
     layout: PackLayout
     label_positions: torch.Tensor  # [M]
     label_ids: torch.Tensor  # [M]
@@ -181,7 +208,7 @@ class Batch:
         return self._changed(lambda tensor: tensor.pin_memory())
 
     def _changed(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-        names = [item.name for item in fields(self) if item.name not in ("layout", "origins")]
+        names = [item.name for item in fields(self) if item.name not in ("images", "layout", "origins")]
         tensors = {name: change(getattr(self, name)) for name in names}
         return replace(self, layout=self.layout.changed(change), **tensors)
 
@@ -192,7 +219,8 @@ class Question:
 
     ``type_info`` is SQA3D's ``sqa_type`` or Multi3DRefer's ``eval_type``, 0 for a task without types.
     What the file does not say is ``None``. ``images`` are resolved paths in the order shown to the model (BEV first).
-    ``source`` is the official row, for benchmarks whose rules read it.
+    ``source`` is the official row, for benchmarks whose rules read it. ``earlier`` are the messages before the prompt
+    (a system message, a dialogue so far); with them, images stand at ``<image>`` marks only.
     """
 
     task: str
@@ -206,6 +234,7 @@ class Question:
     ref_captions: tuple[str | int, ...] | None = None
     type_info: str | int | None = None
     source: Mapping[str, Any] | None = field(default=None, hash=False)
+    earlier: tuple[Turn, ...] = ()
 
     @property
     def key(self) -> tuple[str, int]:

@@ -24,7 +24,7 @@ from gpt4scene.demo.rooms import View, write_room
 from gpt4scene.demo.tiny_model import build, build_tokenizer
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.geometry.text import estimated_tokens
-from gpt4scene.inference.engine import Engine
+from gpt4scene.inference.forward import Network
 from gpt4scene.scenes.prepare import PrepareArguments, prepare
 
 TASKS = ("scanqa", "scanrefer", "scan2cap", "sqa3d", "multi3dref")
@@ -116,13 +116,13 @@ def test_training_rows_share_it_too_in_the_words_of_the_question_files(make):
 def test_infer_computes_each_prefix_once_and_its_answers_are_scored(make, tmp_path, monkeypatch):
     folder, _ = make("text", task="scanqa")
     filled = []
-    fill = Engine._fill_prefix
+    fill = Network.prefix
 
-    def counted(self, visit):
-        filled.append(visit)
-        return fill(self, visit)
+    def counted(self, *scene):
+        filled.append(scene)
+        return fill(self, *scene)
 
-    monkeypatch.setattr(Engine, "_fill_prefix", counted)
+    monkeypatch.setattr(Network, "prefix", counted)
     model = build(tmp_path / "model")
     words = [f"--model={model}", f"--annotation_dir={folder}", f"--output_dir={tmp_path / 'out'}"]
     assert infer([*words, "--image_resolution=112", "--max_new_tokens=2"]) == 0

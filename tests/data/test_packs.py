@@ -35,7 +35,7 @@ def own(tmp_path):
 def test_shapes_and_kinds(encoder, rows):
     pack, batch = batch_of(encoder, rows)
     length, count = pack.length, sum(np.prod(grid) for grid in pack.grids)
-    tensors = {key: value for key, value in vars(batch).items() if key not in ("layout", "origins")}
+    tensors = {key: value for key, value in vars(batch).items() if key not in ("images", "layout", "origins")}
     shapes = {key: tuple(value.shape) for key, value in tensors.items()}
     learned = sum((branch.labels_L != IGNORED).sum() for branch in pack.branches)
     assert shapes == {
@@ -60,7 +60,7 @@ def test_a_batch_moves_whole(encoder, rows):
     _, batch = batch_of(encoder, rows)
     moved = batch.to("meta")
     assert moved.layout.lengths == batch.layout.lengths and len(batch.layout.places)
-    tensors = {key: value for key, value in vars(moved).items() if key not in ("layout", "origins")}
+    tensors = {key: value for key, value in vars(moved).items() if key not in ("images", "layout", "origins")}
     assert {value.device.type for value in (*tensors.values(), moved.layout.places)} == {"meta"}
     assert batch.input_ids.device.type == "cpu"
 

@@ -15,8 +15,9 @@ from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo.tiny_model import build
 from gpt4scene.errors import DataError
-from gpt4scene.inference.decoding import GenerationSettings, choose
+from gpt4scene.inference.decoding import GenerationSettings, draw
 from gpt4scene.inference.engine import Engine
+from gpt4scene.inference.sampling import Chosen
 from gpt4scene.model.families import family_of
 from gpt4scene.model.inputs import normalise
 from gpt4scene.model.loading import load_model, load_tokenizer
@@ -90,14 +91,14 @@ def test_other_families_equal_generate(tmp_path, scenes, family):
 @pytest.fixture
 def stop_at(engine, reference):
     """Lets a test choose the token that ends answers, on both sides."""
-    before = engine.stops
+    before = engine.scheduler.stops
 
     def choose(token):
-        engine.stops = frozenset({token})
+        engine.scheduler.stops = frozenset({token})
         return {"eos_token_id": token, "pad_token_id": token}
 
     yield choose
-    engine.stops = before
+    engine.scheduler.stops = before
 
 
 def test_branches_stop_at_different_steps(engine, reference, scenes, stop_at):
@@ -120,7 +121,10 @@ def test_empty_answer(engine, reference, scenes, stop_at):
 
 def test_end_marks_are_left_out_of_the_text(engine, scenes, monkeypatch):
     mark = engine.encoder.tokenizer.convert_tokens_to_ids("<|im_end|>")
-    monkeypatch.setattr(engine, "_choose", lambda alive, *_: [mark] * len(alive))
+    sampler = engine.scheduler._sampler
+    monkeypatch.setattr(
+        sampler, "choose", lambda scores_KV, *_: (scores_KV.argmax(-1), [Chosen(mark)] * len(scores_KV))
+    )
     assert {(answer.text, answer.tokens) for answer in engine.answer(scenes[0], SHORT)} == {("", 1)}
 
 
@@ -137,7 +141,7 @@ def test_prefix_is_computed_once_per_scene(tiny_folder, scenes, monkeypatch):
 
     def counted(self, *args, **kwargs):
         pads = int((kwargs["input_ids"] == engine.encoder.special.image_pad).sum())
-        calls.append((pads, "pixel_values" in kwargs))
+        calls.append((pads, "mm_encoder_outputs" in kwargs))
         return forward(self, *args, **kwargs)
 
     monkeypatch.setattr(type(engine.model), "forward", counted)
@@ -147,16 +151,16 @@ def test_prefix_is_computed_once_per_scene(tiny_folder, scenes, monkeypatch):
     assert len(calls) > 20 and set(calls[1:]) == {(0, False)}
 
 
-def test_cache_of_finished_branches_is_reused(engine, scenes, stop_at, reference, monkeypatch):
-    dropped = []
-    cache_type = type(engine._cache)
-    keep = cache_type.keep
-    monkeypatch.setattr(cache_type, "keep", lambda self, *args: dropped.append(1) or keep(self, *args))
+def test_the_last_branch_takes_the_place_of_one_that_ends(engine, scenes, stop_at, reference, monkeypatch):
+    moved = []
+    slots = type(engine.scheduler._slots)
+    keep = slots.keep
+    monkeypatch.setattr(slots, "keep", lambda self, moves, count: moved.extend(moves) or keep(self, moves, count))
     rows = [generate(reference, engine, question) for question in scenes[0]]
     token = max({token for row in rows for token in row}, key=lambda token: sum(token in row[:3] for row in rows))
     options = stop_at(token)
     assert by_index(engine.answer(scenes[0], SHORT)) == expected(reference, engine, scenes[0], **options)
-    assert dropped
+    assert moved
 
 
 def test_scenes_may_come_in_any_order(engine, scenes):
@@ -188,7 +192,7 @@ def test_bad_image_is_raised_when_its_scene_comes(engine, scenes, tmp_path):
     visits = engine.answer_scenes([scenes[0], bad], SHORT)
     assert len(list(next(visits))) == len(scenes[0])
     with pytest.raises(DataError, match="cut.png"):
-        next(visits)
+        list(next(visits))
     with pytest.raises(DataError, match="absent.png.*does not exist"):
         list(engine.answer([dataclasses.replace(scenes[0][0], images=("absent.png",))]))
 
@@ -216,10 +220,11 @@ def test_sampling_depends_on_seed_and_question_only(engine, tiny_folder, scenes)
 
 
 def test_sampling_takes_the_likeliest_tokens_that_make_up_top_p():
-    scores = torch.tensor([[0.1, 0.5, 0.3, 0.1]]).log()
-    for top_p, kept in ((0.4, {1}), (0.6, {1, 2}), (1.0, {0, 1, 2, 3})):
-        settings, generator = GenerationSettings(temperature=1.0, top_p=top_p), torch.Generator().manual_seed(0)
-        assert {int(choose(scores, settings, [generator])) for _ in range(200)} == kept
+    scores = torch.tensor([[0.1, 0.5, 0.3, 0.1]]).log().repeat(200, 1)
+    uniforms = torch.rand(200, generator=torch.Generator().manual_seed(0))
+    for top_p, kept in ((0.4, {1}), (0.6, {1, 2}), (0.999, {0, 1, 2, 3}), (None, {0, 1, 2, 3})):
+        limit = None if top_p is None else torch.full((200,), top_p)
+        assert set(draw(scores, torch.ones(200), limit, uniforms).tolist()) == kept
 
 
 def test_settings_out_of_range_are_named(engine):
@@ -250,10 +255,11 @@ def one_scene(tmp_path):
 def scores(engine, questions):
     """What the model thinks of the first token: it differs where an answer of a random model may not."""
     found = []
-    choose = engine._choose
-    engine._choose = lambda alive, scores_KV, *rest: found.append(scores_KV) or choose(alive, scores_KV, *rest)
+    sampler = engine.scheduler._sampler
+    choose = sampler.choose
+    sampler.choose = lambda scores_KV, *rest: found.append(scores_KV) or choose(scores_KV, *rest)
     texts = by_index(engine.answer(questions, GenerationSettings(max_new_tokens=2)))
-    del engine._choose
+    del sampler.choose
     return found[0], texts
 
 
@@ -279,22 +285,25 @@ def test_an_image_replaced_by_one_of_another_size_is_seen(engine, tiny_folder, o
     assert torch.equal(after, scores(make_engine(tiny_folder), one_scene)[0])
 
 
-def test_an_image_replaced_between_two_visits_is_seen_by_the_look_ahead(engine, tiny_folder, one_scene, scenes):
-    visits = engine.answer_scenes([one_scene, scenes[0], one_scene], SHORT)
-    list(next(visits))
-    repaint(one_scene[0].images[0], 99)
-    list(next(visits))
-    assert by_index(next(visits)) == by_index(make_engine(tiny_folder).answer(one_scene, SHORT))
+def test_an_image_replaced_before_its_scene_is_asked_for_is_seen(engine, tiny_folder, one_scene, scenes):
+    def visits():
+        yield one_scene
+        yield scenes[0]
+        repaint(one_scene[0].images[0], 99)
+        yield one_scene
+
+    found = [by_index(answers) for answers in engine.answer_scenes(visits(), SHORT)]
+    assert found[2] == by_index(make_engine(tiny_folder).answer(one_scene, SHORT)) != found[0]
 
 
 def test_unchanged_images_and_weights_keep_the_prefix(engine, one_scene, tmp_path):
     list(engine.answer(one_scene, SHORT))
-    cached = engine._cache
+    computed = engine.scheduler.statistics().prefix_misses
     for path in one_scene[0].images:
         os.utime(path)
     copies = tuple(shutil.copy(path, f"{path}.copy.png") for path in one_scene[0].images)
     list(engine.answer([dataclasses.replace(one_scene[0], images=copies)], SHORT))
-    assert engine._cache is cached, "touched and copied files hold the same pictures"
+    assert engine.scheduler.statistics().prefix_misses == computed, "touched and copied files hold the same pictures"
 
 
 def load_state(model):

@@ -123,12 +123,12 @@ def test_odd_lists_of_images_are_noted(infer, annotation):
 def test_memory_that_runs_out_is_one_sentence(infer, monkeypatch):
     import torch
 
-    from gpt4scene.inference.engine import Engine
+    from gpt4scene.inference.forward import Network
 
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
 
-    monkeypatch.setattr(Engine, "_fill_prefix", full)
+    monkeypatch.setattr(Network, "prefix", full)
     status, _, err = infer()
     assert status == 1 and err.splitlines()[-1].startswith("error: the GPU's memory ran out (CUDA out of memory.")
 

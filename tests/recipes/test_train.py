@@ -115,6 +115,7 @@ def test_a_run_explains_itself_and_its_checkpoint_loads(train, tmp_path, worksho
     run = json.loads((out / "run.json").read_text())
     assert run["status"] == "finished" and run["ended"] >= run["started"]
     assert run["data"]["rows"] == 4 and run["data"]["held_out"] == 4
+    assert run["attention"].startswith("flash attention on the CPU of torch")
     assert run["parameters"]["all"] > run["parameters"]["trained"] > 10_000
     assert run["config"]["tuning"]["scene_packing"] == 4 and run["versions"]["torch"] == torch.__version__
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 from os.path import commonprefix
@@ -18,13 +17,18 @@ from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.groups import Groups, group_rows
 from gpt4scene.data.layout import pack_layout
 from gpt4scene.data.positions import pack_positions
-from gpt4scene.data.vision import VisionRule, patches
+from gpt4scene.data.vision import VisionRule, image_pixels
 from gpt4scene.errors import DataError
+from gpt4scene.files.contents import Contents
 from gpt4scene.files.tokenized import TokenizedRows
-from gpt4scene.types import IGNORED, Batch, Branch, Conversation, EncodedSample, Pack
+from gpt4scene.types import IGNORED, Batch, Branch, Conversation, EncodedSample, Images, Pack
 
 MOST_DECODERS = 4
 """Images that one process decodes at a time, at most."""
+
+
+class WithoutPixels(tuple[int, ...]):
+    """A key of ``PackDataset`` whose images need not be decoded: all features of theirs are known."""
 
 
 class PackDataset(Dataset[Batch]):
@@ -38,7 +42,11 @@ class PackDataset(Dataset[Batch]):
         rows: in the order that indices count.
         encoder: of the run.
         dummy_image: give a pack without images a blank one in a branch of weight 0 (see ``with_dummy_image``).
+
+    ``contents``, where set, says in each batch what its image files held.
     """
+
+    contents: Contents | None = None
 
     def __init__(
         self, rows: Sequence[Conversation] | TokenizedRows, encoder: Encoder, *, dummy_image: bool = False
@@ -54,7 +62,11 @@ class PackDataset(Dataset[Batch]):
         return len(self.rows)
 
     def __getitem__(self, indices: tuple[int, ...]) -> Batch:
-        return collate(self.pack(indices), self.encoder)
+        return collate(self.pack(indices), self.encoder, self.contents, pixels=not isinstance(indices, WithoutPixels))
+
+    def images(self, indices: Sequence[int]) -> list[str]:
+        """Return the paths of all images of these rows, each once."""
+        return list(dict.fromkeys(path for index in indices for path in self.rows[index].images))
 
     def pack(self, indices: Sequence[int]) -> Pack:
         """Return the pack of these rows; the filling pack where there are none.
@@ -143,11 +155,18 @@ def with_dummy_image(pack: Pack | None, encoder: Encoder) -> Pack:
     return replace(pack, grids=(*pack.grids, (1, merge, merge)), branches=(*pack.branches, dummy))
 
 
-def collate(pack: Pack, encoder: Encoder) -> Batch:
-    """Return the batch of one pack; its images are decoded here, once for all branches.
+def collate(pack: Pack, encoder: Encoder, contents: Contents | None = None, *, pixels: bool = True) -> Batch:
+    """Return the batch of one pack; its images are decoded here, once for all branches, but not without ``pixels``.
 
-    Raises DataError for an image that can't be decoded or is no longer the one that was encoded.
+    With ``contents`` the batch says what the decoded files held. Raises DataError for an image that can't be decoded or
+    is no longer the one that was encoded.
     """
+    patches, held = torch.empty((0, encoder.vision.patch_length), dtype=torch.uint8), ()
+    if pixels:
+        before = [contents.content(path) for path in pack.images] if contents is not None else []
+        patches = torch.from_numpy(pack_pixels(pack, encoder.vision, decoders()))
+        after = [contents.content(path) for path in pack.images] if contents is not None else []
+        held = tuple(now if now.digest == old.digest else None for old, now in zip(before, after, strict=True))
     parts = [pack.prefix_P, *(branch.ids_L for branch in pack.branches)]
     lengths = [len(part) for part in parts]
     owners = np.repeat(np.arange(-1, len(pack.branches)), lengths)
@@ -158,8 +177,9 @@ def collate(pack: Pack, encoder: Encoder) -> Batch:
     return Batch(
         input_ids=torch.from_numpy(np.concatenate(parts).astype(np.int64))[None],
         position_ids=torch.from_numpy(positions_3L)[:, None],
-        pixel_values=torch.from_numpy(pack_pixels(pack, encoder.vision, decoders())),
+        pixel_values=patches,
         image_grid_thw=torch.tensor(pack.grids, dtype=torch.int64).reshape(-1, 3),
+        images=Images(pack.grids, pack.images, held),
         layout=pack_layout(lengths[0], lengths[1:], pack.apart),
         label_positions=torch.from_numpy(learned - 1),
         label_ids=torch.from_numpy(labels_L[learned].astype(np.int64)),
@@ -172,29 +192,11 @@ def collate(pack: Pack, encoder: Encoder) -> Batch:
 def pack_pixels(pack: Pack, rule: VisionRule, threads: int = 1) -> np.ndarray:
     """Return the uint8 patches ``[P, 3*T*p*p]`` of all images of a pack; a grid without a path is blank.
 
-    ``threads`` images are decoded at a time: Pillow decodes and resizes outside of Python's lock.
+    ``threads`` images are decoded at a time. Raises DataError as ``image_pixels`` does.
     """
     own = [branch.origin for branch in pack.branches for _ in range(branch.images)]
     origins = [pack.branches[0].origin] * (len(pack.images) - len(own)) + own
-    ends = np.cumsum([0, *(int(np.prod(grid)) for grid in pack.grids)])
-    pixels = np.zeros((int(ends[-1]), rule.patch_length), dtype=np.uint8)
-
-    def decode(index: int) -> None:
-        place, part = pixels[ends[index] : ends[index + 1]], patches(pack.images[index], rule, origins[index])
-        if len(part) != len(place):
-            raise DataError(
-                f"image {pack.images[index]} (needed by {origins[index]}) has {len(part)} patches, but {len(place)} "
-                "when its row was encoded: the file changed; start again so that rows and images agree"
-            )
-        place[:] = part
-
-    if threads == 1:
-        for index in range(len(pack.images)):
-            decode(index)
-    else:
-        with ThreadPoolExecutor(threads, thread_name_prefix="images") as pool:
-            list(pool.map(decode, range(len(pack.images))))
-    return pixels
+    return image_pixels(pack.images, pack.grids, rule, origins, threads)
 
 
 def decoders() -> int:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +32,9 @@ MAX_ASPECT = 200
 
 LEAST_SIDE = 28
 """Shortest side in pixels that LLaMA-Factory's rule of the area leaves."""
+
+READING_THREADS = 16
+FILES_WORTH_THREADS = 64
 
 
 @dataclass(frozen=True)
@@ -194,6 +199,23 @@ class ImageSizes:
                 size = self._sizes[path] = _still(path, image, origin).size
         return size
 
+    def read(self, paths: Iterable[str]) -> None:
+        """Read many sizes at once: a disk far away takes long for each file, however short.
+
+        What can't be read is left alone, for whoever asks for it to be told.
+        """
+        new = [path for path in dict.fromkeys(paths) if path not in self._sizes]
+        if len(new) < FILES_WORTH_THREADS:
+            return
+
+        def read_some(start: int) -> None:
+            for path in new[start : start + FILES_WORTH_THREADS]:
+                with suppress(DataError):
+                    self(path)
+
+        with ThreadPoolExecutor(READING_THREADS) as pool:
+            list(pool.map(read_some, range(0, len(new), FILES_WORTH_THREADS)))
+
     def grid(self, path: str, rule: VisionRule, origin: Origin | None = None) -> Grid:
         """Return the patch grid of the image at ``path`` without decoding it. Raises DataError."""
         try:
@@ -250,3 +272,39 @@ def patchify(pixels_HW3: np.ndarray, rule: VisionRule) -> np.ndarray:
     ).transpose(0, 3, 1, 4, 6, 2, 5)
     repeated = np.broadcast_to(blocks[:, :, :, :, :, None], (*blocks.shape[:5], time, patch, patch))
     return repeated.reshape(-1, rule.patch_length)
+
+
+def image_pixels(
+    paths: Sequence[str],
+    grids: Sequence[Grid],
+    rule: VisionRule,
+    origins: Sequence[Origin | None] = (),
+    threads: int = 1,
+) -> np.ndarray:
+    """Return the uint8 patches ``[P, 3*T*p*p]`` of several images; the last grids, without a path, are blank.
+
+    ``threads`` images are decoded at a time: Pillow decodes and resizes outside of Python's lock. ``origins`` are the
+    rows that the images are needed by. Raises DataError for a file that can't be decoded, or is no longer of the size
+    that its grid says.
+    """
+    ends = np.cumsum([0, *map(math.prod, grids)])
+    pixels = np.zeros((int(ends[-1]), rule.patch_length), dtype=np.uint8)
+
+    def decode(index: int) -> None:
+        origin = origins[index] if origins else None
+        place, part = pixels[ends[index] : ends[index + 1]], patches(paths[index], rule, origin)
+        if len(part) != len(place):
+            needed = "" if origin is None else f" (needed by {origin})"
+            raise DataError(
+                f"image {paths[index]}{needed} has {len(part)} patches, but {len(place)} when its row was encoded: the "
+                "file changed; start again so that rows and images agree"
+            )
+        place[:] = part
+
+    if threads == 1:
+        for index in range(len(paths)):
+            decode(index)
+    else:
+        with ThreadPoolExecutor(threads, thread_name_prefix="images") as pool:
+            list(pool.map(decode, range(len(paths))))
+    return pixels

@@ -11,13 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from gpt4scene.errors import DataError
+from gpt4scene.types import Content
 
 _DOUBT_NS = 2 * 10**9
 """A file this young, by its own clock, may be written again without a change of its times: the coarsest clock of a
 file system (FAT) ticks every two seconds."""
 _THREADS = 8
-
-_State = tuple[int, int, int, int, int]
 
 
 @dataclass
@@ -28,26 +27,52 @@ class Contents:
     and, as git does with its index, when it was so young at the last reading that a later change may not show.
     """
 
-    _known: dict[str, tuple[_State, bool, str]] = field(default_factory=dict)
+    _known: dict[str, Content] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, path: str) -> str:
         """Return the hash of what ``path`` holds now, 32 hex digits. ``DataError`` where it can't be read."""
+        return self.content(path).digest
+
+    def content(self, path: str) -> Content:
+        """Return what ``path`` holds now, in a form that ``learn`` takes. ``DataError`` where it can't be read."""
         try:
             state, young = _look(path)
             with self._lock:
                 known = self._known.get(path)
-            if known is not None and known[0] == state and not known[1]:
-                return known[2]
+            if known is not None and known.state == state and not known.young:
+                return known
             with open(path, "rb") as file:
                 digest = hashlib.blake2b(file.read(), digest_size=16).hexdigest()
         except FileNotFoundError:
             raise DataError(f"image {path}: the file does not exist; check media_dir and dataset_dir") from None
         except OSError as error:
             raise DataError(f"image {path}: the file can't be read ({error.strerror})") from None
+        content = Content(digest, state, young)
+        self.learn(path, content)
+        return content
+
+    def learn(self, path: str, content: Content) -> None:
+        """Take over what another process found in ``path``."""
         with self._lock:
-            self._known[path] = (state, young, digest)
-        return digest
+            self._known[path] = content
+
+    def known(self, path: str) -> str | None:
+        """Return the hash of what ``path`` holds now, or None where only reading it would tell."""
+        with self._lock:
+            known = self._known.get(path)
+        if known is None or known.young:
+            return None
+        try:
+            return known.digest if _look(path)[0] == known.state else None
+        except OSError:
+            return None
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"_known": dict(self._known)}
+
+    def __setstate__(self, state: dict[str, dict[str, Content]]) -> None:
+        self._known, self._lock = state["_known"], threading.Lock()
 
     def together(self, paths: Iterable[str]) -> str:
         """Return one hash, 16 hex digits, of several files in their order."""
@@ -61,7 +86,7 @@ class Contents:
                     raise error
 
 
-def _look(path: str) -> tuple[_State, bool]:
+def _look(path: str) -> tuple[tuple[int, ...], bool]:
     """Return what the file system says about a file, and whether it is too young for that to be enough."""
     found = os.stat(path)
     young = max(found.st_mtime_ns, found.st_ctime_ns) > time.time_ns() - _DOUBT_NS

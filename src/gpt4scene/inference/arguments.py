@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 
 from gpt4scene.benchmarks.registry import task_names
 from gpt4scene.data.templates import TEMPLATES
+from gpt4scene.inference.requests import RETRIES
 from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import LEAST_HELP, MOST_HELP, RESOLUTION_HELP, Arguments, ImageLimits, key
+from gpt4scene.settings.feature_cache import HELP, feature_cache_problems
 
 MOST_SHARDS = 100_000
 """More shards are a slip: no benchmark has as many scenes."""
@@ -46,8 +48,9 @@ class InferArguments(Arguments):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = key(
         "Number format of the weights: auto is bfloat16 on a GPU, float32 on a CPU.", "auto"
     )
-    flash_attn: Literal["auto", "fa2", "sdpa"] = key("Attention of the vision tower.", "auto")
+    flash_attn: Literal["auto", "fa2", "fa3", "sdpa"] = key("Attention of the vision tower.", "auto")
     device: str = key("auto, cpu, cuda or cuda:<n>.", "auto")
+    feature_cache: str = key(HELP, "auto")
     branch_limit: int | None = key(
         "Questions answered side by side: 128; on a server, requests at a time: 8.", None, least=1
     )
@@ -59,7 +62,7 @@ class InferArguments(Arguments):
     shard: int = key("Which of the parts to answer, counted from 0.", 0, least=0)
     num_processes: str = key("Processes here: auto is one a GPU, or one on the CPU.", "auto")
     timeout: float = key("Seconds that a request to a server may take.", 600.0, least=0.001)
-    retries: int = key("Further tries when a server is busy or away, with growing pauses.", 7, least=0)
+    retries: int = key("Further tries when a server is busy or away, with growing pauses.", RETRIES, least=0)
     limit: int | None = key("Ask only the first so many questions of each task.", None, least=1)
     scenes: str | None = key("Ask only about these scenes, separated by commas.", None)
     keep_empty: bool = key("Write empty answers too, instead of reporting their questions as unanswered.", False)
@@ -75,6 +78,7 @@ class InferArguments(Arguments):
         """Return a sentence for every wrong value."""
         wrong = super().problems() + self._wrong_numbers() + self._without_effect()
         wrong += [f"--{sentence}" for sentence in self.image_limits.problems()]
+        wrong += [f"--feature_cache {words}" for words in feature_cache_problems(self.feature_cache)]
         if self.engine == "server" and not self.base_url:
             wrong.append("--engine server needs --base_url, such as http://localhost:8000/v1")
         if self.base_url:
@@ -128,7 +132,7 @@ class InferArguments(Arguments):
 
 USED_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        **dict.fromkeys(("template", "dtype", "flash_attn", "device", "num_processes"), ("local",)),
+        **dict.fromkeys(("template", "dtype", "flash_attn", "feature_cache", "device", "num_processes"), ("local",)),
         **dict.fromkeys(("base_url", "timeout", "retries"), ("server",)),
     }
 )

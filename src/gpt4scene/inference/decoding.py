@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,33 +45,45 @@ class GenerationSettings:
             raise ValueError("top_logprobs counts 0 and up, and needs return_logprobs")
 
 
-def generator_of(question: Question, seed: int) -> torch.Generator:
-    """Return the random generator of one question: the same whatever other questions are asked beside it."""
-    text = f"{seed} {question.task} {question.index} {question.scene_id} {question.prompt}"
+def uniforms_of(question: Question, settings: GenerationSettings, sample: int = 0) -> torch.Tensor:
+    """Return fp32 numbers from 0 to below 1, one for each token to draw: the same whatever is asked beside it.
+
+    They hang on the seed, the question and the number of the sample.
+    """
+    text = f"{settings.seed} {sample} {question.task} {question.index} {question.scene_id} {question.prompt}"
     number = int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big")
-    return torch.Generator().manual_seed(number % 2**63)
+    return torch.rand(settings.max_new_tokens, generator=torch.Generator().manual_seed(number % 2**63))
 
 
-def penalise(scores_KV: torch.Tensor, seen_KV: torch.Tensor, penalty: float) -> torch.Tensor:
-    """Return scores with those of tokens already seen divided by ``penalty`` (multiplied where negative).
+def penalise(scores_KV: torch.Tensor, seen_KV: torch.Tensor, penalty_K: torch.Tensor) -> torch.Tensor:
+    """Return scores with those of tokens already seen divided by the branch's penalty (multiplied where negative).
 
     The rule of CTRL (arXiv 1909.05858, section 4.1), as transformers applies it to prompt and answer alike.
     """
-    lowered = torch.where(scores_KV < 0, scores_KV * penalty, scores_KV / penalty)
+    penalty_K1 = penalty_K[:, None]
+    lowered = torch.where(scores_KV < 0, scores_KV * penalty_K1, scores_KV / penalty_K1)
     return torch.where(seen_KV, lowered, scores_KV)
 
 
-def choose(
-    scores_KV: torch.Tensor, settings: GenerationSettings, generators: Sequence[torch.Generator]
+def draw(
+    scores_KV: torch.Tensor, temperature_K: torch.Tensor, top_p_K: torch.Tensor | None, uniforms_K: torch.Tensor
 ) -> torch.Tensor:
-    """Return the next token of each of K branches, int64 ``[K]`` on the device of the scores.
+    """Return a token of each of K branches, int64 ``[K]``, drawn on the device by one uniform number each.
 
-    Sampling divides by the temperature, keeps the likeliest tokens that make up ``top_p``, and draws on the CPU.
+    Divides by the temperature, keeps the likeliest tokens that make up ``top_p`` (None: all), and takes the token at
+    which the sum of chances passes the number's share of their whole.
     """
-    if settings.temperature == 0:
-        return scores_KV.argmax(-1)
-    ordered, tokens = (scores_KV.float() / settings.temperature).sort(-1, descending=True)
-    chances = ordered.softmax(-1)
-    chances = chances.masked_fill(chances.cumsum(-1) - chances >= settings.top_p, 0.0).cpu()
-    drawn = [torch.multinomial(row, 1, generator=generator) for row, generator in zip(chances, generators, strict=True)]
-    return tokens.gather(-1, torch.stack(drawn).to(tokens.device))[:, 0]
+    scaled, tokens = scores_KV.float() / temperature_K[:, None], None
+    if top_p_K is not None:
+        scaled, tokens = scaled.sort(-1, descending=True)
+    chances = scaled.softmax(-1)
+    if top_p_K is not None:
+        chances = chances.masked_fill(chances.cumsum(-1) - chances >= top_p_K[:, None], 0.0)
+    sums = chances.cumsum(-1)
+    whole = sums[:, -1]
+    wanted = torch.minimum(uniforms_K * whole, torch.nextafter(whole, torch.zeros_like(whole)))
+    places = torch.searchsorted(sums, wanted[:, None], right=True)
+    if tokens is None:
+        return places[:, 0].clamp(max=scores_KV.shape[1] - 1)
+    kept = (chances > 0).sum(-1, keepdim=True)
+    return tokens.gather(-1, torch.minimum(places, kept - 1))[:, 0]

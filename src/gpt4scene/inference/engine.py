@@ -1,69 +1,46 @@
-"""Answers from the local model, scene by scene: the prefix once, all questions as branches of one row.
+"""Answers from the local model: the prefix of a scene once, its questions as branches, several scenes side by side.
 
-The images of a scene are computed once and stay in the key/value cache. Its questions hang off that prefix side by
-side; in every step each unfinished branch grows by one token, all of them in one row under one mask. Answers equal
-those of ``generate`` question by question, up to the rounding of another order of sums.
+Answers equal those of ``generate`` question by question, up to the rounding of another order of sums.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 from gpt4scene.data.encoding import Encoder
-from gpt4scene.data.packs import make_pack, pack_pixels
-from gpt4scene.data.positions import sample_positions
-from gpt4scene.data.vision import VisionRule
-from gpt4scene.errors import DataError
-from gpt4scene.files.contents import Contents
-from gpt4scene.inference.cache import RowCache
-from gpt4scene.inference.decoding import GenerationSettings, choose, generator_of, penalise
-from gpt4scene.inference.weights import Mark, weights_mark
-from gpt4scene.model.attention import PREFIX, KeyMask, require
-from gpt4scene.model.inputs import normalise
-from gpt4scene.types import Answer, EncodedSample, Pack, Question
+from gpt4scene.inference.decoding import GenerationSettings
+from gpt4scene.inference.prefixes import PREFIX_MEMORY, VisitKey
+from gpt4scene.inference.scheduler import BRANCH_LIMIT, Scheduler
+from gpt4scene.inference.tokens import Request
+from gpt4scene.model.features import FeatureCache
+from gpt4scene.types import Answer, Question
 
-BRANCH_LIMIT = 128
-"""Questions that are answered side by side; more take turns on the same prefix."""
-
-
-VisitKey = tuple[tuple[str, ...], VisionRule, bytes]
+SCENES_AHEAD = 3
+"""Scenes that wait in the scheduler beside those that run."""
+MOST_AHEAD = 16
+"""Scenes that may be begun before an earlier one is finished."""
 
 
 @dataclass(frozen=True)
 class Visit:
-    """Questions that share a prefix, encoded. ``contents`` are the hashes of their images, ``rule`` what they become.
-
-    ``pixels`` are None where the engine had the prefix when the questions were prepared.
-    """
+    """Questions that share a prefix."""
 
     questions: tuple[Question, ...]
-    pack: Pack
-    contents: tuple[str, ...]
-    rule: VisionRule
-    pixels: np.ndarray | None
-
-    @property
-    def key(self) -> VisitKey:
-        """What two visits must have in common to share a prefix."""
-        return self.contents, self.rule, self.pack.prefix_P.tobytes()
 
 
-@dataclass
-class _Branch:
-    """One question while it is answered. ``position`` is that of its last token on all three rows."""
+@dataclass(eq=False)
+class _Scene:
+    """The questions of one scene on their way: what has not begun, what has not ended, and what came already."""
 
-    question: Question
-    owner: int
-    position: int
-    generator: torch.Generator
-    seen_V: torch.Tensor | None
-    tokens: list[int] = field(default_factory=list)
+    waiting: set[int] = field(default_factory=set)
+    open: set[int] = field(default_factory=set)
+    answers: deque[Answer] = field(default_factory=deque)
+    error: Exception | None = None
 
 
 class Engine:
@@ -73,241 +50,130 @@ class Engine:
         model: with the pack attention (``model.loading.load_model``), on the device that is to compute.
         encoder: of the same checkpoint.
         branch_limit: questions side by side; memory grows with it, answers do not change.
+        prefix_memory: bytes of prefixes that are kept for further questions.
+        features: keeps what the vision tower makes of images (see ``model.feature_choice``).
     """
 
-    def __init__(self, model: PreTrainedModel, encoder: Encoder, branch_limit: int = BRANCH_LIMIT) -> None:
-        if branch_limit < 1:
-            raise ValueError(f"branch_limit must be at least 1, found {branch_limit}")
-        require(model)
-        self.model, self.encoder, self.branch_limit = model.eval(), encoder, branch_limit
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        encoder: Encoder,
+        branch_limit: int = BRANCH_LIMIT,
+        prefix_memory: int = PREFIX_MEMORY,
+        features: FeatureCache | None = None,
+    ) -> None:
+        self.scheduler = Scheduler(model, encoder, branch_limit, prefix_memory, features=features)
+        self.model, self.encoder = model, encoder
         self.device: torch.device = model.device
-        stops = model.generation_config.eos_token_id
-        stops = [encoder.tokenizer.eos_token_id] if stops is None else [stops] if isinstance(stops, int) else stops
-        self.stops = frozenset(stop for stop in stops if stop is not None)
-        self._cache = RowCache()
-        self._cached: tuple[VisitKey, Mark] | None = None
-        self._contents = Contents()
-        self._pictures: dict[str, str] = {}
-        self._next_position = 0
+        self._scenes: list[_Scene] = []
+        self._scene_of: dict[int, _Scene] = {}
+        self._number = 0
         self._turn = 0
 
-    def answer(self, questions: Sequence[Question], settings: GenerationSettings | None = None) -> Iterator[Answer]:
-        """Yield the answers to questions, each as soon as it is complete.
+    @property
+    def stops(self) -> frozenset[int]:
+        """The tokens that end an answer."""
+        return self.scheduler.stops
 
-        Questions with the same images should come together; the prefix of the last scene stays cached, so that a
-        further question about it costs only its own tokens. Images that were replaced and weights that changed since
-        are noticed, and the prefix computed again.
+    def answer(self, questions: Sequence[Question], settings: GenerationSettings | None = None) -> Iterator[Answer]:
+        """Yield the answers to questions, each as soon as it is complete; ``settings.samples`` of each question.
+
+        Prefixes of scenes stay within the bound of their memory, so that a further question about one costs only its
+        own tokens. Images that were replaced and weights that changed since are noticed, and the prefix computed again.
         """
-        yield from self._visits(self.prepare(questions), settings or GenerationSettings())
+        turn = self._begin()
+        yield from self._answers(self._add(questions, settings or GenerationSettings()), turn, lambda: None)
 
     def answer_scenes(
         self, scenes: Iterable[Sequence[Question]], settings: GenerationSettings | None = None
     ) -> Iterator[Iterator[Answer]]:
-        """Yield an iterator of answers for each scene; the next scene's images are decoded meanwhile.
+        """Yield an iterator of answers for each scene, in order; the next scenes are begun meanwhile.
 
         An error in a scene's files is raised when that scene's turn comes.
         """
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="images") as pool:
-            ahead: Future[list[Visit]] | None = None
-            for scene in scenes:
-                following = pool.submit(self.prepare, scene, reuse=False)
-                if ahead is not None:
-                    yield self._visits(ahead.result(), settings or GenerationSettings())
-                ahead = following
-            if ahead is not None:
-                yield self._visits(ahead.result(), settings or GenerationSettings())
+        turn, left, ahead = self._begin(), iter(scenes), deque[_Scene]()
+
+        def feed() -> None:
+            while len(ahead) < MOST_AHEAD and sum(bool(scene.waiting) for scene in ahead) < SCENES_AHEAD:
+                questions = next(left, None)
+                if questions is None:
+                    return
+                ahead.append(self._add(questions, settings or GenerationSettings()))
+
+        while True:
+            feed()
+            if not ahead:
+                return
+            yield self._answers(ahead.popleft(), turn, feed)
+
+    def _begin(self) -> int:
+        """Begin a caller's turn; what an earlier one left open is let go."""
+        for number in self._scene_of:
+            self.scheduler.cancel(number)
+        self._scenes, self._scene_of = [], {}
+        self._turn += 1
+        return self._turn
+
+    def _add(self, questions: Sequence[Question], settings: GenerationSettings) -> _Scene:
+        scene = _Scene()
+        self._scenes.append(scene)
+        for question in questions:
+            for sample in range(settings.samples):
+                self._number += 1
+                self._scene_of[self._number] = scene
+                scene.waiting.add(self._number)
+                scene.open.add(self._number)
+                self.scheduler.add(Request(self._number, question, settings, sample))
+        return scene
+
+    def _answers(self, scene: _Scene, turn: int, feed: Callable[[], None]) -> Iterator[Answer]:
+        """Yield the answers of a scene; ``feed`` sees to it that there is always a scene to begin with."""
+        try:
+            while True:
+                if turn != self._turn:
+                    raise RuntimeError("an Engine serves one caller at a time: take all answers, then ask again")
+                if scene.answers:
+                    yield scene.answers.popleft()
+                elif scene.error is not None:
+                    raise scene.error
+                elif scene.open:
+                    feed()
+                    self._step()
+                else:
+                    return
+        finally:
+            for number in scene.open if turn == self._turn else ():
+                self.scheduler.cancel(number)
+                del self._scene_of[number]
+            scene.open.clear()
+
+    def _step(self) -> None:
+        """Let the scheduler do one piece of work, and give its answers to their scenes."""
+        tokens = self.scheduler.step()
+        if not tokens:
+            raise RuntimeError("the questions were let go, since an error ended all of them: ask again")
+        for token in tokens:
+            scene = self._scene_of[token.number]
+            scene.waiting.discard(token.number)
+            if not token.last:
+                continue
+            scene.open.discard(token.number)
+            del self._scene_of[token.number]
+            if token.answer is not None:
+                scene.answers.append(token.answer)
+            scene.error = scene.error or token.error
 
     def forget(self) -> None:
-        """Let go of the last scene's prefix and its memory."""
-        self._cache, self._cached, self._next_position = RowCache(), None, 0
-
-    def prepare(self, questions: Sequence[Question], *, reuse: bool = True) -> list[Visit]:
-        """Return the questions encoded and grouped by prefix, with pixels decoded. Touches neither model nor cache."""
-        contents = self._look_at({question.images: None for question in questions})
-        groups: dict[object, list[tuple[Question, EncodedSample]]] = {}
-        for number, question in enumerate(questions):
-            sample = self.encoder.encode_question(question)
-            key = (sample.images, sample.ids_L[: sample.cut].tobytes()) if sample.cut else number
-            groups.setdefault(key, []).append((question, sample))
-        visits = []
-        for members in groups.values():
-            pack, rule = make_pack([sample for _, sample in members]), self.encoder.vision
-            visit = Visit(tuple(question for question, _ in members), pack, contents[pack.images], rule, None)
-            known = reuse and not visits and self._cached is not None and visit.key == self._cached[0]
-            visits.append(visit if known else replace(visit, pixels=pack_pixels(pack, rule)))
-        return visits
-
-    def _look_at(self, scenes: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], tuple[str, ...]]:
-        """Return the contents of each scene's images; the encoder forgets the sizes of those that were replaced."""
-        found = {images: tuple(map(self._contents, images)) for images in scenes}
-        now = {path: content for images, hashes in found.items() for path, content in zip(images, hashes, strict=True)}
-        if any(self._pictures.get(path, content) != content for path, content in now.items()):
-            self.encoder.forget_images()
-        self._pictures |= now
-        return found
-
-    def _visits(self, visits: Sequence[Visit], settings: GenerationSettings) -> Iterator[Answer]:
-        """Yield the answers of all visits; another caller in between would share the cache and is an error."""
-        self._turn = turn = self._turn + 1
-        for visit in visits:
-            self._refuse_too_long(visit, settings.max_new_tokens)
-            self.model.eval()  # a training step in between leaves dropout on
-            key = visit.key, weights_mark(self.model)
-            if key != self._cached:
-                self._fill_prefix(visit)
-                self._cached = key if len(visit.pack.prefix_P) else None
-            numbers = range(len(visit.questions))
-            for start in range(0, len(numbers), self.branch_limit):
-                for answer in self._round(visit, numbers[start : start + self.branch_limit], settings):
-                    yield answer
-                    if self._turn != turn:
-                        raise RuntimeError("an Engine serves one caller at a time: take all answers, then ask again")
-
-    def _refuse_too_long(self, visit: Visit, new_tokens: int) -> None:
-        """Raise ``DataError`` for a question whose answer may pass the length that the model is made for."""
-        context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        for question, branch in zip(visit.questions, visit.pack.branches, strict=True):
-            length = len(visit.pack.prefix_P) + len(branch.ids_L)
-            if context is not None and length + new_tokens > context:
-                raise DataError(
-                    f"{question.task}, row {question.index}: the prompt of {length} tokens and {new_tokens} new ones "
-                    f"pass the model's context of {context}; lower --image_resolution or --max_new_tokens, or show "
-                    "fewer images"
-                )
+        """Let go of all prefixes and their memory."""
+        self.scheduler.forget()
 
     def received(self) -> list[Answer]:
-        """Return the answers that came and were not taken: none, since nothing is computed before it is asked for."""
-        return []
+        """Return the answers that came and were not taken, such as those of the next scenes; once."""
+        return [scene.answers.popleft() for scene in self._scenes for _ in range(len(scene.answers))]
 
-    @torch.inference_mode()
-    def _fill_prefix(self, visit: Visit) -> None:
-        """Run the scene's images through the model and keep their keys and values."""
-        pack = visit.pack
-        self.forget()
-        if not len(pack.prefix_P):
-            return
-        rule, pad = visit.rule, self.encoder.special.image_pad
-        patches = pack_pixels(pack, rule) if visit.pixels is None else visit.pixels
-        positions_3P = sample_positions(pack.prefix_P, pack.grids, pad, rule.merge_size)
-        pixels = normalise(torch.from_numpy(patches).to(self.device), rule)
-        self.model(
-            input_ids=self._row(pack.prefix_P),
-            position_ids=torch.from_numpy(positions_3P).to(self.device)[:, None],
-            pixel_values=pixels.to(self.model.dtype),
-            image_grid_thw=torch.tensor(pack.grids, device=self.device),
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        self._next_position = int(positions_3P.max()) + 1
-
-    def _row(self, ids: Sequence[int] | np.ndarray) -> torch.Tensor:
-        return torch.as_tensor(np.asarray(ids, dtype=np.int64), device=self.device)[None]
-
-    def _round(self, visit: Visit, chosen: Sequence[int], settings: GenerationSettings) -> Iterator[Answer]:
-        """Answer up to ``branch_limit`` questions of a visit on the cached prefix."""
-        prefix = len(visit.pack.prefix_P)
-        self._cache.truncate(prefix)
-        penalty = settings.repetition_penalty or self.model.generation_config.repetition_penalty or 1.0
-        alive = [
-            _Branch(
-                question=visit.questions[index],
-                owner=owner,
-                position=self._next_position + len(visit.pack.branches[index].ids_L) - 1,
-                generator=generator_of(visit.questions[index], settings.seed),
-                seen_V=self._seen(visit.pack, index) if penalty != 1.0 else None,
-            )
-            for owner, index in enumerate(chosen)
-        ]
-        scores_KV, key_owners = self._fill_branches(visit.pack, chosen)
-        for step in range(settings.max_new_tokens):
-            following = self._choose(alive, scores_KV, settings, penalty)
-            going = []
-            for branch, token in zip(alive, following, strict=True):
-                branch.tokens.append(token)
-                if token in self.stops or step + 1 == settings.max_new_tokens:
-                    yield self._finished(branch)
-                else:
-                    going.append(branch)
-            alive = going
-            if not alive:
-                return
-            key_owners = self._drop_finished(key_owners, alive, prefix)
-            scores_KV, key_owners = self._step(alive, key_owners)
-
-    def _seen(self, pack: Pack, index: int) -> torch.Tensor:
-        seen_V = torch.zeros(self.model.config.get_text_config().vocab_size, dtype=torch.bool, device=self.device)
-        seen_V[self._row(pack.prefix_P)[0]] = True
-        seen_V[self._row(pack.branches[index].ids_L)[0]] = True
-        return seen_V
-
-    def _choose(
-        self, alive: list[_Branch], scores_KV: torch.Tensor, settings: GenerationSettings, penalty: float
-    ) -> list[int]:
-        if penalty != 1.0:
-            seen = [branch.seen_V for branch in alive if branch.seen_V is not None]
-            scores_KV = penalise(scores_KV, torch.stack(seen), penalty)
-        tokens = choose(scores_KV, settings, [branch.generator for branch in alive]).tolist()
-        for branch, token in zip(alive, tokens, strict=True):
-            if branch.seen_V is not None:
-                branch.seen_V[token] = True
-        return tokens
-
-    def _finished(self, branch: _Branch) -> Answer:
-        decode = self.encoder.tokenizer.decode
-        text = decode(branch.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        assert isinstance(text, str)  # one row of tokens, one text
-        reason = "stop" if branch.tokens[-1] in self.stops else "length"
-        return Answer(branch.question, text, len(branch.tokens), reason)
-
-    @torch.inference_mode()
-    def _fill_branches(self, pack: Pack, chosen: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Run the questions behind the prefix; return scores ``[K, V]`` after each and the owner of every key."""
-        ids = [pack.branches[index].ids_L for index in chosen]
-        lengths = [len(part) for part in ids]
-        owners = torch.from_numpy(np.repeat(np.arange(len(ids)), lengths)).to(self.device)
-        prefix = torch.full((len(pack.prefix_P),), PREFIX, dtype=owners.dtype, device=self.device)
-        key_owners = torch.cat([prefix, owners])
-        positions = np.concatenate([np.arange(length) for length in lengths]) + self._next_position
-        last = torch.from_numpy(np.cumsum(lengths) - 1).to(self.device)
-        return self._forward(np.concatenate(ids), positions, owners, key_owners, last), key_owners
-
-    @torch.inference_mode()
-    def _step(self, alive: list[_Branch], key_owners: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Run the last token of every unfinished branch; return the next scores and the owner of every key."""
-        for branch in alive:
-            branch.position += 1
-        owners = torch.tensor([branch.owner for branch in alive], device=self.device)
-        key_owners = torch.cat([key_owners, owners])
-        ids = [branch.tokens[-1] for branch in alive]
-        positions = np.array([branch.position for branch in alive])
-        return self._forward(ids, positions, owners, key_owners, 0), key_owners
-
-    def _forward(
-        self,
-        ids: Sequence[int] | np.ndarray,
-        positions: np.ndarray,
-        owners: torch.Tensor,
-        key_owners: torch.Tensor,
-        kept: torch.Tensor | int,
-    ) -> torch.Tensor:
-        """Append branch tokens to the row and return fp32 scores at ``kept`` (0: at all of them)."""
-        logits = self.model(
-            input_ids=self._row(ids),
-            position_ids=self._row(positions)[None].expand(3, 1, -1),
-            past_key_values=self._cache,
-            use_cache=True,
-            layout=KeyMask.build(owners, key_owners),
-            logits_to_keep=kept,
-        ).logits
-        return logits[0].float()
-
-    def _drop_finished(self, key_owners: torch.Tensor, alive: list[_Branch], prefix: int) -> torch.Tensor:
-        """Close the gaps in the cache once finished branches hold over half of the keys behind the prefix."""
-        live = torch.isin(key_owners[prefix:], torch.tensor([branch.owner for branch in alive], device=self.device))
-        if int(live.sum()) * 2 > len(live):
-            return key_owners
-        kept = prefix + live.nonzero()[:, 0]
-        with torch.inference_mode():
-            self._cache.keep(prefix, kept)
-        return torch.cat([key_owners[:prefix], key_owners[kept]])
+    def prepare(self, questions: Sequence[Question]) -> list[Visit]:
+        """Return the questions grouped by the prefix that they share. Touches neither model nor cache."""
+        groups: dict[VisitKey, list[Question]] = {}
+        for question, one in zip(questions, self.scheduler.arrivals.preparer.encoded(questions), strict=True):
+            groups.setdefault(one.key, []).append(question)
+        return [Visit(tuple(group)) for group in groups.values()]

@@ -11,7 +11,9 @@ from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionRule
 from gpt4scene.errors import ConfigError
 from gpt4scene.inference.engine import BRANCH_LIMIT, Engine
+from gpt4scene.inference.prefixes import PREFIX_MEMORY
 from gpt4scene.model.families import family_of
+from gpt4scene.model.features import FeatureCache
 from gpt4scene.model.folder import ModelFolder, find_model, parameter_count
 from gpt4scene.model.loading import load_merged, load_tokenizer
 from gpt4scene.model.threads import spare_threads
@@ -63,10 +65,14 @@ def load_engine(
     attention: str = "sdpa",
     device: str = "auto",
     branch_limit: int | None = None,
+    prefix_memory: int | None = None,
+    features: FeatureCache | None = None,
 ) -> Engine:
     """Return an engine around a checkpoint, a training output folder or a LoRA output folder (merged in memory).
 
-    ``template`` defaults to that of the model's family. Raises ``ValueError`` that names what is missing.
+    ``template`` defaults to that of the model's family; ``prefix_memory`` counts bytes; ``features`` keeps
+    what the vision tower makes of images. Raises ``ValueError`` that
+    names what is missing.
     """
     folder = model if isinstance(model, ModelFolder) else find_model(model)
     place = choose_device(device)
@@ -76,4 +82,5 @@ def load_engine(
     tokenizer = load_tokenizer(folder.base)
     network = load_merged(folder, **options)
     encoder = Encoder(tokenizer, TEMPLATES[template or family_of(network.config).template], vision)
-    return Engine(network, encoder, branch_limit or BRANCH_LIMIT)
+    memory = PREFIX_MEMORY if prefix_memory is None else prefix_memory
+    return Engine(network, encoder, branch_limit or BRANCH_LIMIT, memory, features)

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 
+FEATURES = 2 * 10**9
+"""Most bytes of memory that ``--feature_cache auto`` takes: scenes come once, their images at most a few times."""
+
 
 @dataclass(frozen=True)
 class InferSummary:
@@ -266,14 +269,18 @@ def _engine(arguments: InferArguments, say: Say) -> Engine:
     from transformers.utils.logging import disable_progress_bar
 
     from gpt4scene.inference.local import load_engine
+    from gpt4scene.model.attention import attention_sentence
+    from gpt4scene.model.feature_choice import open_features
     from gpt4scene.settings.arguments import attention_backend
+    from gpt4scene.settings.feature_cache import feature_cache
 
     if not sys.stderr.isatty():
         disable_progress_bar()
     attention, note = attention_backend(arguments.flash_attn)
     if note:
         say(f"note: {note}")
-    return load_engine(
+    features = open_features(feature_cache(arguments.feature_cache), lambda line: say(f"note: {line}"), most=FEATURES)
+    engine = load_engine(
         arguments.model,
         **asdict(arguments.image_limits),
         template=arguments.template,
@@ -281,7 +288,15 @@ def _engine(arguments: InferArguments, say: Say) -> Engine:
         attention=attention,
         device=arguments.device,
         branch_limit=arguments.branch_limit,
+        features=features,
     )
+    say(f"attention: {attention_sentence(engine.model.config, attention, engine.device, engine.model.dtype)}")
+    if features is not None and engine.scheduler.tower.cache is None and arguments.feature_cache != "auto":
+        say(
+            f"note: --feature_cache {arguments.feature_cache} has no effect: this version of transformers takes no "
+            "features for this family; 5.23 does"
+        )
+    return engine
 
 
 def _finish(arguments: InferArguments, plan: Plan, scenes: set[str]) -> dict[str, Path]:

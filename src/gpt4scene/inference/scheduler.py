@@ -6,97 +6,312 @@ is computed once. Every decoding step adds one token to each running branch, wha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from gpt4scene.inference.decoding import GenerationSettings
-from gpt4scene.types import Answer, Question
+import torch
+from transformers import PreTrainedModel
 
+from gpt4scene.data.encoding import Encoder
+from gpt4scene.errors import DataError
+from gpt4scene.inference.arrivals import Arrivals, Waiting
+from gpt4scene.inference.decoding import uniforms_of
+from gpt4scene.inference.forward import Network, prefixes_of
+from gpt4scene.inference.graphs import StepGraphs, on_cuda, padded_prefixes
+from gpt4scene.inference.prefixes import NOTHING, PREFIX_MEMORY, Prefix, PrefixStore
+from gpt4scene.inference.preparing import Prepared
+from gpt4scene.inference.sampling import Choice, Chosen, Sampler
+from gpt4scene.inference.slots import Slots, moves_of
+from gpt4scene.inference.tokens import Request, Running, Statistics, Token
+from gpt4scene.inference.weights import Mark, weights_mark
+from gpt4scene.model.attention import require
+from gpt4scene.model.branches import Prefixes
+from gpt4scene.model.features import FeatureCache
+from gpt4scene.model.tower import Tower
+from gpt4scene.types import Content, Images
 
-@dataclass(frozen=True)
-class Request:
-    """One question to answer once. ``number`` names it, and is the caller's to choose; no two may run at a time.
-
-    ``question.images`` are paths that must stay as they are until the request's first token. ``sample`` numbers the
-    answers to one question: each draws by itself. ``stream`` asks for a piece of text with every token.
-    """
-
-    number: int
-    question: Question
-    settings: GenerationSettings
-    sample: int = 0
-    stream: bool = False
-
-
-@dataclass(frozen=True)
-class Token:
-    """One generated token of request ``number``, or the error that ended it.
-
-    ``text`` is the piece of the answer that is certain by now, empty where the request does not stream. ``logprob`` and
-    ``top`` (pairs of id and log-probability, likeliest first) are there where the settings ask for them. The last token
-    carries ``finish_reason`` and ``answer``. ``error`` is set where the request can't be answered: no token follows,
-    ``id`` is -1 and ``finish_reason`` says ``error``. ``prompt_tokens`` counts the prompt, images included, and
-    ``cached_tokens`` those of its prefix where that was known already; both on the request's first token.
-    """
-
-    number: int
-    id: int
-    text: str = ""
-    logprob: float | None = None
-    top: tuple[tuple[int, float], ...] = ()
-    finish_reason: str | None = None
-    answer: Answer | None = None
-    error: Exception | None = None
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-
-    @property
-    def last(self) -> bool:
-        """Whether nothing more comes of this request."""
-        return self.answer is not None or self.error is not None
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """What the prefixes of scenes did so far: found again, computed, and what is held now."""
-
-    prefix_hits: int
-    prefix_misses: int
-    prefix_bytes: int
-    prefixes: int
+BRANCH_LIMIT = 128
+"""Questions that are answered side by side; more wait for room."""
+BRANCH_MEMORY = 4 * 2**30
+"""Bytes for the branches' own keys: 128 branches of 560 tokens at 7 billion weights in bfloat16."""
+FILL_TOKENS = 2**16
+"""Question tokens, padded to the longest, that are run behind a prefix at once."""
 
 
 class Scheduler:
-    """Answers requests with a model on this machine. ONE thread calls all methods; nothing here is thread-safe."""
+    """Answers requests with a model on this machine. ONE thread calls all methods; nothing here is thread-safe.
+
+    Args:
+        model: with the pack attention (``model.loading.load_model``), on the device that is to compute.
+        encoder: of the same checkpoint.
+        branch_limit: questions side by side; memory grows with it, answers do not change.
+        prefix_memory: bytes of prefixes that are kept for further questions.
+        branch_memory: bytes for the branches' own keys; what does not fit waits.
+        features: keeps what the vision tower makes of images, in less memory than their prefix takes.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        encoder: Encoder,
+        branch_limit: int = BRANCH_LIMIT,
+        prefix_memory: int = PREFIX_MEMORY,
+        branch_memory: int = BRANCH_MEMORY,
+        features: FeatureCache | None = None,
+    ) -> None:
+        if branch_limit < 1:
+            raise ValueError(f"branch_limit must be at least 1, found {branch_limit}")
+        require(model)
+        self.model, self.encoder, self.branch_limit = model.eval(), encoder, branch_limit
+        self.branch_memory = branch_memory
+        self.stops = _stops(model, encoder)
+        self.prefixes = PrefixStore(prefix_memory)
+        self.tower = Tower(model, encoder.vision, cache=features)
+        self.arrivals = Arrivals(encoder, self._knows_images)
+        self._network = Network(model, self.tower)
+        self._slots = Slots(branch_limit, model.device)
+        self._sampler = Sampler(branch_limit, model.config.get_text_config().vocab_size, model.device)
+        self._graphs = StepGraphs(self._network.step, on_cuda()) if model.device.type == "cuda" else None
+        self._mark: Mark | None = None
+        self._running: list[Running] = []
+        self._parts: Prefixes | None = None
+        self._short = False  # memory ran out; nothing begins until a running branch ends
 
     def add(self, request: Request) -> None:
-        """Take a request; it waits until there is room. Encoding and decoding images begin in other threads."""
-        raise NotImplementedError
+        """Take a request; it waits until there is room. Encoding begins at once, in another thread."""
+        if request.number in self.arrivals or any(one.request.number == request.number for one in self._running):
+            raise ValueError(f"request {request.number} is already under way")
+        self.arrivals.add(request)
 
     def cancel(self, number: int) -> None:
         """Let go of a request, waiting or running; none of its tokens comes any more. Unknown numbers are ignored."""
-        raise NotImplementedError
+        self.arrivals.remove([number])
+        self._drop({slot for slot, one in enumerate(self._running) if one.request.number == number})
 
     def step(self) -> list[Token]:
         """Do one piece of work and return the tokens that it made; ``[]`` only where nothing waits or runs.
 
-        A piece is the prefill of one waiting scene, or one decoding step of all running branches.
+        A piece is the prefill of one waiting scene, or one decoding step of all running branches. What ends a single
+        request comes as a token with an error; what this method raises ends all of them.
         """
-        raise NotImplementedError
+        try:
+            while True:
+                if failed := self.arrivals.failed(self._check):
+                    return [Token(number, -1, finish_reason="error", error=error) for number, error in failed]
+                if len(self.arrivals):
+                    self.arrivals.look_ahead(self.prefixes)
+                    if visit := self._next_visit():
+                        return self._begin(visit)
+                if self._running:
+                    return self._decode()
+                if not len(self.arrivals):
+                    return []
+                self.arrivals.wait()
+        except BaseException:
+            self.reset()
+            raise
+
+    def reset(self) -> None:
+        """Forget all requests, waiting and running, and give their memory back; prefixes stay."""
+        self.arrivals.clear()
+        self._running.clear()
+        self._slots.release()
+        self._sampler.release()
+        self._parts, self._short = None, False
+
+    def forget(self) -> None:
+        """Let go of all prefixes, and of the branches' memory where none runs."""
+        self.prefixes.clear()
+        if not self._running:
+            self._slots.release()
+            self._sampler.release()
 
     def statistics(self) -> Statistics:
         """Return counts of prefixes; whole numbers only, so any thread may ask."""
-        raise NotImplementedError
+        store = self.prefixes
+        return Statistics(store.hits, store.misses, store.held, len(store))
 
     def close(self) -> None:
-        """End the threads that decode images."""
-        raise NotImplementedError
+        """End the threads that encode and decode."""
+        self.arrivals.close()
 
     @property
     def waiting(self) -> int:
         """Requests that have no token yet."""
-        raise NotImplementedError
+        return len(self.arrivals)
 
     @property
     def running(self) -> int:
         """Requests that are being answered."""
-        raise NotImplementedError
+        return len(self._running)
+
+    def _check(self, one: Waiting) -> None:
+        """Raise ``DataError`` for a question whose answer may pass the length that the model is made for."""
+        question, new_tokens = one.request.question, one.request.settings.max_new_tokens
+        length, context = one.prepared.length, self._network.context
+        if context is not None and length + new_tokens > context:
+            raise DataError(
+                f"{question.task}, row {question.index}: the prompt of {length} tokens and {new_tokens} new ones "
+                f"pass the model's context of {context}; lower --image_resolution or --max_new_tokens, or show "
+                "fewer images"
+            )
+
+    def _next_visit(self) -> list[Waiting]:
+        """Return the requests to begin with now: those that share the first ready scene, as many as there is room for.
+
+        Where branches run, a few late places are not filled one by one: each filling holds all of them up.
+        """
+        if self._short and self._running:
+            return []
+        group = self.arrivals.first_ready(self.prefixes, self.branch_limit)
+        if not group or not self._fits(group[0]):
+            return []
+        chosen: list[Waiting] = []
+        rooms = [one.room for one in self._running]
+        for one in group[: self.branch_limit - len(self._running)]:
+            rooms.append(_room(one))
+            padded = (len(chosen) + 1) * max(len(each.prepared.branch_L) for each in [*chosen, one])
+            slots, keys = self._slots.sizes(len(rooms), max(rooms))
+            held = slots * keys * self._network.token_bytes
+            if (chosen and padded > FILL_TOKENS) or (len(rooms) > 1 and held > self.branch_memory):
+                break
+            chosen.append(one)
+        enough = min(len(group), max(1, self.branch_limit // 8))
+        return chosen if chosen and (len(chosen) >= enough or not self._running) else []
+
+    def _fits(self, one: Waiting) -> bool:
+        """Whether a scene's prefix may be held beside those in use; a single one always may."""
+        used = {id(running.prefix): running.prefix.size for running in self._running}
+        more = 0 if one.prepared.key in self.prefixes else len(one.prepared.prefix_P) * self._network.token_bytes
+        return not sum(used.values()) or sum(used.values()) + more <= self.prefixes.limit
+
+    def _begin(self, visit: Sequence[Waiting]) -> list[Token]:
+        """Run the scene's prefix, where it is not known, and the questions behind it; return their first tokens."""
+        short: torch.OutOfMemoryError | None = None
+        filled: tuple[Prefix, bool, torch.Tensor] | None = None
+        try:
+            filled = self._fill(visit)
+        except DataError as error:  # an image that can't be decoded
+            return self._refused(visit, error)
+        except torch.OutOfMemoryError as error:
+            short = error.with_traceback(None)  # whose frames hold memory
+        if filled is None:
+            assert short is not None
+            return self._with_less(visit, short)
+        prefix, known, scores_KV = filled
+        self._short = False
+        self.arrivals.remove([one.request.number for one in visit])
+        self._sampler.add([self._choice(one) for one in visit])
+        first = len(self._running)
+        self._running += [Running(one.request, prefix, _room(one)) for one in visit]
+        self._parts = None
+        ids, chosen = self._sampler.choose(scores_KV, first)
+        self._slots.ids[first : len(self._running)] = ids
+        lengths = [(one.prepared.length, prefix.length if known or place else 0) for place, one in enumerate(visit)]
+        return self._tokens(first, chosen, lengths)
+
+    def _fill(self, visit: Sequence[Waiting]) -> tuple[Prefix, bool, torch.Tensor]:
+        """Return the scene's prefix, whether it was known, and the scores of what follows each question."""
+        prefix, known = self._prefix(visit)
+        rooms = [*(one.room for one in self._running), *map(_room, visit)]
+        self._slots.reserve(len(rooms), max(rooms), self._network.shape, self.model.dtype)
+        return prefix, known, self._network.fill(self._slots, [one.prepared.branch_L for one in visit], prefix)
+
+    def _with_less(self, visit: Sequence[Waiting], error: torch.OutOfMemoryError) -> list[Token]:
+        """Go on where memory ran out: without idle prefixes, or once running branches end; else refuse the visit."""
+        own = self.prefixes.peek(visit[0].prepared.key)
+        idle = self.prefixes.shrink({id(own), *(id(one.prefix) for one in self._running)}, 0)
+        if idle and not self._short:
+            self._short = True
+            return self._begin(visit)
+        if not self._running:
+            self._short = False
+            return self._refused(visit, error)
+        self._short = True
+        return self._decode()
+
+    def _refused(self, visit: Sequence[Waiting], error: Exception) -> list[Token]:
+        numbers = [one.request.number for one in visit]
+        self.arrivals.remove(numbers)
+        return [Token(number, -1, finish_reason="error", error=error) for number in numbers]
+
+    def _prefix(self, visit: Sequence[Waiting]) -> tuple[Prefix, bool]:
+        """Return the prefix of a scene, and whether it was known: by images, rule, tokens and weights of the model."""
+        prepared, mark = visit[0].prepared, weights_mark(self.model)
+        self.model.eval()  # a training step in between leaves dropout on
+        if mark != self._mark and self._graphs is not None:
+            self._graphs.clear()
+        self._mark = mark
+        if not len(prepared.prefix_P):
+            return NOTHING, True
+        prefix = self.prefixes.find(prepared.key, mark, len(visit))
+        if prefix is not None:
+            return prefix, True
+        pixels = self.arrivals.pixels(prepared)
+        for_room = self.prefixes.limit - len(prepared.prefix_P) * self._network.token_bytes
+        self.prefixes.shrink({id(one.prefix) for one in self._running}, max(0, for_room))
+        self.tower.rule = prepared.rule
+        images = Images(prepared.grids, prepared.images, tuple(map(Content, prepared.key[0])))
+        prefix = self._network.prefix(prepared.prefix_P, images, pixels, self.encoder.special.image_pad, mark)
+        self.prefixes.keep(prepared.key, prefix)
+        return prefix, False
+
+    def _knows_images(self, prepared: Prepared) -> bool:
+        """Return whether the tower needs no pixels for a question's scene."""
+        self.tower.rule = prepared.rule
+        return self.tower.knows(prepared.key[0], self._mark)
+
+    def _choice(self, one: Waiting) -> Choice:
+        request, settings = one.request, one.request.settings
+        penalty = settings.repetition_penalty or self.model.generation_config.repetition_penalty or 1.0
+        prompt = [one.prepared.prefix_P, one.prepared.branch_L] if penalty != 1.0 else []
+        draws = uniforms_of(request.question, settings, request.sample) if settings.temperature > 0 else None
+        return Choice(settings, penalty, draws, prompt)
+
+    def _decode(self) -> list[Token]:
+        """Add one token to every running branch."""
+        if self._parts is None:
+            self._parts = prefixes_of([one.prefix for one in self._running], self._slots.device)
+            self._parts = self._parts if self._graphs is None else padded_prefixes(self._parts)
+        room = max(self._slots.known_lengths) + 1
+        if self._graphs is None:
+            scores_KV = self._network.step(self._slots, self._parts, self._slots.count, room)
+        else:
+            scores_KV = self._graphs(self._slots, self._parts, room)
+        self._slots.advance()
+        ids, chosen = self._sampler.choose(scores_KV)
+        self._slots.ids[: len(chosen)] = ids
+        return self._tokens(0, chosen)
+
+    def _tokens(self, first: int, chosen: Sequence[Chosen], lengths: Sequence[tuple[int, int]] = ()) -> list[Token]:
+        """Return the tokens of the slots from ``first`` on; branches that end leave their slots."""
+        found = [
+            one.take(token, self.stops, self.encoder.tokenizer, *length)
+            for one, token, length in zip(self._running[first:], chosen, lengths or [()] * len(chosen), strict=True)
+        ]
+        self._drop({first + place for place, token in enumerate(found) if token.last})
+        return found
+
+    def _drop(self, gone: set[int]) -> None:
+        """Free the slots of branches that ended."""
+        if not gone:
+            return
+        moves, count = moves_of(len(self._running), gone)
+        self._slots.keep(moves, count)
+        self._sampler.keep(moves, count)
+        for to, source in moves:
+            self._running[to] = self._running[source]
+        del self._running[count:]
+        self._parts, self._short = None, False
+        self.prefixes.shrink({id(one.prefix) for one in self._running})
+
+
+def _room(one: Waiting) -> int:
+    """Return the most own keys that a request's branch may have."""
+    return len(one.prepared.branch_L) + one.request.settings.max_new_tokens
+
+
+def _stops(model: PreTrainedModel, encoder: Encoder) -> frozenset[int]:
+    """Return the tokens that end an answer: the checkpoint's own, or else the tokenizer's end."""
+    stops = model.generation_config.eos_token_id
+    stops = encoder.tokenizer.eos_token_id if stops is None else stops
+    return frozenset(stop for stop in (stops if isinstance(stops, list) else [stops]) if isinstance(stop, int))

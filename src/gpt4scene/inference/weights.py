@@ -21,19 +21,25 @@ def weights_mark(model: nn.Module) -> Mark:
     """
     tensors = [*model.parameters(), *model.buffers()]
     states = [value for one in tensors for value in (one.data_ptr(), one.numel(), _version(one))]
-    sums = [_sum(one) for one in tensors if one.numel() and not one.is_meta]
-    return tuple(states), tuple(torch.stack([one.cpu() for one in sums]).tolist()) if sums else ()
+    alike: dict[tuple[torch.device, torch.dtype], list[torch.Tensor]] = {}
+    for one in tensors:
+        if one.numel() and not one.is_meta:
+            bits = _bits(one)
+            alike.setdefault((bits.device, bits.dtype), []).append(bits)
+    return tuple(states), tuple(int(_sum(torch.cat(parts))) for parts in alike.values())
 
 
 def _version(tensor: torch.Tensor) -> int:
     return -1 if tensor.is_inference() else tensor._version
 
 
-def _sum(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the sum of the bits of evenly spread values, each times its odd number, so that exchanges show as well."""
-    values = tensor.detach().flatten()
-    if len(values) > _WHOLE:
-        values = values[:: len(values) // _SAMPLES | 1]
-    bits = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[values.element_size()]
-    numbers = values.contiguous().view(bits).to(torch.int64)
-    return (numbers * torch.arange(1, 2 * len(numbers), 2, device=numbers.device)).sum()
+def _bits(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the bits of evenly spread values as whole numbers."""
+    whole = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
+    bits = tensor.detach().flatten().view(whole)
+    return bits[:: len(bits) // _SAMPLES | 1] if len(bits) > _WHOLE else bits
+
+
+def _sum(bits: torch.Tensor) -> torch.Tensor:
+    """Return the sum of numbers, each times its odd number, so that exchanges show as well."""
+    return (bits.to(torch.int64) * torch.arange(1, 2 * len(bits), 2, device=bits.device)).sum()

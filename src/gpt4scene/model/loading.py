@@ -24,6 +24,8 @@ from gpt4scene.model.checkpoint import check_config
 from gpt4scene.model.compat import check_versions, keep_used_renamings, whole_models
 from gpt4scene.model.families import family_of
 from gpt4scene.model.folder import ModelFolder, check_weights, local_folder
+from gpt4scene.model.kernels import use_flash_3
+from gpt4scene.model.tower import tower_attention_name
 from gpt4scene.model.weight_samples import broken_tensor, check_twins, refuse_other_base
 
 
@@ -45,15 +47,20 @@ def load_model(
 ) -> PreTrainedModel:
     """Return the model with our pack attention in its language part and ``attention`` in its vision tower.
 
+    ``sdpa`` is our attention in both: PyTorch's fused kernels, called once a layer.
+
     Old checkpoints (flat config, ``visual.*`` and ``model.layers.*`` keys) load the same. A checkpoint with missing or
     mismatched weights is refused, since random weights would go unnoticed. Whatever ``attention`` is, the branches of
     a pack do not see each other: ``eager`` takes our plain attention for the language part, every other value our fused
     one.
     """
     check_versions()
+    if attention == "flash_attention_3":  # PyTorch calls it in place of its own, so that all else stays as it is
+        use_flash_3()
+        attention = "sdpa"
     folder = local_folder(model_name_or_path)
     family = family_of(check_checkpoint(folder).config)
-    parts = {"text_config": text_attention(attention), "vision_config": attention}
+    parts = {"text_config": text_attention(attention), "vision_config": tower_attention_name(attention)}
     try:
         loaded = AutoModelForImageTextToText.from_pretrained(
             folder,

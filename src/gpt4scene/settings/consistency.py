@@ -10,6 +10,7 @@ from gpt4scene.data.mixing import probability_problems
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import ImageLimits, TuningArguments
+from gpt4scene.settings.feature_cache import feature_cache_problems
 from gpt4scene.settings.foreign import foreign
 
 LONGEST_SIDE = 16384
@@ -160,6 +161,7 @@ def _rows(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"template '{template}' is not known{nearest(template, known)} (known: {', '.join(known)})"
     limits = ImageLimits.said(get("image_resolution"), get("image_max_pixels"), get("image_min_pixels"))
     yield from limits.problems()
+    yield from (f"feature_cache {words}" for words in feature_cache_problems(get("feature_cache", "auto")))
     if (get("image_resolution") or 0) > LONGEST_SIDE:
         area = get("image_resolution")
         yield f"image_resolution is the longest side in pixels, not an area; write image_max_pixels: {area}"

@@ -26,13 +26,14 @@ from gpt4scene.training.checkpointing import Choice, choose, options_of, told_wh
 from gpt4scene.training.finite import RefuseBrokenStart
 from gpt4scene.training.fitting import free_bytes, setup_of
 from gpt4scene.training.hf_arguments import training_arguments
+from gpt4scene.training.known_images import keep_features
 from gpt4scene.training.launch_files import deepspeed_content
 from gpt4scene.training.manifest import Manifest
 from gpt4scene.training.model_shape import shape_of
 from gpt4scene.training.optimizers import try_out
 from gpt4scene.training.output import BatchPlan, MarkComplete, open_output
 from gpt4scene.training.packing import branches_of, widest_pack
-from gpt4scene.training.preflight import check_model, check_settings, plan_of
+from gpt4scene.training.preflight import attention_of, check_model, check_settings, plan_of
 from gpt4scene.training.processes import alike, gather_all, leave_in_order, on_all, on_first
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
 from gpt4scene.training.run_data import RunData, load_data
@@ -99,7 +100,8 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     plan = plan_of(config, arguments, data, branches_of(config, arguments, folder, data.train, checkpoint))
     if checkpoint is None:
         manifest.release()
-    manifest.update(data=data.summary, batch=_batch(plan))
+    attention = on_all(lambda: attention_of(config, arguments, folder))
+    manifest.update(data=data.summary, batch=_batch(plan), attention=attention)
     _say(arguments, f"{data.sentence}; {_batch(plan)['sentence']}")
     if config.data.tokenized_path and (config.data.tokenize_only or _too_large_for_cpu(folder)):
         return _stop_after_tokenizing(arguments, config)
@@ -135,6 +137,9 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
             *([] if config.evaluates_only else [StepLog(config.output_dir, _progress(config, arguments))]),
         ],
     )
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    kept = keep_features(trainer.tower, config.model.feature_cache, processes, lambda line: _say(arguments, line))
+    manifest.update(feature_cache=kept)
     if config.evaluates_only:
         return _evaluate_only(trainer, config, arguments)
     with stop, told_when_memory_runs_out(config, activations, trainer):

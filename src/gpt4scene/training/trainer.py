@@ -27,7 +27,9 @@ from gpt4scene.model.compat import take_back_first_step
 from gpt4scene.model.folder import save_processor_files
 from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import load_model
+from gpt4scene.model.tower import Tower
 from gpt4scene.training.finite import Watch
+from gpt4scene.training.known_images import KnownImages, sharded
 from gpt4scene.training.output import BatchPlan
 from gpt4scene.training.signals import StopOnSignal
 from gpt4scene.types import Batch
@@ -66,10 +68,23 @@ class PackTrainer(Trainer):
         self._watch = Watch(self._folder(), self.args.device, fp16=self.args.fp16)
         self.remove_callback(PrinterCallback)
         rows = _packs(self.train_dataset)
+        self.tower = Tower(
+            cast(torch.nn.Module, self.model),
+            rows.encoder.vision,
+            whole=not sharded(self),
+            autocast=lambda: self.accelerator.autocast(),
+        )
         self._sampler = StepSampler(rows.groups, plan.questions_per_pack, plan.questions_per_step, **self._place())
         self.add_callback(_NextEpoch(self._sampler))
         if self.is_deepspeed_enabled:
             self.add_callback(_FreshOptimizer())
+
+    def train(self, *args: Any, **kwargs: Any):
+        """Train as ``Trainer`` does; features are in their folder when it ends."""
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            self.tower.close()
 
     # Data: our sampler already shares packs out to processes, so accelerate must neither shard nor repeat any.
 
@@ -92,7 +107,7 @@ class PackTrainer(Trainer):
         return DataLoader(
             _Reporting(dataset),
             batch_size=1,
-            sampler=sampler,
+            sampler=KnownImages(sampler, dataset, self.tower),
             collate_fn=only,
             num_workers=workers,
             pin_memory=self.args.dataloader_pin_memory and self.args.device.type != "cpu",
@@ -176,7 +191,7 @@ class PackTrainer(Trainer):
     def _sums(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the sum of the pack's losses and the sum of what its branches count for."""
         rule = _packs(self.train_dataset).encoder.vision
-        counts, losses_K = self._counts(batch), row_losses(model, batch, rule)
+        counts, losses_K = self._counts(batch), row_losses(model, batch, rule, self.tower)
         self._watch.losses.add(losses_K, batch.origins)
         return (losses_K * counts).sum(), counts.sum()
 
@@ -209,6 +224,7 @@ class PackTrainer(Trainer):
         """Return the evaluation loss in the training loss's own definition."""
         self._eval_sums = torch.zeros(2, device=self.args.device)
         output = super().evaluation_loop(dataloader, description, *args, **kwargs)
+        self.tower.close()
         sums = cast(torch.Tensor, self.accelerator.reduce(self._eval_sums, reduction="sum"))
         total, count = sums.tolist()
         assert output.metrics is not None

@@ -1,0 +1,116 @@
+"""The three calls of the model that answers are made of: a prefix, questions behind it, one token of every branch."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from gpt4scene.data.positions import sample_positions
+from gpt4scene.inference.prefixes import NOTHING, Prefix
+from gpt4scene.inference.slots import Slots
+from gpt4scene.model.branches import BranchFill, BranchStep, PrefixDone, Prefixes, PrefixFill
+from gpt4scene.model.tower import Tower
+from gpt4scene.types import Images
+
+
+class Network:
+    """A model with kept keys: what it computes for prefixes, questions and steps, and the sizes of its states."""
+
+    def __init__(self, model: PreTrainedModel, tower: Tower) -> None:
+        text = model.config.get_text_config()
+        self.model, self.device, self.layers = model, model.device, text.num_hidden_layers
+        self.tower = tower
+        channels = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        self.shape = (self.layers, text.num_key_value_heads, channels)
+        self.context: int | None = getattr(text, "max_position_embeddings", None)
+
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of one token's keys and values in all layers."""
+        layers, heads, channels = self.shape
+        return 2 * layers * heads * channels * self.model.dtype.itemsize
+
+    @torch.inference_mode()
+    def prefix(
+        self, prefix_P: np.ndarray, images: Images, pixels: np.ndarray, image_pad: int, mark: Hashable = None
+    ) -> Prefix:
+        """Run a scene's images and the words before them through the model and return their keys and values.
+
+        ``pixels`` are the patches of all images, or none where the tower knows them; ``mark`` is that of the weights.
+        """
+        if not len(prefix_P):
+            return NOTHING
+        positions_3P = sample_positions(prefix_P, images.grids, image_pad, self.tower.rule.merge_size)
+        layout = PrefixFill(self.layers)
+        ids = {"input_ids": self._row(prefix_P)}
+        try:
+            self.model(
+                **(ids | self.tower.inputs(images, torch.from_numpy(pixels), ids["input_ids"], mark)),
+                position_ids=torch.from_numpy(positions_3P).to(self.device)[:, None],
+                layout=layout,
+                use_cache=False,
+                logits_to_keep=1,
+            )
+        except PrefixDone:
+            assert layout.states is not None
+            return Prefix(layout.states, int(positions_3P.max()) + 1, len(prefix_P))
+        raise AssertionError("the attention of the language part does not know kept keys")
+
+    @torch.inference_mode()
+    def fill(self, slots: Slots, branches: Sequence[np.ndarray], prefix: Prefix) -> torch.Tensor:
+        """Run questions behind their prefix into the next slots and return fp32 scores ``[K, V]`` of what follows."""
+        lengths = [len(ids) for ids in branches]
+        end = slots.count + len(lengths)
+        states = slots.reserve(end, max([*lengths, *slots.known_lengths]), self.shape, self.model.dtype)
+        padded_KL, places_R = BranchFill.places(lengths)
+        layout = BranchFill(
+            states,
+            slots.count,
+            padded_KL.to(self.device),
+            places_R.to(self.device),
+            [] if prefix.states is None else [(prefix.states, None)],
+        )
+        positions = np.concatenate([np.arange(length) for length in lengths]) + prefix.next_position
+        logits = self.model(
+            input_ids=self._row(np.concatenate(branches)),
+            position_ids=self._row(positions).expand(3, 1, -1),
+            layout=layout,
+            use_cache=False,
+            logits_to_keep=torch.from_numpy(np.cumsum(lengths) - 1).to(self.device),
+        ).logits
+        slots.add(lengths, [prefix.next_position + length for length in lengths])
+        return logits[0].float()
+
+    @torch.inference_mode()
+    def step(self, slots: Slots, prefixes: Prefixes, rows: int, room: int) -> torch.Tensor:
+        """Run the next token of the first ``rows`` slots, of at most ``room`` own keys; return fp32 scores."""
+        assert slots.states is not None and room <= slots.states.shape[4]
+        logits = self.model(
+            input_ids=slots.ids[None, :rows],
+            position_ids=slots.positions[:rows].expand(3, 1, -1),
+            layout=BranchStep.build(slots.states, slots.lengths[:rows], room, prefixes),
+            use_cache=False,
+        ).logits
+        return logits[0].float()
+
+    def _row(self, ids: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(ids, dtype=np.int64)).to(self.device)[None]
+
+
+def prefixes_of(used: Sequence[Prefix], device: torch.device) -> Prefixes:
+    """Return the prefixes that the branches in the first slots read, with the rows of each."""
+    rows: dict[int, list[int]] = {}
+    for row, prefix in enumerate(used):
+        if prefix.states is not None:
+            rows.setdefault(id(prefix), []).append(row)
+    by_id = {id(prefix): prefix.states for prefix in used}
+    if len(rows) == 1 and len(next(iter(rows.values()))) == len(used):
+        rows = {next(iter(rows)): []}
+    return [
+        (states, torch.tensor(found, device=device) if found else None)
+        for one, found in rows.items()
+        if (states := by_id[one]) is not None
+    ]

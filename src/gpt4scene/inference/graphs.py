@@ -1,0 +1,129 @@
+"""Decoding steps recorded once and replayed: one launch a step instead of over a thousand.
+
+A recorded step reads and writes the same memory each time, so it is known by its sizes and addresses. Sizes are
+rounded up to few values; rows beyond those in use compute as well, and nobody looks at them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+from gpt4scene.inference.slots import ROOM, Slots
+from gpt4scene.model.branches import Prefixes
+
+Step = Callable[[Slots, Prefixes, int, int], torch.Tensor]
+"""A decoding step: slots, prefixes, rows and own keys; returns the scores of the rows."""
+Record = Callable[[Callable[[], torch.Tensor]], Callable[[], torch.Tensor]]
+"""Takes a function without arguments; returns one that does the same work again on the same memory."""
+
+_TIMES = 3
+"""A step is recorded when its sizes are met so often: recording costs about as much as that many steps."""
+_MOST = 64
+
+_Key = tuple[object, ...]
+
+
+@dataclass(eq=False)
+class _Recorded:
+    """A recorded step, and the rows of prefixes that it reads."""
+
+    replay: Callable[[], torch.Tensor]
+    rows: list[torch.Tensor]
+
+
+def on_cuda() -> Record:
+    """Return what records CUDA graphs, all in one pool of memory: a result holds until the next replay."""
+    pool = torch.cuda.graph_pool_handle()
+
+    def record(work: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+            out = work()
+
+        def replay() -> torch.Tensor:
+            graph.replay()
+            return out
+
+        return replay
+
+    return record
+
+
+def padded_rows(rows: int, capacity: int) -> int:
+    """Return the number of rows that ``rows`` are rounded up to: a power of two, or all slots there are."""
+    return min(1 << (rows - 1).bit_length(), capacity)
+
+
+def padded_prefixes(prefixes: Prefixes) -> Prefixes:
+    """Return prefixes whose rows are rounded up to powers of two by the last row again, which changes nothing."""
+    found = []
+    for states, rows in prefixes:
+        if rows is not None:
+            missing = padded_rows(len(rows), 2 * len(rows)) - len(rows)
+            rows = torch.cat([rows, rows[-1:].expand(missing)])
+        found.append((states, rows))
+    return found
+
+
+@dataclass(eq=False)
+class StepGraphs:
+    """Runs steps on padded sizes, and replays those whose sizes and addresses came before.
+
+    Where a step can't be recorded, that is said once and all steps run unrecorded.
+    """
+
+    step: Step
+    record: Record | None
+    _met: OrderedDict[_Key, int] = field(default_factory=OrderedDict)
+    _recorded: OrderedDict[_Key, _Recorded] = field(default_factory=OrderedDict)
+
+    def __call__(self, slots: Slots, prefixes: Prefixes, room: int) -> torch.Tensor:
+        """Return the scores of the slots in use; ``prefixes`` are padded, no branch has over ``room`` own keys."""
+        assert slots.states is not None
+        rows, room = padded_rows(slots.count, slots.capacity), -(-room // ROOM) * ROOM
+        sizes = [(states.data_ptr(), states.shape, 0 if one is None else len(one)) for states, one in prefixes]
+        places = (slots.states.data_ptr(), slots.states.shape, slots.ids.data_ptr(), slots.lengths.data_ptr())
+        key = (rows, room, *places, slots.positions.data_ptr(), *sizes)
+        given = [one for _, one in prefixes if one is not None]
+        known = self._recorded.get(key)
+        if known is None and self.record is not None and self._is_worth(key):
+            known = self._try(key, slots, prefixes, rows, room)
+        if known is None:
+            return self.step(slots, prefixes, rows, room)[: slots.count]
+        for kept, now in zip(known.rows, given, strict=True):
+            kept.copy_(now)
+        return known.replay()[: slots.count]
+
+    def _is_worth(self, key: _Key) -> bool:
+        """Count how often sizes were met; whether it is time to record them."""
+        self._met[key] = self._met.pop(key, 0) + 1
+        while len(self._met) > 4 * _MOST:
+            self._met.popitem(last=False)
+        return self._met[key] >= _TIMES
+
+    def _try(self, key: _Key, slots: Slots, prefixes: Prefixes, rows: int, room: int) -> _Recorded | None:
+        """Record a step; None, and no more tries, where that fails."""
+        assert self.record is not None
+        kept = [(states, None if one is None else one.clone()) for states, one in prefixes]
+        try:
+            replay = self.record(lambda: self.step(slots, kept, rows, room))
+        except RuntimeError as error:
+            said = str(error).splitlines()[0] if str(error) else type(error).__name__
+            print(f"note: decoding goes on without CUDA graphs ({said})", file=sys.stderr)
+            self.record = None
+            self.clear()
+            return None
+        self._recorded[key] = _Recorded(replay, [one for _, one in kept if one is not None])
+        while len(self._recorded) > _MOST:
+            self._recorded.popitem(last=False)
+        return self._recorded[key]
+
+    def clear(self) -> None:
+        """Forget what was recorded: memory or weights lie elsewhere now."""
+        self._met.clear()
+        self._recorded.clear()

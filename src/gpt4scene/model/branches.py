@@ -1,0 +1,192 @@
+"""Attention over kept keys: a scene's prefix is read where it lies, and each branch has keys of its own.
+
+The model call carries one of these layouts as its keyword argument ``layout``; the registered attention hands every
+layer to it. ``PrefixFill`` keeps the keys of a prefix. ``BranchFill`` runs whole questions behind kept prefixes.
+``BranchStep`` runs one token of every branch: the query heads of one key head are laid side by side as rows, so that
+a prefix is read once for all branches. Both merge the two parts by their log-sum-exp. Letters: R tokens of the row,
+K branches, T own keys, G query heads a key head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from gpt4scene.model.kernels import attention_part, merge
+
+Prefixes = Sequence[tuple[torch.Tensor, torch.Tensor | None]]
+"""The states ``[layers, 2, key heads, P, channels]`` of prefixes, and which rows see each; None says all of them."""
+
+
+class PrefixDone(Exception):
+    """The last layer's keys of a prefix are kept; what the model would go on to compute is needed by nobody."""
+
+
+class KeptKeys:
+    """A layout that attends by itself, on keys that it keeps; the rows of a call are tokens of one packed row."""
+
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+    ) -> torch.Tensor:
+        """Return attention ``[1, R, heads, channels]`` of one layer; arguments are ``[1, heads, R, channels]``."""
+        raise NotImplementedError
+
+
+class PrefixFill(KeptKeys):
+    """The row is a prefix: its keys and values of all ``layers`` come to lie in ``states``, one tensor.
+
+    The call ends with ``PrefixDone`` once the last layer's states are kept.
+    """
+
+    def __init__(self, layers: int) -> None:
+        self.layers = layers
+        self.states: torch.Tensor | None = None
+
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+    ) -> torch.Tensor:
+        """Keep the states and attend causally."""
+        if self.states is None:
+            self.states = key.new_empty((self.layers, 2, *key.shape[1:]))
+        self.states[layer, 0], self.states[layer, 1] = key[0], value[0]
+        if layer + 1 == self.layers:
+            raise PrefixDone
+        out, _ = attention_part(query, key, value, causal=True, scale=scale)
+        return out.transpose(1, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class BranchFill(KeptKeys):
+    """The row holds whole branches one behind the other; their keys come to lie in ``states`` from slot ``first`` on.
+
+    ``padded_KL`` says which token of the row stands at each place of a branch (any, behind its end), ``places_R`` where
+    a token stands among all K x L places. ``states`` is ``[layers, 2, slots, key heads, T, channels]``.
+    """
+
+    states: torch.Tensor
+    first: int
+    padded_KL: torch.Tensor
+    places_R: torch.Tensor
+    prefixes: Prefixes
+
+    @staticmethod
+    def places(lengths: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return ``padded_KL`` and ``places_R`` of branches of these lengths, on the CPU."""
+        longest, lengths_K = max(lengths), torch.tensor(lengths)
+        starts_K = lengths_K.cumsum(0) - lengths_K
+        within_L = torch.arange(longest)
+        padded_KL = starts_K[:, None] + torch.minimum(within_L, lengths_K[:, None] - 1)
+        return padded_KL, (within_L < lengths_K[:, None]).flatten().nonzero()[:, 0]
+
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+    ) -> torch.Tensor:
+        """Keep the states of the branches; attend to them causally and to the prefixes whole."""
+        count, longest = self.padded_KL.shape
+        own = [states[0].transpose(0, 1)[self.padded_KL].transpose(1, 2) for states in (query, key, value)]
+        kept = self.states[layer, :, self.first : self.first + count, :, :longest]
+        kept[0], kept[1] = own[1], own[2]
+        out, lse = attention_part(own[0], own[1], own[2], causal=True, scale=scale)
+        out_RHC = out.transpose(1, 2).flatten(0, 1)[self.places_R]
+        lse_RH = lse.transpose(1, 2).flatten(0, 1)[self.places_R]
+        return _with_prefixes(layer, query, out_RHC, lse_RH, self.prefixes, scale)[None]
+
+
+@dataclass(frozen=True, eq=False)
+class BranchStep(KeptKeys):
+    """The row holds the next token of the branches in the first R slots.
+
+    ``lengths_R`` counts the own keys before it, at most T - 1; ``hidden_RT`` is minus infinity at own keys that are
+    none yet, and 0 elsewhere.
+    """
+
+    states: torch.Tensor
+    lengths_R: torch.Tensor
+    rows_R: torch.Tensor
+    hidden_RT: torch.Tensor
+    prefixes: Prefixes
+
+    @staticmethod
+    def build(states: torch.Tensor, lengths_R: torch.Tensor, room: int, prefixes: Prefixes) -> BranchStep:
+        """Return the layout of a step in which no branch has more than ``room`` keys of its own, the new ones with."""
+        keys_T = torch.arange(room, device=lengths_R.device)
+        hidden_RT = torch.zeros((), device=lengths_R.device).where(keys_T <= lengths_R[:, None], float("-inf"))
+        rows_R = torch.arange(len(lengths_R), device=lengths_R.device)
+        return BranchStep(states, lengths_R, rows_R, hidden_RT, prefixes)
+
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+    ) -> torch.Tensor:
+        """Keep the new states; attend to each branch's own keys and to the prefixes whole."""
+        rows, room = self.hidden_RT.shape
+        keys, values = self.states[layer, 0], self.states[layer, 1]
+        keys[self.rows_R, :, self.lengths_R] = key[0].transpose(0, 1)
+        values[self.rows_R, :, self.lengths_R] = value[0].transpose(0, 1)
+        query_RKGC = query[0].transpose(0, 1).unflatten(1, (key.shape[1], -1))
+        own = own_by_flash if query.device.type == "cpu" else own_by_products
+        out, lse = own(query_RKGC, keys[:rows, :, :room], values[:rows, :, :room], self.hidden_RT, scale)
+        return _with_prefixes(layer, query, out.flatten(1, 2), lse.flatten(1, 2), self.prefixes, scale)[None]
+
+
+def own_by_flash(
+    query_RKGC: torch.Tensor, key: torch.Tensor, value: torch.Tensor, hidden_RT: torch.Tensor, scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return attention ``[R, K, G, C]`` of each row on its own keys ``[R, K, T, C]``, and log-sum-exps ``[R, K, G]``.
+
+    By the CPU's fused kernel, the only one that takes a mask and gives the log-sum-exp.
+    """
+    hidden = hidden_RT[:, None, None].to(query_RKGC.dtype)
+    return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        query_RKGC, key, value, 0.0, False, attn_mask=hidden, scale=scale
+    )
+
+
+def own_by_products(
+    query_RKGC: torch.Tensor, key: torch.Tensor, value: torch.Tensor, hidden_RT: torch.Tensor, scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what ``own_by_flash`` does, on any device; scores and their sums are fp32 at least."""
+    rows, heads = query_RKGC.shape[:2]
+    left, right = query_RKGC.flatten(0, 1), key.flatten(0, 1).transpose(1, 2)
+    if left.device.type == "cuda" and left.dtype in (torch.bfloat16, torch.float16):
+        scores = torch.bmm(left, right, out_dtype=torch.float32)  # as flash kernels keep them, without wider copies
+    else:
+        scores = torch.bmm(left, right)
+        scores = scores if scores.dtype == torch.float64 else scores.float()
+    scores = scores.unflatten(0, (rows, heads)) * scale + hidden_RT[:, None, None]
+    lse = scores.logsumexp(-1)
+    weights = (scores - lse.unsqueeze(-1)).exp().to(value.dtype)
+    return weights @ value, lse
+
+
+def _with_prefixes(
+    layer: int, query: torch.Tensor, own_RHC: torch.Tensor, own_RH: torch.Tensor, prefixes: Prefixes, scale: float
+) -> torch.Tensor:
+    """Return ``[R, heads, channels]``: attention on own keys merged with that on the prefixes."""
+    if not prefixes:
+        return own_RHC
+    query_RHC = query[0].transpose(0, 1)
+    states, rows = prefixes[0]
+    if rows is None:
+        out, lse = _on_prefix(query_RHC, states[layer], scale)
+        return merge(out, lse, own_RHC, own_RH)[0]
+    out, lse = torch.zeros_like(own_RHC), torch.full_like(own_RH, float("-inf"))
+    for states, rows in prefixes:
+        out[rows], lse[rows] = _on_prefix(query_RHC[rows], states[layer], scale)
+    return merge(out, lse, own_RHC, own_RH)[0]
+
+
+def _on_prefix(query_RHC: torch.Tensor, states: torch.Tensor, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return attention ``[R, heads, channels]`` of all rows on a prefix, and its log-sum-exp ``[R, heads]``.
+
+    Nothing is hidden from any query, so the heads of one key head become rows of it.
+    """
+    heads = states.shape[1]
+    folded = query_RHC.unflatten(1, (heads, -1)).transpose(0, 1).flatten(1, 2)[None]
+    out, lse = attention_part(folded, states[0][None], states[1][None], causal=False, scale=scale)
+    rows = len(query_RHC)
+    return (
+        out[0].unflatten(1, (rows, -1)).transpose(0, 1).flatten(1, 2),
+        lse[0].unflatten(1, (rows, -1)).transpose(0, 1).flatten(1, 2),
+    )

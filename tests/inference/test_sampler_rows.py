@@ -1,0 +1,59 @@
+"""The sampler's buffers follow the slots, whatever mixture of settings came before."""
+
+import numpy as np
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from gpt4scene.inference.decoding import GenerationSettings
+from gpt4scene.inference.sampling import Choice, Sampler
+
+KINDS = {
+    "greedy": (0.0, 1.0),
+    "drawn": (1.0, 1.0),
+    "penalised": (0.0, 1.5),
+    "both": (1.0, 1.5),
+}
+
+
+def choice(kind, number):
+    temperature, penalty = KINDS[kind]
+    wanted = GenerationSettings(max_new_tokens=16, temperature=temperature)
+    draws = torch.full((16,), (number % 10) / 10) if temperature else None
+    return Choice(wanted, penalty, draws, [np.array([number % 7])] if penalty != 1 else [])
+
+
+WORK = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from(list(KINDS)), min_size=1, max_size=12), st.sets(st.integers(0, 30), max_size=12)
+    ),
+    max_size=5,
+)
+
+
+@settings(max_examples=40)
+@given(WORK)
+@example([(["drawn"], {0}), (["greedy"] * 12, {0, 1})])
+@example([(["drawn"] * 12 + ["penalised"], {12}), (["drawn"] * 4, {0, 1})])
+def test_slots_come_and_go_in_any_mixture(work):
+    sampler, slots, number = Sampler(64, 20, torch.device("cpu")), [], 0
+    scores = torch.randn(20, generator=torch.Generator().manual_seed(0))
+    for kinds, gone in work:
+        fresh = [(kind, number + place) for place, kind in enumerate(kinds)]
+        number += len(kinds)
+        sampler.add([choice(*one) for one in fresh])
+        sampler.choose(scores.expand(len(fresh), -1).clone(), len(slots))
+        slots += fresh
+        ids, _ = sampler.choose(scores.expand(len(slots), -1).clone())
+        assert len(ids) == len(slots)
+        kept = [place for place in range(len(slots)) if place not in gone]
+        count = len(kept)
+        late = [place for place in kept if place >= count]
+        free = [place for place in range(count) if place not in kept]
+        moves = list(zip(free, late, strict=True))
+        sampler.keep(moves, count)
+        for to, source in moves:
+            slots[to] = slots[source]
+        del slots[count:]
+        for place, (kind, own) in enumerate(slots):
+            assert KINDS[kind][1] == 1 or bool(sampler._seen[place, own % 7]), "what it has seen moved with it"

@@ -1,0 +1,120 @@
+"""Attention over kept keys equals attention of every branch alone, on the keys that it sees written one by one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from gpt4scene.model.branches import BranchFill, BranchStep, PrefixDone, PrefixFill, own_by_flash, own_by_products
+
+HEADS, KEY_HEADS, CHANNELS, SCALE = 6, 2, 16, 0.3
+LENGTHS, SPARE = (5, 1, 9, 3), 2
+
+
+def states(heads, length):
+    return torch.randn(1, heads, length, CHANNELS, dtype=torch.float64)
+
+
+def alone(query, key, value, **options):
+    return scaled_dot_product_attention(query, key, value, scale=SCALE, enable_gqa=True, **options)
+
+
+@pytest.fixture
+def prefixes():
+    torch.manual_seed(0)
+    return [torch.randn(2, 2, KEY_HEADS, length, CHANNELS, dtype=torch.float64) for length in (40, 23)]
+
+
+CASES = {
+    "one for all": [(0, None)],
+    "several, and a branch without any": [(0, (0, 2)), (1, (3,))],
+    "none": [],
+}
+
+
+def used(case, prefixes):
+    """The prefixes as a layout takes them for rows that are branches, and the prefix of each branch."""
+    parts = [(prefixes[one], None if rows is None else torch.tensor(rows)) for one, rows in CASES[case]]
+    of_branch = {
+        branch: prefixes[one] for one, rows in CASES[case] for branch in (range(len(LENGTHS)) if rows is None else rows)
+    }
+    return parts, of_branch
+
+
+def whole_keys(of_branch, branch, own, layer=1):
+    """Keys or values of a branch with those of its prefix before them; ``own`` is (0 or 1, states)."""
+    kind, states = own
+    return torch.cat([of_branch[branch][layer, kind][None], states], 2) if branch in of_branch else states
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_questions_are_filled_as_if_each_were_alone(case, prefixes):
+    total = sum(LENGTHS)
+    query, key, value = states(HEADS, total), states(KEY_HEADS, total), states(KEY_HEADS, total)
+    parts, of_branch = used(case, prefixes)
+    owners = torch.repeat_interleave(torch.arange(len(LENGTHS)), torch.tensor(LENGTHS))
+    parts = [(one, rows if rows is None else torch.isin(owners, rows).nonzero()[:, 0]) for one, rows in parts]
+    slots = torch.zeros(2, 2, len(LENGTHS) + SPARE, KEY_HEADS, 12, CHANNELS, dtype=torch.float64)
+    out = BranchFill(slots, SPARE, *BranchFill.places(LENGTHS), parts).attend(1, query, key, value, SCALE)
+    start = 0
+    for branch, length in enumerate(LENGTHS):
+        rows = slice(start, start + length)
+        keys = whole_keys(of_branch, branch, (0, key[:, :, rows]))
+        values = whole_keys(of_branch, branch, (1, value[:, :, rows]))
+        seen = torch.ones(length, keys.shape[2], dtype=torch.bool).tril(keys.shape[2] - length)
+        wanted = alone(query[:, :, rows], keys, values, attn_mask=seen).transpose(1, 2)
+        assert torch.allclose(out[:, rows], wanted, atol=1e-14)
+        assert torch.equal(slots[1, 0, SPARE + branch, :, :length], key[0, :, rows])
+        assert torch.equal(slots[1, 1, SPARE + branch, :, :length], value[0, :, rows])
+        start += length
+    assert not slots[:, :, :SPARE].any() and not slots[0].any()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_step_attends_as_if_each_branch_were_alone(case, prefixes):
+    parts, of_branch = used(case, prefixes)
+    slots = torch.randn(2, 2, len(LENGTHS) + SPARE, KEY_HEADS, 12, CHANNELS, dtype=torch.float64)
+    before = slots.clone()
+    rows = len(LENGTHS)
+    query, key, value = states(HEADS, rows), states(KEY_HEADS, rows), states(KEY_HEADS, rows)
+    layout = BranchStep.build(slots, torch.tensor(LENGTHS), max(LENGTHS) + 1, parts)
+    out = layout.attend(1, query, key, value, SCALE)
+    for branch, length in enumerate(LENGTHS):
+        own = [
+            torch.cat([before[1, kind, branch][None, :, :length], new[:, :, branch : branch + 1]], 2)
+            for kind, new in enumerate((key, value))
+        ]
+        keys, values = (whole_keys(of_branch, branch, (kind, one)) for kind, one in enumerate(own))
+        wanted = alone(query[:, :, branch : branch + 1], keys, values).transpose(1, 2)
+        assert torch.allclose(out[:, branch : branch + 1], wanted, atol=1e-14)
+        assert torch.equal(slots[1, 0, branch, :, length], key[0, :, branch])
+    assert torch.equal(slots[0], before[0]) and torch.equal(slots[:, :, rows:], before[:, :, rows:])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-14), (torch.float32, 1e-5), (torch.bfloat16, 3e-2)]
+)
+def test_both_ways_to_attend_to_own_keys_agree(dtype, tolerance):
+    torch.manual_seed(0)
+    query = torch.randn(5, KEY_HEADS, 3, CHANNELS).to(dtype)
+    key, value = (torch.randn(5, KEY_HEADS, 8, CHANNELS).to(dtype) for _ in range(2))
+    hidden = torch.where(torch.arange(8) <= torch.tensor([0, 7, 3, 5, 1])[:, None], 0.0, float("-inf"))
+    flash, products = (own(query, key, value, hidden, SCALE) for own in (own_by_flash, own_by_products))
+    assert torch.allclose(flash[0], products[0], atol=tolerance) and torch.allclose(
+        flash[1], products[1], atol=tolerance
+    )
+    assert products[1].dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+
+
+def test_a_prefix_is_kept_whole_and_its_last_layer_goes_no_further():
+    torch.manual_seed(0)
+    layout = PrefixFill(2)
+    rows = [(states(HEADS, 7), states(KEY_HEADS, 7), states(KEY_HEADS, 7)) for _ in range(2)]
+    out = layout.attend(0, *rows[0], SCALE)
+    assert torch.allclose(out, alone(*rows[0], is_causal=True).transpose(1, 2), atol=1e-14)
+    with pytest.raises(PrefixDone):
+        layout.attend(1, *rows[1], SCALE)
+    assert layout.states is not None and layout.states.shape == (2, 2, KEY_HEADS, 7, CHANNELS)
+    for layer, (_, key, value) in enumerate(rows):
+        assert torch.equal(layout.states[layer, 0], key[0]) and torch.equal(layout.states[layer, 1], value[0])
