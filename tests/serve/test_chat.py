@@ -2,10 +2,9 @@
 
 import json
 
-import httpx
 import pytest
 from chat_server import wait_for
-from stand_in import WORDS, StandIn
+from stand_in import WORDS, StandIn, web
 
 
 def text_of(count):
@@ -154,29 +153,29 @@ def test_only_who_holds_the_key_may_ask(start, ask, body):
     for headers in ({}, {"authorization": "Bearer secret-2"}, {"authorization": "Basic secret-1"}):
         refused = ask(server, body(), headers=headers)
         assert refused.status_code == 401 and refused.json()["error"]["code"] == "invalid_api_key"
-        assert httpx.get(f"{server.url}/models", headers=headers).status_code == 401
+        assert web.get(f"{server.url}/models", headers=headers).status_code == 401
     headers = {"authorization": "Bearer secret-1"}
     assert ask(server, body(), headers=headers).status_code == 200
-    assert httpx.get(f"{server.url}/models", headers=headers).status_code == 200
-    assert httpx.get(f"{server.url[:-3]}/health").status_code == 200
+    assert web.get(f"{server.url}/models", headers=headers).status_code == 200
+    assert web.get(f"{server.url[:-3]}/health").status_code == 200
     assert len(server.scheduler.added) == 1
 
 
 def test_other_addresses_speak_json_as_well(start):
     server = start(name="folder/model")
-    listed = httpx.get(f"{server.url}/models").json()
+    listed = web.get(f"{server.url}/models").json()
     assert listed["object"] == "list" and listed["data"][0]["id"] == "folder/model"
-    assert httpx.get(f"{server.url}/models/folder/model").json()["object"] == "model"
+    assert web.get(f"{server.url}/models/folder/model").json()["object"] == "model"
     for method, path, status in (
         ("GET", "/models/other", 404),
         ("POST", "/completions", 404),
         ("GET", "/chat/completions", 405),
         ("GET", "/../docs", 404),
     ):
-        refused = httpx.request(method, server.url + path)
+        refused = web.request(method, server.url + path)
         assert refused.status_code == status and refused.json()["error"]["message"]
     for path in ("/docs", "/redoc", "/openapi.json"):
-        assert httpx.get(server.url[:-3] + path).status_code == 404
+        assert web.get(server.url[:-3] + path).status_code == 404
 
 
 def test_the_metrics_count_what_happened(start, ask, url, body):
@@ -185,7 +184,7 @@ def test_the_metrics_count_what_happened(start, ask, url, body):
     ask(server, body("again", images=[url(0)]))
     ask(server, body(tools=[{}]))
     wait_for(server.idle)
-    page = httpx.get(f"{server.url[:-3]}/metrics")
+    page = web.get(f"{server.url[:-3]}/metrics")
     assert page.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert server.outcome("answered") == 2 and server.outcome("refused") == 1
     for name, value in {

@@ -5,10 +5,9 @@ import socket
 import threading
 import time
 
-import httpx
 import pytest
 from chat_server import wait_for
-from stand_in import Process
+from stand_in import Process, web
 
 from gpt4scene import cli
 from gpt4scene.serve import run
@@ -32,7 +31,7 @@ def begin(tmp_path):
 
 
 def running(server):
-    page = httpx.get(f"{server.url}/metrics").text
+    page = web.get(f"{server.url}/metrics").text
     return "gpt4scene_answers_running 1.0" in page
 
 
@@ -62,6 +61,31 @@ def refused(port):
     except ConnectionRefusedError:
         return True
     return False
+
+
+@pytest.mark.slow
+def test_the_real_command_answers_with_its_key_and_ends_well(begin, url, body, tmp_path):
+    from gpt4scene.demo.tiny_model import build
+
+    folder = build(tmp_path / "model")
+    key = tmp_path / "key"
+    key.write_text("secret\n")
+    server = begin("serve", f"--model={folder}", f"--api_key_file={key}", "--image_resolution=112", "--grace=20")
+    asked = {
+        "url": f"{server.url}/v1/chat/completions",
+        "json": body(images=[url(1)], model=str(folder)),
+        "timeout": 60,
+    }
+    assert web.post(**asked).status_code == 401
+    reply = web.post(**asked, headers={"authorization": "Bearer secret"})
+    assert reply.status_code == 200 and reply.json()["usage"]["completion_tokens"] in range(1, 5), reply.text
+    again = web.post(**asked, headers={"authorization": "Bearer secret"})
+    assert again.json()["usage"]["prompt_tokens_details"]["cached_tokens"] > 0
+    page = web.get(f"{server.url}/metrics").text
+    assert "gpt4scene_prefix_hits_total 1.0" in page and "_created" not in page
+    server.process.send_signal(signal.SIGTERM)
+    status, said = server.end()
+    assert status == 0 and f"model {folder} at {server.url}/v1; Ctrl-C stops" in said and "secret" not in said
 
 
 @pytest.mark.slow
@@ -110,7 +134,7 @@ def test_a_killed_server_leaves_images_that_the_next_one_removes(begin, body, ur
 def test_an_engine_that_dies_ends_the_server_with_status_1(begin, body):
     server = begin(0, 1)
     assert b"503" in server.ask(body("die")).recv(100)
-    assert httpx.get(f"{server.url}/health").status_code == 503
+    assert web.get(f"{server.url}/health").status_code == 503
     status, said = server.end()
     assert status == 1 and "error: the engine has failed: CUDA error: an illegal memory access" in said
     assert "Traceback" in said, "who runs the server needs it"

@@ -5,10 +5,9 @@ import socket
 import threading
 import time
 
-import httpx
 import pytest
 from chat_server import wait_for
-from stand_in import StandIn, post, raw
+from stand_in import StandIn, post, raw, web
 
 from gpt4scene.serve import body as bodies
 from gpt4scene.serve import server as servers
@@ -153,7 +152,7 @@ def test_one_request_that_fails_leaves_the_others(start, ask, body):
 def test_a_dying_engine_ends_all_requests_with_503(start, ask, body):
     server = start(StandIn(0.02))
     health = f"{server.url[:-3]}/health"
-    assert httpx.get(health).json() == {"status": "ok"}
+    assert web.get(health).json() == {"status": "ok"}
     beside = [connected(server, body(max_tokens=500, stream=stream)) for stream in (False, True)]
     wait_for(lambda: server.scheduler.running == 2)
     reply = ask(server, body("die"))
@@ -166,7 +165,7 @@ def test_a_dying_engine_ends_all_requests_with_503(start, ask, body):
         if b"engine_failed" in streamed:
             break
     assert b"[DONE]" not in streamed
-    assert httpx.get(health).status_code == 503
+    assert web.get(health).status_code == 503
     assert ask(server, body()).status_code == 503
     assert server.outcome("failed") == 4 and server.scheduler.closed
     wait_for(server.idle)
@@ -178,7 +177,7 @@ def test_a_room_that_many_ask_about_at_once_is_decoded_once(start, ask, url, bod
     found = []
     threads = [
         threading.Thread(
-            target=lambda: found.append(httpx.post(f"{server.url}/chat/completions", json=body("a", images)))
+            target=lambda: found.append(web.post(f"{server.url}/chat/completions", json=body("a", images)))
         )
         for _ in range(8)
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 from chat_server import wait_for
-from stand_in import WORDS, Process, data_url, post
+from stand_in import WORDS, Process, data_url, post, web
 
 CLIENTS, ROOMS, LENGTH = 200, 4, 30
 GROWTH = 200 * 2**20
@@ -102,7 +102,7 @@ def _text(reply, stream):
 
 
 def figures(server):
-    page = httpx.get(f"{server.url}/metrics", timeout=60).text
+    page = web.get(f"{server.url}/metrics").text
     rows = [line.rpartition(" ") for line in page.splitlines() if not line.startswith("#")]
     return {name: float(value) for name, _, value in rows}
 

@@ -7,7 +7,7 @@ import pytest
 from chat_server import wait_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stand_in import raw
+from stand_in import raw, web
 
 from gpt4scene.serve.fields import ChatFields, read_fields
 from gpt4scene.serve.refusals import Refusal
@@ -114,9 +114,7 @@ def test_mistakes_are_400_and_name_the_field(server, ask, body, case):
     before = len(server.scheduler.added)
     content = json.dumps(body() | fields)
     headers = {"content-type": "application/json; charset=utf-8"}
-    import httpx
-
-    refused = httpx.post(f"{server.url}/chat/completions", content=content, headers=headers)
+    refused = web.post(f"{server.url}/chat/completions", content=content, headers=headers)
     error = refused.json()["error"]
     assert refused.status_code == 400 and error["type"] == "invalid_request_error", error
     assert error["param"] == name and words in error["message"], error
@@ -271,10 +269,8 @@ def test_broken_images_are_refusals_whatever_the_decoder_says(noise, form, place
 def test_any_bytes_on_a_socket_leave_the_server_well(server, noise):
     import socket
 
-    import httpx
-
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
         connection.sendall(noise + b"\r\n\r\n")
         connection.shutdown(socket.SHUT_WR)
         connection.recv(100)
-    assert httpx.get(f"{server.url[:-3]}/health").status_code == 200
+    assert web.get(f"{server.url[:-3]}/health").status_code == 200

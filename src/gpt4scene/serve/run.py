@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpt4scene.errors import ConfigError, DataError, Stopped, WorkError
-from gpt4scene.files.whole import read_text
+from gpt4scene.files.whole import read_json, read_text
 from gpt4scene.serve.arguments import KEY_VARIABLE, ServeArguments
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def main(arguments: ServeArguments) -> int:
     """Serve until told to stop; return 0 when every request was answered by then."""
     from prometheus_client import disable_created_metrics
 
+    import gpt4scene.serve.app  # noqa: F401  (what is not installed is missed before minutes of loading)
     from gpt4scene.serve.server import listen
     from gpt4scene.serve.spool import spool
 
@@ -131,6 +132,7 @@ def load(arguments: ServeArguments) -> Loaded:
 
     from gpt4scene.data.encoding import Encoder
     from gpt4scene.inference.local import load_engine
+    from gpt4scene.model.families import FAMILIES, check_template
     from gpt4scene.model.folder import find_model, identity
     from gpt4scene.model.loading import load_tokenizer
     from gpt4scene.settings.arguments import attention_backend
@@ -141,6 +143,9 @@ def load(arguments: ServeArguments) -> Loaded:
     if note:
         _say(f"note: {note}")
     folder = find_model(arguments.model)
+    kind = read_json(folder.base / "config.json", "description of the model").get("model_type")
+    if arguments.template is not None and kind in FAMILIES:
+        check_template(FAMILIES[kind], arguments.template)
     engine = load_engine(
         folder,
         **asdict(arguments.image_limits),
