@@ -142,7 +142,14 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     manifest.update(feature_cache=kept)
     if config.evaluates_only:
         return _evaluate_only(trainer, config, arguments)
-    with stop, told_when_memory_runs_out(config, activations, trainer):
+    with told_when_memory_runs_out(config, activations, trainer):
+        metrics = _train(trainer, config, stop, checkpoint)
+    return _finish(trainer, config, arguments, metrics if left else None)
+
+
+def _train(trainer: PackTrainer, config: TrainConfig, stop: StopOnSignal, checkpoint: Path | None) -> dict:
+    """Take the steps that are left and return their figures; ``Stopped`` where a signal ended them."""
+    with stop:
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.received:
         _plot(trainer, config)
@@ -150,7 +157,7 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         step, total = trainer.state.global_step, trainer.state.max_steps
         kept = f"after step {step} of {total}, saved in checkpoint-{step}"
         raise Stopped(f"stopped by {name} {kept}; go on with --resume_from_checkpoint true", stop.received)
-    return _finish(trainer, config, arguments, result.metrics if left else None)
+    return result.metrics
 
 
 def _finish(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArguments, metrics: dict | None) -> str:
