@@ -75,6 +75,8 @@ def test_when_memory_runs_out_the_message_says_what_is_left_to_do():
     assert "step 1" in said and "CUDA out of memory" in said and "Tried" not in said
     assert "disable_gradient_checkpointing: false" in said and "a lower scene_packing" in said
     said = ran_out(config_of(), chosen(), 1, torch.OutOfMemoryError("CUDA out of memory."))
+    assert "enable_liger_kernel" not in said
+    assert "enable_liger_kernel: auto" in ran_out(config_of("--use_liger_kernel false"), chosen(), 1, MemoryError())
     assert "disable_gradient_checkpointing: false" not in said and "image_resolution" in said
 
 
