@@ -204,7 +204,7 @@ def _checkpointing(config: TrainConfig) -> Iterator[str]:
         for name, value in given.items() if isinstance(given, Mapping) else ():
             if name not in known:
                 yield _unknown(key, name, sorted(known))
-            elif type(value) is not CHECKPOINTING[name] or (CHECKPOINTING[name] is int and value < 1):
+            elif type(value) is not CHECKPOINTING[name] or (CHECKPOINTING[name] is int and int(value) < 1):
                 wanted = {bool: "true or false", int: "a whole number of 1 or more", str: "a text"}[CHECKPOINTING[name]]
                 yield f"{key}: '{name}' must be {wanted}, not {value!r}"
 
