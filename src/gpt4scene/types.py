@@ -219,7 +219,8 @@ class Question:
 
     ``type_info`` is SQA3D's ``sqa_type`` or Multi3DRefer's ``eval_type``, 0 for a task without types.
     What the file does not say is ``None``. ``images`` are resolved paths in the order shown to the model (BEV first).
-    ``source`` is the official row, for benchmarks whose rules read it.
+    ``source`` is the official row, for benchmarks whose rules read it. ``earlier`` are the messages before the prompt
+    (a system message, a dialogue so far); with them, images stand at ``<image>`` marks only.
     """
 
     task: str
@@ -233,6 +234,7 @@ class Question:
     ref_captions: tuple[str | int, ...] | None = None
     type_info: str | int | None = None
     source: Mapping[str, Any] | None = field(default=None, hash=False)
+    earlier: tuple[Turn, ...] = ()
 
     @property
     def key(self) -> tuple[str, int]:

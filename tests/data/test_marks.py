@@ -1,6 +1,7 @@
 """Marks of media are found, refused or taken as letters, the same in rows and in questions."""
 
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -31,6 +32,27 @@ def test_escaped_texts_come_back_as_letters(text):
     marks = Marks()
     assert marks.found(marks.escaped(text)) == []
     assert marks.plain(marks.escaped(text)) == text
+
+
+PIECES = st.sampled_from(["\\", "<image>", "<video>", "<|im_end|>", "<|box_start|>", "a", "<", "|>"])
+
+
+@given(st.lists(PIECES, max_size=12).map("".join))
+def test_what_a_stranger_wrote_is_heard_letter_by_letter_but_for_usable_tokens(text):
+    marks = Marks(TOKENS, OTHER_TOKENS)
+    heard = marks.heard(text)
+    assert marks.found(heard) == [] and marks.images(heard) == 0
+    assert marks.plain(heard) == text
+    parts = [part for piece in marks.pieces(heard) for part in piece]
+    assert not any(token in part for part in parts for token in TOKENS), "a tokenizer would take it for the token"
+    assert sum(part.count("<|box_start|>") for part in parts) == text.count("<|box_start|>")
+
+
+def test_a_million_backslashes_are_read_at_once():
+    start = time.process_time()
+    text = "\\" * 10**6
+    assert Marks(TOKENS).found(text) == [] and Marks(TOKENS).heard(text) == text
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize("role", ["human", "gpt", "system"])

@@ -157,6 +157,13 @@ def one_colour(place):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"image_mean": [0.5]}))
 
 
+def attention_dropout(place):
+    path = place.model / "config.json"
+    config = json.loads(path.read_text())
+    config["text_config"]["attention_dropout"] = 0.1
+    path.write_text(json.dumps(config))
+
+
 def a_run_is_there(place):
     place.out.mkdir()
     (place.out / "trainer_state.json").write_text("{}")
@@ -196,6 +203,7 @@ BROKEN = {
     "a broken DeepSpeed file": (broken_deepspeed, "--deepspeed {data}/ds.json", "ds.json"),
     "weights of NaN": (nan_weights, "", "holds NaN"),
     "a processor of one colour": (one_colour, "", "image_mean must be three numbers"),
+    "attention dropout": (attention_dropout, "", "write flash_attn: disabled"),
     "an output below a file": (nothing, "--output_dir {data}/room.jpg/out", "output_dir must be a folder"),
     "a schedule that does not fit": (nothing, '--lr_scheduler_kwargs {{"cycles":1}}', "cycles"),
     "a whole model as an adapter": (
@@ -227,6 +235,17 @@ def test_all_that_is_wrong_is_named_at_once(place):
         assert words in found
 
 
+def test_attention_dropout_is_exact_under_plain_attention(place):
+    attention_dropout(place)
+    assert wrong([*place.flags, "--flash_attn", "disabled"]) == ""
+
+
+@pytest.mark.parametrize(("value", "name"), [("auto", "in two parts"), ("disabled", "plain products")])
+def test_the_attention_of_the_run_is_named(run, value, name):
+    found = [one.text for one in training.training_findings(parse([*run, "--flash_attn", value]))]
+    assert any(text.startswith("attention: ") and name in text for text in found)
+
+
 def test_full_decodes_every_row(place, capsys):
     assert doctor_command([*place.flags, "--full"]) == 0
     assert f"{len(place.rows)} rows decoded" in capsys.readouterr().out
@@ -236,7 +255,8 @@ def test_full_decodes_every_row(place, capsys):
 
 def test_machine_and_counting(capsys):
     assert findings.report(machine.machine()) == 0
-    assert "torch" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "torch" in said and "packs are attended to by" in said
     assert findings.report([Finding("wrong", "a"), Finding("note", "b"), Finding("wrong", "c")]) == 2
 
 

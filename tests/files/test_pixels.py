@@ -10,7 +10,7 @@ from PIL import Image
 from gpt4scene.data.vision import ImageSizes, VisionRule, patches, patchify
 from gpt4scene.errors import DataError
 from gpt4scene.files.pixels import eight_bits
-from gpt4scene.inference.client import image_url
+from gpt4scene.inference.pictures import picture
 from gpt4scene.report.images import shrink
 from gpt4scene.scans.images import read_color
 from gpt4scene.scans.types import Camera, Frame
@@ -143,7 +143,7 @@ def test_what_would_be_seen_wrongly_is_refused_everywhere(tmp_path, frame_of, ki
     with pytest.raises(DataError, match=rf"{name}.*{words}"):
         patches(str(path), VisionRule())
     with pytest.raises(DataError, match=words):
-        image_url(str(path), VisionRule())
+        picture(str(path), VisionRule())
     assert words in shrink(path, tmp_path, "a.jpg", SIDE, "a").missing
     if "pictures" in words:
         with pytest.raises(DataError, match=rf"{name}.*{words}"):

@@ -77,7 +77,7 @@ def scenes(tmp_path_factory):
 def server():
     from chat_server import ChatServer
 
-    pytest.importorskip("openai")
+    pytest.importorskip("httpx")
     started = ChatServer()
     yield started
     started.close()

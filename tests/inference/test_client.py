@@ -10,12 +10,13 @@ import pytest
 from PIL import Image
 
 from gpt4scene.data.vision import VisionRule, patches, patchify
-from gpt4scene.errors import DataError, WorkError
-from gpt4scene.inference.client import ServerEngine, image_url
+from gpt4scene.errors import ConfigError, DataError, WorkError
+from gpt4scene.inference.client import ServerEngine
 from gpt4scene.inference.decoding import GenerationSettings
+from gpt4scene.inference.pictures import picture
 from gpt4scene.types import Question
 
-pytest.importorskip("openai")
+pytest.importorskip("httpx")
 
 
 @pytest.fixture
@@ -27,9 +28,12 @@ def server():
         keys: set = set()
         begun_before_first_reply = 0
         status = 200
+        held = None
 
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if self.held:
+                self.held(body)
             self.requests.append(body)
             self.keys.add(self.headers["Authorization"])
             if len(self.requests) == 1:
@@ -106,7 +110,7 @@ def test_the_first_question_of_a_scene_is_asked_alone(server, scenes, monkeypatc
 )
 def test_images_arrive_as_the_local_model_sees_them(scenes, rule):
     path = scenes[0][0].images[0]
-    url = image_url(path, rule)
+    url = picture(path, rule).url
     with Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/png;base64,")))) as sent:
         assert np.array_equal(patchify(np.asarray(sent), rule), patches(path, rule))
 
@@ -146,4 +150,73 @@ def test_bad_image_is_named(tmp_path):
     Image.new("RGB", (64, 64)).save(cut)
     cut.write_bytes(cut.read_bytes()[:60])
     with pytest.raises(DataError, match="cut.png"):
-        image_url(str(cut), VisionRule())
+        picture(str(cut), VisionRule())
+
+
+def test_several_answers_to_a_question_have_seeds_of_their_own(server, scenes):
+    engine = ServerEngine(server.url, "qwen", VisionRule(image_resolution=112))
+    found = list(engine.answer(scenes[0][:2], GenerationSettings(samples=3, temperature=0.7, seed=5)))
+    assert sorted((answer.question.index, answer.sample) for answer in found) == [
+        (i, j) for i in range(2) for j in range(3)
+    ]
+    seeds = [body["seed"] for body in server.requests]
+    assert len(set(seeds)) == 3 and seeds.count(5) == 2
+    with pytest.raises(ConfigError, match="--engine local"):
+        list(engine.answer(scenes[0], GenerationSettings(return_logprobs=True)))
+
+
+class Held:
+    """A server's answers that wait until they are let go; ``asked`` are the scenes of the requests."""
+
+    def __init__(self, server, scenes):
+        self.go, self.asked = threading.Event(), []
+        self.names = [json.dumps(picture(scene[0].images[0], RULE).url) for scene in scenes]
+        server.held = staticmethod(lambda body: self.hold(json.dumps(body)))
+
+    def hold(self, body):
+        self.asked.append(next(number for number, name in enumerate(self.names) if name in body))
+        if len(self.asked) > 1:
+            self.go.wait(10)
+
+
+RULE = VisionRule(image_resolution=112)
+
+
+def test_the_next_scene_begins_once_all_requests_of_this_one_are_sent(server, scenes):
+    held = Held(server, scenes)
+    engine = ServerEngine(server.url, "qwen", RULE, request_limit=len(scenes[0]))
+    turns = engine.answer_scenes(scenes)
+    first, found = next(turns), []
+    found.append(next(first))
+    thread = threading.Thread(target=lambda: found.extend(first), daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while held.asked.count(1) < 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    assert held.asked.count(0) == len(scenes[0]) and held.asked.count(1) == 1, "one question brings the images"
+    held.go.set()
+    thread.join(10)
+    assert {answer.question.key for answer in found} == {question.key for question in scenes[0]}
+    assert {answer.question.key for answer in next(turns)} == {question.key for question in scenes[1]}
+    assert held.asked.count(1) == len(scenes[1]), "nothing is asked twice"
+
+
+def test_who_stops_gets_the_answers_of_this_scene_only(server, scenes):
+    """Those of the next are not yet checked against the images that the run began with."""
+    engine = ServerEngine(server.url, "qwen", RULE, request_limit=1)
+    turns = engine.answer_scenes([scenes[0][:1], scenes[1]])
+    assert [answer.question.key for answer in next(turns)] == [scenes[0][0].key]
+    deadline = time.monotonic() + 10
+    while len(server.requests) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    assert engine.received() == [] and len(server.requests) == 2
+
+
+def test_another_scene_than_the_one_begun_is_asked_whole(server, scenes):
+    engine = ServerEngine(server.url, "qwen", RULE)
+    turns = engine.answer_scenes([scenes[0][:1], scenes[1]])
+    list(next(turns))
+    assert len(list(engine.answer(scenes[0]))) == len(scenes[0])
+    assert len(list(engine.answer(scenes[1]))) == len(scenes[1])

@@ -56,6 +56,16 @@ def test_a_run_writes_every_answer_with_its_end(server, infer, rows):
     assert first.startswith(f"model qwen at {server.url}: 12 questions (scanqa 12) about 2 scenes; answers go to ")
 
 
+@pytest.mark.parametrize(("owner", "sent"), [("vllm", -1), ("sglang", -1), ("openai", None)])
+def test_draws_are_not_narrowed_by_the_servers_defaults(server, infer, owner, sent):
+    server.models[0]["owned_by"] = owner
+    assert infer("--temperature=0.7", "--limit=2")[0] == 0
+    assert {body.get("top_k") for body in server.bodies[1:]} == {sent}
+    server.bodies.clear()
+    assert infer("--overwrite", "--limit=2")[0] == 0
+    assert not any("top_k" in body for body in server.bodies), "greedy answers need none"
+
+
 ODD = {
     "content null": reply(None),
     "refusal": reply(None, refusal="no"),
@@ -274,11 +284,8 @@ def test_the_first_ctrl_c_ends_a_hung_run_and_keeps_answers(server, flags, rows,
     command = [sys.executable, "-m", "gpt4scene", "infer", *flags()]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     try:
-        if hangs_at == "probe":
-            time.sleep(6)
-        else:
-            wait_for(lambda: len(server.asked) >= (6 if kept else 1))
-            time.sleep(0.5)
+        wait_for(lambda: len(server.asked) >= (6 if kept else 1) or (hangs_at == "probe" and server.bodies))
+        time.sleep(0.5)
         start = time.monotonic()
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=10)
@@ -295,7 +302,7 @@ def test_an_image_replaced_under_the_same_path_is_sent_anew(server, scenes, tmp_
     shutil.copy(scenes[0][0].images[0], path)
     engine = ServerEngine(server.url, "qwen", VisionRule(image_resolution=56))
     question = Question("scanqa", 0, "s", "What?", (str(path),))
-    before = engine._body(question, GenerationSettings())
+    before = engine._asked(question, GenerationSettings())
     shutil.copy(scenes[1][0].images[0], path)
-    after = engine._body(question, GenerationSettings())
-    assert before != after and after == engine._body(question, GenerationSettings())
+    after = engine._asked(question, GenerationSettings())
+    assert before != after and after == engine._asked(question, GenerationSettings())

@@ -1,12 +1,13 @@
 """METEOR's statistics become the score that the program itself gives."""
 
+import gzip
 import subprocess
 
 import numpy as np
 import pytest
 
 from gpt4scene.metrics.java import coco_folder, find_java
-from gpt4scene.metrics.meteor import JAR, Meteor, score
+from gpt4scene.metrics.meteor import JAR, Meteor, programs_for, score
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def test_groups_score_as_the_program_says(programs):
     with Meteor(java, coco) as meteor:
         meteor.ask(PAIRS[:2])
         ours = [float(score(meteor.statistics(group).sum(axis=0))) for group in groups]
-        lines = meteor._wait_for(len(PAIRS))
+        lines = meteor._programs[0].answers()
     sent = "EVAL ||| " + " ||| ".join(lines) + "\n"
     command = [java, "-Xmx2G", "-jar", str(coco / JAR), "-", "-", "-stdio", "-l", "en", "-norm"]
     said = subprocess.run(command, input=sent, capture_output=True, text=True, check=True).stdout.split()
@@ -51,6 +52,31 @@ def test_no_match_is_zero():
 def test_the_end_of_the_program_is_noticed(programs):
     java, coco = programs
     with Meteor(java, coco) as meteor:
-        meteor._process.kill()
+        meteor._programs[0]._process.kill()
         with pytest.raises(RuntimeError, match="METEOR ended before it had answered"):
             meteor.statistics(PAIRS)
+
+
+TABLE = gzip.compress(b"0.5\nlarge sofa\nbig couch\n")
+
+
+def test_programs_share_the_work_and_say_the_same(programs):
+    java, coco = programs
+    with Meteor(java, coco, TABLE) as one, Meteor(java, coco, TABLE, programs=3) as three:
+        for meteor in (one, three):
+            meteor.ask(PAIRS[:2])
+        assert np.array_equal(three.statistics([*PAIRS, *PAIRS[::-1]]), one.statistics([*PAIRS, *PAIRS[::-1]]))
+        assert all(program.lines for program in three._programs)
+
+
+def test_the_end_of_one_of_several_is_noticed(programs):
+    java, coco = programs
+    with Meteor(java, coco, TABLE, programs=2) as meteor:
+        meteor._programs[1]._process.kill()
+        with pytest.raises(RuntimeError, match="METEOR ended before it had answered"):
+            meteor.statistics(PAIRS)
+
+
+def test_few_pairs_get_one_program(monkeypatch):
+    monkeypatch.setattr("gpt4scene.metrics.meteor._cores", lambda: 2)
+    assert [programs_for(pairs) for pairs in (0, 1, 1999, 2000, 50_000)] == [1, 1, 1, 2, 2]

@@ -5,10 +5,12 @@ import random
 import subprocess
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 
 from gpt4scene.metrics.java import coco_folder, find_java
 from gpt4scene.metrics.meteor import JAR, TABLE
-from gpt4scene.metrics.paraphrases import MOST_LETTERS, ParaphraseTable, phrases
+from gpt4scene.metrics.paraphrases import MOST_LETTERS, ParaphraseTable, _part, phrases
 
 WORDS = """
 it is next to the large big couch sofa in front of beside near by table desk chair seat on top of above which that there
@@ -69,3 +71,21 @@ def test_a_damaged_table_is_left_to_meteor(coco, tmp_path):
 @pytest.mark.parametrize("text", ["chair " * 40000, "a-" * 80000, "a" * 10**6, " ".join(map(str, range(30000)))])
 def test_long_texts_are_read_in_a_time_that_grows_with_their_length(text):
     assert max(map(len, phrases([text])), default=0) <= MOST_LETTERS
+
+
+PHRASES = some.text("ab ", max_size=20) | some.sampled_from(["a" * 7, "a" * 8, "a" * 9, "a" * 17, "a" * 16 + "b"])
+
+
+@given(
+    some.lists(some.tuples(some.sampled_from(["1", "0.25"]), PHRASES, PHRASES)), some.sampled_from(["", "1\na", "1"])
+)
+def test_neighbours_with_the_same_phrase_are_one_group(records, rest):
+    """Phrases of any length, the same and nearly the same, and a record that goes on in the next block."""
+    records = sorted(records, key=lambda record: record[1])
+    text = "".join(f"{number}\n{phrase}\n{other}\n" for number, phrase, other in records)
+    part = _part((text + rest).encode())
+    assert part.end == len(text)
+    found = [text[first:last] for first, last in zip(part.firsts, part.lasts, strict=True)]
+    assert found == list(dict.fromkeys(phrase for _, phrase, _ in records))
+    for phrase, start, end in zip(found, part.starts, part.starts[1:], strict=False):
+        assert set(text[start:end].split("\n")[1::3]) == {phrase}

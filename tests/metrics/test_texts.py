@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from odd_answers import ODD_ANSWERS
 
+from gpt4scene.metrics import texts
 from gpt4scene.metrics.java import coco_folder, find_java
 from gpt4scene.metrics.texts import MOST_WORDS, TextGroup, TextScorer, score_groups
 
@@ -42,6 +43,18 @@ def test_no_groups_and_empty_texts():
     assert score_groups({}) == {}
     scores = score_groups({"": TextGroup(("", "."), (("",), (".",)))})[""].scores
     assert scores["CIDEr"] == 0
+
+
+def test_what_goes_wrong_in_the_background_is_said(monkeypatch):
+    def broken(*arguments):
+        raise RuntimeError("the PTB tokenizer answered 0 lines for 2 texts (exit 1)")
+
+    for name in ("java_tokens", "own_tokens"):
+        monkeypatch.setattr(texts, name, broken)
+    with TextScorer() as scorer:
+        scorer.ask({"": BEFORE_SMALL})
+        with pytest.raises(RuntimeError, match="answered 0 lines"):
+            scorer.scores()
 
 
 @pytest.mark.slow

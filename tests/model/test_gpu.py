@@ -7,14 +7,18 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.layout import pack_layout
 from gpt4scene.data.packs import PackDataset, collate, make_pack, only
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo import tiny_model
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.engine import Engine
+from gpt4scene.model.attention import attend
 from gpt4scene.model.inputs import row_losses
+from gpt4scene.model.layout import seen
 from gpt4scene.model.loading import load_model, load_tokenizer
+from gpt4scene.model.two_part import attend_pack
 from gpt4scene.types import Conversation, Origin, Question, Turn
 
 pytestmark = [
@@ -50,6 +54,61 @@ def test_pack_equals_separate_samples_on_cuda(scene, dtype, tolerance):
 
     apart = torch.cat([losses([sample]) for sample in samples])
     assert torch.allclose(losses(samples), apart, rtol=tolerance)
+
+
+def dense(query, key, value, layout):
+    """One softmax over all that is seen, in fp32."""
+    groups = query.shape[1] // key.shape[1]
+    key, value = (one.float().repeat_interleave(groups, 1) for one in (key, value))
+    scores = query.float() @ key.transpose(2, 3) * query.shape[-1] ** -0.5
+    return (scores.masked_fill(~seen(layout, query.device), float("-inf")).softmax(-1) @ value).transpose(1, 2)
+
+
+def row(layout, dtype, heads=14, key_heads=2, channels=128):
+    torch.manual_seed(0)
+    length = layout.prefix_length + layout.branch_tokens
+    shapes = [(1, length, number, channels) for number in (heads, key_heads, key_heads)]
+    return [torch.randn(one, device="cuda", dtype=dtype).transpose(1, 2).requires_grad_() for one in shapes]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.03), (torch.float32, 2e-3)])
+@pytest.mark.parametrize(("prefix", "lengths", "apart"), [(704, (64,) * 8, 0), (577, (64, 110, 33, 21), 1)])
+def test_two_part_attention_is_exact_on_cuda(dtype, tolerance, prefix, lengths, apart):
+    """Lengths that leave 64 of 128 are among them: cuDNN's backward pass gave NaN there."""
+    layout = pack_layout(prefix, lengths, apart).changed(lambda places: places.cuda())
+    three = row(layout, dtype)
+    found, wanted = attend_pack(*three, layout, 128**-0.5), dense(*three, layout)
+    grad = torch.randn_like(wanted)
+    grads = torch.autograd.grad(found, three, grad.to(dtype)), torch.autograd.grad(wanted, three, grad)
+    for one, other in ((found, wanted), *zip(*grads, strict=True)):
+        assert one.isfinite().all()
+        assert (one.float() - other.float()).abs().max() <= tolerance * other.float().abs().max()
+
+
+@pytest.mark.parametrize(("dtype", "kernel"), [(torch.bfloat16, "flash"), (torch.float32, "efficient")])
+def test_the_kernel_of_the_table_runs_on_cuda(dtype, kernel):
+    layout = pack_layout(500, (64, 70, 9)).changed(lambda places: places.cuda())
+    three = row(layout, dtype)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        attend_pack(*three, layout, 0.1).sum().backward()
+    ran = {event.key for event in profiler.key_averages() if "scaled_dot_product" in event.key}
+    assert ran == {f"aten::_scaled_dot_product_{kernel}_attention{way}" for way in ("", "_backward")}
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        mask = seen(layout, three[0].device)[None, None]
+        attend(torch.nn.Module(), *three, mask)
+    ran = {event.key for event in profiler.key_averages() if "attention" in event.key}
+    assert not {name for name in ran if "cudnn" in name or "_math" in name}
+
+
+def test_attention_over_a_pack_never_waits_for_the_device():
+    layout = pack_layout(300, (40, 21, 33)).changed(lambda places: places.cuda())
+    three = row(layout, torch.bfloat16)
+    attend_pack(*three, layout, 0.1).sum().backward()  # the first call asks for the device's capability
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        attend_pack(*three, layout, 0.1).sum().backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_engine_answers_alike_on_both_devices(scene):

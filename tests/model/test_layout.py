@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpt4scene.data.layout import pack_layout
-from gpt4scene.model.attention import KeyMask
 from gpt4scene.model.layout import padded, seen, unpadded
 
 
@@ -21,11 +20,6 @@ def test_branches_see_the_prefix_and_themselves():
 def test_the_last_branches_may_not_see_the_prefix():
     found = seen(pack_layout(1, (1, 2), apart=1), torch.device("cpu")).int().tolist()
     assert found == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]]
-
-
-def test_a_mask_of_keys_hides_other_branches():
-    decoding = KeyMask.build(torch.tensor([1, 0]), torch.tensor([-1, 0, 1, 1, 0]))
-    assert decoding.mask_LS.int().tolist() == [[1, 0, 1, 1, 0], [1, 1, 0, 0, 1]]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ import pytest
 import torch
 from commands import export as export_main
 from peft import LoraConfig, get_peft_model
+from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gpt4scene.demo import tiny_model
 from gpt4scene.errors import ConfigError, DataError
@@ -176,3 +178,52 @@ def test_a_base_that_is_not_here_can_not_be_compared(base, adapters, tmp_path):
     changed = other(base, tmp_path / "changed")
     assert both(changed, adapter)
     assert merge_adapter(adapter, tmp_path / "out", changed)
+
+
+class Bytes(TorchDispatchMode):
+    """Adds up the bytes that casts read and write."""
+
+    def __init__(self):
+        super().__init__()
+        self.casts = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        if function is torch.ops.aten._to_copy.default:
+            self.casts += args[0].nbytes + out.nbytes
+        return out
+
+
+def step_with(base, *, spared):
+    """Loss, gradients and bytes of casts of a step under bf16 autocast, every adapter awake."""
+    torch.manual_seed(0)
+    model = prepare_for_training(load_model(base), TuningArguments(finetuning_type="lora"), bf16=True).train()
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.02)
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            assert module.cast_input_dtype_enabled is False
+            module.cast_input_dtype_enabled = not spared
+    ids, positions = torch.arange(300)[None], torch.arange(300).expand(3, 1, -1)
+    with Bytes() as counted:
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = model(input_ids=ids, position_ids=positions, use_cache=False).logits
+        loss = logits.float().logsumexp(-1).mean()
+        loss.backward()
+    return loss, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}, counted.casts
+
+
+def test_spared_casts_change_no_bit(base):
+    loss, gradients, casts = step_with(base, spared=True)
+    wanted, reference, before = step_with(base, spared=False)
+    assert torch.equal(loss, wanted) and gradients.keys() == reference.keys() and gradients
+    assert all(torch.equal(gradients[name], one) for name, one in reference.items())
+    assert casts < 0.6 * before, f"{before} bytes of casts became {casts}"
+
+
+def test_casts_stay_where_dropout_would_be_rounded(base):
+    arguments = TuningArguments(finetuning_type="lora", lora_dropout=0.1)
+    model = prepare_for_training(load_model(base), arguments, bf16=True)
+    kept = {module.cast_input_dtype_enabled for module in model.modules() if isinstance(module, LoraLayer)}
+    assert kept == {not torch.cuda.is_available()}

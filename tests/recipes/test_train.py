@@ -40,10 +40,12 @@ def plain_losses():
         {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 8},
         {"per_device_train_batch_size": 8},
         {"scene_packing": 4},
+        {"scene_packing": "auto"},
+        {"scene_packing": 3},
         {"scene_packing": 2, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 4},
         {"scene_packing": 4, "disable_gradient_checkpointing": True, "dataloader_num_workers": 1},
     ],
-    ids=["1x8", "8x1", "packs of 4", "packs of 2", "no checkpointing"],
+    ids=["1x8", "8x1", "packs of 4", "auto", "uneven packs", "packs of 2", "no checkpointing"],
 )
 def test_every_way_to_cut_a_step_gives_the_same_losses(train, tmp_path, plain_losses, keys):
     found = train(tmp_path / "run", **keys)
@@ -113,6 +115,7 @@ def test_a_run_explains_itself_and_its_checkpoint_loads(train, tmp_path, worksho
     run = json.loads((out / "run.json").read_text())
     assert run["status"] == "finished" and run["ended"] >= run["started"]
     assert run["data"]["rows"] == 4 and run["data"]["held_out"] == 4
+    assert run["attention"].startswith("flash attention on the CPU of torch")
     assert run["parameters"]["all"] > run["parameters"]["trained"] > 10_000
     assert run["config"]["tuning"]["scene_packing"] == 4 and run["versions"]["torch"] == torch.__version__
 

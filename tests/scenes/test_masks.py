@@ -1,5 +1,8 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.ndimage import binary_closing
 
 from gpt4scene.scenes.masks import closed, connected_parts, depth_inside, nearest_pixel, part_sizes
@@ -38,3 +41,10 @@ def test_distances_are_those_to_every_pixel(mask):
     assert np.allclose(distance, away) and mask[row, column].all()
     assert np.allclose(np.hypot(row - place[0], column - place[1]), away)
     assert np.allclose(depth_inside(~mask), away)
+
+
+@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9)), some.integers(1, 3), some.booleans())
+def test_closing_is_that_of_scipy(mask, radius, goes_on):
+    pad = radius + 1
+    wide = binary_closing(np.pad(mask, pad, mode="edge" if goes_on else "constant"), iterations=radius)
+    assert np.array_equal(closed(mask, radius, goes_on=goes_on), wide[pad:-pad, pad:-pad])

@@ -38,3 +38,22 @@ def test_the_grid_is_a_quarter_of_the_image_and_whole_pixels_inside(size, longes
     assert max(len(grid.columns), len(grid.rows)) == longest
     for values, side in zip((grid.columns, grid.rows), size, strict=True):
         assert values.min() >= 0 and values.max() < side and (np.diff(values) > 0).all()
+
+
+def test_each_of_a_hundred_masks_is_seen_where_its_faces_are():
+    """A face is of every object that holds two of its corners; faces that were not hit are of none."""
+    rng = np.random.default_rng(3)
+    mesh = Mesh(rng.random((50, 3)), rng.integers(0, 50, (200, 3)), np.zeros((50, 3), np.uint8))
+    masks = [rng.choice(50, rng.integers(0, 20), replace=False) for _ in range(100)]
+    objects = [SceneObject(i, "thing", np.full(3, 0.5), np.ones(3), vertices) for i, vertices in enumerate(masks)]
+    faces = rng.integers(-1, 200, 600)
+    points = np.where(faces[:, None] < 0, np.nan, rng.random((600, 3)))
+    found = visible_objects(ObjectLookup(objects, mesh), points, faces, (20, 30), 0.0)
+    expected = {}
+    for index, vertices in enumerate(masks):
+        held = np.isin(mesh.faces, vertices).sum(axis=1) >= 2
+        mask = (faces >= 0) & held[faces]
+        if mask.any():
+            expected[index] = mask.reshape(20, 30)
+    assert [one.object_index for one in found] == list(expected)
+    assert all(np.array_equal(one.mask, expected[one.object_index]) for one in found)

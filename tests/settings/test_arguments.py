@@ -51,13 +51,15 @@ def test_lora_alpha_is_twice_the_rank_when_left_out():
         ("disabled", True, "eager"),
         ("fa2", True, "flash_attention_2"),
         ("fa2", False, "sdpa"),
+        ("fa3", True, "flash_attention_3"),
+        ("fa3", False, "sdpa"),
     ],
 )
 def test_attention(monkeypatch, wanted, installed, backend):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if installed else None)
     name, note = attention_backend(wanted)
     assert name == backend
-    assert (note is not None) == (wanted == "fa2" and not installed)
+    assert (note is not None) == (wanted in ("fa2", "fa3") and not installed)
 
 
 @pytest.mark.parametrize(

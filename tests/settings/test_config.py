@@ -211,6 +211,21 @@ def test_gradient_checkpointing_is_one_setting(spelling):
     assert spelling not in config.training
 
 
+@pytest.mark.parametrize("word", ["use_liger_kernel", "enable_liger_kernel"])
+@pytest.mark.parametrize(("value", "read"), [("auto", None), ("true", True), ("false", False)])
+def test_fused_kernels_are_one_setting_under_both_names(word, value, read):
+    config = parse([*LEAST, f"--{word}", value])
+    assert config.tuning.use_liger_kernel is read and word not in config.training
+
+
+@pytest.mark.parametrize(
+    "word", ["gradient_checkpointing", "activation_checkpointing", "disable_gradient_checkpointing"]
+)
+def test_gradient_checkpointing_is_left_to_the_program(word):
+    assert parse([*LEAST, f"--{word}", "auto"]).tuning.disable_gradient_checkpointing is None
+    assert parse(LEAST).tuning.disable_gradient_checkpointing is None
+
+
 def test_yaml_no_is_a_strategy_where_one_is_asked_for(tmp_path):
     text = "model_name_or_path: m\ndataset: d\noutput_dir: o\neval_strategy: no\nsave_strategy: no\n"
     training = parse([yaml_file(tmp_path, text)]).training

@@ -85,7 +85,7 @@ def test_what_cannot_be_done_is_refused(flags, words):
         ("--save_strategy no --save_steps 5", "save_steps", "save_strategy: steps"),
         ("--logging_strategy epoch --logging_steps 5", "logging_steps", "logging_strategy: steps"),
         ("--metric_for_best_model loss", "metric_for_best_model", "load_best_model_at_end"),
-        ('--liger_kernel_config {"rope":true}', "liger_kernel_config", "use_liger_kernel"),
+        ('--use_liger_kernel false --liger_kernel_config {"swiglu":true}', "liger_kernel_config", "use_liger_kernel"),
         ("--max_steps 5 --num_train_epochs 3", "num_train_epochs", "max_steps"),
         ("--dataloader_num_workers 0 --dataloader_persistent_workers", "dataloader_persistent_workers", "above 0"),
         ("--trackio_space_id me/space", "trackio_space_id", "report_to: trackio"),

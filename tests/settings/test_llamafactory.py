@@ -125,7 +125,6 @@ def test_a_flag_switches_off_what_the_file_asks_for(tmp_path):
         ({"stage": "pt"}, "'stage' pt is not supported: pretraining"),
         ({"finetuning_type": "oft"}, "'finetuning_type' oft is not supported"),
         ({"mix_strategy": "interleave_once"}, "'mix_strategy' interleave_once is not supported"),
-        ({"flash_attn": "fa3"}, "'flash_attn' fa3 is not supported"),
         ({"template": "llava"}, "template 'llava' is LLaMA-Factory's for other models"),
         ({"template": "qwen3_5"}, "template 'qwen3_5' is LLaMA-Factory's for other models"),
         ({"template": "qwen2_vll"}, "template 'qwen2_vll' is not known; did you mean 'qwen2_vl'?"),
@@ -149,7 +148,7 @@ def test_templates_of_theirs_for_our_families(theirs, ours):
 
 def test_liger_is_asked_for_under_either_name():
     words = [word for key, value in LEAST.items() for word in (f"--{key}", value)]
-    assert parse([*words, "--enable_liger_kernel", "true"]).training["use_liger_kernel"] is True
+    assert parse([*words, "--enable_liger_kernel", "true"]).tuning.use_liger_kernel is True
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ def test_both_sides_agree_and_packs_are_faster(root, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     report = json.loads((tmp_path / "train.json").read_text())
     assert report["bench"] == "train"
-    assert [line["questions"] for line in report["results"]] == [1, 6]
+    ways = [(line["work"], line["questions"]) for line in report["results"]]
+    assert ways == [(work, count) for work in ("usual", "recipe", "alone") for count in (1, 6)]
+    assert all(0 < line["utilisation"] < 1 for line in report["results"])
     assert all(line["equal"] and line["gradient_difference"] < 1e-3 for line in report["results"])
     assert "ratio" in done.stdout

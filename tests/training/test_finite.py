@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gpt4scene.errors import DataError
-from gpt4scene.training.finite import ENDLESS_SKIPS, RefuseBrokenStart, Watch, broken_tensors
+from gpt4scene.training.finite import ENDLESS_SKIPS, Judged, RefuseBrokenStart, Watch, broken_tensors
 from gpt4scene.types import Origin
 
 ROWS = tuple(Origin("rooms", "rows.json", row) for row in range(8))
@@ -106,3 +106,16 @@ def test_a_memory_that_is_none_is_found_where_a_run_goes_on():
     look(arguments, SimpleNamespace(global_step=0), None, **given)
     with pytest.raises(DataError, match=r"runs/checkpoint-5: .*the optimizer's exp_avg_sq"):
         look(arguments, SimpleNamespace(global_step=5), None, **given)
+
+
+def test_a_step_tells_what_was_read(watch):
+    watch.losses.add(torch.ones(2), ROWS[:2])
+    assert watch.step(1, torch.tensor(0.5)) == Judged(0.5, 0)
+    assert watch.step(2, 0.25, signal=15) == Judged(0.25, 15)
+    assert watch.step(3, None) == Judged(None, 0)
+
+
+def test_rows_that_could_not_be_read_stop_before_anything_else_is_judged(watch):
+    watch.losses.add(torch.tensor([math.nan]), ROWS[:1])
+    with pytest.raises(DataError, match="no such image"):
+        watch.step(1, math.nan, failed=DataError("no such image"))

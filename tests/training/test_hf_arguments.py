@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from gpt4scene.settings.config import parse
-from gpt4scene.training import hf_arguments as settings
 from gpt4scene.training.hf_arguments import training_arguments
 
 
@@ -28,12 +27,10 @@ def test_what_the_user_says_wins(made):
     assert (said.logging_steps, said.lr_scheduler_type, said.dataloader_num_workers) == (5, "linear", 2)
 
 
-def test_activations_are_computed_again_unless_refused(made):
-    key = settings._checkpointing_key()
-    assert getattr(made(), key) is True
-    assert getattr(made("--disable_gradient_checkpointing"), key) is False
-    assert getattr(made("--gradient_checkpointing false"), key) is False
-    assert getattr(made(), f"{key}_kwargs")["use_reentrant"] is False
+@pytest.mark.parametrize("flags", ["", "--gradient_checkpointing true", "--disable_gradient_checkpointing"])
+def test_recomputing_of_activations_is_not_left_to_the_trainer(made, flags):
+    arguments = made(f'{flags} --gradient_checkpointing_kwargs {{"use_reentrant":true}}')
+    assert not arguments.gradient_checkpointing and not arguments.gradient_checkpointing_kwargs
 
 
 def test_pure_bf16_leaves_autocast_out(made):

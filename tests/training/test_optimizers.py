@@ -8,6 +8,7 @@ import torch
 
 from gpt4scene.errors import ConfigError
 from gpt4scene.settings.config import parse
+from gpt4scene.training.checkpointing import options_of
 from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.optimizers import check_target_modules, option_problems, try_out
 
@@ -58,7 +59,7 @@ FITS = [
     {"optim": "rmsprop", "optim_args": "alpha=0.9"},
     {"gradient_checkpointing_kwargs": {"use_reentrant": False}},
     {"gradient_checkpointing_kwargs": {"use_reentrant": True, "preserve_rng_state": False}},
-    {"liger_kernel_config": {"rope": True}},
+    {"liger_kernel_config": {"rms_norm": True, "swiglu": False, "rope": False}},
 ]
 
 DOES_NOT = [
@@ -103,6 +104,8 @@ DOES_NOT = [
     ({"activation_checkpointing_kwargs": {"every_n_layers": 0}}, "'every_n_layers' must be a whole number"),
     ({"liger_kernel_config": {"rms_nrom": True}}, "'rms_nrom' is not a key; did you mean 'rms_norm'"),
     ({"liger_kernel_config": {"rope": "yes"}}, "'rope' must be true or false"),
+    ({"liger_kernel_config": {"rope": True}}, "'rope' does nothing on these models; leave it out"),
+    ({"liger_kernel_config": {"fused_linear_cross_entropy": True}}, "only logits of answers are made; leave it out"),
     ({"log_level": "inof"}, "log_level: inof is not known; did you mean 'info'"),
     ({"ddp_backend": "glooo"}, "ddp_backend: glooo is not known; did you mean 'gloo'"),
     ({"torch_compile": True, "torch_compile_mode": "fastest"}, "torch_compile_mode: fastest is not known"),
@@ -147,9 +150,9 @@ def test_a_warm_up_that_a_schedule_passes_over_is_noted(tmp_path):
 
 
 def test_checkpointing_that_is_asked_for_keeps_what_is_left_out(tmp_path):
-    config = parse(words(tmp_path, {"gradient_checkpointing_kwargs": {"preserve_rng_state": False}}))
-    made = training_arguments(config).gradient_checkpointing_kwargs
-    assert made == {"use_reentrant": False, "preserve_rng_state": False}
+    for key in ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs"):
+        config = parse(words(tmp_path, {key: {"preserve_rng_state": False, "every_n_layers": 2}}))
+        assert options_of(config) == {"preserve_rng_state": False, "every_n_layers": 2}
 
 
 ZERO = {"zero_optimization": {"stage": 2, "reduce_bucket_size": "auto"}}

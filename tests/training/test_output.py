@@ -13,28 +13,28 @@ def checkpoint(folder, step, complete=True):
     path = folder / f"checkpoint-{step}"
     path.mkdir(parents=True)
     if complete:
-        plan = {"questions": 8, "branches": 4, "processes": 2, "rows": 100, "seed": 42, "order": 2}
+        plan = {"questions": 8, "branches": 4, "processes": 2, "rows": 100, "seed": 42, "order": 3}
         (path / MARK).write_text(json.dumps(plan))
     return path
 
 
 def test_the_file_keeps_its_keys():
     kept = {"questions": 8, "branches": 4, "processes": 2, "rows": 100, "seed": 42}
-    assert PLAN.content() == kept | {"order": 2}
+    assert PLAN.content() == kept | {"order": 3}
 
 
 @pytest.mark.parametrize(("branches", "exact"), [(1, True), (4, False)])
-def test_a_checkpoint_of_the_old_dealing_goes_on_only_where_nothing_changed(tmp_path, branches, exact):
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_checkpoint_of_the_old_dealing_goes_on_only_where_nothing_changed(tmp_path, branches, exact, order):
     path = tmp_path / "checkpoint-3"
     path.mkdir()
-    (path / MARK).write_text(
-        json.dumps({"questions": 8, "branches": branches, "processes": 2, "rows": 100, "seed": 42})
-    )
+    then = {"questions": 8, "branches": branches, "processes": 2, "rows": 100, "seed": 42}
+    (path / MARK).write_text(json.dumps(then | ({"order": order} if order > 1 and branches > 1 else {})))
     now = replace(PLAN, questions_per_pack=branches)
     if exact:
         check_plan(path, now)
     else:
-        with pytest.raises(DataError, match="deals packs to steps was 1 and is 2"):
+        with pytest.raises(DataError, match=f"deals packs to steps was {order} and is 3"):
             check_plan(path, now)
 
 

@@ -66,3 +66,23 @@ def test_a_second_signal_stops_at_once():
     assert running.poll() is None
     os.kill(running.pid, signal.SIGTERM)
     assert running.wait(timeout=20) == 143
+
+
+def test_what_processes_agreed_on_in_a_step_ends_it_together(monkeypatch):
+    """A signal that comes after they agreed waits for the next step; in the last step they ask again."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(signals, "highest_of_all", lambda number, device: number)
+    middle, last = SimpleNamespace(global_step=3, max_steps=9), SimpleNamespace(global_step=9, max_steps=9)
+    with StopOnSignal() as stop:
+        stop.agree(0)
+        signal.raise_signal(signal.SIGTERM)
+        control = TrainerControl()
+        stop.on_step_end(ARGUMENTS, middle, control)
+        assert not control.should_training_stop and stop.received == 0 and stop.noted == signal.SIGTERM
+        stop.agree(0)
+        stop.on_step_end(ARGUMENTS, last, control)
+        assert control.should_training_stop and stop.received == signal.SIGTERM
+        control = TrainerControl()
+        stop.agree(signal.SIGTERM)
+        stop.on_step_end(ARGUMENTS, middle, control)
+        assert control.should_training_stop

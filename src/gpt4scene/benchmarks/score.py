@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -88,8 +88,9 @@ def score_answers(
     records = [_record(row, f"references, row {number}") for number, row in enumerate(references)]
     asked = references_in(BENCHMARKS[task], records, Path("references"))
     found = answered(predictions_of(answers, task), None, asked, "answers")
-    opened = {"": _folder({task: found}, Annotation(None, truth=_true_boxes(boxes, counted)), counted, {task: asked})}
-    return _reports(opened, metrics)[""][task]
+    annotation = Annotation(None, truth=_true_boxes(boxes, counted))
+    with _scorer(counted, metrics) as scorer:
+        return _reports({"": _folder({task: found}, annotation, counted, {task: asked})}, scorer)[""][task]
 
 
 def _record(row: Any, origin: str) -> Record:
@@ -114,15 +115,16 @@ def score_folders(
     chosen_metrics(metrics)
     named = {name: _tasks(Path(place), tasks, list(official)) for name, (place, _) in folders.items()}
     counted = under_rules(dict.fromkeys(task for found in named.values() for task in found), rules)
-    read = {task: read_references(task, paths) for task, paths in official.items() if task in counted}
-    truth = _true_boxes(boxes, counted)
-    opened = {}
-    for name, tasks_here in named.items():
-        predictions, annotation_dir = folders[name]
-        answers = {task: read_answered(predictions, annotation_dir, task, read.get(task), read) for task in tasks_here}
-        annotation = Annotation(None if annotation_dir is None else Path(annotation_dir), truth)
-        opened[name] = _folder(answers, annotation, {task: counted[task] for task in tasks_here}, read)
-    return _reports(opened, metrics)
+    with _scorer(counted, metrics) as scorer:
+        read = {task: read_references(task, paths) for task, paths in official.items() if task in counted}
+        truth = _true_boxes(boxes, counted)
+        opened = {}
+        for name, tasks_here in named.items():
+            place, annotation_dir = folders[name]
+            answers = {task: read_answered(place, annotation_dir, task, read.get(task), read) for task in tasks_here}
+            annotation = Annotation(None if annotation_dir is None else Path(annotation_dir), truth)
+            opened[name] = _folder(answers, annotation, {task: counted[task] for task in tasks_here}, read)
+        return _reports(opened, scorer)
 
 
 def _true_boxes(boxes: Boxes | None, benchmarks: Mapping[str, Benchmark]) -> SceneBoxes | None:
@@ -134,31 +136,36 @@ def _true_boxes(boxes: Boxes | None, benchmarks: Mapping[str, Benchmark]) -> Sce
     return boxes_by_number(boxes, "the true boxes") if isinstance(boxes, Mapping) else read_boxes(boxes)
 
 
-def _reports(opened: Mapping[str, _Folder], metrics: Sequence[str] | str) -> dict[str, dict[str, Report]]:
-    """Return the reports of every folder; texts of all of them go through one scorer."""
-    with ExitStack() as stack:
-        texts_needed = any(folder.groups for folder in opened.values())
-        scorer = stack.enter_context(TextScorer(chosen_metrics(metrics))) if texts_needed else None
-        places = {
-            f"{name}\n{task}\n{suffix}": (name, task, suffix)
-            for name, folder in opened.items()
-            for task, groups in folder.groups.items()
-            for suffix in groups
-        }
-        if scorer:
-            scorer.ask({key: opened[name].groups[task][suffix] for key, (name, task, suffix) in places.items()})
-        for folder in opened.values():
-            folder.hash_questions()
-        ready = {
-            (name, task): folder.report(task, {})
-            for name, folder in opened.items()
-            for task in folder.answers
-            if task not in folder.groups
-        }
-        texts: dict[tuple[str, str], dict[str, TextScores]] = {}
-        for key, scores in (scorer.scores() if scorer else {}).items():
-            name, task, suffix = places[key]
-            texts.setdefault((name, task), {})[suffix] = scores
+def _scorer(benchmarks: Mapping[str, Benchmark], metrics: Sequence[str] | str) -> AbstractContextManager[TextScorer]:
+    """Return the scorer of texts, which gets ready while answers are read; one of no metrics where no task has texts.
+
+    Raises ``ConfigError`` for an unknown metric.
+    """
+    chosen = chosen_metrics(metrics)
+    return TextScorer(chosen if any(benchmark.text_groups for benchmark in benchmarks.values()) else ())
+
+
+def _reports(opened: Mapping[str, _Folder], scorer: TextScorer) -> dict[str, dict[str, Report]]:
+    """Return the reports of every folder; texts of all of them go through ``scorer``."""
+    places = {
+        f"{name}\n{task}\n{suffix}": (name, task, suffix)
+        for name, folder in opened.items()
+        for task, groups in folder.groups.items()
+        for suffix in groups
+    }
+    scorer.ask({key: opened[name].groups[task][suffix] for key, (name, task, suffix) in places.items()})
+    for folder in opened.values():
+        folder.hash_questions()
+    ready = {
+        (name, task): folder.report(task, {})
+        for name, folder in opened.items()
+        for task in folder.answers
+        if task not in folder.groups
+    }
+    texts: dict[tuple[str, str], dict[str, TextScores]] = {}
+    for place, scores in scorer.scores().items():
+        name, task, suffix = places[place]
+        texts.setdefault((name, task), {})[suffix] = scores
     return {
         name: {task: ready.get((name, task)) or folder.report(task, texts[name, task]) for task in folder.answers}
         for name, folder in opened.items()

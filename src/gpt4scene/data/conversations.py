@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 from gpt4scene.data.marks import IMAGE_MARK, Marks, reason
@@ -244,12 +245,13 @@ def _checked(
     for turn in spoken:
         if not any(char.isprintable() and not char.isspace() for char in turn.text):
             raise DataError(f"{origin}: a {turn.role} message is empty; write it or remove the row")
+    marks = 0
     for turn in turns:
         for mark in MARKS.found(turn.text):
             if mark != IMAGE_MARK or turn.role != "user":
                 raise DataError(f"{origin}: a {turn.role} message holds {mark}; {reason(mark)}")
+            marks += 1
     images = _images(row, columns, origin)
-    marks = sum(MARKS.images(turn.text) for turn in turns)
     if marks != len(images):
         raise DataError(
             f"{origin}: {marks} {IMAGE_MARK} marks, but {len(images)} images under '{columns.images}'; "
@@ -261,11 +263,8 @@ def _checked(
 def _refuse_unused(row: Mapping[str, Any], columns: Columns, origin: Origin, used: Set[str | None]) -> None:
     """Raise ``DataError`` for a column that holds something, means something, and is not among ``used``."""
     used = used | {columns.system, columns.images}
-    named = {name: getattr(columns, name, None) or name for name in NOT_USED}
-    for name, column in named.items():
-        for key in {name, column}:
-            if key not in used and not _is_empty(row.get(key)):
-                raise DataError(f"{origin}: '{key}' holds {_short(row[key])}, but {NOT_USED[name]}; else remove it")
+    if not _looked_for(columns).isdisjoint(row):
+        _refuse_named(row, columns, origin, used)
     if not _is_empty(row.get(columns.images)):
         return
     used |= {getattr(columns, field.name) for field in fields(columns)}
@@ -277,7 +276,23 @@ def _refuse_unused(row: Mapping[str, Any], columns: Columns, origin: Origin, use
             )
 
 
+@lru_cache(maxsize=16)
+def _looked_for(columns: Columns) -> frozenset[str]:
+    """Return the keys that ``NOT_USED`` is about in rows of ``columns``."""
+    return frozenset(NOT_USED) | {getattr(columns, name, None) or name for name in NOT_USED}
+
+
+def _refuse_named(row: Mapping[str, Any], columns: Columns, origin: Origin, used: Set[str | None]) -> None:
+    named = {name: getattr(columns, name, None) or name for name in NOT_USED}
+    for name, column in named.items():
+        for key in {name, column}:
+            if key not in used and not _is_empty(row.get(key)):
+                raise DataError(f"{origin}: '{key}' holds {_short(row[key])}, but {NOT_USED[name]}; else remove it")
+
+
 def _refuse_unused_in(message: Mapping[str, Any], tags: Tags, origin: Origin) -> None:
+    if NOT_USED_IN_MESSAGES.keys().isdisjoint(message):
+        return
     for key, (way_out, harmless) in NOT_USED_IN_MESSAGES.items():
         value = message.get(key)
         if key not in (tags.role_tag, tags.content_tag) and not (_is_nothing(value) or value in harmless):

@@ -7,8 +7,8 @@ and the same words before them; what lies behind is the row's own branch. The tw
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 HALF = re.compile("[\ud800-\udfff]")
 """Half of a character, which no tokenizer takes."""
-CACHED_TEXTS = 4096
+CACHED_TEXTS, CACHED_LENGTH = 4096, 4096
+"""So many texts are remembered as tokens, none of more letters: strangers may write long ones."""
 CACHED_PREFIXES = 1024
 
 
@@ -59,6 +60,15 @@ def _single(tokenizer: PreTrainedTokenizerBase, template: Template, token: str) 
     return ids[0]
 
 
+@dataclass(frozen=True)
+class _Head:
+    """What rows up to their last image have in common: the texts of their segments, images, tokens of texts alone."""
+
+    texts: tuple[str, ...]
+    images: int
+    text_tokens: int
+
+
 class Encoder:
     """Turns conversations and questions into token rows; owns tokenizer, template and vision rule of a run.
 
@@ -91,6 +101,8 @@ class Encoder:
         self._sizes = ImageSizes()
         self._texts: dict[str, np.ndarray] = {}
         self._prefixes: dict[Hashable, tuple[np.ndarray, tuple[Grid, ...]]] = {}
+        self._heads: dict[Hashable, _Head | None] = {}
+        self._image_tokens: dict[tuple[str, ...], int] = {}
 
     def encode(self, conversation: Conversation) -> EncodedSample:
         """Return a training row with labels. Raises DataError, or RowTooLong past ``cutoff_len``."""
@@ -101,27 +113,42 @@ class Encoder:
         """Return a question that ends after the assistant's header, without labels.
 
         Images stand at the prompt's ``<image>`` marks where there is one for each, directly before the prompt where
-        it has no mark. Raises DataError for any other number of marks.
+        it has no mark; with ``earlier`` messages, at the marks of all of them. Raises DataError for any other number
+        of marks.
         """
         origin = Origin(question.task, f"questions of {question.task}", question.index)
-        self._marks.asked(question.prompt, len(question.images), f"{origin}, scene {question.scene_id}")
-        marked = bool(self._marks.images(question.prompt))
-        prompt = question.prompt if marked else IMAGE_MARK * len(question.images) + question.prompt
-        turns = (Turn("user", prompt),)
+        prompt = question.prompt
+        if not question.earlier:
+            self._marks.asked(prompt, len(question.images), f"{origin}, scene {question.scene_id}")
+            prompt = prompt if self._marks.images(prompt) else IMAGE_MARK * len(question.images) + prompt
+        turns = (*question.earlier, Turn("user", prompt))
         self._refuse_other_marks(turns, origin)
-        segments = self.template.render(turns, generate=True, marks=self._marks)
+        rendered = self.template.render(turns, generate=True, marks=self._marks)
+        segments = [replace(segment, learned=False) for segment in rendered]
         return self._assemble(segments, _last_image(segments), question.images, origin)
+
+    def heard(self, text: str) -> str:
+        """Return what a stranger wrote as the text of a message: see :meth:`~gpt4scene.data.marks.Marks.heard`."""
+        return self._marks.heard(text)
+
+    def read_sizes(self, rows: Iterable[Conversation]) -> None:
+        """Read the sizes of all images of ``rows`` at once; errors are left to what asks for a row."""
+        self._sizes.read(path for images in {id(row.images): row.images for row in rows}.values() for path in images)
 
     def forget_images(self) -> None:
         """Let go of what is remembered about image files: some of them were replaced."""
         self._sizes = ImageSizes()
         self._prefixes.clear()
+        self._image_tokens.clear()
 
     def prefix_key(self, conversation: Conversation) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
         """Return what rows must have in common to share a prefix, or None where this row can share none.
 
         These are the images, and the texts from the row's beginning to its last image, which has a text of its own.
         """
+        head, _ = self._outline(conversation)
+        if head is not None:
+            return conversation.images, head.texts
         segments, last = self._rendered(conversation)
         return None if last < 0 else (conversation.images, _texts(segments[: last + 1]))
 
@@ -130,6 +157,9 @@ class Encoder:
 
         A byte-level vocabulary has no token shorter than a byte. Raises DataError for unreadable images.
         """
+        head, behind = self._outline(conversation)
+        if head is not None:
+            return head.text_tokens + self._tokens_of(conversation.images, conversation.origin) + behind
         segments, last = self._rendered(conversation)
         if last < 0 and conversation.images:
             return len(self._assemble(segments, last, conversation.images, conversation.origin, check=False).ids_L)
@@ -137,6 +167,53 @@ class Encoder:
             return len("".join(_texts(segments)).encode())
         prefix_P, _ = self._prefix(segments[: last + 1], conversation.images, conversation.origin)
         return len(prefix_P) + len("".join(_texts(segments[last + 1 :])).encode())
+
+    def _outline(self, conversation: Conversation) -> tuple[_Head | None, int]:
+        """Return what the row has up to its last image, and the bytes behind, without rendering the row.
+
+        Thousands of rows differ in images and question alone, so what stands before the question is rendered once.
+        None for a row that has to be looked at as a whole: without images, with an answer before the last of them, or
+        with something that no message may hold.
+        """
+        turns = conversation.turns
+        place = next((i for i in range(len(turns) - 1, -1, -1) if IMAGE_MARK in turns[i].text), -1)
+        first, behind = self._marks.cut(turns[place].text)
+        if place < 0 or not first:
+            return None, 0
+        key = (turns[:place], turns[place].role, first)
+        if key not in self._heads:
+            if len(self._heads) >= CACHED_TEXTS:
+                self._heads.clear()
+            self._heads[key] = self._head(replace(conversation, turns=(*turns[:place], Turn(turns[place].role, first))))
+        head = self._heads[key]
+        later = turns[place + 1 :]
+        if head is None or head.images != len(conversation.images) or not self._plain(behind, later):
+            return None, 0
+        frame = f"{self.template.message_end}\n"
+        rest = [behind, frame, *(f"{self.template.message_start}{turn.role}\n{turn.text}{frame}" for turn in later)]
+        return head, len("".join(rest).encode())
+
+    def _head(self, conversation: Conversation) -> _Head | None:
+        """Return what a row has in common with others that ends with its last image, or None where it does not."""
+        segments, last = self._rendered(conversation)
+        if last < 0 or _texts(segments[last + 1 :]) != (self.template.message_end, "\n"):
+            return None
+        shared = segments[: last + 1]
+        text_tokens = sum(len(self._tokens(segment.text)) for segment in shared if not segment.image)
+        return _Head(_texts(shared), sum(segment.image for segment in shared), text_tokens)
+
+    def _plain(self, behind: str, later: Sequence[Turn]) -> bool:
+        """Return whether what follows the last image holds no mark and no half of a character."""
+        texts = (behind, *(turn.text for turn in later))
+        return not any(self._marks.found(text) or (not text.isascii() and HALF.search(text)) for text in texts)
+
+    def _tokens_of(self, images: tuple[str, ...], origin: Origin) -> int:
+        """Return the tokens of all images, those that begin and end them included."""
+        known = self._image_tokens.get(images)
+        if known is None:
+            grids = self._grids(images, origin)
+            known = self._image_tokens[images] = sum(tokens(grid, self.vision) + 2 for grid in grids)
+        return known
 
     def _rendered(self, conversation: Conversation) -> tuple[list[Segment], int]:
         """Return the segments and the index of the last shared one (-1 where nothing can be shared)."""
@@ -229,10 +306,11 @@ class Encoder:
     def _tokens(self, text: str) -> np.ndarray:
         known = self._texts.get(text)
         if known is None:
-            if len(self._texts) >= CACHED_TEXTS:
-                self._texts.clear()
-            ids = self.tokenizer.encode(text, add_special_tokens=False)
-            known = self._texts[text] = np.array(ids, dtype=np.int64)
+            known = np.array(self.tokenizer.encode(text, add_special_tokens=False), dtype=np.int64)
+            if len(text) <= CACHED_LENGTH:
+                if len(self._texts) >= CACHED_TEXTS:
+                    self._texts.clear()
+                self._texts[text] = known
         return known
 
 

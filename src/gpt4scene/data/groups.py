@@ -34,11 +34,13 @@ Prefix = tuple[tuple[str, ...], tuple[Hashable, ...]]
 class Groups:
     """The key of every row: equal where rows share their prefix, ``TEXT``, or None for a row that shares nothing.
 
-    ``parents`` names, for some keys, that of a shorter prefix; there need not be rows of that one.
+    ``parents`` names, for some keys, that of a shorter prefix; there need not be rows of that one. ``images`` counts
+    those of the prefix of each key that has a parent or is one.
     """
 
     keys: tuple[int | None, ...]
     parents: Mapping[int, int] = field(default_factory=dict)
+    images: Mapping[int, int] = field(default_factory=dict, compare=False)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -48,6 +50,13 @@ class Groups:
         while key in self.parents:
             key = self.parents[key]
         return key
+
+    def own_images(self, row: int) -> int:
+        """Return how many images the row has beyond the shortest prefix that it may share."""
+        key = self.keys[row]
+        if key is None or key not in self.parents:
+            return 0
+        return self.images[key] - self.images[self.root(key)]
 
 
 def group_rows(rows: Iterable[Conversation] | TokenizedRows, encoder: Encoder) -> Groups:
@@ -59,9 +68,7 @@ def group_rows(rows: Iterable[Conversation] | TokenizedRows, encoder: Encoder) -
     if isinstance(rows, TokenizedRows):
         riding = rows.text_lengths() <= LONGEST_RIDER
         keys = rows.scene_keys()
-        return Groups(
-            tuple(TEXT if rides else key for key, rides in zip(keys, riding, strict=True)), parents_of(rows.prefixes())
-        )
+        return _with_parents((TEXT if rides else key for key, rides in zip(keys, riding, strict=True)), rows.prefixes())
     numbers: dict[tuple[tuple[str, ...], tuple[str, ...]], int] = {}
     found: list[int | None] = []
     for row in rows:
@@ -71,9 +78,14 @@ def group_rows(rows: Iterable[Conversation] | TokenizedRows, encoder: Encoder) -
         else:
             found.append(TEXT if not row.images and _rides(row, encoder) else None)
     mark = encoder.template.image_text
-    return Groups(
-        tuple(found), parents_of({number: (images, pieces(texts, mark)) for (images, texts), number in numbers.items()})
-    )
+    return _with_parents(found, {number: (images, pieces(texts, mark)) for (images, texts), number in numbers.items()})
+
+
+def _with_parents(keys: Iterable[int | None], prefixes: Mapping[int, Prefix]) -> Groups:
+    parents = parents_of(prefixes)
+    counts = {key: len(prefixes[key][0]) for key in {*parents, *parents.values()} & prefixes.keys()}
+    new = {above: counts[key] - 1 for key, above in parents.items() if above not in prefixes}
+    return Groups(tuple(keys), parents, counts | new)
 
 
 def _rides(row: Conversation, encoder: Encoder) -> bool:

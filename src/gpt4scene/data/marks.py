@@ -27,6 +27,11 @@ OTHER_OBJECTS = ("<bbox>", "<ref-object>")
 FOREIGN_MARKS = (*OTHER_MEDIA, *OTHER_SPELLINGS, *OTHER_OBJECTS)
 
 
+CACHED_HEADS = 1024
+LONGEST_HEAD = 2**16
+"""Letters of a head that is remembered; a longer one is looked through each time."""
+
+
 def reason(mark: str) -> str:
     """Return why ``mark`` can't stay in a message, and the way out."""
     letters = f"write \\{mark} for the letters"
@@ -53,10 +58,37 @@ class Marks:
         refused = {IMAGE_MARK, *FOREIGN_MARKS, *tokens}
         self._usable = {name for name in usable if len(name) > 1 and name.strip()} - refused
         names = sorted(refused | self._usable, key=len, reverse=True)
-        self._mark = re.compile(rf"(\\*)({'|'.join(map(re.escape, names))})")
+        # Backslashes are looked at from the first of a row only: a million of them would take hours otherwise.
+        self._mark = re.compile(rf"(?<!\\)(\\*)({'|'.join(map(re.escape, names))})")
+        self._first_letters = "".join(sorted({name[0] for name in names}))
+        self._cuttable = not any(IMAGE_MARK in name for name in names if name != IMAGE_MARK)
+        self._heads: dict[str, list[str] | None] = {}
 
     def found(self, text: str) -> list[str]:
-        """Return the marks in ``text`` in order, without those that are letters and without usable tokens."""
+        """Return the marks in ``text`` in order, without those that are letters and without usable tokens.
+
+        Many rows have the same text up to their last image, which is looked through once.
+        """
+        if not any(letter in text for letter in self._first_letters):
+            return []
+        head, tail = self.cut(text)
+        if len(head) > LONGEST_HEAD:
+            return self._found(text)
+        if head not in self._heads:
+            if len(self._heads) >= CACHED_HEADS:
+                self._heads.clear()
+            *_, last = None, *self._mark.finditer(head)
+            whole = not head or (last is not None and last[2] == IMAGE_MARK and last.end() == len(head))
+            self._heads[head] = self._found(head) if whole else None
+        first = self._heads[head]
+        return self._found(text) if first is None else [*first, *self._found(tail)]
+
+    def cut(self, text: str) -> tuple[str, str]:
+        """Return ``text`` up to its last image, or letters of such, and what follows; no mark stands across the cut."""
+        place = text.rfind(IMAGE_MARK) + len(IMAGE_MARK) if self._cuttable else 0
+        return (text[:place], text[place:]) if place >= len(IMAGE_MARK) else ("", text)
+
+    def _found(self, text: str) -> list[str]:
         found = [match[2] for match in self._mark.finditer(text) if not _is_escaped(match)]
         return [mark for mark in found if mark not in self._usable]
 
@@ -118,6 +150,13 @@ class Marks:
     def escaped(self, text: str) -> str:
         """Return ``text`` with a backslash before every mark in it, so that all of it is letters."""
         return self._mark.sub(r"\1\1\\\2", text)
+
+    def heard(self, text: str) -> str:
+        """Return what someone wrote who knows nothing of marks, as the text of a message.
+
+        Marks that only the template may write are letters; usable tokens stay tokens, and backslashes backslashes.
+        """
+        return self._mark.sub(lambda found: found[1] * 2 + "\\" * (found[2] not in self._usable) + found[2], text)
 
     def question(self, text: str) -> str:
         """Return what is asked, as a reader wants it: what stands behind all images, without what stands before them.

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from os.path import commonprefix
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from torch.utils.data import Dataset, get_worker_info
 
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.groups import Groups, group_rows
 from gpt4scene.data.layout import pack_layout
 from gpt4scene.data.positions import pack_positions
 from gpt4scene.data.vision import VisionRule, image_pixels
@@ -50,6 +52,11 @@ class PackDataset(Dataset[Batch]):
         self, rows: Sequence[Conversation] | TokenizedRows, encoder: Encoder, *, dummy_image: bool = False
     ) -> None:
         self.rows, self.encoder, self.dummy_image = rows, encoder, dummy_image
+
+    @cached_property
+    def groups(self) -> Groups:
+        """Which rows may share a pack."""
+        return group_rows(self.rows, self.encoder)
 
     def __len__(self) -> int:
         return len(self.rows)

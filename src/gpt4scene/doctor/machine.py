@@ -9,9 +9,13 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gpt4scene.doctor.findings import GIB, Finding
 from gpt4scene.settings.arguments import attention_backend
+
+if TYPE_CHECKING:
+    import torch
 
 
 def machine() -> Iterator[Finding]:
@@ -23,6 +27,7 @@ def machine() -> Iterator[Finding]:
         ("accelerate", "torch"),
         ("peft", "torch"),
         ("deepspeed", "deepspeed"),
+        ("fastapi", "serve"),
         ("pycocoevalcap", "metrics"),
     ):
         yield _package(package, extra)
@@ -55,6 +60,7 @@ def _torch() -> Iterator[Finding]:
     except ValueError as error:
         yield Finding("wrong", str(error))
     if not torch.cuda.is_available():
+        yield _attention(torch.device("cpu"), torch.float32, "the CPU")
         yield Finding("note", "no CUDA device: the CPU will do for the demo and tests, not for a 7B model")
         return
     for index in range(torch.cuda.device_count()):
@@ -62,6 +68,19 @@ def _torch() -> Iterator[Finding]:
         bf16 = "bf16" if device.major >= 8 else "no bf16: leave bf16 out"
         level = "ok" if device.major >= 8 else "note"
         yield Finding(level, f"GPU {index}: {device.name}, {device.total_memory / GIB:.0f} GiB, {bf16}")
+        half = torch.bfloat16 if device.major >= 8 else torch.float16
+        for dtype in (half, torch.float32):
+            yield _attention(torch.device("cuda", index), dtype, f"GPU {index}")
+
+
+def _attention(device: torch.device, dtype: torch.dtype, place: str) -> Finding:
+    """Return which kernel attends to packs in ``dtype``, with heads of 128 as the published models have."""
+    from gpt4scene.model.kernels import kernel_sentence
+
+    try:
+        return Finding("ok", f"{place}: packs are attended to by {kernel_sentence(device, dtype, 128)}")
+    except ValueError as error:
+        return Finding("note", f"{place}: {error}")
 
 
 def _java() -> Finding:

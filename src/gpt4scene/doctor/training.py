@@ -27,7 +27,7 @@ def training_findings(config: TrainConfig, full: bool = False) -> Iterator[Findi
     """
     from gpt4scene.training.hf_arguments import training_arguments
     from gpt4scene.training.optimizers import try_out
-    from gpt4scene.training.preflight import check_settings
+    from gpt4scene.training.preflight import attention_of, check_settings
 
     checks = Checks()
     checks.check("settings", lambda: check_settings(config), "packages, DeepSpeed and launcher agree with them")
@@ -47,6 +47,7 @@ def training_findings(config: TrainConfig, full: bool = False) -> Iterator[Findi
     yield from checks.take()
     data = None
     if folder is not None:
+        checks.check("attention", lambda: attention_of(config, arguments, folder), str)
         data = _data(config, folder, arguments, checks)
         yield from checks.take()
     if data is not None:

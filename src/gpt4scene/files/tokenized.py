@@ -82,6 +82,10 @@ class TokenizedRows(Sequence[EncodedSample]):
         """Return these rows alone, in this order; arrays are shared."""
         return TokenizedRows(self.folder, self._meta, self._chosen[np.fromiter(indices, dtype=np.int64)])
 
+    def own_lengths(self) -> np.ndarray:
+        """Return the number of tokens of each row behind its prefix."""
+        return np.diff(self._arrays["branch_starts"])[self._chosen]
+
     def images(self) -> list[tuple[str, ...]]:
         """Return the images of every row."""
         return [self._scenes[scene][0] for scene in self._arrays["row_scenes"][self._chosen]]

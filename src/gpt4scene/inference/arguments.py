@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from gpt4scene.benchmarks.registry import task_names
 from gpt4scene.data.templates import TEMPLATES
+from gpt4scene.inference.requests import RETRIES
 from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import LEAST_HELP, MOST_HELP, RESOLUTION_HELP, Arguments, ImageLimits, key
 from gpt4scene.settings.feature_cache import HELP, feature_cache_problems
@@ -47,7 +48,7 @@ class InferArguments(Arguments):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = key(
         "Number format of the weights: auto is bfloat16 on a GPU, float32 on a CPU.", "auto"
     )
-    flash_attn: Literal["auto", "fa2", "sdpa"] = key("Attention of the vision tower.", "auto")
+    flash_attn: Literal["auto", "fa2", "fa3", "sdpa"] = key("Attention of the vision tower.", "auto")
     device: str = key("auto, cpu, cuda or cuda:<n>.", "auto")
     feature_cache: str = key(HELP, "auto")
     branch_limit: int | None = key(
@@ -61,7 +62,7 @@ class InferArguments(Arguments):
     shard: int = key("Which of the parts to answer, counted from 0.", 0, least=0)
     num_processes: str = key("Processes here: auto is one a GPU, or one on the CPU.", "auto")
     timeout: float = key("Seconds that a request to a server may take.", 600.0, least=0.001)
-    retries: int = key("Further tries when a server is busy or away, with growing pauses.", 7, least=0)
+    retries: int = key("Further tries when a server is busy or away, with growing pauses.", RETRIES, least=0)
     limit: int | None = key("Ask only the first so many questions of each task.", None, least=1)
     scenes: str | None = key("Ask only about these scenes, separated by commas.", None)
     keep_empty: bool = key("Write empty answers too, instead of reporting their questions as unanswered.", False)

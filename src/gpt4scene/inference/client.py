@@ -2,34 +2,37 @@
 
 Scenes come one after another and the questions of a scene together: the first alone, so that the server has computed
 the images before the others arrive. Images are shrunk by our own rule and sent as PNG, so that the server's
-processor finds nothing left to resize. Requests wait in threads that do not keep the process: Ctrl-C ends it at once.
+processor finds nothing left to resize. vLLM remembers images by a name that the client gives them: there, only the
+first request of a scene carries the images. Requests wait in threads that do not keep the process: Ctrl-C ends it.
 """
 
 from __future__ import annotations
 
-import base64
-import io
+import hashlib
 import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
-
-from PIL import Image
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from gpt4scene.data.templates import ALL_MARKS
-from gpt4scene.data.vision import VisionRule, fit, open_image
-from gpt4scene.errors import DataError, WorkError
-from gpt4scene.files.contents import Contents
-from gpt4scene.files.pixels import rgb, still
+from gpt4scene.data.vision import VisionRule
+from gpt4scene.errors import ConfigError, DataError, WorkError
 from gpt4scene.inference.decoding import GenerationSettings
+from gpt4scene.inference.pictures import Picture, Pictures, chat_request, short_request
 from gpt4scene.inference.requests import RETRIES, TIMEOUT_S, Requests, Say
 from gpt4scene.inference.served import served
 from gpt4scene.types import Answer, Question
 
 REQUEST_LIMIT = 8
-"""Requests at a time; each carries all images of the scene, some ten megabytes."""
+"""Requests at a time; each may carry all images of the scene, some ten megabytes."""
+KNOWS_NAMES = "vllm"
+"""What a server that remembers images by name says of its owner, in its list of models."""
+OWN_DEFAULTS = ("vllm", "sglang")
+"""Servers that draw among the likeliest tokens alone where the checkpoint's generation_config.json has a ``top_k``."""
+NEVER_KNOWN = 8
+"""After so many requests by name that were refused, and none that was taken, every request carries its images."""
 SILENCE_S = 30.0
 """So often a run says that it waits for the server."""
 LAST_ANSWERS_S = 30.0
@@ -38,16 +41,30 @@ PROBE = "Describe a wooden chair beside a window in one sentence."
 """The first request, by whose answer one model is told from another behind the same name."""
 
 
-def image_url(path: str, rule: VisionRule) -> str:
-    """Return the image as a PNG data URL, resized as for the local model; ``DataError`` names an unreadable file."""
-    with open_image(path) as image:
-        try:
-            resized = rgb(still(image)).resize(fit(image.size, rule), Image.Resampling.BICUBIC)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"image {path}: it can't be decoded ({error}); copy or render it again") from None
-    buffer = io.BytesIO()
-    resized.save(buffer, format="PNG", compress_level=1)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+@dataclass(frozen=True)
+class Asked:
+    """A question and its request as JSON in pieces; ``short`` is its form without images, for a server that knows them.
+
+    The pieces of an image are shared by all requests of a scene. ``limit`` is the longest answer in tokens.
+    """
+
+    question: Question
+    sample: int
+    limit: int
+    body: tuple[bytes, ...]
+    short: tuple[bytes, ...]
+
+
+Results = queue.SimpleQueue["Answer | Exception | None"]
+"""Answers as they come; None says that a thread has ended."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A scene whose first question is under way while the scene before it is still answered."""
+
+    questions: Sequence[Question]
+    results: Results
 
 
 class ServerEngine:
@@ -81,9 +98,10 @@ class ServerEngine:
         self._known: dict[str, str] = {}
         self._known_at, self._asking_again = 0, threading.Lock()
         self._said_cut = False
-        self._contents = Contents()
-        self._scene: tuple[tuple[str, ...], list[dict[str, Any]]] = ((), [])
-        self._results: queue.SimpleQueue[Answer | Exception | None] = queue.SimpleQueue()
+        self._pictures = Pictures(vision)
+        self._owner = ""
+        self._results: Results = queue.SimpleQueue()
+        self._begun: Begun | None = None
 
     def identity(self) -> dict[str, str]:
         """Return what tells this server's model from another one of the same name: its own words, and a probe's answer.
@@ -97,6 +115,7 @@ class ServerEngine:
 
     def _said_of_itself(self) -> dict[str, str]:
         found = served(self.requests, self.model)
+        self._owner = found.get("owned_by", "")
         body = {"model": self.model, "max_tokens": 16, "temperature": 0.0, "seed": 0}
         body["messages"] = [{"role": "user", "content": [{"type": "text", "text": PROBE}]}]
         try:
@@ -112,14 +131,39 @@ class ServerEngine:
         """Yield the answers to questions about one scene as they come.
 
         Raises ``DataError`` naming task and row for a reply that is no answer, ``WorkError`` when the server fails;
-        answers that had come by then are yielded first.
+        answers that had come by then are yielded first. Log-probabilities are refused: servers mean different things.
         """
-        settings = settings or GenerationSettings()
-        self._results = queue.SimpleQueue()
+        yield from self._visit(questions, settings or GenerationSettings(), ())
+
+    def _visit(
+        self, questions: Sequence[Question], settings: GenerationSettings, following: Sequence[Question]
+    ) -> Iterator[Answer]:
+        """Yield the answers about a scene. Once all its requests are sent, the first of ``following`` is asked."""
+        if settings.return_logprobs:
+            raise ConfigError("log-probabilities come from the local engine alone, not from a server: --engine local")
+        begun, self._begun = self._begun, None
+        if begun is not None and begun.questions is not questions:
+            begun = None
+        self._results = queue.SimpleQueue() if begun is None else begun.results
         self.requests.closed.clear()
-        bodies = [(question, self._body(question, settings)) for question in questions]
-        for together in (bodies[:1], bodies[1:]):
-            yield from self._together(together)
+        samples = range(settings.samples)
+        asked = [self._asked(question, settings, sample) for question in questions for sample in samples]
+        whole = {one.question.images: place for place, one in reversed(list(enumerate(asked)))}.values()
+        asked = [replace(one, short=()) if place in whole else one for place, one in enumerate(asked)]
+        waiting = deque(asked[1:])
+
+        def begin() -> None:
+            if following and self._begun is None and not waiting:
+                self._begun = Begun(following, queue.SimpleQueue())
+                self._start(lambda: self._asked(following[0], settings), self._begun.results)
+
+        if begun is None and asked:
+            self._start(lambda: asked[0], self._results)
+        yield from self._together(deque(), min(1, len(asked)), begin)
+        working = min(self.request_limit, len(waiting))
+        for _ in range(working):
+            threading.Thread(target=self._work, args=(waiting, self._results), name="request", daemon=True).start()
+        yield from self._together(waiting, working, begin)
 
     def received(self) -> list[Answer]:
         """Return the answers that came and were not taken, for a caller who stops in between; ask no more."""
@@ -136,19 +180,40 @@ class ServerEngine:
     def answer_scenes(
         self, scenes: Iterable[Sequence[Question]], settings: GenerationSettings | None = None
     ) -> Iterator[Iterator[Answer]]:
-        """Yield an iterator of answers for each scene, in order."""
-        for questions in scenes:
-            yield self.answer(questions, settings)
+        """Yield an iterator of answers for each scene, in order.
 
-    def _together(self, bodies: Sequence[tuple[Question, dict[str, Any]]]) -> Iterator[Answer]:
-        """Ask side by side. After a failure no further question is sent, but those under way may still be answered."""
-        results, waiting = self._results, deque(bodies)
-        working = min(self.request_limit, len(bodies))
-        for number in range(working):
-            threading.Thread(target=self._work, args=(waiting, results), name=f"request {number}", daemon=True).start()
+        The next scene's images are encoded meanwhile, and its first question is asked once all of this one are sent.
+        """
+        turns = iter(scenes)
+        following = next(turns, None)
+        while following is not None:
+            questions, following = following, next(turns, None)
+            self._pictures.begin([question.images for question in (*questions, *(following or ()))])
+            yield self._visit(questions, settings or GenerationSettings(), following or ())
+
+    def _start(self, asked: Callable[[], Asked], results: Results) -> None:
+        """Send one request, which is made in its own thread."""
+
+        def work() -> None:
+            try:
+                results.put(self._ask(replace(asked(), short=())))
+            except Exception as error:
+                results.put(error)
+            finally:
+                results.put(None)
+
+        threading.Thread(target=work, name="first request", daemon=True).start()
+
+    def _together(self, waiting: deque[Asked], working: int, begin: Callable[[], None]) -> Iterator[Answer]:
+        """Yield what ``working`` threads bring. After a failure no further question is sent, but those under way may
+        still be answered. ``begin`` is called again and again, to begin with the next scene.
+        """
+        results = self._results
         failure: Exception | None = None
         last, until = time.monotonic(), float("inf")
         while working and time.monotonic() < until:
+            if failure is None:
+                begin()
             try:
                 item = results.get(timeout=min(SILENCE_S, until - time.monotonic()))
             except queue.Empty:
@@ -166,13 +231,11 @@ class ServerEngine:
         if failure is not None:
             raise failure
 
-    def _work(
-        self, waiting: deque[tuple[Question, dict[str, Any]]], results: queue.SimpleQueue[Answer | Exception | None]
-    ) -> None:
+    def _work(self, waiting: deque[Asked], results: Results) -> None:
         """Send one request after another until none is left or one has failed; then put None."""
         try:
             while waiting and not self.requests.closed.is_set():
-                results.put(self._ask(*waiting.popleft()))
+                results.put(self._ask(waiting.popleft()))
         except IndexError:
             pass  # another thread took the last one
         except Exception as error:
@@ -184,45 +247,43 @@ class ServerEngine:
         ends = f"--timeout {self.requests.timeout:g} ends a request"
         self.requests.say(f"{self.base_url}: no answer for {seconds:.0f} s, requests under way: {requests}; {ends}")
 
-    def _images(self, images: tuple[str, ...]) -> list[dict[str, Any]]:
-        contents = tuple(map(self._contents, images))
-        known, parts = self._scene
-        if known != contents:
-            urls = [image_url(path, self.vision) for path in images]
-            parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
-            self._scene = (contents, parts)
-        return parts
-
-    def _content(self, question: Question) -> list[dict[str, Any]]:
+    def _content(self, question: Question) -> list[str | Picture]:
         """Return the images, then the prompt; images stand at the prompt's marks where it has them."""
-        images = self._images(question.images)
+        images = self._pictures(question.images)
         place = f"{question.task}, row {question.index}, scene {question.scene_id}"
         first, *rest = ALL_MARKS.asked(question.prompt, len(images), place)
         if letters := ALL_MARKS.letters(question.prompt):
             raise DataError(f"{place}: a server would take the letters {letters[0]} for the token; ask without them")
-        content = [{"type": "text", "text": first}]
+        content: list[str | Picture] = [first]
         for image, text in zip(images, rest, strict=True):
-            content += [image, {"type": "text", "text": text}]
-        return [part for part in content if part.get("text") != ""]
+            content += [image, text]
+        return [part for part in content if part != ""]
 
-    def _body(self, question: Question, settings: GenerationSettings) -> dict[str, Any]:
-        """Return the request for a question."""
-        body = {
+    def _asked(self, question: Question, settings: GenerationSettings, sample: int = 0) -> Asked:
+        """Return the request for a question, for one of its answers."""
+        words = {
             "model": self.model,
-            "messages": [{"role": "user", "content": self._content(question)}],
             "max_tokens": settings.max_new_tokens,
             "temperature": settings.temperature,
             "top_p": settings.top_p,
-            "seed": settings.seed,
+            "seed": _seed(settings.seed, sample),
         }
         if settings.repetition_penalty is not None:
-            body["extra_body"] = {"repetition_penalty": settings.repetition_penalty}
-        return body
+            words["repetition_penalty"] = settings.repetition_penalty
+        if settings.temperature > 0 and self._owner in OWN_DEFAULTS:
+            words["top_k"] = -1  # Qwen's checkpoints say 1: every draw would be the likeliest token
+        content, named = self._content(question), self._owner == KNOWS_NAMES
+        short = short_request(words, content) if named and question.images else ()
+        return Asked(
+            question, sample, settings.max_new_tokens, tuple(chat_request(words, content, named)), tuple(short)
+        )
 
-    def _ask(self, question: Question, body: dict[str, Any]) -> Answer:
+    def _ask(self, asked: Asked) -> Answer:
+        question = asked.question
         where = f"{self.base_url}, {question.task}, row {question.index}"
+        never = self.requests.short_refused >= NEVER_KNOWN and not self.requests.short_taken
         try:
-            reply = self.requests.ask(body, where)
+            reply = self.requests.ask(asked.body, where, short=() if never else asked.short)
             self._check_same(where)
         except WorkError as error:
             raise WorkError(f"{error}; once the server answers, the same command goes on") from None
@@ -232,13 +293,13 @@ class ServerEngine:
                 f"{where}: '{reply.model}' answered, and '{self._answers_as}' before it; let one model answer to the "
                 f"name '{self.model}', and run the same command again"
             )
-        if reply.finish_reason == "length" and 0 < reply.tokens < body["max_tokens"] and not self._said_cut:
+        if reply.finish_reason == "length" and 0 < reply.tokens < asked.limit and not self._said_cut:
             self._said_cut = True
             self.requests.say(
                 f"note: {where}: the server cut the answer after {reply.tokens} tokens, below --max_new_tokens "
-                f"{body['max_tokens']}, as one whose context is full does (vLLM: --max-model-len); said once"
+                f"{asked.limit}, as one whose context is full does (vLLM: --max-model-len); said once"
             )
-        return Answer(question, reply.text, reply.tokens, reply.finish_reason)
+        return Answer(question, reply.text, reply.tokens, reply.finish_reason, sample=asked.sample)
 
     def _check_same(self, where: str) -> None:
         """Raise ``DataError`` where a server that came back after lost connections is no longer the one of before.
@@ -261,3 +322,10 @@ class ServerEngine:
                     "its answer is not taken. Serve the model as before, or choose another --output_dir"
                 )
             self._known_at = lost
+
+
+def _seed(seed: int, sample: int) -> int:
+    """Return the seed of one of several answers: the first has the given one, the others their own."""
+    if sample == 0:
+        return seed
+    return int.from_bytes(hashlib.sha256(f"{seed} {sample}".encode()).digest()[:4], "big") >> 1

@@ -9,6 +9,7 @@ from pathlib import Path
 from gpt4scene.benchmarks.references import reference_files
 from gpt4scene.benchmarks.registry import BENCHMARKS, task_names
 from gpt4scene.inference.arguments import wrong_address
+from gpt4scene.inference.requests import RETRIES
 from gpt4scene.settings.arguments import Arguments, key
 
 
@@ -26,7 +27,7 @@ class JudgeArguments(Arguments):
     max_new_tokens: int | None = key("Longest judgement in tokens; the benchmark's own when left out.", None, least=1)
     request_limit: int = key("Requests at a time.", 8, least=1)
     timeout: float = key("Seconds that a request may take.", 600.0, least=0.001)
-    retries: int = key("Further tries when the server is busy or away, with growing pauses.", 7, least=0)
+    retries: int = key("Further tries when the server is busy or away, with growing pauses.", RETRIES, least=0)
     asks: int = key("Ask so often about an answer whose judgements hold no mark, over all runs.", 3, least=1)
     limit: int | None = key("Judge only the first so many answers of each task that need it.", None, least=1)
     overwrite: bool = key("Delete the judgements of these tasks and start over.", False)

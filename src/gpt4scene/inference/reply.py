@@ -10,6 +10,8 @@ from typing import Any
 
 ENDED = frozenset({"stop", "length", "eos", "eos_token", "end_turn", "stop_sequence"})
 """Words of servers for an answer that ended by itself, or at the longest length (``length``)."""
+STOPPED = frozenset({"abort", "aborted", "cancelled"})
+"""Words of servers for an answer that they broke off, as one that is shut down does."""
 THINKING, THOUGHT = "<think>", "</think>"
 """Marks of reasoning that a server without a parser for it leaves in the text; the first may stand in the prompt."""
 _SHOWN, _PAGE = 300, 20_000
@@ -32,10 +34,13 @@ def is_empty(text: str) -> bool:
 
 
 class NoAnswer(ValueError):
-    """A reply without an answer. ``again`` says whether the same request may bring one: a proxy's page, a glitch."""
+    """A reply without an answer. ``again`` says whether the same request may bring one: a proxy's page, a glitch.
 
-    def __init__(self, sentence: str, again: bool) -> None:
-        self.again = again
+    ``stopped`` says that the server broke the answer off, as one that is shut down does.
+    """
+
+    def __init__(self, sentence: str, again: bool, stopped: bool = False) -> None:
+        self.again, self.stopped = again, stopped
         super().__init__(sentence)
 
 
@@ -142,7 +147,8 @@ def _answer(message: dict[str, Any], reason: object) -> str:
     if not isinstance(text, str):
         raise NoAnswer(f"'content' is no text but {_short(text)} (finish_reason {_short(reason)})", text is None)
     if reason is not None and reason not in tuple(ENDED):
-        raise NoAnswer(f"the answer did not end by itself: finish_reason is {_short(reason)}", True)
+        words = f"the answer did not end by itself: finish_reason is {_short(reason)}"
+        raise NoAnswer(words, True, stopped=reason in tuple(STOPPED))
     return text
 
 

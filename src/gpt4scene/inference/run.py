@@ -269,6 +269,7 @@ def _engine(arguments: InferArguments, say: Say) -> Engine:
     from transformers.utils.logging import disable_progress_bar
 
     from gpt4scene.inference.local import load_engine
+    from gpt4scene.model.attention import attention_sentence
     from gpt4scene.model.feature_choice import open_features
     from gpt4scene.settings.arguments import attention_backend
     from gpt4scene.settings.feature_cache import feature_cache
@@ -289,6 +290,7 @@ def _engine(arguments: InferArguments, say: Say) -> Engine:
         branch_limit=arguments.branch_limit,
         features=features,
     )
+    say(f"attention: {attention_sentence(engine.model.config, attention, engine.device, engine.model.dtype)}")
     if features is not None and engine.scheduler.tower.cache is None and arguments.feature_cache != "auto":
         say(
             f"note: --feature_cache {arguments.feature_cache} has no effect: this version of transformers takes no "

@@ -1,4 +1,4 @@
-"""METEOR 1.5 through its own program, started once for all texts of a call.
+"""METEOR 1.5 through its own program, started once for all texts of a call, or once a core where they are many.
 
 The program talks by lines: ``SCORE ||| reference ||| … ||| hypothesis`` is answered by the statistics of that pair. Its
 answers go to a temporary file, so that it never waits for us while we compute the other metrics. The statistics become
@@ -8,7 +8,9 @@ texts can use (``paraphrases``), it starts in a quarter of a second instead of f
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -27,34 +29,35 @@ JAR, TABLE = Path("meteor") / "meteor-1.5.jar", Path("meteor") / "data" / "parap
 """The program and its paraphrases in the folder of pycocoevalcap."""
 
 _PAUSE_S = 0.01
+_MOST_PROGRAMS = 4
+_PAIRS_WORTH_A_PROGRAM = 1000
 _ALPHA, _BETA, _GAMMA, _CONTENT = 0.85, 0.2, 0.6, 0.75
 _STAGE_WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])
 
 
 class Meteor:
-    """A running METEOR. Use it as a context; ``table`` is its paraphrase table, gzipped, or ``None`` for its own."""
+    """Running METEORs. Use it as a context.
 
-    def __init__(self, java: str, coco: Path, table: bytes | None = None) -> None:
+    Args:
+        java: the program that runs METEOR.
+        coco: folder of pycocoevalcap.
+        table: its paraphrase table, gzipped; ``None`` for its own, which a second program is not worth loading for.
+        programs: how many share the work at most (``programs_for``).
+    """
+
+    def __init__(self, java: str, coco: Path, table: bytes | None = None, programs: int = 1) -> None:
         flags, extra = ["-Xmx2G"], []
-        self._answers = tempfile.NamedTemporaryFile(prefix="meteor")  # noqa: SIM115 (closed with the process)
-        self._table = tempfile.NamedTemporaryFile(prefix="meteor", suffix=".gz")  # noqa: SIM115
+        self._table = tempfile.NamedTemporaryFile(prefix="meteor", suffix=".gz")  # noqa: SIM115 (closed at the end)
         if table is not None:
             self._table.write(table)
             self._table.flush()
             flags += ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]  # short work: less compiling, no helper threads
             extra = ["-a", self._table.name]
-        self._reader = open(self._answers.name, "rb")  # noqa: SIM115 (its own place in the file)
-        self._received = b""
-        self._process = subprocess.Popen(
-            [java, *flags, "-jar", str(coco / JAR), "-", "-", "-stdio", "-l", "en", "-norm", *extra],
-            stdin=subprocess.PIPE,
-            stdout=self._answers,
-            stderr=subprocess.DEVNULL,
-        )
-        self._asked: dict[Pair, int] = {}
-        self._lines = 0
-        self._known: np.ndarray | None = None
-        self._writer: threading.Thread | None = None
+        command = [java, *flags, "-jar", str(coco / JAR), "-", "-", "-stdio", "-l", "en", "-norm", *extra]
+        self._programs = [_Program(command) for _ in range(programs if table is not None else 1)]
+        self._work = [0.0] * len(self._programs)
+        self._asked: dict[Pair, tuple[int, int]] = {}
+        self._known: dict[Pair, np.ndarray] = {}
 
     def __enter__(self) -> Meteor:
         return self
@@ -62,6 +65,62 @@ class Meteor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for program in self._programs:
+            program.end()
+        self._table.close()
+
+    def ask(self, pairs: Sequence[Pair]) -> None:
+        """Send ``pairs`` on their way and return at once; equal pairs are asked once."""
+        lines: list[list[str]] = [[] for _ in self._programs]
+        for pair in pairs:
+            if pair not in self._asked:
+                place = self._work.index(min(self._work))
+                self._asked[pair] = place, self._programs[place].lines + len(lines[place])
+                self._work[place] += len(pair[0]) * sum(map(len, pair[1]))
+                lines[place].append(_score_line(pair))
+        for program, new in zip(self._programs, lines, strict=True):
+            program.send(new)
+
+    def statistics(self, pairs: Sequence[Pair]) -> np.ndarray:
+        """Return what METEOR sums up of every pair, float64[B, 24] (``score`` scores the sums).
+
+        Raises ``WorkError`` when a program ends early.
+        """
+        self.ask(pairs)
+        if len(self._known) != len(self._asked):
+            answers = [program.answers() for program in self._programs]
+            lines = [answers[place][line].split() for place, line in self._asked.values()]
+            statistics_N23 = np.array(lines, dtype=np.float64).reshape(-1, 23)
+            whole_N = (statistics_N23[:, 21:] == statistics_N23[:, :2]).all(axis=1) & (statistics_N23[:, 20] == 1)
+            self._known = dict(zip(self._asked, np.column_stack([statistics_N23, whole_N]), strict=True))
+        return np.array([self._known[pair] for pair in pairs]).reshape(-1, 24)
+
+
+def programs_for(pairs: int) -> int:
+    """Return how many METEORs to start for so many pairs: one takes a quarter of a second, as long as 400 captions."""
+    return max(1, min(_cores(), _MOST_PROGRAMS, pairs // _PAIRS_WORTH_A_PROGRAM))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+class _Program:
+    """One running METEOR: lines go in, as many lines come out."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.lines = 0
+        """Lines that were sent."""
+        self._answers = tempfile.NamedTemporaryFile(prefix="meteor")  # noqa: SIM115 (closed with the process)
+        self._reader = open(self._answers.name, "rb")  # noqa: SIM115 (its own place in the file)
+        self._received = b""
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=self._answers, stderr=subprocess.DEVNULL
+        )
+        self._writer: threading.Thread | None = None
+
+    def end(self) -> None:
+        """Kill the process, whatever it does, and let go of its files."""
         self._process.kill()
         self._process.wait()
         if self._writer:
@@ -69,44 +128,27 @@ class Meteor:
         if self._process.stdin:
             with suppress(BrokenPipeError):
                 self._process.stdin.close()
-        for file in (self._reader, self._answers, self._table):
+        for file in (self._reader, self._answers):
             file.close()
 
-    def ask(self, pairs: Sequence[Pair]) -> None:
-        """Send ``pairs`` on their way and return at once; equal pairs are asked once."""
-        new = list(dict.fromkeys(pair for pair in pairs if pair not in self._asked))
-        for pair in new:
-            self._asked[pair] = self._lines
-            self._lines += 1
-        self._send([_score_line(pair) for pair in new])
-
-    def statistics(self, pairs: Sequence[Pair]) -> np.ndarray:
-        """Return what METEOR sums up of every pair, float64[B, 24] (``score`` scores the sums).
-
-        Raises ``WorkError`` when the program ends early.
-        """
-        self.ask(pairs)
-        lines = self._wait_for(self._lines)
-        if self._known is None or len(self._known) != self._lines:
-            statistics_N23 = np.array([line.split() for line in lines], dtype=np.float64).reshape(-1, 23)
-            whole_N = (statistics_N23[:, 21:] == statistics_N23[:, :2]).all(axis=1) & (statistics_N23[:, 20] == 1)
-            self._known = np.column_stack([statistics_N23, whole_N])
-        return self._known[[self._asked[pair] for pair in pairs]]
-
-    def _send(self, lines: Sequence[str]) -> None:
+    def send(self, lines: Sequence[str]) -> None:
+        """Send ``lines`` on their way and return at once."""
+        if not lines:
+            return
         if self._writer:
             self._writer.join()
+        self.lines += len(lines)
         content = "".join(line + "\n" for line in lines).encode(errors="replace")
         self._writer = threading.Thread(target=_write, args=(self._process.stdin, content), daemon=True)
         self._writer.start()
 
-    def _wait_for(self, count: int) -> list[str]:
-        """Return the first ``count`` lines of the program's answers; wait until they are there."""
+    def answers(self) -> list[str]:
+        """Return the answers to all lines that were sent; wait until they are there. Raises ``WorkError``."""
         while True:
             ended = self._process.poll() is not None
             self._received += self._reader.read()
-            if self._received.count(b"\n") >= count:
-                return self._received.decode(errors="replace").split("\n")[:count]
+            if self._received.count(b"\n") >= self.lines:
+                return self._received.decode(errors="replace").split("\n")[: self.lines]
             if ended:
                 raise WorkError("METEOR ended before it had answered; it needs 2 GB of memory")
             time.sleep(_PAUSE_S)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -19,7 +20,7 @@ from gpt4scene.errors import ConfigError
 from gpt4scene.metrics import meteor
 from gpt4scene.metrics.captions import CaptionMetrics, Pair, bleu
 from gpt4scene.metrics.java import NO_COCO, NO_JAVA, coco_folder, find_java
-from gpt4scene.metrics.meteor import TABLE, Meteor
+from gpt4scene.metrics.meteor import TABLE, Meteor, programs_for
 from gpt4scene.metrics.paraphrases import ParaphraseTable
 from gpt4scene.metrics.scores import Pooled, Scores
 from gpt4scene.metrics.tokenizers import java_tokens, one_line, own_tokens
@@ -95,7 +96,7 @@ def chosen_metrics(words: str | Sequence[str]) -> tuple[str, ...]:
 
 
 class TextScorer:
-    """Scores groups of texts, once. Use it as a context: ``ask``, other work while METEOR is busy, ``scores``.
+    """Scores groups of texts, once. Use it as a context: ``ask``, other work meanwhile, ``scores``.
 
     ``wanted`` are the metrics to compute. Without any no text is tokenized; Java and METEOR start only for those that
     need them.
@@ -109,6 +110,8 @@ class TextScorer:
         self._missing = f"no METEOR: {NO_JAVA if coco else NO_COCO}" if has_meteor and not self._programs else ""
         self._table = ParaphraseTable(coco / TABLE) if java and coco and has_meteor else None
         self._meteor: Meteor | None = None
+        self._background = ThreadPoolExecutor(1)
+        self._prepared: Future[None] | None = None
         self._pairs: dict[str, list[Pair]] = {}
         self._tokenizers: dict[str, str] = {}
 
@@ -118,14 +121,18 @@ class TextScorer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._background.shutdown()  # else a METEOR might start behind our back
         if self._meteor is not None:
             self._meteor.__exit__(kind, error, trace)
 
     def ask(self, groups: Mapping[str, TextGroup]) -> None:
-        """Tokenize the texts of ``groups`` and set METEOR to work on them; call once."""
+        """Have the texts of ``groups`` tokenized and METEOR set to work on them, and return at once; call once."""
         if not self._wanted:
             self._pairs = {name: [] for name in groups}
             return
+        self._prepared = self._background.submit(self._prepare, groups)
+
+    def _prepare(self, groups: Mapping[str, TextGroup]) -> None:
         tokenized = {name: group for name, group in groups.items() if not group.split_at_spaces}
         places = {name: (_places(group.answers), _places(_references(group))) for name, group in tokenized.items()}
         different = list(dict.fromkeys(place for both in places.values() for part in both for place in part))
@@ -143,8 +150,10 @@ class TextScorer:
             self._tokenizers[name] = SPACES if group.split_at_spaces else JAVA if self._programs else OWN
         pairs = [pair for group in self._pairs.values() for pair in group]
         if self._programs and self._table and pairs:
-            self._meteor = Meteor(*self._programs, self._table.relevant(_texts(pairs)))
-            self._meteor.ask([_for_meteor(pair) for pair in pairs])
+            different_pairs = list(dict.fromkeys(map(_for_meteor, pairs)))
+            table = self._table.relevant(_texts(pairs))
+            self._meteor = Meteor(*self._programs, table, programs_for(len(different_pairs)))
+            self._meteor.ask(different_pairs)
 
     def _tokens(self, places: Sequence[Place]) -> list[str]:
         if not self._programs:
@@ -161,6 +170,8 @@ class TextScorer:
         chosen = (f"not computed, since not chosen: {', '.join(left_out)}",) if left_out else ()
         if not self._wanted:
             return {name: TextScores({}, {}, {}, chosen) for name in self._pairs}
+        if self._prepared is not None:
+            self._prepared.result()
         metrics = CaptionMetrics(self._pairs.values())
         made = {name: metrics.score(pairs) for name, pairs in self._pairs.items()}
         found = {}

@@ -8,42 +8,19 @@ transformers' own attentions would drop the layout without a word, so ``require`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
 
+from gpt4scene.errors import ConfigError
 from gpt4scene.model.branches import KeptKeys
-from gpt4scene.model.kernels import fused_kernels, one_precision
+from gpt4scene.model.kernels import fused_kernels, kernel_sentence, one_precision
 from gpt4scene.model.layout import seen
 from gpt4scene.model.two_part import attend_causally, attend_pack
 from gpt4scene.types import PackLayout
 
 NAME = "gpt4scene"
 EAGER = "gpt4scene_eager"
-PREFIX = -1
-"""Owner of prefix tokens; branches are numbered from 0."""
-
-_GROUPED_QUERIES = 256
-"""Up to this many branch queries, query heads of one key head are laid side by side instead of repeating the keys."""
-
-
-@dataclass(frozen=True, eq=False)
-class KeyMask:
-    """A mask in place of a layout: true where one of L queries, the last of S keys, sees one of them."""
-
-    mask_LS: torch.Tensor
-
-    @staticmethod
-    def build(owners: torch.Tensor, key_owners: torch.Tensor) -> KeyMask:
-        """Return the mask of queries owned by ``owners[L]`` on keys owned by ``key_owners[S]``.
-
-        A query sees the keys of the prefix and of its own branch that do not come after it.
-        """
-        keys = torch.arange(len(key_owners), device=owners.device)
-        queries = keys[len(key_owners) - len(owners) :, None]
-        return KeyMask(((key_owners == PREFIX) | (key_owners == owners[:, None])) & (keys <= queries))
 
 
 def text_attention(attention: str) -> str:
@@ -63,6 +40,29 @@ def require(model: torch.nn.Module) -> None:
         )
 
 
+def attention_sentence(config: PreTrainedConfig, attention: str, device: torch.device, dtype: torch.dtype) -> str:
+    """Return what computes the language part's attention where ``attention`` was asked for, in ``dtype``.
+
+    Raises ``ValueError`` where no kernel can.
+    """
+    if text_attention(attention) == EAGER:
+        return "plain products under a mask"
+    text = config.get_text_config()
+    channels = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return kernel_sentence(device, dtype, channels)
+
+
+def refuse_dropout(config: PreTrainedConfig, attention: str) -> None:
+    """Raise ``ConfigError`` where the language part would train with a dropout that ``attention`` does not have."""
+    dropout = config.get_text_config().attention_dropout
+    if dropout and text_attention(attention) != EAGER:
+        raise ConfigError(
+            f"config.json sets attention_dropout to {dropout}, which the fused attention over packs does not have; set "
+            "it to 0 there, or write flash_attn: disabled"
+        )
+
+
+@torch.compiler.disable  # its calls differ with every layout; compiled code would be made anew for each
 def attend(
     module: torch.nn.Module,
     query: torch.Tensor,
@@ -71,7 +71,7 @@ def attend(
     attention_mask: torch.Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    layout: PackLayout | KeyMask | KeptKeys | None = None,
+    layout: PackLayout | KeptKeys | None = None,
     **_: object,
 ) -> tuple[torch.Tensor, None]:
     """Return attention ``[1, L, heads, channels]`` of ``query[1, heads, L, channels]`` on S keys of fewer heads.
@@ -92,8 +92,6 @@ def attend(
             f"attention_dropout is {dropout}, which the fused attention over packs does not have; set it to 0 in "
             "config.json, or write flash_attn: disabled"
         )
-    if isinstance(layout, KeyMask):
-        return _masked(query, key, value, layout.mask_LS, scale).transpose(1, 2).contiguous(), None
     if layout is None:
         return attend_causally(query, key, value, scale), None
     return attend_pack(query, key, value, layout, scale), None
@@ -107,7 +105,7 @@ def attend_eagerly(
     attention_mask: torch.Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    layout: PackLayout | KeyMask | KeptKeys | None = None,
+    layout: PackLayout | KeptKeys | None = None,
     **_: object,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return what ``attend`` does, computed by plain products and an fp32 softmax; and the weights of all keys."""
@@ -141,10 +139,8 @@ def _kept(
     return layout.attend(layer, query, key, value, query.shape[-1] ** -0.5 if scaling is None else scaling)
 
 
-def _seen(length: int, total: int, layout: PackLayout | KeyMask | None, device: torch.device) -> torch.Tensor:
+def _seen(length: int, total: int, layout: PackLayout | None, device: torch.device) -> torch.Tensor:
     """Return ``bool[L, S]``: which of S keys each of L queries, the last of the keys, may see."""
-    if isinstance(layout, KeyMask):
-        return layout.mask_LS
     if layout is not None:
         return seen(layout, device)[total - length :]
     keys = torch.arange(total, device=device)
@@ -165,16 +161,11 @@ def _repeat(states: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
 def _masked(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, scale: float
 ) -> torch.Tensor:
-    """Attention of L queries under a mask ``[..., L, S]``, without copies of the keys where the queries are few."""
-    heads, key_heads, rows = query.shape[1], key.shape[1], query.shape[2]
-    groups = heads // key_heads
+    """Return attention ``[1, heads, L, channels]`` under a whole mask."""
     with fused_kernels(query.device):
-        if groups == 1 or rows > _GROUPED_QUERIES or mask.dim() > 2:
-            key, value = _repeat(key, query), _repeat(value, query)
-            return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
-        folded = query.reshape(1, key_heads, groups * rows, query.shape[-1])
-        out = scaled_dot_product_attention(folded, key, value, attn_mask=mask.repeat(groups, 1), scale=scale)
-    return out.reshape(1, heads, rows, value.shape[-1])
+        return scaled_dot_product_attention(
+            query, _repeat(key, query), _repeat(value, query), attn_mask=mask, scale=scale
+        )
 
 
 AttentionInterface.register(NAME, attend)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import torch
+from transformers import PreTrainedModel
 
 SLOW_CONV3D = ("2.9.",)
 
@@ -57,6 +58,16 @@ def keep_used_renamings(model: torch.nn.Module) -> None:
     renamings = vars(model).get("_weight_conversions")
     if renamings:
         vars(model)["_weight_conversions"] = [renaming for renaming in renamings if renaming.was_used()]
+
+
+def enable_checkpointing(model: PreTrainedModel, options: dict[str, Any], *, offload: bool = False) -> None:
+    """Switch the recomputing of activations on in all layers of ``model``, under the name that the version has.
+
+    transformers 5.23 renames ``gradient_checkpointing_enable`` to ``activation_checkpointing_enable``, and warns of the
+    old name. Seen in 2026-11; remove when the oldest transformers that we take has the new one.
+    """
+    new = getattr(model, "activation_checkpointing_enable", None)
+    (new if new is not None else model.gradient_checkpointing_enable)(options, offload=offload)
 
 
 def take_back_first_step(optimizer: Any) -> None:

@@ -5,7 +5,9 @@ exponentials, and ``merge`` weighs the outputs by them. The gradient of a part i
 merged output and log-sum-exp (the identity behind ring attention, arXiv 2310.01889).
 
 Kernels are called by name, not chosen by PyTorch: its first choice on Hopper, cuDNN, makes a plan for every new shape
-and has wrong gradients at some lengths; its last, plain products, keeps a score for every pair of tokens.
+and has wrong gradients at some lengths; its last, plain products, keeps a score for every pair of tokens. The package
+flash-attn is not called here, since its public functions promise neither the log-sum-exp nor a backward pass that takes
+one; PyTorch's own FlashAttention is the same algorithm, and FlashAttention 3 can take its place in the process.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from typing import Literal
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from gpt4scene.errors import ConfigError
 
 Kernel = Literal["flash", "efficient", "cpu"]
 """PyTorch's FlashAttention, its memory-efficient attention (CUTLASS), and its flash attention for CPUs."""
@@ -53,6 +57,46 @@ def kernel_for(device: str, dtype: torch.dtype, channels: int, capability: tuple
 def _kernel_on(device: torch.device, dtype: torch.dtype, channels: int) -> Kernel:
     capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else (0, 0)
     return kernel_for(device.type, dtype, channels, capability)
+
+
+def kernel_sentence(device: torch.device, dtype: torch.dtype, channels: int) -> str:
+    """Return the name of the kernel that attends on ``device``, as reports give it; ``ValueError`` where none can."""
+    names = {
+        "flash": f"FlashAttention {_flash_version()}",
+        "efficient": "memory-efficient attention",
+        "cpu": "flash attention on the CPU",
+    }
+    name, kind = names[_kernel_on(device, dtype, channels)], str(dtype).removeprefix("torch.")
+    return f"{name} of torch {torch.__version__} in {kind}, prefix and branches in two parts"
+
+
+def use_flash_3() -> None:
+    """Let FlashAttention 3 take the place of PyTorch's FlashAttention, in this process.
+
+    Raises ``ConfigError`` where the GPU is none for it, or PyTorch or the package flash-attn-3 can't.
+    """
+    where = "flash_attn: fa3"
+    if not torch.cuda.is_available() or torch.cuda.get_device_capability()[0] != 9:
+        raise ConfigError(f"{where} needs a Hopper GPU (H100, H200), and none is here; write auto")
+    try:
+        from torch.nn.attention import activate_flash_attention_impl, current_flash_attention_impl
+
+        if current_flash_attention_impl() != "FA3":
+            activate_flash_attention_impl("FA3")
+    except (ImportError, ValueError, RuntimeError) as error:
+        said = " ".join(str(error).split())
+        raise ConfigError(
+            f"{where} does not go together with torch {torch.__version__} ({said}); write auto"
+        ) from error
+
+
+def _flash_version() -> str:
+    """Return 2, or what has taken the place of FlashAttention 2."""
+    try:
+        from torch.nn.attention import current_flash_attention_impl
+    except ImportError:
+        return "2"
+    return (current_flash_attention_impl() or "FA2").removeprefix("FA")
 
 
 def attention_part(

@@ -24,6 +24,7 @@ from gpt4scene.model.checkpoint import check_config
 from gpt4scene.model.compat import check_versions, keep_used_renamings, whole_models
 from gpt4scene.model.families import family_of
 from gpt4scene.model.folder import ModelFolder, check_weights, local_folder
+from gpt4scene.model.kernels import use_flash_3
 from gpt4scene.model.tower import tower_attention_name
 from gpt4scene.model.weight_samples import broken_tensor, check_twins, refuse_other_base
 
@@ -54,6 +55,9 @@ def load_model(
     one.
     """
     check_versions()
+    if attention == "flash_attention_3":  # PyTorch calls it in place of its own, so that all else stays as it is
+        use_flash_3()
+        attention = "sdpa"
     folder = local_folder(model_name_or_path)
     family = family_of(check_checkpoint(folder).config)
     parts = {"text_config": text_attention(attention), "vision_config": tower_attention_name(attention)}

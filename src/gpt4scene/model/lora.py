@@ -63,6 +63,27 @@ def continue_lora(
     return tuned
 
 
+def spare_casts(tuned: torch.nn.Module) -> int:
+    """Let plain LoRA modules take their input as it comes, where autocast casts it anyway; return how many do so.
+
+    peft casts a bf16 input to fp32, the precision of its matrices, and autocast casts that back to bf16 for the
+    product: two passes over every input, and a copy of it kept for the backward pass. Numbers stay the same to the
+    last bit. With dropout they do on CUDA alone, where the mask is another one, drawn for bf16: a CPU rounds the
+    dropout's factor to the input's precision, so there modules with dropout stay as they are.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    spared = 0
+    for module in tuned.modules():
+        if not isinstance(module, LoraLayer) or module.lora_variant:
+            continue
+        drops = any(not isinstance(one, torch.nn.Identity) for one in module.lora_dropout.values())
+        if not drops or torch.cuda.is_available():
+            module.cast_input_dtype_enabled = False
+            spared += 1
+    return spared
+
+
 def check_targets(model: PreTrainedModel, arguments: TuningArguments) -> None:
     """Raise ``ConfigError`` where ``lora_target`` names no linear module of ``model`` that may learn."""
     _targets(model, arguments)

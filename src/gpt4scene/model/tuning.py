@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from gpt4scene.errors import ConfigError
 from gpt4scene.model.families import Family, family_of
-from gpt4scene.model.lora import add_lora, check_continued, check_targets, continue_lora, is_frozen
+from gpt4scene.model.lora import add_lora, check_continued, check_targets, continue_lora, is_frozen, spare_casts
 from gpt4scene.settings.arguments import TuningArguments
 
 
@@ -39,6 +39,8 @@ def prepare_for_training(
     _spare_frozen_tower(model, family)
     if not keep_dtype:
         _set_precision(tuned, bf16=bf16, pure_bf16=arguments.pure_bf16)
+        if arguments.finetuning_type == "lora" and bf16 and not arguments.pure_bf16:
+            spare_casts(tuned)
     return tuned
 
 

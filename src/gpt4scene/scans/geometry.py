@@ -12,9 +12,12 @@ def product(points_N3: np.ndarray, matrix_33: np.ndarray) -> np.ndarray:
     took twice as long with it beside other work on two cores. It also rounds as the kind of processor has it.
     """
     out = np.empty((len(points_N3), 3))
-    x, y, z = points_N3.T
+    x, y, z = np.ascontiguousarray(points_N3.T)
     for row, (a, b, c) in enumerate(matrix_33):
-        out[:, row] = x * a + y * b + z * c
+        total = x * a
+        total += y * b
+        total += z * c
+        out[:, row] = total
     return out
 
 

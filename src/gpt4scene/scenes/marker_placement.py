@@ -59,15 +59,18 @@ def _common_size(numbers: Sequence[int], size: tuple[int, int]) -> int:
 
 def _candidates(mask: np.ndarray, grid: PixelGrid, how: MarkerPlace) -> tuple[np.ndarray, np.ndarray]:
     """The mask's pixels (x, y), int [K, 2] row by row, and how much each is preferred, float [K]."""
-    rows, columns = np.nonzero(mask)
-    assert len(rows), "an object without visible pixel gets no marker"
+    held_rows, held_columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    assert len(held_rows), "an object without visible pixel gets no marker"
+    top, left = held_rows[0], held_columns[0]
+    part = mask[top : held_rows[-1] + 1, left : held_columns[-1] + 1]
+    rows, columns = np.nonzero(part)
+    rows, columns = rows + top, columns + left
     off_center = np.hypot(rows - rows.mean(), columns - columns.mean())
     pixels = np.stack([grid.columns[columns], grid.rows[rows]], axis=1)
     if how == "centroid":
         return pixels, -off_center
-    top, left = rows.min(), columns.min()
     # Depth frames leave specks without reading; they are no edges.
-    whole = closed(mask[top : rows.max() + 1, left : columns.max() + 1], 2)
+    whole = closed(part, 2)
     inner = depth_inside(np.pad(whole, 1))[rows - top + 1, columns - left + 1]
     # Long even shapes have a ridge of equal distances: there the middle is better than an end.
     return pixels, inner - 0.1 * off_center * inner.max() / max(off_center.max(), 1.0)
@@ -83,10 +86,13 @@ def _boxes_at(pixels_K2: np.ndarray, label: tuple[int, int], size: tuple[int, in
 def _free(left_K: np.ndarray, top_K: np.ndarray, label: tuple[int, int], others: Sequence[Marker]) -> np.ndarray:
     """Which label positions touch no other label and no other marker's pixel, bool [K]."""
     free = np.ones(len(left_K), dtype=bool)
+    first_x, last_x, first_y, last_y = left_K.min(), left_K.max() + label[0], top_K.min(), top_K.max() + label[1]
     for other in others:
         x0, y0, x1, y1 = other.box
         x, y = other.pixel
         x0, y0, x1, y1 = min(x0 - 1, x), min(y0 - 1, y), max(x1 + 1, x + 1), max(y1 + 1, y + 1)
+        if first_x >= x1 or last_x <= x0 or first_y >= y1 or last_y <= y0:
+            continue
         free &= (left_K >= x1) | (left_K + label[0] <= x0) | (top_K >= y1) | (top_K + label[1] <= y0)
     return free
 

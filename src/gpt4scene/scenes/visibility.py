@@ -16,6 +16,11 @@ from gpt4scene.scenes.render import Hits
 
 BOX_MARGIN = 0.02
 """Metres by which surfaces may stick out of their object's box."""
+_BITS = 64
+
+
+def _bit(index: int) -> np.uint64:
+    return np.uint64(1 << index % _BITS)
 
 
 class ObjectLookup:
@@ -24,22 +29,27 @@ class ObjectLookup:
     def __init__(self, objects: Sequence[SceneObject], mesh: Mesh) -> None:
         """``objects`` are boxes in the frame of ``mesh``; masks index its vertices."""
         self.objects = tuple(objects)
-        self._faces: list[np.ndarray | None] = []
-        for item in self.objects:
-            if item.vertices is None:
-                self._faces.append(None)
-                continue
-            held = np.zeros(len(mesh.vertices), dtype=bool)
-            held[item.vertices] = True
-            self._faces.append(held[mesh.faces].sum(axis=1) >= 2)
+        # Bit k of word w of a face: whether it is one of object 64 w + k.
+        self._words_WF = np.zeros((-(-len(self.objects) // _BITS), len(mesh.faces)), dtype=np.uint64)
+        corners = [np.ascontiguousarray(mesh.faces[:, corner]) for corner in range(3)]
+        for index, item in enumerate(self.objects):
+            if item.vertices is not None:
+                held = np.zeros(len(mesh.vertices), dtype=bool)
+                held[item.vertices] = True
+                a, b, c = (held[corner] for corner in corners)
+                self._words_WF[index // _BITS, (a & b) | (b & c) | (a & c)] |= _bit(index)
         volumes = [np.prod(item.size + 0.01) for item in self.objects]
         self.smallest_first = sorted(range(len(self.objects)), key=lambda i: (volumes[i], self.objects[i].id))
 
-    def member(self, index: int, points_N3: np.ndarray, faces_N: np.ndarray | None) -> np.ndarray:
-        """Which points belong to ``objects[index]``, bool [N]; without faces (depth readings) the box decides."""
-        item, held = self.objects[index], self._faces[index]
-        if held is not None and faces_N is not None:
-            return (faces_N >= 0) & held[np.maximum(faces_N, 0)]
+    def words(self, faces_N: np.ndarray) -> np.ndarray:
+        """Of which objects each face is one, as bits [W, N]; of none where its number is below 0."""
+        found_WN = self._words_WF[:, np.maximum(faces_N, 0)]
+        found_WN[:, faces_N < 0] = 0
+        return found_WN
+
+    def in_box(self, index: int, points_N3: np.ndarray) -> np.ndarray:
+        """Which points lie in the box of ``objects[index]``, bool [N]."""
+        item = self.objects[index]
         if item.empty:
             return np.zeros(len(points_N3), dtype=bool)
         low, high = item.center - item.size / 2 - BOX_MARGIN, item.center + item.size / 2 + BOX_MARGIN
@@ -72,13 +82,20 @@ def visible_objects(
     """
     claimed = np.zeros(shape, dtype=bool)
     found = {}
+    words_WN = None if faces_N is None else lookup.words(faces_N)
+    seen_W = None if words_WN is None else np.bitwise_or.reduce(words_WN, axis=1)
     low, high = _extent(points_N3)
     for index in lookup.smallest_first:
         item = lookup.objects[index]
         apart = (item.center - item.size / 2 - BOX_MARGIN > high) | (item.center + item.size / 2 + BOX_MARGIN < low)
         if item.empty or apart.any():
             continue
-        mask = lookup.member(index, points_N3, faces_N).reshape(shape)
+        if words_WN is not None and seen_W is not None and item.vertices is not None:
+            if not seen_W[index // _BITS] & _bit(index):
+                continue
+            mask = (words_WN[index // _BITS] & _bit(index) != 0).reshape(shape)
+        else:
+            mask = lookup.in_box(index, points_N3).reshape(shape)
         area = float(mask.mean())
         if area > 0 and area >= least_area:
             found[index] = VisibleObject(index, mask, mask & ~claimed, area)
@@ -87,10 +104,11 @@ def visible_objects(
 
 
 def _extent(points_N3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    finite = points_N3[np.isfinite(points_N3[:, 0])]
-    if len(finite) == 0:
+    finite_N = np.isfinite(points_N3[:, 0])
+    if not finite_N.any():
         return np.full(3, np.inf), np.full(3, -np.inf)
-    return finite.min(axis=0), finite.max(axis=0)
+    axes = [points_N3[finite_N, axis] for axis in range(3)]
+    return np.array([one.min() for one in axes]), np.array([one.max() for one in axes])
 
 
 def hit_points(camera: Camera, pixels_N2: np.ndarray, depth_N: np.ndarray) -> np.ndarray:
@@ -101,10 +119,9 @@ def hit_points(camera: Camera, pixels_N2: np.ndarray, depth_N: np.ndarray) -> np
 
 def depth_at(pixels_N2: np.ndarray, camera: Camera, depth_HW: np.ndarray, depth_camera: Camera) -> np.ndarray:
     """The depth reading behind each colour pixel, metres [N]; 0 where there is none or it lies outside."""
-    places = np.rint(camera.pixels_in(depth_camera, pixels_N2)).astype(np.int64)
-    inside = ((places >= 0) & (places < [depth_camera.width, depth_camera.height])).all(axis=1)
-    places = np.where(np.expand_dims(inside, 1), places, 0)
-    return np.where(inside, depth_HW[places[:, 1], places[:, 0]], np.float32(0))
+    x, y = np.rint(camera.pixels_in(depth_camera, pixels_N2).T).astype(np.int64)
+    inside = (x >= 0) & (x < depth_camera.width) & (y >= 0) & (y < depth_camera.height)
+    return np.where(inside, depth_HW[np.where(inside, y, 0), np.where(inside, x, 0)], np.float32(0))
 
 
 def confirmed_faces(hits: Hits, measured_N: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from gpt4scene.registry import nearest
 from gpt4scene.settings.coercion import BadValueError, check_range
 from gpt4scene.settings.feature_cache import HELP
 
-FlashAttention = Literal["auto", "fa2", "sdpa", "disabled"]
+FlashAttention = Literal["auto", "fa2", "fa3", "sdpa", "disabled"]
 
 
 def key(
@@ -111,7 +111,7 @@ class ModelArguments(Arguments):
     model_name_or_path: str = key("Folder or hub name of the checkpoint to start from.")
     adapter_name_or_path: str | None = key("Folder of a LoRA adapter to go on training.", None)
     flash_attn: FlashAttention = key(
-        "Attention: fa2 (flash-attn 2), sdpa (PyTorch), disabled (eager), or auto (sdpa).", "auto"
+        "Attention: fa2 or fa3 (flash-attn), sdpa (PyTorch), disabled (plain products), or auto (sdpa).", "auto"
     )
     feature_cache: str | bool = key(HELP, "auto")
 
@@ -180,7 +180,12 @@ class TuningArguments(Arguments):
     )
     lora_target: list[str] = key("Names of the linear modules that get LoRA, or all.", ["all"], method="lora")
     pure_bf16: bool = key("Keep trained weights in bf16: saves memory, loses small updates.", False)
-    disable_gradient_checkpointing: bool = key("Keep activations instead of computing them again.", False)
+    disable_gradient_checkpointing: bool | None = key(
+        "Keep activations (true), or compute those of every layer again (false); as memory allows when left out.", None
+    )
+    use_liger_kernel: bool | None = key(
+        "Norms and SwiGLU in Liger's kernels (true), as they are (false), or in the fastest at hand (left out).", None
+    )
     scene_packing: int | Literal["auto"] = key(
         "Questions of one scene that share one pass over its images; 1 is off, auto as many as step and memory allow.",
         1,
@@ -202,8 +207,10 @@ def attention_backend(flash_attn: FlashAttention) -> tuple[str, str | None]:
     """Return transformers' name of the attention to load with, and a sentence where it is not the one asked for."""
     if flash_attn == "disabled":
         return "eager", None
-    if flash_attn != "fa2":
+    packages = {"fa2": ("flash_attn", "flash-attn"), "fa3": ("flash_attn_interface", "flash-attn-3")}
+    if flash_attn not in packages:
         return "sdpa", None
-    if importlib.util.find_spec("flash_attn") is not None:
-        return "flash_attention_2", None
-    return "sdpa", "flash_attn: fa2 needs the package flash-attn, which is not installed here; using sdpa"
+    module, package = packages[flash_attn]
+    if importlib.util.find_spec(module) is not None:
+        return f"flash_attention_{flash_attn[-1]}", None
+    return "sdpa", f"flash_attn: {flash_attn} needs the package {package}, which is not installed here; using sdpa"

@@ -23,6 +23,9 @@ from gpt4scene.settings.foreign import foreign
 NEAR = 0.8
 """Least likeness of a name that is offered for an unknown key: hundreds are known, so far-fetched hints are many."""
 
+BY_ITSELF = ("disable_gradient_checkpointing", "use_liger_kernel")
+"""Keys that may say ``auto``, which is what they are when left out."""
+
 Section = TypeVar("Section", ModelArguments, DataArguments, TuningArguments)
 SECTIONS: tuple[type, ...] = (ModelArguments, DataArguments, TuningArguments)
 
@@ -79,7 +82,7 @@ def parse(argv: Sequence[str]) -> TrainConfig:
     source, words = (argv[0], argv[1:]) if argv and not argv[0].startswith("--") else (None, argv)
     entries = read_file(source, problems) if source else []
     entries += read_flags(words, problems)
-    hints = _own_hints() | training_hints()
+    hints = training_hints() | _own_hints()
     notes: list[str] = []
     values = _resolve(entries, hints, notes, problems)
     _require(values, entries, source, problems)
@@ -217,7 +220,9 @@ def _without_zero_warmup(entries: list[Entry]) -> list[Entry]:
 def _value(entry: Entry, name: str, hint: Any, notes: list[str]) -> Any:
     known = foreign()
     if entry.key in known.negated:
-        return not coerce(entry.value, bool)
+        return None if entry.value == "auto" else not coerce(entry.value, bool)
+    if name in BY_ITSELF and entry.value == "auto":
+        return None
     theirs = known.values.get(name, {}).get(str(entry.value))
     if theirs is not None and theirs.refused is not None:
         raise BadValueError(f"{entry.value} is not supported: {theirs.refused}")

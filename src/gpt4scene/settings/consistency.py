@@ -63,7 +63,7 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
             ("dataloader_persistent_workers", "dataloader_prefetch_factor"),
             ("dataloader_num_workers above 0", get("dataloader_num_workers", 1) > 0),
         ),
-        "liger_kernel_config": ("use_liger_kernel: true", bool(get("use_liger_kernel"))),
+        "liger_kernel_config": ("use_liger_kernel: auto or true", get("use_liger_kernel") is not False),
         **dict.fromkeys(
             ("trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
             ("report_to: trackio", "trackio" in reported or "all" in reported),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpt4scene.settings.coercion import BadValueError
-from gpt4scene.settings.sizes import byte_count, is_size
+from gpt4scene.settings.sizes import bytes_in, is_size
 
 FOLDER_LIMIT = 100 * 10**9
 HELP = (
@@ -40,11 +40,11 @@ def feature_cache(text: str | bool) -> FeatureCacheChoice:
     if word.lower() in ("off", "false", "no", "none", "0"):
         return FeatureCacheChoice(0)
     if is_size(word):
-        return FeatureCacheChoice(byte_count(word))
+        return FeatureCacheChoice(bytes_in(word))
     place, colon, size = word.rpartition(":")
     limit = FOLDER_LIMIT
     if colon and is_size(size):
-        word, limit = place, byte_count(size)
+        word, limit = place, bytes_in(size)
     folder = Path(word).expanduser()
     if not word or not ("/" in word or "\\" in word or folder.is_dir()):
         raise BadValueError(f"must be auto, off, a size such as 8GB, or a folder (with a slash), not '{text}'")

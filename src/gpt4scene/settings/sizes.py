@@ -1,4 +1,4 @@
-"""Amounts of memory as people write them: 8GB, 512 MiB."""
+"""Sizes in bytes as people write them: ``8GB``, ``512 MiB``, ``20000000``."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import re
 
 from gpt4scene.settings.coercion import BadValueError
 
-_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B|TiB|B)", re.IGNORECASE)
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_UNITS |= {f"{letter}ib": 2 ** (10 * (power + 1)) for power, letter in enumerate("kmgt")}
+_FORM = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", re.ASCII)
 
 
 def is_size(text: str) -> bool:
     """Return whether ``text`` is a number with a unit of bytes."""
-    return _SIZE.fullmatch(text.strip()) is not None
+    found = _FORM.fullmatch(text.strip())
+    return found is not None and found[2] != "" and found[2].lower() in _UNITS
 
 
-def byte_count(text: str) -> int:
+def bytes_in(text: str) -> int:
     """Return the number of bytes that ``text`` says; ``BadValueError`` where it says none."""
-    found = _SIZE.fullmatch(text.strip())
-    if found is None:
+    found = _FORM.fullmatch(text.strip())
+    if found is None or found[2].lower() not in _UNITS:
         raise BadValueError(f"must be a size such as 8GB or 512MiB, not '{text}'")
-    units = _UNITS | {"TIB": 2**40}
-    return int(float(found[1]) * units[found[2].upper()])
+    return int(float(found[1]) * _UNITS[found[2].lower()])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from typing import Any
 
@@ -11,6 +10,7 @@ from transformers import TrainingArguments
 
 from gpt4scene.errors import ConfigError
 from gpt4scene.settings.config import TrainConfig
+from gpt4scene.training.checkpointing import OPTIONS
 from gpt4scene.training.processes import join_alone
 
 LOADER_WORKERS = 4
@@ -22,9 +22,9 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
 
     A micro-batch is one pack of at least one question, so the Trainer's batch size is 1, and its accumulation is the
     questions of a step: the most packs that a step can have (see ``StepSampler``). Left to us where the user said
-    nothing: ``use_cpu`` without an accelerator, gradient checkpointing, worker processes for images, a cosine
-    schedule, a log line per step. Must be called before a model is loaded: under ZeRO-3, transformers then
-    loads each weight straight to its shard.
+    nothing: ``use_cpu`` without an accelerator, worker processes for images, a cosine schedule, a log line per step.
+    Recomputing of activations and Liger's kernels are never left to the Trainer. Must be called before a model is
+    loaded: under ZeRO-3, transformers then loads each weight straight to its shard.
     """
     given = dict(config.training)
     if given.get("deepspeed") or given.get("fsdp"):
@@ -49,11 +49,8 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         "logging_nan_inf_filter": False,  # it logs an older loss for one that is no number; the run must stop there
         "use_cache": True,  # the Trainer writes this into the model's config, where it would slow generation down
     }
-    checkpointing = _checkpointing_key()
-    fixed[checkpointing] = not config.tuning.disable_gradient_checkpointing
-    named = [key for key in ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs") if given.get(key)]
-    key = named[0] if named else f"{checkpointing}_kwargs"
-    fixed[key] = {"use_reentrant": False} | (given.get(key) or {})
+    for key in (*OPTIONS, "liger_kernel_config"):  # ours to do, see training.checkpointing and model.fused
+        given.pop(key, None)
     if config.tuning.pure_bf16:
         fixed["bf16"] = bool(given.get("deepspeed"))
     values = derived | given | fixed
@@ -84,9 +81,3 @@ def _join_deepspeed_on_cpu() -> None:
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     if not deepspeed.comm.is_initialized():
         deepspeed.init_distributed(dist_backend="gloo", verbose=False)
-
-
-def _checkpointing_key() -> str:
-    """Return the installed version's name for recomputing activations, which transformers is changing."""
-    known = {field.name for field in dataclasses.fields(TrainingArguments)}
-    return "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"

@@ -47,8 +47,17 @@ OPTIONS = (
 )
 """Beginning of ``optim`` -> what transformers 5.23 reads of ``optim_args`` for it; nothing for the others."""
 
-LIGER = ("rope", "rms_norm", "layer_norm", "swiglu", "cross_entropy", "fused_linear_cross_entropy")
-"""What Liger can put in the place of a Qwen model's own parts."""
+LIGER = MappingProxyType(
+    {
+        "rms_norm": None,
+        "swiglu": None,
+        "rope": "does nothing on these models",
+        "layer_norm": "is not used: the vision tower stays as it is",
+        "cross_entropy": "is not used: only logits of answers are made",
+        "fused_linear_cross_entropy": "is not used: only logits of answers are made",
+    }
+)
+"""What Liger can put in the place of a Qwen model's own parts, and why some of it is refused here."""
 
 CHECKPOINTING = MappingProxyType(
     {
@@ -203,6 +212,8 @@ def _liger(config: TrainConfig) -> Iterator[str]:
             yield _unknown("liger_kernel_config", name, list(LIGER))
         elif not isinstance(value, bool):
             yield f"liger_kernel_config: '{name}' must be true or false, not {value!r}"
+        elif value and LIGER[name]:
+            yield f"liger_kernel_config: '{name}' {LIGER[name]}; leave it out"
 
 
 def _unknown(key: str, name: object, known: list[str]) -> str:

@@ -83,7 +83,7 @@ def _needed(config: TrainConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
     for beginning, modules in OPTIMIZERS:
         if re.match(beginning, str(get("optim", ""))):
             yield f"optim: {training['optim']}", modules
-    if get("use_liger_kernel"):
+    if config.tuning.use_liger_kernel:
         yield "use_liger_kernel", ("liger_kernel",)
     if get("deepspeed"):
         yield "deepspeed", ("deepspeed",)

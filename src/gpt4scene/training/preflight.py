@@ -5,18 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from transformers import TrainingArguments
+import torch
+from transformers import AutoConfig, TrainingArguments
 
+from gpt4scene.data.planning import even_size
 from gpt4scene.errors import ConfigError
 from gpt4scene.files.whole import read_json
+from gpt4scene.model.attention import attention_sentence, refuse_dropout
 from gpt4scene.model.families import check_template, family_of
 from gpt4scene.model.loading import check_checkpoint, meta_model
 from gpt4scene.model.tuning import check_tuning
+from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training.launch_files import launch_problems
 from gpt4scene.training.optimizers import check_target_modules, option_problems
 from gpt4scene.training.output import MARK, BatchPlan
 from gpt4scene.training.packages import missing_packages
+from gpt4scene.training.packing import branches_of
 from gpt4scene.training.resume import check_resume, find_checkpoint, settings_of
 from gpt4scene.training.run_data import RunData
 
@@ -36,14 +41,25 @@ def check_model(config: TrainConfig, folder: Path) -> str | None:
     network = meta_model(folder) if config.data.tokenize_only else check_checkpoint(folder)
     check_template(family_of(network.config), config.data.template)
     check_target_modules(config, network)
+    if not config.evaluates_only:
+        refuse_dropout(network.config, attention_backend(config.model.flash_attn)[0])
     return check_tuning(network, config.tuning, config.model.adapter_name_or_path, config.said)
 
 
-def plan_of(config: TrainConfig, arguments: TrainingArguments, data: RunData) -> BatchPlan:
-    """Return how the run shares its rows out to steps."""
+def attention_of(config: TrainConfig, arguments: TrainingArguments, folder: Path) -> str:
+    """Return what computes the attention over packs; ``folder`` is the checkpoint. ``ValueError`` where nothing can."""
+    dtype = torch.float16 if arguments.fp16 else torch.float32
+    if arguments.bf16 or config.tuning.pure_bf16:
+        dtype = torch.bfloat16
+    network = AutoConfig.from_pretrained(folder)
+    return attention_sentence(network, attention_backend(config.model.flash_attn)[0], arguments.device, dtype)
+
+
+def plan_of(config: TrainConfig, arguments: TrainingArguments, data: RunData, branches: int) -> BatchPlan:
+    """Return how the run shares its rows out to steps, at most ``branches`` to a pack."""
     return BatchPlan(
         questions_per_step=config.rows_per_step,
-        questions_per_pack=config.tuning.scene_packing,
+        questions_per_pack=even_size(config.rows_per_step, branches),
         processes=arguments.world_size,
         training_rows=len(data.train),
         seed=arguments.data_seed if arguments.data_seed is not None else arguments.seed,
@@ -58,6 +74,7 @@ def check_output(config: TrainConfig, arguments: TrainingArguments, data: RunDat
     checkpoint = find_checkpoint(config)
     if checkpoint is not None and data is not None:
         processes = read_json(checkpoint / MARK).get("processes", 1)
-        plan = replace(plan_of(config, arguments, data), processes=processes)
+        branches = branches_of(config, arguments, Path(config.model.model_name_or_path), data.train, checkpoint)
+        plan = replace(plan_of(config, arguments, data, branches), processes=processes)
         check_resume(checkpoint, arguments, plan, settings_of(config, arguments, data.summary["fingerprint"]))
     return checkpoint

@@ -35,7 +35,10 @@ _KEPT_BY_THE_OPTIMIZER = (
     "adam_epsilon",
 )
 _KEPT_BY_THE_DATA = ("val_size", "val_split", "train_on_prompt", "mask_history")
-_SAME_ANYWAY = ("stage", "disable_gradient_checkpointing", "scene_packing", "plot_loss", "overwrite_output_dir")
+_SAME_ANYWAY = (
+    *("stage", "disable_gradient_checkpointing", "use_liger_kernel", "scene_packing", "plot_loss"),
+    "overwrite_output_dir",
+)
 _MAY_MOVE = ("media_dir",)
 _ROWS = "rows: "
 

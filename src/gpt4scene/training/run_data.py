@@ -117,6 +117,7 @@ def screen(rows: Sequence[Conversation], encoder: Encoder, *, skip_bad_rows: boo
     """
     good: list[Conversation] = []
     skipped: list[str] = []
+    encoder.read_sizes(rows)
     for row in rows:
         try:
             bound = encoder.length_bound(row)

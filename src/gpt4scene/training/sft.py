@@ -14,22 +14,29 @@ from transformers import TrainingArguments, set_seed
 from gpt4scene.data.packs import PackDataset
 from gpt4scene.errors import Stopped
 from gpt4scene.model.folder import local_folder, parameter_count
+from gpt4scene.model.fused import Kernels, choose_kernels, fuse
 from gpt4scene.model.loading import load_model, load_tokenizer
+from gpt4scene.model.recompute import inner_model, recompute
 from gpt4scene.model.threads import spare_threads
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig, parse
 from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
+from gpt4scene.training.checkpointing import Choice, choose, options_of, told_when_memory_runs_out
 from gpt4scene.training.finite import RefuseBrokenStart
+from gpt4scene.training.fitting import free_bytes, setup_of
 from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.known_images import keep_features
+from gpt4scene.training.launch_files import deepspeed_content
 from gpt4scene.training.manifest import Manifest
+from gpt4scene.training.model_shape import shape_of
 from gpt4scene.training.optimizers import try_out
 from gpt4scene.training.output import BatchPlan, MarkComplete, open_output
-from gpt4scene.training.preflight import check_model, check_settings, plan_of
-from gpt4scene.training.processes import alike, leave_in_order, on_all, on_first
+from gpt4scene.training.packing import branches_of, widest_pack
+from gpt4scene.training.preflight import attention_of, check_model, check_settings, plan_of
+from gpt4scene.training.processes import alike, gather_all, leave_in_order, on_all, on_first
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
-from gpt4scene.training.run_data import load_data
+from gpt4scene.training.run_data import RunData, load_data
 from gpt4scene.training.signals import StopOnSignal
 from gpt4scene.training.trainer import PackTrainer
 
@@ -90,10 +97,11 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     spare_threads(parameter_count(folder), arguments.device)
     tokenizer = on_all(lambda: load_tokenizer(folder))
     data = load_data(config, folder, tokenizer, arguments)
-    plan = plan_of(config, arguments, data)
+    plan = plan_of(config, arguments, data, branches_of(config, arguments, folder, data.train, checkpoint))
     if checkpoint is None:
         manifest.release()
-    manifest.update(data=data.summary, batch=_batch(plan))
+    attention = on_all(lambda: attention_of(config, arguments, folder))
+    manifest.update(data=data.summary, batch=_batch(plan), attention=attention)
     _say(arguments, f"{data.sentence}; {_batch(plan)['sentence']}")
     if config.data.tokenized_path and (config.data.tokenize_only or _too_large_for_cpu(folder)):
         return _stop_after_tokenizing(arguments, config)
@@ -110,6 +118,7 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     model = on_all(lambda: _model(config, arguments, folder))
     if checkpoint is None:  # nothing can be wrong any more that would be the end of an earlier run for nothing
         on_first(lambda: open_output(config.output_dir, overwrite=config.tuning.overwrite_output_dir, resume=None))
+    activations = _hasten(config, arguments, model, data, plan, manifest)
     manifest.update(parameters=_parameters(model), arguments=arguments.to_sanitized_dict())
     trainer = PackTrainer(
         model=model,
@@ -133,7 +142,7 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     manifest.update(feature_cache=kept)
     if config.evaluates_only:
         return _evaluate_only(trainer, config, arguments)
-    with stop:
+    with stop, told_when_memory_runs_out(config, activations, trainer):
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.received:
         _plot(trainer, config)
@@ -212,6 +221,57 @@ def _model(config: TrainConfig, arguments: TrainingArguments, folder: Path):
         said=config.said,
         keep_dtype=deepspeed,
     )
+
+
+def _hasten(
+    config: TrainConfig,
+    arguments: TrainingArguments,
+    model: torch.nn.Module,
+    data: RunData,
+    plan: BatchPlan,
+    manifest: Manifest,
+) -> Choice:
+    """Fuse kernels and set what is computed again; ``run.json`` says both. Return how much is computed again."""
+    kernels = _fuse(config, arguments, model)
+    activations = _spare_memory(config, arguments, model, data, plan, fused=kernels is not None)
+    manifest.update(activations=activations.content(), fused_kernels=kernels.name if kernels else None)
+    return activations
+
+
+def _fuse(config: TrainConfig, arguments: TrainingArguments, model: torch.nn.Module) -> Kernels | None:
+    """Exchange norms and MLPs for fused ones where the settings and the device allow it; return the kernels."""
+    wanted = {"rms_norm": True, "swiglu": True} | (config.training.get("liger_kernel_config") or {})
+    parts = bool(wanted["rms_norm"]), bool(wanted["swiglu"])
+    kernels, sentence = choose_kernels(config.tuning.use_liger_kernel, arguments.device, *parts)
+    if sentence:
+        _say(arguments, sentence)
+    if kernels is not None:
+        fuse(inner_model(model), kernels)
+    return kernels
+
+
+def _spare_memory(
+    config: TrainConfig,
+    arguments: TrainingArguments,
+    model: torch.nn.Module,
+    data: RunData,
+    plan: BatchPlan,
+    *,
+    fused: bool,
+) -> Choice:
+    """Set which layers compute their activations again, the same ones on all processes, and return what was chosen."""
+    found = gather_all(free_bytes(arguments.device))
+    free = None if None in found or config.evaluates_only else min(size for size in found if size is not None)
+    pack = None
+    if free is not None and config.tuning.disable_gradient_checkpointing is None:
+        pack = on_first(lambda: widest_pack(data.train, plan.questions_per_pack))
+    shape = shape_of(model.config)
+    setup = setup_of(config, shape, arguments.world_size, deepspeed=deepspeed_content(config), fused=fused)
+    choice = choose(config, shape, setup, pack, free)
+    recompute(model, choice.every, options_of(config))
+    if choice.memory is not None:
+        _say(arguments, choice.sentence)
+    return choice
 
 
 def _too_large_for_cpu(folder: Path) -> bool:

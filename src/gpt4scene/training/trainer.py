@@ -20,7 +20,6 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import EvalLoopOutput
 
-from gpt4scene.data.groups import group_rows
 from gpt4scene.data.packs import PackDataset, only
 from gpt4scene.data.sampling import PackSampler, StepSampler
 from gpt4scene.errors import DataError
@@ -75,9 +74,7 @@ class PackTrainer(Trainer):
             whole=not sharded(self),
             autocast=lambda: self.accelerator.autocast(),
         )
-        self._sampler = StepSampler(
-            group_rows(rows.rows, rows.encoder), plan.questions_per_pack, plan.questions_per_step, **self._place()
-        )
+        self._sampler = StepSampler(rows.groups, plan.questions_per_pack, plan.questions_per_step, **self._place())
         self.add_callback(_NextEpoch(self._sampler))
         if self.is_deepspeed_enabled:
             self.add_callback(_FreshOptimizer())
@@ -98,8 +95,7 @@ class PackTrainer(Trainer):
     def get_eval_dataloader(self, eval_dataset: object = None) -> DataLoader:
         """Return this process's packs of the evaluation rows."""
         dataset = _packs(eval_dataset if eval_dataset is not None else self.eval_dataset)
-        groups = group_rows(dataset.rows, dataset.encoder)
-        return self._loader(dataset, PackSampler(groups, self.eval_branches, **self._place()))
+        return self._loader(dataset, PackSampler(dataset.groups, self.eval_branches, **self._place()))
 
     def _place(self) -> dict[str, int]:
         """Return what a sampler must know of this process."""

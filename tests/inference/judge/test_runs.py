@@ -8,84 +8,14 @@ import sys
 
 import pytest
 from chat_server import reply, wait_for
-from commands import judge as main
 from commands import score as score_main
+from judge_files import WORDS, dataset, metadata, write
 
 from gpt4scene.benchmarks.marking import read_prompts
 from gpt4scene.benchmarks.open_eqa import MARKING, report, told
 from gpt4scene.benchmarks.score import score_folder
 from gpt4scene.files.answers import AnswerRow
 from gpt4scene.files.judgements import read_judged
-from gpt4scene.inference import judge, requests
-
-WORDS = ("red", "blue. I think", "", "a chair", None)
-"""Answers to five questions; nothing was said to the last."""
-
-
-def dataset(count=5):
-    return [
-        {
-            "question": f"What is object {number}?",
-            "answer": "red",
-            "category": "object recognition",
-            "question_id": f"q{number}",
-            "episode_history": f"scannet-v0/00{number}-scannet-scene000{number}_00",
-            **({"extra_answers": ["reddish"]} if number == 1 else {}),
-        }
-        for number in range(count)
-    ]
-
-
-def metadata():
-    """Two objects: the second needs a judge for two of its three questions."""
-    answers = {"1": ["red", "yes", "round"], "2": ["blue", "left", "no"]}
-    objects = {
-        number: {
-            "qa": [
-                {"question": f"{number} {place}?", "answer": answer, "tag": "class", "extra_knowledge": 0}
-                for place, answer in enumerate(found)
-            ]
-        }
-        for number, found in answers.items()
-    }
-    return {"scene0000_00": {"chair": objects}}
-
-
-@pytest.fixture
-def folder(tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "open-eqa-v0.json").write_text(json.dumps(dataset()))
-    write(tmp_path / "out", WORDS)
-    return tmp_path
-
-
-def write(out, words):
-    rows = [{"question_id": f"q{number}", "answer": word} for number, word in enumerate(words)]
-    (out / "open_eqa.json").write_text(json.dumps(rows))
-
-
-@pytest.fixture
-def call(server, folder, monkeypatch, capsys):
-    monkeypatch.setattr(requests, "_pause", lambda number, wish: 0.01)
-
-    def run(*more, references="open-eqa-v0.json"):
-        needed = [f"--predictions={folder / 'out'}", f"--base_url={server.url}", "--model=qwen", "--request_limit=1"]
-        status = main([*needed, f"--references={folder / references}", *more])
-        return status, capsys.readouterr().err
-
-    return run
-
-
-@pytest.fixture
-def kept(folder):
-    return lambda task="open_eqa": read_judged(folder / "out" / f"{task}.judged.jsonl").found
-
-
-@pytest.fixture
-def figures(folder):
-    return lambda: score_folder(folder / "out", None, "open_eqa", references=str(folder / "open-eqa-v0.json"))[
-        "open_eqa"
-    ]
 
 
 def test_the_judge_gets_the_published_settings_and_one_message(server, call, shared_data):
@@ -250,46 +180,6 @@ def test_every_output_that_stops_the_public_script_is_kept_without_a_mark(server
     assert [kept()[f"q{number}"].text for number in range(len(outputs))] == [one["output"] for one in outputs]
 
 
-def test_a_server_that_is_no_judge_ends_the_run(server, call, folder, kept, monkeypatch):
-    monkeypatch.setattr(judge, "HOPELESS", 3)
-    server.answer = lambda prompt: reply("I am a happy little model.")
-    status, err = call()
-    assert status == 1 and "the first 3 judgements hold no mark (the last: 'I am a happy little model.')" in err
-    assert len(kept()) == 3
-
-
-def test_two_models_behind_one_name_are_not_mixed(server, call, kept):
-    server.answer = lambda prompt: reply("4", model="other" if "object 2" in prompt else "qwen")
-    status, err = call()
-    assert status == 1 and "'other' judges now, and 'qwen' before it" in err
-    assert "other" not in {one.judge for one in kept().values()} and set(kept()) == {"q0", "q1"}
-
-
-def test_another_judge_other_prompts_and_other_answers_are_refused(server, call, folder, tmp_path, figures):
-    server.answer = lambda prompt: reply("4")
-    call()
-    status, err = call("--model=gpt")
-    assert status == 1 and "holds judgements of another judge (judge: qwen, now gpt)" in err
-    for name in MARKING.prompts:
-        (tmp_path / name).write_text("Grade. {question} {answer} {prediction}")
-    status, err = call(f"--prompts={tmp_path}")
-    assert status == 1 and "prompts: gpt4scene" in err and "--overwrite" in err
-    write(folder / "out", ("green", *WORDS[1:]))
-    status, err = call()
-    assert status == 1 and "judges another answer to question 'q0' than" in err
-    with pytest.raises(ValueError, match="marks another answer to question 'q0'"):
-        figures()
-    assert call("--overwrite")[0] == 0 and figures().public
-
-
-def test_a_server_that_is_away_or_serves_another_model_is_named_and_nothing_left_behind(server, call, folder):
-    status, err = call("--model=qwem")
-    assert status == 2 and "serves no model 'qwem'; did you mean 'qwen'?" in err
-    status, err = call("--base_url=http://127.0.0.1:9/v1")
-    assert status == 1 and "the server can't be reached" in err and "trying again" not in err
-    assert not (folder / "out" / "open_eqa.judged.jsonl").exists()
-
-
 def test_a_server_without_a_list_of_models_is_asked_all_the_same(server, call, kept):
     server.models, server.answer = None, lambda prompt: reply("4")
     status, err = call()
@@ -301,29 +191,6 @@ def test_another_length_of_judgements_is_part_of_the_judges_name(server, call, f
     call("--max_new_tokens=500")
     assert server.bodies[-1]["max_tokens"] == 500
     assert figures().signature_parts["judge"] == "qwen, max_tokens 500"
-
-
-def test_a_line_that_is_no_judgement_is_named(server, call, folder, figures):
-    server.answer = lambda prompt: reply("4")
-    call()
-    path = folder / "out" / "open_eqa.judged.jsonl"
-    path.write_text(path.read_text().replace('"mark": 4', '"mark": "four"', 1))
-    with pytest.raises(ValueError, match="line 2: this is no judgement"):
-        figures()
-    path.write_text("{broken\n" + path.read_text())
-    with pytest.raises(ValueError, match="line 1: not a whole JSON line"):
-        figures()
-
-
-def test_marks_of_a_file_and_judgements_are_not_mixed(server, call, folder, figures):
-    marks = folder / "out" / "open_eqa.marks.json"
-    marks.write_text(json.dumps({"q0": 5}))
-    status, err = call()
-    assert status == 1 and "holds marks of these answers already" in err
-    assert figures().counts["answers without a mark"] == 3
-    marks.write_text(json.dumps({"q0": None}))
-    with pytest.raises(ValueError, match="a mark must be a whole number, found None"):
-        figures()
 
 
 def test_only_what_no_rule_decides_is_asked(server, call, folder, kept):
@@ -382,13 +249,6 @@ def test_answers_of_other_tasks_are_not_looked_at(server, call, folder):
     assert call("--tasks=beacon3d_qa", references="metadata_scannet_qa.json")[0] == 0
 
 
-def test_a_prompt_that_names_what_an_answer_does_not_have_is_refused(server, call, tmp_path):
-    for name in MARKING.prompts:
-        (tmp_path / name).write_text("Grade. {question} {prediction} {extra_answers}")
-    status, err = call(f"--prompts={tmp_path}")
-    assert status == 1 and "mmbench.txt: {extra_answers} is not known of this answer" in err and not server.asked
-
-
 def test_the_published_system_prompt_is_sent_as_it_is(server, call, folder, shared_data):
     (folder / "metadata_scannet_qa.json").write_text(json.dumps(metadata()))
     (folder / "out" / "beacon3d_qa.json").write_text(json.dumps({"scene0000_00_1_0_class_0": "green"}))
@@ -397,30 +257,6 @@ def test_the_published_system_prompt_is_sent_as_it_is(server, call, folder, shar
     status, err = call(f"--prompts={place}", "--tasks=beacon3d_qa", references="metadata_scannet_qa.json")
     assert status == 0 and "the official prompts" in err
     assert server.bodies[0]["messages"][:1] == json.loads((place / "system_prompt.json").read_text())
-
-
-@pytest.mark.parametrize(
-    ("flags", "sentence"),
-    [
-        (["--tasks=scanqa"], "'scanqa' needs no judge (those that do: open_eqa, beacon3d_qa)"),
-        (["--tasks=open_eqq"], "task 'open_eqq' is not known; did you mean 'open_eqa'?"),
-        (["--base_url=localhost"], "--base_url must be an address"),
-        (["--prompts=nowhere"], "nowhere: there is no such folder; --prompts"),
-        (["--predictions=nowhere"], "nowhere: there is no such folder or file"),
-        (["--asks=0"], "--asks"),
-        (["--timeout=inf"], "--timeout must be a finite number"),
-        (["--references="], "give --annotation_dir DIR with question files, or --references FILES"),
-    ],
-)
-def test_a_wrong_call_is_one_sentence(call, flags, sentence):
-    status, err = call(*flags)
-    assert status == 2 and sentence in err
-
-
-def test_a_folder_without_such_answers_is_named(call, folder):
-    (folder / "out" / "open_eqa.json").unlink()
-    status, err = call()
-    assert status == 1 and "no answers here that a judge marks (open_eqa, beacon3d_qa)" in err
 
 
 def test_answers_of_question_files_are_judged_as_those_of_official_files(server, call, folder, kept):

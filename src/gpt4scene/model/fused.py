@@ -1,0 +1,153 @@
+"""Norms and SwiGLU in one kernel each: less memory is read, and less is kept for the backward pass.
+
+The modules that we name are exchanged for ones with the same weights under the same names, so that checkpoints stay as
+they are. Liger's kernels and compiled ones round where the plain modules do. Liger's other replacements are left out:
+its rotary embedding does nothing on Qwen2-VL without saying so, and its fused loss makes logits of every position.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from gpt4scene.errors import ConfigError
+from gpt4scene.model.families import family_of
+
+NormKernel = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
+GateKernel = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+NORMS = ("Qwen2VLRMSNorm", "Qwen2_5_VLRMSNorm", "Qwen3VLTextRMSNorm")
+GATES = ("Qwen2MLP", "Qwen3VLTextMLP")
+"""Classes of transformers that are exchanged, by name."""
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """Two functions: ``norm(x, weight, eps)`` and ``gate(gate, up)``, which is SiLU of one times the other.
+
+    None in place of one leaves those modules as they are.
+    """
+
+    name: str
+    norm: NormKernel | None
+    gate: GateKernel | None
+
+
+def plain_norm(states: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+    """Return the root-mean-square norm of the last axis, computed in fp32, as Qwen's modules do it."""
+    values = states.float()
+    values = values * torch.rsqrt(values.pow(2).mean(-1, keepdim=True) + eps)
+    return weight * values.to(states.dtype)
+
+
+def plain_gate(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+    """Return SiLU of ``gate`` times ``up``."""
+    return torch.nn.functional.silu(gate) * up
+
+
+def compiled(norm: bool = True, gate: bool = True) -> Kernels:
+    """Return kernels that torch.compile makes of the plain functions: one graph for rows of any length.
+
+    Values are rounded between operations as without compiling (``emulate_precision_casts``).
+    """
+    options: dict[str, Any] = {"emulate_precision_casts": True}
+
+    def made(function):
+        return torch.compile(function, dynamic=True, fullgraph=True, options=options)
+
+    return Kernels("torch.compile", made(plain_norm) if norm else None, made(plain_gate) if gate else None)
+
+
+def ligers(norm: bool = True, gate: bool = True) -> Kernels:
+    """Return Liger's kernels, by its public functions; CUDA alone runs them."""
+    from liger_kernel.transformers.functional import liger_rms_norm, liger_swiglu
+
+    def rms_norm(states: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+        # "llama" rounds to the precision of the input before the weight, as Qwen does; nothing is overwritten
+        return liger_rms_norm(states, weight.to(states.dtype), eps, 0.0, "llama", False)
+
+    return Kernels("Liger", rms_norm if norm else None, liger_swiglu if gate else None)
+
+
+def has_liger() -> bool:
+    """Return whether Liger and the compiler that it needs are installed; neither is imported."""
+    return all(importlib.util.find_spec(name) is not None for name in ("liger_kernel", "triton"))
+
+
+def choose_kernels(
+    asked: bool | None, device: torch.device, norm: bool = True, gate: bool = True
+) -> tuple[Kernels | None, str | None]:
+    """Return the kernels of a run on ``device``, None for the plain modules, and a sentence about the choice.
+
+    ``asked``: True wants Liger's, False none. None takes Liger's where they are installed, else compiled ones where
+    triton is; none of both without CUDA.
+    """
+    if asked is False:
+        return None, None
+    if device.type != "cuda":
+        return None, "use_liger_kernel has no effect: Liger's kernels need a CUDA device" if asked else None
+    if has_liger():
+        return ligers(norm, gate), "norms and SwiGLU run in Liger's kernels"
+    if asked:
+        raise ConfigError("use_liger_kernel needs the packages liger-kernel and triton: pip install liger-kernel")
+    if importlib.util.find_spec("triton") is None:
+        return None, None
+    return compiled(norm, gate), "norms and SwiGLU are compiled; pip install liger-kernel saves the compiling"
+
+
+class FusedNorm(torch.nn.Module):
+    """An RMS norm with the weight of another one."""
+
+    def __init__(self, norm: torch.nn.Module, kernel: NormKernel) -> None:
+        super().__init__()
+        weight = norm.get_parameter("weight")
+        self.weight, self.variance_epsilon, self._kernel = weight, float(vars(norm)["variance_epsilon"]), kernel
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Return the normed states, in the precision of the plain module's."""
+        return self._kernel(hidden_states, self.weight, self.variance_epsilon)
+
+
+class FusedGate(torch.nn.Module):
+    """A SwiGLU MLP made of another one's matrices, adapters on them included."""
+
+    def __init__(self, mlp: torch.nn.Module, kernel: GateKernel) -> None:
+        super().__init__()
+        self.gate_proj, self.up_proj = mlp.get_submodule("gate_proj"), mlp.get_submodule("up_proj")
+        self.down_proj, self._kernel = mlp.get_submodule("down_proj"), kernel
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the MLP's output."""
+        return self.down_proj(self._kernel(self.gate_proj(x), self.up_proj(x)))
+
+
+def fuse(model: PreTrainedModel, kernels: Kernels) -> dict[str, int]:
+    """Exchange norms and MLPs of the language part; return how many of each kind.
+
+    Raises ``ConfigError`` where a layer has none of those that are known, or its MLP is gated by something else.
+    """
+    language = model.get_submodule(family_of(model.config).layers.rpartition(".")[0])
+    if kernels.gate is not None and model.config.text_config.hidden_act != "silu":
+        raise ConfigError(f"fused kernels know SiLU alone, not '{model.config.text_config.hidden_act}'")
+    done = {"norms": 0, "gates": 0}
+    for parent in [module for module in language.modules()]:
+        for name, child in list(parent.named_children()):
+            kind = type(child).__name__
+            if kernels.norm is not None and kind in NORMS:
+                parent.register_module(name, FusedNorm(child, kernels.norm).train(child.training))
+                done["norms"] += 1
+            elif kernels.gate is not None and kind in GATES:
+                parent.register_module(name, FusedGate(child, kernels.gate).train(child.training))
+                done["gates"] += 1
+    layers = len(list(model.get_submodule(family_of(model.config).layers).children()))
+    wanted = {"norms": 2 * layers + 1 if kernels.norm else 0, "gates": layers if kernels.gate else 0}
+    if short := [kind for kind, count in wanted.items() if done[kind] < count]:
+        raise ConfigError(
+            f"this model's {' and '.join(short)} are none that {kernels.name} is known to replace exactly"
+        )
+    return done

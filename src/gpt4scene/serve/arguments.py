@@ -1,0 +1,64 @@
+"""What ``gpt4scene serve`` can be told."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from gpt4scene.data.templates import TEMPLATES
+from gpt4scene.registry import nearest
+from gpt4scene.settings.arguments import LEAST_HELP, MOST_HELP, RESOLUTION_HELP, Arguments, ImageLimits, key
+
+KEY_VARIABLE = "GPT4SCENE_API_KEY"
+
+
+@dataclass(frozen=True)
+class ServeArguments(Arguments):
+    """Which model to serve, where, to whom, and how much at a time."""
+
+    model: str = key("Checkpoint, training output or LoRA output folder.")
+    host: str = key("Address to listen at; 0.0.0.0 lets other machines ask.", "127.0.0.1")
+    port: int = key("Port to listen at; 0 takes one that is free.", 8000, least=0, most=65535)
+    served_name: str | None = key("Name that requests call the model by; what --model says when left out.", None)
+    api_key_file: str | None = key(f"File with the key that requests must send; {KEY_VARIABLE} may hold it.", None)
+    image_resolution: int | None = key(RESOLUTION_HELP, None, least=28)
+    image_max_pixels: int | None = key(MOST_HELP, None, least=1)
+    image_min_pixels: int | None = key(LEAST_HELP, None, least=1)
+    template: str | None = key("Name of the chat template; that of the model's family when left out.", None)
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = key(
+        "Number format of the weights: auto is bfloat16 on a GPU, float32 on a CPU.", "auto"
+    )
+    flash_attn: Literal["auto", "fa2", "sdpa"] = key("Attention of the vision tower.", "auto")
+    device: str = key("auto, cpu, cuda or cuda:<n>.", "auto")
+    branch_limit: int = key("Answers that grow side by side; more wait.", 128, least=1)
+    prefix_memory: float = key("Gigabytes for prefixes of rooms that may be asked about again.", 4.0, least=0)
+    max_new_tokens: int = key("Longest answer in tokens that a request may ask for.", 1024, least=1)
+    max_images: int = key("Most images in a request.", 64, least=0)
+    max_body: int = key("Megabytes of a request's body at most, images included.", 64, least=1)
+    queue_limit: int = key("Answers that may wait or grow at a time; more are told to come again.", 512, least=1)
+    timeout: float = key("Seconds that a request may take.", 600.0, least=0.001)
+    grace: float = key("Seconds that requests under way get to finish when the server is told to stop.", 30.0, least=0)
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """The limits of images that the three flags say together."""
+        return ImageLimits.said(self.image_resolution, self.image_max_pixels, self.image_min_pixels)
+
+    @property
+    def name(self) -> str:
+        """The name that requests call the model by."""
+        return self.served_name or self.model
+
+    def problems(self) -> list[str]:
+        """Return a sentence for every wrong value."""
+        wrong = super().problems()
+        wrong += [f"--{sentence}" for sentence in self.image_limits.problems()]
+        for name in ("prefix_memory", "timeout", "grace"):
+            if not math.isfinite(getattr(self, name)):
+                wrong.append(f"--{name} must be a finite number, not {getattr(self, name)}")
+        if self.template is not None and self.template not in TEMPLATES:
+            wrong.append(f"--template: '{self.template}' is not known{nearest(self.template, list(TEMPLATES))}")
+        if self.served_name == "":
+            wrong.append("--served_name is empty; leave it out, or give a name")
+        return wrong

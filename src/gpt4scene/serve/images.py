@@ -1,0 +1,195 @@
+"""Images of requests: decoded once each, checked, brought to the model's size, and kept in files by their content.
+
+Only images that lie in the request itself (data URLs) are taken: nothing is opened or fetched because a stranger names
+it. What is kept is bounded; what no request uses goes first, the longest unused before others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import io
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from gpt4scene.data.vision import VisionRule, fit
+from gpt4scene.files.pixels import rgb, still
+from gpt4scene.serve.refusals import Refusal, busy
+
+FORMS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF")
+"""Forms of images that are taken, as Pillow calls them."""
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class ImageBounds:
+    """What an image of a request may be: bytes as sent, pixels once decoded. ``kept`` bytes of files are held."""
+
+    most_bytes: int = 20 * MIB
+    most_pixels: int = 25_000_000
+    kept: int = 4096 * MIB
+
+
+@dataclass(frozen=True)
+class Sent:
+    """An image as it was sent: base64 text, and the name that this text has here."""
+
+    text: str
+    name: str
+    place: str
+
+
+def sent(url: str, number: int, bounds: ImageBounds) -> Sent:
+    """Return what a data URL holds, not decoded. Raises ``Refusal`` for every other address, and past the bound."""
+    place = f"image {number + 1}"
+    head, comma, text = url.partition(",") if url[:5].lower() == "data:" else (url, "", "")
+    if not comma:
+        message = (
+            f"{place}: only images in the request itself are taken, as data:image/png;base64,…; no other address is"
+        )
+        raise Refusal(400, message, param="messages", code="invalid_image_url")
+    words = head[5:].lower().split(";")
+    if not words[0].startswith("image/") or words[-1].strip() != "base64":
+        message = f"{place}: a data URL of an image begins with data:image/<form>;base64,"
+        raise Refusal(400, message, param="messages", code="invalid_image_url")
+    if len(text) * 3 // 4 > bounds.most_bytes + 3:
+        message = f"{place}: has over {bounds.most_bytes} bytes; send it smaller, or compressed"
+        raise Refusal(413, message, param="messages", code="image_too_large")
+    return Sent(text, hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest(), place)
+
+
+def picture(image: Sent, rule: VisionRule, bounds: ImageBounds) -> Image.Image:
+    """Return the image in RGB, resized as for the model. Raises ``Refusal`` for one that is none or too large."""
+    try:
+        content = base64.b64decode(image.text, validate=True)
+    except (binascii.Error, ValueError):
+        raise _bad(image, "its data is no base64") from None
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMS) as opened:
+            width, height = opened.size
+            if width * height > bounds.most_pixels:
+                raise _too_large(image, f"{width}x{height}", bounds)
+            size = fit(opened.size, rule)
+            return rgb(still(opened)).resize(size, Image.Resampling.BICUBIC)
+    except Refusal:
+        raise
+    except Image.DecompressionBombError:  # Pillow's own bound, far above
+        raise _too_large(image, "it", bounds) from None
+    except Exception as error:  # a stranger's bytes: decoders raise whatever they like, and none of it may pass
+        words = str(error)[:200] if isinstance(error, ValueError) else type(error).__name__
+        raise _bad(image, f"it can't be decoded ({words}); PNG, JPEG, WebP, BMP and GIF are taken") from None
+
+
+def _too_large(image: Sent, size: str, bounds: ImageBounds) -> Refusal:
+    message = f"{image.place}: {size} is over {bounds.most_pixels} pixels; send it smaller"
+    return Refusal(413, message, param="messages", code="image_too_large")
+
+
+def _bad(image: Sent, why: str) -> Refusal:
+    return Refusal(400, f"{image.place}: {why}", param="messages", code="invalid_image")
+
+
+@dataclass
+class _Kept:
+    """A file: how large it is, and how many requests use it."""
+
+    path: str
+    size: int
+    users: int = 0
+
+
+@dataclass
+class ImageStore:
+    """Keeps images as files in ``folder``, which is this store's own. One event loop calls it.
+
+    ``pool`` decodes. ``decoded`` counts images that were, ``found`` those that were here; ``bytes`` are the files'.
+    """
+
+    folder: Path
+    rule: VisionRule
+    pool: ThreadPoolExecutor
+    bounds: ImageBounds = field(default_factory=ImageBounds)
+    decoded: int = 0
+    found: int = 0
+    bytes: int = 0
+    _kept: OrderedDict[str, _Kept] = field(default_factory=OrderedDict)
+    _coming: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    async def keep(self, images: Sequence[Sent]) -> list[str]:
+        """Return the names of the images' files, which stay until ``release`` gets them.
+
+        Images that are here need no decoding; one that several requests send at a time is decoded once. Raises
+        ``Refusal`` for one that is none, and where requests under way use all of the room.
+        """
+        names = [image.name for image in images]
+        held: list[str] = []
+        self.found += sum(name in self._kept for name in names)
+        try:
+            done = await asyncio.gather(*(self._hold(image, held) for image in images), return_exceptions=True)
+            for error in done:
+                if error is not None:
+                    raise error
+        except BaseException:
+            self.release(held)
+            raise
+        return names
+
+    def paths(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the paths of files that are held."""
+        return tuple(self._kept[name].path for name in names)
+
+    def release(self, names: Iterable[str]) -> None:
+        """Let go of files that ``keep`` gave to a request."""
+        for name in names:
+            self._kept[name].users -= 1
+
+    async def _hold(self, image: Sent, held: list[str]) -> None:
+        """Count one user more of the image, decoded before where it is not here."""
+        while image.name not in self._kept:
+            coming = self._coming.get(image.name)
+            if coming is None:
+                coming = self._coming[image.name] = asyncio.ensure_future(self._decode(image))
+            await asyncio.shield(coming)
+        self._kept[image.name].users += 1
+        self._kept.move_to_end(image.name)
+        held.append(image.name)
+
+    async def _decode(self, image: Sent) -> None:
+        """Put the image into a file, and forget others where there is no room for it."""
+        path = self.folder / f"{image.name}.ppm"
+        try:
+            size = await asyncio.get_running_loop().run_in_executor(self.pool, self._write, image, path)
+            self.decoded += 1
+            while self.bytes + size > self.bounds.kept:
+                unused = next((name for name, kept in self._kept.items() if not kept.users), None)
+                if unused is None:
+                    path.unlink()
+                    raise busy("requests under way use all the room for images; try again when they are answered", 5)
+                self._drop(unused)
+            self._kept[image.name] = _Kept(str(path), size)
+            self.bytes += size
+        finally:
+            del self._coming[image.name]
+
+    def _write(self, image: Sent, path: Path) -> int:
+        try:
+            picture(image, self.rule, self.bounds).save(path, "PPM")
+            return path.stat().st_size
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise Refusal(503, f"images can't be kept here ({error.strerror}); try again later") from error
+
+    def _drop(self, name: str) -> None:
+        kept = self._kept.pop(name)
+        self.bytes -= kept.size
+        Path(kept.path).unlink(missing_ok=True)

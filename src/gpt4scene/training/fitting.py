@@ -1,0 +1,85 @@
+"""What a run asks of a device's memory: from its settings to the terms of ``training.memory``."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from gpt4scene.settings.config import TrainConfig
+from gpt4scene.training.memory import Precision, Setup, Sharding
+from gpt4scene.training.model_shape import LINEAR, ModelShape
+
+STATES = (
+    (r".*(8bit|4bit)", 2.0),
+    (r"adafactor", 0.1),
+    (r"lion|.*_lion", 4.0),
+    (r"sgd|rmsprop|adagrad", 4.0),
+    (r"(ada)?lomo|galore|apollo", 1.0),
+)
+"""Beginning of ``optim`` -> bytes of state a trained number; 8 (two fp32 numbers) for all others."""
+
+
+def setup_of(
+    config: TrainConfig,
+    model: ModelShape,
+    processes: int,
+    *,
+    deepspeed: Mapping[str, Any] | None = None,
+    fused: bool = False,
+) -> Setup:
+    """Return what the run trains, and how; ``deepspeed`` is the content of its file, where it has one."""
+    tuning, optim = config.tuning, str(config.training.get("optim", "adamw_torch"))
+    precision: Precision = "bf16" if config.training.get("bf16") else "fp32"  # fp16 keeps frozen weights in fp32
+    layers = min(abs(tuning.freeze_trainable_layers), model.layers)
+    last_ones = tuning.finetuning_type == "freeze" and tuning.freeze_trainable_layers > 0
+    frozen_images = tuning.freeze_vision_tower and tuning.freeze_multi_modal_projector
+    zero = (deepspeed or {}).get("zero_optimization", {})
+    return Setup(
+        method=tuning.finetuning_type,
+        precision="pure_bf16" if tuning.pure_bf16 else precision,
+        trained=_trained(config, model, layers),
+        kept_layers=layers if last_ones and frozen_images else model.layers,
+        rank=tuning.lora_rank if tuning.finetuning_type == "lora" else 0,
+        trains_tower=not tuning.freeze_vision_tower,
+        sharding=_sharding(config, zero if deepspeed is not None else None, processes),
+        offload=zero.get("offload_optimizer", {}).get("device", "none") != "none",
+        processes=processes,
+        state=next((size for beginning, size in STATES if re.match(beginning, optim)), 8.0),
+        fused=fused,
+    )
+
+
+def _trained(config: TrainConfig, model: ModelShape, layers: int) -> int:
+    """Return how many numbers are trained."""
+    tuning, tower = config.tuning, model.tower
+    if tuning.finetuning_type == "lora":
+        targets = LINEAR if "all" in tuning.lora_target else tuple(tuning.lora_target)
+        language = 0 if tuning.freeze_language_model else model.lora_parameters(tuning.lora_rank, targets)
+        share = tower.depth * tuning.lora_rank * 2 * (4 * tower.width + tower.intermediate)
+        return language + (0 if tuning.freeze_vision_tower else share)
+    language = model.language_parameters if tuning.finetuning_type == "full" else layers * model.layer_parameters
+    return (
+        (0 if tuning.freeze_language_model else language)
+        + (0 if tuning.freeze_vision_tower else tower.parameters)
+        + (0 if tuning.freeze_multi_modal_projector else tower.merger_parameters)
+    )
+
+
+def _sharding(config: TrainConfig, zero: Mapping[str, Any] | None, processes: int) -> Sharding:
+    if zero is not None:
+        return ("zero0", "zero1", "zero2", "zero3")[int(zero.get("stage", 0))]
+    if config.training.get("fsdp") or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
+        return "fsdp2"
+    return "ddp" if processes > 1 else "one"
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Return the bytes of an accelerator that this process can have, with those that it holds; None for a CPU."""
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device)

@@ -1,0 +1,168 @@
+"""Sizes of a model that memory and time depend on, from its config alone; no torch is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""The linear modules of a language layer."""
+
+
+@dataclass(frozen=True)
+class TowerShape:
+    """A vision tower: ``depth`` blocks of ``width`` channels, whose MLP is ``gated`` (three matrices) or not.
+
+    ``patch`` counts the values of a patch, ``merge`` patches of one token. ``parameters`` are those of the tower
+    without its mergers, ``merger_parameters`` those of the mergers.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    intermediate: int
+    gated: bool
+    patch: int
+    merge: int
+    parameters: int
+    merger_parameters: int
+
+    @property
+    def block_matmul(self) -> int:
+        """Weights of a block that every patch is multiplied with."""
+        return 4 * self.width**2 + (3 if self.gated else 2) * self.width * self.intermediate
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """A language model of equal layers, and its tower. ``tied``: the head has no weights of its own."""
+
+    hidden: int
+    layers: int
+    heads: int
+    key_heads: int
+    channels: int
+    intermediate: int
+    vocabulary: int
+    tied: bool
+    qkv_bias: bool
+    qk_norm: bool
+    tower: TowerShape
+
+    @property
+    def query_width(self) -> int:
+        """Channels of all query heads."""
+        return self.heads * self.channels
+
+    @property
+    def key_width(self) -> int:
+        """Channels of all key heads."""
+        return self.key_heads * self.channels
+
+    def linear(self) -> dict[str, tuple[int, int]]:
+        """Return the sizes (in, out) of each linear module of a layer."""
+        h, q, k, i = self.hidden, self.query_width, self.key_width, self.intermediate
+        sizes = ((h, q), (h, k), (h, k), (q, h), (h, i), (h, i), (i, h))
+        return dict(zip(LINEAR, sizes, strict=True))
+
+    @property
+    def layer_matmul(self) -> int:
+        """Weights of a layer that every token is multiplied with."""
+        return sum(rows * columns for rows, columns in self.linear().values())
+
+    @property
+    def layer_parameters(self) -> int:
+        """Parameters of a language layer, norms and biases included."""
+        bias = self.query_width + 2 * self.key_width if self.qkv_bias else 0
+        return self.layer_matmul + bias + 2 * self.hidden + (2 * self.channels if self.qk_norm else 0)
+
+    @property
+    def head_parameters(self) -> int:
+        """Weights of the language head, whether or not they are those of the embeddings."""
+        return self.vocabulary * self.hidden
+
+    @property
+    def language_parameters(self) -> int:
+        """Parameters of layers, last norm, embeddings and head; tied ones once."""
+        return self.layers * self.layer_parameters + self.hidden + self.head_parameters * (1 if self.tied else 2)
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of the whole model."""
+        return self.language_parameters + self.tower.parameters + self.tower.merger_parameters
+
+    def lora_parameters(self, rank: int, targets: tuple[str, ...] = LINEAR) -> int:
+        """Return the weights that adapters of ``rank`` have in the language layers."""
+        sizes = self.linear()
+        return self.layers * sum(rank * sum(sizes[name]) for name in targets if name in sizes)
+
+
+def shape_of(config: Any) -> ModelShape:
+    """Return the shape of a transformers config of a known family (Qwen2-VL, Qwen2.5-VL, Qwen3-VL)."""
+    text, vision = config.text_config, config.vision_config
+    kind = config.model_type
+    heads, hidden = text.num_attention_heads, text.hidden_size
+    third = kind == "qwen3_vl"
+    return ModelShape(
+        hidden=hidden,
+        layers=text.num_hidden_layers,
+        heads=heads,
+        key_heads=text.num_key_value_heads,
+        channels=text.head_dim if third else hidden // heads,
+        intermediate=text.intermediate_size,
+        vocabulary=text.vocab_size,
+        tied=bool(config.tie_word_embeddings),
+        qkv_bias=not third,
+        qk_norm=third,
+        tower=_second(vision, hidden) if kind == "qwen2_vl" else _later(vision, hidden, third),
+    )
+
+
+def _second(vision: Any, hidden: int) -> TowerShape:
+    """Qwen2-VL: layer norms, an MLP of two matrices."""
+    width = vision.embed_dim
+    return _tower(vision, width, int(width * vision.mlp_ratio), hidden, gated=False, third=False)
+
+
+def _later(vision: Any, hidden: int, third: bool) -> TowerShape:
+    return _tower(vision, vision.hidden_size, vision.intermediate_size, hidden, gated=not third, third=third)
+
+
+def _tower(vision: Any, width: int, inner: int, hidden: int, *, gated: bool, third: bool) -> TowerShape:
+    """Count the parameters of a tower, in the order in which its modules are made."""
+    patch = 3 * vision.temporal_patch_size * vision.patch_size**2
+    merged = vision.spatial_merge_size**2 * width
+    norm = width if gated else 2 * width  # RMS norm, or layer norm with its bias
+    mlp = 3 * width * inner + 2 * inner + width if gated else 2 * width * inner + inner + width
+    block = 2 * norm + 4 * width**2 + 4 * width + mlp
+    embedding = patch * width + (width * (1 + vision.num_position_embeddings) if third else 0)
+    merger = norm + merged**2 + merged + merged * hidden + hidden
+    deep = len(vision.deepstack_visual_indexes) * (merger - norm + 2 * merged) if third else 0
+    return TowerShape(
+        width=width,
+        depth=vision.depth,
+        heads=vision.num_heads,
+        intermediate=inner,
+        gated=gated,
+        patch=patch,
+        merge=vision.spatial_merge_size**2,
+        parameters=embedding + vision.depth * block,
+        merger_parameters=merger + deep,
+    )
+
+
+def _published(hidden: int, layers: int, heads: int, key_heads: int, inner: int, words: int, tied: bool) -> ModelShape:
+    """Return the shape of a Qwen2-VL; its tower is the same in all sizes."""
+    merger = 2 * 1280 + 5120**2 + 5120 + 5120 * hidden + hidden
+    tower = TowerShape(1280, 32, 16, 5120, False, 1176, 4, 631_183_360, merger)
+    return ModelShape(hidden, layers, heads, key_heads, 128, inner, words, tied, True, False, tower)
+
+
+PUBLISHED = MappingProxyType(
+    {
+        "Qwen2-VL-2B": _published(1536, 28, 12, 2, 8960, 151_936, True),
+        "Qwen2-VL-7B": _published(3584, 28, 28, 4, 18_944, 152_064, False),
+    }
+)
+"""Shapes of published checkpoints, for plans where no checkpoint lies at hand."""

@@ -1,0 +1,68 @@
+"""``scene_packing: auto``: how many questions share a pack, by the questions of a step and by memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from transformers import AutoConfig, TrainingArguments
+
+from gpt4scene.data.packs import PackDataset
+from gpt4scene.data.vision import tokens
+from gpt4scene.files.whole import read_json
+from gpt4scene.settings.config import TrainConfig
+from gpt4scene.training.checkpointing import options_of, pack_size
+from gpt4scene.training.fitting import free_bytes, setup_of
+from gpt4scene.training.launch_files import deepspeed_content
+from gpt4scene.training.memory import PackSize, largest_pack
+from gpt4scene.training.model_shape import shape_of
+from gpt4scene.training.output import MARK
+from gpt4scene.training.processes import gather_all, on_first
+from gpt4scene.types import EncodedSample
+
+
+def branches_of(
+    config: TrainConfig, arguments: TrainingArguments, folder: Path, rows: PackDataset, checkpoint: Path | None
+) -> int:
+    """Return the most questions of one pack; every process calls this, before a weight is loaded.
+
+    It is what the settings say, or with ``auto`` what ``checkpoint`` was trained with. Without one, it is the questions
+    of a step and process, or as many as the memory of the smallest device holds by the estimate. Without an accelerator
+    nothing is estimated. With plain attention on one it is 1: whole score matrices are kept.
+    """
+    said, questions = config.tuning.scene_packing, config.rows_per_step
+    if said != "auto":
+        return said
+    if checkpoint is not None:
+        return on_first(lambda: read_json(checkpoint / MARK)["branches"])
+    free = gather_all(free_bytes(arguments.device))
+    known = [size for size in free if size is not None]
+    if len(known) < len(free) or questions == 1:
+        return questions
+    if config.model.flash_attn == "disabled":
+        return 1
+    model = shape_of(AutoConfig.from_pretrained(folder))
+    setup = setup_of(config, model, arguments.world_size, deepspeed=deepspeed_content(config))
+    pack = on_first(lambda: widest_pack(rows, questions))
+    kept = config.tuning.disable_gradient_checkpointing
+    every = 0 if kept else options_of(config).get("every_n_layers") or 1
+    return largest_pack(model, setup, pack, min(known), most=questions, every=every)
+
+
+def widest_pack(rows: PackDataset, branches: int) -> PackSize:
+    """Return what ``pack_size`` does, with the images that rows have of their own beside those of their scene."""
+    pack, groups, rule = pack_size(rows, branches), rows.groups, rows.encoder.vision
+    own = {row: groups.own_images(row) for row, key in enumerate(groups.keys) if key in groups.parents}
+    if not own:
+        return pack
+    grids = []
+    for row in sorted(own, key=lambda row: -own[row])[:branches]:
+        shown = rows.rows[row]
+        sample = shown if isinstance(shown, EncodedSample) else rows.encoder.encode(shown)
+        grids += sample.grids[-own[row] :]
+    patches = sum(rows_ * columns * time for time, rows_, columns in grids)
+    return replace(
+        pack,
+        branch=pack.branch + -(-sum(tokens(grid, rule) + 2 for grid in grids) // pack.branches),
+        patches=pack.patches + patches,
+    )

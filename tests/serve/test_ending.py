@@ -1,0 +1,194 @@
+"""A server as a process: how it starts, what it refuses to start with, and how signals end it."""
+
+import signal
+import socket
+import threading
+import time
+
+import httpx
+import pytest
+from chat_server import wait_for
+from stand_in import Process
+
+from gpt4scene import cli
+from gpt4scene.serve import run
+from gpt4scene.serve import spool as spools
+from gpt4scene.serve.arguments import KEY_VARIABLE, ServeArguments
+
+
+@pytest.fixture
+def begin(tmp_path):
+    started = []
+
+    def start(*words):
+        started.append(Process(tmp_path, *words))
+        return started[-1].ready()
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.process.kill()
+        one.process.communicate()
+
+
+def running(server):
+    page = httpx.get(f"{server.url}/metrics").text
+    return "gpt4scene_answers_running 1.0" in page
+
+
+def whole(connection):
+    found = b""
+    while piece := connection.recv(65536):
+        found += piece
+    return found
+
+
+@pytest.mark.slow
+def test_a_signal_lets_what_runs_finish_and_takes_no_more(begin, body, tmp_path):
+    server = begin(0.02, 20)
+    answered = server.ask(body(max_tokens=100))
+    wait_for(lambda: running(server))
+    server.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: refused(server.port))
+    assert b'"completion_tokens":100' in whole(answered)
+    status, said = server.end()
+    assert status == 0 and "1 answers under way get up to 20 s" in said
+    assert not list(tmp_path.glob("gpt4scene-serve-*"))
+
+
+def refused(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+@pytest.mark.slow
+def test_what_does_not_finish_in_time_is_told_so(begin, body):
+    server = begin(0.05, 1)
+    cut = server.ask(body(max_tokens=1000))
+    wait_for(lambda: running(server))
+    server.process.send_signal(signal.SIGTERM)
+    found = whole(cut)
+    assert found.startswith(b"HTTP/1.1 503") and b"the server is stopping" in found and b"retry-after" in found.lower()
+    status, said = server.end()
+    assert status == 143 and "stopped; requests that were cut: 1" in said
+
+
+@pytest.mark.slow
+def test_a_second_signal_ends_at_once(begin, body, tmp_path):
+    server = begin(0.05, 60)
+    cut = server.ask(body(max_tokens=1000))
+    wait_for(lambda: running(server))
+    server.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: refused(server.port))
+    start = time.monotonic()
+    server.process.send_signal(signal.SIGTERM)
+    status, _ = server.end(15)
+    assert status == 143 and time.monotonic() - start < 10
+    cut.close()
+    assert not list(tmp_path.glob("gpt4scene-serve-*"))
+
+
+@pytest.mark.slow
+def test_a_killed_server_leaves_images_that_the_next_one_removes(begin, body, url, tmp_path):
+    first = begin()
+    assert b"200 OK" in first.ask(body(images=[url(1)])).recv(100)
+    (left,) = tmp_path.glob("gpt4scene-serve-*")
+    assert len(list(left.glob("*.ppm"))) == 1 and left.stat().st_mode & 0o077 == 0
+    first.process.kill()
+    first.process.wait()
+    second = begin()
+    (other,) = tmp_path.glob("gpt4scene-serve-*")
+    assert other != left
+    second.process.send_signal(signal.SIGINT)
+    assert second.end()[0] == 0, "all was answered"
+
+
+@pytest.mark.slow
+def test_an_engine_that_dies_ends_the_server_with_status_1(begin, body):
+    server = begin(0, 1)
+    assert b"503" in server.ask(body("die")).recv(100)
+    assert httpx.get(f"{server.url}/health").status_code == 503
+    status, said = server.end()
+    assert status == 1 and "error: the engine has failed: CUDA error: an illegal memory access" in said
+    assert "Traceback" in said, "who runs the server needs it"
+
+
+def serve(*words):
+    return cli.main(["serve", "--model", "nowhere", *words])
+
+
+def test_a_port_in_use_is_one_sentence_before_a_model_is_loaded(capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert serve(f"--port={port}") == 2
+    assert capsys.readouterr().err == (
+        f"error: --port {port} at 127.0.0.1 can't be used (Address already in use); choose another --port\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--port=0"], "nowhere"),
+        (["--port=70000"], "--port must be between 0 and 65535"),
+        (["--host=no.such.host.invalid"], "--host no.such.host.invalid is no address here"),
+        (["--prefix_memory=-1"], "--prefix_memory must be 0 or more"),
+        (["--timeout=inf"], "--timeout must be a finite number"),
+        (["--template=llama"], "--template: 'llama' is not known"),
+        (["--api_key_file=absent"], "absent: the key does not exist"),
+        (["--dtype=int8"], "--dtype"),
+    ],
+)
+def test_wrong_calls_are_one_sentence(words, sentence, capsys, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert serve(*words) in (1, 2)
+    said = capsys.readouterr().err
+    assert sentence in said and "Traceback" not in said and len(said.splitlines()) <= 2, said
+
+
+def test_the_key_comes_from_one_place(tmp_path, monkeypatch):
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    assert run.find_key(None) is None
+    file = tmp_path / "key"
+    file.write_text("abc\n")
+    assert run.find_key(str(file)) == "abc"
+    monkeypatch.setenv(KEY_VARIABLE, "def")
+    assert run.find_key(None) == "def"
+    for text, words in (("abc", "both give a key"), ("", "both give")):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=words):
+            run.find_key(str(file))
+    monkeypatch.delenv(KEY_VARIABLE)
+    for text, words in (("", "is empty"), ("two words", "printable ASCII"), ("schlüssel", "printable ASCII")):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=words):
+            run.find_key(str(file))
+
+
+def test_no_flag_holds_the_key():
+    assert not {"api_key", "key"} & set(vars(ServeArguments(model="m"))), "ps would show it"
+
+
+def test_two_servers_that_begin_at_once_leave_each_other_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(spools.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(spools.tempfile, "tempdir", str(tmp_path))
+    barrier, seen = threading.Barrier(4), []
+
+    def keep():
+        barrier.wait()
+        with spools.spool() as folder:
+            barrier.wait()
+            seen.append(folder.is_dir())
+            barrier.wait()
+
+    threads = [threading.Thread(target=keep) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [True] * 4 and not list(tmp_path.iterdir())

@@ -1,0 +1,280 @@
+"""What a request must not hold is refused in the API's form, naming the field; and nobody else notices."""
+
+import json
+import os
+
+import pytest
+from chat_server import wait_for
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stand_in import raw
+
+from gpt4scene.serve.fields import ChatFields, read_fields
+from gpt4scene.serve.refusals import Refusal
+
+TEXT = {"type": "text", "text": "hi"}
+
+
+def user(*parts):
+    return {"messages": [{"role": "user", "content": list(parts)}]}
+
+
+def image(url, **more):
+    return user({"type": "image_url", "image_url": {"url": url, **more}})
+
+
+NOT_DONE = {
+    "tools": ([{"type": "function"}], "tools"),
+    "tool choice": ("required", "tool_choice"),
+    "json": ({"type": "json_object"}, "response_format"),
+    "bias": ({"50256": -100}, "logit_bias"),
+    "audio": ({"voice": "alloy"}, "audio"),
+    "penalty": (0.5, "frequency_penalty"),
+    "true is not 1": (True, "top_k"),
+    "top k": (5, "top_k"),
+    "store": (True, "store"),
+    "reasoning": ("high", "reasoning_effort"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_DONE)
+def test_what_is_not_done_is_refused_by_name(case):
+    value, name = NOT_DONE[case]
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], name: value}
+    with pytest.raises(Refusal) as refused:
+        read_fields(json.dumps(body).encode())
+    assert refused.value.status == 400 and refused.value.param == name
+    assert f"'{name}' is not done by this server" in refused.value.message
+
+
+def test_defaults_of_what_is_not_done_and_null_ask_for_nothing():
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "user": "me", "prompt_cache_key": "a"}
+    body |= {"tools": [], "tool_choice": "auto", "response_format": {"type": "text"}, "logit_bias": {}, "top_k": -1}
+    body |= {"frequency_penalty": 0, "presence_penalty": 0.0, "store": False, "audio": None, "max_tokens": None}
+    assert read_fields(json.dumps(body).encode()).max_tokens is None
+
+
+WRONG = {
+    "unknown": ({"tolls": 1}, "tolls", "did you mean 'tools'?"),
+    "no messages": ({"messages": []}, "messages", "at least 1"),
+    "no user at the end": (
+        {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]},
+        "messages[1]",
+        "the last message must be the user's",
+    ),
+    "system later": (
+        {"messages": [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}]},
+        "messages[1]",
+        "must be the first",
+    ),
+    "system image": (
+        {"messages": [{"role": "system", "content": image("data:")["messages"][0]["content"]}]},
+        "messages[0]",
+        "only user messages hold images",
+    ),
+    "tool message": ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role", "'assistant'"),
+    "name": ({"messages": [{"role": "user", "content": "x", "name": "y"}]}, "messages[0].name", "not permitted"),
+    "part": (user({"type": "input_audio"}), "messages[0].content[0]", "'image_url'"),
+    "detail": (image("data:", detail="high"), "messages[0].content[0].image_url.detail", "'auto'"),
+    "half a letter": (user({"type": "text", "text": "\ud83d"}), "messages[0].content[0]", "half a character"),
+    "temperature": ({"temperature": -1}, "temperature", "greater than or equal to 0"),
+    "top_p": ({"top_p": 0}, "top_p", "greater than 0"),
+    "n": ({"n": 129}, "n", "less than or equal to 128"),
+    "truth": ({"max_tokens": True}, "max_tokens", "valid integer"),
+    "seed": ({"seed": 0.5}, "seed", "valid integer"),
+    "stop": ({"stop": [""]}, "stop", "string"),
+    "alternatives": ({"top_logprobs": 2}, "top_logprobs", "needs logprobs"),
+    "stream options": ({"stream_options": {}}, "stream_options", "needs stream"),
+    "two lengths": ({"max_completion_tokens": 5}, "max_completion_tokens", "differ"),
+    "user": ({"user": 5}, "user", "must be a text"),
+    "file": (image("file:///etc/passwd"), "messages", "only images in the request itself"),
+    "path": (image("/etc/passwd"), "messages", "only images in the request itself"),
+    "http": (image("http://169.254.169.254/latest/meta-data"), "messages", "only images in the request itself"),
+    "no base64": (image("data:image/png,abc"), "messages", "begins with data:image/<form>;base64,"),
+    "a page": (image("data:text/html;base64,PGI+"), "messages", "begins with data:image/<form>;base64,"),
+    "broken base64": (image("data:image/png;base64,!!!"), "messages", "no base64"),
+    "no image": (image("data:image/png;base64,aGVsbG8="), "messages", "can't be decoded"),
+    "empty image": (image("data:image/png;base64,"), "messages", "can't be decoded"),
+    "svg": (image("data:image/svg+xml;base64,PHN2Zy8+"), "messages", "can't be decoded"),
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    from stand_in import Running, StandIn
+
+    started = Running(StandIn(), tmp_path_factory.mktemp("images"), max_new_tokens=64, images=3, body=2**20)
+    yield started
+    started.close()
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_mistakes_are_400_and_name_the_field(server, ask, body, case):
+    fields, name, words = WRONG[case]
+    before = len(server.scheduler.added)
+    content = json.dumps(body() | fields)
+    headers = {"content-type": "application/json; charset=utf-8"}
+    import httpx
+
+    refused = httpx.post(f"{server.url}/chat/completions", content=content, headers=headers)
+    error = refused.json()["error"]
+    assert refused.status_code == 400 and error["type"] == "invalid_request_error", error
+    assert error["param"] == name and words in error["message"], error
+    assert len(server.scheduler.added) == before
+    wait_for(server.idle)
+
+
+def test_another_model_is_404(server, ask, body):
+    refused = ask(server, body(model="gpt-4"))
+    assert refused.status_code == 404 and refused.json()["error"]["code"] == "model_not_found"
+
+
+def test_too_many_and_too_large(server, ask, body, url):
+    many = ask(server, body(images=[url(number) for number in range(4)]))
+    assert many.status_code == 400 and many.json()["error"]["code"] == "too_many_images"
+    large = ask(server, body("x" * 2**21))
+    assert large.status_code == 413 and large.json()["error"]["code"] == "request_too_large"
+    wait_for(server.idle)
+
+
+def test_a_bomb_is_refused_by_its_header(start, ask, body):
+    import base64
+    import io
+    import zlib
+
+    from PIL import Image
+
+    from gpt4scene.serve.images import ImageBounds
+
+    server = start(store=ImageBounds(most_bytes=10**6, most_pixels=10**6))
+    for side, words in ((2_000, "2000x2000 is over 1000000 pixels"), (20_000, "it is over 1000000 pixels")):
+        buffer = io.BytesIO()
+        Image.new("1", (side, side)).save(buffer, "PNG")
+        bomb = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+        refused = ask(server, body(images=[bomb]))
+        assert refused.status_code == 413 and words in refused.json()["error"]["message"]
+    heavy = "data:image/png;base64," + base64.b64encode(os.urandom(1_100_000)).decode()
+    assert ask(server, body(images=[heavy])).json()["error"]["code"] == "image_too_large"
+    cut = "data:image/png;base64," + base64.b64encode(buffer.getvalue()[:200]).decode()
+    assert ask(server, body(images=[cut])).status_code in (400, 413)
+    chunk = zlib.compress(b"\0" * 10**8)  # a text chunk that grows
+    assert ask(server, body(images=["data:image/png;base64," + base64.b64encode(chunk).decode()])).status_code == 400
+    wait_for(server.idle)
+    assert server.chat.images.bytes == 0 and not list(server.folder.iterdir())
+
+
+def post(content, *headers):
+    lines = [b"POST /v1/chat/completions HTTP/1.1", b"Host: here", *headers, b"", content]
+    return b"\r\n".join(lines)
+
+
+GOOD = json.dumps({"model": "room", "max_tokens": 1, "messages": [{"role": "user", "content": "hi"}]}).encode()
+JSON, CLOSE = b"Content-Type: application/json", b"Connection: close"
+
+
+def chunked(content):
+    parts = [content[place : place + 7] for place in range(0, len(content), 7)]
+    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+
+
+ODD = {
+    "chunked": (post(chunked(GOOD), JSON, CLOSE, b"Transfer-Encoding: chunked"), 200),
+    "no form": (post(GOOD, CLOSE, b"Content-Length: %d" % len(GOOD)), 415),
+    "a form of pages": (post(GOOD, b"Content-Type: text/plain", b"Content-Length: %d" % len(GOOD)), 415),
+    "compressed": (post(b"", JSON, b"Content-Encoding: gzip", b"Content-Length: 9"), 415),
+    "too long by its header": (post(b"", JSON, b"Content-Length: 99999999999"), 413),
+    "no JSON": (post(b"{", JSON, CLOSE, b"Content-Length: 1"), 400),
+    "deep JSON": (post(b"[" * 100_000, JSON, CLOSE, b"Content-Length: 100000"), 400),
+    "long number": (post(b"1" * 50_000, JSON, CLOSE, b"Content-Length: 50000"), 400),
+    "no text": (post(b"\xff\xfe\x00", JSON, CLOSE, b"Content-Length: 3"), 400),
+    "a list": (post(b"[]", JSON, CLOSE, b"Content-Length: 2"), 400),
+    "nothing": (post(b"", JSON, CLOSE, b"Content-Length: 0"), 400),
+    "length and chunks": (post(b"0\r\n\r\n", JSON, CLOSE, b"Content-Length: 3", b"Transfer-Encoding: chunked"), 400),
+    "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+    "endless header": (b"GET / HTTP/1.1\r\nA: " + b"a" * 100_000, 400),
+    "websocket": (
+        b"GET /v1/models HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n\r\n",
+        200,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_odd_requests_over_bare_sockets(server, case):
+    text, status = ODD[case]
+    if case == "chunked":
+        text = text.replace(b"Content-Length", b"X")
+    found = raw(server.port, text, b"\r\n\r\n")
+    assert found.split(b"\r\n")[0].startswith(b"HTTP/1.1 %d" % status), found[:300]
+    wait_for(server.idle)
+
+
+def test_chunks_past_the_bound_are_not_read_on(server):
+    head = post(b"", JSON, b"Transfer-Encoding: chunked")
+    piece = b"%x\r\n%s\r\n" % (2**16, b" " * 2**16)
+    found = raw(server.port, head + piece * 18, b"\r\n\r\n")
+    assert found.startswith(b"HTTP/1.1 413")
+    wait_for(server.idle)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = st.sampled_from(
+    [*ChatFields.model_fields, "tools", "user", "x", "role", "content", "type", "text", "image_url"]
+)
+BODIES = st.dictionaries(NAMES, VALUES | st.lists(st.dictionaries(NAMES, VALUES, max_size=3), max_size=2), max_size=6)
+
+
+@given(BODIES)
+def test_any_json_is_fields_or_a_refusal(found):
+    try:
+        assert isinstance(read_fields(json.dumps(found).encode()), ChatFields)
+    except Refusal as refusal:
+        assert 400 <= refusal.status < 500 and refusal.message
+        json.dumps(refusal.body, allow_nan=False).encode("ascii")
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_refusal(found):
+    with pytest.raises(Refusal):
+        read_fields(found)
+
+
+@settings(max_examples=40)
+@given(st.binary(max_size=60), st.sampled_from(["png", "jpeg", "webp", "gif", "bmp"]), st.integers(0, 400))
+def test_broken_images_are_refusals_whatever_the_decoder_says(noise, form, place):
+    import base64
+    import io
+
+    from PIL import Image
+
+    from gpt4scene.data.vision import VisionRule
+    from gpt4scene.serve.images import ImageBounds, picture, sent
+
+    buffer = io.BytesIO()
+    Image.linear_gradient("L").resize((32, 24)).convert("RGB").save(buffer, form)
+    content = bytearray(buffer.getvalue())
+    content[place : place + len(noise)] = noise
+    bounds = ImageBounds(most_pixels=10**5)
+    one = sent(f"data:image/{form};base64,{base64.b64encode(bytes(content)).decode()}", 0, bounds)
+    try:
+        assert picture(one, VisionRule(), bounds).mode == "RGB"
+    except Refusal as refusal:
+        assert refusal.message.startswith("image 1: ")
+
+
+@settings(max_examples=30)
+@given(st.binary(max_size=300))
+def test_any_bytes_on_a_socket_leave_the_server_well(server, noise):
+    import socket
+
+    import httpx
+
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(noise + b"\r\n\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        connection.recv(100)
+    assert httpx.get(f"{server.url[:-3]}/health").status_code == 200
