@@ -86,7 +86,7 @@ def http(job: Job, address: str) -> list[dict[str, Any]]:
 
     settings = GenerationSettings(max_new_tokens=job.tokens)
     results = []
-    for limit in (8, 64):
+    for limit in (8, 32, 64):
         engine = ServerEngine(f"{address}/v1", "room", job.rule(), request_limit=limit)
         engine.identity()
 

@@ -167,6 +167,7 @@ def memory(process: int) -> dict[str, Any]:
 def train(settings: Path) -> None:
     """Run the training of ``settings`` up to its first step, with a clock around its stages."""
     clock = Clock()
+    from gpt4scene.data import packs
     from gpt4scene.settings.config import parse
     from gpt4scene.training import run_data, sft, trainer
 
@@ -176,7 +177,7 @@ def train(settings: Path) -> None:
         "fingerprint": (run_data, "fingerprint"),
         "hold rows out": (run_data, "split_rows"),
         "model": (sft, "_model"),
-        "scenes of rows": (trainer, "scene_keys"),
+        "scenes of rows": (packs, "group_rows"),
         "first batches": (trainer.PackTrainer, "get_batch_samples"),
     }
     for name, (place, call) in stages.items():

@@ -30,9 +30,17 @@ from gpt4scene.scans.posed import read_posed, write_posed
 from gpt4scene.scans.types import Camera, Mesh, SceneObject
 from gpt4scene.scenes.render import Raycaster
 
-FULL = {"faces": 150_000, "objects": 30, "frames": 40, "width": 1296, "height": 968, "chosen": 32, "bev": 1024}
-SMALL = {"faces": 8_000, "objects": 8, "frames": 4, "width": 320, "height": 240, "chosen": 4, "bev": 256}
-REPEATS = 3
+FULL = {
+    "faces": 150_000,
+    "objects": 30,
+    "frames": 40,
+    "width": 1296,
+    "height": 968,
+    "chosen": 32,
+    "bev": 1024,
+    "repeats": 3,
+}
+SMALL = {"faces": 8_000, "objects": 8, "frames": 4, "width": 320, "height": 240, "chosen": 4, "bev": 256, "repeats": 1}
 SCANNET_SCENES = 1513
 ROOM = np.array([7.0, 5.0, 2.6])
 
@@ -172,7 +180,7 @@ def measure(sizes: dict, folder: Path) -> dict:
     """One line of results."""
     scan, out = folder / "scan", folder / "out"
     build_scan(scan, sizes)
-    runs = [ours(scan, out, sizes) for _ in range(REPEATS)]
+    runs = [ours(scan, out, sizes) for _ in range(sizes["repeats"])]
     content = read_json(out / "scenes" / "scan" / "scene.json")
     frames = content["frames"][:: max(1, sizes["chosen"] // 4)]
     shown = {frame["name"]: {m["id"]: m["area"] for m in frame["markers"]} for frame in frames}

@@ -352,3 +352,33 @@ def test_finish_reason_says_whether_an_answer_was_cut(engine, scenes, stop_at, r
     (whole,) = engine.answer(scenes[0][:1], SHORT)
     (cut,) = engine.answer(scenes[0][:1], GenerationSettings(max_new_tokens=row.index(row[3]) or 1))
     assert whole.finish_reason == "stop" and cut.finish_reason == "length"
+
+
+def test_samples_of_a_question_are_answers_of_their_own(engine, scenes):
+    hot = GenerationSettings(max_new_tokens=10, temperature=1.5, samples=3, return_logprobs=True)
+    answers = list(engine.answer(scenes[0][:2], hot))
+    found = {(answer.question.index, answer.sample): answer for answer in answers}
+    assert set(found) == {(index, sample) for index in range(2) for sample in range(3)}
+    assert len({answer.token_ids for answer in answers}) == 6
+    assert all(len(answer.token_ids) == answer.tokens == len(answer.logprobs) for answer in answers)
+    alone = next(iter(engine.answer(scenes[0][:1], dataclasses.replace(hot, samples=1, return_logprobs=False))))
+    assert alone.token_ids == found[0, 0].token_ids and alone.logprobs is None
+
+
+def test_answers_of_later_scenes_that_came_are_given_back_when_a_run_ends(engine, scenes):
+    (first,) = (answers for answers in [next(engine.answer_scenes(scenes, SHORT))])
+    taken = next(first)
+    left = engine.received()
+    assert taken.question.key not in {answer.question.key for answer in left if answer.question in scenes[0]}
+    assert len(left) >= len(scenes[0]) - 1 and engine.received() == []
+
+
+def test_a_caller_that_goes_away_leaves_nothing_running(engine, scenes):
+    answers = engine.answer(scenes[0], GenerationSettings(max_new_tokens=12))
+    next(answers)
+    answers.close()
+    visits = engine.answer_scenes(scenes, SHORT)
+    next(next(visits))
+    visits.close()
+    list(engine.answer(scenes[0][:1], SHORT))
+    assert engine.scheduler.running == engine.scheduler.waiting == 0

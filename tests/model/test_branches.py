@@ -48,27 +48,47 @@ def whole_keys(of_branch, branch, own, layer=1):
     return torch.cat([of_branch[branch][layer, kind][None], states], 2) if branch in of_branch else states
 
 
+STARTS = (0, 4, 0, 2)
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_questions_are_filled_as_if_each_were_alone(case, prefixes):
+@pytest.mark.parametrize("layer", [0, 1])
+def test_questions_are_filled_as_if_each_were_alone(case, layer, prefixes):
     total = sum(LENGTHS)
     query, key, value = states(HEADS, total), states(KEY_HEADS, total), states(KEY_HEADS, total)
-    parts, of_branch = used(case, prefixes)
-    owners = torch.repeat_interleave(torch.arange(len(LENGTHS)), torch.tensor(LENGTHS))
-    parts = [(one, rows if rows is None else torch.isin(owners, rows).nonzero()[:, 0]) for one, rows in parts]
-    slots = torch.zeros(2, 2, len(LENGTHS) + SPARE, KEY_HEADS, 12, CHANNELS, dtype=torch.float64)
-    out = BranchFill(slots, SPARE, *BranchFill.places(LENGTHS), parts).attend(1, query, key, value, SCALE)
+    first_level = [(prefixes[one], rows) for one, rows in CASES[case]]
+    stems = [
+        (torch.randn(2, 2, KEY_HEADS, STARTS[branch], CHANNELS, dtype=torch.float64), [branch]) for branch in (1, 3)
+    ]
+    _, of_branch = used(case, prefixes)
+    slots = torch.zeros(2, 2, len(LENGTHS) + SPARE, KEY_HEADS, 14, CHANNELS, dtype=torch.float64)
+    layout = BranchFill.build(slots, SPARE, STARTS, LENGTHS, [first_level, stems])
+    out = layout.attend(layer, query, key, value, SCALE)
     start = 0
     for branch, length in enumerate(LENGTHS):
         rows = slice(start, start + length)
-        keys = whole_keys(of_branch, branch, (0, key[:, :, rows]))
-        values = whole_keys(of_branch, branch, (1, value[:, :, rows]))
+        own = [new[:, :, rows] for new in (key, value)]
+        for stem, (member,) in stems:
+            if member == branch:
+                own = [torch.cat([stem[layer, kind][None], one], 2) for kind, one in enumerate(own)]
+        keys, values = (whole_keys(of_branch, branch, (kind, one), layer) for kind, one in enumerate(own))
         seen = torch.ones(length, keys.shape[2], dtype=torch.bool).tril(keys.shape[2] - length)
         wanted = alone(query[:, :, rows], keys, values, attn_mask=seen).transpose(1, 2)
-        assert torch.allclose(out[:, rows], wanted, atol=1e-14)
-        assert torch.equal(slots[1, 0, SPARE + branch, :, :length], key[0, :, rows])
-        assert torch.equal(slots[1, 1, SPARE + branch, :, :length], value[0, :, rows])
+        kept = slice(length - 1 if layer else 0, length)  # the last layer counts at the last token only
+        assert torch.allclose(out[:, rows][:, kept], wanted[:, kept], atol=1e-14)
+        places = slice(STARTS[branch], STARTS[branch] + length)
+        assert torch.equal(slots[layer, 0, SPARE + branch, :, places], key[0, :, rows])
+        assert torch.equal(slots[layer, 1, SPARE + branch, :, places], value[0, :, rows])
         start += length
-    assert not slots[:, :, :SPARE].any() and not slots[0].any()
+    assert not slots[:, :, :SPARE].any() and not slots[1 - layer].any()
+
+
+def test_words_that_predict_nothing_are_kept_and_go_no_further():
+    slots = torch.zeros(2, 2, 1, KEY_HEADS, 7, CHANNELS, dtype=torch.float64)
+    key = states(KEY_HEADS, 7)
+    with pytest.raises(PrefixDone):
+        BranchFill.build(slots, 0, [0], [7], [[]], predict=False).attend(1, states(HEADS, 7), key, key, SCALE)
+    assert torch.equal(slots[1, 0, 0], key[0])
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -30,6 +30,14 @@ def model(request, tmp_path_factory):
     return load_model(folder).eval().requires_grad_(False), VisionRule.from_folder(folder)
 
 
+@pytest.fixture
+def keeping(model):
+    """A model that takes features in place of pixels: transformers 5.17 has no way for Qwen3-VL."""
+    if not Tower(*model).can_keep:
+        pytest.skip("this version of transformers takes no features for this family")
+    return model
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     folder = tiny_model.build(tmp_path_factory.mktemp("small") / "model")
@@ -71,8 +79,8 @@ def equal(one, other):
     return len(one) == len(other) and all(map(torch.equal, one, other))
 
 
-def test_a_second_visit_does_not_run_the_tower_and_is_bit_equal(model):
-    network, rule = model
+def test_a_second_visit_does_not_run_the_tower_and_is_bit_equal(keeping):
+    network, rule = keeping
     tower = Counted(network, rule, cache=FeatureCache(LARGE))
     images, patches = scene(rule)
     plain = features(Tower(network, rule), images, patches)
@@ -82,8 +90,8 @@ def test_a_second_visit_does_not_run_the_tower_and_is_bit_equal(model):
     assert equal(features(tower, images, patches[:0]), plain) and tower.ran == [3]  # no pixels are needed
 
 
-def test_only_images_that_are_not_known_are_run(model):
-    network, rule = model
+def test_only_images_that_are_not_known_are_run(keeping):
+    network, rule = keeping
     tower = Counted(network, rule, cache=FeatureCache(LARGE))
     features(tower, *scene(rule))
     images, patches = scene(rule, ("d", "b", "c"))
@@ -162,8 +170,8 @@ def test_memory_stays_within_its_bound_and_keeps_those_used_last(visits, bound):
         assert cache.bytes == 8 * sum(model.values()) <= bound * 8
 
 
-def test_a_folder_serves_a_later_run(model, tmp_path):
-    network, rule = model
+def test_a_folder_serves_a_later_run(keeping, tmp_path):
+    network, rule = keeping
     images, patches = scene(rule)
     first = FeatureCache(0, FeatureFolder(tmp_path, LARGE))
     wanted = features(Tower(network, rule, cache=first), images, patches)
@@ -264,8 +272,8 @@ def ids_with_images(network, rule):
     return torch.tensor([[5, *pads, 7]])
 
 
-def test_the_model_computes_the_same_from_features_as_from_pixels(model):
-    network, rule = model
+def test_the_model_computes_the_same_from_features_as_from_pixels(keeping):
+    network, rule = keeping
     tower = Tower(network, rule, cache=FeatureCache(LARGE))
     images, patches = scene(rule)
     ids = ids_with_images(network, rule)
@@ -306,7 +314,7 @@ def test_a_tower_that_learns_gets_pixels_and_keeps_nothing(small):
         given = Tower(network, rule).inputs(images, patches, IDS)
         assert "pixel_values" in given
         with torch.no_grad():
-            assert "mm_encoder_outputs" in Tower(network, rule).inputs(images, patches, IDS)
+            assert "pixel_values" not in Tower(network, rule).inputs(images, patches, IDS)
     finally:
         merger.requires_grad_(False)
 

@@ -9,6 +9,8 @@ from gpt4scene.training.trainer import PackTrainer
 
 IMAGES = (
     "made on the host: model/inputs.normalise",
+    "made on the host: model/pixels.normalise",
+    "made on the host: model/tower",
     "made on the host: transformers/vision_utils",
     "read: qwen2_vl/modeling_qwen2_vl",
     "read: transformers/vision_utils",

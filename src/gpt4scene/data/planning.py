@@ -215,8 +215,10 @@ def _fill(parts: list[Rows], texts: Rows, size: int, packs: int) -> list[_Share]
     return shares
 
 
-def _packs_of(shares: Iterable[_Share], groups: Groups, size: int) -> list[Rows]:
+def _packs_of(shares: Sequence[_Share], groups: Groups, size: int) -> list[Rows]:
     """Return the packs of a rank's step: parts of one scene that meet again are one, and texts ride."""
+    if all(len(share.packs) == 1 and len(share.packs[0]) == size for share in shares):  # nearly always
+        return [share.packs[0] for share in shares]
     packs: list[Rows] = []
     smaller: dict[int, Rows] = {}
     for pack in chain.from_iterable(share.packs for share in shares):

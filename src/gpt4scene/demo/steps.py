@@ -136,6 +136,8 @@ def training_flags(arguments: DemoArguments, out: Path) -> list[str]:
         "lr_scheduler_type": "cosine",
         "warmup_steps": 0.05,
         "disable_gradient_checkpointing": "true",
+        "dataloader_num_workers": 1,  # decoding images takes a quarter of such a small step
+        "dataloader_persistent_workers": "true",
         "logging_steps": 5,
         "save_strategy": "no",
         "plot_loss": "true",

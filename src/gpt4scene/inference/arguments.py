@@ -52,7 +52,7 @@ class InferArguments(Arguments):
     device: str = key("auto, cpu, cuda or cuda:<n>.", "auto")
     feature_cache: str = key(HELP, "auto")
     branch_limit: int | None = key(
-        "Questions answered side by side: 128; on a server, requests at a time: 8.", None, least=1
+        "Questions answered side by side: 128; requests at a time to a server: 8, to vLLM 32.", None, least=1
     )
     engine: Literal["local", "server"] = key("Run the model here, or ask an OpenAI-compatible server.", "local")
     base_url: str | None = key("Address of the server, such as http://localhost:8000/v1.", None)

@@ -26,7 +26,9 @@ from gpt4scene.inference.served import served
 from gpt4scene.types import Answer, Question
 
 REQUEST_LIMIT = 8
-"""Requests at a time; each may carry all images of the scene, some ten megabytes."""
+"""Requests at a time to a server that gets all images with each, some ten megabytes."""
+NAMED_LIMIT = 32
+"""Requests at a time to a server that remembers images by name."""
 KNOWS_NAMES = "vllm"
 """What a server that remembers images by name says of its owner, in its list of models."""
 OWN_DEFAULTS = ("vllm", "sglang")
@@ -74,7 +76,7 @@ class ServerEngine:
         base_url: such as ``http://localhost:8000/v1``.
         model: the name under which the server serves it.
         vision: of the served checkpoint, for the sizes of the images.
-        request_limit: requests at a time.
+        request_limit: requests at a time; 8, or 32 for a server that remembers images, when left out.
         timeout: seconds that a request may take.
         retries: further tries after failures that pass.
         say: takes lines about tries and waiting.
@@ -87,7 +89,7 @@ class ServerEngine:
         base_url: str,
         model: str,
         vision: VisionRule,
-        request_limit: int = REQUEST_LIMIT,
+        request_limit: int | None = None,
         timeout: float = TIMEOUT_S,
         retries: int = RETRIES,
         say: Say | None = None,
@@ -160,7 +162,8 @@ class ServerEngine:
         if begun is None and asked:
             self._start(lambda: asked[0], self._results)
         yield from self._together(deque(), min(1, len(asked)), begin)
-        working = min(self.request_limit, len(waiting))
+        limit = self.request_limit or (NAMED_LIMIT if self._owner == KNOWS_NAMES else REQUEST_LIMIT)
+        working = min(limit, len(waiting))
         for _ in range(working):
             threading.Thread(target=self._work, args=(waiting, self._results), name="request", daemon=True).start()
         yield from self._together(waiting, working, begin)

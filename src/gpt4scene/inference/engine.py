@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.inference.decoding import GenerationSettings
-from gpt4scene.inference.prefixes import PREFIX_MEMORY, VisitKey
+from gpt4scene.inference.prefixes import VisitKey
 from gpt4scene.inference.scheduler import BRANCH_LIMIT, Scheduler
 from gpt4scene.inference.tokens import Request
 from gpt4scene.model.features import FeatureCache
@@ -50,7 +50,7 @@ class Engine:
         model: with the pack attention (``model.loading.load_model``), on the device that is to compute.
         encoder: of the same checkpoint.
         branch_limit: questions side by side; memory grows with it, answers do not change.
-        prefix_memory: bytes of prefixes that are kept for further questions.
+        prefix_memory: bytes of prefixes that are kept for further questions, see ``Scheduler``.
         features: keeps what the vision tower makes of images (see ``model.feature_choice``).
     """
 
@@ -59,7 +59,7 @@ class Engine:
         model: PreTrainedModel,
         encoder: Encoder,
         branch_limit: int = BRANCH_LIMIT,
-        prefix_memory: int = PREFIX_MEMORY,
+        prefix_memory: int | None = None,
         features: FeatureCache | None = None,
     ) -> None:
         self.scheduler = Scheduler(model, encoder, branch_limit, prefix_memory, features=features)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -11,7 +12,8 @@ from transformers import PreTrainedModel
 from gpt4scene.data.positions import sample_positions
 from gpt4scene.inference.prefixes import NOTHING, Prefix
 from gpt4scene.inference.slots import Slots
-from gpt4scene.model.branches import BranchFill, BranchStep, PrefixDone, Prefixes, PrefixFill
+from gpt4scene.inference.stems import stems_of
+from gpt4scene.model.branches import BranchFill, BranchStep, Levels, PrefixDone, Prefixes, PrefixFill
 from gpt4scene.model.tower import Tower
 from gpt4scene.types import Images
 
@@ -61,27 +63,54 @@ class Network:
 
     @torch.inference_mode()
     def fill(self, slots: Slots, branches: Sequence[np.ndarray], prefix: Prefix) -> torch.Tensor:
-        """Run questions behind their prefix into the next slots and return fp32 scores ``[K, V]`` of what follows."""
-        lengths = [len(ids) for ids in branches]
-        end = slots.count + len(lengths)
+        """Run questions behind their prefix into the next slots and return fp32 scores ``[K, V]`` of what follows.
+
+        What many of them begin with is run once.
+        """
+        lengths, first = [len(ids) for ids in branches], slots.count
+        end = first + len(lengths)
         states = slots.reserve(end, max([*lengths, *slots.known_lengths]), self.shape, self.model.dtype)
-        padded_KL, places_R = BranchFill.places(lengths)
-        layout = BranchFill(
-            states,
-            slots.count,
-            padded_KL.to(self.device),
-            places_R.to(self.device),
-            [] if prefix.states is None else [(prefix.states, None)],
-        )
-        positions = np.concatenate([np.arange(length) for length in lengths]) + prefix.next_position
+        stems, starts, scene = stems_of(branches), [0] * len(lengths), [] if prefix.states is None else [prefix.states]
+        shared: list[tuple[torch.Tensor, tuple[int, ...]]] = []
+        if stems:
+            words = [branches[stem.members[0]][: stem.length] for stem in stems]
+            known = torch.zeros(
+                (*states.shape[:2], len(stems), *states.shape[3:]), dtype=states.dtype, device=states.device
+            )
+            with suppress(PrefixDone):
+                self._run(words, known, 0, [0] * len(stems), [[(one, None) for one in scene]], prefix, predict=False)
+            for number, stem in enumerate(stems):
+                keys = known[:, :, number, :, : stem.length]
+                shared.append((keys, stem.members))
+                members = torch.tensor(stem.members, device=self.device) + first
+                states[:, :, members, :, : stem.length] = keys.unsqueeze(2)
+                for member in stem.members:
+                    starts[member] = stem.length
+        rests = [ids[start:] for ids, start in zip(branches, starts, strict=True)]
+        logits = self._run(rests, states, first, starts, [[(one, None) for one in scene], shared], prefix)
+        slots.add(lengths, [prefix.next_position + length for length in lengths])
+        return logits
+
+    def _run(
+        self,
+        rows: Sequence[np.ndarray],
+        states: torch.Tensor,
+        first: int,
+        starts: Sequence[int],
+        levels: Sequence[Levels],
+        prefix: Prefix,
+        predict: bool = True,
+    ) -> torch.Tensor:
+        """Run tokens of several branches in one row; return fp32 scores after each branch."""
+        lengths = [len(ids) for ids in rows]
+        positions = [np.arange(length) + start for length, start in zip(lengths, starts, strict=True)]
         logits = self.model(
-            input_ids=self._row(np.concatenate(branches)),
-            position_ids=self._row(positions).expand(3, 1, -1),
-            layout=layout,
+            input_ids=self._row(np.concatenate(rows)),
+            position_ids=self._row(np.concatenate(positions) + prefix.next_position).expand(3, 1, -1),
+            layout=BranchFill.build(states, first, starts, lengths, levels, predict),
             use_cache=False,
             logits_to_keep=torch.from_numpy(np.cumsum(lengths) - 1).to(self.device),
         ).logits
-        slots.add(lengths, [prefix.next_position + length for length in lengths])
         return logits[0].float()
 
     @torch.inference_mode()

@@ -11,7 +11,7 @@ from gpt4scene.data.vision import VisionRule
 from gpt4scene.inference.weights import Mark
 
 PREFIX_MEMORY = 4 * 2**30
-"""Bytes of prefixes kept: 8 scenes at 7 billion weights in bfloat16, more of smaller models."""
+"""Bytes of prefixes kept: 8 scenes of 8,400 tokens at 7 billion weights in bfloat16, more of smaller models."""
 
 VisitKey = tuple[tuple[str, ...], VisionRule, bytes]
 """What two questions must have in common to share a prefix: contents of the images, rule, and tokens before the cut."""

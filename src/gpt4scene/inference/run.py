@@ -247,7 +247,7 @@ def _generation(arguments: InferArguments):
 
 def _server(arguments: InferArguments, say: Say) -> ServerEngine:
     from gpt4scene.data.vision import VisionRule
-    from gpt4scene.inference.client import REQUEST_LIMIT, ServerEngine
+    from gpt4scene.inference.client import ServerEngine
 
     vision = VisionRule(**asdict(arguments.image_limits))
     if Path(arguments.model).is_dir():
@@ -257,7 +257,7 @@ def _server(arguments: InferArguments, say: Say) -> ServerEngine:
         arguments.base_url,
         arguments.model,
         vision,
-        arguments.branch_limit or REQUEST_LIMIT,
+        arguments.branch_limit,
         arguments.timeout,
         arguments.retries,
         say,

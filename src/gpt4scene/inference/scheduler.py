@@ -44,9 +44,11 @@ class Scheduler:
         model: with the pack attention (``model.loading.load_model``), on the device that is to compute.
         encoder: of the same checkpoint.
         branch_limit: questions side by side; memory grows with it, answers do not change.
-        prefix_memory: bytes of prefixes that are kept for further questions.
+        prefix_memory: bytes of prefixes that are kept for further questions; those of running questions always are.
         branch_memory: bytes for the branches' own keys; what does not fit waits.
         features: keeps what the vision tower makes of images, in less memory than their prefix takes.
+
+    Where the bytes are left out, they are 4 GiB each, or a quarter of what is free on the GPU.
     """
 
     def __init__(
@@ -54,17 +56,17 @@ class Scheduler:
         model: PreTrainedModel,
         encoder: Encoder,
         branch_limit: int = BRANCH_LIMIT,
-        prefix_memory: int = PREFIX_MEMORY,
-        branch_memory: int = BRANCH_MEMORY,
+        prefix_memory: int | None = None,
+        branch_memory: int | None = None,
         features: FeatureCache | None = None,
     ) -> None:
         if branch_limit < 1:
             raise ValueError(f"branch_limit must be at least 1, found {branch_limit}")
         require(model)
         self.model, self.encoder, self.branch_limit = model.eval(), encoder, branch_limit
-        self.branch_memory = branch_memory
+        self.branch_memory = _memory(BRANCH_MEMORY, model.device) if branch_memory is None else branch_memory
         self.stops = _stops(model, encoder)
-        self.prefixes = PrefixStore(prefix_memory)
+        self.prefixes = PrefixStore(_memory(PREFIX_MEMORY, model.device) if prefix_memory is None else prefix_memory)
         self.tower = Tower(model, encoder.vision, cache=features)
         self.arrivals = Arrivals(encoder, self._knows_images)
         self._network = Network(model, self.tower)
@@ -175,7 +177,7 @@ class Scheduler:
             if (chosen and padded > FILL_TOKENS) or (len(rooms) > 1 and held > self.branch_memory):
                 break
             chosen.append(one)
-        enough = min(len(group), max(1, self.branch_limit // 8))
+        enough = min(len(group), max(1, (len(self._running) + len(chosen)) // 8))
         return chosen if chosen and (len(chosen) >= enough or not self._running) else []
 
     def _fits(self, one: Waiting) -> bool:
@@ -308,6 +310,11 @@ class Scheduler:
 def _room(one: Waiting) -> int:
     """Return the most own keys that a request's branch may have."""
     return len(one.prepared.branch_L) + one.request.settings.max_new_tokens
+
+
+def _memory(most: int, device: torch.device) -> int:
+    """Return the bytes to use of a device where nobody says: ``most``, or a quarter of what is free on a GPU."""
+    return min(most, torch.cuda.mem_get_info(device)[0] // 4) if device.type == "cuda" else most
 
 
 def _stops(model: PreTrainedModel, encoder: Encoder) -> frozenset[int]:

@@ -12,10 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from gpt4scene.model.kernels import attention_part, merge
 
+Levels = Sequence[tuple[torch.Tensor, Sequence[int] | None]]
+"""The same before the layout is made: states, and the numbers of the branches that see them; None says all of them."""
 Prefixes = Sequence[tuple[torch.Tensor, torch.Tensor | None]]
 """The states ``[layers, 2, key heads, P, channels]`` of prefixes, and which rows see each; None says all of them."""
 
@@ -59,39 +62,94 @@ class PrefixFill(KeptKeys):
 
 @dataclass(frozen=True, eq=False)
 class BranchFill(KeptKeys):
-    """The row holds whole branches one behind the other; their keys come to lie in ``states`` from slot ``first`` on.
+    """The row holds K branches one behind the other; their keys come to lie in slots of ``states``.
 
-    ``padded_KL`` says which token of the row stands at each place of a branch (any, behind its end), ``places_R`` where
-    a token stands among all K x L places. ``states`` is ``[layers, 2, slots, key heads, T, channels]``.
+    ``states`` is ``[layers, 2, slots, key heads, T, channels]``; the keys of token r lie in slot ``slots_R`` at place
+    ``places_R``. ``padded_KL`` says which token of the row stands at each place of a branch (its last, behind its end),
+    ``flat_R`` where a token stands among all K x L places. Every level holds keys that lie before the branches: the
+    scene's prefix, then what some branches begin with. In the last layer only the tokens ``last_K`` are attended from,
+    since what follows is predicted by them; where there are none, ``PrefixDone`` ends the call there.
     """
 
     states: torch.Tensor
-    first: int
-    padded_KL: torch.Tensor
+    slots_R: torch.Tensor
     places_R: torch.Tensor
-    prefixes: Prefixes
+    padded_KL: torch.Tensor
+    flat_R: torch.Tensor
+    levels: Sequence[Prefixes]
+    last_K: torch.Tensor | None
+    last_levels: Sequence[Prefixes]
+    hidden_KL: torch.Tensor
 
     @staticmethod
-    def places(lengths: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return ``padded_KL`` and ``places_R`` of branches of these lengths, on the CPU."""
-        longest, lengths_K = max(lengths), torch.tensor(lengths)
-        starts_K = lengths_K.cumsum(0) - lengths_K
-        within_L = torch.arange(longest)
-        padded_KL = starts_K[:, None] + torch.minimum(within_L, lengths_K[:, None] - 1)
-        return padded_KL, (within_L < lengths_K[:, None]).flatten().nonzero()[:, 0]
+    def build(
+        states: torch.Tensor,
+        first: int,
+        starts: Sequence[int],
+        lengths: Sequence[int],
+        levels: Sequence[Levels],
+        predict: bool = True,
+    ) -> BranchFill:
+        """Return the layout of branches of these ``lengths`` in the slots from ``first`` on.
+
+        The keys of branch k lie from place ``starts[k]`` on. A level gives states, and the branches that see them
+        (None: all of them).
+        """
+        device, counts_K, longest = states.device, np.asarray(lengths), max(lengths)
+        firsts_K = np.cumsum(counts_K) - counts_K
+        within_L = np.arange(longest)
+        owners_R = np.repeat(np.arange(len(counts_K)), counts_K)
+        inside_R = np.arange(len(owners_R)) - firsts_K[owners_R]
+
+        def on(values: np.ndarray) -> torch.Tensor:
+            return torch.from_numpy(np.ascontiguousarray(values)).to(device)
+
+        def level(parts: Levels, of_tokens: bool) -> Prefixes:
+            rows = [None if some is None else np.asarray(some) for _, some in parts]
+            if of_tokens:
+                rows = [None if some is None else np.flatnonzero(np.isin(owners_R, some)) for some in rows]
+            return [(keys, None if some is None else on(some)) for (keys, _), some in zip(parts, rows, strict=True)]
+
+        hidden_KL = np.where(within_L < counts_K[:, None], np.float32(0), np.float32(-np.inf))
+        return BranchFill(
+            states,
+            on(owners_R + first),
+            on(np.asarray(starts)[owners_R] + inside_R),
+            on(firsts_K[:, None] + np.minimum(within_L, counts_K[:, None] - 1)),
+            on(owners_R * longest + inside_R),
+            [level(parts, True) for parts in levels if parts],
+            on(firsts_K + counts_K - 1) if predict else None,
+            [level(parts, False) for parts in levels if parts],
+            on(hidden_KL),
+        )
 
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
     ) -> torch.Tensor:
-        """Keep the states of the branches; attend to them causally and to the prefixes whole."""
-        count, longest = self.padded_KL.shape
+        """Keep the states of the branches; attend to them causally and to every level whole."""
+        for kept, new in zip(self.states[layer], (key, value), strict=True):
+            kept[self.slots_R, :, self.places_R] = new[0].transpose(0, 1)
+        if layer + 1 == len(self.states):
+            return self._last(layer, query, key, value, scale)
         own = [states[0].transpose(0, 1)[self.padded_KL].transpose(1, 2) for states in (query, key, value)]
-        kept = self.states[layer, :, self.first : self.first + count, :, :longest]
-        kept[0], kept[1] = own[1], own[2]
         out, lse = attention_part(own[0], own[1], own[2], causal=True, scale=scale)
-        out_RHC = out.transpose(1, 2).flatten(0, 1)[self.places_R]
-        lse_RH = lse.transpose(1, 2).flatten(0, 1)[self.places_R]
-        return _with_prefixes(layer, query, out_RHC, lse_RH, self.prefixes, scale)[None]
+        out_RHC = out.transpose(1, 2).flatten(0, 1)[self.flat_R]
+        lse_RH = lse.transpose(1, 2).flatten(0, 1)[self.flat_R]
+        return _with_levels(layer, query[0].transpose(0, 1), out_RHC, lse_RH, self.levels, scale)[None]
+
+    def _last(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+    ) -> torch.Tensor:
+        """Attend from the last token of every branch; what stands for the others is 0, and nobody's."""
+        if self.last_K is None:
+            raise PrefixDone
+        query_RHC = query[0].transpose(0, 1)
+        query_KHC = query_RHC[self.last_K]
+        own_key, own_value = (states[0].transpose(0, 1)[self.padded_KL].transpose(1, 2) for states in (key, value))
+        folded = query_KHC.unflatten(1, (key.shape[1], -1))
+        out, lse = _own(folded, own_key, own_value, self.hidden_KL, scale)
+        found = _with_levels(layer, query_KHC, out.flatten(1, 2), lse.flatten(1, 2), self.last_levels, scale)
+        return torch.zeros_like(query_RHC).index_copy_(0, self.last_K, found)[None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,9 +183,16 @@ class BranchStep(KeptKeys):
         keys[self.rows_R, :, self.lengths_R] = key[0].transpose(0, 1)
         values[self.rows_R, :, self.lengths_R] = value[0].transpose(0, 1)
         query_RKGC = query[0].transpose(0, 1).unflatten(1, (key.shape[1], -1))
-        own = own_by_flash if query.device.type == "cpu" else own_by_products
-        out, lse = own(query_RKGC, keys[:rows, :, :room], values[:rows, :, :room], self.hidden_RT, scale)
-        return _with_prefixes(layer, query, out.flatten(1, 2), lse.flatten(1, 2), self.prefixes, scale)[None]
+        out, lse = _own(query_RKGC, keys[:rows, :, :room], values[:rows, :, :room], self.hidden_RT, scale)
+        query_RHC, out_RHC, lse_RH = query[0].transpose(0, 1), out.flatten(1, 2), lse.flatten(1, 2)
+        return _with_levels(layer, query_RHC, out_RHC, lse_RH, [self.prefixes], scale)[None]
+
+
+def _own(
+    query_RKGC: torch.Tensor, key: torch.Tensor, value: torch.Tensor, hidden_RT: torch.Tensor, scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    own = own_by_flash if query_RKGC.device.type == "cpu" else own_by_products
+    return own(query_RKGC, key, value, hidden_RT, scale)
 
 
 def own_by_flash(
@@ -160,21 +225,27 @@ def own_by_products(
     return weights @ value, lse
 
 
-def _with_prefixes(
-    layer: int, query: torch.Tensor, own_RHC: torch.Tensor, own_RH: torch.Tensor, prefixes: Prefixes, scale: float
+def _with_levels(
+    layer: int,
+    query_RHC: torch.Tensor,
+    out_RHC: torch.Tensor,
+    lse_RH: torch.Tensor,
+    levels: Sequence[Prefixes],
+    scale: float,
 ) -> torch.Tensor:
-    """Return ``[R, heads, channels]``: attention on own keys merged with that on the prefixes."""
-    if not prefixes:
-        return own_RHC
-    query_RHC = query[0].transpose(0, 1)
-    states, rows = prefixes[0]
-    if rows is None:
-        out, lse = _on_prefix(query_RHC, states[layer], scale)
-        return merge(out, lse, own_RHC, own_RH)[0]
-    out, lse = torch.zeros_like(own_RHC), torch.full_like(own_RH, float("-inf"))
-    for states, rows in prefixes:
-        out[rows], lse[rows] = _on_prefix(query_RHC[rows], states[layer], scale)
-    return merge(out, lse, own_RHC, own_RH)[0]
+    """Return ``[R, heads, channels]``: attention on own keys merged with that on every level's."""
+    for prefixes in levels:
+        if len(prefixes) == 1 and prefixes[0][1] is None:
+            out, lse = _on_prefix(query_RHC, prefixes[0][0][layer], scale)
+        elif prefixes:
+            out, lse = torch.zeros_like(out_RHC), torch.full_like(lse_RH, float("-inf"))
+            for states, rows in prefixes:
+                assert rows is not None, "a prefix that all rows see is the only one of its level"
+                out[rows], lse[rows] = _on_prefix(query_RHC[rows], states[layer], scale)
+        else:
+            continue
+        out_RHC, lse_RH = merge(out, lse, out_RHC, lse_RH)
+    return out_RHC
 
 
 def _on_prefix(query_RHC: torch.Tensor, states: torch.Tensor, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
