@@ -206,10 +206,14 @@ def trace(shape: ModelShape, setup: Setup, pack: PackSize, every: int, device: s
 
 
 def expected_peak(shape: ModelShape, setup: Setup, pack: PackSize, every: int) -> float:
-    """Return the estimate of what is traced: the first pack of a step, without tower, gradients and optimizer."""
+    """Return the estimate of what is traced: the first pack of a step, without tower and optimizer.
+
+    Its gradients are not there yet when the forward pass ends, and are when nothing but them is left to be made.
+    """
     memory = estimate(shape, setup, pack, every)
     tower = 2 * (shape.tower.parameters + shape.tower.merger_parameters)
-    return memory.total - memory.gradients - memory.optimizer - tower
+    forward = memory.total - memory.gradients - memory.optimizer
+    return max(forward, memory.weights + memory.gradients) - tower
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -14,6 +14,7 @@ from gpt4scene.errors import ConfigError
 from gpt4scene.model import fused
 from gpt4scene.model.fused import FusedGate, FusedNorm, Kernels, choose_kernels, compiled, fuse, plain_gate, plain_norm
 from gpt4scene.model.loading import load_model
+from gpt4scene.model.recompute import recompute
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import TuningArguments
 
@@ -90,6 +91,7 @@ def apart(found, wanted):
     return float((found - wanted).detach().abs().max() / wanted.detach().abs().max())
 
 
+@pytest.mark.slow
 @compiler
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_compiled_kernels_round_as_the_plain_ones_and_compile_once(dtype):
@@ -110,12 +112,14 @@ def test_compiled_kernels_round_as_the_plain_ones_and_compile_once(dtype):
     assert graphs[0] == graphs[-1], "another length compiles nothing anew"
 
 
+@pytest.mark.slow
 @compiler
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_a_model_with_compiled_kernels_learns_the_same(folders, method):
     model = made(folders["qwen2_vl"], method)
     loss, gradients = step(model)
     fuse(inner(model), compiled())
+    recompute(model, 1 if method == "lora" else 0)
     found, again = step(model)
     assert torch.allclose(found, loss, rtol=1e-6)
     scale = max(float(one.abs().max()) for one in gradients.values())
@@ -139,6 +143,7 @@ def test_which_kernels_are_taken(monkeypatch, asked, device, liger, triton, name
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda one: there.get(one) or (None if one in there else real(one))
     )
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(fused, "ligers", lambda norm, gate: Kernels("Liger", plain_norm, plain_gate))
     kernels, sentence = choose_kernels(asked, device)
     assert (kernels.name if kernels else None) == name and bool(sentence) == bool(kernels)

@@ -8,6 +8,8 @@ its rotary embedding does nothing on Qwen2-VL without saying so, and its fused l
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -69,7 +71,7 @@ def ligers(norm: bool = True, gate: bool = True) -> Kernels:
 
     def rms_norm(states: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
         # "llama" rounds to the precision of the input before the weight, as Qwen does; nothing is overwritten
-        return liger_rms_norm(states, weight.to(states.dtype), eps, 0.0, "llama", False)
+        return liger_rms_norm(states, weight, eps, 0.0, "llama", False)
 
     return Kernels("Liger", rms_norm if norm else None, liger_swiglu if gate else None)
 
@@ -79,13 +81,19 @@ def has_liger() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in ("liger_kernel", "triton"))
 
 
+def can_compile() -> bool:
+    """Return whether torch.compile works on CUDA: with triton, and a C compiler to build launchers with."""
+    compilers = (os.environ.get("CC", "gcc"), "cc", "clang")
+    return importlib.util.find_spec("triton") is not None and any(shutil.which(name) for name in compilers)
+
+
 def choose_kernels(
     asked: bool | None, device: torch.device, norm: bool = True, gate: bool = True
 ) -> tuple[Kernels | None, str | None]:
     """Return the kernels of a run on ``device``, None for the plain modules, and a sentence about the choice.
 
     ``asked``: True wants Liger's, False none. None takes Liger's where they are installed, else compiled ones where
-    triton is; none of both without CUDA.
+    they can be made; none of both without CUDA.
     """
     if asked is False:
         return None, None
@@ -95,7 +103,7 @@ def choose_kernels(
         return ligers(norm, gate), "norms and SwiGLU run in Liger's kernels"
     if asked:
         raise ConfigError("use_liger_kernel needs the packages liger-kernel and triton: pip install liger-kernel")
-    if importlib.util.find_spec("triton") is None:
+    if not can_compile():
         return None, None
     return compiled(norm, gate), "norms and SwiGLU are compiled; pip install liger-kernel saves the compiling"
 
