@@ -145,12 +145,17 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     with stop, told_when_memory_runs_out(config, activations, trainer):
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.received:
-        _plot(trainer, config)
-        name = signal.Signals(stop.received).name
-        step, total = trainer.state.global_step, trainer.state.max_steps
-        kept = f"after step {step} of {total}, saved in checkpoint-{step}"
-        raise Stopped(f"stopped by {name} {kept}; go on with --resume_from_checkpoint true", stop.received)
+        raise _stopped(trainer, config, stop.received)
     return _finish(trainer, config, arguments, result.metrics if left else None)
+
+
+def _stopped(trainer: PackTrainer, config: TrainConfig, number: int) -> Stopped:
+    """Return what says that the run was stopped by signal ``number``, and how to go on."""
+    _plot(trainer, config)
+    step, total = trainer.state.global_step, trainer.state.max_steps
+    kept = f"after step {step} of {total}, saved in checkpoint-{step}"
+    name = signal.Signals(number).name
+    return Stopped(f"stopped by {name} {kept}; go on with --resume_from_checkpoint true", number)
 
 
 def _finish(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArguments, metrics: dict | None) -> str:
