@@ -11,7 +11,8 @@ counted. One model is in memory at a time, in one number format; the vision towe
 trained. Losses must be equal, and where all rows are timed the gradients too. Utilisation is what the pack needs by
 count (``flops.py``) over its time, and over the rate of a large product of matrices on the same machine.
 
-    python scripts/bench/train.py [--small] [--ways usual,recipe,alone,ours] [--workers N] [--json FILE] [--model DIR]
+    python scripts/bench/train.py [--small] [--ways usual,recipe,alone] [--workers N] [--questions 16] [--repeats N]
+        [--json FILE] [--model DIR]
 """
 
 from __future__ import annotations
@@ -254,11 +255,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, help="checkpoint to train; a tiny random one when left out")
     parser.add_argument("--ways", default=",".join(OTHERS), help="ways beside ours, separated by commas")
     parser.add_argument("--workers", type=int, default=1, help="processes that open images, on every side")
+    parser.add_argument("--questions", type=int, nargs="+", help="numbers of questions instead of the usual ones")
+    parser.add_argument("--repeats", type=int, help="rounds over all ways")
     options = parser.parse_args(argv)
     others = options.ways.split(",")
     if unknown := [name for name in others if name not in OTHERS]:
         parser.error(f"--ways {unknown[0]}: choose among {', '.join(OTHERS)}")
-    sizes = SMALL if options.small else FULL
+    sizes = {**(SMALL if options.small else FULL)}
+    sizes |= {"questions": options.questions} if options.questions else {}
+    sizes |= {"repeats": options.repeats} if options.repeats else {}
     with tempfile.TemporaryDirectory() as folder:
         model = options.model or build(Path(folder, "model"), shape=TinyShape(width=256, layers=4))
         encoder = Encoder(
