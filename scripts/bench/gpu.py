@@ -246,10 +246,11 @@ def _train_packs(bench: Bench, said: dict[str, Any], packs: tuple[int, ...], alo
     trained = [one for one in tuned.parameters() if one.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-6, fused=not bench.dry)
     data, counts = PackDataset(bench.rows, bench.encoder), Counts.of(model)
+    seeing = Tower(tuned, bench.encoder.vision)
 
     def step(batch: Batch) -> None:
         with torch.autocast(bench.device.type, torch.bfloat16, enabled=frozen):
-            losses = row_losses(tuned, batch, bench.encoder.vision)
+            losses = row_losses(tuned, batch, bench.encoder.vision, seeing)
         losses.mean().backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -42,6 +42,7 @@ from gpt4scene.data.vision import VisionRule, fit
 from gpt4scene.demo.tiny_model import TinyShape, build
 from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import load_model, load_tokenizer
+from gpt4scene.model.tower import Tower
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import TuningArguments
 from gpt4scene.types import Conversation, Origin, Turn
@@ -120,6 +121,7 @@ class Way:
             arguments = TuningArguments(finetuning_type="full", pure_bf16=self.dtype == torch.bfloat16)
             self.model = prepare_for_training(model, arguments, bf16=self.dtype == torch.bfloat16)
             self.data: Any = PackDataset(rows, encoder)
+            self.tower = Tower(self.model, encoder.vision)
         else:
             self.model = AutoModelForImageTextToText.from_pretrained(
                 folder, dtype=self.dtype, attn_implementation="sdpa"
@@ -156,7 +158,7 @@ class Way:
     def step(self, batch: Any, count: int) -> list[float]:
         """Run one item forward and backward and return its losses."""
         if self.packed:
-            losses = row_losses(self.model, batch.to(self.device), self.encoder.vision)
+            losses = row_losses(self.model, batch.to(self.device), self.encoder.vision, self.tower)
             (losses.sum() / count).backward()
             return losses.tolist()
         inputs = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
