@@ -171,6 +171,13 @@ class _Writer:
     empty: int = 0
     first_empty: Question | None = None
 
+    def shows_now(self, view: View, plan: Plan) -> bool:
+        """Return whether a scene's images still are those that its answers are written with."""
+        try:
+            return plan.contents.together(plan.images[view]) == self.images[view]
+        except (DataError, OSError):  # an image that went away is not the one of before either
+            return False
+
     def write(self, answer: Answer) -> None:
         """Write one answer, or count it where it is empty."""
         question = answer.question
@@ -196,7 +203,7 @@ def _ask(
     try:
         for questions, answers in zip(visits, engine.answer_scenes(visits, _generation(arguments)), strict=True):
             views = dict.fromkeys((question.task, question.scene_id) for question in questions)
-            if any(plan.contents.together(plan.images[view]) != writer.images[view] for view in views):
+            if not all(writer.shows_now(view, plan) for view in views):
                 raise DataError(
                     f"the images of scene '{questions[0].scene_id}' were changed while the run went on; run it again"
                 )
@@ -214,7 +221,8 @@ def _ask(
         ) from None
     finally:
         for answer in engine.received():
-            writer.write(answer)
+            if writer.shows_now((answer.question.task, answer.question.scene_id), plan):
+                writer.write(answer)
     if writer.first_empty is not None:
         say(
             f"note: {_are(writer.empty, 'answer')} empty and not written (the first: "
