@@ -80,6 +80,23 @@ def test_when_memory_runs_out_the_message_says_what_is_left_to_do():
     assert "disable_gradient_checkpointing: false" not in said and "image_resolution" in said
 
 
+@pytest.mark.parametrize(
+    ("flags", "state"),
+    [
+        ("", 8),
+        ("--pure_bf16", 4),  # PyTorch's Adam keeps two numbers of the weights' own precision
+        ("--pure_bf16 --optim sgd --optim_args momentum=0.9", 2),
+        ("--pure_bf16 --optim paged_adamw_32bit", 8),
+        ("--pure_bf16 --optim adamw_8bit", 2),
+    ],
+)
+def test_the_optimizer_keeps_what_is_estimated(flags, state):
+    config = parse(f"{LEAST.removesuffix(' --bf16')} --finetuning_type full {flags}".split())
+    assert setup_of(config, SEVEN, 1).state == state
+    if flags == "--pure_bf16":
+        assert setup_of(config, SEVEN, 1, deepspeed={}).state == 8  # beside DeepSpeed's own masters
+
+
 def test_pack_size_is_that_of_the_longest_rows(encoder, images, make_row):
     rows = [make_row(images, "What is it? " * number, "A chair.") for number in (1, 9, 4)]
     size = pack_size(PackDataset(rows, encoder), 2)
