@@ -108,7 +108,10 @@ def attend_eagerly(
     layout: PackLayout | KeptKeys | None = None,
     **_: object,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return what ``attend`` does, computed by plain products and an fp32 softmax; and the weights of all keys."""
+    """Return what ``attend`` does, computed by plain products and an fp32 softmax; and the weights of all keys.
+
+    On kept keys (inference, which does not offer plain attention) it is the fused kernels all the same.
+    """
     if isinstance(layout, KeptKeys):
         return _kept(module, query, key, value, scaling, layout), None
     mask = attention_mask
