@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 
 import pytest
 from chat_server import wait_for
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stand_in import raw, web
 
-from gpt4scene.serve.fields import ChatFields, read_fields
+from gpt4scene.serve.fields import MOST_VALUES, ChatFields, read_fields
 from gpt4scene.serve.refusals import Refusal
 
 TEXT = {"type": "text", "text": "hi"}
@@ -52,6 +53,26 @@ def test_defaults_of_what_is_not_done_and_null_ask_for_nothing():
     body |= {"tools": [], "tool_choice": "auto", "response_format": {"type": "text"}, "logit_bias": {}, "top_k": -1}
     body |= {"frequency_penalty": 0, "presence_penalty": 0.0, "store": False, "audio": None, "max_tokens": None}
     assert read_fields(json.dumps(body).encode()).max_tokens is None
+
+
+MANY = 300_000
+HUGE = {
+    "objects": (b'{"model":"m","messages":[' + b"{}," * MOST_VALUES + b"{}]}", 413),
+    "mistakes": (b'{"model":"m","messages":[' + b"{}," * MANY + b"{}]}", 400),
+    "parts": (b'{"model":"m","messages":[{"role":"user","content":[' + b"{}," * MANY + b"{}]}]}", 400),
+    "stops": (b'{"model":"m","messages":[{"role":"user","content":"a"}],"stop":[' + b"1," * MANY + b"1]}", 400),
+    "name": (b'{"model":"m","' + b"ab" * 2**22 + b'":1}', 400),
+}
+
+
+@pytest.mark.parametrize("case", HUGE)
+def test_a_huge_body_takes_little_more_memory_than_its_bytes(case):
+    body, status = HUGE[case]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(Refusal) as refused:
+        read_fields(body)
+    assert refused.value.status == status
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150 * 2**10  # KiB; 1.2 GB for 2 MB once
 
 
 WRONG = {

@@ -26,6 +26,8 @@ from gpt4scene.serve.refusals import Refusal, busy
 FORMS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF")
 """Forms of images that are taken, as Pillow calls them."""
 MIB = 2**20
+LONGEST_HEAD = 200
+"""Letters of a data URL before its data."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ def sent(url: str, number: int, bounds: ImageBounds) -> Sent:
             f"{place}: only images in the request itself are taken, as data:image/png;base64,…; no other address is"
         )
         raise Refusal(400, message, param="messages", code="invalid_image_url")
-    words = head[5:].lower().split(";")
-    if not words[0].startswith("image/") or words[-1].strip() != "base64":
+    words = head[5:LONGEST_HEAD].lower().split(";")
+    if len(head) > LONGEST_HEAD or not words[0].startswith("image/") or words[-1].strip() != "base64":
         message = f"{place}: a data URL of an image begins with data:image/<form>;base64,"
         raise Refusal(400, message, param="messages", code="invalid_image_url")
     if len(text) * 3 // 4 > bounds.most_bytes + 3:
