@@ -1,11 +1,12 @@
 """The sampler's buffers follow the slots, whatever mixture of settings came before."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gpt4scene.inference.decoding import GenerationSettings
+from gpt4scene.inference.decoding import GenerationSettings, draw, penalise
 from gpt4scene.inference.sampling import Choice, Sampler
 
 KINDS = {
@@ -57,3 +58,21 @@ def test_slots_come_and_go_in_any_mixture(work):
         del slots[count:]
         for place, (kind, own) in enumerate(slots):
             assert KINDS[kind][1] == 1 or bool(sampler._seen[place, own % 7]), "what it has seen moved with it"
+
+
+@pytest.mark.parametrize("top_p", [None, 0.9])
+@pytest.mark.parametrize("temperature", [1e-3, 1e-30, 1e-39, 5e-324])
+def test_a_temperature_near_zero_draws_the_likeliest_token(temperature, top_p):
+    scores = torch.tensor([[4.0, 20.0, 12.0, 8.0]])
+    limits = None if top_p is None else torch.tensor([top_p])
+    assert draw(scores, torch.tensor([temperature]), limits, torch.tensor([0.99])).tolist() == [1]
+
+
+@pytest.mark.parametrize("top_p", [None, 0.9])
+@pytest.mark.parametrize("penalty", [1e-45, 1e-39, 1e39])
+def test_an_extreme_penalty_still_draws_a_token(penalty, top_p):
+    seen = torch.tensor([[True, False, True, False]])
+    scores = penalise(torch.tensor([[4.0, 20.0, -12.0, 8.0]]), seen, torch.tensor([penalty]))
+    limits = None if top_p is None else torch.tensor([top_p])
+    wanted = 1 if penalty > 1 else 0
+    assert draw(scores, torch.tensor([1.0]), limits, torch.tensor([0.3])).tolist() == [wanted]

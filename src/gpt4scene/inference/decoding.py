@@ -10,6 +10,9 @@ import torch
 
 from gpt4scene.types import Question
 
+LEAST_TEMPERATURE = 1e-30
+"""A lower one draws alike, and would be rounded to 0."""
+
 
 @dataclass(frozen=True)
 class GenerationSettings:
@@ -73,7 +76,9 @@ def draw(
     Divides by the temperature, keeps the likeliest tokens that make up ``top_p`` (None: all), and takes the token at
     which the sum of chances passes the number's share of their whole.
     """
-    scaled, tokens = scores_KV.float() / temperature_K[:, None], None
+    finite_KV = scores_KV.float().clamp(max=torch.finfo(torch.float32).max)  # a penalty near 0 makes infinite ones
+    behind_KV = finite_KV - finite_KV.amax(-1, keepdim=True)  # 0 or less, so that no division makes it infinite
+    scaled, tokens = behind_KV / temperature_K.clamp(min=LEAST_TEMPERATURE)[:, None], None
     if top_p_K is not None:
         scaled, tokens = scaled.sort(-1, descending=True)
     chances = scaled.softmax(-1)
