@@ -69,10 +69,10 @@ def test_a_temperature_near_zero_draws_the_likeliest_token(temperature, top_p):
 
 
 @pytest.mark.parametrize("top_p", [None, 0.9])
-@pytest.mark.parametrize("penalty", [1e-45, 1e-39, 1e39])
+@pytest.mark.parametrize("penalty", [1e-50, 1e-39, 1e39])
 def test_an_extreme_penalty_still_draws_a_token(penalty, top_p):
-    seen = torch.tensor([[True, False, True, False]])
-    scores = penalise(torch.tensor([[4.0, 20.0, -12.0, 8.0]]), seen, torch.tensor([penalty]))
+    seen = torch.tensor([[True, False, True, True]])
+    scores = penalise(torch.tensor([[4.0, 20.0, -12.0, 0.0]]), seen, torch.tensor([penalty]))
     limits = None if top_p is None else torch.tensor([top_p])
     wanted = 1 if penalty > 1 else 0
     assert draw(scores, torch.tensor([1.0]), limits, torch.tensor([0.3])).tolist() == [wanted]

@@ -63,7 +63,7 @@ def penalise(scores_KV: torch.Tensor, seen_KV: torch.Tensor, penalty_K: torch.Te
 
     The rule of CTRL (arXiv 1909.05858, section 4.1), as transformers applies it to prompt and answer alike.
     """
-    penalty_K1 = penalty_K[:, None]
+    penalty_K1 = penalty_K.clamp(min=torch.finfo(torch.float32).tiny)[:, None]  # 0 by 0 would be no number
     lowered = torch.where(scores_KV < 0, scores_KV * penalty_K1, scores_KV / penalty_K1)
     return torch.where(seen_KV, lowered, scores_KV)
 
