@@ -154,7 +154,7 @@ def load(arguments: ServeArguments) -> Loaded:
         attention=attention,
         device=arguments.device,
         branch_limit=arguments.branch_limit,
-        prefix_memory=int(arguments.prefix_memory * 2**30),
+        prefix_memory=None if arguments.prefix_memory is None else int(arguments.prefix_memory * 2**30),
     )
     known = engine.encoder
     beside = Encoder(load_tokenizer(folder.base), known.template, known.vision)
