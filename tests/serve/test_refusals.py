@@ -1,5 +1,7 @@
 """What a request must not hold is refused in the API's form, naming the field; and nobody else notices."""
 
+import base64
+import io
 import json
 import os
 import resource
@@ -8,9 +10,12 @@ import pytest
 from chat_server import wait_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from stand_in import raw, web
 
+from gpt4scene.data.vision import VisionRule
 from gpt4scene.serve.fields import MOST_VALUES, ChatFields, read_fields
+from gpt4scene.serve.images import ImageBounds, picture, sent
 from gpt4scene.serve.refusals import Refusal
 
 TEXT = {"type": "text", "text": "hi"}
@@ -262,17 +267,25 @@ def test_any_bytes_are_a_refusal(found):
         read_fields(found)
 
 
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF"])
+def test_every_form_that_is_named_is_taken(form):
+    content, red = io.BytesIO(), Image.new("RGB", (90, 60), "red")
+    more = {"save_all": True, "append_images": [red]} if form == "MPO" else {}
+    red.save(content, form, **more)
+    letters = base64.b64encode(content.getvalue()).decode()
+    found = picture(sent(f"data:image/x;base64,{letters}", 0, ImageBounds()), VisionRule(112), ImageBounds())
+    left, right = found.getpixel((0, 0)), (255, 0, 0)
+    assert all(abs(one - other) < 5 for one, other in zip(left, right, strict=True))
+
+
+def test_a_data_url_that_is_all_head_is_refused_unread():
+    with pytest.raises(Refusal, match="begins with data:image/<form>;base64,"):
+        sent("data:image/png" + ";" * 2**22 + ";base64,AAAA", 0, ImageBounds())
+
+
 @settings(max_examples=40)
 @given(st.binary(max_size=60), st.sampled_from(["png", "jpeg", "webp", "gif", "bmp"]), st.integers(0, 400))
 def test_broken_images_are_refusals_whatever_the_decoder_says(noise, form, place):
-    import base64
-    import io
-
-    from PIL import Image
-
-    from gpt4scene.data.vision import VisionRule
-    from gpt4scene.serve.images import ImageBounds, picture, sent
-
     buffer = io.BytesIO()
     Image.linear_gradient("L").resize((32, 24)).convert("RGB").save(buffer, form)
     content = bytearray(buffer.getvalue())

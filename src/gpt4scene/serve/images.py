@@ -23,8 +23,8 @@ from gpt4scene.data.vision import VisionRule, fit
 from gpt4scene.files.pixels import rgb, still
 from gpt4scene.serve.refusals import Refusal, busy
 
-FORMS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF")
-"""Forms of images that are taken, as Pillow calls them."""
+FORMS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
+"""Forms of images that are taken, as Pillow calls its readers; that of JPEG reads MPO, which some cameras write."""
 MIB = 2**20
 LONGEST_HEAD = 200
 """Letters of a data URL before its data."""
