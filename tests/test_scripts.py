@@ -114,6 +114,6 @@ def test_help_is_printed_and_nothing_else_happens(script, words, tmp_path):
 
 
 def test_setup_refuses_an_unknown_extra_before_anything_is_made(checkout):
-    done, calls = run(checkout, "dev", "serve")
+    done, calls = run(checkout, "dev", "servers")
     assert (done.returncode, calls) == (2, "")
-    assert "'serve' is no extra" in done.stderr
+    assert "'servers' is no extra" in done.stderr

@@ -40,9 +40,13 @@ from gpt4scene.demo.tiny_model import build
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.engine import Engine
 from gpt4scene.model import attention
+from gpt4scene.model.fused import choose_kernels, fuse
 from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.kernels import attention_gradients, attention_part
 from gpt4scene.model.loading import load_tokenizer
+from gpt4scene.model.pixels import normalise
+from gpt4scene.model.recompute import inner_model, recompute
+from gpt4scene.model.tower import Tower, tower_attention_name
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import TuningArguments
 from gpt4scene.types import Batch, Question
@@ -110,7 +114,7 @@ class Bench:
         """Return a random model of a real size, with this project's attention, on the device."""
         config = _config(SHAPES["dry" if self.dry else size], layers, self.encoder, self.dry)
         with torch.device(self.device):
-            parts = {"text_config": attention.NAME, "vision_config": "sdpa"}
+            parts = {"text_config": attention.NAME, "vision_config": tower_attention_name("sdpa")}
             model = AutoModelForImageTextToText.from_config(config, dtype=dtype, attn_implementation=parts)
         model.generation_config.eos_token_id = self.encoder.tokenizer.eos_token_id
         return model
@@ -212,13 +216,12 @@ def _compare(bench: Bench, dtype: torch.dtype) -> None:
 def tower(bench: Bench) -> None:
     """Time the vision tower over a scene's images, as a pack gives them to it."""
     model, data = bench.model("7B", 1).eval(), PackDataset(bench.rows, bench.encoder)
-    batch = data[(0,)].to(bench.device)
-    with torch.inference_mode():
-        whole = bench.ms(lambda: row_losses(model, batch, bench.encoder.vision))
-        blind = replace(batch, pixel_values=batch.pixel_values[:0], image_grid_thw=batch.image_grid_thw[:0])
-        without = bench.ms(lambda: row_losses(model, blind, bench.encoder.vision))
+    batch, seeing = data[(0,)].to(bench.device), Tower(model, bench.encoder.vision)
+    pixels = normalise(batch.pixel_values, bench.encoder.vision)
+    taken = bench.ms(lambda: seeing.encode(batch.images.grids, pixels))
     counted = Counts.of(model).seeing(data.pack((0,)))
-    bench.say("tower", ms=round(whole - without, 2), tflop=round(counted / 1e12, 1))
+    figures = {"tflop": round(counted / 1e12, 2), "of_best_rate": round(counted / bench.best / (taken / 1e3), 3)}
+    bench.say("tower", ms=taken, **figures)
 
 
 def train(bench: Bench, size: str = "7B", method: str = "lora", packs: tuple[int, ...] = (1, 4, 8, 16, 32)) -> None:
@@ -235,16 +238,19 @@ def _train_packs(bench: Bench, said: dict[str, Any], packs: tuple[int, ...], alo
     model = bench.model(said["size"]).train()
     arguments = TuningArguments(finetuning_type=said["method"], pure_bf16=not frozen)
     tuned = prepare_for_training(model, arguments, bf16=True).to(bench.device)
-    if said["checkpointing"]:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-        model.enable_input_require_grads()
+    recompute(tuned, 1 if said["checkpointing"] else 0)
+    kernels, _ = choose_kernels(None, bench.device)
+    if kernels is not None:
+        fuse(inner_model(tuned), kernels)
+    said = {**said, "fused": kernels.name if kernels else None}
     trained = [one for one in tuned.parameters() if one.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-6, fused=not bench.dry)
     data, counts = PackDataset(bench.rows, bench.encoder), Counts.of(model)
+    seeing = Tower(tuned, bench.encoder.vision)
 
     def step(batch: Batch) -> None:
         with torch.autocast(bench.device.type, torch.bfloat16, enabled=frozen):
-            losses = row_losses(tuned, batch, bench.encoder.vision)
+            losses = row_losses(tuned, batch, bench.encoder.vision, seeing)
         losses.mean().backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

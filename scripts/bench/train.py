@@ -11,7 +11,8 @@ counted. One model is in memory at a time, in one number format; the vision towe
 trained. Losses must be equal, and where all rows are timed the gradients too. Utilisation is what the pack needs by
 count (``flops.py``) over its time, and over the rate of a large product of matrices on the same machine.
 
-    python scripts/bench/train.py [--small] [--ways usual,recipe,alone,ours] [--workers N] [--json FILE] [--model DIR]
+    python scripts/bench/train.py [--small] [--ways usual,recipe,alone] [--workers N] [--questions 16] [--repeats N]
+        [--json FILE] [--model DIR]
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from gpt4scene.data.vision import VisionRule, fit
 from gpt4scene.demo.tiny_model import TinyShape, build
 from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import load_model, load_tokenizer
+from gpt4scene.model.tower import Tower
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import TuningArguments
 from gpt4scene.types import Conversation, Origin, Turn
@@ -119,6 +121,7 @@ class Way:
             arguments = TuningArguments(finetuning_type="full", pure_bf16=self.dtype == torch.bfloat16)
             self.model = prepare_for_training(model, arguments, bf16=self.dtype == torch.bfloat16)
             self.data: Any = PackDataset(rows, encoder)
+            self.tower = Tower(self.model, encoder.vision)
         else:
             self.model = AutoModelForImageTextToText.from_pretrained(
                 folder, dtype=self.dtype, attn_implementation="sdpa"
@@ -155,7 +158,7 @@ class Way:
     def step(self, batch: Any, count: int) -> list[float]:
         """Run one item forward and backward and return its losses."""
         if self.packed:
-            losses = row_losses(self.model, batch.to(self.device), self.encoder.vision)
+            losses = row_losses(self.model, batch.to(self.device), self.encoder.vision, self.tower)
             (losses.sum() / count).backward()
             return losses.tolist()
         inputs = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
@@ -254,11 +257,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, help="checkpoint to train; a tiny random one when left out")
     parser.add_argument("--ways", default=",".join(OTHERS), help="ways beside ours, separated by commas")
     parser.add_argument("--workers", type=int, default=1, help="processes that open images, on every side")
+    parser.add_argument("--questions", type=int, nargs="+", help="numbers of questions instead of the usual ones")
+    parser.add_argument("--repeats", type=int, help="rounds over all ways")
     options = parser.parse_args(argv)
     others = options.ways.split(",")
     if unknown := [name for name in others if name not in OTHERS]:
         parser.error(f"--ways {unknown[0]}: choose among {', '.join(OTHERS)}")
-    sizes = SMALL if options.small else FULL
+    sizes = {**(SMALL if options.small else FULL)}
+    sizes |= {"questions": options.questions} if options.questions else {}
+    sizes |= {"repeats": options.repeats} if options.repeats else {}
     with tempfile.TemporaryDirectory() as folder:
         model = options.model or build(Path(folder, "model"), shape=TinyShape(width=256, layers=4))
         encoder = Encoder(

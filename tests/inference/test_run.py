@@ -94,6 +94,24 @@ def test_ctrl_c_keeps_the_journal(infer, tmp_path, monkeypatch):
     assert sum(len(answers(tmp_path / "out", task)) for task in ("scanqa", "scanrefer")) == len(kept)
 
 
+def test_answers_that_came_ahead_are_let_go_where_their_images_were_replaced(infer, tmp_path, monkeypatch, annotation):
+    scenes = set()
+    append = journal.Journal.append
+
+    def interrupted(self, answer):
+        append(self, answer)
+        scenes.add(answer.question.scene_id)
+        if len(scenes) == 1:
+            for path in (annotation / "images").iterdir():
+                if answer.question.scene_id not in path.name:
+                    path.write_bytes(path.read_bytes() + b"other")
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(journal.Journal, "append", interrupted)
+    assert infer()[0] == 130
+    assert len(scenes) == 1, "answers of other scenes had come, to images that are no longer there"
+
+
 def test_the_first_line_says_what_is_asked(infer, tmp_path, tiny_folder):
     _, _, err = infer()
     assert err.splitlines()[0] == (

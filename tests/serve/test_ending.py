@@ -71,11 +71,7 @@ def test_the_real_command_answers_with_its_key_and_ends_well(begin, url, body, t
     key = tmp_path / "key"
     key.write_text("secret\n")
     server = begin("serve", f"--model={folder}", f"--api_key_file={key}", "--image_resolution=112", "--grace=20")
-    asked = {
-        "url": f"{server.url}/v1/chat/completions",
-        "json": body(images=[url(1)], model=str(folder)),
-        "timeout": 60,
-    }
+    asked = {"url": f"{server.url}/v1/chat/completions", "json": body(images=[url(1)], model=str(folder))}
     assert web.post(**asked).status_code == 401
     reply = web.post(**asked, headers={"authorization": "Bearer secret"})
     assert reply.status_code == 200 and reply.json()["usage"]["completion_tokens"] in range(1, 5), reply.text

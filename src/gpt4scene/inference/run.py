@@ -171,6 +171,13 @@ class _Writer:
     empty: int = 0
     first_empty: Question | None = None
 
+    def shows_now(self, view: View, plan: Plan) -> bool:
+        """Return whether a scene's images still are those that its answers are written with."""
+        try:
+            return plan.contents.together(plan.images[view]) == self.images[view]
+        except (DataError, OSError):  # an image that went away is not the one of before either
+            return False
+
     def write(self, answer: Answer) -> None:
         """Write one answer, or count it where it is empty."""
         question = answer.question
@@ -195,7 +202,8 @@ def _ask(
     progress = Progress(sum(map(len, visits)), len(visits), sys.stderr)
     try:
         for questions, answers in zip(visits, engine.answer_scenes(visits, _generation(arguments)), strict=True):
-            if not _as_begun(plan, writer, questions):
+            views = dict.fromkeys((question.task, question.scene_id) for question in questions)
+            if not all(writer.shows_now(view, plan) for view in views):
                 raise DataError(
                     f"the images of scene '{questions[0].scene_id}' were changed while the run went on; run it again"
                 )
@@ -212,32 +220,14 @@ def _ask(
             "free the GPU; answers so far are kept, and the same command goes on"
         ) from None
     finally:
-        _write_received(engine.received(), plan, writer)
+        for answer in engine.received():
+            if writer.shows_now((answer.question.task, answer.question.scene_id), plan):
+                writer.write(answer)
     if writer.first_empty is not None:
         say(
             f"note: {_are(writer.empty, 'answer')} empty and not written (the first: "
             f"{writer.first_empty.task}, row {writer.first_empty.index}); --keep_empty writes empty answers"
         )
-
-
-def _as_begun(plan: Plan, writer: _Writer, questions: Iterable[Question]) -> bool:
-    """Return whether the images of these questions hold what they held when the run began."""
-    views = dict.fromkeys((question.task, question.scene_id) for question in questions)
-    return all(plan.contents.together(plan.images[view]) == writer.images[view] for view in views)
-
-
-def _write_received(answers: Iterable[Answer], plan: Plan, writer: _Writer) -> None:
-    """Write answers that came ahead of their scene's turn, but for those whose images were changed meanwhile."""
-    scenes: dict[str, list[Answer]] = {}
-    for answer in answers:
-        scenes.setdefault(answer.question.scene_id, []).append(answer)
-    for found in scenes.values():
-        try:
-            as_begun = _as_begun(plan, writer, [answer.question for answer in found])
-        except DataError:  # an image is gone: what ended the run is said already
-            continue
-        for answer in found if as_begun else ():
-            writer.write(answer)
 
 
 def _asked_server(arguments: InferArguments, plan: Plan, say: Say) -> ServerEngine:

@@ -7,12 +7,25 @@ import torch
 from gpt4scene.data.vision import VisionRule
 
 
-def normalise(patches_u8: torch.Tensor, rule: VisionRule) -> torch.Tensor:
+def numbers_of(rule: VisionRule, device: torch.device | str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return 255, and the mean and the deviation of each channel ``[3, 1]``, on ``device``: a copy that it waits for.
+
+    The divisor is a tensor there, because CUDA turns a division by a Python number into a product with its reciprocal,
+    whose last bit differs.
+    """
+    mean, std = (torch.tensor(values, dtype=torch.float32).view(3, 1) for values in (rule.mean, rule.std))
+    return torch.tensor(255.0).to(device), mean.to(device), std.to(device)
+
+
+def normalise(
+    patches_u8: torch.Tensor,
+    rule: VisionRule,
+    numbers: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None,
+) -> torch.Tensor:
     """Return ``(u8 / 255 - mean) / std`` in fp32, ``[P, 3 * T * p * p]``, on the device of the input.
 
-    The divisor is a tensor on that device, because CUDA turns a division by a Python number into a product with
-    its reciprocal, whose last bit differs.
+    ``numbers`` are those of ``numbers_of``, for those who call it often.
     """
+    most, mean, std = numbers_of(rule, patches_u8.device) if numbers is None else numbers
     values = patches_u8.float().view(len(patches_u8), 3, rule.patch_length // 3)
-    mean, std = values.new_tensor(rule.mean).view(3, 1), values.new_tensor(rule.std).view(3, 1)
-    return values.div_(values.new_tensor(255.0)).sub_(mean).div_(std).view(len(patches_u8), rule.patch_length)
+    return values.div_(most).sub_(mean).div_(std).view(len(patches_u8), rule.patch_length)

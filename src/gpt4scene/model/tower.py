@@ -21,7 +21,7 @@ from gpt4scene.files.contents import Contents
 from gpt4scene.model import tower_attention
 from gpt4scene.model.families import family_of
 from gpt4scene.model.features import FeatureCache, Features, feature_key, weights_digest
-from gpt4scene.model.pixels import normalise
+from gpt4scene.model.pixels import normalise, numbers_of
 from gpt4scene.model.tower_plan import TowerPlans
 from gpt4scene.types import Grid, Images
 
@@ -78,6 +78,7 @@ class Tower:
         self.cache = cache if self.can_keep else None
         self.contents = contents if contents is not None else Contents()
         self._weights: tuple[object, str] | None = None
+        self._numbers: tuple[object, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] | None = None
 
     @property
     def can_keep(self) -> bool:
@@ -113,9 +114,9 @@ class Tower:
         device = input_ids.device
         if self._runs_apart():
             return self.given(self._encoded(images, patches_u8, device, mark), input_ids)
-        pixels = normalise(self._patches(images, patches_u8, range(len(images.grids))).to(device), self.rule)
-        plan = {f"image_{name}": value for name, value in self.plans(images.grids, device).items()}
-        return {"pixel_values": pixels, "image_grid_thw": torch.tensor(images.grids), **plan}
+        pixels = self._normalised(self._patches(images, patches_u8, range(len(images.grids))), device)
+        plan = self.plans(images.grids, device)
+        return {"pixel_values": pixels} | {f"image_{name}": value for name, value in plan.items()}
 
     def given(self, encoded: EncodedImages, input_ids: torch.Tensor) -> dict[str, Any]:
         """Return the keyword arguments that give the model features in place of images.
@@ -138,7 +139,7 @@ class Tower:
         """
         plan = self.plans(grids, pixels.device)
         with torch.inference_mode(False), torch.no_grad(), self._autocast():
-            out = self.module(pixels, grid_thw=torch.tensor(grids), **plan)
+            out = self.module(pixels, **plan)
             sizes = [tokens(grid, self.rule) for grid in grids]
             deep = out.deepstack_features if self._deepstack else ()
             return EncodedImages(out.pooler_output.split(sizes), tuple(layer.split(sizes) for layer in deep))
@@ -159,8 +160,8 @@ class Tower:
         ]
         missing = [number for number, one in enumerate(ready) if one is None]
         if missing:
-            patches = self._patches(images, patches_u8, missing).to(device, non_blocking=True)
-            made = self.encode(tuple(images.grids[number] for number in missing), normalise(patches, self.rule))
+            pixels = self._normalised(self._patches(images, patches_u8, missing), device)
+            made = self.encode(tuple(images.grids[number] for number in missing), pixels)
             for place, number in enumerate(missing):
                 one = Features(made.pooler_output[place], tuple(layer[place] for layer in made.deepstack_features))
                 ready[number] = one
@@ -169,6 +170,13 @@ class Tower:
         whole = [one for one in ready if one is not None]
         layers = tuple(zip(*(one.deepstack for one in whole), strict=True))
         return EncodedImages(tuple(one.merged for one in whole), layers)
+
+    def _normalised(self, patches_u8: torch.Tensor, device: torch.device) -> torch.Tensor:
+        key = self.rule, device
+        if self._numbers is None or self._numbers[0] != key:
+            with torch.inference_mode(False):
+                self._numbers = key, numbers_of(self.rule, device)
+        return normalise(patches_u8.to(device, non_blocking=True), self.rule, self._numbers[1])
 
     def _patches(self, images: Images, patches_u8: torch.Tensor, chosen: Sequence[int]) -> torch.Tensor:
         """Return the patches of the ``chosen`` images: those given, or else decoded now."""

@@ -89,6 +89,7 @@ class TowerPlans:
             )
             tensors |= {"interp_indices": indices, "interp_weights": weights}
         plan: dict[str, Any] = {name: tensor.to(device) for name, tensor in tensors.items()}
+        plan["grid_thw"] = sizes  # on the host, where it is read
         if self._ours:
             return plan | self._in_one_call(lengths, windows, places, device)
         return plan | self._bounds(lengths, windows, device)

@@ -9,6 +9,7 @@ from typing import Literal
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import LEAST_HELP, MOST_HELP, RESOLUTION_HELP, Arguments, ImageLimits, key
+from gpt4scene.settings.feature_cache import HELP, feature_cache_problems
 
 KEY_VARIABLE = "GPT4SCENE_API_KEY"
 
@@ -29,7 +30,8 @@ class ServeArguments(Arguments):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = key(
         "Number format of the weights: auto is bfloat16 on a GPU, float32 on a CPU.", "auto"
     )
-    flash_attn: Literal["auto", "fa2", "sdpa"] = key("Attention of the vision tower.", "auto")
+    flash_attn: Literal["auto", "fa2", "fa3", "sdpa"] = key("Attention of the vision tower.", "auto")
+    feature_cache: str = key(HELP, "auto")
     device: str = key("auto, cpu, cuda or cuda:<n>.", "auto")
     branch_limit: int = key("Answers that grow side by side; more wait.", 128, least=1)
     prefix_memory: float | None = key(
@@ -59,6 +61,7 @@ class ServeArguments(Arguments):
         """Return a sentence for every wrong value."""
         wrong = super().problems()
         wrong += [f"--{sentence}" for sentence in self.image_limits.problems()]
+        wrong += [f"--feature_cache {words}" for words in feature_cache_problems(self.feature_cache)]
         for name in ("prefix_memory", "timeout", "grace"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):

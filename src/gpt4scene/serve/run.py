@@ -132,10 +132,14 @@ def load(arguments: ServeArguments) -> Loaded:
 
     from gpt4scene.data.encoding import Encoder
     from gpt4scene.inference.local import load_engine
+    from gpt4scene.inference.run import FEATURES
+    from gpt4scene.model.attention import attention_sentence
     from gpt4scene.model.families import FAMILIES, check_template
+    from gpt4scene.model.feature_choice import open_features
     from gpt4scene.model.folder import find_model, identity
     from gpt4scene.model.loading import load_tokenizer
     from gpt4scene.settings.arguments import attention_backend
+    from gpt4scene.settings.feature_cache import feature_cache
 
     if not sys.stderr.isatty():
         disable_progress_bar()
@@ -148,6 +152,9 @@ def load(arguments: ServeArguments) -> Loaded:
         check_template(FAMILIES[kind], arguments.template)
     engine = load_engine(
         folder,
+        features=open_features(
+            feature_cache(arguments.feature_cache), lambda line: _say(f"note: {line}"), most=FEATURES
+        ),
         **asdict(arguments.image_limits),
         template=arguments.template,
         dtype=arguments.dtype,
@@ -156,6 +163,7 @@ def load(arguments: ServeArguments) -> Loaded:
         branch_limit=arguments.branch_limit,
         prefix_memory=None if arguments.prefix_memory is None else int(arguments.prefix_memory * 2**30),
     )
+    _say(f"attention: {attention_sentence(engine.model.config, attention, engine.device, engine.model.dtype)}")
     known = engine.encoder
     beside = Encoder(load_tokenizer(folder.base), known.template, known.vision)
     shapes = f"{identity(folder)} {known.vision} {known.template.name} {engine.model.dtype}"

@@ -137,9 +137,7 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
             *([] if config.evaluates_only else [StepLog(config.output_dir, _progress(config, arguments))]),
         ],
     )
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    kept = keep_features(trainer.tower, config.model.feature_cache, processes, lambda line: _say(arguments, line))
-    manifest.update(feature_cache=kept)
+    manifest.update(feature_cache=_features(trainer, config, arguments))
     if config.evaluates_only:
         return _evaluate_only(trainer, config, arguments)
     with told_when_memory_runs_out(config, activations, trainer):
@@ -158,6 +156,12 @@ def _train(trainer: PackTrainer, config: TrainConfig, stop: StopOnSignal, checkp
         kept = f"after step {step} of {total}, saved in checkpoint-{step}"
         raise Stopped(f"stopped by {name} {kept}; go on with --resume_from_checkpoint true", stop.received)
     return result.metrics
+
+
+def _features(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArguments) -> str:
+    """Let the tower keep what it makes of images, as the settings say, and return a word about it."""
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return keep_features(trainer.tower, config.model.feature_cache, processes, lambda line: _say(arguments, line))
 
 
 def _finish(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArguments, metrics: dict | None) -> str:
