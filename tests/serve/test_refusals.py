@@ -11,6 +11,7 @@ from chat_server import wait_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 from stand_in import raw, web
 
 from gpt4scene.data.vision import VisionRule
@@ -276,6 +277,15 @@ def test_every_form_that_is_named_is_taken(form):
     found = picture(sent(f"data:image/x;base64,{letters}", 0, ImageBounds()), VisionRule(112), ImageBounds())
     left, right = found.getpixel((0, 0)), (255, 0, 0)
     assert all(abs(one - other) < 5 for one, other in zip(left, right, strict=True))
+
+
+def test_pictures_of_a_gif_are_not_counted(monkeypatch):
+    content, frames = io.BytesIO(), [Image.new("RGB", (40, 40), color) for color in ("red", "blue", "green")]
+    frames[0].save(content, "GIF", save_all=True, append_images=frames[1:])
+    monkeypatch.setattr(GifImageFile, "n_frames", property(lambda self: pytest.fail("a million take half a minute")))
+    with pytest.raises(Refusal, match="several pictures"):
+        letters = base64.b64encode(content.getvalue()).decode()
+        picture(sent(f"data:image/gif;base64,{letters}", 0, ImageBounds()), VisionRule(112), ImageBounds())
 
 
 def test_a_data_url_that_is_all_head_is_refused_unread():

@@ -32,11 +32,12 @@ LONGEST_HEAD = 200
 
 @dataclass(frozen=True)
 class ImageBounds:
-    """What an image of a request may be: bytes as sent, pixels once decoded. ``kept`` bytes of files are held."""
+    """What an image of a request may be: bytes as sent, pixels once decoded. ``kept`` bytes of ``files`` are held."""
 
     most_bytes: int = 20 * MIB
     most_pixels: int = 25_000_000
     kept: int = 4096 * MIB
+    files: int = 50_000
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ def picture(image: Sent, rule: VisionRule, bounds: ImageBounds) -> Image.Image:
             width, height = opened.size
             if width * height > bounds.most_pixels:
                 raise _too_large(image, f"{width}x{height}", bounds)
+            if opened.format == "GIF" and getattr(opened, "is_animated", False):  # counting a million takes long
+                raise ValueError("it holds several pictures; send one")
             size = fit(opened.size, rule)
             return rgb(still(opened)).resize(size, Image.Resampling.BICUBIC)
     except Refusal:
@@ -172,7 +175,7 @@ class ImageStore:
         try:
             size = await asyncio.get_running_loop().run_in_executor(self.pool, self._write, image, path)
             self.decoded += 1
-            while self.bytes + size > self.bounds.kept:
+            while self.bytes + size > self.bounds.kept or len(self._kept) >= self.bounds.files:
                 unused = next((name for name, kept in self._kept.items() if not kept.users), None)
                 if unused is None:
                     path.unlink()
