@@ -1,11 +1,15 @@
 """Steps on padded sizes, recorded and replayed, say what plain steps say; here the recording is a plain call again."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from scheduling import KINDS, parts_of, run, said
 
-from gpt4scene.inference.graphs import StepGraphs, padded_prefixes, padded_rows
+from gpt4scene.inference import graphs
+from gpt4scene.inference.graphs import StepGraphs, on_cuda, padded_prefixes, padded_rows
 from gpt4scene.inference.scheduler import Request, Scheduler
+from gpt4scene.inference.slots import Slots
 from gpt4scene.types import Question
 
 
@@ -77,6 +81,55 @@ def test_changed_weights_are_recorded_anew(parts, requests):
     run(scheduler, requests[:2])
     assert before > 0 and tape.recorded > before
     scheduler.close()
+
+
+def test_recorded_steps_share_one_place_for_their_scores(parts, requests):
+    places = set()
+
+    def record(work):
+        places.add(work().untyped_storage().data_ptr())
+        return work
+
+    scheduler = scheduler_with(parts, record)
+    for _ in range(3):
+        run(scheduler, requests)
+    assert len(scheduler._graphs._recorded) >= 3
+    assert len(places) == 1
+    scheduler.close()
+
+
+def test_what_is_replayed_most_lately_stays_recorded(monkeypatch):
+    monkeypatch.setattr(graphs, "_MOST", 2)
+    slots = Slots(4, torch.device("cpu"))
+    slots.reserve(4, 300, (1, 1, 1), torch.float32)
+    slots.count, tape = 3, Tape()
+    steps = StepGraphs(lambda slots, prefixes, rows, room: torch.full((rows, 5), float(room)), tape)
+    for room in (64, 64, 64, 128, 128, 128, 60, 192, 192, 192, 64):
+        assert steps(slots, [], room).tolist() == [[-(-room // 64) * 64.0] * 5] * 3
+    assert tape.recorded == 3, "what was replayed in between is not recorded again"
+
+
+def test_a_pool_whose_graphs_are_gone_is_not_used_again(monkeypatch):
+    class Graph:
+        def replay(self):
+            pass
+
+    handles, used = iter(range(9)), []
+
+    @contextmanager
+    def capture(graph, pool, capture_error_mode):
+        used.append(pool)
+        yield
+
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: next(handles))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    record = on_cuda()
+    replays = [record(lambda: torch.ones(1)) for _ in range(2)]
+    assert all(replay().item() == 1 for replay in replays)
+    del replays
+    again = record(lambda: torch.ones(1))
+    assert again().item() == 1 and used == [0, 0, 1]
 
 
 def test_sizes_are_rounded_up_to_few(parts):

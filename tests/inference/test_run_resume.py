@@ -128,6 +128,9 @@ def test_images_changed_while_the_run_goes_on_are_said(infer, tmp_path, annotati
     monkeypatch.setattr(journal.Journal, "append", changing)
     status, _, err = infer()
     assert status == 1 and "the images of scene 'scene0002_00' were changed while the run went on" in err
+    for task in ("scanqa", "scanrefer"):
+        rows = journal.ordered_rows(tmp_path / "out", task)
+        assert rows and "scene0002_00" not in {row["scene_id"] for row in rows}, "answers that came ahead are not kept"
 
 
 def test_journal_of_an_earlier_version_goes_on_where_names_and_sizes_agree(infer, tmp_path, annotation):

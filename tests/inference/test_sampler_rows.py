@@ -1,11 +1,12 @@
 """The sampler's buffers follow the slots, whatever mixture of settings came before."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gpt4scene.inference.decoding import GenerationSettings
+from gpt4scene.inference.decoding import GenerationSettings, draw, penalise
 from gpt4scene.inference.sampling import Choice, Sampler
 
 KINDS = {
@@ -57,3 +58,31 @@ def test_slots_come_and_go_in_any_mixture(work):
         del slots[count:]
         for place, (kind, own) in enumerate(slots):
             assert KINDS[kind][1] == 1 or bool(sampler._seen[place, own % 7]), "what it has seen moved with it"
+
+
+@pytest.mark.parametrize("top_p", [None, 0.9, 1e-300])
+@pytest.mark.parametrize("temperature", [1e-3, 1e-30, 1e-39, 5e-324])
+def test_a_temperature_near_zero_draws_the_likeliest_token(temperature, top_p):
+    scores = torch.tensor([[4.0, 20.0, 12.0, 8.0]])
+    limits = None if top_p is None else torch.tensor([top_p])
+    assert draw(scores, torch.tensor([temperature]), limits, torch.tensor([0.99])).tolist() == [1]
+
+
+LOW = st.one_of(st.floats(0, 1, exclude_min=True), st.sampled_from([5e-324, 1e-300, 1e-45, 1e-39]))
+ANY = st.one_of(st.floats(0, 1e308, exclude_min=True), LOW)
+SCORE = st.one_of(st.sampled_from([0.0, -0.0, 3e38, -3e38]), st.floats(-40, 40, width=32))
+
+
+@settings(max_examples=300)
+@given(ANY, ANY, LOW, st.lists(SCORE, min_size=4, max_size=4), st.floats(0, 1, exclude_max=True, width=32))
+@example(1e300, 1e-300, 1e-300, [4.0, 20.0, -12.0, 0.0], 0.3)
+@example(1e308, 1e308, 0.9, [-4.0, 20.0, -12.0, 0.0], 0.3)
+def test_whatever_the_settings_a_token_is_drawn(temperature, penalty, top_p, scores, number):
+    """An index out of bounds would end the engine of all."""
+    wanted = GenerationSettings(temperature=temperature, repetition_penalty=penalty, top_p=top_p)
+    sampler = Sampler(4, 4, torch.device("cpu"))
+    sampler.add([Choice(wanted, penalty, torch.full((1,), number), [np.array([0, 2, 3])])])
+    ids, _ = sampler.choose(torch.tensor([scores]))
+    assert ids.tolist()[0] in range(4)
+    lowered = penalise(torch.tensor([scores]), torch.tensor([[True, False, True, True]]), torch.tensor([penalty]))
+    assert not lowered.isnan().any()

@@ -13,7 +13,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.forward import Network
 from gpt4scene.inference.scheduler import Request, Scheduler
-from gpt4scene.inference.slots import Slots
+from gpt4scene.inference.slots import ROOM, Slots
 from gpt4scene.types import Question
 
 
@@ -252,6 +252,24 @@ def test_branches_wait_for_the_memory_of_their_keys(make, requests, alone):
         for token in tokens:
             found[token.number].append(token)
     assert most == 1 and said(found) == {number: said(alone)[number] for number in range(4)}
+
+
+def test_one_long_answer_leaves_room_for_many_short_ones_behind_it(make, requests):
+    room = make()
+    token = room._network.token_bytes
+    scheduler = make(branch_memory=8 * ROOM * token)
+    long = dataclasses.replace(GREEDY, max_new_tokens=12 * ROOM)
+    scheduler.add(Request(99, requests[0].question, long))
+    (first,) = scheduler.step()
+    held = scheduler._slots.states.nbytes
+    assert held <= 14 * ROOM * token, "one branch past the memory takes no more than it needs"
+    scheduler.cancel(first.number)
+    for number in range(4):
+        scheduler.add(Request(number, requests[0].question, GREEDY))
+    most = 0
+    while scheduler.step():
+        most = max(most, scheduler.running)
+    assert most == 4
 
 
 class Waits(TorchDispatchMode):

@@ -190,11 +190,12 @@ def test_a_room_that_many_ask_about_at_once_is_decoded_once(start, ask, url, bod
     wait_for(server.idle)
 
 
-def test_images_are_kept_within_their_bound_the_longest_unused_goes_first(start, ask, url, body):
+@pytest.mark.parametrize("bounds", [{"kept": 3 * (56 * 56 * 3 + 13)}, {"files": 3}], ids=["bytes", "files"])
+def test_images_are_kept_within_their_bound_the_longest_unused_goes_first(start, ask, url, body, bounds):
     from gpt4scene.serve.images import ImageBounds
 
     one = 56 * 56 * 3 + 13
-    server = start(StandIn(0.02), store=ImageBounds(kept=3 * one))
+    server = start(StandIn(0.02), store=ImageBounds(**bounds))
     for number in (0, 1, 2, 0, 3):
         assert ask(server, body(images=[url(number)])).status_code == 200
     images = server.chat.images

@@ -1,15 +1,22 @@
 """What a request must not hold is refused in the API's form, naming the field; and nobody else notices."""
 
+import base64
+import io
 import json
 import os
+import resource
 
 import pytest
 from chat_server import wait_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 from stand_in import raw, web
 
-from gpt4scene.serve.fields import ChatFields, read_fields
+from gpt4scene.data.vision import VisionRule
+from gpt4scene.serve.fields import MOST_VALUES, ChatFields, read_fields
+from gpt4scene.serve.images import ImageBounds, picture, sent
 from gpt4scene.serve.refusals import Refusal
 
 TEXT = {"type": "text", "text": "hi"}
@@ -52,6 +59,26 @@ def test_defaults_of_what_is_not_done_and_null_ask_for_nothing():
     body |= {"tools": [], "tool_choice": "auto", "response_format": {"type": "text"}, "logit_bias": {}, "top_k": -1}
     body |= {"frequency_penalty": 0, "presence_penalty": 0.0, "store": False, "audio": None, "max_tokens": None}
     assert read_fields(json.dumps(body).encode()).max_tokens is None
+
+
+MANY = 300_000
+HUGE = {
+    "objects": (b'{"model":"m","messages":[' + b"{}," * MOST_VALUES + b"{}]}", 413),
+    "mistakes": (b'{"model":"m","messages":[' + b"{}," * MANY + b"{}]}", 400),
+    "parts": (b'{"model":"m","messages":[{"role":"user","content":[' + b"{}," * MANY + b"{}]}]}", 400),
+    "stops": (b'{"model":"m","messages":[{"role":"user","content":"a"}],"stop":[' + b"1," * MANY + b"1]}", 400),
+    "name": (b'{"model":"m","' + b"ab" * 2**22 + b'":1}', 400),
+}
+
+
+@pytest.mark.parametrize("case", HUGE)
+def test_a_huge_body_takes_little_more_memory_than_its_bytes(case):
+    body, status = HUGE[case]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(Refusal) as refused:
+        read_fields(body)
+    assert refused.value.status == status
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150 * 2**10  # KiB; 1.2 GB for 2 MB once
 
 
 WRONG = {
@@ -241,17 +268,34 @@ def test_any_bytes_are_a_refusal(found):
         read_fields(found)
 
 
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF"])
+def test_every_form_that_is_named_is_taken(form):
+    content, red = io.BytesIO(), Image.new("RGB", (90, 60), "red")
+    more = {"save_all": True, "append_images": [red]} if form == "MPO" else {}
+    red.save(content, form, **more)
+    letters = base64.b64encode(content.getvalue()).decode()
+    found = picture(sent(f"data:image/x;base64,{letters}", 0, ImageBounds()), VisionRule(112), ImageBounds())
+    left, right = found.getpixel((0, 0)), (255, 0, 0)
+    assert all(abs(one - other) < 5 for one, other in zip(left, right, strict=True))
+
+
+def test_pictures_of_a_gif_are_not_counted(monkeypatch):
+    content, frames = io.BytesIO(), [Image.new("RGB", (40, 40), color) for color in ("red", "blue", "green")]
+    frames[0].save(content, "GIF", save_all=True, append_images=frames[1:])
+    monkeypatch.setattr(GifImageFile, "n_frames", property(lambda self: pytest.fail("a million take half a minute")))
+    with pytest.raises(Refusal, match="several pictures"):
+        letters = base64.b64encode(content.getvalue()).decode()
+        picture(sent(f"data:image/gif;base64,{letters}", 0, ImageBounds()), VisionRule(112), ImageBounds())
+
+
+def test_a_data_url_that_is_all_head_is_refused_unread():
+    with pytest.raises(Refusal, match="begins with data:image/<form>;base64,"):
+        sent("data:image/png" + ";" * 2**22 + ";base64,AAAA", 0, ImageBounds())
+
+
 @settings(max_examples=40)
 @given(st.binary(max_size=60), st.sampled_from(["png", "jpeg", "webp", "gif", "bmp"]), st.integers(0, 400))
 def test_broken_images_are_refusals_whatever_the_decoder_says(noise, form, place):
-    import base64
-    import io
-
-    from PIL import Image
-
-    from gpt4scene.data.vision import VisionRule
-    from gpt4scene.serve.images import ImageBounds, picture, sent
-
     buffer = io.BytesIO()
     Image.linear_gradient("L").resize((32, 24)).convert("RGB").save(buffer, form)
     content = bytearray(buffer.getvalue())

@@ -10,6 +10,9 @@ import torch
 
 from gpt4scene.types import Question
 
+LEAST, MOST = 1e-30, torch.finfo(torch.float32).max
+"""Settings beyond these would be rounded to 0 or infinity; they draw like these."""
+
 
 @dataclass(frozen=True)
 class GenerationSettings:
@@ -60,7 +63,7 @@ def penalise(scores_KV: torch.Tensor, seen_KV: torch.Tensor, penalty_K: torch.Te
 
     The rule of CTRL (arXiv 1909.05858, section 4.1), as transformers applies it to prompt and answer alike.
     """
-    penalty_K1 = penalty_K[:, None]
+    penalty_K1 = penalty_K.clamp(LEAST, MOST)[:, None]  # 0 by 0 would be no number
     lowered = torch.where(scores_KV < 0, scores_KV * penalty_K1, scores_KV / penalty_K1)
     return torch.where(seen_KV, lowered, scores_KV)
 
@@ -73,12 +76,14 @@ def draw(
     Divides by the temperature, keeps the likeliest tokens that make up ``top_p`` (None: all), and takes the token at
     which the sum of chances passes the number's share of their whole.
     """
-    scaled, tokens = scores_KV.float() / temperature_K[:, None], None
+    finite_KV = scores_KV.float().clamp(-MOST, MOST)  # a penalty near 0 makes infinite ones
+    behind_KV = finite_KV - finite_KV.amax(-1, keepdim=True)  # 0 or less, so that no division makes it infinite
+    scaled, tokens = behind_KV / temperature_K.clamp(LEAST, MOST)[:, None], None
     if top_p_K is not None:
         scaled, tokens = scaled.sort(-1, descending=True)
     chances = scaled.softmax(-1)
     if top_p_K is not None:
-        chances = chances.masked_fill(chances.cumsum(-1) - chances >= top_p_K[:, None], 0.0)
+        chances = chances.masked_fill(chances.cumsum(-1) - chances >= top_p_K.clamp(min=LEAST)[:, None], 0.0)
     sums = chances.cumsum(-1)
     whole = sums[:, -1]
     wanted = torch.minimum(uniforms_K * whole, torch.nextafter(whole, torch.zeros_like(whole)))

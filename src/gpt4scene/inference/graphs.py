@@ -7,6 +7,7 @@ rounded up to few values; rows beyond those in use compute as well, and nobody l
 from __future__ import annotations
 
 import sys
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -37,13 +38,21 @@ class _Recorded:
 
 
 def on_cuda() -> Record:
-    """Return what records CUDA graphs, all in one pool of memory: a result holds until the next replay."""
-    pool = torch.cuda.graph_pool_handle()
+    """Return what records CUDA graphs, all in one pool of memory: a result holds until the next replay.
+
+    PyTorch refuses a pool whose graphs are all gone, so that the next one gets another.
+    """
+    alive: weakref.WeakSet[torch.cuda.CUDAGraph] = weakref.WeakSet()
+    pool = None
 
     def record(work: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
+        nonlocal pool
+        if not alive:
+            pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             out = work()
+        alive.add(graph)
 
         def replay() -> torch.Tensor:
             graph.replay()
@@ -74,6 +83,7 @@ def padded_prefixes(prefixes: Prefixes) -> Prefixes:
 class StepGraphs:
     """Runs steps on padded sizes, and replays those whose sizes and addresses came before.
 
+    Recorded steps leave their scores in one place, as large as the largest: else each would hold 80 MB of its own.
     Where a step can't be recorded, that is said once and all steps run unrecorded.
     """
 
@@ -81,6 +91,7 @@ class StepGraphs:
     record: Record | None
     _met: OrderedDict[_Key, int] = field(default_factory=OrderedDict)
     _recorded: OrderedDict[_Key, _Recorded] = field(default_factory=OrderedDict)
+    _scores: torch.Tensor | None = None
 
     def __call__(self, slots: Slots, prefixes: Prefixes, room: int) -> torch.Tensor:
         """Return the scores of the slots in use; ``prefixes`` are padded, no branch has over ``room`` own keys."""
@@ -94,10 +105,18 @@ class StepGraphs:
         if known is None and self.record is not None and self._is_worth(key):
             known = self._try(key, slots, prefixes, rows, room)
         if known is None:
-            return self.step(slots, prefixes, rows, room)[: slots.count]
+            return self._plain(slots, prefixes, rows, room)[: slots.count]
+        self._recorded.move_to_end(key)
         for kept, now in zip(known.rows, given, strict=True):
             kept.copy_(now)
         return known.replay()[: slots.count]
+
+    def _plain(self, slots: Slots, prefixes: Prefixes, rows: int, room: int) -> torch.Tensor:
+        """Run a step unrecorded; see to it that there is a place for the scores of recorded ones."""
+        scores_RV = self.step(slots, prefixes, rows, room)
+        if self.record is not None and (self._scores is None or len(self._scores) < rows):
+            self._scores = torch.empty(scores_RV.shape, dtype=scores_RV.dtype, device=scores_RV.device)
+        return scores_RV
 
     def _is_worth(self, key: _Key) -> bool:
         """Count how often sizes were met; whether it is time to record them."""
@@ -109,9 +128,12 @@ class StepGraphs:
     def _try(self, key: _Key, slots: Slots, prefixes: Prefixes, rows: int, room: int) -> _Recorded | None:
         """Record a step; None, and no more tries, where that fails."""
         assert self.record is not None
+        place = self._scores
+        if place is None or len(place) < rows:
+            return None  # the plain step that runs instead makes it
         kept = [(states, None if one is None else one.clone()) for states, one in prefixes]
         try:
-            replay = self.record(lambda: self.step(slots, kept, rows, room))
+            replay = self.record(lambda: place[:rows].copy_(self.step(slots, kept, rows, room)))
         except RuntimeError as error:
             said = str(error).splitlines()[0] if str(error) else type(error).__name__
             print(f"note: decoding goes on without CUDA graphs ({said})", file=sys.stderr)
@@ -127,3 +149,4 @@ class StepGraphs:
         """Forget what was recorded: memory or weights lie elsewhere now."""
         self._met.clear()
         self._recorded.clear()
+        self._scores = None

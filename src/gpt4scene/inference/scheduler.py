@@ -70,7 +70,7 @@ class Scheduler:
         self.tower = Tower(model, encoder.vision, cache=features)
         self.arrivals = Arrivals(encoder, self._knows_images)
         self._network = Network(model, self.tower)
-        self._slots = Slots(branch_limit, model.device)
+        self._slots = Slots(branch_limit, model.device, self.branch_memory // self._network.token_bytes)
         self._sampler = Sampler(branch_limit, model.config.get_text_config().vocab_size, model.device)
         self._graphs = StepGraphs(self._network.step, on_cuda()) if model.device.type == "cuda" else None
         self._mark: Mark | None = None

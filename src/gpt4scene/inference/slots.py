@@ -17,11 +17,12 @@ class Slots:
     """Keys ``[layers, 2, slots, key heads, T, channels]`` of branches, and what the next step needs to know of each.
 
     ``ids``, ``positions`` and ``lengths`` (own keys so far) are int64 ``[slots]`` on the device; the host knows the
-    lengths as well, so that nothing must be asked of the device.
+    lengths as well, so that nothing must be asked of the device. Slots in stock, beyond those asked for, are made only
+    while all together hold at most ``most_keys`` own keys.
     """
 
-    def __init__(self, limit: int, device: torch.device) -> None:
-        self.limit, self.device, self.count = limit, device, 0
+    def __init__(self, limit: int, device: torch.device, most_keys: int = 2**62) -> None:
+        self.limit, self.device, self.most_keys, self.count = limit, device, most_keys, 0
         self.states: torch.Tensor | None = None
         self.ids, self.positions, self.lengths = (torch.zeros(0, dtype=torch.int64, device=device) for _ in range(3))
         self.known_lengths: list[int] = []
@@ -57,7 +58,8 @@ class Slots:
         room = 0 if self.states is None else self.states.shape[4]
         if self.capacity >= count and room >= longest:
             return self.capacity, room
-        return max(count, min(self.limit, 2 ** (max(8, count) - 1).bit_length())), -(-longest // ROOM) * ROOM
+        room = -(-longest // ROOM) * ROOM
+        return max(count, min(self.limit, 2 ** (max(8, count) - 1).bit_length(), self.most_keys // room)), room
 
     def add(self, lengths: Sequence[int], next_positions: Sequence[int]) -> None:
         """Take the next slots into use for branches whose ``lengths`` own keys are in place.
@@ -92,7 +94,7 @@ class Slots:
 
     def release(self) -> None:
         """Let go of all branches and of the memory."""
-        self.__init__(self.limit, self.device)
+        self.__init__(self.limit, self.device, self.most_keys)
 
 
 def moves_of(count: int, gone: set[int]) -> tuple[list[tuple[int, int]], int]:

@@ -34,7 +34,12 @@ class ServeArguments(Arguments):
     feature_cache: str = key(HELP, "auto")
     device: str = key("auto, cpu, cuda or cuda:<n>.", "auto")
     branch_limit: int = key("Answers that grow side by side; more wait.", 128, least=1)
-    prefix_memory: float = key("Gigabytes for prefixes of rooms that may be asked about again.", 4.0, least=0)
+    prefix_memory: float | None = key(
+        "Gigabytes for prefixes of rooms that may be asked about again; left out, 4 or a quarter of what is free on "
+        "the GPU.",
+        None,
+        least=0,
+    )
     max_new_tokens: int = key("Longest answer in tokens that a request may ask for.", 1024, least=1)
     max_images: int = key("Most images in a request.", 64, least=0)
     max_body: int = key("Megabytes of a request's body at most, images included.", 64, least=1)
@@ -58,8 +63,9 @@ class ServeArguments(Arguments):
         wrong += [f"--{sentence}" for sentence in self.image_limits.problems()]
         wrong += [f"--feature_cache {words}" for words in feature_cache_problems(self.feature_cache)]
         for name in ("prefix_memory", "timeout", "grace"):
-            if not math.isfinite(getattr(self, name)):
-                wrong.append(f"--{name} must be a finite number, not {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                wrong.append(f"--{name} must be a finite number, not {value}")
         if self.template is not None and self.template not in TEMPLATES:
             wrong.append(f"--template: '{self.template}' is not known{nearest(self.template, list(TEMPLATES))}")
         if self.served_name == "":

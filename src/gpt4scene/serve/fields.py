@@ -11,6 +11,8 @@ from gpt4scene.registry import nearest
 from gpt4scene.serve.refusals import Refusal
 
 MOST_ANSWERS, MOST_STOPS, LONGEST_STOP, MOST_ALTERNATIVES = 128, 16, 256, 20
+MOST_VALUES = 2**20
+"""A body with more brackets and commas than this is not even read: each may become an object of 100 bytes."""
 
 UNDONE: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("audio", "prediction", "reasoning_effort", "verbosity", "web_search_options"), ()),
@@ -73,7 +75,7 @@ class Message(Strict):
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[
-        Annotated[str, Tag("text")] | Annotated[list[Part], Tag("parts")],
+        Annotated[str, Tag("text")] | Annotated[list[Part], Field(fail_fast=True), Tag("parts")],
         Discriminator(
             _form, custom_error_type="content", custom_error_message="must be a text or a list of text and image parts"
         ),
@@ -98,14 +100,14 @@ class ChatFields(Strict):
     """The fields that are done, as the request gives them. Numbers that draw answers have OpenAI's defaults."""
 
     model: str
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[Message], Field(min_length=1, fail_fast=True)]
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0)] = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     seed: Annotated[int, Field(ge=-(2**63), lt=2**64)] | None = None
     n: Annotated[int, Field(ge=1, le=MOST_ANSWERS)] = 1
-    stop: Stop | Annotated[list[Stop], Field(max_length=MOST_STOPS)] = []
+    stop: Stop | Annotated[list[Stop], Field(max_length=MOST_STOPS, fail_fast=True)] = []
     stream: bool = False
     stream_options: StreamOptions | None = None
     logprobs: bool = False
@@ -120,6 +122,8 @@ class ChatFields(Strict):
 
 def read_fields(content: bytes | bytearray) -> ChatFields:
     """Return the fields of a request. Raises ``Refusal`` that names the field for everything that is not done."""
+    if sum(content.count(sign) for sign in (b"{", b"[", b",")) > MOST_VALUES:
+        raise Refusal(413, f"the body holds over {MOST_VALUES} values; send fewer", code="request_too_large")
     try:
         body = json.loads(content, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
@@ -136,7 +140,7 @@ def read_fields(content: bytes | bytearray) -> ChatFields:
                 raise _undone(name)
             del body[name]
         elif name not in ChatFields.model_fields:
-            known = nearest(name, [*ChatFields.model_fields, *UNDONE])
+            known = nearest(_short(name), [*ChatFields.model_fields, *UNDONE])
             raise Refusal(400, f"'{_short(name)}' is no field of this server{known}", param=_short(name))
     try:
         fields = ChatFields.model_validate(body)

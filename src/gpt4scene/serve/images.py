@@ -23,18 +23,21 @@ from gpt4scene.data.vision import VisionRule, fit
 from gpt4scene.files.pixels import rgb, still
 from gpt4scene.serve.refusals import Refusal, busy
 
-FORMS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF")
-"""Forms of images that are taken, as Pillow calls them."""
+FORMS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
+"""Forms of images that are taken, as Pillow calls its readers; that of JPEG reads MPO, which some cameras write."""
 MIB = 2**20
+LONGEST_HEAD = 200
+"""Letters of a data URL before its data."""
 
 
 @dataclass(frozen=True)
 class ImageBounds:
-    """What an image of a request may be: bytes as sent, pixels once decoded. ``kept`` bytes of files are held."""
+    """What an image of a request may be: bytes as sent, pixels once decoded. ``kept`` bytes of ``files`` are held."""
 
     most_bytes: int = 20 * MIB
     most_pixels: int = 25_000_000
     kept: int = 4096 * MIB
+    files: int = 50_000
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,8 @@ def sent(url: str, number: int, bounds: ImageBounds) -> Sent:
             f"{place}: only images in the request itself are taken, as data:image/png;base64,…; no other address is"
         )
         raise Refusal(400, message, param="messages", code="invalid_image_url")
-    words = head[5:].lower().split(";")
-    if not words[0].startswith("image/") or words[-1].strip() != "base64":
+    words = head[5:LONGEST_HEAD].lower().split(";")
+    if len(head) > LONGEST_HEAD or not words[0].startswith("image/") or words[-1].strip() != "base64":
         message = f"{place}: a data URL of an image begins with data:image/<form>;base64,"
         raise Refusal(400, message, param="messages", code="invalid_image_url")
     if len(text) * 3 // 4 > bounds.most_bytes + 3:
@@ -76,6 +79,8 @@ def picture(image: Sent, rule: VisionRule, bounds: ImageBounds) -> Image.Image:
             width, height = opened.size
             if width * height > bounds.most_pixels:
                 raise _too_large(image, f"{width}x{height}", bounds)
+            if opened.format == "GIF" and getattr(opened, "is_animated", False):  # counting a million takes long
+                raise ValueError("it holds several pictures; send one")
             size = fit(opened.size, rule)
             return rgb(still(opened)).resize(size, Image.Resampling.BICUBIC)
     except Refusal:
@@ -170,7 +175,7 @@ class ImageStore:
         try:
             size = await asyncio.get_running_loop().run_in_executor(self.pool, self._write, image, path)
             self.decoded += 1
-            while self.bytes + size > self.bounds.kept:
+            while self.bytes + size > self.bounds.kept or len(self._kept) >= self.bounds.files:
                 unused = next((name for name, kept in self._kept.items() if not kept.users), None)
                 if unused is None:
                     path.unlink()

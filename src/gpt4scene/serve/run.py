@@ -161,7 +161,7 @@ def load(arguments: ServeArguments) -> Loaded:
         attention=attention,
         device=arguments.device,
         branch_limit=arguments.branch_limit,
-        prefix_memory=int(arguments.prefix_memory * 2**30),
+        prefix_memory=None if arguments.prefix_memory is None else int(arguments.prefix_memory * 2**30),
     )
     _say(f"attention: {attention_sentence(engine.model.config, attention, engine.device, engine.model.dtype)}")
     known = engine.encoder
