@@ -148,6 +148,9 @@ def test_a_key_hangs_on_all_that_features_hang_on(small, tmp_path):
         keys.add(tower._keys(["a"], None)[0])
     cast = Tower(load_model(folder), rule, cache=FeatureCache(LARGE), autocast=lambda: torch.autocast("cpu"))
     assert len({*keys, cast._keys(["a"], None)[0]}) == 4
+    other = load_model(folder)
+    other.config.vision_config.hidden_act = "gelu"  # the same weights, and other features
+    assert Tower(other, rule, cache=FeatureCache(LARGE))._keys(["a"], None)[0] not in keys
     assert weights_digest(network) == weights_digest(load_model(folder))  # of values, not of addresses
 
 

@@ -147,6 +147,15 @@ def test_which_kernels_are_taken(monkeypatch, asked, device, liger, triton, name
     monkeypatch.setattr(fused, "ligers", lambda norm, gate: Kernels("Liger", plain_norm, plain_gate))
     kernels, sentence = choose_kernels(asked, device)
     assert (kernels.name if kernels else None) == name and bool(sentence) == bool(kernels)
+    assert sentence is None or "norms and SwiGLU" in sentence
+
+
+def test_the_sentence_names_what_is_fused_and_nothing_else(monkeypatch):
+    monkeypatch.setattr(fused, "has_liger", lambda: True)
+    monkeypatch.setattr(fused, "ligers", lambda norm, gate: Kernels("Liger", None, plain_gate))
+    assert choose_kernels(None, CUDA, norm=False)[1] == "Liger's kernels compute SwiGLU"
+    assert choose_kernels(None, CUDA, norm=False, gate=False) == (None, None)
+    assert "leaves nothing to fuse" in str(choose_kernels(True, CUDA, norm=False, gate=False)[1])
 
 
 def test_liger_that_was_asked_for_and_cannot_run_is_said(monkeypatch):

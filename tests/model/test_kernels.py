@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,9 +13,12 @@ from torch.nn.attention import _registry
 from torch.nn.functional import scaled_dot_product_attention
 
 import gpt4scene
+from gpt4scene.demo import tiny_model
 from gpt4scene.errors import ConfigError
 from gpt4scene.model import kernels
 from gpt4scene.model.kernels import attention_gradients, attention_part, fused_kernels, kernel_for, merge
+from gpt4scene.settings.config import parse
+from gpt4scene.training import preflight
 
 
 def states(heads: int, length: int, dtype: torch.dtype) -> torch.Tensor:
@@ -156,6 +160,15 @@ def test_flash_attention_3_takes_the_place_of_2_once(flash_3):
     kernels.use_flash_3()
     assert flash_3 == ["activated"] and attention.current_flash_attention_impl() == "FA3"
     assert "FlashAttention 3 of torch" in kernels.kernel_sentence(torch.device("cuda", 7), torch.bfloat16, 128)
+
+
+def test_a_run_names_flash_attention_3_before_the_model_is_there(flash_3, monkeypatch, tmp_path):
+    """``run.json`` and ``doctor`` ask for the name before anything is loaded."""
+    monkeypatch.setattr(preflight, "attention_backend", lambda said: ("flash_attention_3", None))
+    config = parse(["--model_name_or_path", "m", "--dataset", "d", "--output_dir", "o", "--flash_attn", "fa3"])
+    arguments = SimpleNamespace(fp16=False, bf16=True, device=torch.device("cuda", 7))
+    said = preflight.attention_of(config, arguments, tiny_model.build(tmp_path / "model"))
+    assert said.startswith("FlashAttention 3 of torch") and flash_3 == ["activated"]
 
 
 def test_flash_attention_3_is_refused_where_it_can_not_run(monkeypatch, flash_3):

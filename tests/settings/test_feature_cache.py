@@ -36,6 +36,11 @@ def test_wrong_values_say_what_can_be_written(text):
         feature_cache(text)
 
 
+def test_a_size_behind_a_folder_that_is_none_is_no_part_of_its_name():
+    with pytest.raises(BadValueError, match="must end in a size such as 200GB, not '200G'"):
+        feature_cache("/data/features:200G")
+
+
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(BadValueError, match="names a file"):

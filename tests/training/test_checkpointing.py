@@ -75,7 +75,26 @@ def test_when_memory_runs_out_the_message_says_what_is_left_to_do():
     assert "step 1" in said and "CUDA out of memory" in said and "Tried" not in said
     assert "disable_gradient_checkpointing: false" in said and "a lower scene_packing" in said
     said = ran_out(config_of(), chosen(), 1, torch.OutOfMemoryError("CUDA out of memory."))
+    assert "enable_liger_kernel" not in said
+    assert "enable_liger_kernel: auto" in ran_out(config_of("--use_liger_kernel false"), chosen(), 1, MemoryError())
     assert "disable_gradient_checkpointing: false" not in said and "image_resolution" in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "state"),
+    [
+        ("", 8),
+        ("--pure_bf16", 4),  # PyTorch's Adam keeps two numbers of the weights' own precision
+        ("--pure_bf16 --optim sgd --optim_args momentum=0.9", 2),
+        ("--pure_bf16 --optim paged_adamw_32bit", 8),
+        ("--pure_bf16 --optim adamw_8bit", 2),
+    ],
+)
+def test_the_optimizer_keeps_what_is_estimated(flags, state):
+    config = parse(f"{LEAST.removesuffix(' --bf16')} --finetuning_type full {flags}".split())
+    assert setup_of(config, SEVEN, 1).state == state
+    if flags == "--pure_bf16":
+        assert setup_of(config, SEVEN, 1, deepspeed={}).state == 8  # beside DeepSpeed's own masters
 
 
 def test_pack_size_is_that_of_the_longest_rows(encoder, images, make_row):

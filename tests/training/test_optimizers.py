@@ -102,6 +102,11 @@ DOES_NOT = [
     ({"gradient_checkpointing_kwargs": {"use_reentrantt": False}}, "'use_reentrantt' is not a key; did you mean"),
     ({"gradient_checkpointing_kwargs": {"use_reentrant": "no"}}, "'use_reentrant' must be true or false, not 'no'"),
     ({"activation_checkpointing_kwargs": {"every_n_layers": 0}}, "'every_n_layers' must be a whole number"),
+    ({"activation_checkpointing_kwargs": {"every_n_layers": True}}, "'every_n_layers' must be a whole number"),
+    (
+        {"activation_checkpointing_kwargs": {"every_n_layers": 2}, "gradient_checkpointing_kwargs": {"offload": True}},
+        "are one key, and differ",
+    ),
     ({"liger_kernel_config": {"rms_nrom": True}}, "'rms_nrom' is not a key; did you mean 'rms_norm'"),
     ({"liger_kernel_config": {"rope": "yes"}}, "'rope' must be true or false"),
     ({"liger_kernel_config": {"rope": True}}, "'rope' does nothing on these models; leave it out"),

@@ -1,7 +1,7 @@
 """Features of images that the vision tower need not compute again: in memory, and in a folder for later runs.
 
-A key names all that features depend on: the image's bytes, what is made of them (``VisionRule``), the tower's weights,
-the precision and the attention it computes with. So nothing is ever wrong, only not known.
+A key names all that features depend on: the image's bytes, what is made of them (``VisionRule``), the tower's weights
+and config, the precision and the attention it computes with. So nothing is ever wrong, only not known.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def weights_digest(tower: torch.nn.Module) -> str:
 def feature_key(content: str, rule: VisionRule, weights: str, computing: str) -> str:
     """Return the key, 32 hex digits, of an image of hash ``content`` under a tower of hash ``weights``.
 
-    ``computing`` names precision and attention.
+    ``computing`` names precision, attention and config.
     """
     words = "\n".join([content, repr(sorted(asdict(rule).items())), weights, computing])
     return hashlib.sha256(words.encode()).hexdigest()[:32]

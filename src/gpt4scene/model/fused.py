@@ -93,19 +93,22 @@ def choose_kernels(
     """Return the kernels of a run on ``device``, None for the plain modules, and a sentence about the choice.
 
     ``asked``: True wants Liger's, False none. None takes Liger's where they are installed, else compiled ones where
-    they can be made; none of both without CUDA.
+    they can be made; none of both without CUDA. ``norm`` and ``gate`` say which of the two are wanted.
     """
     if asked is False:
         return None, None
+    if not (norm or gate):
+        return None, "use_liger_kernel has no effect: liger_kernel_config leaves nothing to fuse" if asked else None
+    named = " and ".join(["norms"] * norm + ["SwiGLU"] * gate)
     if device.type != "cuda":
         return None, "use_liger_kernel has no effect: Liger's kernels need a CUDA device" if asked else None
     if has_liger():
-        return ligers(norm, gate), "norms and SwiGLU run in Liger's kernels"
+        return ligers(norm, gate), f"Liger's kernels compute {named}"
     if asked:
         raise ConfigError("use_liger_kernel needs the packages liger-kernel and triton: pip install liger-kernel")
     if not can_compile():
         return None, None
-    return compiled(norm, gate), "norms and SwiGLU are compiled; pip install liger-kernel saves the compiling"
+    return compiled(norm, gate), f"compiled kernels compute {named}; pip install liger-kernel saves the compiling"
 
 
 class FusedNorm(torch.nn.Module):

@@ -25,6 +25,9 @@ from gpt4scene.model.pixels import normalise, numbers_of
 from gpt4scene.model.tower_plan import TowerPlans
 from gpt4scene.types import Grid, Images
 
+_BESIDE = ("transformers_version", "_name_or_path", "dtype")
+"""Entries of a tower's config that features do not depend on, or by way of its weights alone."""
+
 
 @dataclass(frozen=True)
 class EncodedImages:
@@ -78,6 +81,8 @@ class Tower:
         self.cache = cache if self.can_keep else None
         self.contents = contents if contents is not None else Contents()
         self._weights: tuple[object, str] | None = None
+        built = network.config.vision_config.to_dict().items()
+        self._built = sorted((name, repr(value)) for name, value in built if name not in _BESIDE)
         self._numbers: tuple[object, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] | None = None
 
     @property
@@ -213,7 +218,7 @@ class Tower:
         with self._autocast():
             autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         dtypes = sorted({str(part.dtype) for part in self.module.parameters()})
-        computing = f"{dtypes} {autocast} {self.plans.attention}"
+        computing = f"{dtypes} {autocast} {self.plans.attention} {self._built}"
         weights = self._weights[1]
         return [None if one is None else feature_key(one, self.rule, weights, computing) for one in digests]
 

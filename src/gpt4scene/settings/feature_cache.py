@@ -45,6 +45,8 @@ def feature_cache(text: str | bool) -> FeatureCacheChoice:
     limit = FOLDER_LIMIT
     if colon and is_size(size):
         word, limit = place, bytes_in(size)
+    elif colon and size[:1].isdigit():
+        raise BadValueError(f"must end in a size such as 200GB, not '{size}', in '{text}'")
     folder = Path(word).expanduser()
     if not word or not ("/" in word or "\\" in word or folder.is_dir()):
         raise BadValueError(f"must be auto, off, a size such as 8GB, or a folder (with a slash), not '{text}'")

@@ -104,7 +104,7 @@ def _ways(config: TrainConfig, choice: Choice | None = None) -> str:
     ways = []
     if choice is not None and choice.every != 1:
         ways.append("disable_gradient_checkpointing: false")
-    if get("use_liger_kernel") is False:
+    if tuning.use_liger_kernel is False:
         ways.append("enable_liger_kernel: auto")
     if tuning.scene_packing != 1:
         ways.append("a lower scene_packing")

@@ -22,6 +22,9 @@ STATES = (
 )
 """Beginning of ``optim`` -> bytes of state a trained number; 8 (two fp32 numbers) for all others."""
 
+AS_TRAINED = r"adamw_torch|sgd|rmsprop|adagrad"
+"""Beginning of ``optim`` where states are of the precision of the trained numbers; bitsandbytes keeps its own."""
+
 
 def setup_of(
     config: TrainConfig,
@@ -48,9 +51,15 @@ def setup_of(
         sharding=_sharding(config, zero if deepspeed is not None else None, processes),
         offload=zero.get("offload_optimizer", {}).get("device", "none") != "none",
         processes=processes,
-        state=next((size for beginning, size in STATES if re.match(beginning, optim)), 8.0),
+        state=_state(optim, halved=tuning.pure_bf16 and deepspeed is None),
         fused=fused,
     )
+
+
+def _state(optim: str, *, halved: bool) -> float:
+    """Return bytes that the optimizer keeps of a trained number; ``halved`` where PyTorch's keep it in bf16."""
+    size = next((size for beginning, size in STATES if re.match(beginning, optim)), 8.0)
+    return size / 2 if halved and size >= 4 and re.match(AS_TRAINED, optim) else size
 
 
 def _trained(config: TrainConfig, model: ModelShape, layers: int) -> int:

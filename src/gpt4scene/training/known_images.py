@@ -12,6 +12,7 @@ from gpt4scene.data.packs import PackDataset, WithoutPixels
 from gpt4scene.data.sampling import PackSampler, StepSampler
 from gpt4scene.files.contents import Contents
 from gpt4scene.model.feature_choice import open_features
+from gpt4scene.model.recompute import draws
 from gpt4scene.model.tower import Tower
 from gpt4scene.settings.feature_cache import feature_cache
 
@@ -26,8 +27,9 @@ def sharded(trainer: Trainer) -> bool:
 def keep_features(tower: Tower, said: str | bool, processes: int, say: Callable[[str], None]) -> str:
     """Give ``tower`` the cache that ``feature_cache: said`` asks for in each of ``processes``; return a word on it.
 
-    There is none where the tower or its merger learns, where no process holds all of it (every process must run it in
-    every step, or none), and where transformers has no way to take features.
+    There is none where the tower or its merger learns, or has dropout (of an adapter that is gone on with, frozen
+    there), where no process holds all of it (every process must run it in every step, or none), and where transformers
+    has no way to take features.
     """
     choice = feature_cache(said)
     if choice.off:
@@ -35,6 +37,8 @@ def keep_features(tower: Tower, said: str | bool, processes: int, say: Callable[
     reason = ""
     if any(part.requires_grad for part in tower.module.parameters()):
         reason = "the vision tower or its merger is trained"
+    elif draws(tower.module):
+        reason = "adapters in the vision tower have dropout, so that features differ from step to step"
     elif not tower.whole:
         reason = "the vision tower is shared out among the processes"
     elif not tower.can_keep:

@@ -196,12 +196,15 @@ def _checkpointing(config: TrainConfig) -> Iterator[str]:
     known = {*inspect.signature(checkpoint).parameters, "preserve_rng_state", "every_n_layers", "offload"} & set(
         CHECKPOINTING
     )
+    old, new = (config.training.get(f"{one}_checkpointing_kwargs") for one in ("gradient", "activation"))
+    if old and new and old != new:
+        yield "gradient_checkpointing_kwargs and activation_checkpointing_kwargs are one key, and differ; write one"
     for key in ("activation_checkpointing_kwargs", "gradient_checkpointing_kwargs"):
         given = config.training.get(key)
         for name, value in given.items() if isinstance(given, Mapping) else ():
             if name not in known:
                 yield _unknown(key, name, sorted(known))
-            elif not isinstance(value, CHECKPOINTING[name]) or (CHECKPOINTING[name] is int and int(value) < 1):
+            elif type(value) is not CHECKPOINTING[name] or (CHECKPOINTING[name] is int and int(value) < 1):
                 wanted = {bool: "true or false", int: "a whole number of 1 or more", str: "a text"}[CHECKPOINTING[name]]
                 yield f"{key}: '{name}' must be {wanted}, not {value!r}"
 

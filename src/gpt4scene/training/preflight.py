@@ -13,6 +13,7 @@ from gpt4scene.errors import ConfigError
 from gpt4scene.files.whole import read_json
 from gpt4scene.model.attention import attention_sentence, refuse_dropout
 from gpt4scene.model.families import check_template, family_of
+from gpt4scene.model.kernels import use_flash_3
 from gpt4scene.model.loading import check_checkpoint, meta_model
 from gpt4scene.model.tuning import check_tuning
 from gpt4scene.settings.arguments import attention_backend
@@ -47,12 +48,18 @@ def check_model(config: TrainConfig, folder: Path) -> str | None:
 
 
 def attention_of(config: TrainConfig, arguments: TrainingArguments, folder: Path) -> str:
-    """Return what computes the attention over packs; ``folder`` is the checkpoint. ``ValueError`` where nothing can."""
+    """Return what computes the attention over packs; ``folder`` is the checkpoint. ``ValueError`` where nothing can.
+
+    FlashAttention 3, where it was asked for, takes its place now, or is refused with a ``ConfigError``.
+    """
+    backend, _ = attention_backend(config.model.flash_attn)
+    if backend == "flash_attention_3":
+        use_flash_3()
     dtype = torch.float16 if arguments.fp16 else torch.float32
     if arguments.bf16 or config.tuning.pure_bf16:
         dtype = torch.bfloat16
     network = AutoConfig.from_pretrained(folder)
-    return attention_sentence(network, attention_backend(config.model.flash_attn)[0], arguments.device, dtype)
+    return attention_sentence(network, backend, arguments.device, dtype)
 
 
 def plan_of(config: TrainConfig, arguments: TrainingArguments, data: RunData, branches: int) -> BatchPlan:

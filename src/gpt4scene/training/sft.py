@@ -244,7 +244,8 @@ def _hasten(
 ) -> Choice:
     """Fuse kernels and set what is computed again; ``run.json`` says both. Return how much is computed again."""
     kernels = _fuse(config, arguments, model)
-    activations = _spare_memory(config, arguments, model, data, plan, fused=kernels is not None)
+    fused = kernels is not None and None not in (kernels.norm, kernels.gate)
+    activations = _spare_memory(config, arguments, model, data, plan, fused=fused)
     manifest.update(activations=activations.content(), fused_kernels=kernels.name if kernels else None)
     return activations
 
