@@ -188,6 +188,7 @@ OTHER_VALUES = {
     "template": "qwen3_vl",
     "dtype": "float16",
     "flash_attn": "sdpa",
+    "feature_cache": "off",
     "device": "cpu",
     "num_processes": "2",
     "base_url": "http://localhost:2/v1",
