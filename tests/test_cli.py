@@ -128,6 +128,7 @@ def wrong_call(name, folder):
         "export": (["--adapter", gone, "--out", out], 1),
         "doctor": ([gone + ".yaml"], 2),
         "demo": (["--rooms", "1"], 2),
+        "serve": (["--model", gone], 1),
     }[name]
 
 

@@ -26,8 +26,8 @@ def break_row(monkeypatch):
     def arrange(number: float, after: int = 0, gradient_only: bool = False, evaluation: bool = False):
         seen = []
 
-        def broken(model, batch, rule):
-            losses = row_losses(model, batch, rule)
+        def broken(model, batch, *others):
+            losses = row_losses(model, batch, *others)
             seen.append(batch)
             if evaluation:
                 return losses if torch.is_grad_enabled() else losses + number

@@ -192,8 +192,8 @@ import torch
 from gpt4scene.cli import main
 from gpt4scene.training import trainer
 
-def broken(model, batch, rule, sound=trainer.row_losses):
-    losses = sound(model, batch, rule)
+def broken(model, batch, *others, sound=trainer.row_losses):
+    losses = sound(model, batch, *others)
     here = [origin is not None and origin.row == 3 for origin in batch.origins]
     return losses + torch.where(torch.tensor(here), float("nan"), 0.0)
 
