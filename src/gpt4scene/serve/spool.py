@@ -23,9 +23,10 @@ def spool() -> Iterator[Path]:
     place = Path(tempfile.gettempdir())
     for old in place.glob(f"{PREFIX}*"):
         _remove_left(old)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-    with open(folder / LOCK, "w") as lock:
+    made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}"))  # not yet of the names that others look for
+    with open(made / LOCK, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = made.rename(made.with_name(made.name[1:]))
         try:
             yield folder
         finally:
