@@ -23,14 +23,17 @@ def spool() -> Iterator[Path]:
     place = Path(tempfile.gettempdir())
     for old in place.glob(f"{PREFIX}*"):
         _remove_left(old)
-    made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}"))  # not yet of the names that others look for
-    with open(made / LOCK, "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        folder = made.rename(made.with_name(made.name[1:]))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        with open(folder / LOCK, "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / LOCK).exists():  # a server that began just now took it for one that was left
+                continue
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+            return
 
 
 def _remove_left(folder: Path) -> None:
