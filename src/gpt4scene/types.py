@@ -183,14 +183,12 @@ class Batch:
     Of the M learned tokens, ``label_ids`` are the tokens themselves, ``label_positions`` the positions whose logits
     predict them (each one before its token), and ``label_owners`` their branches, numbered from 0. ``weights`` are
     those of the branches. Pixels are patches of T frames of p x p in uint8, all images one behind the other; without
-    images, they and the grids have no rows. There are no pixels either where features of all ``images`` are known.
-    Integers are int64.
+    images, and where features of all ``images`` are known, they have no rows. Integers are int64.
     """
 
     input_ids: torch.Tensor  # [1, L]
     position_ids: torch.Tensor  # [3, 1, L]: time, row, column
     pixel_values: torch.Tensor  # uint8 [P, 3 * T * p * p]
-    image_grid_thw: torch.Tensor  # [N, 3]
     images: Images
     layout: PackLayout
     label_positions: torch.Tensor  # [M]

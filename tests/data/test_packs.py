@@ -42,7 +42,6 @@ def test_shapes_and_kinds(encoder, rows):
         "input_ids": (1, length),
         "position_ids": (3, 1, length),
         "pixel_values": (count, 1176),
-        "image_grid_thw": (3, 3),
         "label_positions": (learned,),
         "label_ids": (learned,),
         "label_owners": (learned,),
@@ -100,7 +99,7 @@ def test_images_are_decoded_by_a_process_s_share_of_the_cores(monkeypatch, cores
 def test_a_pack_without_images_may_get_a_blank_one(encoder, make_row):
     row = make_row((), "Hello?", "Hi.")
     _, plain = batch_of(encoder, [row])
-    assert plain.pixel_values.shape == (0, 1176) and plain.image_grid_thw.shape == (0, 3)
+    assert plain.pixel_values.shape == (0, 1176) and plain.images.grids == ()
     batch = PackDataset([row], encoder, dummy_image=True)[(0,)]
     assert batch.pixel_values.shape == (4, 1176) and batch.pixel_values.sum() == 0
     assert batch.weights.tolist() == [1.0, 0.0]

@@ -122,7 +122,7 @@ def test_single_sample_equals_transformers_own_forward(setting):
             input_ids=ids,
             labels=torch.from_numpy(sample.labels_L)[None],
             pixel_values=normalise(batch.pixel_values, encoder.vision),
-            image_grid_thw=batch.image_grid_thw,
+            image_grid_thw=torch.tensor(sample.grids),
             mm_token_type_ids=(ids == encoder.special.image_pad).int(),
         ).loss
         assert relative(ours, theirs) < 1e-5

@@ -178,7 +178,6 @@ def collate(pack: Pack, encoder: Encoder, contents: Contents | None = None, *, p
         input_ids=torch.from_numpy(np.concatenate(parts).astype(np.int64))[None],
         position_ids=torch.from_numpy(positions_3L)[:, None],
         pixel_values=patches,
-        image_grid_thw=torch.tensor(pack.grids, dtype=torch.int64).reshape(-1, 3),
         images=Images(pack.grids, pack.images, held),
         layout=pack_layout(lengths[0], lengths[1:], pack.apart),
         label_positions=torch.from_numpy(learned - 1),
