@@ -239,7 +239,7 @@ def _train_packs(bench: Bench, said: dict[str, Any], packs: tuple[int, ...], alo
     arguments = TuningArguments(finetuning_type=said["method"], pure_bf16=not frozen)
     tuned = prepare_for_training(model, arguments, bf16=True).to(bench.device)
     recompute(tuned, 1 if said["checkpointing"] else 0)
-    kernels, _ = choose_kernels(None, bench.device)
+    kernels, _ = choose_kernels(None, inner_model(tuned), bench.device)
     if kernels is not None:
         fuse(inner_model(tuned), kernels)
     said = {**said, "fused": kernels.name if kernels else None}

@@ -12,8 +12,18 @@ from transformers import PreTrainedModel
 from gpt4scene.demo import tiny_model
 from gpt4scene.errors import ConfigError
 from gpt4scene.model import fused
-from gpt4scene.model.fused import FusedGate, FusedNorm, Kernels, choose_kernels, compiled, fuse, plain_gate, plain_norm
-from gpt4scene.model.loading import load_model
+from gpt4scene.model.fused import (
+    FusedGate,
+    FusedNorm,
+    Kernels,
+    check_fusing,
+    choose_kernels,
+    compiled,
+    fuse,
+    plain_gate,
+    plain_norm,
+)
+from gpt4scene.model.loading import load_model, meta_model
 from gpt4scene.model.recompute import recompute
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import TuningArguments
@@ -76,14 +86,29 @@ def test_what_is_not_named_stays(folders):
     assert not any(isinstance(one, FusedNorm | FusedGate) for one in model.model.visual.modules())
 
 
-def test_unknown_modules_are_refused(folders, monkeypatch):
-    monkeypatch.setattr(fused, "NORMS", ("SomeOtherNorm",))
-    with pytest.raises(ConfigError, match="norms are none that plain is known to replace"):
-        fuse(load_model(folders["qwen2_vl"]), PLAIN)
-    model = load_model(folders["qwen2_vl"])
+@pytest.fixture
+def with_liger(monkeypatch):
+    monkeypatch.setattr(fused, "has_liger", lambda: True)
+    monkeypatch.setattr(
+        fused, "ligers", lambda norm, gate: Kernels("Liger", plain_norm if norm else None, plain_gate if gate else None)
+    )
+
+
+def test_what_does_not_fit_is_refused_where_it_was_asked_for_and_else_left_plain(folders, monkeypatch, with_liger):
+    model = meta_model(folders["qwen2_vl"])
+    check_fusing(True, model)
     model.config.text_config.hidden_act = "gelu"
-    with pytest.raises(ConfigError, match="know SiLU alone, not 'gelu'"):
-        fuse(model, PLAIN)
+    check_fusing(None, model)
+    check_fusing(True, model, gate=False)
+    for refused in (check_fusing, lambda asked, model: choose_kernels(asked, model, CUDA)):
+        with pytest.raises(ConfigError, match="gated by gelu.*leave use_liger_kernel out"):
+            refused(True, model)
+    kernels, sentence = choose_kernels(None, model, CUDA)
+    assert kernels.norm and kernels.gate is None and "compute norms; the MLPs" in sentence and "gelu" in sentence
+    assert fuse(model, kernels) == {"norms": 5, "gates": 0}
+    monkeypatch.setattr(fused, "NORMS", ("SomeOtherNorm",))
+    kernels, sentence = choose_kernels(None, meta_model(folders["qwen2_vl"]), CUDA, gate=False)
+    assert kernels is None and "no exact kernel is known for the norms" in sentence
 
 
 def apart(found, wanted):
@@ -137,7 +162,7 @@ def test_a_model_with_compiled_kernels_learns_the_same(folders, method):
         (None, CUDA, False, False, None),
     ],
 )
-def test_which_kernels_are_taken(monkeypatch, asked, device, liger, triton, name):
+def test_which_kernels_are_taken(folders, monkeypatch, asked, device, liger, triton, name):
     there = {"liger_kernel": liger, "triton": triton}
     real = importlib.util.find_spec
     monkeypatch.setattr(
@@ -145,26 +170,24 @@ def test_which_kernels_are_taken(monkeypatch, asked, device, liger, triton, name
     )
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(fused, "ligers", lambda norm, gate: Kernels("Liger", plain_norm, plain_gate))
-    kernels, sentence = choose_kernels(asked, device)
+    kernels, sentence = choose_kernels(asked, meta_model(folders["qwen2_vl"]), device)
     assert (kernels.name if kernels else None) == name and bool(sentence) == bool(kernels)
     assert sentence is None or "norms and SwiGLU" in sentence
 
 
-def test_the_sentence_names_what_is_fused_and_nothing_else(monkeypatch):
-    monkeypatch.setattr(fused, "has_liger", lambda: True)
-    monkeypatch.setattr(fused, "ligers", lambda norm, gate: Kernels("Liger", None, plain_gate))
-    assert choose_kernels(None, CUDA, norm=False)[1] == "Liger's kernels compute SwiGLU"
-    assert choose_kernels(None, CUDA, norm=False, gate=False) == (None, None)
-    assert "leaves nothing to fuse" in str(choose_kernels(True, CUDA, norm=False, gate=False)[1])
+def test_the_sentence_names_what_is_fused_and_nothing_else(folders, with_liger):
+    model = meta_model(folders["qwen2_vl"])
+    assert choose_kernels(None, model, CUDA, norm=False)[1] == "Liger's kernels compute SwiGLU"
+    assert choose_kernels(None, model, CUDA, norm=False, gate=False) == (None, None)
+    assert "leaves nothing to fuse" in str(choose_kernels(True, model, CUDA, norm=False, gate=False)[1])
 
 
-def test_liger_that_was_asked_for_and_cannot_run_is_said(monkeypatch):
-    assert "needs a CUDA device" in str(choose_kernels(True, CPU)[1]) or "need a CUDA" in str(
-        choose_kernels(True, CPU)[1]
-    )
+def test_liger_that_was_asked_for_and_cannot_run_is_said(folders, monkeypatch):
+    model = meta_model(folders["qwen2_vl"])
+    assert "need a CUDA device" in str(choose_kernels(True, model, CPU)[1])
     monkeypatch.setattr(fused, "has_liger", lambda: False)
     with pytest.raises(ConfigError, match="pip install liger-kernel"):
-        choose_kernels(True, CUDA)
+        choose_kernels(True, model, CUDA)
 
 
 @pytest.mark.gpu

@@ -76,7 +76,7 @@ TABLE = [
 @pytest.mark.parametrize(("device", "dtype", "channels", "capability", "kernel"), TABLE)
 def test_every_entry_has_its_kernel_or_is_refused(device, dtype, channels, capability, kernel):
     if kernel is None:
-        with pytest.raises(ValueError, match=f"heads of {channels} on a {device} device.*flash_attn: disabled"):
+        with pytest.raises(ValueError, match=f"heads of {channels} on a {device} device"):
             kernel_for(device, dtype, channels, capability)
     else:
         assert kernel_for(device, dtype, channels, capability) == kernel

@@ -109,7 +109,7 @@ def test_sequences_of_any_lengths_attend_within_themselves(lengths, seed):
     query, key, value = torch.randn(3, 1, 2, sum(lengths), 8, dtype=torch.float64).requires_grad_()
     layout = TowerLayout(Sequences.of(lengths))
     assert len(layout.images.groups) <= len(set(lengths)) * 1
-    ours, _ = attend_images(torch.nn.Identity(), query, key, value, None, sequences=layout)
+    ours, _ = attend_images(torch.nn.Identity(), query, key, value, sequences=layout)
     assert torch.allclose(ours, one_by_one(query, key, value, lengths), atol=1e-12)
 
 
@@ -120,7 +120,7 @@ def test_sequences_whose_patches_lie_anywhere_attend_within_themselves(lengths, 
     row = torch.randperm(sum(lengths))  # patch i lies at row[i]
     states = torch.randn(3, 1, 2, sum(lengths), 8, dtype=torch.float64)
     layout = TowerLayout(Sequences.ordered(lengths, row.numpy()))
-    ours, _ = attend_images(torch.nn.Identity(), *states.index_select(3, row.argsort()), None, sequences=layout)
+    ours, _ = attend_images(torch.nn.Identity(), *states.index_select(3, row.argsort()), sequences=layout)
     assert torch.allclose(ours[:, row], one_by_one(*states, lengths), atol=1e-12)
 
 

@@ -142,7 +142,7 @@ def test_autocast_takes_all_three_in_its_precision():
 
 def test_dropout_is_refused():
     layout = pack_layout(4, (2, 2))
-    with pytest.raises(ValueError, match="attention_dropout is 0.1.*flash_attn: disabled"):
+    with pytest.raises(ValueError, match="attention_dropout to 0.1.*flash_attn: disabled"):
         attend(torch.nn.Module(), *states(layout, torch.float32), None, dropout=0.1, layout=layout)
 
 

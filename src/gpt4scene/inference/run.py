@@ -298,7 +298,9 @@ def _engine(arguments: InferArguments, say: Say) -> Engine:
         branch_limit=arguments.branch_limit,
         features=features,
     )
-    say(f"attention: {attention_sentence(engine.model.config, attention, engine.device, engine.model.dtype)}")
+    instead = "take another --dtype, or --device cpu"
+    kernel = attention_sentence(engine.model.config, attention, engine.device, engine.model.dtype, instead)
+    say(f"attention: {kernel}")
     if features is not None and engine.scheduler.tower.cache is None and arguments.feature_cache != "auto":
         say(
             f"note: --feature_cache {arguments.feature_cache} has no effect: this version of transformers takes no "

@@ -14,7 +14,7 @@ from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
 
 from gpt4scene.errors import ConfigError
 from gpt4scene.model.branches import KeptKeys
-from gpt4scene.model.kernels import fused_kernels, kernel_sentence, one_precision
+from gpt4scene.model.kernels import fused_kernels, kernel_sentence, one_precision, repeated
 from gpt4scene.model.layout import seen
 from gpt4scene.model.two_part import attend_causally, attend_pack
 from gpt4scene.types import PackLayout
@@ -40,22 +40,31 @@ def require(model: torch.nn.Module) -> None:
         )
 
 
-def attention_sentence(config: PreTrainedConfig, attention: str, device: torch.device, dtype: torch.dtype) -> str:
+def attention_sentence(
+    config: PreTrainedConfig, attention: str, device: torch.device, dtype: torch.dtype, instead: str
+) -> str:
     """Return what computes the language part's attention where ``attention`` was asked for, in ``dtype``.
 
-    Raises ``ValueError`` where no kernel can.
+    Raises ``ConfigError`` where no kernel can; ``instead`` is what the command at hand offers then.
     """
     if text_attention(attention) == EAGER:
         return "plain products under a mask"
     text = config.get_text_config()
     channels = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    return kernel_sentence(device, dtype, channels)
+    try:
+        return kernel_sentence(device, dtype, channels)
+    except ValueError as error:
+        raise ConfigError(f"{error}; {instead}") from None
 
 
 def refuse_dropout(config: PreTrainedConfig, attention: str) -> None:
     """Raise ``ConfigError`` where the language part would train with a dropout that ``attention`` does not have."""
-    dropout = config.get_text_config().attention_dropout
-    if dropout and text_attention(attention) != EAGER:
+    if text_attention(attention) != EAGER:
+        _refuse_dropout(config.get_text_config().attention_dropout)
+
+
+def _refuse_dropout(dropout: float) -> None:
+    if dropout:
         raise ConfigError(
             f"config.json sets attention_dropout to {dropout}, which the fused attention over packs does not have; set "
             "it to 0 there, or write flash_attn: disabled"
@@ -87,11 +96,7 @@ def attend(
     if attention_mask is not None:
         return _masked(query, key, value, attention_mask, scale).transpose(1, 2).contiguous(), None
     _refuse_batch(query)
-    if dropout:
-        raise ValueError(
-            f"attention_dropout is {dropout}, which the fused attention over packs does not have; set it to 0 in "
-            "config.json, or write flash_attn: disabled"
-        )
+    _refuse_dropout(dropout)
     if layout is None:
         return attend_causally(query, key, value, scale), None
     return attend_pack(query, key, value, layout, scale), None
@@ -118,7 +123,7 @@ def attend_eagerly(
     if mask is None:
         _refuse_batch(query)
         mask = _seen(query.shape[2], key.shape[2], layout, query.device)
-    key, value = _repeat(key, query), _repeat(value, query)
+    key, value = repeated(key, query), repeated(value, query)
     scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     if mask.dtype == torch.bool:
         mask = torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, torch.finfo(scores.dtype).min)
@@ -155,19 +160,13 @@ def _refuse_batch(query: torch.Tensor) -> None:
         raise ValueError(f"attention '{NAME}' takes one packed row at a time, not a batch of {query.shape[0]}")
 
 
-def _repeat(states: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
-    """Return key or value ``states`` with as many heads as ``query``."""
-    groups = query.shape[1] // states.shape[1]
-    return states if groups == 1 else states.repeat_interleave(groups, dim=1)
-
-
 def _masked(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, scale: float
 ) -> torch.Tensor:
     """Return attention ``[1, heads, L, channels]`` under a whole mask."""
     with fused_kernels(query.device):
         return scaled_dot_product_attention(
-            query, _repeat(key, query), _repeat(value, query), attn_mask=mask, scale=scale
+            query, repeated(key, query), repeated(value, query), attn_mask=mask, scale=scale
         )
 
 

@@ -87,21 +87,51 @@ def can_compile() -> bool:
     return importlib.util.find_spec("triton") is not None and any(shutil.which(name) for name in compilers)
 
 
+def misfits(model: PreTrainedModel, norm: bool = True, gate: bool = True) -> dict[str, str]:
+    """Return why the norms (``norm``) or the MLPs (``gate``) of the language part can't be exchanged.
+
+    Only the wanted kinds are looked at; those that can be exchanged are left out. ``model`` may lie on the meta device.
+    """
+    family = family_of(model.config)
+    kinds = [type(module).__name__ for module in model.get_submodule(family.layers.rpartition(".")[0]).modules()]
+    layers, activation = len(list(model.get_submodule(family.layers).children())), model.config.text_config.hidden_act
+    found: dict[str, str] = {}
+    if norm and sum(kind in NORMS for kind in kinds) < 2 * layers + 1:
+        found["norm"] = "no exact kernel is known for the norms of this model"
+    if gate and activation != "silu":
+        found["gate"] = f"the MLPs of this model are gated by {activation}, and fused kernels know silu alone"
+    elif gate and sum(kind in GATES for kind in kinds) < layers:
+        found["gate"] = "no exact kernel is known for the MLPs of this model"
+    return found
+
+
+def check_fusing(asked: bool | None, model: PreTrainedModel, norm: bool = True, gate: bool = True) -> None:
+    """Raise ``ConfigError`` where kernels were ``asked`` for that do not fit ``model``; see ``choose_kernels``."""
+    if asked and (found := misfits(model, norm, gate)):
+        raise ConfigError(f"use_liger_kernel: {'; '.join(found.values())}; leave use_liger_kernel out")
+
+
 def choose_kernels(
-    asked: bool | None, device: torch.device, norm: bool = True, gate: bool = True
+    asked: bool | None, model: PreTrainedModel, device: torch.device, norm: bool = True, gate: bool = True
 ) -> tuple[Kernels | None, str | None]:
     """Return the kernels of a run on ``device``, None for the plain modules, and a sentence about the choice.
 
     ``asked``: True wants Liger's, False none. None takes Liger's where they are installed, else compiled ones where
-    they can be made; none of both without CUDA. ``norm`` and ``gate`` say which of the two are wanted.
+    they can be made; none of both without CUDA, and not for modules of ``model`` that they don't fit. ``norm`` and
+    ``gate`` say which of the two are wanted.
     """
     if asked is False:
         return None, None
     if not (norm or gate):
         return None, "use_liger_kernel has no effect: liger_kernel_config leaves nothing to fuse" if asked else None
-    named = " and ".join(["norms"] * norm + ["SwiGLU"] * gate)
     if device.type != "cuda":
         return None, "use_liger_kernel has no effect: Liger's kernels need a CUDA device" if asked else None
+    check_fusing(asked, model, norm, gate)
+    plain = misfits(model, norm, gate)
+    norm, gate = norm and "norm" not in plain, gate and "gate" not in plain
+    if not (norm or gate):
+        return None, f"kernels are not fused: {'; '.join(plain.values())}"
+    named = "; ".join([" and ".join(["norms"] * norm + ["SwiGLU"] * gate), *plain.values()])
     if has_liger():
         return ligers(norm, gate), f"Liger's kernels compute {named}"
     if asked:
@@ -138,13 +168,9 @@ class FusedGate(torch.nn.Module):
 
 
 def fuse(model: PreTrainedModel, kernels: Kernels) -> dict[str, int]:
-    """Exchange norms and MLPs of the language part; return how many of each kind.
-
-    Raises ``ConfigError`` where a layer has none of those that are known, or its MLP is gated by something else.
-    """
+    """Exchange norms and MLPs of the language part, which must fit (``misfits``); return how many of each kind."""
+    assert not misfits(model, kernels.norm is not None, kernels.gate is not None)
     language = model.get_submodule(family_of(model.config).layers.rpartition(".")[0])
-    if kernels.gate is not None and model.config.text_config.hidden_act != "silu":
-        raise ConfigError(f"fused kernels know SiLU alone, not '{model.config.text_config.hidden_act}'")
     done = {"norms": 0, "gates": 0}
     for parent in [module for module in language.modules()]:
         for name, child in list(parent.named_children()):
@@ -155,10 +181,4 @@ def fuse(model: PreTrainedModel, kernels: Kernels) -> dict[str, int]:
             elif kernels.gate is not None and kind in GATES:
                 parent.register_module(name, FusedGate(child, kernels.gate).train(child.training))
                 done["gates"] += 1
-    layers = len(list(model.get_submodule(family_of(model.config).layers).children()))
-    wanted = {"norms": 2 * layers + 1 if kernels.norm else 0, "gates": layers if kernels.gate else 0}
-    if short := [kind for kind, count in wanted.items() if done[kind] < count]:
-        raise ConfigError(
-            f"this model's {' and '.join(short)} are none that {kernels.name} is known to replace exactly"
-        )
     return done

@@ -47,10 +47,8 @@ def kernel_for(device: str, dtype: torch.dtype, channels: int, capability: tuple
         if dtype == torch.float32 and channels % 4 == 0:
             return "efficient"
     shown = f" of compute capability {capability[0]}.{capability[1]}" if device == "cuda" else ""
-    raise ValueError(
-        f"no fused attention for {str(dtype).removeprefix('torch.')} with heads of {channels} on a {device} "
-        f"device{shown}; take another precision, or plain attention (flash_attn: disabled)"
-    )
+    kind = str(dtype).removeprefix("torch.")
+    raise ValueError(f"no fused attention for {kind} with heads of {channels} on a {device} device{shown}")
 
 
 @cache
@@ -114,7 +112,7 @@ def attention_part(
     if kernel == "flash":
         out, lse, *_ = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, 0.0, causal, scale=scale)
         return out, lse
-    key, value = (_repeated(states, query) for states in (key, value))
+    key, value = (repeated(states, query) for states in (key, value))
     efficient = torch.ops.aten._scaled_dot_product_efficient_attention
     out, lse, *_ = efficient(query, key, value, None, True, 0.0, causal, scale=scale)
     return out, lse[:, :, : query.shape[2]]
@@ -140,7 +138,7 @@ def attention_gradients(
         states = grad, query, key, value, out, lse.contiguous()
         return backward(*states, *sizes, 0.0, causal, random, random, scale=scale)
     groups = query.shape[1] // key.shape[1]
-    states = grad, query, _repeated(key, query), _repeated(value, query), out
+    states = grad, query, repeated(key, query), repeated(value, query), out
     if kernel == "cpu":
         backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
         grad_q, grad_k, grad_v = backward(*states, lse, 0.0, causal, scale=scale)
@@ -188,7 +186,8 @@ def fused_kernels(device: torch.device) -> AbstractContextManager[object]:
     return sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION])
 
 
-def _repeated(states: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+def repeated(states: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+    """Return key or value ``states[B, key heads, S, channels]`` with as many heads as ``query``."""
     groups = query.shape[1] // states.shape[1]
     return states.repeat_interleave(groups, 1) if groups > 1 else states
 

@@ -89,35 +89,33 @@ class TowerLayout:
 
 def attend_images(
     module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
+    *states: torch.Tensor,
+    attention_mask: None = None,
     dropout: float = 0.0,
     scaling: float | None = None,
     sequences: TowerLayout | None = None,
     **_: object,
 ) -> tuple[torch.Tensor, None]:
-    """Return attention ``[1, T, heads, channels]`` of all T patches, ``[1, heads, T, channels]``, each in its sequence.
+    """Return attention ``[1, T, heads, channels]`` of all T patches, each in its sequence.
 
-    Without ``sequences`` all patches see each other: transformers has split them then.
+    ``states`` are query, key and value ``[1, heads, T, channels]``. Without ``sequences`` all patches see each other:
+    transformers has split them then.
     """
     assert attention_mask is None, "towers of these families have no masks"
-    layout = sequences.of(module) if sequences is not None else Sequences(((1, query.shape[2]),))
-    query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))
+    total = states[0].shape[2]
+    layout = sequences.of(module) if sequences is not None else Sequences(((1, total),))
+    rows = [one[0].transpose(0, 1) for one in states]
     if layout.order is not None:
-        query, key, value = (states.index_select(0, layout.order) for states in (query, key, value))
+        rows = [one.index_select(0, layout.order) for one in rows]
     parts, start = [], 0
-    with fused_kernels(query.device):
+    with fused_kernels(states[0].device):
         for number, length in layout.groups:
-            batch = [
-                states[start : start + number * length].unflatten(0, (number, length)).transpose(1, 2)
-                for states in (query, key, value)
-            ]
-            out = scaled_dot_product_attention(batch[0], batch[1], batch[2], dropout_p=dropout, scale=scaling)
+            end = start + number * length
+            query, key, value = (one[start:end].unflatten(0, (number, length)).transpose(1, 2) for one in rows)
+            out = scaled_dot_product_attention(query, key, value, dropout_p=dropout, scale=scaling)
             parts.append(out.transpose(1, 2).flatten(0, 1))
-            start += number * length
-    assert start == len(query), "the layout is of other patches"
+            start = end
+    assert start == total, "the layout is of other patches"
     out = parts[0] if len(parts) == 1 else torch.cat(parts)
     if layout.back is not None:
         out = out.index_select(0, layout.back)

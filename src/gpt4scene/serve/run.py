@@ -163,7 +163,9 @@ def load(arguments: ServeArguments) -> Loaded:
         branch_limit=arguments.branch_limit,
         prefix_memory=None if arguments.prefix_memory is None else int(arguments.prefix_memory * 2**30),
     )
-    _say(f"attention: {attention_sentence(engine.model.config, attention, engine.device, engine.model.dtype)}")
+    instead = "take another --dtype, or --device cpu"
+    kernel = attention_sentence(engine.model.config, attention, engine.device, engine.model.dtype, instead)
+    _say(f"attention: {kernel}")
     known = engine.encoder
     beside = Encoder(load_tokenizer(folder.base), known.template, known.vision)
     shapes = f"{identity(folder)} {known.vision} {known.template.name} {engine.model.dtype}"

@@ -13,6 +13,7 @@ from gpt4scene.errors import ConfigError
 from gpt4scene.files.whole import read_json
 from gpt4scene.model.attention import attention_sentence, refuse_dropout
 from gpt4scene.model.families import check_template, family_of
+from gpt4scene.model.fused import check_fusing
 from gpt4scene.model.kernels import use_flash_3
 from gpt4scene.model.loading import check_checkpoint, meta_model
 from gpt4scene.model.tuning import check_tuning
@@ -42,15 +43,22 @@ def check_model(config: TrainConfig, folder: Path) -> str | None:
     network = meta_model(folder) if config.data.tokenize_only else check_checkpoint(folder)
     check_template(family_of(network.config), config.data.template)
     check_target_modules(config, network)
+    check_fusing(config.tuning.use_liger_kernel, network, *fused_parts(config))
     if not config.evaluates_only:
         refuse_dropout(network.config, attention_backend(config.model.flash_attn)[0])
     return check_tuning(network, config.tuning, config.model.adapter_name_or_path, config.said)
 
 
-def attention_of(config: TrainConfig, arguments: TrainingArguments, folder: Path) -> str:
-    """Return what computes the attention over packs; ``folder`` is the checkpoint. ``ValueError`` where nothing can.
+def fused_parts(config: TrainConfig) -> tuple[bool, bool]:
+    """Return whether norms, and whether MLPs, are to be fused where kernels are at hand."""
+    wanted = {"rms_norm": True, "swiglu": True} | (config.training.get("liger_kernel_config") or {})
+    return bool(wanted["rms_norm"]), bool(wanted["swiglu"])
 
-    FlashAttention 3, where it was asked for, takes its place now, or is refused with a ``ConfigError``.
+
+def attention_of(config: TrainConfig, arguments: TrainingArguments, folder: Path) -> str:
+    """Return what computes the attention over packs; ``folder`` is the checkpoint. ``ConfigError`` where nothing can.
+
+    FlashAttention 3, where it was asked for, takes its place now, or is refused.
     """
     backend, _ = attention_backend(config.model.flash_attn)
     if backend == "flash_attention_3":
@@ -59,7 +67,8 @@ def attention_of(config: TrainConfig, arguments: TrainingArguments, folder: Path
     if arguments.bf16 or config.tuning.pure_bf16:
         dtype = torch.bfloat16
     network = AutoConfig.from_pretrained(folder)
-    return attention_sentence(network, backend, arguments.device, dtype)
+    instead = "take another precision, or plain attention (flash_attn: disabled)"
+    return attention_sentence(network, backend, arguments.device, dtype, instead)
 
 
 def plan_of(config: TrainConfig, arguments: TrainingArguments, data: RunData, branches: int) -> BatchPlan:

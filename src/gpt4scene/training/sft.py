@@ -33,7 +33,7 @@ from gpt4scene.training.model_shape import shape_of
 from gpt4scene.training.optimizers import try_out
 from gpt4scene.training.output import BatchPlan, MarkComplete, open_output
 from gpt4scene.training.packing import branches_of, widest_pack
-from gpt4scene.training.preflight import attention_of, check_model, check_settings, plan_of
+from gpt4scene.training.preflight import attention_of, check_model, check_settings, fused_parts, plan_of
 from gpt4scene.training.processes import alike, gather_all, leave_in_order, on_all, on_first
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
 from gpt4scene.training.run_data import RunData, load_data
@@ -96,11 +96,11 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         _say(arguments, about)
     spare_threads(parameter_count(folder), arguments.device)
     tokenizer = on_all(lambda: load_tokenizer(folder))
+    attention = on_all(lambda: attention_of(config, arguments, folder))
     data = load_data(config, folder, tokenizer, arguments)
     plan = plan_of(config, arguments, data, branches_of(config, arguments, folder, data.train, checkpoint))
     if checkpoint is None:
         manifest.release()
-    attention = on_all(lambda: attention_of(config, arguments, folder))
     manifest.update(data=data.summary, batch=_batch(plan), attention=attention)
     _say(arguments, f"{data.sentence}; {_batch(plan)['sentence']}")
     if config.data.tokenized_path and (config.data.tokenize_only or _too_large_for_cpu(folder)):
@@ -251,14 +251,13 @@ def _hasten(
 
 
 def _fuse(config: TrainConfig, arguments: TrainingArguments, model: torch.nn.Module) -> Kernels | None:
-    """Exchange norms and MLPs for fused ones where the settings and the device allow it; return the kernels."""
-    wanted = {"rms_norm": True, "swiglu": True} | (config.training.get("liger_kernel_config") or {})
-    parts = bool(wanted["rms_norm"]), bool(wanted["swiglu"])
-    kernels, sentence = choose_kernels(config.tuning.use_liger_kernel, arguments.device, *parts)
+    """Exchange norms and MLPs for fused ones where settings, model and device allow it; return the kernels."""
+    inner = inner_model(model)
+    kernels, sentence = choose_kernels(config.tuning.use_liger_kernel, inner, arguments.device, *fused_parts(config))
     if sentence:
         _say(arguments, sentence)
     if kernels is not None:
-        fuse(inner_model(model), kernels)
+        fuse(inner, kernels)
     return kernels
 
 
