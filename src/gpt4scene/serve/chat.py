@@ -204,7 +204,8 @@ class Chat:
         texts = self._texts if fields.logprobs else None
         numbers = [next(self._numbers) for _ in range(fields.n)]
         job = Job(
-            fields=fields,
+            stream=fields.stream,
+            counts_at_end=fields.stream_options is not None and fields.stream_options.include_usage,
             head=Head(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), self.model, self.fingerprint),
             choices=[Choice(index, StopFinder(fields.stops), texts, pieces) for index in range(fields.n)],
             numbers=numbers,

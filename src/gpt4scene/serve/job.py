@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from gpt4scene.inference.tokens import Token
 from gpt4scene.serve.choices import Choice, Head, usage_of
-from gpt4scene.serve.fields import ChatFields
 from gpt4scene.serve.inbox import Inbox
 from gpt4scene.serve.refusals import Refusal
 
@@ -17,10 +16,12 @@ from gpt4scene.serve.refusals import Refusal
 class Job:
     """A request whose answers the engine gives. ``numbers`` are those of its answers there, ``until`` its time limit.
 
-    ``cancel`` takes numbers that the engine is to forget, ``end`` is called once with how the request ended.
+    ``cancel`` takes numbers that the engine is to forget, ``end`` is called once with how the request ended. Nothing
+    of the body is held, whose images may be tens of megabytes.
     """
 
-    fields: ChatFields
+    stream: bool
+    counts_at_end: bool
     head: Head
     choices: Sequence[Choice]
     numbers: Sequence[int]
