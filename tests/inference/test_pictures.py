@@ -48,7 +48,9 @@ def whole(server):
     return [body for body in server.bodies if (body["messages"][0]["content"][0].get("image_url") or {}).get("url")]
 
 
-def test_images_travel_once_a_scene_to_a_server_that_remembers_them(server, engine, scenes):
+@pytest.mark.parametrize("owner", client.KNOW_NAMES)
+def test_images_travel_once_a_scene_to_a_server_that_remembers_them(server, engine, scenes, owner):
+    server.models[0]["owned_by"] = owner
     found = answers(engine(), scenes)
     assert [sorted(keys) for keys in found] == [[question.key for question in scene] for scene in scenes]
     assert len(whole(server)) == len(scenes) and len(server.bodies) == sum(map(len, scenes))

@@ -9,7 +9,9 @@ from commands import infer
 from stand_in import Running, data_url
 
 from gpt4scene.files import journal
+from gpt4scene.serve import images
 
+decode = images._content
 openai = pytest.importorskip("openai")
 
 
@@ -134,6 +136,8 @@ def test_infer_through_the_server_equals_infer_here(tiny, tmp_path, monkeypatch,
     annotation = write_annotation(tmp_path / "annotation")
     common = [f"--annotation_dir={annotation}", "--image_resolution=112", "--max_new_tokens=8"]
     assert infer([*common, f"--model={folder}", f"--output_dir={tmp_path / 'here'}"]) == 0
+    decoded, received = server.chat.images.decoded, []
+    monkeypatch.setattr(images, "_content", lambda *words: received.append(words) or decode(*words))
     hits, misses = (server.metric(f"gpt4scene_prefix_{name}_total") for name in ("hits", "misses"))
     served = [*common, "--model=room", "--engine=server", f"--base_url={server.url}"]
     assert infer([*served, f"--output_dir={tmp_path / 'there'}"]) == 0, capsys.readouterr().err
@@ -142,6 +146,7 @@ def test_infer_through_the_server_equals_infer_here(tiny, tmp_path, monkeypatch,
         assert len(here) == 14
         assert [row["pred"] for row in there] == [row["pred"] for row in here]
         assert [row["finish_reason"] for row in there] == [row["finish_reason"] for row in here]
+    assert server.chat.images.decoded - decoded == len(received) == 6, "images travel once a room"
     assert server.metric("gpt4scene_prefix_misses_total") - misses == 2, "a room is computed once for both tasks"
     assert server.metric("gpt4scene_prefix_hits_total") - hits >= 2 * 14 - 2
     assert server.idle()

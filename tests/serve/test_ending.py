@@ -1,5 +1,8 @@
 """A server as a process: how it starts, what it refuses to start with, and how signals end it."""
 
+import asyncio
+import fcntl
+import os
 import signal
 import socket
 import threading
@@ -10,7 +13,9 @@ from chat_server import wait_for
 from stand_in import Process, web
 
 from gpt4scene import cli
+from gpt4scene.errors import ConfigError
 from gpt4scene.serve import run
+from gpt4scene.serve import server as servers
 from gpt4scene.serve import spool as spools
 from gpt4scene.serve.arguments import KEY_VARIABLE, ServeArguments
 
@@ -151,6 +156,17 @@ def test_a_port_in_use_is_one_sentence_before_a_model_is_loaded(capsys):
     )
 
 
+def test_a_port_that_another_took_while_a_model_was_loaded_is_one_sentence():
+    """Two may hold a port until one listens."""
+    first = servers.listen("127.0.0.1", 0)
+    port = first.getsockname()[1]
+    with first, servers.listen("127.0.0.1", port) as second:
+        second.listen()
+        server = servers.Server(None, lambda: None, 1)
+        with pytest.raises(ConfigError, match=rf"--port {port} at 127.0.0.1 can't be used .*; choose another"):
+            asyncio.run(server.startup([first]))
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -194,8 +210,25 @@ def test_no_flag_holds_the_key():
     assert not {"api_key", "key"} & set(vars(ServeArguments(model="m"))), "ps would show it"
 
 
+def test_a_folder_in_use_is_none_that_systemd_cleans(tmp_path, monkeypatch):
+    """It leaves alone what somebody has a lock on: tmpfiles.d(5)."""
+    monkeypatch.setattr(spools.tempfile, "tempdir", str(tmp_path))
+    with spools.spool() as folder:
+        other = os.open(folder, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(other)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_without_room_for_images_is_said_before_the_model_is_loaded(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(spools.tempfile, "tempdir", str(tmp_path / "absent"))
+    assert serve("--port=0") == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: no folder for images can be made (") and "let TMPDIR name" in said
+
+
 def test_two_servers_that_begin_at_once_leave_each_other_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(spools.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(spools.tempfile, "tempdir", str(tmp_path))
     barrier, seen = threading.Barrier(4), []
 

@@ -1,5 +1,6 @@
 """Clients that go away, read slowly or send slowly, servers that are full, and engines that fail."""
 
+import gc
 import json
 import socket
 import threading
@@ -11,6 +12,7 @@ from stand_in import StandIn, post, raw, web
 
 from gpt4scene.serve import body as bodies
 from gpt4scene.serve import server as servers
+from gpt4scene.serve.fields import ChatFields, ImagePart
 
 
 def connected(server, content, **options):
@@ -40,6 +42,15 @@ def test_a_client_that_goes_away_frees_its_place(start, body, stream):
     connection.close()
     wait_for(lambda: server.outcome("disconnected") == 1)
     wait_for(lambda: server.scheduler.cancelled == [0] and not server.scheduler.running and server.idle())
+
+
+def test_a_request_that_is_answered_holds_nothing_of_its_body(start, url, body):
+    server = start(StandIn(0.02))
+    connection = connected(server, body(max_tokens=1000, images=[url(0)]))
+    wait_for(lambda: server.scheduler.running)
+    wait_for(lambda: not any(type(one) in (ChatFields, ImagePart) for one in gc.get_objects()), 5)
+    assert server.scheduler.running, "512 of them would hold 32 GB"
+    connection.close()
 
 
 def test_a_client_that_goes_away_in_the_queue_is_never_answered(start, body):

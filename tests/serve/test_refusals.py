@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
 from stand_in import raw, web
 
 from gpt4scene.data.vision import VisionRule
-from gpt4scene.serve.fields import MOST_VALUES, ChatFields, read_fields
+from gpt4scene.serve.fields import MOST_VALUES, ChatFields, ImagePart, ImageUrl, read_fields
 from gpt4scene.serve.images import ImageBounds, picture, sent
 from gpt4scene.serve.refusals import Refusal
 
@@ -30,6 +31,7 @@ def image(url, **more):
     return user({"type": "image_url", "image_url": {"url": url, **more}})
 
 
+NAMED = user({"type": "image_url", "image_url": None, "uuid": "../../etc/passwd"})
 NOT_DONE = {
     "tools": ([{"type": "function"}], "tools"),
     "tool choice": ("required", "tool_choice"),
@@ -81,6 +83,14 @@ def test_a_huge_body_takes_little_more_memory_than_its_bytes(case):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150 * 2**10  # KiB; 1.2 GB for 2 MB once
 
 
+@pytest.mark.parametrize(
+    "text", ['{"model":"a","model":"b"}', '{"messages":[{"role":"user","content":{"model":1,"model":1}}]}']
+)
+def test_a_name_that_stands_twice_is_refused(text):
+    with pytest.raises(Refusal, match="'model' stands twice in one object"):
+        read_fields(text.encode())
+
+
 WRONG = {
     "unknown": ({"tolls": 1}, "tolls", "did you mean 'tools'?"),
     "no messages": ({"messages": []}, "messages", "at least 1"),
@@ -121,6 +131,8 @@ WRONG = {
     "a page": (image("data:text/html;base64,PGI+"), "messages", "begins with data:image/<form>;base64,"),
     "broken base64": (image("data:image/png;base64,!!!"), "messages", "no base64"),
     "no image": (image("data:image/png;base64,aGVsbG8="), "messages", "can't be decoded"),
+    "no address": (user({"type": "image_url"}), "messages", "neither an image_url nor the uuid"),
+    "a name of another form": (NAMED, "messages[0].content[0].uuid", "match"),
     "empty image": (image("data:image/png;base64,"), "messages", "can't be decoded"),
     "svg": (image("data:image/svg+xml;base64,PHN2Zy8+"), "messages", "can't be decoded"),
 }
@@ -163,7 +175,6 @@ def test_too_many_and_too_large(server, ask, body, url):
 
 
 def test_a_bomb_is_refused_by_its_header(start, ask, body):
-    import base64
     import io
     import zlib
 
@@ -273,8 +284,7 @@ def test_every_form_that_is_named_is_taken(form):
     content, red = io.BytesIO(), Image.new("RGB", (90, 60), "red")
     more = {"save_all": True, "append_images": [red]} if form == "MPO" else {}
     red.save(content, form, **more)
-    letters = base64.b64encode(content.getvalue()).decode()
-    found = picture(sent(f"data:image/x;base64,{letters}", 0, ImageBounds()), VisionRule(112), ImageBounds())
+    found = picture(content.getvalue(), "image 1", VisionRule(112), ImageBounds())
     left, right = found.getpixel((0, 0)), (255, 0, 0)
     assert all(abs(one - other) < 5 for one, other in zip(left, right, strict=True))
 
@@ -284,13 +294,24 @@ def test_pictures_of_a_gif_are_not_counted(monkeypatch):
     frames[0].save(content, "GIF", save_all=True, append_images=frames[1:])
     monkeypatch.setattr(GifImageFile, "n_frames", property(lambda self: pytest.fail("a million take half a minute")))
     with pytest.raises(Refusal, match="several pictures"):
-        letters = base64.b64encode(content.getvalue()).decode()
-        picture(sent(f"data:image/gif;base64,{letters}", 0, ImageBounds()), VisionRule(112), ImageBounds())
+        picture(content.getvalue(), "image 1", VisionRule(112), ImageBounds())
+
+
+def test_a_jpeg_of_a_hundred_thousand_scans_is_refused_undecoded(monkeypatch):
+    """Twelve bytes are one more pass over all pixels: 20 MB of them take hours."""
+    content = io.BytesIO()
+    Image.new("RGB", (40, 40), "red").save(content, "JPEG", progressive=True)
+    whole = content.getvalue()
+    last, end = whole.rfind(b"\xff\xda"), whole.rfind(b"\xff\xd9")
+    monkeypatch.setattr(JpegImageFile, "load", lambda self: pytest.fail("it takes hours"))
+    with pytest.raises(Refusal, match="over 200 scans"):
+        picture(whole[:end] + 100_000 * whole[last:end] + whole[end:], "image 1", VisionRule(112), ImageBounds())
 
 
 def test_a_data_url_that_is_all_head_is_refused_unread():
     with pytest.raises(Refusal, match="begins with data:image/<form>;base64,"):
-        sent("data:image/png" + ";" * 2**22 + ";base64,AAAA", 0, ImageBounds())
+        url = "data:image/png" + ";" * 2**22 + ";base64,AAAA"
+        sent(ImagePart(type="image_url", image_url=ImageUrl(url=url)), 0, ImageBounds())
 
 
 @settings(max_examples=40)
@@ -301,9 +322,8 @@ def test_broken_images_are_refusals_whatever_the_decoder_says(noise, form, place
     content = bytearray(buffer.getvalue())
     content[place : place + len(noise)] = noise
     bounds = ImageBounds(most_pixels=10**5)
-    one = sent(f"data:image/{form};base64,{base64.b64encode(bytes(content)).decode()}", 0, bounds)
     try:
-        assert picture(one, VisionRule(), bounds).mode == "RGB"
+        assert picture(bytes(content), "image 1", VisionRule(), bounds).mode == "RGB"
     except Refusal as refusal:
         assert refusal.message.startswith("image 1: ")
 

@@ -2,8 +2,9 @@
 
 Scenes come one after another and the questions of a scene together: the first alone, so that the server has computed
 the images before the others arrive. Images are shrunk by our own rule and sent as PNG, so that the server's
-processor finds nothing left to resize. vLLM remembers images by a name that the client gives them: there, only the
-first request of a scene carries the images. Requests wait in threads that do not keep the process: Ctrl-C ends it.
+processor finds nothing left to resize. vLLM and ``gpt4scene serve`` remember images by a name that the client gives
+them: there, only the first request of a scene carries the images. Requests wait in threads that do not keep the
+process: Ctrl-C ends it.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from gpt4scene.errors import ConfigError, DataError, WorkError
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.pictures import Picture, Pictures, chat_request, short_request
 from gpt4scene.inference.requests import RETRIES, TIMEOUT_S, Requests, Say
-from gpt4scene.inference.served import served
+from gpt4scene.inference.served import OURS, served
 from gpt4scene.types import Answer, Question
 
 REQUEST_LIMIT = 8
 """Requests at a time to a server that gets all images with each, some ten megabytes."""
 NAMED_LIMIT = 32
 """Requests at a time to a server that remembers images by name."""
-KNOWS_NAMES = "vllm"
-"""What a server that remembers images by name says of its owner, in its list of models."""
+KNOW_NAMES = ("vllm", OURS)
+"""What servers that remember images by name say of their owner, in their list of models."""
 OWN_DEFAULTS = ("vllm", "sglang")
 """Servers that draw among the likeliest tokens alone where the checkpoint's generation_config.json has a ``top_k``."""
 NEVER_KNOWN = 8
@@ -162,7 +163,7 @@ class ServerEngine:
         if begun is None and asked:
             self._start(lambda: asked[0], self._results)
         yield from self._together(deque(), min(1, len(asked)), begin)
-        limit = self.request_limit or (NAMED_LIMIT if self._owner == KNOWS_NAMES else REQUEST_LIMIT)
+        limit = self.request_limit or (NAMED_LIMIT if self._owner in KNOW_NAMES else REQUEST_LIMIT)
         working = min(limit, len(waiting))
         for _ in range(working):
             threading.Thread(target=self._work, args=(waiting, self._results), name="request", daemon=True).start()
@@ -275,7 +276,7 @@ class ServerEngine:
             words["repetition_penalty"] = settings.repetition_penalty
         if settings.temperature > 0 and self._owner in OWN_DEFAULTS:
             words["top_k"] = -1  # Qwen's checkpoints say 1: every draw would be the likeliest token
-        content, named = self._content(question), self._owner == KNOWS_NAMES
+        content, named = self._content(question), self._owner in KNOW_NAMES
         short = short_request(words, content) if named and question.images else ()
         return Asked(
             question, sample, settings.max_new_tokens, tuple(chat_request(words, content, named)), tuple(short)

@@ -28,7 +28,7 @@ _SCENES = 2
 
 @dataclass(frozen=True)
 class Picture:
-    """An image as PNG: ``letters`` are its base64, ``name`` tells it from every other image."""
+    """An image as PNG: ``letters`` are its base64, ``name`` is that of its bytes."""
 
     letters: bytes
     name: str
@@ -52,6 +52,11 @@ class Picture:
         return f'{{"type":"image_url","image_url":null,"uuid":{json.dumps(self.name)}}}'.encode()
 
 
+def name_of(content: bytes) -> str:
+    """Return the name of an image's bytes, which tells them from all others and can't be guessed: their SHA-256."""
+    return f"gpt4scene-{hashlib.sha256(content).hexdigest()}"
+
+
 def picture(path: str, rule: VisionRule) -> Picture:
     """Return the image as a PNG, resized as for the local model; ``DataError`` names an unreadable file."""
     with open_image(path) as image:
@@ -62,7 +67,7 @@ def picture(path: str, rule: VisionRule) -> Picture:
     buffer = io.BytesIO()
     resized.save(buffer, format="PNG", compress_level=1)
     png = buffer.getvalue()
-    return Picture(base64.b64encode(png), f"gpt4scene-{hashlib.sha256(png).hexdigest()[:32]}")
+    return Picture(base64.b64encode(png), name_of(png))
 
 
 class Pictures:

@@ -9,6 +9,8 @@ from gpt4scene.inference.reply import words_of
 from gpt4scene.inference.requests import Requests
 from gpt4scene.registry import nearest
 
+OURS = "gpt4scene"
+"""What ``gpt4scene serve`` says of its owner in its list of models."""
 _SAID_OF_ITSELF = ("id", "root", "parent", "owned_by")
 """What a server's list says of a model and a restart does not change."""
 

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from gpt4scene.inference.served import OURS
 from gpt4scene.serve.chat import Chat
 from gpt4scene.serve.refusals import Refusal
 from gpt4scene.serve.replies import Reply
@@ -88,7 +89,7 @@ def _model(chat: Chat) -> dict[str, Any]:
         "id": chat.model,
         "object": "model",
         "created": int(chat.started),
-        "owned_by": "gpt4scene",
+        "owned_by": OURS,
         "max_model_len": chat.bounds.context,
     }
 

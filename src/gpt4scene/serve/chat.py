@@ -145,7 +145,11 @@ class Chat:
             if fields.model != self.model:
                 raise _unknown(fields.model, self.model)
             dialogue = read_dialogue(fields, self.encoder.heard, self.bounds.images, most_letters)
-            return fields, dialogue, [sent(url, place, self.images.bounds) for place, url in enumerate(dialogue.urls)]
+            return (
+                fields,
+                dialogue,
+                [sent(part, place, self.images.bounds) for place, part in enumerate(dialogue.images)],
+            )
 
         return await self._loop.run_in_executor(self.pool, read)
 
@@ -161,7 +165,7 @@ class Chat:
         try:
             return await self._loop.run_in_executor(self._words, count)
         except DataError as error:
-            raise Refusal(400, str(error), param="messages") from None
+            raise self._failure(error) from None
 
     def _settings(self, fields: ChatFields, prompt: int) -> GenerationSettings:
         """Return how the request is to be answered. Raises ``Refusal`` for an answer that is too long."""
@@ -204,7 +208,8 @@ class Chat:
         texts = self._texts if fields.logprobs else None
         numbers = [next(self._numbers) for _ in range(fields.n)]
         job = Job(
-            fields=fields,
+            stream=fields.stream,
+            counts_at_end=fields.stream_options is not None and fields.stream_options.include_usage,
             head=Head(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), self.model, self.fingerprint),
             choices=[Choice(index, StopFinder(fields.stops), texts, pieces) for index in range(fields.n)],
             numbers=numbers,
@@ -214,6 +219,7 @@ class Chat:
             cancel=self._cancel,
             end=lambda ended, outcome: self._end(ended, outcome, names),
             first=self._first,
+            failure=self._failure,
             prompt_tokens=prompt,
         )
         for number in numbers:
@@ -236,6 +242,15 @@ class Chat:
         self.metrics.first_token.observe(time.monotonic() - job.started)
         self.metrics.prompt_tokens.inc(job.prompt_tokens)
         self.metrics.cached_tokens.inc(job.cached_tokens)
+
+    def _failure(self, error: Exception) -> Refusal:
+        """Return what the client is told of an error that ended its request alone; no path of this machine is."""
+        if str(self.images.folder) in str(error):  # removed by others between the request and its answer
+            message = "an image of the request is no longer kept here; send the request again"
+            return Refusal(503, message, retry_after=1, outcome="failed")
+        if isinstance(error, ValueError):  # the program's own sentences about a request
+            return Refusal(400, str(error), param="messages")
+        return Refusal(500, f"the request failed inside the server ({type(error).__name__})", outcome="failed")
 
     def _cancel(self, numbers: Sequence[int]) -> None:
         for number in numbers:

@@ -17,11 +17,11 @@ TASK = "chat"
 
 @dataclass(frozen=True)
 class Dialogue:
-    """What is asked, images still as the addresses under which the request gives them."""
+    """What is asked, images still as the request gives them."""
 
     earlier: tuple[Turn, ...]
     prompt: str
-    urls: tuple[str, ...]
+    images: tuple[ImagePart, ...]
 
     def question(self, images: tuple[str, ...]) -> Question:
         """Return the question about images in these files."""
@@ -35,7 +35,7 @@ def read_dialogue(fields: ChatFields, heard: Callable[[str], str], most_images: 
     bounds of images and letters.
     """
     turns: list[Turn] = []
-    urls: list[str] = []
+    images: list[ImagePart] = []
     letters = 0
     for number, message in enumerate(fields.messages):
         place = f"messages[{number}]"
@@ -45,7 +45,7 @@ def read_dialogue(fields: ChatFields, heard: Callable[[str], str], most_images: 
             if isinstance(part, ImagePart):
                 if role != "user":
                     raise Refusal(400, f"'{place}': only user messages hold images", param=place)
-                urls.append(part.image_url.url)
+                images.append(part)
                 text += IMAGE_MARK
                 continue
             letters += len(part.text)
@@ -56,12 +56,12 @@ def read_dialogue(fields: ChatFields, heard: Callable[[str], str], most_images: 
                 raise Refusal(400, f"'{where}': the text holds half a character; send whole ones", param=where)
             text += heard(part.text)
         turns.append(Turn(role, text))
-    if len(urls) > most_images:
-        message = f"the request has {len(urls)} images, and this server takes {most_images}"
+    if len(images) > most_images:
+        message = f"the request has {len(images)} images, and this server takes {most_images}"
         raise Refusal(400, message, param="messages", code="too_many_images")
     if turns[-1].role != "user":
         raise Refusal(400, "the last message must be the user's", param=f"messages[{len(turns) - 1}]")
-    return Dialogue(tuple(turns[:-1]), turns[-1].text, tuple(urls))
+    return Dialogue(tuple(turns[:-1]), turns[-1].text, tuple(images))
 
 
 def _role(message: Message, number: int, place: str) -> Role:

@@ -14,6 +14,9 @@ MOST_ANSWERS, MOST_STOPS, LONGEST_STOP, MOST_ALTERNATIVES = 128, 16, 256, 20
 MOST_VALUES = 2**20
 """A body with more brackets and commas than this is not even read: each may become an object of 100 bytes."""
 
+NAME = r"^gpt4scene-[0-9a-f]{64}$"
+"""Names of images, as :func:`~gpt4scene.inference.pictures.name_of` makes them."""
+
 UNDONE: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("audio", "prediction", "reasoning_effort", "verbosity", "web_search_options"), ()),
     **dict.fromkeys(("frequency_penalty", "presence_penalty", "min_p", "min_tokens"), (0,)),
@@ -57,10 +60,11 @@ class TextPart(Strict):
 
 
 class ImagePart(Strict):
-    """An image in a message."""
+    """An image in a message, with its name or without, or the name alone of one that was sent before (vLLM's form)."""
 
     type: Literal["image_url"]
-    image_url: ImageUrl
+    image_url: ImageUrl | None = None
+    uuid: Annotated[str, Field(pattern=NAME)] | None = None
 
 
 Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
@@ -125,7 +129,7 @@ def read_fields(content: bytes | bytearray) -> ChatFields:
     if sum(content.count(sign) for sign in (b"{", b"[", b",")) > MOST_VALUES:
         raise Refusal(413, f"the body holds over {MOST_VALUES} values; send fewer", code="request_too_large")
     try:
-        body = json.loads(content, parse_constant=_no_number)
+        body = json.loads(content, parse_constant=_no_number, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise Refusal(400, f"the body is no JSON: {str(error)[:200]}", code="invalid_json") from None
     if not isinstance(body, dict):
@@ -160,6 +164,16 @@ def _check_together(fields: ChatFields) -> None:
         raise Refusal(400, "top_logprobs needs logprobs: true", param="top_logprobs")
     if fields.stream_options is not None and not fields.stream:
         raise Refusal(400, "stream_options needs stream: true", param="stream_options")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON. Raises ``Refusal`` for two values under one name, of which one would be passed over."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = _short(next(name for name in found if names.count(name) > 1))
+        raise Refusal(400, f"'{twice}' stands twice in one object of the body", param=twice, code="invalid_json")
+    return found
 
 
 def _no_number(word: str) -> NoReturn:

@@ -1,16 +1,16 @@
 """Images of requests: decoded once each, checked, brought to the model's size, and kept in files by their content.
 
 Only images that lie in the request itself (data URLs) are taken: nothing is opened or fetched because a stranger names
-it. What is kept is bounded; what no request uses goes first, the longest unused before others.
+it. What is kept is bounded; what no request uses goes first, the longest unused before others. Who knows the name of
+an image, a hash of 256 bits that only its bytes give, may ask about it without sending it again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
-import hashlib
 import io
+import os
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +21,8 @@ from PIL import Image
 
 from gpt4scene.data.vision import VisionRule, fit
 from gpt4scene.files.pixels import rgb, still
+from gpt4scene.inference.pictures import name_of
+from gpt4scene.serve.fields import ImagePart
 from gpt4scene.serve.refusals import Refusal, busy
 
 FORMS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
@@ -28,6 +30,8 @@ FORMS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 MIB = 2**20
 LONGEST_HEAD = 200
 """Letters of a data URL before its data."""
+MOST_SCANS = 200
+"""A JPEG with more passes over its pixels could take hours; encoders write ten."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +46,32 @@ class ImageBounds:
 
 @dataclass(frozen=True)
 class Sent:
-    """An image as it was sent: base64 text, and the name that this text has here."""
+    """An image as it was sent: the bytes of its file, None where only their name was."""
 
-    text: str
+    content: bytes | None
     name: str
     place: str
 
 
-def sent(url: str, number: int, bounds: ImageBounds) -> Sent:
-    """Return what a data URL holds, not decoded. Raises ``Refusal`` for every other address, and past the bound."""
+def sent(part: ImagePart, number: int, bounds: ImageBounds) -> Sent:
+    """Return the file that an image's data URL holds, or its name where nothing else was sent.
+
+    Raises ``Refusal`` for every other address, for a name that is not the file's, and past the bound.
+    """
     place = f"image {number + 1}"
+    if part.image_url is None:
+        if part.uuid is None:
+            raise _bad(place, "it has neither an image_url nor the uuid of an image that was sent before")
+        return Sent(None, part.uuid, place)
+    content = _content(part.image_url.url, place, bounds)
+    name = name_of(content)
+    if part.uuid not in (None, name):
+        raise _bad(place, "its uuid is not the name of its bytes: gpt4scene- and their SHA-256 in hex; leave it out")
+    return Sent(content, name, place)
+
+
+def _content(url: str, place: str, bounds: ImageBounds) -> bytes:
+    """Return the bytes in a data URL."""
     head, comma, text = url.partition(",") if url[:5].lower() == "data:" else (url, "", "")
     if not comma:
         message = (
@@ -65,20 +85,21 @@ def sent(url: str, number: int, bounds: ImageBounds) -> Sent:
     if len(text) * 3 // 4 > bounds.most_bytes + 3:
         message = f"{place}: has over {bounds.most_bytes} bytes; send it smaller, or compressed"
         raise Refusal(413, message, param="messages", code="image_too_large")
-    return Sent(text, hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest(), place)
-
-
-def picture(image: Sent, rule: VisionRule, bounds: ImageBounds) -> Image.Image:
-    """Return the image in RGB, resized as for the model. Raises ``Refusal`` for one that is none or too large."""
     try:
-        content = base64.b64decode(image.text, validate=True)
-    except (binascii.Error, ValueError):
-        raise _bad(image, "its data is no base64") from None
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        raise _bad(place, "its data is no base64") from None
+
+
+def picture(content: bytes, place: str, rule: VisionRule, bounds: ImageBounds) -> Image.Image:
+    """Return an image file in RGB, resized as for the model. Raises ``Refusal`` for one that is none or too large."""
     try:
         with Image.open(io.BytesIO(content), formats=FORMS) as opened:
             width, height = opened.size
             if width * height > bounds.most_pixels:
-                raise _too_large(image, f"{width}x{height}", bounds)
+                raise _too_large(place, f"{width}x{height}", bounds)
+            if opened.format in ("JPEG", "MPO") and content.count(b"\xff\xda") > MOST_SCANS:
+                raise ValueError(f"it has over {MOST_SCANS} scans; save it anew")
             if opened.format == "GIF" and getattr(opened, "is_animated", False):  # counting a million takes long
                 raise ValueError("it holds several pictures; send one")
             size = fit(opened.size, rule)
@@ -86,19 +107,19 @@ def picture(image: Sent, rule: VisionRule, bounds: ImageBounds) -> Image.Image:
     except Refusal:
         raise
     except Image.DecompressionBombError:  # Pillow's own bound, far above
-        raise _too_large(image, "it", bounds) from None
+        raise _too_large(place, "it", bounds) from None
     except Exception as error:  # a stranger's bytes: decoders raise whatever they like, and none of it may pass
         words = str(error)[:200] if isinstance(error, ValueError) else type(error).__name__
-        raise _bad(image, f"it can't be decoded ({words}); PNG, JPEG, WebP, BMP and GIF are taken") from None
+        raise _bad(place, f"it can't be decoded ({words}); PNG, JPEG, WebP, BMP and GIF are taken") from None
 
 
-def _too_large(image: Sent, size: str, bounds: ImageBounds) -> Refusal:
-    message = f"{image.place}: {size} is over {bounds.most_pixels} pixels; send it smaller"
+def _too_large(place: str, size: str, bounds: ImageBounds) -> Refusal:
+    message = f"{place}: {size} is over {bounds.most_pixels} pixels; send it smaller"
     return Refusal(413, message, param="messages", code="image_too_large")
 
 
-def _bad(image: Sent, why: str) -> Refusal:
-    return Refusal(400, f"{image.place}: {why}", param="messages", code="invalid_image")
+def _bad(place: str, why: str) -> Refusal:
+    return Refusal(400, f"{place}: {why}", param="messages", code="invalid_image")
 
 
 @dataclass
@@ -134,7 +155,8 @@ class ImageStore:
         """Return the names of the images' files, which stay until ``release`` gets them.
 
         Images that are here need no decoding; one that several requests send at a time is decoded once. Raises
-        ``Refusal`` for one that is none, and where requests under way use all of the room.
+        ``Refusal`` for one that is none, for a name of one that is not here, and where requests under way use all of
+        the room.
         """
         names = [image.name for image in images]
         held: list[str] = []
@@ -159,36 +181,42 @@ class ImageStore:
             self._kept[name].users -= 1
 
     async def _hold(self, image: Sent, held: list[str]) -> None:
-        """Count one user more of the image, decoded before where it is not here."""
-        while image.name not in self._kept:
+        """Count one user more of the image, decoded before where it is not here: new, or removed by who cleans up."""
+        while image.name not in self._kept or not os.path.exists(self._kept[image.name].path):
             coming = self._coming.get(image.name)
             if coming is None:
-                coming = self._coming[image.name] = asyncio.ensure_future(self._decode(image))
+                if image.content is None:
+                    message = f"{image.place}: no image of its uuid is kept here, or no longer; send the image itself"
+                    raise Refusal(404, message, param="messages", code="image_not_found")
+                coming = asyncio.ensure_future(self._decode(image.name, image.content, image.place))
+                self._coming[image.name] = coming
             await asyncio.shield(coming)
         self._kept[image.name].users += 1
         self._kept.move_to_end(image.name)
         held.append(image.name)
 
-    async def _decode(self, image: Sent) -> None:
+    async def _decode(self, name: str, content: bytes, place: str) -> None:
         """Put the image into a file, and forget others where there is no room for it."""
-        path = self.folder / f"{image.name}.ppm"
+        path = self.folder / f"{name}.ppm"
         try:
-            size = await asyncio.get_running_loop().run_in_executor(self.pool, self._write, image, path)
+            size = await asyncio.get_running_loop().run_in_executor(self.pool, self._write, content, place, path)
             self.decoded += 1
+            if name in self._kept:
+                return  # its file had gone
             while self.bytes + size > self.bounds.kept or len(self._kept) >= self.bounds.files:
                 unused = next((name for name, kept in self._kept.items() if not kept.users), None)
                 if unused is None:
                     path.unlink()
                     raise busy("requests under way use all the room for images; try again when they are answered", 5)
                 self._drop(unused)
-            self._kept[image.name] = _Kept(str(path), size)
+            self._kept[name] = _Kept(str(path), size)
             self.bytes += size
         finally:
-            del self._coming[image.name]
+            del self._coming[name]
 
-    def _write(self, image: Sent, path: Path) -> int:
+    def _write(self, content: bytes, place: str, path: Path) -> int:
         try:
-            picture(image, self.rule, self.bounds).save(path, "PPM")
+            picture(content, place, self.rule, self.bounds).save(path, "PPM")
             return path.stat().st_size
         except OSError as error:
             path.unlink(missing_ok=True)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from gpt4scene.inference.tokens import Token
 from gpt4scene.serve.choices import Choice, Head, usage_of
-from gpt4scene.serve.fields import ChatFields
 from gpt4scene.serve.inbox import Inbox
 from gpt4scene.serve.refusals import Refusal
 
@@ -17,10 +16,13 @@ from gpt4scene.serve.refusals import Refusal
 class Job:
     """A request whose answers the engine gives. ``numbers`` are those of its answers there, ``until`` its time limit.
 
-    ``cancel`` takes numbers that the engine is to forget, ``end`` is called once with how the request ended.
+    ``cancel`` takes numbers that the engine is to forget, ``end`` is called once with how the request ended, and
+    ``failure`` says what the client is told of an error that ended its request alone. Nothing
+    of the body is held, whose images may be tens of megabytes.
     """
 
-    fields: ChatFields
+    stream: bool
+    counts_at_end: bool
     head: Head
     choices: Sequence[Choice]
     numbers: Sequence[int]
@@ -30,6 +32,7 @@ class Job:
     cancel: Callable[[Sequence[int]], None]
     end: Callable[[Job, str], None]
     first: Callable[[Job], None]
+    failure: Callable[[Exception], Refusal]
     prompt_tokens: int = 0
     cached_tokens: int = 0
     dropped: Callable[[], None] = field(default=lambda: None)
@@ -51,7 +54,7 @@ class Job:
         while any(choice.finish_reason is None for choice in self.choices):
             for token in await self.inbox.take():
                 if token.error is not None:
-                    raise _failure(token.error)
+                    raise self.failure(token.error)
                 if nothing_yet:
                     nothing_yet = False
                     self.cached_tokens = token.cached_tokens
@@ -65,10 +68,3 @@ class Job:
         choice.add(token)
         if choice.finish_reason is not None and token.answer is None:
             self.cancel([token.number])
-
-
-def _failure(error: Exception) -> Refusal:
-    """Return what the client is told of an error that ended its request alone."""
-    if isinstance(error, ValueError):  # the program's own sentences about a request
-        return Refusal(400, str(error))
-    return Refusal(500, f"the request failed inside the server ({type(error).__name__})", outcome="failed")

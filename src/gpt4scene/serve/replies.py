@@ -59,7 +59,7 @@ class Reply(Response):
         refusal = Refusal(504, "the request took longer than this server allows", code="timeout", outcome="timeout")
         try:
             with anyio.move_on_after(self.job.seconds_left):
-                await (self._stream(send) if self.job.fields.stream else self._whole(send))
+                await (self._stream(send) if self.job.stream else self._whole(send))
                 return "answered"
         except Refusal as found:
             refusal = found
@@ -84,8 +84,7 @@ class Reply(Response):
                 opened = True
             if events:
                 await self._events(send, events)
-        options = job.fields.stream_options
-        if options is not None and options.include_usage:
+        if job.counts_at_end:
             await self._events(send, [job.head.usage(dict(job.usage))])
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
 
@@ -101,7 +100,7 @@ class Reply(Response):
 
     async def _refuse(self, send: Send, refusal: Refusal) -> None:
         """Say why there is no answer: as a reply of its own, or as the last event of a stream that has begun."""
-        if self._begun and self.job.fields.stream:
+        if self._begun and self.job.stream:
             await self._events(send, [refusal.body])
             await send({"type": "http.response.body", "body": b""})
         elif not self._begun:

@@ -40,9 +40,9 @@ def main(arguments: ServeArguments) -> int:
     try:
         if key is None and not bound.getsockname()[0].startswith(("127.", "::1")):
             _say(f"note: whoever reaches {arguments.host} may ask; {KEY_VARIABLE} or --api_key_file asks for a key")
-        loaded = load(arguments)
-        bounds = bounds_of(arguments, loaded.context)
-        with spool() as folder:
+        with spool() as folder:  # before the model: a disk that can't be written to is said at once
+            loaded = load(arguments)
+            bounds = bounds_of(arguments, loaded.context)
             cut = asyncio.run(serve(bound, arguments.name, loaded, folder, bounds, key, arguments.grace))
     finally:
         bound.close()

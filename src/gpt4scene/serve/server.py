@@ -96,7 +96,12 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
+        """Listen, and say so. Raises ``ConfigError`` where another server began to while this one loaded its model."""
+        for bound in sockets or ():
+            try:
+                bound.listen(self.config.backlog)
+            except OSError as error:
+                raise _taken(bound.getsockname()[:2], error) from None
         await super().startup(sockets)
         self.ready()
 
@@ -152,9 +157,13 @@ def listen(host: str, port: int) -> socket.socket:
         found.bind(address)
     except OSError as error:
         found.close()
-        words = os.strerror(error.errno) if error.errno else str(error)
-        raise ConfigError(f"--port {port} at {host} can't be used ({words}); choose another --port") from None
+        raise _taken((host, port), error) from None
     return found
+
+
+def _taken(place: tuple[str, int], error: OSError) -> ConfigError:
+    words = os.strerror(error.errno) if error.errno else str(error)
+    return ConfigError(f"--port {place[1]} at {place[0]} can't be used ({words}); choose another --port")
 
 
 def address_of(bound: socket.socket) -> str:
