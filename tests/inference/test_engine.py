@@ -286,14 +286,29 @@ def test_an_image_replaced_by_one_of_another_size_is_seen(engine, tiny_folder, o
 
 
 def test_an_image_replaced_before_its_scene_is_asked_for_is_seen(engine, tiny_folder, one_scene, scenes):
+    before = by_index(engine.answer(one_scene, SHORT))
+
     def visits():
         yield one_scene
         yield scenes[0]
+        engine.scheduler.arrivals.preparer.encode(one_scene[0]).result()  # those before it have been looked at
         repaint(one_scene[0].images[0], 99)
         yield one_scene
 
     found = [by_index(answers) for answers in engine.answer_scenes(visits(), SHORT)]
-    assert found[2] == by_index(make_engine(tiny_folder).answer(one_scene, SHORT)) != found[0]
+    assert found[0] == before and found[2] == by_index(make_engine(tiny_folder).answer(one_scene, SHORT)) != before
+
+
+def test_an_image_replaced_before_it_is_decoded_is_an_error_and_no_prefix(tiny_folder, one_scene):
+    engine = make_engine(tiny_folder)
+    answers = engine.answer_scenes([one_scene], SHORT)
+    first = next(answers)
+    engine.scheduler.arrivals.preparer.encode(one_scene[0]).result()
+    repaint(one_scene[0].images[0], 99)
+    with pytest.raises(DataError, match="0.png: the file was changed after its question was asked; ask again"):
+        list(first)
+    assert engine.scheduler.statistics().prefixes == 0
+    assert len(list(engine.answer(one_scene, SHORT))) == 2
 
 
 def test_unchanged_images_and_weights_keep_the_prefix(engine, one_scene, tmp_path):
