@@ -18,6 +18,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.inference.decoding import GenerationSettings, draw
 from gpt4scene.inference.engine import Engine
 from gpt4scene.inference.sampling import Chosen
+from gpt4scene.inference.scheduler import Scheduler
 from gpt4scene.model.families import family_of
 from gpt4scene.model.inputs import normalise
 from gpt4scene.model.loading import load_model, load_tokenizer
@@ -29,7 +30,7 @@ SHORT = GenerationSettings(max_new_tokens=12)
 def make_engine(folder, **options):
     model, rule = load_model(folder), VisionRule.from_folder(folder, 112)
     encoder = Encoder(load_tokenizer(folder), TEMPLATES[family_of(model.config).template], rule)
-    return Engine(model, encoder, **options)
+    return Engine(Scheduler(model, encoder, **options))
 
 
 def transformers_own(folder):
@@ -116,7 +117,7 @@ def test_empty_answer(engine, reference, scenes, stop_at):
     question = scenes[0][0]
     stop_at(generate(reference, engine, question)[0])
     (answer,) = engine.answer([question], SHORT)
-    assert answer.tokens == 1 and answer.text in ("", engine.encoder.tokenizer.decode(list(engine.stops)))
+    assert answer.tokens == 1 and answer.text in ("", engine.encoder.tokenizer.decode(list(engine.scheduler.stops)))
 
 
 def test_end_marks_are_left_out_of_the_text(engine, scenes, monkeypatch):
@@ -232,7 +233,7 @@ def test_settings_out_of_range_are_named(engine):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             GenerationSettings(**wrong)
     with pytest.raises(ValueError, match="branch_limit"):
-        Engine(engine.model, engine.encoder, 0)
+        Scheduler(engine.model, engine.encoder, 0)
 
 
 def repaint(path, seed):
@@ -356,7 +357,7 @@ def test_weights_changed_in_place_do_not_answer_from_the_old_prefix(tiny_folder,
     before, _ = scores(engine, one_scene)
     change(engine.model)
     after, _ = scores(engine, one_scene)
-    fresh = Engine(engine.model, engine.encoder)
+    fresh = Engine(Scheduler(engine.model, engine.encoder))
     assert torch.equal(after, scores(fresh, one_scene)[0]) and not torch.equal(after, before)
     assert not engine.model.training
 
