@@ -15,14 +15,14 @@ from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo.tiny_model import build
 from gpt4scene.errors import DataError
-from gpt4scene.inference.decoding import GenerationSettings, draw
+from gpt4scene.inference.decoding import GenerationSettings, draw, uniforms_of
 from gpt4scene.inference.engine import Engine
 from gpt4scene.inference.sampling import Chosen
 from gpt4scene.inference.scheduler import Scheduler
 from gpt4scene.model.families import family_of
 from gpt4scene.model.inputs import normalise
 from gpt4scene.model.loading import load_model, load_tokenizer
-from gpt4scene.types import Question
+from gpt4scene.types import Question, Turn
 
 SHORT = GenerationSettings(max_new_tokens=12)
 
@@ -218,6 +218,21 @@ def test_sampling_depends_on_seed_and_question_only(engine, tiny_folder, scenes)
     first = by_index(engine.answer(scenes[0], hot))
     assert by_index(make_engine(tiny_folder, branch_limit=2).answer(scenes[0][::-1], hot)) == first
     assert by_index(engine.answer(scenes[0], dataclasses.replace(hot, seed=4))) != first
+
+
+def test_each_part_of_a_question_and_its_settings_has_numbers_of_its_own_but_not_its_images():
+    question, settings = Question("scanqa", 1, "room", "And there?"), GenerationSettings(seed=1)
+    first = Turn("user", "What is it?"), Turn("assistant", "A chair.")
+    others = [{"task": "sqa3d"}, {"index": 2}, {"scene_id": "hall"}, {"prompt": "Why?"}, {"earlier": first}]
+    others += [{"earlier": (Turn("user", "What is it?"), Turn("assistant", "A bed."))}]
+    drawn = [uniforms_of(dataclasses.replace(question, **other), settings) for other in others]
+    drawn += [uniforms_of(question, settings, 1), uniforms_of(question, dataclasses.replace(settings, seed=2))]
+    drawn += [uniforms_of(question, settings)]
+    assert len({tuple(one.tolist()) for one in drawn}) == len(drawn)
+    assert torch.equal(drawn[-1], uniforms_of(dataclasses.replace(question, images=("a.png",)), settings))
+    assert torch.allclose(drawn[-1][:2], torch.tensor([0.7010, 0.7354]), atol=1e-4), (
+        "answers of earlier versions come again"
+    )
 
 
 def test_sampling_takes_the_likeliest_tokens_that_make_up_top_p():
