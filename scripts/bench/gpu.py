@@ -39,6 +39,7 @@ from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo.tiny_model import build
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.engine import Engine
+from gpt4scene.inference.scheduler import Scheduler
 from gpt4scene.model import attention
 from gpt4scene.model.fused import choose_kernels, fuse
 from gpt4scene.model.inputs import row_losses
@@ -296,7 +297,7 @@ def profile(bench: Bench, work: Callable[[], object]) -> dict[str, Any]:
 
 def answer(bench: Bench, size: str = "7B", counts: tuple[int, ...] = (1, 16, 64, 128)) -> None:
     """Time a scene's questions on the engine, cold and with its prefix kept; several scenes; drawn answers."""
-    engine = Engine(bench.model(size).eval(), bench.encoder)
+    engine = Engine(Scheduler(bench.model(size), bench.encoder))
     images, new = bench.rows[0].images, 4 if bench.dry else 20
     questions = [Question("scanqa", n, "scene", f"What stands near door number {n}?", images) for n in range(128)]
     settings, longer = GenerationSettings(max_new_tokens=new), GenerationSettings(max_new_tokens=2 * new)

@@ -15,13 +15,14 @@ from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo.tiny_model import build
 from gpt4scene.errors import DataError
-from gpt4scene.inference.decoding import GenerationSettings, draw
+from gpt4scene.inference.decoding import GenerationSettings, draw, uniforms_of
 from gpt4scene.inference.engine import Engine
 from gpt4scene.inference.sampling import Chosen
+from gpt4scene.inference.scheduler import Scheduler
 from gpt4scene.model.families import family_of
 from gpt4scene.model.inputs import normalise
 from gpt4scene.model.loading import load_model, load_tokenizer
-from gpt4scene.types import Question
+from gpt4scene.types import Question, Turn
 
 SHORT = GenerationSettings(max_new_tokens=12)
 
@@ -29,7 +30,7 @@ SHORT = GenerationSettings(max_new_tokens=12)
 def make_engine(folder, **options):
     model, rule = load_model(folder), VisionRule.from_folder(folder, 112)
     encoder = Encoder(load_tokenizer(folder), TEMPLATES[family_of(model.config).template], rule)
-    return Engine(model, encoder, **options)
+    return Engine(Scheduler(model, encoder, **options))
 
 
 def transformers_own(folder):
@@ -116,7 +117,7 @@ def test_empty_answer(engine, reference, scenes, stop_at):
     question = scenes[0][0]
     stop_at(generate(reference, engine, question)[0])
     (answer,) = engine.answer([question], SHORT)
-    assert answer.tokens == 1 and answer.text in ("", engine.encoder.tokenizer.decode(list(engine.stops)))
+    assert answer.tokens == 1 and answer.text in ("", engine.encoder.tokenizer.decode(list(engine.scheduler.stops)))
 
 
 def test_end_marks_are_left_out_of_the_text(engine, scenes, monkeypatch):
@@ -219,6 +220,21 @@ def test_sampling_depends_on_seed_and_question_only(engine, tiny_folder, scenes)
     assert by_index(engine.answer(scenes[0], dataclasses.replace(hot, seed=4))) != first
 
 
+def test_each_part_of_a_question_and_its_settings_has_numbers_of_its_own_but_not_its_images():
+    question, settings = Question("scanqa", 1, "room", "And there?"), GenerationSettings(seed=1)
+    first = Turn("user", "What is it?"), Turn("assistant", "A chair.")
+    others = [{"task": "sqa3d"}, {"index": 2}, {"scene_id": "hall"}, {"prompt": "Why?"}, {"earlier": first}]
+    others += [{"earlier": (Turn("user", "What is it?"), Turn("assistant", "A bed."))}]
+    drawn = [uniforms_of(dataclasses.replace(question, **other), settings) for other in others]
+    drawn += [uniforms_of(question, settings, 1), uniforms_of(question, dataclasses.replace(settings, seed=2))]
+    drawn += [uniforms_of(question, settings)]
+    assert len({tuple(one.tolist()) for one in drawn}) == len(drawn)
+    assert torch.equal(drawn[-1], uniforms_of(dataclasses.replace(question, images=("a.png",)), settings))
+    assert torch.allclose(drawn[-1][:2], torch.tensor([0.7010, 0.7354]), atol=1e-4), (
+        "answers of earlier versions come again"
+    )
+
+
 def test_sampling_takes_the_likeliest_tokens_that_make_up_top_p():
     scores = torch.tensor([[0.1, 0.5, 0.3, 0.1]]).log().repeat(200, 1)
     uniforms = torch.rand(200, generator=torch.Generator().manual_seed(0))
@@ -232,7 +248,7 @@ def test_settings_out_of_range_are_named(engine):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             GenerationSettings(**wrong)
     with pytest.raises(ValueError, match="branch_limit"):
-        Engine(engine.model, engine.encoder, 0)
+        Scheduler(engine.model, engine.encoder, 0)
 
 
 def repaint(path, seed):
@@ -286,14 +302,29 @@ def test_an_image_replaced_by_one_of_another_size_is_seen(engine, tiny_folder, o
 
 
 def test_an_image_replaced_before_its_scene_is_asked_for_is_seen(engine, tiny_folder, one_scene, scenes):
+    before = by_index(engine.answer(one_scene, SHORT))
+
     def visits():
         yield one_scene
         yield scenes[0]
+        engine.scheduler.arrivals.preparer.encode(one_scene[0]).result()  # those before it have been looked at
         repaint(one_scene[0].images[0], 99)
         yield one_scene
 
     found = [by_index(answers) for answers in engine.answer_scenes(visits(), SHORT)]
-    assert found[2] == by_index(make_engine(tiny_folder).answer(one_scene, SHORT)) != found[0]
+    assert found[0] == before and found[2] == by_index(make_engine(tiny_folder).answer(one_scene, SHORT)) != before
+
+
+def test_an_image_replaced_before_it_is_decoded_is_an_error_and_no_prefix(tiny_folder, one_scene):
+    engine = make_engine(tiny_folder)
+    answers = engine.answer_scenes([one_scene], SHORT)
+    first = next(answers)
+    engine.scheduler.arrivals.preparer.encode(one_scene[0]).result()
+    repaint(one_scene[0].images[0], 99)
+    with pytest.raises(DataError, match="0.png: the file was changed after its question was asked; ask again"):
+        list(first)
+    assert engine.scheduler.statistics().prefixes == 0
+    assert len(list(engine.answer(one_scene, SHORT))) == 2
 
 
 def test_unchanged_images_and_weights_keep_the_prefix(engine, one_scene, tmp_path):
@@ -341,7 +372,7 @@ def test_weights_changed_in_place_do_not_answer_from_the_old_prefix(tiny_folder,
     before, _ = scores(engine, one_scene)
     change(engine.model)
     after, _ = scores(engine, one_scene)
-    fresh = Engine(engine.model, engine.encoder)
+    fresh = Engine(Scheduler(engine.model, engine.encoder))
     assert torch.equal(after, scores(fresh, one_scene)[0]) and not torch.equal(after, before)
     assert not engine.model.training
 

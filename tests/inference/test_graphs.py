@@ -109,22 +109,31 @@ def test_what_is_replayed_most_lately_stays_recorded(monkeypatch):
     assert tape.recorded == 3, "what was replayed in between is not recorded again"
 
 
-def test_a_pool_whose_graphs_are_gone_is_not_used_again(monkeypatch):
+def test_graphs_are_recorded_on_the_models_device_and_in_a_pool_with_graphs(monkeypatch):
     class Graph:
         def replay(self):
             pass
 
-    handles, used = iter(range(9)), []
+    handles, used, current = iter(range(9)), [], []
 
     @contextmanager
-    def capture(graph, pool, capture_error_mode):
+    def capture(graph, pool, stream, capture_error_mode):
+        assert current == [stream] == [torch.device("cuda:1")], "what runs on another device is not recorded"
         used.append(pool)
         yield
+
+    @contextmanager
+    def on(device):
+        current.append(device)
+        yield
+        current.pop()
 
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: next(handles))
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "graph", capture)
-    record = on_cuda()
+    monkeypatch.setattr(torch.cuda, "device", on)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: device)
+    record = on_cuda(torch.device("cuda:1"))
     replays = [record(lambda: torch.ones(1)) for _ in range(2)]
     assert all(replay().item() == 1 for replay in replays)
     del replays

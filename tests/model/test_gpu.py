@@ -14,6 +14,7 @@ from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo import tiny_model
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.engine import Engine
+from gpt4scene.inference.scheduler import Scheduler
 from gpt4scene.model.attention import attend
 from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.layout import seen
@@ -117,7 +118,7 @@ def test_engine_answers_alike_on_both_devices(scene):
     answers = {}
     for device in ("cpu", "cuda"):
         model = load_model(folder, dtype=torch.float32, device=device)
-        engine = Engine(model, encoder)
+        engine = Engine(Scheduler(model, encoder))
         got = engine.answer(questions, GenerationSettings(max_new_tokens=8))
         answers[device] = {answer.question.key: answer.text for answer in got}
     assert answers["cpu"] == answers["cuda"]

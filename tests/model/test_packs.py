@@ -17,6 +17,7 @@ from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo import tiny_model
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.engine import Engine
+from gpt4scene.inference.scheduler import Scheduler
 from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.model.pixels import normalise
@@ -79,8 +80,8 @@ def test_pack_equals_separate_samples(setting, flash_attn):
 @pytest.mark.parametrize("flash_attn", get_args(FlashAttention))
 def test_answers_side_by_side_equal_answers_one_by_one(setting, images, flash_attn):
     folder, encoder, _ = setting
-    engine = Engine(load_model(folder, attention=attention_backend(flash_attn)[0]), encoder)
-    apart = Engine(load_model(folder), encoder, branch_limit=1)
+    engine = Engine(Scheduler(load_model(folder, attention=attention_backend(flash_attn)[0]), encoder))
+    apart = Engine(Scheduler(load_model(folder), encoder, branch_limit=1))
     questions = [Question("scanqa", n, "room", text, images) for n, (text, _) in enumerate(ROWS)]
     settings = GenerationSettings(max_new_tokens=12, temperature=1.0)  # drawn, so that every score counts
     got = {answer.question.key: answer.text for answer in engine.answer(questions, settings)}
@@ -107,7 +108,7 @@ def test_an_attention_that_would_drop_the_layout_is_refused(setting, attention):
     with pytest.raises(ValueError, match=f"attention '{attention}' does not know"):
         losses_and_gradients(model, encoder, [samples])
     with pytest.raises(ValueError, match=f"attention '{attention}' does not know"):
-        Engine(model, encoder)
+        Scheduler(model, encoder)
 
 
 def test_single_sample_equals_transformers_own_forward(setting):

@@ -60,9 +60,12 @@ def test_every_spatial_benchmark_goes_from_official_files_to_a_page(place, capsy
 @pytest.mark.slow
 def test_questions_about_one_set_of_images_are_asked_together(place):
     from gpt4scene.benchmarks.questions import load_questions
+    from gpt4scene.inference.decoding import GenerationSettings
     from gpt4scene.inference.local import load_engine
 
     assert annotate(flags(raw=place / "raw", out=place / "own", task="mindcube")) == 0
     questions = load_questions(place / "own", "mindcube")
     engine = load_engine(str(place / "model"), image_resolution=56, device="cpu", dtype="float32")
-    assert [len(visit.questions) for visit in engine.prepare(questions)] == [2, 1]
+    assert len(list(engine.answer(questions, GenerationSettings(max_new_tokens=1)))) == 3
+    found = engine.scheduler.statistics()
+    assert (found.prefix_hits, found.prefix_misses) == (1, 2)

@@ -51,9 +51,11 @@ class GenerationSettings:
 def uniforms_of(question: Question, settings: GenerationSettings, sample: int = 0) -> torch.Tensor:
     """Return fp32 numbers from 0 to below 1, one for each token to draw: the same whatever is asked beside it.
 
-    They hang on the seed, the question and the number of the sample.
+    They hang on the seed, the number of the sample, and the question with all that was said before it; not on its
+    images, which may lie elsewhere.
     """
-    text = f"{settings.seed} {sample} {question.task} {question.index} {question.scene_id} {question.prompt}"
+    said = "".join([question.prompt, *(f"\n{turn.role} {turn.text}" for turn in question.earlier)])
+    text = f"{settings.seed} {sample} {question.task} {question.index} {question.scene_id} {said}"
     number = int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big")
     return torch.rand(settings.max_new_tokens, generator=torch.Generator().manual_seed(number % 2**63))
 

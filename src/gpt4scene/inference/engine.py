@@ -10,27 +10,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from transformers import PreTrainedModel
 
-from gpt4scene.data.encoding import Encoder
 from gpt4scene.inference.decoding import GenerationSettings
-from gpt4scene.inference.prefixes import VisitKey
-from gpt4scene.inference.scheduler import BRANCH_LIMIT, Scheduler
+from gpt4scene.inference.scheduler import Scheduler
 from gpt4scene.inference.tokens import Request
-from gpt4scene.model.features import FeatureCache
 from gpt4scene.types import Answer, Question
 
 SCENES_AHEAD = 3
 """Scenes that wait in the scheduler beside those that run."""
 MOST_AHEAD = 16
 """Scenes that may be begun before an earlier one is finished."""
-
-
-@dataclass(frozen=True)
-class Visit:
-    """Questions that share a prefix."""
-
-    questions: tuple[Question, ...]
 
 
 @dataclass(eq=False)
@@ -44,36 +33,16 @@ class _Scene:
 
 
 class Engine:
-    """Answers questions about scenes with a model on this machine.
+    """Answers questions about scenes with a model on this machine, for one caller at a time."""
 
-    Args:
-        model: with the pack attention (``model.loading.load_model``), on the device that is to compute.
-        encoder: of the same checkpoint.
-        branch_limit: questions side by side; memory grows with it, answers do not change.
-        prefix_memory: bytes of prefixes that are kept for further questions, see ``Scheduler``.
-        features: keeps what the vision tower makes of images (see ``model.feature_choice``).
-    """
-
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        encoder: Encoder,
-        branch_limit: int = BRANCH_LIMIT,
-        prefix_memory: int | None = None,
-        features: FeatureCache | None = None,
-    ) -> None:
-        self.scheduler = Scheduler(model, encoder, branch_limit, prefix_memory, features=features)
-        self.model, self.encoder = model, encoder
-        self.device: torch.device = model.device
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
+        self.model, self.encoder = scheduler.model, scheduler.encoder
+        self.device: torch.device = scheduler.model.device
         self._scenes: list[_Scene] = []
         self._scene_of: dict[int, _Scene] = {}
         self._number = 0
         self._turn = 0
-
-    @property
-    def stops(self) -> frozenset[int]:
-        """The tokens that end an answer."""
-        return self.scheduler.stops
 
     def answer(self, questions: Sequence[Question], settings: GenerationSettings | None = None) -> Iterator[Answer]:
         """Yield the answers to questions, each as soon as it is complete; ``settings.samples`` of each question.
@@ -170,10 +139,3 @@ class Engine:
     def received(self) -> list[Answer]:
         """Return the answers that came and were not taken, such as those of the next scenes; once."""
         return [scene.answers.popleft() for scene in self._scenes for _ in range(len(scene.answers))]
-
-    def prepare(self, questions: Sequence[Question]) -> list[Visit]:
-        """Return the questions grouped by the prefix that they share. Touches neither model nor cache."""
-        groups: dict[VisitKey, list[Question]] = {}
-        for question, one in zip(questions, self.scheduler.arrivals.preparer.encoded(questions), strict=True):
-            groups.setdefault(one.key, []).append(question)
-        return [Visit(tuple(group)) for group in groups.values()]

@@ -37,20 +37,21 @@ class _Recorded:
     rows: list[torch.Tensor]
 
 
-def on_cuda() -> Record:
+def on_cuda(device: torch.device) -> Record:
     """Return what records CUDA graphs, all in one pool of memory: a result holds until the next replay.
 
-    PyTorch refuses a pool whose graphs are all gone, so that the next one gets another.
+    PyTorch refuses a pool whose graphs are all gone, so that the next one gets another. Work on another device than
+    that of the stream is not recorded, without a word, so the stream is one of ``device``, the model's.
     """
     alive: weakref.WeakSet[torch.cuda.CUDAGraph] = weakref.WeakSet()
-    pool = None
+    pool = stream = None
 
     def record(work: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
-        nonlocal pool
+        nonlocal pool, stream
         if not alive:
             pool = torch.cuda.graph_pool_handle()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+        graph, stream = torch.cuda.CUDAGraph(), stream or torch.cuda.Stream(device)
+        with torch.cuda.device(device), torch.cuda.graph(graph, pool, stream, capture_error_mode="thread_local"):
             out = work()
         alive.add(graph)
 

@@ -10,7 +10,8 @@ from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionRule
 from gpt4scene.errors import ConfigError
-from gpt4scene.inference.engine import BRANCH_LIMIT, Engine
+from gpt4scene.inference.engine import Engine
+from gpt4scene.inference.scheduler import BRANCH_LIMIT, Scheduler
 from gpt4scene.model.families import family_of
 from gpt4scene.model.features import FeatureCache
 from gpt4scene.model.folder import ModelFolder, find_model, parameter_count
@@ -81,4 +82,4 @@ def load_engine(
     tokenizer = load_tokenizer(folder.base)
     network = load_merged(folder, **options)
     encoder = Encoder(tokenizer, TEMPLATES[template or family_of(network.config).template], vision)
-    return Engine(network, encoder, branch_limit or BRANCH_LIMIT, prefix_memory, features)
+    return Engine(Scheduler(network, encoder, branch_limit or BRANCH_LIMIT, prefix_memory, features=features))

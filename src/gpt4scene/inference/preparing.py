@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ import numpy as np
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.packs import pack_pixels
 from gpt4scene.data.vision import VisionRule
+from gpt4scene.errors import DataError
 from gpt4scene.files.contents import Contents
 from gpt4scene.inference.prefixes import VisitKey
 from gpt4scene.types import Branch, EncodedSample, Grid, Origin, Pack, Question
@@ -66,7 +67,8 @@ class Pixels:
 class Preparer:
     """Encodes questions in one thread, since encoders belong to one, and decodes images in several.
 
-    A file is known by what it holds: images that were replaced under their names are seen, and make another key.
+    A file is known by what it holds: images that were replaced under their names are seen, and make another key. One
+    that is replaced before it is decoded is a ``DataError``.
     ``knows`` says of a question that the model needs no pixels of its images.
     """
 
@@ -103,10 +105,6 @@ class Preparer:
                 promise.set_result(self._prepared(self.encoder.encode_question(question), found))
             except Exception as error:  # whatever it is, it belongs to the one who waits for this question
                 promise.set_exception(error)
-
-    def encoded(self, questions: Iterable[Question]) -> list[Prepared]:
-        """Return all questions as tokens."""
-        return [promise.result() for promise in [self.encode(question) for question in questions]]
 
     def _look_at(self, images: Sequence[str]) -> tuple[str, ...] | Exception:
         """Return the images' contents, or why they can't be had; the encoder forgets sizes of replaced ones."""
@@ -148,6 +146,9 @@ class Preparer:
 
         def decode(index: int) -> None:
             patches[starts[index] : starts[index + 1]] = _one(prepared, index)
+            path = prepared.images[index]
+            if self._contents(path) != prepared.key[0][index]:  # else its prefix would be taken for that of before
+                raise DataError(f"image {path}: the file was changed after its question was asked; ask again")
 
         return Pixels(patches, [self._decoding.submit(decode, index) for index in range(len(prepared.grids))])
 

@@ -72,7 +72,7 @@ class Scheduler:
         self._network = Network(model, self.tower)
         self._slots = Slots(branch_limit, model.device, self.branch_memory // self._network.token_bytes)
         self._sampler = Sampler(branch_limit, model.config.get_text_config().vocab_size, model.device)
-        self._graphs = StepGraphs(self._network.step, on_cuda()) if model.device.type == "cuda" else None
+        self._graphs = StepGraphs(self._network.step, on_cuda(model.device)) if model.device.type == "cuda" else None
         self._mark: Mark | None = None
         self._running: list[Running] = []
         self._parts: Prefixes | None = None
