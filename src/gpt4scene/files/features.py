@@ -14,6 +14,7 @@ import shutil
 import threading
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,13 +106,13 @@ class FeatureFolder:
 
     def has(self, key: str) -> bool:
         """Return whether there is a file for ``key``; whether it is whole is not looked at."""
-        return self.path(key).is_file()
+        return os.path.isfile(self.path(key))
 
     def read(self, key: str) -> dict[str, Block] | None:
         """Return what is kept for ``key``, or None; it then counts as used just now.
 
         Raises ``OSError`` where the file can't be read, and ``DamagedFeatures`` for one that is not whole; that one is
-        removed.
+        removed where this may be done.
         """
         path = self.path(key)
         try:
@@ -121,12 +122,11 @@ class FeatureFolder:
         try:
             blocks = from_bytes(key, content)
         except DamagedFeatures:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # a folder that may only be read
+                path.unlink()
             raise
-        try:
+        with suppress(OSError):  # a folder that may only be read, or a file that another process removed
             os.utime(path)
-        except OSError:  # a folder that may only be read, or a file that another process removed
-            return blocks
         return blocks
 
     def write(self, key: str, blocks: Mapping[str, Block]) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from gpt4scene.data.packs import decoders
 from gpt4scene.data.vision import VisionRule, image_pixels, tokens
 from gpt4scene.files.contents import Contents
 from gpt4scene.model import tower_attention
@@ -166,6 +167,9 @@ class Tower:
         missing = [number for number, one in enumerate(ready) if one is None]
         if missing:
             pixels = self._normalised(self._patches(images, patches_u8, missing), device)
+            if self.cache is not None and len(patches_u8) == 0:  # a file may have changed before it was decoded
+                again = self._keys(self._digests(images), mark)
+                keys = [key if key == now else None for key, now in zip(keys, again, strict=True)]
             made = self.encode(tuple(images.grids[number] for number in missing), pixels)
             for place, number in enumerate(missing):
                 one = Features(made.pooler_output[place], tuple(layer[place] for layer in made.deepstack_features))
@@ -188,7 +192,7 @@ class Tower:
         if len(patches_u8) == 0:
             paths = [images.paths[number] for number in chosen if number < len(images.paths)]
             grids = [images.grids[number] for number in chosen]  # blank ones are the last
-            return torch.from_numpy(image_pixels(paths, grids, self.rule))
+            return torch.from_numpy(image_pixels(paths, grids, self.rule, threads=decoders()))
         if len(chosen) == len(images.grids):
             return patches_u8
         parts = patches_u8.split([int(np.prod(grid)) for grid in images.grids])
