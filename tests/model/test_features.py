@@ -16,6 +16,7 @@ from transformers import AutoModelForImageTextToText
 from gpt4scene.data.vision import VisionRule, image_pixels
 from gpt4scene.demo import tiny_model
 from gpt4scene.files import features as files
+from gpt4scene.files.contents import Contents
 from gpt4scene.files.features import FeatureFolder
 from gpt4scene.model import features as module
 from gpt4scene.model import tower as tower_module
@@ -340,7 +341,8 @@ def test_missing_features_of_files_are_made_from_the_files(small, tmp_path):
     assert tower.cache.bytes > 0
 
 
-def test_a_file_that_changes_while_it_is_decoded_is_not_kept(small, tmp_path, monkeypatch):
+@pytest.mark.parametrize("known", [False, True], ids=["looked at now", "looked at before"])
+def test_a_file_that_changes_while_it_is_decoded_is_not_kept(small, tmp_path, monkeypatch, known):
     network, rule = small
     path = tmp_path / "a.png"
     colour = (80, 60)
@@ -351,7 +353,8 @@ def test_a_file_that_changes_while_it_is_decoded_is_not_kept(small, tmp_path, mo
         Image.new("RGB", colour, "blue").save(path)
         return image_pixels(paths, *args, **options)
 
-    images, none = Images(((1, 4, 6),), (str(path),)), torch.empty(0, rule.patch_length, dtype=torch.uint8)
+    held = (Contents().content(str(path)),) if known else ()
+    images, none = Images(((1, 4, 6),), (str(path),), held), torch.empty(0, rule.patch_length, dtype=torch.uint8)
     tower = Tower(network, rule, cache=FeatureCache(LARGE))
     wanted = features(Tower(network, rule), images, none)
     monkeypatch.setattr(tower_module, "image_pixels", changed)

@@ -158,7 +158,8 @@ class Tower:
 
     def _encoded(self, images: Images, patches_u8: torch.Tensor, device: torch.device, mark: Hashable) -> EncodedImages:
         """Return features of all images: those that are kept, and the others computed together."""
-        keys = self._keys(self._digests(images), mark)
+        digests = self._digests(images)
+        keys = self._keys(digests, mark)
         found = [None] * len(keys) if self.cache is None else self.cache.get(keys)
         ready: list[Features | None] = [
             kept.to(device) if kept is not None and len(kept.merged) == tokens(grid, self.rule) else None
@@ -167,9 +168,10 @@ class Tower:
         missing = [number for number, one in enumerate(ready) if one is None]
         if missing:
             pixels = self._normalised(self._patches(images, patches_u8, missing), device)
-            if self.cache is not None and len(patches_u8) == 0:  # a file may have changed before it was decoded
-                again = self._keys(self._digests(images), mark)
-                keys = [key if key == now else None for key, now in zip(keys, again, strict=True)]
+            if self.cache is not None and len(patches_u8) == 0:  # a file may have changed before it was decoded now
+                for number in missing:
+                    if keys[number] is not None and self.contents(images.paths[number]) != digests[number]:
+                        keys[number] = None
             made = self.encode(tuple(images.grids[number] for number in missing), pixels)
             for place, number in enumerate(missing):
                 one = Features(made.pooler_output[place], tuple(layer[place] for layer in made.deepstack_features))
