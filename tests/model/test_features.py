@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model
 from PIL import Image
 from transformers import AutoModelForImageTextToText
 
@@ -157,6 +158,15 @@ def test_a_key_hangs_on_all_that_features_hang_on(small, tmp_path):
     other.config.vision_config.hidden_act = "gelu"  # the same weights, and other features
     assert Tower(other, rule, cache=FeatureCache(LARGE))._keys(["a"], None)[0] not in keys
     assert weights_digest(network) == weights_digest(load_model(folder))  # of values, not of addresses
+
+
+def test_the_scale_of_an_adapter_in_the_tower_is_part_of_its_weights(small):
+    def digest(alpha):
+        torch.manual_seed(0)
+        config = LoraConfig(r=2, lora_alpha=alpha, target_modules=r".*visual.*qkv")
+        return weights_digest(get_peft_model(load_model(small[0].name_or_path), config).base_model.model.model.visual)
+
+    assert digest(4) == digest(4) != digest(8)
 
 
 @settings(max_examples=50)

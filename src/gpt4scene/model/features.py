@@ -50,8 +50,13 @@ class Features:
 
 
 def weights_digest(tower: torch.nn.Module) -> str:
-    """Return a hash of the values of all parameters and buffers of ``tower``: equal weights are equal anywhere."""
+    """Return a hash of the values of all parameters and buffers of ``tower``: equal weights are equal anywhere.
+
+    The scales of LoRA adapters in it, which peft keeps as numbers of the modules, are part of it.
+    """
     tensors = [*tower.named_parameters(), *tower.named_buffers()]
+    scales = {name: vars(module).get("scaling") for name, module in tower.named_modules()}
+    adapted = sorted((name, sorted(scale.items())) for name, scale in scales.items() if isinstance(scale, dict))
 
     def digest(item: tuple[str, torch.Tensor]) -> bytes:
         name, tensor = item
@@ -60,7 +65,8 @@ def weights_digest(tower: torch.nn.Module) -> str:
         return hashlib.blake2b(values.data, key=hashlib.sha256(head).digest(), digest_size=16).digest()
 
     with ThreadPoolExecutor(_READERS, thread_name_prefix="weights") as pool:
-        return hashlib.sha256(b"".join(pool.map(digest, sorted(tensors, key=lambda item: item[0])))).hexdigest()
+        digests = b"".join(pool.map(digest, sorted(tensors, key=lambda item: item[0])))
+    return hashlib.sha256(digests + repr(adapted).encode()).hexdigest()
 
 
 def feature_key(content: str, rule: VisionRule, weights: str, computing: str) -> str:
