@@ -7,6 +7,7 @@ Several processes may use one folder: they write whole files, and equal keys mea
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -132,11 +133,12 @@ class FeatureFolder:
     def write(self, key: str, blocks: Mapping[str, Block]) -> bool:
         """Keep ``blocks`` for ``key``; older files are removed where there are too many.
 
-        Returns False where the disk has little left, and nothing was written. Raises ``OSError``.
+        Returns False where the disk has little left, and nothing was written. Raises ``OSError``, also where ``limit`` is
+        less than they take.
         """
         content = to_bytes(key, blocks)
         if len(content) > self.limit:
-            return True
+            raise OSError(errno.EFBIG, f"an image takes {len(content):,} bytes, the limit is {self.limit:,}")
         self.folder.mkdir(parents=True, exist_ok=True)
         disk = shutil.disk_usage(self.folder)
         if disk.free - len(content) < min(_KEPT_FREE, disk.total // 10):
