@@ -133,8 +133,8 @@ class FeatureFolder:
     def write(self, key: str, blocks: Mapping[str, Block]) -> bool:
         """Keep ``blocks`` for ``key``; older files are removed where there are too many.
 
-        Returns False where the disk has little left, and nothing was written. Raises ``OSError``, also where ``limit`` is
-        less than they take.
+        Returns False where the disk has little left, and nothing was written. Raises ``OSError``, also where they take
+        more than ``limit``.
         """
         content = to_bytes(key, blocks)
         if len(content) > self.limit:
