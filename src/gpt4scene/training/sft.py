@@ -96,14 +96,15 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         _say(arguments, about)
     spare_threads(parameter_count(folder), arguments.device)
     tokenizer = on_all(lambda: load_tokenizer(folder))
-    attention = on_all(lambda: attention_of(config, arguments, folder))
+    stops = bool(config.data.tokenized_path) and (config.data.tokenize_only or _too_large_for_cpu(folder))
+    attention = None if stops else on_all(lambda: attention_of(config, arguments, folder))
     data = load_data(config, folder, tokenizer, arguments)
     plan = plan_of(config, arguments, data, branches_of(config, arguments, folder, data.train, checkpoint))
     if checkpoint is None:
         manifest.release()
     manifest.update(data=data.summary, batch=_batch(plan), attention=attention)
     _say(arguments, f"{data.sentence}; {_batch(plan)['sentence']}")
-    if config.data.tokenized_path and (config.data.tokenize_only or _too_large_for_cpu(folder)):
+    if stops:
         return _stop_after_tokenizing(arguments, config)
     settings = settings_of(config, arguments, data.summary["fingerprint"])
     left = total = total_steps(arguments, plan)
