@@ -168,16 +168,14 @@ class Tower:
         missing = [number for number, one in enumerate(ready) if one is None]
         if missing:
             pixels = self._normalised(self._patches(images, patches_u8, missing), device)
-            if self.cache is not None and len(patches_u8) == 0:  # a file may have changed before it was decoded now
-                for number in missing:
-                    if keys[number] is not None and self.contents(images.paths[number]) != digests[number]:
-                        keys[number] = None
             made = self.encode(tuple(images.grids[number] for number in missing), pixels)
             for place, number in enumerate(missing):
                 one = Features(made.pooler_output[place], tuple(layer[place] for layer in made.deepstack_features))
                 ready[number] = one
                 if self.cache is not None and (key := keys[number]) is not None:
-                    self.cache.put(key, one)
+                    given = len(patches_u8) > 0  # else the file was decoded just now, and may have changed before
+                    if given or self.contents(images.paths[number]) == digests[number]:
+                        self.cache.put(key, one)
         whole = [one for one in ready if one is not None]
         layers = tuple(zip(*(one.deepstack for one in whole), strict=True))
         return EncodedImages(tuple(one.merged for one in whole), layers)
