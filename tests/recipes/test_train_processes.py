@@ -268,3 +268,33 @@ def test_a_bad_image_on_one_process_is_one_sentence(torchrun, flags, root, tmp_p
     assert done.returncode == 1
     assert done.stderr.count("scene1_0.png") == 1 and "error: " in done.stderr
     assert 'training/trainer.py"' not in done.stderr  # no traceback of ours
+
+
+FAILS = """
+import os, sys
+from gpt4scene.cli import main
+from gpt4scene.errors import DataError
+from gpt4scene.model.tower import Tower
+
+def fail(self, images, *others, sound=Tower.inputs):
+    if os.environ["RANK"] == "1" and images.paths:
+        raise DataError("image of a scene: the file changed")
+    return sound(self, images, *others)
+
+Tower.inputs = fail
+sys.exit(main(["train", *sys.argv[1:]]))
+"""
+
+
+EVALUATION = {"do_train": False, "do_eval": True, "val_size": 4, "per_device_eval_batch_size": 1}
+
+
+@pytest.mark.parametrize("keys", [{}, EVALUATION], ids=["step", "evaluation"])
+def test_an_image_that_is_another_when_its_turn_comes_ends_all(torchrun, flags, tmp_path, keys):
+    """Features were dropped, so that the main process decodes the image itself."""
+    (tmp_path / "script.py").write_text(FAILS)
+    words = flags(tmp_path / "run", per_device_train_batch_size=4, scene_packing=2, **keys)
+    done = torchrun([str(tmp_path / "script.py"), *words], tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("error: image of a scene: the file changed") == 1, done.stderr[-3000:]
+    assert 'training/trainer.py"' not in done.stderr  # no traceback of ours

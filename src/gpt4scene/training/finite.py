@@ -18,7 +18,7 @@ from transformers import TrainerCallback
 
 from gpt4scene.errors import DataError
 from gpt4scene.training.output import good_checkpoint
-from gpt4scene.training.processes import OtherProcessFailed, gather_all
+from gpt4scene.training.processes import OtherProcessFailed, gather_all, raise_first
 from gpt4scene.training.signals import highest_of_all
 from gpt4scene.types import Origin
 
@@ -92,8 +92,8 @@ class Watch:
     ) -> Judged:
         """Judge step ``number`` before the optimizer takes it, and forget its losses. Waits for the device, once.
 
-        ``failed`` is why this process could not read its rows, ``signal`` the one that it got. Raises ``failed`` here
-        and ends the other processes.
+        ``failed`` is why this process could not read its rows, ``signal`` the one that it got. Raises the ``failed``
+        of one process, and ends the others quietly.
         """
         state = [torch.zeros((), device=self._device) if (broken := self.losses.broken()) is None else broken.float()]
         state += [_not_finite(gradient_norm, self._device), *_known(self._device, failed is not None, signal)]
@@ -104,7 +104,7 @@ class Watch:
             judged = torch.cat([judged, _whole(gradient_norm).detach().float().reshape(1)])
         bad_loss, bad_gradient, failure, highest, *norm = judged.tolist()
         if failure:
-            raise failed if failed is not None else OtherProcessFailed
+            raise_first(failed)
         self._judge(number, bool(bad_loss), bool(bad_gradient))
         self.losses.clear()
         return Judged(norm[0] if isinstance(gradient_norm, torch.Tensor) else gradient_norm, int(highest))

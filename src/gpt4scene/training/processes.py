@@ -74,11 +74,20 @@ def on_all(work: Callable[[], Result]) -> Result:
         result = work()
     except Exception as caught:  # noqa: BLE001 (raised again below)
         error = caught
+    raise_first(error)
+    return result  # type: ignore[return-value]
+
+
+def raise_first(error: Exception | None) -> None:
+    """Raise ``error`` on the first process that has one, ``OtherProcessFailed`` on the others; all must call.
+
+    Where none has one, nothing happens.
+    """
     statuses = gather_all(0 if error is None else _status(error))
     first = next((rank for rank, status in enumerate(statuses) if status), None)
     if first is None:
-        return result  # type: ignore[return-value]
-    if error is not None and first == torch.distributed.get_rank():
+        return
+    if error is not None and (len(statuses) == 1 or first == torch.distributed.get_rank()):
         raise error
     raise OtherProcessFailed(statuses[first])
 

@@ -31,6 +31,7 @@ from gpt4scene.model.tower import Tower
 from gpt4scene.training.finite import Watch
 from gpt4scene.training.known_images import KnownImages, sharded
 from gpt4scene.training.output import BatchPlan
+from gpt4scene.training.processes import raise_first
 from gpt4scene.training.signals import StopOnSignal
 from gpt4scene.types import Batch
 
@@ -154,17 +155,13 @@ class PackTrainer(Trainer):
     ) -> tuple[list[Batch | None], torch.Tensor]:
         """Return the micro-batches of a step, and the number of rows (or answer tokens) in it on all processes.
 
-        Waits for no device: the number stays there. Raises DataError for an image that can't be read. One of several
-        processes runs filling packs instead, until all of them talk and end, before weights change.
+        Waits for no device: the number stays there. Raises DataError for an image that can't be read (see
+        ``_instead_of``).
         """
         if self.state.global_step >= self.state.max_steps:
             return [], torch.zeros((), device=device)  # resumed at its end; the Trainer would take one step more
-        loaded = list(islice(epoch_iterator, num_batches))
-        self._failed = next((item for item in loaded if isinstance(item, DataError)), None)
-        if self._failed is not None and self.accelerator.num_processes == 1:
-            raise self._failed
-        filling = None if self._failed is None else _packs(self.train_dataset)[()]
-        batches = [filling if isinstance(item, DataError) else item for item in loaded]
+        loaded = islice(epoch_iterator, num_batches)
+        batches = [self._instead_of(item) if isinstance(item, DataError) else item for item in loaded]
         rows = sum(float(self._counts(batch).numpy().sum()) for batch in batches if batch is not None)
         here = torch.full((), rows, device=device)
         return batches, cast(torch.Tensor, self.accelerator.reduce(here, reduction="sum"))
@@ -188,10 +185,26 @@ class PackTrainer(Trainer):
         labels = torch.ones(len(batch.label_owners), device=batch.weights.device)
         return batch.weights * torch.zeros_like(batch.weights).index_add(0, batch.label_owners, labels)
 
+    def _instead_of(self, error: DataError) -> Batch:
+        """Return a filling pack, in place of one with an image that can't be read; raise in a run of one process.
+
+        One of several processes goes on until all of them talk, at the end of the step or of the evaluation, and end
+        together before weights change: else the others would wait for it.
+        """
+        if self.accelerator.num_processes == 1:
+            raise error
+        self._failed = self._failed or error
+        return _packs(self.train_dataset)[()]
+
     def _sums(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the sum of the pack's losses and the sum of what its branches count for."""
         rule = _packs(self.train_dataset).encoder.vision
-        counts, losses_K = self._counts(batch), row_losses(model, batch, rule, self.tower)
+        try:
+            losses_K = row_losses(model, batch, rule, self.tower)
+        except DataError as error:  # features were dropped, and the image that they were made of can't be read again
+            batch = self._prepare_inputs(self._instead_of(error))
+            losses_K = row_losses(model, batch, rule, self.tower)
+        counts = self._counts(batch)
         self._watch.losses.add(losses_K, batch.origins)
         return (losses_K * counts).sum(), counts.sum()
 
@@ -214,7 +227,7 @@ class PackTrainer(Trainer):
     ) -> tuple[torch.Tensor, None, None]:
         """Add one pack to the evaluation's sums."""
         if isinstance(inputs, DataError):
-            raise inputs
+            inputs = self._instead_of(inputs)
         with torch.no_grad():
             total, count = self._sums(model, self._prepare_inputs(inputs))
         self._eval_sums = self._eval_sums.to(total.device) + torch.stack([total, count])
@@ -225,6 +238,7 @@ class PackTrainer(Trainer):
         self._eval_sums = torch.zeros(2, device=self.args.device)
         output = super().evaluation_loop(dataloader, description, *args, **kwargs)
         self.tower.close()
+        raise_first(self._failed)
         sums = cast(torch.Tensor, self.accelerator.reduce(self._eval_sums, reduction="sum"))
         total, count = sums.tolist()
         assert output.metrics is not None
