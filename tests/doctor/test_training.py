@@ -157,11 +157,19 @@ def one_colour(place):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"image_mean": [0.5]}))
 
 
-def attention_dropout(place):
+def text_config(place, **values):
     path = place.model / "config.json"
     config = json.loads(path.read_text())
-    config["text_config"]["attention_dropout"] = 0.1
+    config["text_config"] |= values
     path.write_text(json.dumps(config))
+
+
+def attention_dropout(place):
+    text_config(place, attention_dropout=0.1)
+
+
+def gelu(place):
+    text_config(place, hidden_act="gelu")
 
 
 def a_run_is_there(place):
@@ -204,6 +212,7 @@ BROKEN = {
     "weights of NaN": (nan_weights, "", "holds NaN"),
     "a processor of one colour": (one_colour, "", "image_mean must be three numbers"),
     "attention dropout": (attention_dropout, "", "write flash_attn: disabled"),
+    "kernels that do not fit": (gelu, "--use_liger_kernel true", "gated by gelu"),
     "an output below a file": (nothing, "--output_dir {data}/room.jpg/out", "output_dir must be a folder"),
     "a schedule that does not fit": (nothing, '--lr_scheduler_kwargs {{"cycles":1}}', "cycles"),
     "a whole model as an adapter": (

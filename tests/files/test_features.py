@@ -124,6 +124,12 @@ def test_a_disk_that_is_almost_full_is_left_alone(folder, monkeypatch):
     assert folder.write(key_of(1), blocks_of(1)) is False and not folder.has(key_of(1))
 
 
+def test_a_limit_below_one_image_is_said(tmp_path):
+    with pytest.raises(OSError, match="an image takes .* bytes, the limit is 100"):
+        FeatureFolder(tmp_path / "features", 100).write(key_of(1), blocks_of(1))
+    assert not (tmp_path / "features").exists()
+
+
 def test_a_writer_that_fails_leaves_nothing(folder, monkeypatch):
     def full(self, content):
         raise OSError(errno.ENOSPC, "No space left on device")

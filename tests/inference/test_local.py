@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 
+from gpt4scene.errors import ConfigError
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.local import choose_device, choose_dtype, load_engine
 from gpt4scene.model.export import merge_adapter
@@ -49,6 +50,14 @@ def test_device_and_number_format():
     assert choose_dtype("auto", torch.device("cpu")) is torch.float32
     assert choose_dtype("auto", torch.device("cuda")) is torch.bfloat16
     assert choose_dtype("float16", torch.device("cpu")) is torch.float16
+
+
+def test_a_gpu_that_only_imitates_bfloat16_is_told_before_a_model_is_loaded(monkeypatch):
+    """As a T4 does: no attention kernel takes it there."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    with pytest.raises(ConfigError, match="--dtype float16"):
+        choose_dtype("auto", torch.device("cuda"))
 
 
 def test_unknown_template_is_named(tiny_folder):

@@ -4,17 +4,23 @@ import errno
 import multiprocessing
 import os
 import signal
+import threading
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model
+from PIL import Image
 from transformers import AutoModelForImageTextToText
 
 from gpt4scene.data.vision import VisionRule, image_pixels
 from gpt4scene.demo import tiny_model
 from gpt4scene.files import features as files
+from gpt4scene.files.contents import Contents
 from gpt4scene.files.features import FeatureFolder
+from gpt4scene.model import features as module
+from gpt4scene.model import tower as tower_module
 from gpt4scene.model.features import FeatureCache, Features, feature_key, weights_digest
 from gpt4scene.model.loading import load_model
 from gpt4scene.model.tower import Tower
@@ -152,6 +158,15 @@ def test_a_key_hangs_on_all_that_features_hang_on(small, tmp_path):
     other.config.vision_config.hidden_act = "gelu"  # the same weights, and other features
     assert Tower(other, rule, cache=FeatureCache(LARGE))._keys(["a"], None)[0] not in keys
     assert weights_digest(network) == weights_digest(load_model(folder))  # of values, not of addresses
+
+
+def test_the_scale_of_an_adapter_in_the_tower_is_part_of_its_weights(small):
+    def digest(alpha):
+        torch.manual_seed(0)
+        config = LoraConfig(r=2, lora_alpha=alpha, target_modules=r".*visual.*qkv")
+        return weights_digest(get_peft_model(load_model(small[0].name_or_path), config).base_model.model.model.visual)
+
+    assert digest(4) == digest(4) != digest(8)
 
 
 @settings(max_examples=50)
@@ -324,8 +339,6 @@ def test_a_tower_that_learns_gets_pixels_and_keeps_nothing(small):
 
 def test_missing_features_of_files_are_made_from_the_files(small, tmp_path):
     """Where features were dropped after a loader had been told that they are known."""
-    from PIL import Image
-
     network, rule = small
     path = str(tmp_path / "a.png")
     Image.effect_mandelbrot((80, 60), (-2, -1, 1, 1), 20).convert("RGB").save(path)
@@ -336,6 +349,76 @@ def test_missing_features_of_files_are_made_from_the_files(small, tmp_path):
     assert equal(features(tower, images, patches[:0]), features(Tower(network, rule), images, patches))
     tower.contents.learn(path, tower.contents.content(path))
     assert tower.cache.bytes > 0
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["looked at now", "looked at before"])
+def test_a_file_that_changes_while_it_is_decoded_is_not_kept(small, tmp_path, monkeypatch, known):
+    network, rule = small
+    path = tmp_path / "a.png"
+    colour = (80, 60)
+    Image.new("RGB", colour, "red").save(path)
+    first = path.read_bytes()
+
+    def changed(paths, *args, **options):
+        Image.new("RGB", colour, "blue").save(path)
+        return image_pixels(paths, *args, **options)
+
+    held = (Contents().content(str(path)),) if known else ()
+    images, none = Images(((1, 4, 6),), (str(path),), held), torch.empty(0, rule.patch_length, dtype=torch.uint8)
+    tower = Tower(network, rule, cache=FeatureCache(LARGE))
+    wanted = features(Tower(network, rule), images, none)
+    monkeypatch.setattr(tower_module, "image_pixels", changed)
+    assert not equal(features(tower, images, none), wanted)
+    monkeypatch.undo()
+    path.write_bytes(first)
+    assert equal(features(tower, images, none), wanted)
+
+
+def test_what_waits_for_the_disk_is_bounded_and_written_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_WAITING", 100)
+    goes_on, written, most = threading.Event(), [], []
+
+    class Slow(FeatureFolder):
+        def write(self, key, blocks):
+            most.append(cache._waiting)
+            assert goes_on.wait(20)
+            written.append(key)
+            return True
+
+    cache = FeatureCache(0, Slow(tmp_path, LARGE))
+    keys = [f"{number % 4:032x}" for number in (0, 0, 1, 2, 3)]
+    runs = threading.Thread(target=lambda: [cache.put(key, Features(torch.zeros(4, 5))) for key in keys], daemon=True)
+    runs.start()  # 80 bytes each: with two waiting, the third waits
+    while runs.is_alive() and cache._waiting < 160:
+        runs.join(0.01)
+    assert cache._waiting == 160 and cache.knows(keys[:3]) and not cache.knows(keys[3:4])
+    goes_on.set()
+    runs.join(20)
+    cache.close()
+    assert written == sorted(set(keys)) and cache._waiting == 0 and max(most) <= 180
+
+
+def test_a_folder_that_may_only_be_read_serves_what_is_whole(small, tmp_path, monkeypatch):
+    network, rule = small
+    images, patches = scene(rule)
+    cache = FeatureCache(0, FeatureFolder(tmp_path, LARGE))
+    wanted = features(Tower(network, rule, cache=cache), images, patches)
+    cache.close()
+    sorted(tmp_path.rglob("*.safetensors"))[0].write_bytes(b"x")
+
+    def refused(*args, **options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    for name in ("unlink", "replace", "utime", "mkdir"):
+        monkeypatch.setattr(os, name, refused)
+    said = []
+    tower = Counted(network, rule, cache=FeatureCache(0, FeatureFolder(tmp_path, LARGE), said.append))
+    got = features(tower, images, patches)
+    assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(got, wanted, strict=True))
+    assert tower.ran == [1]  # by itself, so that its products are rounded otherwise
+    tower.cache.close()
+    features(tower, images, patches)
+    assert tower.ran == [1, 1] and ["not whole" in said[0], "can't be written" in said[1], len(said)] == [True, True, 2]
 
 
 def test_the_reference_is_the_tower_of_transformers(small, tmp_path):

@@ -1,5 +1,7 @@
 """The same proofs on a CUDA device, in bf16: run them with ``pytest -m gpu`` on a machine that has one."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 import torch
@@ -19,6 +21,7 @@ from gpt4scene.model.attention import attend
 from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.layout import seen
 from gpt4scene.model.loading import load_model, load_tokenizer
+from gpt4scene.model.tower import Tower
 from gpt4scene.model.two_part import attend_pack
 from gpt4scene.types import Conversation, Origin, Question, Turn
 
@@ -108,6 +111,60 @@ def test_attention_over_a_pack_never_waits_for_the_device():
     torch.cuda.set_sync_debug_mode("error")
     try:
         attend_pack(*three, layout, 0.1).sum().backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+MIXED = ((1, 12, 14), (1, 8, 6), (1, 12, 14), (1, 10, 12))
+
+
+def features(tower, device):
+    """What the tower makes of random patches."""
+    torch.manual_seed(0)
+    pixels = torch.randn(sum(t * h * w for t, h, w in MIXED), tower.rule.patch_length)
+    out = tower.encode(MIXED, pixels.to(device, next(tower.module.parameters()).dtype))
+    return [*out.pooler_output, *(one for layer in out.deepstack_features for one in layer)]
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+@pytest.mark.parametrize(
+    ("dtype", "attention", "tolerance"),
+    [
+        (torch.float32, "sdpa", 1e-4),
+        (torch.bfloat16, "sdpa", 0.05),
+        pytest.param(
+            *(torch.bfloat16, "flash_attention_2", 0.05),
+            marks=pytest.mark.skipif(importlib.util.find_spec("flash_attn") is None, reason="needs flash-attn"),
+        ),
+    ],
+)
+def test_the_tower_gives_on_cuda_what_transformers_gives_on_the_cpu(
+    tmp_path, monkeypatch, family, dtype, attention, tolerance
+):
+    """In fp32 by a fused kernel as well, and, with flash-attn, by its call for sequences of several lengths."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # of the patches' convolution
+    folder = tiny_model.build(tmp_path / "model", family)
+    rule = VisionRule.from_folder(folder)
+    reference = load_model(folder, dtype=torch.float32, attention="eager")
+    wanted = features(Tower(reference, rule), "cpu")
+    tower = Tower(load_model(folder, dtype=dtype, attention=attention, device="cuda"), rule)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        found = features(tower, "cuda")
+    assert not {event.key for event in profiler.key_averages() if "cudnn_att" in event.key or "_math" in event.key}
+    for one, other in zip(found, wanted, strict=True):
+        assert one.device.type == "cuda" and one.dtype == dtype
+        assert (one.float().cpu() - other).abs().max() <= tolerance * other.abs().max()
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+def test_a_tower_that_knows_the_sizes_never_waits_for_the_device(tmp_path, family):
+    folder = tiny_model.build(tmp_path / "model", family)
+    tower = Tower(load_model(folder, dtype=torch.bfloat16, device="cuda"), VisionRule.from_folder(folder))
+    features(tower, "cuda")
+    pixels = torch.zeros(sum(t * h * w for t, h, w in MIXED), tower.rule.patch_length, device="cuda")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        tower.encode(MIXED, pixels.bfloat16())
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

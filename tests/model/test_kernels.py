@@ -11,11 +11,13 @@ import torch
 from torch.nn import attention
 from torch.nn.attention import _registry
 from torch.nn.functional import scaled_dot_product_attention
+from transformers import AutoConfig
 
 import gpt4scene
 from gpt4scene.demo import tiny_model
 from gpt4scene.errors import ConfigError
 from gpt4scene.model import kernels
+from gpt4scene.model.attention import attention_sentence
 from gpt4scene.model.kernels import attention_gradients, attention_part, fused_kernels, kernel_for, merge
 from gpt4scene.settings.config import parse
 from gpt4scene.training import preflight
@@ -80,6 +82,19 @@ def test_every_entry_has_its_kernel_or_is_refused(device, dtype, channels, capab
             kernel_for(device, dtype, channels, capability)
     else:
         assert kernel_for(device, dtype, channels, capability) == kernel
+
+
+def test_a_run_that_no_kernel_can_do_is_told_what_its_command_takes(tmp_path):
+    folder = tiny_model.build(tmp_path / "model")
+    nowhere = torch.device("mps")
+    config = parse(["--model_name_or_path", "m", "--dataset", "d", "--output_dir", "o"])
+    arguments = SimpleNamespace(fp16=False, bf16=False, device=nowhere)
+    with pytest.raises(ConfigError, match="no fused attention for float32.*flash_attn: disabled"):
+        preflight.attention_of(config, arguments, folder)
+    network = AutoConfig.from_pretrained(folder)
+    with pytest.raises(ConfigError, match="on a mps device; take --device cpu$"):
+        attention_sentence(network, "sdpa", nowhere, torch.float32, "take --device cpu")
+    assert "plain products" in attention_sentence(network, "eager", nowhere, torch.float32, "")
 
 
 @pytest.mark.parametrize("kernel", ["flash", "efficient"])

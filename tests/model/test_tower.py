@@ -1,10 +1,13 @@
 """The tower gives what transformers' own gives, in one attention call a layer, whatever the sizes of images."""
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForImageTextToText
+from transformers.vision_utils import get_vision_attention_seqlens, get_vision_window_index
 
 from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo import tiny_model
@@ -13,6 +16,7 @@ from gpt4scene.model import tower_attention
 from gpt4scene.model.loading import load_model
 from gpt4scene.model.tower import Tower
 from gpt4scene.model.tower_attention import Sequences, TowerLayout, attend_images
+from gpt4scene.model.tower_plan import TowerPlans
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 EQUAL = ((1, 12, 14),) * 3
@@ -57,6 +61,23 @@ def test_features_equal_those_of_transformers(folder, grids, dtype, tolerance, a
     for one, other in zip(ours, theirs, strict=True):
         assert one.shape == other.shape
         assert float((one - other).abs().max() / other.abs().max()) < tolerance
+
+
+def test_varlen_kernels_get_the_sequences_that_transformers_would_give_them(folder):
+    """flash-attn takes them as int32 on the device, and the longest as a number of the host."""
+    model = load_model(folder)
+    config = copy.deepcopy(model.config.vision_config)
+    config._attn_implementation = "flash_attention_2"
+    plan = TowerPlans(model.get_submodule("model.visual"), config)(MIXED, torch.device("cpu"))
+    bounds, longest = get_vision_attention_seqlens(torch.tensor(MIXED), config)
+    wanted = {"cu_seqlens": bounds, "max_seqlen": longest}
+    if "window_index" in plan:
+        sizes = config.spatial_merge_size, config.window_size, config.patch_size
+        index, bounds = get_vision_window_index(torch.tensor(MIXED), *sizes)
+        wanted |= {"window_index": index, "cu_window_seqlens": bounds, "max_window_seqlen": int(bounds.diff().max())}
+    for name, value in wanted.items():
+        found = plan[name]
+        assert torch.equal(found, value) and found.dtype == value.dtype if torch.is_tensor(value) else found == value
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gpt4scene.errors import ConfigError
+from gpt4scene.files.features import FeatureFolder
 from gpt4scene.model.feature_choice import free_memory, open_features
 from gpt4scene.settings.coercion import BadValueError
 from gpt4scene.settings.config import parse
@@ -45,6 +46,13 @@ def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(BadValueError, match="names a file"):
         feature_cache(f"{tmp_path}/file")
+
+
+def test_a_folder_that_can_not_be_looked_at_is_left_to_the_run(tmp_path):
+    """The run says what it can't do there, and goes on."""
+    folder = tmp_path / ("x" * 300)
+    assert feature_cache(str(folder)).folder == folder
+    assert not FeatureFolder(folder, 1).has("0" * 32)
 
 
 @pytest.mark.parametrize("text", ["GB", "8PB", "1e3GB"])

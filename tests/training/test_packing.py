@@ -9,9 +9,11 @@ from scene_rows import write_image
 
 from gpt4scene.data.packs import PackDataset
 from gpt4scene.demo import tiny_model
+from gpt4scene.model.fused import Kernels, plain_gate, plain_norm
 from gpt4scene.settings.config import parse
 from gpt4scene.training import packing
 from gpt4scene.training.checkpointing import pack_size
+from gpt4scene.training.fitting import setup_of
 from gpt4scene.training.memory import PUBLISHED_PACK
 from gpt4scene.training.model_shape import PUBLISHED
 from gpt4scene.training.output import MARK
@@ -78,6 +80,22 @@ def test_little_memory_makes_small_packs(branches, monkeypatch):
     words = "--scene_packing auto --finetuning_type lora --bf16"
     sizes = [branches(words, (int(free * GB),)) for free in (12, 24, 25, 26, 27, 28, 30, 40, 80)]
     assert sizes == sorted(sizes) and sizes[0] == 1 and sizes[-1] == 16 and len(set(sizes)) > 2
+
+
+def test_fused_kernels_count_as_they_do_when_layers_are_chosen(branches, monkeypatch):
+    monkeypatch.setattr(packing, "shape_of", lambda config: PUBLISHED["Qwen2-VL-7B"])
+    monkeypatch.setattr(packing, "widest_pack", lambda rows, branches: PUBLISHED_PACK)
+    words = "--scene_packing auto --finetuning_type lora --bf16 --disable_gradient_checkpointing true"
+    plain = branches(words, (72 * GB,))
+    monkeypatch.setattr(packing, "kernels_of", lambda *_: (Kernels("fused", plain_norm, plain_gate), None))
+    assert plain < branches(words, (72 * GB,)) == 16
+
+
+def test_an_adapter_counts_by_its_own_rank(tmp_path):
+    (tmp_path / "adapter_config.json").write_text('{"r": 64}')
+    seven = PUBLISHED["Qwen2-VL-7B"]
+    words = ["--model_name_or_path", "m", "--dataset", "d", "--output_dir", "o", "--adapter_name_or_path"]
+    assert setup_of(parse([*words, str(tmp_path)]), seven, 1).trained == seven.lora_parameters(64)
 
 
 def test_plain_attention_on_an_accelerator_shares_nothing(branches):

@@ -7,6 +7,7 @@ Several processes may use one folder: they write whole files, and equal keys mea
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import shutil
 import threading
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,13 +107,13 @@ class FeatureFolder:
 
     def has(self, key: str) -> bool:
         """Return whether there is a file for ``key``; whether it is whole is not looked at."""
-        return self.path(key).is_file()
+        return os.path.isfile(self.path(key))
 
     def read(self, key: str) -> dict[str, Block] | None:
         """Return what is kept for ``key``, or None; it then counts as used just now.
 
         Raises ``OSError`` where the file can't be read, and ``DamagedFeatures`` for one that is not whole; that one is
-        removed.
+        removed where this may be done.
         """
         path = self.path(key)
         try:
@@ -121,22 +123,22 @@ class FeatureFolder:
         try:
             blocks = from_bytes(key, content)
         except DamagedFeatures:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # a folder that may only be read
+                path.unlink()
             raise
-        try:
+        with suppress(OSError):  # a folder that may only be read, or a file that another process removed
             os.utime(path)
-        except OSError:  # a folder that may only be read, or a file that another process removed
-            return blocks
         return blocks
 
     def write(self, key: str, blocks: Mapping[str, Block]) -> bool:
         """Keep ``blocks`` for ``key``; older files are removed where there are too many.
 
-        Returns False where the disk has little left, and nothing was written. Raises ``OSError``.
+        Returns False where the disk has little left, and nothing was written. Raises ``OSError``, also where they take
+        more than ``limit``.
         """
         content = to_bytes(key, blocks)
         if len(content) > self.limit:
-            return True
+            raise OSError(errno.EFBIG, f"an image takes {len(content):,} bytes, the limit is {self.limit:,}")
         self.folder.mkdir(parents=True, exist_ok=True)
         disk = shutil.disk_usage(self.folder)
         if disk.free - len(content) < min(_KEPT_FREE, disk.total // 10):

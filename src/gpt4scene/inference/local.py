@@ -49,7 +49,7 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         name = "bfloat16" if device.type == "cuda" else "float32"
     on_gpu = device.type == "cuda" and torch.cuda.is_available()
-    if name == "bfloat16" and on_gpu and not torch.cuda.is_bf16_supported():
+    if name == "bfloat16" and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise ConfigError("this GPU can't compute with bfloat16; use --dtype float16 or float32")
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
 

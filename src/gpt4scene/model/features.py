@@ -21,8 +21,8 @@ from gpt4scene.files.features import Block, DamagedFeatures, FeatureFolder
 _DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _READERS = 4
-_WAITING_WRITES = 256
-"""Images whose features may wait for the disk; with more, the run waits."""
+_WAITING = 256 * 10**6
+"""Bytes of features that may wait for the disk; with more, the run waits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +50,13 @@ class Features:
 
 
 def weights_digest(tower: torch.nn.Module) -> str:
-    """Return a hash of the values of all parameters and buffers of ``tower``: equal weights are equal anywhere."""
+    """Return a hash of the values of all parameters and buffers of ``tower``: equal weights are equal anywhere.
+
+    The scales of LoRA adapters in it, which peft keeps as numbers of the modules, are part of it.
+    """
     tensors = [*tower.named_parameters(), *tower.named_buffers()]
+    scales = {name: vars(module).get("scaling") for name, module in tower.named_modules()}
+    adapted = sorted((name, sorted(scale.items())) for name, scale in scales.items() if isinstance(scale, dict))
 
     def digest(item: tuple[str, torch.Tensor]) -> bytes:
         name, tensor = item
@@ -60,7 +65,8 @@ def weights_digest(tower: torch.nn.Module) -> str:
         return hashlib.blake2b(values.data, key=hashlib.sha256(head).digest(), digest_size=16).digest()
 
     with ThreadPoolExecutor(_READERS, thread_name_prefix="weights") as pool:
-        return hashlib.sha256(b"".join(pool.map(digest, sorted(tensors, key=lambda item: item[0])))).hexdigest()
+        digests = b"".join(pool.map(digest, sorted(tensors, key=lambda item: item[0])))
+    return hashlib.sha256(digests + repr(adapted).encode()).hexdigest()
 
 
 def feature_key(content: str, rule: VisionRule, weights: str, computing: str) -> str:
@@ -75,7 +81,8 @@ def feature_key(content: str, rule: VisionRule, weights: str, computing: str) ->
 class FeatureCache:
     """Keeps features in at most ``memory`` bytes, those used last, and all of them in ``folder`` where there is one.
 
-    Threads may share it. What the folder can't do is said once by ``say``; the run goes on without.
+    Those that wait for the disk may take 256 MB more. Threads may share it. What the folder can't do is said once by
+    ``say``; the run goes on without.
     """
 
     def __init__(
@@ -88,10 +95,9 @@ class FeatureCache:
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="features")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="features")
         self._writing: dict[str, tuple[Features, Future[None]]] = {}
-        self._room = threading.Semaphore(_WAITING_WRITES)
+        self._waiting, self._written = 0, threading.Condition(self._lock)
         self._said: set[str] = set()
         self._reads = self._writes = folder is not None
-        self.hits = self.misses = 0
 
     @property
     def bytes(self) -> int:
@@ -126,20 +132,18 @@ class FeatureCache:
             for key, one in read.items():
                 if one is not None:
                     self._keep(key, one)
-        result = [
-            one if one is not None or key is None else read.get(key) for key, one in zip(keys, found, strict=True)
-        ]
-        self.hits += sum(one is not None for one in result)
-        self.misses += sum(one is None for one in result)
-        return result
+        return [one if one is not None or key is None else read.get(key) for key, one in zip(keys, found, strict=True)]
 
     def put(self, key: str, features: Features) -> None:
         """Keep a copy of ``features``."""
         copy = features.copied()
         self._keep(key, copy)
-        if self._writes:
-            self._room.acquire()
-            with self._lock:
+        if not self._writes:
+            return
+        with self._written:
+            self._written.wait_for(lambda: self._waiting <= _WAITING)
+            if key not in self._writing:
+                self._waiting += copy.bytes
                 self._writing[key] = copy, self._writer.submit(self._to_folder, key, copy)
 
     def close(self) -> None:
@@ -191,9 +195,10 @@ class FeatureCache:
             said = f"{self.folder.folder} can't be written ({error.strerror}); nothing more is kept there"
             self._say_once("writing", said)
         finally:
-            with self._lock:
-                self._writing.pop(key, None)
-            self._room.release()
+            with self._written:
+                del self._writing[key]
+                self._waiting -= features.bytes
+                self._written.notify_all()
 
     def _say_once(self, kind: str, sentence: str) -> None:
         with self._lock:

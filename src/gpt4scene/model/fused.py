@@ -39,6 +39,11 @@ class Kernels:
     norm: NormKernel | None
     gate: GateKernel | None
 
+    @property
+    def both(self) -> bool:
+        """Whether neither norms nor MLPs are left as they are."""
+        return None not in (self.norm, self.gate)
+
 
 def plain_norm(states: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
     """Return the root-mean-square norm of the last axis, computed in fp32, as Qwen's modules do it."""
@@ -137,7 +142,8 @@ def choose_kernels(
     if asked:
         raise ConfigError("use_liger_kernel needs the packages liger-kernel and triton: pip install liger-kernel")
     if not can_compile():
-        return None, None
+        ways = "pip install liger-kernel triton, or triton and a C compiler, make the run faster"
+        return None, f"no fused kernels compute {named}: {ways}"
     return compiled(norm, gate), f"compiled kernels compute {named}; pip install liger-kernel saves the compiling"
 
 

@@ -106,6 +106,7 @@ def attention_part(
     divides ``heads``. ``causal`` needs S = L. The log-sum-exp is fp32, for fp64 tensors fp64. Gradients do not flow
     through here: see ``attention_gradients``.
     """
+    assert query.stride(-1) == key.stride(-1) == value.stride(-1) == 1, "the CPU's kernel does not look, and errs"
     kernel = _kernel_on(query.device, query.dtype, query.shape[-1])
     if kernel == "cpu":
         return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, 0.0, causal, scale=scale)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from gpt4scene.data.packs import decoders
 from gpt4scene.data.vision import VisionRule, image_pixels, tokens
 from gpt4scene.files.contents import Contents
 from gpt4scene.model import tower_attention
@@ -157,7 +158,8 @@ class Tower:
 
     def _encoded(self, images: Images, patches_u8: torch.Tensor, device: torch.device, mark: Hashable) -> EncodedImages:
         """Return features of all images: those that are kept, and the others computed together."""
-        keys = self._keys(self._digests(images), mark)
+        digests = self._digests(images)
+        keys = self._keys(digests, mark)
         found = [None] * len(keys) if self.cache is None else self.cache.get(keys)
         ready: list[Features | None] = [
             kept.to(device) if kept is not None and len(kept.merged) == tokens(grid, self.rule) else None
@@ -171,7 +173,9 @@ class Tower:
                 one = Features(made.pooler_output[place], tuple(layer[place] for layer in made.deepstack_features))
                 ready[number] = one
                 if self.cache is not None and (key := keys[number]) is not None:
-                    self.cache.put(key, one)
+                    given = len(patches_u8) > 0  # else the file was decoded just now, and may have changed before
+                    if given or self.contents(images.paths[number]) == digests[number]:
+                        self.cache.put(key, one)
         whole = [one for one in ready if one is not None]
         layers = tuple(zip(*(one.deepstack for one in whole), strict=True))
         return EncodedImages(tuple(one.merged for one in whole), layers)
@@ -188,7 +192,7 @@ class Tower:
         if len(patches_u8) == 0:
             paths = [images.paths[number] for number in chosen if number < len(images.paths)]
             grids = [images.grids[number] for number in chosen]  # blank ones are the last
-            return torch.from_numpy(image_pixels(paths, grids, self.rule))
+            return torch.from_numpy(image_pixels(paths, grids, self.rule, threads=decoders()))
         if len(chosen) == len(images.grids):
             return patches_u8
         parts = patches_u8.split([int(np.prod(grid)) for grid in images.grids])

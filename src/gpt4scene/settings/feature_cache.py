@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,10 +48,10 @@ def feature_cache(text: str | bool) -> FeatureCacheChoice:
         word, limit = place, bytes_in(size)
     elif colon and size[:1].isdigit():
         raise BadValueError(f"must end in a size such as 200GB, not '{size}', in '{text}'")
-    folder = Path(word).expanduser()
-    if not word or not ("/" in word or "\\" in word or folder.is_dir()):
+    folder = Path(word).expanduser()  # looked at by os.path, which takes a folder that may not be entered as none
+    if not word or not ("/" in word or "\\" in word or os.path.isdir(folder)):
         raise BadValueError(f"must be auto, off, a size such as 8GB, or a folder (with a slash), not '{text}'")
-    if folder.exists() and not folder.is_dir():
+    if os.path.exists(folder) and not os.path.isdir(folder):
         raise BadValueError(f"names a file, {folder}; name a folder")
     return FeatureCacheChoice(None, folder, limit)
 

@@ -5,15 +5,22 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
+from gpt4scene.files.whole import read_json
+from gpt4scene.model.folder import ADAPTER_CONFIG
+from gpt4scene.model.fused import Kernels, choose_kernels
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training.memory import Precision, Setup, Sharding
 from gpt4scene.training.model_shape import LINEAR, ModelShape
 
 STATES = (
+    (r".*ademamix.*8bit", 3.0),
+    (r".*ademamix|grokadamw", 12.0),
     (r".*(8bit|4bit)", 2.0),
     (r"adafactor", 0.1),
     (r"lion|.*_lion", 4.0),
@@ -34,19 +41,23 @@ def setup_of(
     deepspeed: Mapping[str, Any] | None = None,
     fused: bool = False,
 ) -> Setup:
-    """Return what the run trains, and how; ``deepspeed`` is the content of its file, where it has one."""
+    """Return what the run trains, and how; ``deepspeed`` is the content of its file, where it has one.
+
+    An adapter that is gone on with counts by its own rank.
+    """
     tuning, optim = config.tuning, str(config.training.get("optim", "adamw_torch"))
     precision: Precision = "bf16" if config.training.get("bf16") else "fp32"  # fp16 keeps frozen weights in fp32
     layers = min(abs(tuning.freeze_trainable_layers), model.layers)
     last_ones = tuning.finetuning_type == "freeze" and tuning.freeze_trainable_layers > 0
     frozen_images = tuning.freeze_vision_tower and tuning.freeze_multi_modal_projector
     zero = (deepspeed or {}).get("zero_optimization", {})
+    rank = _rank(config)
     return Setup(
         method=tuning.finetuning_type,
         precision="pure_bf16" if tuning.pure_bf16 else precision,
-        trained=_trained(config, model, layers),
+        trained=_trained(config, model, layers, rank),
         kept_layers=layers if last_ones and frozen_images else model.layers,
-        rank=tuning.lora_rank if tuning.finetuning_type == "lora" else 0,
+        rank=rank,
         trains_tower=not tuning.freeze_vision_tower,
         sharding=_sharding(config, zero if deepspeed is not None else None, processes),
         offload=zero.get("offload_optimizer", {}).get("device", "none") != "none",
@@ -56,19 +67,39 @@ def setup_of(
     )
 
 
+def wanted_kernels(config: TrainConfig) -> tuple[bool, bool]:
+    """Return whether norms and SwiGLU are to be fused where the device allows it."""
+    wanted = {"rms_norm": True, "swiglu": True} | (config.training.get("liger_kernel_config") or {})
+    asked = config.tuning.use_liger_kernel is not False
+    return asked and bool(wanted["rms_norm"]), asked and bool(wanted["swiglu"])
+
+
+def kernels_of(config: TrainConfig, model: PreTrainedModel, device: torch.device) -> tuple[Kernels | None, str | None]:
+    """Return the fused kernels that ``model`` gets on ``device``, and a sentence about them (``choose_kernels``)."""
+    return choose_kernels(config.tuning.use_liger_kernel, model, device, *wanted_kernels(config))
+
+
 def _state(optim: str, *, halved: bool) -> float:
     """Return bytes that the optimizer keeps of a trained number; ``halved`` where PyTorch's keep it in bf16."""
     size = next((size for beginning, size in STATES if re.match(beginning, optim)), 8.0)
     return size / 2 if halved and size >= 4 and re.match(AS_TRAINED, optim) else size
 
 
-def _trained(config: TrainConfig, model: ModelShape, layers: int) -> int:
+def _rank(config: TrainConfig) -> int:
+    """Return the rank of the adapters, 0 without."""
+    if config.tuning.finetuning_type != "lora":
+        return 0
+    adapter = config.model.adapter_name_or_path
+    return config.tuning.lora_rank if adapter is None else read_json(Path(adapter) / ADAPTER_CONFIG)["r"]
+
+
+def _trained(config: TrainConfig, model: ModelShape, layers: int, rank: int) -> int:
     """Return how many numbers are trained."""
     tuning, tower = config.tuning, model.tower
     if tuning.finetuning_type == "lora":
         targets = LINEAR if "all" in tuning.lora_target else tuple(tuning.lora_target)
-        language = 0 if tuning.freeze_language_model else model.lora_parameters(tuning.lora_rank, targets)
-        share = tower.depth * tuning.lora_rank * 2 * (4 * tower.width + tower.intermediate)
+        language = 0 if tuning.freeze_language_model else model.lora_parameters(rank, targets)
+        share = tower.depth * rank * 2 * (4 * tower.width + tower.intermediate)
         return language + (0 if tuning.freeze_vision_tower else share)
     language = model.language_parameters if tuning.finetuning_type == "full" else layers * model.layer_parameters
     return (

@@ -10,9 +10,10 @@ from transformers import AutoConfig, TrainingArguments
 from gpt4scene.data.packs import PackDataset
 from gpt4scene.data.vision import tokens
 from gpt4scene.files.whole import read_json
+from gpt4scene.model.loading import meta_model
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training.checkpointing import options_of, pack_size
-from gpt4scene.training.fitting import free_bytes, setup_of
+from gpt4scene.training.fitting import free_bytes, kernels_of, setup_of
 from gpt4scene.training.launch_files import deepspeed_content
 from gpt4scene.training.memory import PackSize, largest_pack
 from gpt4scene.training.model_shape import shape_of
@@ -42,7 +43,9 @@ def branches_of(
     if config.model.flash_attn == "disabled":
         return 1
     model = shape_of(AutoConfig.from_pretrained(folder))
-    setup = setup_of(config, model, arguments.world_size, deepspeed=deepspeed_content(config))
+    kernels, _ = kernels_of(config, meta_model(folder), arguments.device)
+    fused = kernels is not None and kernels.both
+    setup = setup_of(config, model, arguments.world_size, deepspeed=deepspeed_content(config), fused=fused)
     pack = on_first(lambda: widest_pack(rows, questions))
     kept = config.tuning.disable_gradient_checkpointing
     every = 0 if kept else options_of(config).get("every_n_layers") or 1

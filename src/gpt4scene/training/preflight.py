@@ -19,6 +19,7 @@ from gpt4scene.model.loading import check_checkpoint, meta_model
 from gpt4scene.model.tuning import check_tuning
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig
+from gpt4scene.training.fitting import wanted_kernels
 from gpt4scene.training.launch_files import launch_problems
 from gpt4scene.training.optimizers import check_target_modules, option_problems
 from gpt4scene.training.output import MARK, BatchPlan
@@ -43,16 +44,10 @@ def check_model(config: TrainConfig, folder: Path) -> str | None:
     network = meta_model(folder) if config.data.tokenize_only else check_checkpoint(folder)
     check_template(family_of(network.config), config.data.template)
     check_target_modules(config, network)
-    check_fusing(config.tuning.use_liger_kernel, network, *fused_parts(config))
+    check_fusing(config.tuning.use_liger_kernel, network, *wanted_kernels(config))
     if not config.evaluates_only:
         refuse_dropout(network.config, attention_backend(config.model.flash_attn)[0])
     return check_tuning(network, config.tuning, config.model.adapter_name_or_path, config.said)
-
-
-def fused_parts(config: TrainConfig) -> tuple[bool, bool]:
-    """Return whether norms, and whether MLPs, are to be fused where kernels are at hand."""
-    wanted = {"rms_norm": True, "swiglu": True} | (config.training.get("liger_kernel_config") or {})
-    return bool(wanted["rms_norm"]), bool(wanted["swiglu"])
 
 
 def attention_of(config: TrainConfig, arguments: TrainingArguments, folder: Path) -> str:

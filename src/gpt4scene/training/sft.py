@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from transformers import TrainingArguments, set_seed
 from gpt4scene.data.packs import PackDataset
 from gpt4scene.errors import Stopped
 from gpt4scene.model.folder import local_folder, parameter_count
-from gpt4scene.model.fused import Kernels, choose_kernels, fuse
+from gpt4scene.model.fused import fuse
 from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.model.recompute import inner_model, recompute
 from gpt4scene.model.threads import spare_threads
@@ -24,7 +25,7 @@ from gpt4scene.settings.config import TrainConfig, parse
 from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
 from gpt4scene.training.checkpointing import Choice, choose, options_of, told_when_memory_runs_out
 from gpt4scene.training.finite import RefuseBrokenStart
-from gpt4scene.training.fitting import free_bytes, setup_of
+from gpt4scene.training.fitting import free_bytes, kernels_of, setup_of
 from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.known_images import keep_features
 from gpt4scene.training.launch_files import deepspeed_content
@@ -33,7 +34,7 @@ from gpt4scene.training.model_shape import shape_of
 from gpt4scene.training.optimizers import try_out
 from gpt4scene.training.output import BatchPlan, MarkComplete, open_output
 from gpt4scene.training.packing import branches_of, widest_pack
-from gpt4scene.training.preflight import attention_of, check_model, check_settings, fused_parts, plan_of
+from gpt4scene.training.preflight import attention_of, check_model, check_settings, plan_of
 from gpt4scene.training.processes import alike, gather_all, leave_in_order, on_all, on_first
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
 from gpt4scene.training.run_data import RunData, load_data
@@ -96,14 +97,15 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         _say(arguments, about)
     spare_threads(parameter_count(folder), arguments.device)
     tokenizer = on_all(lambda: load_tokenizer(folder))
-    attention = on_all(lambda: attention_of(config, arguments, folder))
+    stops = bool(config.data.tokenized_path) and (config.data.tokenize_only or _too_large_for_cpu(folder))
+    attention = None if stops else on_all(lambda: attention_of(config, arguments, folder))
     data = load_data(config, folder, tokenizer, arguments)
     plan = plan_of(config, arguments, data, branches_of(config, arguments, folder, data.train, checkpoint))
     if checkpoint is None:
         manifest.release()
     manifest.update(data=data.summary, batch=_batch(plan), attention=attention)
     _say(arguments, f"{data.sentence}; {_batch(plan)['sentence']}")
-    if config.data.tokenized_path and (config.data.tokenize_only or _too_large_for_cpu(folder)):
+    if stops:
         return _stop_after_tokenizing(arguments, config)
     settings = settings_of(config, arguments, data.summary["fingerprint"])
     left = total = total_steps(arguments, plan)
@@ -243,22 +245,16 @@ def _hasten(
     manifest: Manifest,
 ) -> Choice:
     """Fuse kernels and set what is computed again; ``run.json`` says both. Return how much is computed again."""
-    kernels = _fuse(config, arguments, model)
-    fused = kernels is not None and None not in (kernels.norm, kernels.gate)
-    activations = _spare_memory(config, arguments, model, data, plan, fused=fused)
-    manifest.update(activations=activations.content(), fused_kernels=kernels.name if kernels else None)
-    return activations
-
-
-def _fuse(config: TrainConfig, arguments: TrainingArguments, model: torch.nn.Module) -> Kernels | None:
-    """Exchange norms and MLPs for fused ones where settings, model and device allow it; return the kernels."""
     inner = inner_model(model)
-    kernels, sentence = choose_kernels(config.tuning.use_liger_kernel, inner, arguments.device, *fused_parts(config))
+    kernels, sentence = kernels_of(config, inner, arguments.device)
     if sentence:
         _say(arguments, sentence)
     if kernels is not None:
         fuse(inner, kernels)
-    return kernels
+    fused = kernels is not None and kernels.both
+    activations = _spare_memory(config, arguments, model, data, plan, fused=fused)
+    manifest.update(activations=activations.content(), fused_kernels=kernels.name if kernels else None)
+    return activations
 
 
 def _spare_memory(
@@ -278,6 +274,7 @@ def _spare_memory(
         pack = on_first(lambda: widest_pack(data.train, plan.questions_per_pack))
     shape = shape_of(model.config)
     setup = setup_of(config, shape, arguments.world_size, deepspeed=deepspeed_content(config), fused=fused)
+    setup = replace(setup, trained=_parameters(model)["trained"])
     choice = choose(config, shape, setup, pack, free)
     recompute(model, choice.every, options_of(config))
     if choice.memory is not None:
