@@ -59,11 +59,17 @@ def setup_of(
         rank=rank,
         trains_tower=not tuning.freeze_vision_tower,
         sharding=_sharding(config, zero if deepspeed is not None else None, processes),
-        offload=zero.get("offload_optimizer", {}).get("device", "none") != "none",
+        offload=_offloaded(zero, "optimizer"),
+        offload_weights=_offloaded(zero, "param"),
         processes=processes,
         state=_state(optim, halved=tuning.pure_bf16 and deepspeed is None),
         fused=fused,
     )
+
+
+def _offloaded(zero: Mapping[str, Any], part: str) -> bool:
+    """Return whether DeepSpeed keeps a part in the host's memory, or on a disk."""
+    return (zero.get(f"offload_{part}") or {}).get("device", "none") != "none"
 
 
 def wanted_kernels(config: TrainConfig) -> tuple[bool, bool]:
