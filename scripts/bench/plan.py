@@ -67,6 +67,7 @@ class Recipe:
     def setup(self, model: ModelShape, gpus: int) -> Setup:
         """Return what it is in the terms of the estimate."""
         full = self.method == "full"
+        whole = 6.0 * model.head_parameters / model.language_parameters  # bitsandbytes keeps embeddings' state in fp32
         return Setup(
             method="full" if full else "lora",
             precision=self.precision,  # pyright: ignore[reportArgumentType]
@@ -75,7 +76,7 @@ class Recipe:
             rank=0 if full else 16,
             sharding=self.sharding if gpus > 1 or self.sharding != "ddp" else "one",  # pyright: ignore
             processes=gpus,
-            state=self.state,
+            state=self.state + (whole if self.state == 2.0 else 0.0),
             fused=True,
         )
 

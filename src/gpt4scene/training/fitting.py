@@ -62,7 +62,7 @@ def setup_of(
         offload=_offloaded(zero, "optimizer"),
         offload_weights=_offloaded(zero, "param"),
         processes=processes,
-        state=_state(optim, halved=tuning.pure_bf16 and deepspeed is None),
+        state=_state(optim, halved=tuning.pure_bf16 and deepspeed is None) + _whole_embeddings(config, model, optim),
         fused=fused,
     )
 
@@ -88,6 +88,18 @@ def _state(optim: str, *, halved: bool) -> float:
     """Return bytes that the optimizer keeps of a trained number; ``halved`` where PyTorch's keep it in bf16."""
     size = next((size for beginning, size in STATES if re.match(beginning, optim)), 8.0)
     return size / 2 if halved and size >= 4 and re.match(AS_TRAINED, optim) else size
+
+
+def _whole_embeddings(config: TrainConfig, model: ModelShape, optim: str) -> float:
+    """Return what is added to the state of a trained number where 8 bits are not for embeddings.
+
+    transformers lets bitsandbytes keep the state of embeddings in fp32 (``Trainer.create_optimizer``).
+    """
+    tuning = config.tuning
+    if not re.match(r"(?!galore|apollo|adamw_torch).*8bit", optim) or tuning.finetuning_type != "full":
+        return 0.0
+    share = 0 if tuning.freeze_language_model else model.head_parameters / model.language_parameters
+    return 3 * _state(optim, halved=False) * share
 
 
 def _rank(config: TrainConfig) -> int:
