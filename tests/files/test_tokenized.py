@@ -60,6 +60,14 @@ def test_tokenized_rows_take_the_place_of_conversations(folder, encoder, rows):
             assert np.array_equal(value, mine) if isinstance(value, torch.Tensor) else value == mine, key
 
 
+def test_unpacked_prefixes_are_bounded(folder, encoder, rows, monkeypatch):
+    monkeypatch.setattr("gpt4scene.files.tokenized.CACHED_PREFIXES", 1)
+    found = read_tokenized(folder, {"seed": 3})
+    for index in range(len(found)):
+        assert np.array_equal(found[index].ids_L, encoder.encode(rows[index]).ids_L)
+        assert len(found._prefixes) == 1
+
+
 def test_some_rows_can_be_chosen(folder, rows):
     read = read_tokenized(folder, {"seed": 3})
     chosen = read.select([4, 0])

@@ -23,7 +23,7 @@ IMAGES = (
 
 @pytest.fixture
 def reads(monkeypatch):
-    """Counts what waits in the parts of a step, from its rows to the end of the optimizer's turn."""
+    """Counts what waits in the parts of a step, from its rows to the optimizer's turn."""
     mode = HostReads()
 
     def watched(name):

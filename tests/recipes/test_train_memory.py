@@ -43,3 +43,13 @@ def test_memory_that_runs_out_names_the_way_out(flags, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="step 1: the device's memory ran out .*try a lower scene_packing"):
         sft.run(parse(flags(tmp_path / "run", scene_packing=4)))
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
+
+
+@pytest.mark.parametrize("keys", [{"do_train": False, "do_eval": True}, {"max_steps": 1}], ids=["alone", "last"])
+def test_memory_that_runs_out_in_an_evaluation_names_its_own_way_out(flags, tmp_path, monkeypatch, keys):
+    def run_out(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    monkeypatch.setattr(PackTrainer, "prediction_step", run_out)
+    with pytest.raises(DataError, match="evaluation after step [01]: .*try a lower per_device_eval_batch_size"):
+        sft.run(parse(flags(tmp_path / "run", val_size=4, per_device_train_batch_size=4, **keys)))

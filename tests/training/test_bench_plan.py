@@ -76,6 +76,67 @@ def test_a_yaml_is_planned_and_a_wrong_word_is_refused(plan, capsys, monkeypatch
         assert stop.value.code == 2
 
 
+USUAL = {
+    "model_name_or_path": "ckpts/Qwen2-VL-7B-Instruct",
+    "dataset": "rooms",
+    "output_dir": "run",
+    "finetuning_type": "lora",
+    "bf16": True,
+    "per_device_train_batch_size": 12,
+    "scene_packing": 8,
+}
+
+
+@pytest.fixture
+def planned(plan, tmp_path):
+    """Return a function: words, and keys of a YAML -> what is planned, on one GPU."""
+
+    def run(*words, **keys):
+        file, out = tmp_path / "one.yaml", tmp_path / "plan.json"
+        file.write_text(json.dumps(USUAL | keys))
+        assert plan.main([str(file), "--gpus", "1", "--json", str(out), *words]) == 0
+        return json.loads(out.read_text())["estimates"][0]
+
+    return run
+
+
+def test_a_yaml_is_taken_as_the_run_would_take_it(planned):
+    usual = planned()
+    assert usual["questions_a_pack"] == 6, "packs of even size, as in the run"
+    assert planned(disable_gradient_checkpointing=False)["recomputed_every"] == 1 > usual["recomputed_every"]
+    assert planned(use_liger_kernel=False)["memory_gb"] > usual["memory_gb"]
+    assert planned(image_resolution=256)["memory_gb"] < usual["memory_gb"]
+    assert planned("--model", "Qwen2-VL-2B")["memory_gb"] < usual["memory_gb"]
+    sizes = [planned("--device", name, scene_packing="auto")["questions_a_pack"] for name in ("H100", "4090")]
+    assert sizes[0] == 12 > sizes[1]
+
+
+def test_kept_features_and_what_is_offloaded_count_for_the_host(planned):
+    assert planned()["host_gb"] == pytest.approx(16.7, abs=0.1), "weights while they are loaded; features are 16 GB"
+    assert planned(feature_cache="20GB")["host_gb"] == 20
+    assert planned(feature_cache="90GB")["host_gb"] == pytest.approx(33.5, abs=0.1), "all there are"
+    assert planned(feature_cache="90GB", freeze_multi_modal_projector=False)["host_gb"] < 20, "nothing is kept"
+    zero = {"zero_optimization": {"stage": 3, "offload_optimizer": {"device": "cpu"}}}
+    found = planned(finetuning_type="full", deepspeed=zero)["host_gb"]
+    assert found == pytest.approx(12 * SEVEN.language_parameters / 1e9, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"flash_attn": "disabled"}, "nothing is estimated"),
+        ({"deepspeed": "nowhere.json"}, "there is no file nowhere.json"),
+        ({"model_name_or_path": "another"}, "say --model"),
+        ({"scene_pack": 3}, "did you mean"),
+        ({"tokenize_only": True, "tokenized_path": "t"}, "nothing to plan"),
+    ],
+)
+def test_what_cannot_be_planned_is_one_sentence(planned, capsys, keys, said):
+    with pytest.raises(SystemExit) as stop:
+        planned(**keys)
+    assert stop.value.code == 2 and said in capsys.readouterr().err
+
+
 def test_estimates_are_those_of_measured_bytes(plan, capsys):
     assert plan.check()
     assert capsys.readouterr().out.count("measured") == 4

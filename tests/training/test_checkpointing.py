@@ -87,7 +87,9 @@ def test_when_memory_runs_out_the_message_says_what_is_left_to_do():
         ("--pure_bf16", 4),  # PyTorch's Adam keeps two numbers of the weights' own precision
         ("--pure_bf16 --optim sgd --optim_args momentum=0.9", 2),
         ("--pure_bf16 --optim paged_adamw_32bit", 8),
-        ("--pure_bf16 --optim adamw_8bit", 2),
+        ("--pure_bf16 --optim adamw_8bit", 2 + 6 * SEVEN.head_parameters / SEVEN.language_parameters),  # embeddings: 8
+        ("--optim adamw_torch_8bit", 2),
+        ("--optim ademamix", 12),
     ],
 )
 def test_the_optimizer_keeps_what_is_estimated(flags, state):
@@ -105,6 +107,16 @@ def test_pack_size_is_that_of_the_longest_rows(encoder, images, make_row):
     two = [len(sample.ids_L) - sample.cut for sample in samples[1:]]
     assert sum(two) <= 2 * size.branch <= sum(two) + 2
     assert size.patches == sum(t * h * w for t, h, w in samples[0].grids) and size.labels >= 1
+
+
+def test_a_long_row_that_shares_nothing_counts_once(encoder, images, make_row):
+    """It is a pack of its own: four of its kind never meet in one pass."""
+    long = [make_row((), "What is it? " * 600, "A chair.", number) for number in range(4)]
+    shown = [make_row(images, "What?", "No.", number) for number in range(4)]
+    dataset = PackDataset([*long, *shown], encoder)
+    assert dataset.groups.keys[0] is None
+    size = pack_size(dataset, 4)
+    assert size.branches == 1 and size.tokens == len(encoder.encode(long[0]).ids_L)
 
 
 def test_more_rows_are_asked_for_than_there_are(encoder, images, make_row):

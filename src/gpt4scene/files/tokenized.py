@@ -19,6 +19,8 @@ from gpt4scene.types import IGNORED, EncodedSample, Origin
 
 FORMAT = 1
 META_FILE = "tokenized.json"
+CACHED_PREFIXES = 1024
+"""Prefixes that are kept unpacked, of 8 bytes a token."""
 ARRAYS = (
     "prefix_values",
     "prefix_counts",
@@ -73,6 +75,8 @@ class TokenizedRows(Sequence[EncodedSample]):
     def _prefix(self, scene: int) -> np.ndarray:
         known = self._prefixes.get(scene)
         if known is None:
+            if len(self._prefixes) >= CACHED_PREFIXES:
+                self._prefixes.clear()
             start, stop = self._arrays["prefix_starts"][scene : scene + 2]
             runs = self._arrays["prefix_values"][start:stop], self._arrays["prefix_counts"][start:stop]
             known = self._prefixes[scene] = np.repeat(*runs).astype(np.int64)

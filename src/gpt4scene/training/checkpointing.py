@@ -122,30 +122,39 @@ def _these(every: int) -> str:
 def pack_size(dataset: PackDataset, branches: int) -> PackSize:
     """Return a size that no pack of ``branches`` rows passes but by a little: the longest prefix, the longest rows.
 
-    Of at most ``SCENES`` scenes, those with the most images, a row is encoded, and so are the rows with the longest
-    texts. Raises DataError for a row that can't be encoded.
+    A row that shares nothing is a pack of its own, and counts as one where it is the longest of all. Of at most
+    ``SCENES`` scenes, those with the most images, a row is encoded, and so are the rows with the longest texts. Raises
+    DataError for a row that can't be encoded.
     """
-    rows, encoder = dataset.rows, dataset.encoder
-    samples = (rows[index] for index in _telling(rows, branches))
-    prefix, patches, longest = 0, 0, []
-    for row in samples:
-        sample = row if isinstance(row, EncodedSample) else encoder.encode(row)
-        prefix = max(prefix, sample.cut)
-        patches = max(patches, sum(int(np.prod(grid)) for grid in sample.grids))
-        longest.append((len(sample.ids_L) - sample.cut, int((sample.labels_L != IGNORED).sum())))
-    longest = sorted(longest)[-branches:]
+    rows, encoder, keys = dataset.rows, dataset.encoder, dataset.groups.keys
+    shared, alone = [], []
+    for index in _telling(rows, branches, keys):
+        row = rows[index]
+        (alone if keys[index] is None else shared).append(
+            row if isinstance(row, EncodedSample) else encoder.encode(row)
+        )
+    sizes = [_size([sample], 1) for sample in alone] + ([_size(shared, branches)] if shared else [])
+    return max(sizes, key=lambda size: size.tokens)
+
+
+def _size(samples: Sequence[EncodedSample], branches: int) -> PackSize:
+    """Return the size of a pack with the longest prefix and the ``branches`` longest branches of ``samples``."""
+    longest = sorted((len(one.ids_L) - one.cut, int((one.labels_L != IGNORED).sum())) for one in samples)[-branches:]
     count = len(longest)
     return PackSize(
-        prefix=prefix,
+        prefix=max(one.cut for one in samples),
         branches=count,
         branch=-(-sum(length for length, _ in longest) // count),
         labels=-(-sum(labels for _, labels in longest) // count),
-        patches=patches,
+        patches=max(sum(int(np.prod(grid)) for grid in one.grids) for one in samples),
     )
 
 
-def _telling(rows: Sequence[Conversation] | TokenizedRows, branches: int) -> list[int]:
-    """Return the indices of a row of each scene, most images first, and of the rows with the longest texts."""
+def _telling(rows: Sequence[Conversation] | TokenizedRows, branches: int, keys: Sequence[int | None]) -> list[int]:
+    """Return the indices of a row of each scene, most images first, and of the rows with the longest texts.
+
+    Texts of rows that share nothing (by their ``keys``), and of others, are looked at apart.
+    """
     if isinstance(rows, TokenizedRows):
         images, lengths = rows.images(), rows.own_lengths().tolist()
     else:
@@ -156,4 +165,5 @@ def _telling(rows: Sequence[Conversation] | TokenizedRows, branches: int) -> lis
         scenes.setdefault(paths, index)
     by_images = sorted(scenes.values(), key=lambda index: -len(images[index]))[:SCENES]
     by_text = sorted(range(len(lengths)), key=lambda index: -lengths[index])
-    return list(dict.fromkeys([*by_images, *by_text[:branches]]))
+    apart = [[index for index in by_text if (keys[index] is None) == alone][:branches] for alone in (False, True)]
+    return list(dict.fromkeys([*by_images, *apart[0], *apart[1]]))

@@ -60,11 +60,17 @@ def setup_of(
         rank=rank,
         trains_tower=not tuning.freeze_vision_tower,
         sharding=_sharding(config, zero if deepspeed is not None else None, processes),
-        offload=zero.get("offload_optimizer", {}).get("device", "none") != "none",
+        offload=_offloaded(zero, "optimizer"),
+        offload_weights=_offloaded(zero, "param"),
         processes=processes,
-        state=_state(optim, halved=tuning.pure_bf16 and deepspeed is None),
+        state=_state(optim, halved=tuning.pure_bf16 and deepspeed is None) + _whole_embeddings(config, model, optim),
         fused=fused,
     )
+
+
+def _offloaded(zero: Mapping[str, Any], part: str) -> bool:
+    """Return whether DeepSpeed keeps a part in the host's memory, or on a disk."""
+    return (zero.get(f"offload_{part}") or {}).get("device", "none") != "none"
 
 
 def wanted_kernels(config: TrainConfig) -> tuple[bool, bool]:
@@ -83,6 +89,18 @@ def _state(optim: str, *, halved: bool) -> float:
     """Return bytes that the optimizer keeps of a trained number; ``halved`` where PyTorch's keep it in bf16."""
     size = next((size for beginning, size in STATES if re.match(beginning, optim)), 8.0)
     return size / 2 if halved and size >= 4 and re.match(AS_TRAINED, optim) else size
+
+
+def _whole_embeddings(config: TrainConfig, model: ModelShape, optim: str) -> float:
+    """Return what is added to the state of a trained number where 8 bits are not for embeddings.
+
+    transformers lets bitsandbytes keep the state of embeddings in fp32 (``Trainer.create_optimizer``).
+    """
+    tuning = config.tuning
+    if not re.match(r"(?!galore|apollo|adamw_torch).*8bit", optim) or tuning.finetuning_type != "full":
+        return 0.0
+    share = 0 if tuning.freeze_language_model else model.head_parameters / model.language_parameters
+    return 3 * _state(optim, halved=False) * share
 
 
 def _rank(config: TrainConfig) -> int:

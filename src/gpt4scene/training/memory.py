@@ -50,7 +50,8 @@ class Setup:
     """What is trained, in which numbers, and how it is shared out to ``processes`` devices.
 
     ``kept_layers`` are the language layers that the backward pass goes through: the last n with ``freeze``, else all.
-    ``state`` is what the optimizer keeps of a trained number, in bytes. ``fused`` says that norms and SwiGLU run in
+    ``state`` is what the optimizer keeps of a trained number, in bytes. ``offload`` keeps the optimizer in the host's
+    memory, ``offload_weights`` the shards of weights, too. ``fused`` says that norms and SwiGLU run in
     one kernel each; ``rank`` is LoRA's, 0 without.
     """
 
@@ -62,6 +63,7 @@ class Setup:
     trains_tower: bool = False
     sharding: Sharding = "one"
     offload: bool = False
+    offload_weights: bool = False
     processes: int = 1
     state: float = 8.0
     fused: bool = False
@@ -176,6 +178,8 @@ def _weights(model: ModelShape, setup: Setup) -> tuple[float, float, float]:
     frozen = model.parameters - (0 if setup.rank else setup.trained)
     shards = setup.processes if setup.sharding in ("zero3", "fsdp2") else 1
     weights = (setup.trained * setup.stored + frozen * setup.computes) / shards
+    if setup.offload_weights:
+        weights = 0.0
     copies = 0.0
     if setup.precision == "bf16" and not setup.engine:
         copies = 2.0 * setup.trained  # autocast keeps a cast of every trained weight until the forward pass is over

@@ -47,9 +47,14 @@ def branches_of(
     fused = kernels is not None and kernels.both
     setup = setup_of(config, model, arguments.world_size, deepspeed=deepspeed_content(config), fused=fused)
     pack = on_first(lambda: widest_pack(rows, questions))
-    kept = config.tuning.disable_gradient_checkpointing
-    every = 0 if kept else options_of(config).get("every_n_layers") or 1
-    return largest_pack(model, setup, pack, min(known), most=questions, every=every)
+    return largest_pack(model, setup, pack, min(known), most=questions, every=recomputed_in_packs(config))
+
+
+def recomputed_in_packs(config: TrainConfig) -> int:
+    """Return which layers are taken to be computed again where ``auto`` sizes packs: all, unless the settings say."""
+    if config.tuning.disable_gradient_checkpointing:
+        return 0
+    return options_of(config).get("every_n_layers") or 1
 
 
 def widest_pack(rows: PackDataset, branches: int) -> PackSize:

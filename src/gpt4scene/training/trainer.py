@@ -234,9 +234,19 @@ class PackTrainer(Trainer):
         return total / count.clamp(min=1), None, None
 
     def evaluation_loop(self, dataloader, description, *args: Any, **kwargs: Any) -> EvalLoopOutput:
-        """Return the evaluation loss in the training loss's own definition."""
+        """Return the evaluation loss in the training loss's own definition.
+
+        Raises DataError for an image that can't be read, and where the device's memory runs out.
+        """
         self._eval_sums = torch.zeros(2, device=self.args.device)
-        output = super().evaluation_loop(dataloader, description, *args, **kwargs)
+        try:
+            output = super().evaluation_loop(dataloader, description, *args, **kwargs)
+        except torch.OutOfMemoryError as error:
+            first = " ".join(str(error).split()).partition(". ")[0]
+            raise DataError(
+                f"evaluation after step {self.state.global_step}: the device's memory ran out ({first}); try a lower "
+                "per_device_eval_batch_size, which counts the questions of a pack"
+            ) from error
         self.tower.close()
         raise_first(self._failed)
         sums = cast(torch.Tensor, self.accelerator.reduce(self._eval_sums, reduction="sum"))
