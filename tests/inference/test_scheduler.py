@@ -9,7 +9,7 @@ import torch
 from scheduling import GREEDY, KINDS, parts_of, run, said
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gpt4scene.errors import DataError
+from gpt4scene.errors import DataError, WorkError
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.forward import Network
 from gpt4scene.inference.scheduler import Request, Scheduler
@@ -187,6 +187,28 @@ def test_what_breaks_the_model_ends_all_and_leaves_a_scheduler_that_works(make, 
             scheduler.step()
     assert scheduler.waiting == scheduler.running == 0 and scheduler.step() == []
     assert said(run(scheduler, requests[:3])) == {number: said(alone)[number] for number in range(3)}
+
+
+@pytest.mark.parametrize("call", ["fill", "step"])
+def test_scores_that_are_no_numbers_end_their_request_and_leave_nothing_behind(
+    make, requests, alone, monkeypatch, call
+):
+    scheduler, real, broken = make(branch_limit=4), getattr(Network, call), []
+
+    @torch.inference_mode()
+    def overflows(self, slots, *args):
+        scores_KV = real(self, slots, *args)
+        if not broken:
+            broken.append(scheduler._running[0].request.number if call == "step" else requests[0].number)
+            scores_KV[0] = float("nan")
+            slots.states[:, :, 0] = float("inf")
+        return scores_KV
+
+    monkeypatch.setattr(Network, call, overflows)
+    found = run(scheduler, requests[:7])
+    (token,) = found.pop(broken[0])[-1:]
+    assert isinstance(token.error, WorkError) and "scanqa, row 0: the model's scores after" in str(token.error)
+    assert said(found) == {number: said(alone)[number] for number in found} and len(found) == 6
 
 
 def full(*_):

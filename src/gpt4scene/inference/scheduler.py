@@ -290,6 +290,7 @@ class Scheduler:
             one.take(token, self.stops, self.encoder.tokenizer, *length)
             for one, token, length in zip(self._running[first:], chosen, lengths or [()] * len(chosen), strict=True)
         ]
+        self._slots.blank([first + place for place, token in enumerate(found) if token.error is not None])
         self._drop({first + place for place, token in enumerate(found) if token.last})
         return found
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 from transformers import PreTrainedTokenizerBase
 
+from gpt4scene.errors import WorkError
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.prefixes import Prefix
-from gpt4scene.inference.sampling import Chosen
+from gpt4scene.inference.sampling import BROKEN, Chosen
 from gpt4scene.types import Answer, Question
 
 _HALF = "\ufffd"
@@ -89,6 +90,8 @@ class Running:
     ) -> Token:
         """Take the token that was chosen and return what it says to the caller."""
         request, settings = self.request, self.request.settings
+        if chosen.id == BROKEN:
+            return Token(request.number, BROKEN, finish_reason="error", error=self._broken())
         self.ids.append(chosen.id)
         if chosen.logprob is not None:
             self.logprobs.append(chosen.logprob)
@@ -107,6 +110,13 @@ class Running:
             answer,
             prompt_tokens=prompt_tokens,
             cached_tokens=cached_tokens,
+        )
+
+    def _broken(self) -> WorkError:
+        question = self.request.question
+        return WorkError(
+            f"{question.task}, row {question.index}: the model's scores after {len(self.ids)} tokens are no finite "
+            "numbers; --dtype bfloat16 or float32 has room for larger ones than float16, else its weights are damaged"
         )
 
     def _piece(self, id: int, last: bool, tokenizer: PreTrainedTokenizerBase) -> str:
