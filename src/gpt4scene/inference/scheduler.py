@@ -19,7 +19,7 @@ from gpt4scene.inference.forward import Network, prefixes_of
 from gpt4scene.inference.graphs import StepGraphs, on_cuda, padded_prefixes
 from gpt4scene.inference.prefixes import NOTHING, PREFIX_MEMORY, Prefix, PrefixStore
 from gpt4scene.inference.preparing import Prepared
-from gpt4scene.inference.sampling import Choice, Chosen, Sampler
+from gpt4scene.inference.sampling import BROKEN, Choice, Chosen, Sampler
 from gpt4scene.inference.slots import Slots, moves_of
 from gpt4scene.inference.tokens import Request, Running, Statistics, Token
 from gpt4scene.inference.weights import Mark, weights_mark
@@ -76,7 +76,7 @@ class Scheduler:
         self._mark: Mark | None = None
         self._running: list[Running] = []
         self._parts: Prefixes | None = None
-        self._short = False  # memory ran out; nothing begins until a running branch ends
+        self._short = False  # memory ran out: nothing begins until a running branch ends
 
     def add(self, request: Request) -> None:
         """Take a request; it waits until there is room. Encoding begins at once, in another thread."""
@@ -98,7 +98,7 @@ class Scheduler:
         try:
             while True:
                 if failed := self.arrivals.failed(self._check):
-                    return [Token(number, -1, finish_reason="error", error=error) for number, error in failed]
+                    return [Token(number, BROKEN, finish_reason="error", error=error) for number, error in failed]
                 if len(self.arrivals):
                     self.arrivals.look_ahead(self.prefixes)
                     if visit := self._next_visit():
@@ -138,7 +138,7 @@ class Scheduler:
 
     @property
     def waiting(self) -> int:
-        """Requests that have no token yet."""
+        """Requests that have no token yet, and those that ran out of memory's room and wait again."""
         return len(self.arrivals)
 
     @property
@@ -170,7 +170,7 @@ class Scheduler:
         chosen: list[Waiting] = []
         rooms = [one.room for one in self._running]
         for one in group[: self.branch_limit - len(self._running)]:
-            rooms.append(_room(one))
+            rooms.append(one.room)
             padded = (len(chosen) + 1) * max(len(each.prepared.branch_L) for each in [*chosen, one])
             slots, keys = self._slots.sizes(len(rooms), max(rooms))
             held = slots * keys * self._network.token_bytes
@@ -188,53 +188,59 @@ class Scheduler:
 
     def _begin(self, visit: Sequence[Waiting]) -> list[Token]:
         """Run the scene's prefix, where it is not known, and the questions behind it; return their first tokens."""
-        short: torch.OutOfMemoryError | None = None
-        filled: tuple[Prefix, bool, torch.Tensor] | None = None
+        first, short = len(self._running), None
+        begun: tuple[list[Chosen], list[tuple[int, int]]] | None = None
         try:
-            filled = self._fill(visit)
+            begun = self._fill(visit)
         except DataError as error:  # an image that can't be decoded
             return self._refused(visit, error)
         except torch.OutOfMemoryError as error:
             short = error.with_traceback(None)  # whose frames hold memory
-        if filled is None:
+        if begun is None:
             assert short is not None
+            self._slots.keep([], first)
+            self._sampler.keep([], first)
             return self._with_less(visit, short)
-        prefix, known, scores_KV = filled
         self._short = False
         self.arrivals.remove([one.request.number for one in visit])
-        self._sampler.add([self._choice(one) for one in visit])
-        first = len(self._running)
-        self._running += [Running(one.request, prefix, _room(one)) for one in visit]
-        self._parts = None
-        ids, chosen = self._sampler.choose(scores_KV, first)
-        self._slots.ids[first : len(self._running)] = ids
-        lengths = [(one.prepared.length, prefix.length if known or place else 0) for place, one in enumerate(visit)]
-        return self._tokens(first, chosen, lengths)
+        return self._tokens(first, *begun)
 
-    def _fill(self, visit: Sequence[Waiting]) -> tuple[Prefix, bool, torch.Tensor]:
-        """Return the scene's prefix, whether it was known, and the scores of what follows each question."""
+    def _fill(self, visit: Sequence[Waiting]) -> tuple[list[Chosen], list[tuple[int, int]]]:
+        """Let the visit run; return its first tokens, and of each question the tokens of its prompt and those known."""
         prefix, known = self._prefix(visit)
-        rooms = [*(one.room for one in self._running), *map(_room, visit)]
+        first, rooms = len(self._running), [one.room for one in [*self._running, *visit]]
         self._slots.reserve(len(rooms), max(rooms), self._network.shape, self.model.dtype)
-        return prefix, known, self._network.fill(self._slots, [one.prepared.branch_L for one in visit], prefix)
+        scores_KV = self._network.fill(self._slots, [one.prepared.branch_L for one in visit], prefix)
+        self._sampler.add([self._choice(one) for one in visit])
+        ids, chosen = self._sampler.choose(scores_KV, first)
+        self._slots.ids[first : len(rooms)] = ids
+        for one in visit:
+            running = one.begun or Running(one.request, one.prepared, prefix, one.room)
+            running.prefix = prefix
+            self._running.append(running)
+        self._parts = None
+        lengths = [(one.prepared.length, prefix.length if known or place else 0) for place, one in enumerate(visit)]
+        return chosen, [(0, 0) if one.begun else said for one, said in zip(visit, lengths, strict=True)]
 
     def _with_less(self, visit: Sequence[Waiting], error: torch.OutOfMemoryError) -> list[Token]:
-        """Go on where memory ran out: without idle prefixes, or once running branches end; else refuse the visit."""
-        own = self.prefixes.peek(visit[0].prepared.key)
-        idle = self.prefixes.shrink({id(own), *(id(one.prefix) for one in self._running)}, 0)
-        if idle and not self._short:
-            self._short = True
+        """Go on where memory ran out: with less held, or once running branches end, or with fewer questions."""
+        if self._let_go(self.prefixes.peek(visit[0].prepared.key)):
             return self._begin(visit)
-        if not self._running:
-            self._short = False
-            return self._refused(visit, error)
-        self._short = True
-        return self._decode()
+        if self._running:
+            self._short = True
+            return self._decode()
+        return self._begin(visit[: len(visit) // 2]) if len(visit) > 1 else self._refused(visit, error)
+
+    def _let_go(self, wanted: Prefix | None = None) -> bool:
+        """Give back the memory of what nobody needs now, ``wanted`` aside; return whether there was any."""
+        idle = self.prefixes.shrink({id(wanted), *(id(one.prefix) for one in self._running)}, 0)
+        recorded = self._graphs is not None and self._graphs.clear()
+        return bool(idle) or recorded
 
     def _refused(self, visit: Sequence[Waiting], error: Exception) -> list[Token]:
         numbers = [one.request.number for one in visit]
         self.arrivals.remove(numbers)
-        return [Token(number, -1, finish_reason="error", error=error) for number in numbers]
+        return [Token(number, BROKEN, finish_reason="error", error=error) for number in numbers]
 
     def _prefix(self, visit: Sequence[Waiting]) -> tuple[Prefix, bool]:
         """Return the prefix of a scene, and whether it was known: by images, rule, tokens and weights of the model."""
@@ -267,10 +273,29 @@ class Scheduler:
         penalty = settings.repetition_penalty or self.model.generation_config.repetition_penalty or 1.0
         prompt = [one.prepared.prefix_P, one.prepared.branch_L] if penalty != 1.0 else []
         draws = uniforms_of(request.question, settings, request.sample) if settings.temperature > 0 else None
+        if draws is not None and one.begun is not None:
+            draws = draws[len(one.begun.ids) :]
         return Choice(settings, penalty, draws, prompt)
 
     def _decode(self) -> list[Token]:
-        """Add one token to every running branch."""
+        """Add one token to every running branch; to some of them where memory is short, and the others wait again."""
+        while True:
+            try:
+                chosen = self._advance()
+                break
+            except torch.OutOfMemoryError as error:
+                short = error.with_traceback(None)  # whose frames hold memory
+            if self._let_go():
+                continue
+            if len(self._running) == 1:
+                number = self._running[0].request.number
+                self._drop({0})
+                return [Token(number, BROKEN, finish_reason="error", error=short)]
+            self._put_back(len(self._running) // 2)
+        return self._tokens(0, chosen)
+
+    def _advance(self) -> list[Chosen]:
+        """Run a step of all branches; where it fails, it can be run again."""
         if self._parts is None:
             self._parts = prefixes_of([one.prefix for one in self._running], self._slots.device)
             self._parts = self._parts if self._graphs is None else padded_prefixes(self._parts)
@@ -279,10 +304,17 @@ class Scheduler:
             scores_KV = self._network.step(self._slots, self._parts, self._slots.count, room)
         else:
             scores_KV = self._graphs(self._slots, self._parts, room)
-        self._slots.advance()
         ids, chosen = self._sampler.choose(scores_KV)
+        self._slots.advance()
         self._slots.ids[: len(chosen)] = ids
-        return self._tokens(0, chosen)
+        return chosen
+
+    def _put_back(self, count: int) -> None:
+        """Let the last ``count`` branches wait until another ends; what they said so far goes on from where it was."""
+        first = len(self._running) - count
+        self.arrivals.put_back(self._running[first:])
+        self._drop(set(range(first, len(self._running))))
+        self._short = True
 
     def _tokens(self, first: int, chosen: Sequence[Chosen], lengths: Sequence[tuple[int, int]] = ()) -> list[Token]:
         """Return the tokens of the slots from ``first`` on; branches that end leave their slots."""
@@ -306,11 +338,6 @@ class Scheduler:
         del self._running[count:]
         self._parts, self._short = None, False
         self.prefixes.shrink({id(one.prefix) for one in self._running})
-
-
-def _room(one: Waiting) -> int:
-    """Return the most own keys that a request's branch may have."""
-    return len(one.prepared.branch_L) + one.request.settings.max_new_tokens
 
 
 def _memory(most: int, device: torch.device) -> int:

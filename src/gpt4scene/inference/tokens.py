@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from gpt4scene.errors import WorkError
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.prefixes import Prefix
+from gpt4scene.inference.preparing import Prepared
 from gpt4scene.inference.sampling import BROKEN, Chosen
 from gpt4scene.types import Answer, Question
 
@@ -74,6 +75,7 @@ class Running:
     """A request while it is answered. ``prefix`` is what its branch reads, ``room`` the most own keys it may have."""
 
     request: Request
+    prepared: Prepared
     prefix: Prefix
     room: int
     ids: list[int] = field(default_factory=list)
