@@ -8,6 +8,8 @@ import pytest
 from commands import infer as main
 from room_runs import SCENES, answers
 
+from gpt4scene.inference import run
+
 
 def cut(path):
     path.write_bytes(path.read_bytes()[:120])
