@@ -123,9 +123,18 @@ class Arrivals:
         return []
 
     def pixels(self, prepared: Prepared) -> np.ndarray:
-        """Return the patches of a scene's images, and let go of them here; ``DataError`` for one that is broken."""
-        pixels = self._pixels.pop(prepared.key, None) or self.preparer.pixels(prepared)
-        return pixels.result()
+        """Return the patches of a scene's images; ``DataError`` for one that is broken."""
+        if prepared.key not in self._pixels:
+            self._pixels[prepared.key] = self.preparer.pixels(prepared)
+        return self._pixels[prepared.key].result()
+
+    def forget_pixels(self, key: VisitKey) -> None:
+        """Let go of the patches of a scene's images, whose prefix is known now."""
+        self._pixels.pop(key, None)
+
+    def about(self, key: VisitKey) -> list[Waiting]:
+        """Return all requests about a scene that are encoded."""
+        return list(self._scenes.get(key, {}).values())
 
     def wait(self) -> None:
         """Wait until the next question is encoded, or an image is decoded."""
