@@ -189,6 +189,7 @@ OTHER_VALUES = {
     "dtype": "float16",
     "flash_attn": "sdpa",
     "feature_cache": "off",
+    "prefix_memory": 0.5,
     "device": "cpu",
     "num_processes": "2",
     "base_url": "http://localhost:2/v1",

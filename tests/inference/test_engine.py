@@ -198,6 +198,15 @@ def test_bad_image_is_raised_when_its_scene_comes(engine, scenes, tmp_path):
         list(engine.answer([dataclasses.replace(scenes[0][0], images=("absent.png",))]))
 
 
+def test_an_error_about_a_question_comes_behind_the_answers_to_the_others(engine, scenes):
+    wrong = dataclasses.replace(scenes[0][0], index=70, prompt="<image> <image>")
+    taken = []
+    with pytest.raises(DataError, match="2 <image> marks"):
+        for answer in engine.answer([wrong, *scenes[0]], SHORT):
+            taken.append(answer)
+    assert by_index(taken) == by_index(engine.answer(scenes[0], SHORT))
+
+
 def test_questions_without_images_and_of_several_scenes(engine, reference, scenes):
     mixed = [Question("scanqa", 90 + i, "none", text) for i, text in enumerate(("What is it?", "Is it red or green?"))]
     mixed = [scenes[0][0], mixed[0], dataclasses.replace(scenes[1][1], index=50), mixed[1]]

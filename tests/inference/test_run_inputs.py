@@ -8,6 +8,8 @@ import pytest
 from commands import infer as main
 from room_runs import SCENES, answers
 
+from gpt4scene.inference import run
+
 
 def cut(path):
     path.write_bytes(path.read_bytes()[:120])
@@ -171,3 +173,12 @@ def test_cut_weights_are_one_sentence(infer, tmp_path, tiny_folder, kept):
     status, _, err = infer(model=copy)
     assert status == 1 and err.splitlines()[-1].startswith("error: ") and "model.safetensors" in err.splitlines()[-1]
     assert not answers(tmp_path / "out", "scanqa")
+
+
+def test_prefix_memory_is_what_the_engine_keeps_prefixes_in(infer, monkeypatch):
+    limits = []
+    monkeypatch.setattr(run, "_ask", lambda engine, *_: limits.append(engine.scheduler.prefixes.limit))
+    infer("--prefix_memory=0.5", "--limit=1")
+    infer("--limit=1")
+    assert limits == [2**29, 4 * 2**30]
+    assert "must be 0 or more" in infer("--prefix_memory=-1")[2]

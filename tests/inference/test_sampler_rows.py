@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gpt4scene.inference.decoding import GenerationSettings, draw, penalise
-from gpt4scene.inference.sampling import Choice, Sampler
+from gpt4scene.inference.sampling import BROKEN, Choice, Sampler
 
 KINDS = {
     "greedy": (0.0, 1.0),
@@ -86,3 +86,19 @@ def test_whatever_the_settings_a_token_is_drawn(temperature, penalty, top_p, sco
     assert ids.tolist()[0] in range(4)
     lowered = penalise(torch.tensor([scores]), torch.tensor([[True, False, True, True]]), torch.tensor([penalty]))
     assert not lowered.isnan().any()
+
+
+def test_scores_that_are_no_numbers_break_their_own_row_only():
+    scores = torch.randn(6, 20, generator=torch.Generator().manual_seed(1))
+    drawn = GenerationSettings(max_new_tokens=4, temperature=1.0, top_p=0.5, return_logprobs=True, top_logprobs=1)
+    chosen = {}
+    for broken in (False, True):
+        rows = scores.clone()
+        if broken:
+            rows[1, 3], rows[3, 7], rows[5] = float("nan"), float("inf"), float("nan")
+        sampler = Sampler(8, 20, torch.device("cpu"))
+        sampler.add([choice(kind, 3) for kind in KINDS] + [Choice(drawn, 1.0, torch.full((4,), 0.6))] * 2)
+        ids, chosen[broken] = sampler.choose(rows)
+        assert ids.min() >= 0 and ids.max() < 20, "an index out of bounds would end the engine of all"
+    assert [one.id for one in chosen[True]][1::2] == [BROKEN] * 3 and BROKEN not in {one.id for one in chosen[False]}
+    assert chosen[True][::2] == chosen[False][::2]

@@ -9,9 +9,10 @@ import torch
 from scheduling import GREEDY, KINDS, parts_of, run, said
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gpt4scene.errors import DataError
+from gpt4scene.errors import DataError, WorkError
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.forward import Network
+from gpt4scene.inference.sampling import Sampler
 from gpt4scene.inference.scheduler import Request, Scheduler
 from gpt4scene.inference.slots import ROOM, Slots
 from gpt4scene.types import Question
@@ -189,6 +190,28 @@ def test_what_breaks_the_model_ends_all_and_leaves_a_scheduler_that_works(make, 
     assert said(run(scheduler, requests[:3])) == {number: said(alone)[number] for number in range(3)}
 
 
+@pytest.mark.parametrize("call", ["fill", "step"])
+def test_scores_that_are_no_numbers_end_their_request_and_leave_nothing_behind(
+    make, requests, alone, monkeypatch, call
+):
+    scheduler, real, broken = make(branch_limit=4), getattr(Network, call), []
+
+    @torch.inference_mode()
+    def overflows(self, slots, *args):
+        scores_KV = real(self, slots, *args)
+        if not broken:
+            broken.append(scheduler._running[0].request.number if call == "step" else requests[0].number)
+            scores_KV[0] = float("nan")
+            slots.states[:, :, 0] = float("inf")
+        return scores_KV
+
+    monkeypatch.setattr(Network, call, overflows)
+    found = run(scheduler, requests[:7])
+    (token,) = found.pop(broken[0])[-1:]
+    assert isinstance(token.error, WorkError) and "scanqa, row 0: the model's scores after" in str(token.error)
+    assert said(found) == {number: said(alone)[number] for number in found} and len(found) == 6
+
+
 def full(*_):
     raise torch.OutOfMemoryError("CUDA out of memory.\nmore")
 
@@ -217,6 +240,54 @@ def test_where_memory_runs_out_beside_others_a_scene_waits_for_them(make, reques
     monkeypatch.setattr(Network, "fill", full)
     (token,) = run(scheduler, [requests[0]])[0]
     assert isinstance(token.error, torch.OutOfMemoryError)
+
+
+@pytest.mark.parametrize("place", ["the model", "the sampler"])
+def test_where_memory_runs_out_in_a_step_some_branches_wait_and_all_go_on(make, requests, alone, monkeypatch, place):
+    most, sizes = 3, []
+    kind, name = (Network, "step") if place == "the model" else (Sampler, "choose")
+    real = getattr(kind, name)
+
+    def for_few(self, first, *args):
+        rows = first.count if kind is Network else len(first)
+        sizes.append(rows)
+        return full() if rows > most else real(self, first, *args)
+
+    monkeypatch.setattr(kind, name, for_few)
+    scheduler = make()
+    found = run(scheduler, requests)
+    assert max(sizes) > 6 and said(found) == said(alone)
+    assert [token.prompt_tokens > 0 for token in found[0]] == [True, *[False] * (len(found[0]) - 1)]
+
+
+def test_where_memory_never_suffices_for_a_step_requests_say_so_or_come_to_their_end(
+    make, requests, alone, monkeypatch
+):
+    monkeypatch.setattr(Network, "step", full)
+    found = run(make(), requests[:5])
+    failed = {number for number, tokens in found.items() if isinstance(tokens[-1].error, torch.OutOfMemoryError)}
+    rest = {number: tokens for number, tokens in found.items() if number not in failed}
+    assert failed and said(rest) == {number: said(alone)[number] for number in rest}
+
+
+def test_where_memory_suffices_for_half_a_scenes_questions_they_begin_in_halves(make, requests, alone, monkeypatch):
+    fill, sizes = Network.fill, []
+
+    def few(self, slots, branches, prefix):
+        sizes.append(len(branches))
+        return full() if len(branches) > 2 else fill(self, slots, branches, prefix)
+
+    monkeypatch.setattr(Network, "fill", few)
+    assert said(run(make(), requests[:5])) == {number: said(alone)[number] for number in range(5)}
+    assert sizes[:2] == [5, 2]
+
+
+def test_where_memory_runs_out_idle_prefixes_go_before_a_step_is_given_up(make, requests, alone, monkeypatch):
+    scheduler, step, tries = make(), Network.step, []
+    run(scheduler, [requests[0]])
+    monkeypatch.setattr(Network, "step", lambda *args: full() if not (tries or tries.append(1)) else step(*args))
+    assert said(run(scheduler, [requests[9]])) == {9: said(alone)[9]}
+    assert scheduler.statistics().prefixes == 1
 
 
 def test_prefixes_stay_within_their_memory_and_the_latest_used_stay(make, scenes):

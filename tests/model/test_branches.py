@@ -129,12 +129,23 @@ def test_both_ways_to_attend_to_own_keys_agree(dtype, tolerance):
 
 def test_a_prefix_is_kept_whole_and_its_last_layer_goes_no_further():
     torch.manual_seed(0)
-    layout = PrefixFill(2)
+    layout = PrefixFill(torch.full((2, 2, KEY_HEADS, 7, CHANNELS), float("nan"), dtype=torch.float64))
     rows = [(states(HEADS, 7), states(KEY_HEADS, 7), states(KEY_HEADS, 7)) for _ in range(2)]
     out = layout.attend(0, *rows[0], SCALE)
     assert torch.allclose(out, alone(*rows[0], is_causal=True).transpose(1, 2), atol=1e-14)
     with pytest.raises(PrefixDone):
         layout.attend(1, *rows[1], SCALE)
-    assert layout.states is not None and layout.states.shape == (2, 2, KEY_HEADS, 7, CHANNELS)
     for layer, (_, key, value) in enumerate(rows):
         assert torch.equal(layout.states[layer, 0], key[0]) and torch.equal(layout.states[layer, 1], value[0])
+
+
+def test_a_prefix_in_pieces_attends_as_a_whole_one():
+    torch.manual_seed(0)
+    query, key, value = states(HEADS, 7), states(KEY_HEADS, 7), states(KEY_HEADS, 7)
+    kept = torch.full((2, 2, KEY_HEADS, 7, CHANNELS), float("nan"), dtype=torch.float64)
+    cuts = (0, 3, 4, 7)
+    found = [
+        PrefixFill(kept, start).attend(0, *(one[:, :, start:end] for one in (query, key, value)), SCALE)
+        for start, end in zip(cuts, cuts[1:], strict=False)
+    ]
+    assert torch.allclose(torch.cat(found, 1), alone(query, key, value, is_causal=True).transpose(1, 2), atol=1e-14)

@@ -16,7 +16,15 @@ from gpt4scene.benchmarks.registry import task_names
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.inference.requests import RETRIES
 from gpt4scene.registry import nearest
-from gpt4scene.settings.arguments import LEAST_HELP, MOST_HELP, RESOLUTION_HELP, Arguments, ImageLimits, key
+from gpt4scene.settings.arguments import (
+    LEAST_HELP,
+    MOST_HELP,
+    PREFIX_HELP,
+    RESOLUTION_HELP,
+    Arguments,
+    ImageLimits,
+    key,
+)
 from gpt4scene.settings.feature_cache import HELP, feature_cache_problems
 
 MOST_SHARDS = 100_000
@@ -54,6 +62,7 @@ class InferArguments(Arguments):
     branch_limit: int | None = key(
         "Questions answered side by side: 128; requests at a time to a server: 8, to vLLM 32.", None, least=1
     )
+    prefix_memory: float | None = key(PREFIX_HELP, None, least=0)
     engine: Literal["local", "server"] = key("Run the model here, or ask an OpenAI-compatible server.", "local")
     base_url: str | None = key("Address of the server, such as http://localhost:8000/v1.", None)
     num_shards: int = key(
@@ -132,7 +141,8 @@ class InferArguments(Arguments):
 
 USED_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        **dict.fromkeys(("template", "dtype", "flash_attn", "feature_cache", "device", "num_processes"), ("local",)),
+        **dict.fromkeys(("template", "dtype", "flash_attn", "feature_cache", "prefix_memory"), ("local",)),
+        **dict.fromkeys(("device", "num_processes"), ("local",)),
         **dict.fromkeys(("base_url", "timeout", "retries"), ("server",)),
     }
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.inference.prefixes import PrefixStore, VisitKey
 from gpt4scene.inference.preparing import Pixels, Prepared, Preparer
-from gpt4scene.inference.tokens import Request
+from gpt4scene.inference.tokens import Request, Running
 
 LOOK_AHEAD = 4
 """Scenes whose images are decoded before their turn: 40 megabytes each at 33 images of 504x392."""
@@ -21,10 +21,17 @@ LOOK_AHEAD = 4
 
 @dataclass(frozen=True, eq=False)
 class Waiting:
-    """A request that has no token yet, and its question as tokens."""
+    """A request, its question as tokens, and where it ran already, how far it came: ``prepared`` ends in its answer."""
 
     request: Request
     prepared: Prepared
+    begun: Running | None = None
+
+    @property
+    def room(self) -> int:
+        """The most own keys that its branch may have."""
+        known = 0 if self.begun is None else len(self.begun.ids)
+        return len(self.prepared.branch_L) + self.request.settings.max_new_tokens - known
 
 
 class Arrivals:
@@ -46,6 +53,19 @@ class Arrivals:
     def add(self, request: Request) -> None:
         """Take a request and begin to encode it."""
         self._encoding[request.number] = request, self.preparer.encode(request.question)
+
+    def put_back(self, running: Sequence[Running]) -> None:
+        """Let requests that ran wait again, their scenes first of all."""
+        for one in running:
+            said = np.array(one.ids, dtype=one.prepared.branch_L.dtype)
+            prepared = replace(one.prepared, branch_L=np.concatenate([one.prepared.branch_L, said]))
+            self._sort_in(Waiting(one.request, prepared, one))
+        first = [one.prepared.key for one in running]
+        self._scenes = {key: self._scenes[key] for key in dict.fromkeys([*first, *self._scenes])}
+
+    def _sort_in(self, one: Waiting) -> None:
+        self._keys[one.request.number] = one.prepared.key
+        self._scenes.setdefault(one.prepared.key, {})[one.request.number] = one
 
     def remove(self, numbers: Sequence[int]) -> None:
         """Take requests out of the queue, whatever the reason; unknown ones are ignored."""
@@ -71,8 +91,7 @@ class Arrivals:
             except Exception as error:  # whatever it is, it ends this request and no other
                 found.append((number, error))
                 continue
-            self._keys[number] = one.prepared.key
-            self._scenes.setdefault(one.prepared.key, {})[number] = one
+            self._sort_in(one)
         return found
 
     def look_ahead(self, known: PrefixStore) -> None:
@@ -104,9 +123,18 @@ class Arrivals:
         return []
 
     def pixels(self, prepared: Prepared) -> np.ndarray:
-        """Return the patches of a scene's images, and let go of them here; ``DataError`` for one that is broken."""
-        pixels = self._pixels.pop(prepared.key, None) or self.preparer.pixels(prepared)
-        return pixels.result()
+        """Return the patches of a scene's images; ``DataError`` for one that is broken."""
+        if prepared.key not in self._pixels:
+            self._pixels[prepared.key] = self.preparer.pixels(prepared)
+        return self._pixels[prepared.key].result()
+
+    def forget_pixels(self, key: VisitKey) -> None:
+        """Let go of the patches of a scene's images, whose prefix is known now."""
+        self._pixels.pop(key, None)
+
+    def about(self, key: VisitKey) -> list[Waiting]:
+        """Return all requests about a scene that are encoded."""
+        return list(self._scenes.get(key, {}).values())
 
     def wait(self) -> None:
         """Wait until the next question is encoded, or an image is decoded."""

@@ -76,7 +76,7 @@ def draw(
     """Return a token of each of K branches, int64 ``[K]``, drawn on the device by one uniform number each.
 
     Divides by the temperature, keeps the likeliest tokens that make up ``top_p`` (None: all), and takes the token at
-    which the sum of chances passes the number's share of their whole.
+    which the sum of chances passes the number's share of their whole. Rows that are no numbers give some token.
     """
     finite_KV = scores_KV.float().clamp(-MOST, MOST)  # a penalty near 0 makes infinite ones
     behind_KV = finite_KV - finite_KV.amax(-1, keepdim=True)  # 0 or less, so that no division makes it infinite
@@ -93,4 +93,4 @@ def draw(
     if tokens is None:
         return places[:, 0].clamp(max=scores_KV.shape[1] - 1)
     kept = (chances > 0).sum(-1, keepdim=True)
-    return tokens.gather(-1, torch.minimum(places, kept - 1))[:, 0]
+    return tokens.gather(-1, torch.minimum(places, kept - 1).clamp(min=0))[:, 0]

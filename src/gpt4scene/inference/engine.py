@@ -47,6 +47,7 @@ class Engine:
     def answer(self, questions: Sequence[Question], settings: GenerationSettings | None = None) -> Iterator[Answer]:
         """Yield the answers to questions, each as soon as it is complete; ``settings.samples`` of each question.
 
+        An error about a question is raised behind the answers to the others.
         Prefixes of scenes stay within the bound of their memory, so that a further question about one costs only its
         own tokens. Images that were replaced and weights that changed since are noticed, and the prefix computed again.
         """
@@ -58,7 +59,7 @@ class Engine:
     ) -> Iterator[Iterator[Answer]]:
         """Yield an iterator of answers for each scene, in order; the next scenes are begun meanwhile.
 
-        An error in a scene's files is raised when that scene's turn comes.
+        An error about a question is raised when its scene's turn comes, behind all answers of the scene.
         """
         turn, left, ahead = self._begin(), iter(scenes), deque[_Scene]()
 
@@ -103,12 +104,13 @@ class Engine:
                     raise RuntimeError("an Engine serves one caller at a time: take all answers, then ask again")
                 if scene.answers:
                     yield scene.answers.popleft()
-                elif scene.error is not None:
-                    raise scene.error
                 elif scene.open:
                     feed()
                     self._step()
+                elif scene.error is not None:
+                    raise scene.error
                 else:
+                    self._scenes.remove(scene)
                     return
         finally:
             for number in scene.open if turn == self._turn else ():

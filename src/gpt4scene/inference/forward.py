@@ -4,18 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 from gpt4scene.data.positions import sample_positions
-from gpt4scene.inference.prefixes import NOTHING, Prefix
+from gpt4scene.inference.prefixes import Prefix
+from gpt4scene.inference.preparing import Prepared
 from gpt4scene.inference.slots import Slots
 from gpt4scene.inference.stems import stems_of
 from gpt4scene.model.branches import BranchFill, BranchStep, Levels, PrefixDone, Prefixes, PrefixFill
 from gpt4scene.model.tower import Tower
-from gpt4scene.types import Images
+from gpt4scene.types import Content, Images
+
+
+@dataclass(eq=False)
+class Prefill:
+    """A scene's prefix while it is computed: the keys of its first ``done`` tokens, with ``shown`` images, are there.
+
+    ``positions_3P`` are those of all its tokens, ``mark`` that of the weights it is computed with.
+    """
+
+    prepared: Prepared
+    pixels: np.ndarray
+    mark: Hashable
+    positions_3P: np.ndarray
+    states: torch.Tensor
+    done: int = 0
+    shown: int = 0
+
+    def next_cut(self, image_end: int, most: int | None) -> tuple[int, int]:
+        """Return where the next piece ends, behind a whole image: its tokens and images counted from the beginning.
+
+        A piece has at most ``most`` tokens, but for a single image that has more; None is all that is left.
+        """
+        ends = np.flatnonzero(self.prepared.prefix_P == image_end) + 1
+        fitting = len(ends) if most is None else int(np.searchsorted(ends, self.done + most, side="right"))
+        shown = max(fitting, self.shown + 1)
+        return (len(self.prepared.prefix_P), len(ends)) if shown >= len(ends) else (int(ends[shown - 1]), shown)
+
+    def prefix(self) -> Prefix | None:
+        """Return the prefix, or None where some of it is left to do."""
+        whole = len(self.prepared.prefix_P)
+        return Prefix(self.states, int(self.positions_3P.max()) + 1, whole) if self.done == whole else None
 
 
 class Network:
@@ -35,31 +68,37 @@ class Network:
         layers, heads, channels = self.shape
         return 2 * layers * heads * channels * self.model.dtype.itemsize
 
-    @torch.inference_mode()
-    def prefix(
-        self, prefix_P: np.ndarray, images: Images, pixels: np.ndarray, image_pad: int, mark: Hashable = None
-    ) -> Prefix:
-        """Run a scene's images and the words before them through the model and return their keys and values.
+    def prefill(self, prepared: Prepared, pixels: np.ndarray, image_pad: int, mark: Hashable = None) -> Prefill:
+        """Return the prefix of a question, nothing of it computed yet.
 
         ``pixels`` are the patches of all images, or none where the tower knows them; ``mark`` is that of the weights.
         """
-        if not len(prefix_P):
-            return NOTHING
-        positions_3P = sample_positions(prefix_P, images.grids, image_pad, self.tower.rule.merge_size)
-        layout = PrefixFill(self.layers)
-        ids = {"input_ids": self._row(prefix_P)}
-        try:
+        merge = self.tower.rule.merge_size
+        positions_3P = sample_positions(prepared.prefix_P, prepared.grids, image_pad, merge)
+        layers, heads, channels = self.shape
+        sizes = (layers, 2, heads, len(prepared.prefix_P), channels)
+        states = torch.empty(sizes, dtype=self.model.dtype, device=self.device)
+        return Prefill(prepared, pixels, mark, positions_3P, states)
+
+    @torch.inference_mode()
+    def go_on(self, prefill: Prefill, end: int, shown: int) -> None:
+        """Run the tokens of a prefix up to ``end``, and the images up to number ``shown``, through the model."""
+        here, images = slice(prefill.done, end), slice(prefill.shown, shown)
+        prepared, ids = prefill.prepared, {"input_ids": self._row(prefill.prepared.prefix_P[here])}
+        contents = tuple(map(Content, prepared.key[0][images]))
+        seen = Images(prepared.grids[images], prepared.images[images], contents)
+        sizes = np.cumsum([0, *(int(np.prod(grid)) for grid in prepared.grids)])
+        pixels = torch.from_numpy(prefill.pixels[sizes[prefill.shown] : sizes[shown]])
+        with suppress(PrefixDone):
             self.model(
-                **(ids | self.tower.inputs(images, torch.from_numpy(pixels), ids["input_ids"], mark)),
-                position_ids=torch.from_numpy(positions_3P).to(self.device)[:, None],
-                layout=layout,
+                **(ids | self.tower.inputs(seen, pixels, ids["input_ids"], prefill.mark)),
+                position_ids=torch.from_numpy(prefill.positions_3P[:, here]).to(self.device)[:, None],
+                layout=PrefixFill(prefill.states, prefill.done),
                 use_cache=False,
                 logits_to_keep=1,
             )
-        except PrefixDone:
-            assert layout.states is not None
-            return Prefix(layout.states, int(positions_3P.max()) + 1, len(prefix_P))
-        raise AssertionError("the attention of the language part does not know kept keys")
+            raise AssertionError("the attention of the language part does not know kept keys")
+        prefill.done, prefill.shown = end, shown
 
     @torch.inference_mode()
     def fill(self, slots: Slots, branches: Sequence[np.ndarray], prefix: Prefix) -> torch.Tensor:
@@ -74,9 +113,8 @@ class Network:
         shared: list[tuple[torch.Tensor, tuple[int, ...]]] = []
         if stems:
             words = [branches[stem.members[0]][: stem.length] for stem in stems]
-            known = torch.zeros(
-                (*states.shape[:2], len(stems), *states.shape[3:]), dtype=states.dtype, device=states.device
-            )
+            longest, (layers, heads, channels) = max(map(len, words)), self.shape
+            known = states.new_zeros((layers, 2, len(stems), heads, longest, channels))
             with suppress(PrefixDone):
                 self._run(words, known, 0, [0] * len(stems), [[(one, None) for one in scene]], prefix, predict=False)
             for number, stem in enumerate(stems):

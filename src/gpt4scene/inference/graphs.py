@@ -146,8 +146,10 @@ class StepGraphs:
             self._recorded.popitem(last=False)
         return self._recorded[key]
 
-    def clear(self) -> None:
-        """Forget what was recorded: memory or weights lie elsewhere now."""
+    def clear(self) -> bool:
+        """Forget what was recorded, since memory or weights lie elsewhere now; return whether there was anything."""
+        recorded = bool(self._recorded)
         self._met.clear()
         self._recorded.clear()
         self._scores = None
+        return recorded

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 
 from gpt4scene.benchmarks.questions import find_tasks, load_questions, question_file
 from gpt4scene.benchmarks.registry import BENCHMARKS
+from gpt4scene.data.encoding import HALF
 from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files import journal
@@ -25,8 +25,6 @@ from gpt4scene.types import Question
 Say = Callable[[str], None]
 View = tuple[str, str]
 """A task and a scene: what questions show of a scene is a matter of both."""
-_HALF = re.compile("[\ud800-\udfff]")
-"""Half of a character that UTF-16 writes in two."""
 SIDE = "image_resolution"
 """The limit of images that every journal names; the others are named where they are used."""
 
@@ -151,7 +149,7 @@ def _check_prompts(questions: Iterable[Question]) -> None:
     That is one with other marks than one for each image of its scene, or none, and one with half a character.
     """
     for question in questions:
-        if half := _HALF.search(question.prompt):
+        if half := HALF.search(question.prompt):
             raise DataError(
                 f"{place_of(question)}: the prompt holds half a character (\\u{ord(half[0]):04x}), which no tokenizer "
                 "takes; mend it"

@@ -62,25 +62,18 @@ class PrefixStore:
         """Return the prefix held under a key, whatever weights it was computed with; counts nothing."""
         return self._kept.get(key)
 
-    def find(self, key: VisitKey, mark: Mark, questions: int = 1) -> Prefix | None:
-        """Return the prefix of this key computed with weights of this mark, or None.
-
-        So many questions share it: all hits, or one miss and the others hits, since they need not compute it again.
-        """
+    def find(self, key: VisitKey, mark: Mark) -> Prefix | None:
+        """Return the prefix of this key computed with weights of this mark, or None."""
         if mark != self._mark:
             self.clear()
             self._mark = mark
-        prefix = self._kept.get(key)
-        if prefix is None:
-            self.misses += 1
-            self.hits += questions - 1
-            return None
-        self.hits += questions
-        self._kept.move_to_end(key)
-        return prefix
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        return self._kept.get(key)
 
     def keep(self, key: VisitKey, prefix: Prefix) -> None:
-        """Keep a prefix computed with the weights that were last asked for."""
+        """Keep a prefix computed with the weights that were last asked for; it was a miss."""
+        self.misses += 1
         self.held += prefix.size
         self._kept[key] = prefix
 

@@ -279,7 +279,7 @@ def _engine(arguments: InferArguments, say: Say) -> Engine:
     from gpt4scene.inference.local import load_engine
     from gpt4scene.model.attention import attention_sentence
     from gpt4scene.model.feature_choice import open_features
-    from gpt4scene.settings.arguments import attention_backend
+    from gpt4scene.settings.arguments import attention_backend, gibibytes
     from gpt4scene.settings.feature_cache import feature_cache
 
     if not sys.stderr.isatty():
@@ -296,6 +296,7 @@ def _engine(arguments: InferArguments, say: Say) -> Engine:
         attention=attention,
         device=arguments.device,
         branch_limit=arguments.branch_limit,
+        prefix_memory=gibibytes(arguments.prefix_memory),
         features=features,
     )
     instead = "take another --dtype, or --device cpu"

@@ -13,6 +13,8 @@ import torch
 
 from gpt4scene.inference.decoding import GenerationSettings, draw, penalise
 
+BROKEN = -1
+
 
 @dataclass(frozen=True, eq=False)
 class Choice:
@@ -26,7 +28,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Chosen:
-    """One token: its id; the model's log-probability of it and of the likeliest where the settings ask for them."""
+    """One token: its id; the model's log-probability of it and of the likeliest where the settings ask for them.
+
+    ``id`` is ``BROKEN`` where the likeliest score is no finite number, so that there is none to choose.
+    """
 
     id: int
     logprob: float | None = None
@@ -117,20 +122,22 @@ class Sampler:
         """
         end = first + len(scores_KV)
         choices = self.choices[first:end]
-        raw_KV = scores_KV
+        raw_KV, (best_K, ids) = scores_KV, scores_KV.max(-1)  # which is no number where one of them is none
+        usable_K = best_K.isfinite()
         penalised = any(choice.penalty != 1.0 for choice in choices)
         if penalised:
             assert self._seen is not None and self._numbers is not None
             scores_KV = penalise(scores_KV, self._seen[first:end], self._numbers[first:end, 2])
-        ids = scores_KV.argmax(-1)
+            ids = scores_KV.argmax(-1)
         for rows, nucleus in self._groups_of(first, end):
             ids[rows] = self._drawn(scores_KV[rows], rows + first, nucleus)
-        if len(self._turns):
-            self._turns[first:end] += 1
-        if penalised:
+        known = _known(raw_KV, ids, ids.where(usable_K, BROKEN), choices)
+        if penalised:  # only now: what ran out of memory before is done again
             assert self._seen is not None
             self._seen[torch.arange(first, end, device=self.device), ids] = True
-        return ids, _known(raw_KV, ids, choices)
+        if len(self._turns):
+            self._turns[first:end] += 1
+        return ids, known
 
     def _drawn(self, scores_KV: torch.Tensor, slots: torch.Tensor, nucleus: bool) -> torch.Tensor:
         assert self._numbers is not None and self._uniforms is not None
@@ -155,14 +162,14 @@ class Sampler:
         self.__init__(self.limit, self.vocabulary, self.device)
 
 
-def _known(raw_KV: torch.Tensor, ids: torch.Tensor, choices: Sequence[Choice]) -> list[Chosen]:
-    """Bring ids, and the log-probabilities that are asked for, to the host at once."""
+def _known(raw_KV: torch.Tensor, ids: torch.Tensor, told: torch.Tensor, choices: Sequence[Choice]) -> list[Chosen]:
+    """Bring the ids that are ``told``, and the log-probabilities that are asked for, to the host at once."""
     if not any(choice.settings.return_logprobs for choice in choices):
-        return [Chosen(id) for id in ids.tolist()]
+        return [Chosen(id) for id in told.tolist()]
     most = max(choice.settings.top_logprobs for choice in choices)
     lse_K1 = raw_KV.logsumexp(-1, keepdim=True)
     top, places = raw_KV.topk(min(most, raw_KV.shape[1]), -1)
-    parts = [ids[:, None], raw_KV.gather(-1, ids[:, None]) - lse_K1, top - lse_K1, places]
+    parts = [told[:, None], raw_KV.gather(-1, ids[:, None]) - lse_K1, top - lse_K1, places]
     found = []
     for choice, row in zip(choices, torch.cat([part.double() for part in parts], 1).tolist(), strict=True):
         if not choice.settings.return_logprobs:

@@ -7,6 +7,7 @@ is computed once. Every decoding step adds one token to each running branch, wha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from transformers import PreTrainedModel
@@ -15,11 +16,11 @@ from gpt4scene.data.encoding import Encoder
 from gpt4scene.errors import DataError
 from gpt4scene.inference.arrivals import Arrivals, Waiting
 from gpt4scene.inference.decoding import uniforms_of
-from gpt4scene.inference.forward import Network, prefixes_of
+from gpt4scene.inference.forward import Network, Prefill, prefixes_of
 from gpt4scene.inference.graphs import StepGraphs, on_cuda, padded_prefixes
 from gpt4scene.inference.prefixes import NOTHING, PREFIX_MEMORY, Prefix, PrefixStore
 from gpt4scene.inference.preparing import Prepared
-from gpt4scene.inference.sampling import Choice, Chosen, Sampler
+from gpt4scene.inference.sampling import BROKEN, Choice, Chosen, Sampler
 from gpt4scene.inference.slots import Slots, moves_of
 from gpt4scene.inference.tokens import Request, Running, Statistics, Token
 from gpt4scene.inference.weights import Mark, weights_mark
@@ -27,7 +28,6 @@ from gpt4scene.model.attention import require
 from gpt4scene.model.branches import Prefixes
 from gpt4scene.model.features import FeatureCache
 from gpt4scene.model.tower import Tower
-from gpt4scene.types import Content, Images
 
 BRANCH_LIMIT = 128
 """Questions that are answered side by side; more wait for room."""
@@ -35,6 +35,8 @@ BRANCH_MEMORY = 4 * 2**30
 """Bytes for the branches' own keys: 128 branches of 560 tokens at 7 billion weights in bfloat16."""
 FILL_TOKENS = 2**16
 """Question tokens, padded to the longest, that are run behind a prefix at once."""
+PIECE_TOKENS = 2**11
+"""Tokens of a scene, and of questions behind it, that are run between two steps of answers that somebody watches."""
 
 
 class Scheduler:
@@ -76,7 +78,9 @@ class Scheduler:
         self._mark: Mark | None = None
         self._running: list[Running] = []
         self._parts: Prefixes | None = None
-        self._short = False  # memory ran out; nothing begins until a running branch ends
+        self._prefill: Prefill | None = None
+        self._owed = False  # running branches had no step since the last piece of another scene
+        self._short = False  # memory ran out: nothing begins until a running branch ends
 
     def add(self, request: Request) -> None:
         """Take a request; it waits until there is room. Encoding begins at once, in another thread."""
@@ -88,21 +92,25 @@ class Scheduler:
         """Let go of a request, waiting or running; none of its tokens comes any more. Unknown numbers are ignored."""
         self.arrivals.remove([number])
         self._drop({slot for slot, one in enumerate(self._running) if one.request.number == number})
+        if self._prefill is not None and not self.arrivals.about(self._prefill.prepared.key):
+            self._prefill = None
 
     def step(self) -> list[Token]:
         """Do one piece of work and return the tokens that it made; ``[]`` only where nothing waits or runs.
 
-        A piece is the prefill of one waiting scene, or one decoding step of all running branches. What ends a single
+        A piece is the prefill of one waiting scene, or one decoding step of all running branches. Where one of these
+        streams, a prefill is cut into pieces with a step behind each. What ends a single
         request comes as a token with an error; what this method raises ends all of them.
         """
         try:
             while True:
                 if failed := self.arrivals.failed(self._check):
-                    return [Token(number, -1, finish_reason="error", error=error) for number, error in failed]
+                    return [Token(number, BROKEN, finish_reason="error", error=error) for number, error in failed]
                 if len(self.arrivals):
                     self.arrivals.look_ahead(self.prefixes)
-                    if visit := self._next_visit():
-                        return self._begin(visit)
+                    visit = [] if self._owed and self._watched else self._next_visit()
+                    if visit and (tokens := self._begin(visit)):
+                        return tokens
                 if self._running:
                     return self._decode()
                 if not len(self.arrivals):
@@ -118,7 +126,7 @@ class Scheduler:
         self._running.clear()
         self._slots.release()
         self._sampler.release()
-        self._parts, self._short = None, False
+        self._parts, self._prefill, self._short = None, None, False
 
     def forget(self) -> None:
         """Let go of all prefixes, and of the branches' memory where none runs."""
@@ -138,7 +146,7 @@ class Scheduler:
 
     @property
     def waiting(self) -> int:
-        """Requests that have no token yet."""
+        """Requests that have no token yet, and those that ran out of memory's room and wait again."""
         return len(self.arrivals)
 
     @property
@@ -164,21 +172,27 @@ class Scheduler:
         """
         if self._short and self._running:
             return []
-        group = self.arrivals.first_ready(self.prefixes, self.branch_limit)
+        if self._prefill is not None:
+            group = self.arrivals.about(self._prefill.prepared.key)
+        else:
+            group = self.arrivals.first_ready(self.prefixes, self.branch_limit)
         if not group or not self._fits(group[0]):
             return []
         chosen: list[Waiting] = []
         rooms = [one.room for one in self._running]
         for one in group[: self.branch_limit - len(self._running)]:
-            rooms.append(_room(one))
-            padded = (len(chosen) + 1) * max(len(each.prepared.branch_L) for each in [*chosen, one])
+            rooms.append(one.room)
             slots, keys = self._slots.sizes(len(rooms), max(rooms))
             held = slots * keys * self._network.token_bytes
-            if (chosen and padded > FILL_TOKENS) or (len(rooms) > 1 and held > self.branch_memory):
+            if len(rooms) > 1 and held > self.branch_memory:
                 break
             chosen.append(one)
         enough = min(len(group), max(1, (len(self._running) + len(chosen)) // 8))
-        return chosen if chosen and (len(chosen) >= enough or not self._running) else []
+        if self._running and len(chosen) < enough:
+            return []
+        longest = accumulate((len(one.prepared.branch_L) for one in chosen), max)
+        most = PIECE_TOKENS if self._watched else FILL_TOKENS
+        return chosen[: max(1, sum(number * length <= most for number, length in enumerate(longest, 1)))]
 
     def _fits(self, one: Waiting) -> bool:
         """Whether a scene's prefix may be held beside those in use; a single one always may."""
@@ -187,57 +201,78 @@ class Scheduler:
         return not sum(used.values()) or sum(used.values()) + more <= self.prefixes.limit
 
     def _begin(self, visit: Sequence[Waiting]) -> list[Token]:
-        """Run the scene's prefix, where it is not known, and the questions behind it; return their first tokens."""
-        short: torch.OutOfMemoryError | None = None
-        filled: tuple[Prefix, bool, torch.Tensor] | None = None
+        """Run the scene's prefix, where it is not known, and the questions behind it; return their first tokens.
+
+        Empty where some of the prefix is left to do.
+        """
+        first, short = len(self._running), None
+        begun: tuple[list[Chosen], list[tuple[int, int]]] | None = None
         try:
-            filled = self._fill(visit)
+            found = self._prefix(visit)
+            begun = None if found is None else self._fill(visit, *found)
         except DataError as error:  # an image that can't be decoded
+            self._prefill = None
             return self._refused(visit, error)
         except torch.OutOfMemoryError as error:
             short = error.with_traceback(None)  # whose frames hold memory
-        if filled is None:
-            assert short is not None
+        if short is not None:
+            self._prefill = None
+            self._slots.keep([], first)
+            self._sampler.keep([], first)
             return self._with_less(visit, short)
-        prefix, known, scores_KV = filled
+        self._owed = True
+        if begun is None:
+            return []
         self._short = False
         self.arrivals.remove([one.request.number for one in visit])
-        self._sampler.add([self._choice(one) for one in visit])
-        first = len(self._running)
-        self._running += [Running(one.request, prefix, _room(one)) for one in visit]
-        self._parts = None
-        ids, chosen = self._sampler.choose(scores_KV, first)
-        self._slots.ids[first : len(self._running)] = ids
-        lengths = [(one.prepared.length, prefix.length if known or place else 0) for place, one in enumerate(visit)]
-        return self._tokens(first, chosen, lengths)
+        return self._tokens(first, *begun)
 
-    def _fill(self, visit: Sequence[Waiting]) -> tuple[Prefix, bool, torch.Tensor]:
-        """Return the scene's prefix, whether it was known, and the scores of what follows each question."""
-        prefix, known = self._prefix(visit)
-        rooms = [*(one.room for one in self._running), *map(_room, visit)]
+    def _fill(
+        self, visit: Sequence[Waiting], prefix: Prefix, known: bool
+    ) -> tuple[list[Chosen], list[tuple[int, int]]]:
+        """Let the visit run; return its first tokens, and of each question the tokens of its prompt and those known."""
+        first, rooms = len(self._running), [one.room for one in [*self._running, *visit]]
         self._slots.reserve(len(rooms), max(rooms), self._network.shape, self.model.dtype)
-        return prefix, known, self._network.fill(self._slots, [one.prepared.branch_L for one in visit], prefix)
+        scores_KV = self._network.fill(self._slots, [one.prepared.branch_L for one in visit], prefix)
+        self._sampler.add([self._choice(one) for one in visit])
+        ids, chosen = self._sampler.choose(scores_KV, first)
+        self._slots.ids[first : len(rooms)] = ids
+        for one in visit:
+            running = one.begun or Running(one.request, one.prepared, prefix, one.room)
+            running.prefix = prefix
+            self._running.append(running)
+        self._parts = None
+        if prefix is not NOTHING:
+            self.prefixes.hits += len(visit) if known else len(visit) - 1
+        lengths = [(one.prepared.length, prefix.length if known or place else 0) for place, one in enumerate(visit)]
+        return chosen, [(0, 0) if one.begun else said for one, said in zip(visit, lengths, strict=True)]
 
     def _with_less(self, visit: Sequence[Waiting], error: torch.OutOfMemoryError) -> list[Token]:
-        """Go on where memory ran out: without idle prefixes, or once running branches end; else refuse the visit."""
-        own = self.prefixes.peek(visit[0].prepared.key)
-        idle = self.prefixes.shrink({id(own), *(id(one.prefix) for one in self._running)}, 0)
-        if idle and not self._short:
-            self._short = True
+        """Go on where memory ran out: with less held, or once running branches end, or with fewer questions."""
+        if self._let_go(self.prefixes.peek(visit[0].prepared.key)):
             return self._begin(visit)
-        if not self._running:
-            self._short = False
-            return self._refused(visit, error)
-        self._short = True
-        return self._decode()
+        if self._running:
+            self._short = True
+            return self._decode()
+        return self._begin(visit[: len(visit) // 2]) if len(visit) > 1 else self._refused(visit, error)
+
+    def _let_go(self, wanted: Prefix | None = None) -> bool:
+        """Give back the memory of what nobody needs now, ``wanted`` aside; return whether there was any."""
+        idle = self.prefixes.shrink({id(wanted), *(id(one.prefix) for one in self._running)}, 0)
+        recorded = self._graphs is not None and self._graphs.clear()
+        begun, self._prefill = self._prefill, None
+        return bool(idle) or recorded or begun is not None
 
     def _refused(self, visit: Sequence[Waiting], error: Exception) -> list[Token]:
         numbers = [one.request.number for one in visit]
         self.arrivals.remove(numbers)
-        return [Token(number, -1, finish_reason="error", error=error) for number in numbers]
+        return [Token(number, BROKEN, finish_reason="error", error=error) for number in numbers]
 
-    def _prefix(self, visit: Sequence[Waiting]) -> tuple[Prefix, bool]:
-        """Return the prefix of a scene, and whether it was known: by images, rule, tokens and weights of the model."""
+    def _prefix(self, visit: Sequence[Waiting]) -> tuple[Prefix, bool] | None:
+        """Return the prefix of a scene, and whether it was known: by images, rule, tokens and weights of the model.
+
+        None where it is computed in pieces, and some of it is left to do.
+        """
         prepared, mark = visit[0].prepared, weights_mark(self.model)
         self.model.eval()  # a training step in between leaves dropout on
         if mark != self._mark and self._graphs is not None:
@@ -245,17 +280,31 @@ class Scheduler:
         self._mark = mark
         if not len(prepared.prefix_P):
             return NOTHING, True
-        prefix = self.prefixes.find(prepared.key, mark, len(visit))
+        prefix = self.prefixes.find(prepared.key, mark)
         if prefix is not None:
             return prefix, True
-        pixels = self.arrivals.pixels(prepared)
-        for_room = self.prefixes.limit - len(prepared.prefix_P) * self._network.token_bytes
-        self.prefixes.shrink({id(one.prefix) for one in self._running}, max(0, for_room))
-        self.tower.rule = prepared.rule
-        images = Images(prepared.grids, prepared.images, tuple(map(Content, prepared.key[0])))
-        prefix = self._network.prefix(prepared.prefix_P, images, pixels, self.encoder.special.image_pad, mark)
+        prefill = self._prefill
+        if prefill is None or (prefill.prepared.key, prefill.mark) != (prepared.key, mark):
+            self._prefill = None  # whose memory goes before more is taken
+            pixels = self.arrivals.pixels(prepared)
+            for_room = self.prefixes.limit - len(prepared.prefix_P) * self._network.token_bytes
+            self.prefixes.shrink({id(one.prefix) for one in self._running}, max(0, for_room))
+            prefill = self._network.prefill(prepared, pixels, self.encoder.special.image_pad, mark)
+        self._prefill, self.tower.rule = prefill, prepared.rule
+        most = PIECE_TOKENS if self._watched else None
+        self._network.go_on(prefill, *prefill.next_cut(self.encoder.special.image_end, most))
+        prefix = prefill.prefix()
+        if prefix is None:
+            return None
+        self._prefill = None
+        self.arrivals.forget_pixels(prepared.key)
         self.prefixes.keep(prepared.key, prefix)
         return prefix, False
+
+    @property
+    def _watched(self) -> bool:
+        """Whether somebody reads along while an answer grows, so that nothing may hold the steps up for long."""
+        return any(one.request.stream for one in self._running)
 
     def _knows_images(self, prepared: Prepared) -> bool:
         """Return whether the tower needs no pixels for a question's scene."""
@@ -267,10 +316,30 @@ class Scheduler:
         penalty = settings.repetition_penalty or self.model.generation_config.repetition_penalty or 1.0
         prompt = [one.prepared.prefix_P, one.prepared.branch_L] if penalty != 1.0 else []
         draws = uniforms_of(request.question, settings, request.sample) if settings.temperature > 0 else None
+        if draws is not None and one.begun is not None:
+            draws = draws[len(one.begun.ids) :]
         return Choice(settings, penalty, draws, prompt)
 
     def _decode(self) -> list[Token]:
-        """Add one token to every running branch."""
+        """Add one token to every running branch; to some of them where memory is short, and the others wait again."""
+        self._owed = False
+        while True:
+            try:
+                chosen = self._advance()
+                break
+            except torch.OutOfMemoryError as error:
+                short = error.with_traceback(None)  # whose frames hold memory
+            if self._let_go():
+                continue
+            if len(self._running) == 1:
+                number = self._running[0].request.number
+                self._drop({0})
+                return [Token(number, BROKEN, finish_reason="error", error=short)]
+            self._put_back(len(self._running) // 2)
+        return self._tokens(0, chosen)
+
+    def _advance(self) -> list[Chosen]:
+        """Run a step of all branches; where it fails, it can be run again."""
         if self._parts is None:
             self._parts = prefixes_of([one.prefix for one in self._running], self._slots.device)
             self._parts = self._parts if self._graphs is None else padded_prefixes(self._parts)
@@ -279,10 +348,17 @@ class Scheduler:
             scores_KV = self._network.step(self._slots, self._parts, self._slots.count, room)
         else:
             scores_KV = self._graphs(self._slots, self._parts, room)
-        self._slots.advance()
         ids, chosen = self._sampler.choose(scores_KV)
+        self._slots.advance()
         self._slots.ids[: len(chosen)] = ids
-        return self._tokens(0, chosen)
+        return chosen
+
+    def _put_back(self, count: int) -> None:
+        """Let the last ``count`` branches wait until another ends; what they said so far goes on from where it was."""
+        first = len(self._running) - count
+        self.arrivals.put_back(self._running[first:])
+        self._drop(set(range(first, len(self._running))))
+        self._short = True
 
     def _tokens(self, first: int, chosen: Sequence[Chosen], lengths: Sequence[tuple[int, int]] = ()) -> list[Token]:
         """Return the tokens of the slots from ``first`` on; branches that end leave their slots."""
@@ -290,6 +366,7 @@ class Scheduler:
             one.take(token, self.stops, self.encoder.tokenizer, *length)
             for one, token, length in zip(self._running[first:], chosen, lengths or [()] * len(chosen), strict=True)
         ]
+        self._slots.blank([first + place for place, token in enumerate(found) if token.error is not None])
         self._drop({first + place for place, token in enumerate(found) if token.last})
         return found
 
@@ -305,11 +382,6 @@ class Scheduler:
         del self._running[count:]
         self._parts, self._short = None, False
         self.prefixes.shrink({id(one.prefix) for one in self._running})
-
-
-def _room(one: Waiting) -> int:
-    """Return the most own keys that a request's branch may have."""
-    return len(one.prepared.branch_L) + one.request.settings.max_new_tokens
 
 
 def _memory(most: int, device: torch.device) -> int:

@@ -78,16 +78,22 @@ class Slots:
         self.positions[: self.count] += 1
         self.known_lengths = [length + 1 for length in self.known_lengths]
 
+    def blank(self, slots: Sequence[int]) -> None:
+        """Set the keys of some slots to 0: no others may meet what is no number, hidden or not."""
+        if self.states is not None:
+            for slot in slots:
+                self.states[:, :, slot] = 0
+
     def keep(self, moves: Sequence[tuple[int, int]], count: int) -> None:
-        """Move slots (to, from) and keep the first ``count``."""
+        """Move slots (to, from) and keep the first ``count``. The keys are moved one by one, without memory beside."""
         if moves:
             to, source = torch.tensor(moves, device=self.device).unbind(1)
             for one in (self.ids, self.positions, self.lengths):
                 one[to] = one[source]
             assert self.states is not None
-            self.states[:, :, to] = self.states[:, :, source]
             for target, origin in moves:
-                self.known_lengths[target] = self.known_lengths[origin]
+                used = self.known_lengths[target] = self.known_lengths[origin]
+                self.states[:, :, target, :, :used] = self.states[:, :, origin, :, :used]
         self.lengths[count : self.count] = 0  # a step may run empty slots as well, within the room there is
         del self.known_lengths[count:]
         self.count = count

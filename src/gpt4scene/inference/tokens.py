@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 
 from transformers import PreTrainedTokenizerBase
 
+from gpt4scene.errors import WorkError
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.prefixes import Prefix
-from gpt4scene.inference.sampling import Chosen
+from gpt4scene.inference.preparing import Prepared
+from gpt4scene.inference.sampling import BROKEN, Chosen
 from gpt4scene.types import Answer, Question
 
 _HALF = "\ufffd"
@@ -73,6 +75,7 @@ class Running:
     """A request while it is answered. ``prefix`` is what its branch reads, ``room`` the most own keys it may have."""
 
     request: Request
+    prepared: Prepared
     prefix: Prefix
     room: int
     ids: list[int] = field(default_factory=list)
@@ -89,6 +92,8 @@ class Running:
     ) -> Token:
         """Take the token that was chosen and return what it says to the caller."""
         request, settings = self.request, self.request.settings
+        if chosen.id == BROKEN:
+            return Token(request.number, BROKEN, finish_reason="error", error=self._broken())
         self.ids.append(chosen.id)
         if chosen.logprob is not None:
             self.logprobs.append(chosen.logprob)
@@ -107,6 +112,13 @@ class Running:
             answer,
             prompt_tokens=prompt_tokens,
             cached_tokens=cached_tokens,
+        )
+
+    def _broken(self) -> WorkError:
+        question = self.request.question
+        return WorkError(
+            f"{question.task}, row {question.index}: the model's scores after {len(self.ids)} tokens are no finite "
+            "numbers; --dtype bfloat16 or float32 has room for larger ones than float16, else its weights are damaged"
         )
 
     def _piece(self, id: int, last: bool, tokenizer: PreTrainedTokenizerBase) -> str:

@@ -8,6 +8,8 @@ from torch import nn
 _WHOLE = 2**20
 """A tensor of at most this many values is added up whole, of a larger one some ``_SAMPLES``."""
 _SAMPLES = 4096
+_AT_ONCE = 2**22
+"""Values added up at once, in 100 MB: the small tensors of a model of 3 billion weights have tens of millions."""
 
 Mark = tuple[tuple[int, ...], tuple[int, ...]]
 
@@ -26,7 +28,8 @@ def weights_mark(model: nn.Module) -> Mark:
         if one.numel() and not one.is_meta:
             bits = _bits(one)
             alike.setdefault((bits.device, bits.dtype), []).append(bits)
-    return tuple(states), tuple(int(_sum(torch.cat(parts))) for parts in alike.values())
+    sums = [torch.stack(list(map(_sum, torch.cat(parts).split(_AT_ONCE)))) for parts in alike.values()]
+    return tuple(states), tuple(number for found in sums for number in found.tolist())
 
 
 def _version(tensor: torch.Tensor) -> int:

@@ -37,26 +37,30 @@ class KeptKeys:
         raise NotImplementedError
 
 
+@dataclass(frozen=True, eq=False)
 class PrefixFill(KeptKeys):
-    """The row is a prefix: its keys and values of all ``layers`` come to lie in ``states``, one tensor.
+    """The row is a prefix, or a piece of it from token ``start`` on: its keys come to lie in ``states``, of all layers.
 
-    The call ends with ``PrefixDone`` once the last layer's states are kept.
+    ``states`` is ``[layers, 2, key heads, P, channels]``, its first ``start`` places those of the pieces before. The
+    call ends with ``PrefixDone`` once the last layer's states are kept.
     """
 
-    def __init__(self, layers: int) -> None:
-        self.layers = layers
-        self.states: torch.Tensor | None = None
+    states: torch.Tensor
+    start: int = 0
 
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
     ) -> torch.Tensor:
-        """Keep the states and attend causally."""
-        if self.states is None:
-            self.states = key.new_empty((self.layers, 2, *key.shape[1:]))
-        self.states[layer, 0], self.states[layer, 1] = key[0], value[0]
-        if layer + 1 == self.layers:
+        """Keep the states; attend causally, and to the pieces before whole."""
+        end = self.start + key.shape[2]
+        for kept, new in zip(self.states[layer], (key, value), strict=True):
+            kept[:, self.start : end] = new[0]
+        if layer + 1 == len(self.states):
             raise PrefixDone
-        out, _ = attention_part(query, key, value, causal=True, scale=scale)
+        out, lse = attention_part(query, key, value, causal=True, scale=scale)
+        if self.start:
+            before = self.states[layer, :, None, :, : self.start]
+            out, _ = merge(*attention_part(query, before[0], before[1], causal=False, scale=scale), out, lse)
         return out.transpose(1, 2)
 
 

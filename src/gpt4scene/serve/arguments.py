@@ -8,7 +8,15 @@ from typing import Literal
 
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.registry import nearest
-from gpt4scene.settings.arguments import LEAST_HELP, MOST_HELP, RESOLUTION_HELP, Arguments, ImageLimits, key
+from gpt4scene.settings.arguments import (
+    LEAST_HELP,
+    MOST_HELP,
+    PREFIX_HELP,
+    RESOLUTION_HELP,
+    Arguments,
+    ImageLimits,
+    key,
+)
 from gpt4scene.settings.feature_cache import HELP, feature_cache_problems
 
 KEY_VARIABLE = "GPT4SCENE_API_KEY"
@@ -34,12 +42,7 @@ class ServeArguments(Arguments):
     feature_cache: str = key(HELP, "auto")
     device: str = key("auto, cpu, cuda or cuda:<n>.", "auto")
     branch_limit: int = key("Answers that grow side by side; more wait.", 128, least=1)
-    prefix_memory: float | None = key(
-        "Gigabytes for prefixes of rooms that may be asked about again; left out, 4 or a quarter of what is free on "
-        "the GPU.",
-        None,
-        least=0,
-    )
+    prefix_memory: float | None = key(PREFIX_HELP, None, least=0)
     max_new_tokens: int = key("Longest answer in tokens that a request may ask for.", 1024, least=1)
     max_images: int = key("Most images in a request.", 64, least=0)
     max_body: int = key("Megabytes of a request's body at most, images included.", 64, least=1)

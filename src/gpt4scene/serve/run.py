@@ -138,7 +138,7 @@ def load(arguments: ServeArguments) -> Loaded:
     from gpt4scene.model.feature_choice import open_features
     from gpt4scene.model.folder import find_model, identity
     from gpt4scene.model.loading import load_tokenizer
-    from gpt4scene.settings.arguments import attention_backend
+    from gpt4scene.settings.arguments import attention_backend, gibibytes
     from gpt4scene.settings.feature_cache import feature_cache
 
     if not sys.stderr.isatty():
@@ -161,7 +161,7 @@ def load(arguments: ServeArguments) -> Loaded:
         attention=attention,
         device=arguments.device,
         branch_limit=arguments.branch_limit,
-        prefix_memory=None if arguments.prefix_memory is None else int(arguments.prefix_memory * 2**30),
+        prefix_memory=gibibytes(arguments.prefix_memory),
     )
     instead = "take another --dtype, or --device cpu"
     kernel = attention_sentence(engine.model.config, attention, engine.device, engine.model.dtype, instead)

@@ -76,6 +76,17 @@ RESOLUTION_HELP = "Longest side of an image in pixels before it is fitted to pat
 MOST_HELP = "Largest area of an image in pixels; 589824 where image_min_pixels alone is given."
 LEAST_HELP = "Smallest area of an image in pixels; 1024 where image_max_pixels alone is given."
 
+PREFIX_HELP = (
+    "Gibibytes for prefixes of scenes that may be asked about again; left out, 4 or a quarter of what is free on the "
+    "GPU. It bounds those of running questions, too, but for a single scene's."
+)
+
+
+def gibibytes(number: float | None) -> int | None:
+    """Return so many gibibytes in bytes, None where nothing is said."""
+    return None if number is None else int(number * 2**30)
+
+
 SIDE, MOST_AREA, LEAST_AREA = 512, 768 * 768, 32 * 32
 """Limits in pixels where nothing is said: ours of the side; LLaMA-Factory's of the area, once one is given."""
 
