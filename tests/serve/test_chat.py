@@ -131,7 +131,7 @@ def test_answers_are_drawn_by_a_seed_and_by_openais_defaults(start, ask, body):
     assert (fourth.seed, fourth.temperature, fourth.top_p, fourth.repetition_penalty) == (-1, 0, 0.5, 1.1)
 
 
-def test_the_longest_answer_is_that_of_the_server_where_none_is_asked_for(start, ask, body):
+def test_the_longest_answer_is_that_of_the_server_where_none_is_asked_for(start, ask, body, monkeypatch):
     server = start(max_new_tokens=9, context=60)
     short = body("hi") | {"max_tokens": None}
     assert ask(server, short).json()["usage"]["completion_tokens"] == 9
@@ -145,6 +145,9 @@ def test_the_longest_answer_is_that_of_the_server_where_none_is_asked_for(start,
     assert long.status_code == 400 and long.json()["error"]["code"] == "context_length_exceeded"
     endless = ask(server, body("a" * 1000))
     assert endless.json()["error"]["code"] == "context_length_exceeded", "it is not even tokenised"
+    monkeypatch.setattr(server.encoder, "encode_question", lambda *_: pytest.fail("each costs four tokens at least"))
+    many = ask(server, body() | {"messages": [{"role": "user", "content": ""}] * 16})
+    assert many.json()["error"]["code"] == "context_length_exceeded"
     wait_for(server.idle)
 
 
