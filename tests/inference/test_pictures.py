@@ -114,7 +114,7 @@ def test_the_next_scenes_images_are_encoded_while_this_one_is_asked(server, engi
     monkeypatch.setattr(pictures, "picture", lambda path, rule: (begun.append(path), picture(path, rule))[1])
 
     def answer(prompt):
-        first.wait(5)
+        first.wait(60)
         return reply()
 
     server.answer = answer
@@ -125,7 +125,7 @@ def test_the_next_scenes_images_are_encoded_while_this_one_is_asked(server, engi
     while not set(scenes[1][0].images) <= set(begun) and not deadline.wait(0.02):
         assert thread.is_alive()
     first.set()
-    thread.join(10)
+    thread.join(60)
     assert sorted(begun) == sorted(path for scene in scenes for path in scene[0].images)
 
 
