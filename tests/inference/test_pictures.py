@@ -149,6 +149,15 @@ def test_an_image_is_encoded_once_and_anew_when_it_is_replaced(tmp_path, monkeyp
     assert found([path, path])[0].name == found([other])[0].name != before[0].name
 
 
+def test_an_engine_that_forgets_encodes_its_images_anew(engine, scenes):
+    one = engine()
+    before, again = (one._pictures(scenes[0][0].images) for _ in range(2))
+    assert before[0] is again[0]
+    one.forget()
+    after = one._pictures(scenes[0][0].images)
+    assert after[0] is not before[0] and after == before
+
+
 def test_images_of_scenes_gone_by_are_let_go(tmp_path):
     paths = [paint(tmp_path / f"{number}.png", number) for number in range(6)]
     found = Pictures(RULE)
