@@ -24,22 +24,7 @@ cd "${SLURM_SUBMIT_DIR:?submit this with sbatch}"
 if [ ! -f evaluate/infer.py ]; then echo "submit this from the project folder" >&2; exit 2; fi
 if ! python -c 'import gpt4scene' 2>/dev/null; then export PATH="$PWD/.venv/bin:$PATH"; fi
 
-flags=("$@")
-output_dir=
-annotation_dir=evaluate/annotation
-tasks=all
-while [ $# -gt 0 ]; do
-    case "$1" in
-        --output_dir=*) output_dir=${1#*=} ;;
-        --output_dir) output_dir=${2-} ;;
-        --annotation_dir=*) annotation_dir=${1#*=} ;;
-        --annotation_dir) annotation_dir=${2-} ;;
-        --tasks=*) tasks=${1#*=} ;;
-        --tasks) tasks=${2-} ;;
-    esac
-    shift
-done
-if [ -z "$output_dir" ]; then echo "--output_dir is missing" >&2; exit 2; fi
+. examples/slurm/flags.sh # flags, model, output_dir, annotation_dir, tasks
 
 # shellcheck disable=SC2016 # the variables are each node's own
 srun --kill-on-bad-exit=1 bash -c '

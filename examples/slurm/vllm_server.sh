@@ -27,26 +27,7 @@ cd "${SLURM_SUBMIT_DIR:?submit this with sbatch}"
 if [ ! -f evaluate/infer.py ]; then echo "submit this from the project folder" >&2; exit 2; fi
 if ! python -c 'import gpt4scene' 2>/dev/null; then export PATH="$PWD/.venv/bin:$PATH"; fi
 
-flags=("$@")
-model=
-output_dir=
-annotation_dir=evaluate/annotation
-tasks=all
-while [ $# -gt 0 ]; do
-    case "$1" in
-        --model=*) model=${1#*=} ;;
-        --model) model=${2-} ;;
-        --output_dir=*) output_dir=${1#*=} ;;
-        --output_dir) output_dir=${2-} ;;
-        --annotation_dir=*) annotation_dir=${1#*=} ;;
-        --annotation_dir) annotation_dir=${2-} ;;
-        --tasks=*) tasks=${1#*=} ;;
-        --tasks) tasks=${2-} ;;
-    esac
-    shift
-done
-if [ -z "$model" ]; then echo "--model is missing" >&2; exit 2; fi
-if [ -z "$output_dir" ]; then echo "--output_dir is missing" >&2; exit 2; fi
+. examples/slurm/flags.sh # flags, model, output_dir, annotation_dir, tasks
 
 if [ -z "${GPT4SCENE_TASK:-}" ]; then # the job itself: start the tasks, then score
     export GPT4SCENE_TASK=1

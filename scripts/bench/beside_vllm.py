@@ -90,7 +90,8 @@ def http(job: Job, address: str) -> list[dict[str, Any]]:
         engine = ServerEngine(f"{address}/v1", "room", job.rule(), request_limit=limit)
         engine.identity()
 
-        def forget() -> None:
+        def forget(engine: ServerEngine = engine) -> None:
+            engine.forget()
             for cache in ("prefix", "mm", "encoder"):
                 httpx.post(f"{address}/reset_{cache}_cache", timeout=60).raise_for_status()
 

@@ -1,14 +1,17 @@
 """vLLM's side of ``beside_vllm.py``: runs under an interpreter that has vLLM and needs nothing of this project.
 
-Takes a job as JSON on its standard input and writes seconds and answers. Images are opened, resized by the job's sizes
-and handed over as objects with names, so that vLLM neither decodes nor hashes them once a question.
+Takes a job as JSON on its standard input and writes seconds and answers. Images are opened and resized by the job's
+sizes in a thread a core, as on our side, and handed over as objects with names, so that vLLM neither decodes nor hashes
+them once a question.
 
     PYTHON scripts/bench/vllm_side.py OUT.json <JOB.json
 """
 
 import json
+import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,11 +20,14 @@ from PIL import Image
 
 def conversations(job, prompts):
     """Return one conversation a prompt; all share the image objects."""
-    parts = []
-    for path, size in zip(job["images"], job["sizes"], strict=True):
+
+    def part(path, size):
         with Image.open(path) as image:
             resized = image.convert("RGB").resize(tuple(size), Image.Resampling.BICUBIC)
-        parts.append({"type": "image_pil", "image_pil": resized, "uuid": path})
+        return {"type": "image_pil", "image_pil": resized, "uuid": path}
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        parts = list(threads.map(part, job["images"], job["sizes"]))
     return [[{"role": "user", "content": [*parts, {"type": "text", "text": prompt}]}] for prompt in prompts]
 
 

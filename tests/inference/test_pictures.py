@@ -114,7 +114,7 @@ def test_the_next_scenes_images_are_encoded_while_this_one_is_asked(server, engi
     monkeypatch.setattr(pictures, "picture", lambda path, rule: (begun.append(path), picture(path, rule))[1])
 
     def answer(prompt):
-        first.wait(5)
+        first.wait(60)
         return reply()
 
     server.answer = answer
@@ -125,7 +125,7 @@ def test_the_next_scenes_images_are_encoded_while_this_one_is_asked(server, engi
     while not set(scenes[1][0].images) <= set(begun) and not deadline.wait(0.02):
         assert thread.is_alive()
     first.set()
-    thread.join(10)
+    thread.join(60)
     assert sorted(begun) == sorted(path for scene in scenes for path in scene[0].images)
 
 
@@ -147,6 +147,15 @@ def test_an_image_is_encoded_once_and_anew_when_it_is_replaced(tmp_path, monkeyp
     assert before[0].name == before[1].name
     shutil.copy(other, path)
     assert found([path, path])[0].name == found([other])[0].name != before[0].name
+
+
+def test_an_engine_that_forgets_encodes_its_images_anew(engine, scenes):
+    one = engine()
+    before, again = (one._pictures(scenes[0][0].images) for _ in range(2))
+    assert before[0] is again[0]
+    one.forget()
+    after = one._pictures(scenes[0][0].images)
+    assert after[0] is not before[0] and after == before
 
 
 def test_images_of_scenes_gone_by_are_let_go(tmp_path):

@@ -116,7 +116,7 @@ def test_every_task_starts_asks_and_stops_a_server_of_its_own(job):
     ],
 )
 def test_what_fails_is_said_and_no_server_stays(job, kind, status, words):
-    running = job("--image_resolution=56", KIND=kind, start_seconds="3")
+    running = job("--image_resolution=56", KIND=kind, start_seconds="3" if kind == "silent" else "90")
     said = running.communicate(timeout=120)[1]
     assert running.returncode == status and words in said
     if kind == "broken":

@@ -11,6 +11,18 @@ def text_of(count):
     return "".join(f"{WORDS[place % len(WORDS)]} " for place in range(count))
 
 
+class OneByOne(StandIn):
+    """Makes tokens once those before have been taken; ``taken(made)`` says so, however busy the machine is."""
+
+    made = 0
+
+    def step(self):
+        wait_for(lambda: self.taken(self.made))
+        found = super().step()
+        self.made += len(found)
+        return found
+
+
 def events(response):
     lines = [line for line in response.text.split("\n\n") if line]
     assert all(line.startswith("data: ") for line in lines) and lines[-1] == "data: [DONE]"
@@ -44,7 +56,11 @@ def test_an_answer_has_the_form_of_the_api(start, ask, url, body):
 
 
 def test_a_stream_brings_the_answer_in_pieces_and_then_the_usage(start, ask, body):
-    server = start(StandIn(0.01))
+    server = start(OneByOne())
+    server.scheduler.taken = lambda made: (
+        server.metric("gpt4scene_generated_tokens_total") == made
+        and not any(inbox._tokens for inbox in list(server.chat._inboxes.values()))
+    )
     reply = ask(server, body(stream=True, stream_options={"include_usage": True}, n=2))
     assert reply.headers["content-type"].startswith("text/event-stream")
     *pieces, last = events(reply)
@@ -131,7 +147,7 @@ def test_answers_are_drawn_by_a_seed_and_by_openais_defaults(start, ask, body):
     assert (fourth.seed, fourth.temperature, fourth.top_p, fourth.repetition_penalty) == (-1, 0, 0.5, 1.1)
 
 
-def test_the_longest_answer_is_that_of_the_server_where_none_is_asked_for(start, ask, body):
+def test_the_longest_answer_is_that_of_the_server_where_none_is_asked_for(start, ask, body, monkeypatch):
     server = start(max_new_tokens=9, context=60)
     short = body("hi") | {"max_tokens": None}
     assert ask(server, short).json()["usage"]["completion_tokens"] == 9
@@ -145,6 +161,9 @@ def test_the_longest_answer_is_that_of_the_server_where_none_is_asked_for(start,
     assert long.status_code == 400 and long.json()["error"]["code"] == "context_length_exceeded"
     endless = ask(server, body("a" * 1000))
     assert endless.json()["error"]["code"] == "context_length_exceeded", "it is not even tokenised"
+    monkeypatch.setattr(server.encoder, "encode_question", lambda *_: pytest.fail("each costs four tokens at least"))
+    many = ask(server, body() | {"messages": [{"role": "user", "content": ""}] * 16})
+    assert many.json()["error"]["code"] == "context_length_exceeded"
     wait_for(server.idle)
 
 

@@ -169,6 +169,10 @@ class ServerEngine:
             threading.Thread(target=self._work, args=(waiting, self._results), name="request", daemon=True).start()
         yield from self._together(waiting, working, begin)
 
+    def forget(self) -> None:
+        """Let go of encoded images."""
+        self._pictures.begin(())
+
     def received(self) -> list[Answer]:
         """Return the answers that came and were not taken, for a caller who stops in between; ask no more."""
         self.requests.close()

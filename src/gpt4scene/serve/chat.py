@@ -229,14 +229,14 @@ class Chat:
         return job
 
     def _end(self, job: Job, outcome: str, names: Sequence[str]) -> None:
-        """Give back all that a job holds, and count how it ended."""
+        """Count how a job ended, and give back all that it holds."""
         del self._jobs[job.numbers[0]]
         self._cancel([number for number in job.numbers if number in self._inboxes])
         self.images.release(names)
         seconds = time.monotonic() - job.started
-        self.places.give_back(len(job.numbers), seconds if outcome == "answered" else None)
         self.metrics.ended(outcome)
         self.metrics.seconds.observe(seconds)
+        self.places.give_back(len(job.numbers), seconds if outcome == "answered" else None)
 
     def _first(self, job: Job) -> None:
         self.metrics.first_token.observe(time.monotonic() - job.started)

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from gpt4scene.data.encoding import HALF
 from gpt4scene.data.marks import IMAGE_MARK
-from gpt4scene.serve.fields import ChatFields, ImagePart, Message
+from gpt4scene.serve.fields import ChatFields, ImagePart, Message, TextPart
 from gpt4scene.serve.refusals import Refusal
 from gpt4scene.types import Question, Role, Turn
 
 TASK = "chat"
 """What requests are called where questions have the name of a task."""
+LETTERS_A_TURN = 64
+"""What a message counts for beside its text: the template's four tokens around it, as letters of the bound on them."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +41,19 @@ def read_dialogue(fields: ChatFields, heard: Callable[[str], str], most_images: 
     letters = 0
     for number, message in enumerate(fields.messages):
         place = f"messages[{number}]"
+        parts = message.parts
+        letters += LETTERS_A_TURN + sum(len(part.text) for part in parts if isinstance(part, TextPart))
+        if letters > most_letters:
+            raise _too_long(most_letters)
         role = _role(message, number, place)
         text = ""
-        for index, part in enumerate(message.parts):
+        for index, part in enumerate(parts):
             if isinstance(part, ImagePart):
                 if role != "user":
                     raise Refusal(400, f"'{place}': only user messages hold images", param=place)
                 images.append(part)
                 text += IMAGE_MARK
                 continue
-            letters += len(part.text)
-            if letters > most_letters:
-                raise _too_long(most_letters)
             if HALF.search(part.text):
                 where = f"{place}.content[{index}]" if isinstance(message.content, list) else f"{place}.content"
                 raise Refusal(400, f"'{where}': the text holds half a character; send whole ones", param=where)
