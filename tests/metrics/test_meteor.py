@@ -36,7 +36,7 @@ def test_groups_score_as_the_program_says(programs):
     groups = [PAIRS, *([pair] for pair in PAIRS)]
     with Meteor(java, coco, PAIRS) as meteor:
         ours = [float(score(meteor.statistics(group).sum(axis=0))) for group in groups]
-        lines = meteor._places[PAIRS[0]][0].answers()
+        lines = meteor._programs[0].answers()
     sent = "EVAL ||| " + " ||| ".join(lines) + "\n"
     command = [java, "-Xmx2G", "-jar", str(coco / JAR), "-", "-", "-stdio", "-l", "en", "-norm"]
     said = subprocess.run(command, input=sent, capture_output=True, text=True, check=True).stdout.split()
@@ -52,7 +52,7 @@ def test_no_match_is_zero():
 def test_the_end_of_the_program_is_noticed(programs):
     java, coco = programs
     with Meteor(java, coco, PAIRS) as meteor:
-        meteor._places[PAIRS[0]][0]._process.kill()
+        meteor._programs[0]._process.kill()
         with pytest.raises(RuntimeError, match="METEOR ended before it had answered"):
             meteor.statistics(PAIRS)
 
@@ -73,19 +73,18 @@ def test_programs_share_the_work_and_say_the_same(programs, monkeypatch):
     pairs = [*PAIRS, *ODD]
     with Meteor(java, coco, pairs, TABLE) as one:
         usual = one.statistics([*pairs, *pairs[::-1]])
-        assert {program.lines for program, _ in one._places.values()} == {len(pairs)}
+        assert [program.lines for program in one._programs] == [len(pairs)]
     start_many(monkeypatch)
     with Meteor(java, coco, pairs, TABLE) as several:
         assert np.array_equal(several.statistics([*pairs, *pairs[::-1]]), usual)
-        started = dict.fromkeys(program for program, _ in several._places.values())
-    assert sorted(program.lines for program in started) == [1, 1, 2, 4]
+    assert sorted(program.lines for program in several._programs) == [1, 1, 2, 4]
 
 
 def test_the_end_of_one_of_several_is_noticed(programs, monkeypatch):
     java, coco = programs
     start_many(monkeypatch)
     with Meteor(java, coco, PAIRS, TABLE) as meteor:
-        meteor._places[PAIRS[-1]][0]._process.kill()
+        meteor._programs[1]._process.kill()
         with pytest.raises(RuntimeError, match="METEOR ended before it had answered"):
             meteor.statistics(PAIRS)
 

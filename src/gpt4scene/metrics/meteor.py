@@ -49,6 +49,7 @@ class Meteor:
     """
 
     def __init__(self, java: str, coco: Path, pairs: Iterable[Pair], table: bytes | None = None) -> None:
+        self._programs: list[_Program] = []
         self._places: dict[Pair, tuple[_Program, int]] = {}
         self._known: dict[Pair, np.ndarray] = {}
         as_they_are = {pair: pair for pair in pairs}
@@ -89,6 +90,7 @@ class Meteor:
         for share in shares:
             program = _Program(command, [_score_line(pair) for pair in share.values()])
             stack.callback(program.end)
+            self._programs.append(program)
             self._places |= {pair: (program, line) for line, pair in enumerate(share)}
 
     def statistics(self, pairs: Sequence[Pair]) -> np.ndarray:
@@ -97,7 +99,7 @@ class Meteor:
         ``pairs`` are some of those given at the start. Raises ``WorkError`` when a program ends early.
         """
         if len(self._known) != len(self._places):
-            answers = {program: program.answers() for program, _ in self._places.values()}
+            answers = {program: program.answers() for program in self._programs}
             lines = [answers[program][line].split() for program, line in self._places.values()]
             statistics_N23 = np.array(lines, dtype=np.float64).reshape(-1, 23)
             whole_N = (statistics_N23[:, 21:] == statistics_N23[:, :2]).all(axis=1) & (statistics_N23[:, 20] == 1)
