@@ -130,7 +130,7 @@ def _texts(pairs: Iterable[Pair]) -> set[str]:
 
 
 def programs_for(pairs: int) -> int:
-    """Return how many METEORs to start for so many pairs: one takes a fifth of a second, as long as 700 captions."""
+    """Return how many METEORs to start for so many pairs: one starts in the time of 500 pairs."""
     return max(1, min(_cores(), _MOST_PROGRAMS, pairs // _PAIRS_WORTH_A_PROGRAM))
 
 
