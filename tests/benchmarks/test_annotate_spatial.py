@@ -173,6 +173,33 @@ def test_unmarked_images_that_were_not_kept_are_said(make, scenes):
         make(task="vsibench", scenes=scenes, marks=False)
 
 
+@pytest.mark.parametrize(
+    ("marks", "said"),
+    [(True, r"no list of images \(.*_9\.json\)"), (False, r"no list has 9 frames .*_4\.json\); give")],
+)
+def test_more_frames_than_were_prepared_are_refused(make, scenes, marks, said):
+    with pytest.raises(DataError, match=said):
+        make(task="vsibench", scenes=scenes, marks=marks, frames=9)
+
+
+def test_a_list_without_a_number_of_frames_is_named(make, scenes):
+    (scenes / "selected_images_mark_3D_val_4.json").rename(scenes / "selected_images_mark_3D_val.json")
+    with pytest.raises(DataError, match="does not end with the number of frames"):
+        make(task="vsibench", scenes=scenes)
+
+
+def test_frames_are_taken_again_when_pictures_were_added(make, tmp_path):
+    """Also where the questions are written beside the recordings, whose frames are no recordings."""
+    folder = tmp_path / "out" / SCENES[0]
+    folder.mkdir(parents=True)
+    for number in range(5):
+        (folder / f"{number}.png").write_bytes(picture(number))
+        if number > 2:
+            make(task="vsibench", videos=tmp_path / "out", frames=4)
+            found = [Path(path).name for path in listed(make.out, "vsibench")[SCENES[0]]]
+            assert found == [f"00000{n}.jpg" for n in ((0, 1, 2, 3) if number == 3 else (0, 1, 2, 4))]
+
+
 def test_frames_come_from_folders_of_pictures(make, tmp_path):
     for scene, count in zip((f"002-scannet-{SCENES[0]}", SCENES[1]), (9, 2), strict=True):
         folder = tmp_path / "videos" / "scannet" / scene
@@ -280,6 +307,12 @@ def test_rows_of_a_shard_are_read_one_file_after_the_other(make, raw):
     assert [row["qid"] for row in make(task="sparbench").tasks["sparbench"].rows] == [0, 1]
     parquet(raw / "elsewhere" / "SPAR-Bench" / "data" / "test-00000-of-00001.parquet", sparbench_rows())
     with pytest.raises(DataError, match="is in several folders .*keep one"):
+        make(task="sparbench")
+
+
+def test_a_missing_shard_is_named(make, raw):
+    (raw / "SPAR-Bench" / "data" / "test-00000-of-00002.parquet").unlink()
+    with pytest.raises(DataError, match=r"1 of 2 files are not there, .* test-00000-of-00002\.parquet; download"):
         make(task="sparbench")
 
 

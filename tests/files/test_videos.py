@@ -26,7 +26,9 @@ def test_pictures_go_by_their_numbers(tmp_path):
     for name in ("10.jpg", "9.jpg", "1.png", "notes.txt"):
         (tmp_path / name).write_bytes(picture(0, form="JPEG"))
     assert [path.name for path in pictures_of(tmp_path)] == ["1.png", "9.jpg", "10.jpg"]
-    assert recordings(tmp_path.parent)[tmp_path.name] == [tmp_path]
+    assert recordings(tmp_path.parent, "frames.json")[tmp_path.name] == [tmp_path]
+    (tmp_path / "frames.json").write_text("{}")
+    assert recordings(tmp_path, "frames.json") == {}
 
 
 def test_a_picture_that_cannot_be_read_is_named(tmp_path):

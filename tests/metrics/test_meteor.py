@@ -6,6 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 
+from gpt4scene.metrics import meteor as meteors
 from gpt4scene.metrics.java import coco_folder, find_java
 from gpt4scene.metrics.meteor import JAR, Meteor, programs_for, score
 
@@ -33,8 +34,7 @@ def test_groups_score_as_the_program_says(programs):
     """``EVAL`` of the program on the same statistics, all pairs together and one by one."""
     java, coco = programs
     groups = [PAIRS, *([pair] for pair in PAIRS)]
-    with Meteor(java, coco) as meteor:
-        meteor.ask(PAIRS[:2])
+    with Meteor(java, coco, PAIRS) as meteor:
         ours = [float(score(meteor.statistics(group).sum(axis=0))) for group in groups]
         lines = meteor._programs[0].answers()
     sent = "EVAL ||| " + " ||| ".join(lines) + "\n"
@@ -51,27 +51,39 @@ def test_no_match_is_zero():
 
 def test_the_end_of_the_program_is_noticed(programs):
     java, coco = programs
-    with Meteor(java, coco) as meteor:
+    with Meteor(java, coco, PAIRS) as meteor:
         meteor._programs[0]._process.kill()
         with pytest.raises(RuntimeError, match="METEOR ended before it had answered"):
             meteor.statistics(PAIRS)
 
 
 TABLE = gzip.compress(b"0.5\nlarge sofa\nbig couch\n")
+ODD = [("the 3rd u.s. chair.", ("the u.s. chair",)), ("C'est", ("a chair", "\u00e9t\u00e9"))]
 
 
-def test_programs_share_the_work_and_say_the_same(programs):
+def start_many(monkeypatch):
+    """Have few pairs be worth programs of their own, two of each kind."""
+    monkeypatch.setattr(meteors, "_PAIRS_WORTH_A_PROGRAM", 1)
+    monkeypatch.setattr(meteors, "_cores", lambda: 2)
+
+
+def test_programs_share_the_work_and_say_the_same(programs, monkeypatch):
+    """Four of them: half for plain texts, which have few synonyms and no ``-norm``, and half for odd ones."""
     java, coco = programs
-    with Meteor(java, coco, TABLE) as one, Meteor(java, coco, TABLE, programs=3) as three:
-        for meteor in (one, three):
-            meteor.ask(PAIRS[:2])
-        assert np.array_equal(three.statistics([*PAIRS, *PAIRS[::-1]]), one.statistics([*PAIRS, *PAIRS[::-1]]))
-        assert all(program.lines for program in three._programs)
+    pairs = [*PAIRS, *ODD]
+    with Meteor(java, coco, pairs, TABLE) as one:
+        usual = one.statistics([*pairs, *pairs[::-1]])
+        assert [program.lines for program in one._programs] == [len(pairs)]
+    start_many(monkeypatch)
+    with Meteor(java, coco, pairs, TABLE) as several:
+        assert np.array_equal(several.statistics([*pairs, *pairs[::-1]]), usual)
+    assert sorted(program.lines for program in several._programs) == [1, 1, 2, 4]
 
 
-def test_the_end_of_one_of_several_is_noticed(programs):
+def test_the_end_of_one_of_several_is_noticed(programs, monkeypatch):
     java, coco = programs
-    with Meteor(java, coco, TABLE, programs=2) as meteor:
+    start_many(monkeypatch)
+    with Meteor(java, coco, PAIRS, TABLE) as meteor:
         meteor._programs[1]._process.kill()
         with pytest.raises(RuntimeError, match="METEOR ended before it had answered"):
             meteor.statistics(PAIRS)

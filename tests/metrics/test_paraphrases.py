@@ -10,7 +10,7 @@ from hypothesis import strategies as some
 
 from gpt4scene.metrics.java import coco_folder, find_java
 from gpt4scene.metrics.meteor import JAR, TABLE
-from gpt4scene.metrics.paraphrases import MOST_LETTERS, ParaphraseTable, _part, phrases
+from gpt4scene.metrics.paraphrases import LONGEST, ParaphraseTable, SortedRecords, words_of
 
 WORDS = """
 it is next to the large big couch sofa in front of beside near by table desk chair seat on top of above which that there
@@ -46,11 +46,10 @@ def test_statistics_stay_the_same(coco, tmp_path):
     assert 0 < gzip.decompress(content).count(b"\n") // 3 < 50_000
 
 
-def test_runs_cross_punctuation_and_spaces():
-    found = phrases(["the l-shaped u.s. desk"])
-    assert {b"the", b"lshaped", b"shaped", b"us", b"usdesk", b"thelshapedusdesk"} <= found
-    assert b"thedesk" not in found
-    assert b"abcdefg" in phrases(["a b c d e f g h"]) and b"abcdefgh" not in phrases(["a b c d e f g h"])
+def test_words_are_cut_at_punctuation_and_lose_single_dots():
+    assert words_of("The l-shaped u.s. desk... caf\u00e9\u2019s 1/2 x..y") == [
+        *("the", "l", "shaped", "us", "desk", "caf\u00e9", "\u2019", "s", "1", "2", "x", "y")
+    ]
 
 
 def test_another_table_is_left_to_meteor(tmp_path):
@@ -70,22 +69,24 @@ def test_a_damaged_table_is_left_to_meteor(coco, tmp_path):
 
 @pytest.mark.parametrize("text", ["chair " * 40000, "a-" * 80000, "a" * 10**6, " ".join(map(str, range(30000)))])
 def test_long_texts_are_read_in_a_time_that_grows_with_their_length(text):
-    assert max(map(len, phrases([text])), default=0) <= MOST_LETTERS
+    assert list(SortedRecords(b"1\nchair\nseat\n").among([words_of(text)])) == []
 
 
-PHRASES = some.text("ab ", max_size=20) | some.sampled_from(["a" * 7, "a" * 8, "a" * 9, "a" * 17, "a" * 16 + "b"])
+WORD = some.sampled_from(["a", "b", "ab", "abc", "b\u00e9", "\u2014"])
+PHRASE = some.lists(WORD, min_size=1, max_size=8).map(" ".join)
+RECORD = some.tuples(some.sampled_from(["1", "0.25", "a"]), PHRASE, PHRASE)
 
 
-@given(
-    some.lists(some.tuples(some.sampled_from(["1", "0.25"]), PHRASES, PHRASES)), some.sampled_from(["", "1\na", "1"])
-)
-def test_neighbours_with_the_same_phrase_are_one_group(records, rest):
-    """Phrases of any length, the same and nearly the same, and a record that goes on in the next block."""
-    records = sorted(records, key=lambda record: record[1])
-    text = "".join(f"{number}\n{phrase}\n{other}\n" for number, phrase, other in records)
-    part = _part((text + rest).encode())
-    assert part.end == len(text)
-    found = [text[first:last] for first, last in zip(part.firsts, part.lasts, strict=True)]
-    assert found == list(dict.fromkeys(phrase for _, phrase, _ in records))
-    for phrase, start, end in zip(found, part.starts, part.starts[1:], strict=False):
-        assert set(text[start:end].split("\n")[1::3]) == {phrase}
+@given(some.lists(RECORD), some.lists(PHRASE), some.integers(1, 40))
+def test_records_are_found_wherever_they_lie(records, texts, size):
+    """Those of which the first phrase occurs, of up to ``LONGEST`` words, and every step of the other one."""
+    records = sorted(records, key=lambda record: record[1].encode())
+    wanted = []
+    for number, one, other in records:
+        occurs = any(f" {one} " in f" {text} " for text in texts) and len(one.split()) <= LONGEST
+        steps = [other.split(), *zip(other.split(), other.split()[1:], strict=False)]
+        steps = [*map(str, steps[0]), *map(" ".join, steps[1:])]
+        if occurs and all(any(f" {step} " in f" {text} " for text in texts) for step in steps):
+            wanted.append(f"{number}\n{one}\n{other}\n".encode())
+    table = SortedRecords("".join("\n".join(record) + "\n" for record in records).encode(), size)
+    assert list(table.among([text.split() for text in texts])) == wanted

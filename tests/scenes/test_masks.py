@@ -5,7 +5,7 @@ from hypothesis import strategies as some
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.ndimage import binary_closing
 
-from gpt4scene.scenes.masks import closed, connected_parts, depth_inside, nearest_pixel, part_sizes
+from gpt4scene.scenes.masks import closed, connected_parts, depth_inside, nearest_pixel, part_sizes, share
 
 
 @pytest.fixture
@@ -48,3 +48,8 @@ def test_closing_is_that_of_scipy(mask, radius, goes_on):
     pad = radius + 1
     wide = binary_closing(np.pad(mask, pad, mode="edge" if goes_on else "constant"), iterations=radius)
     assert np.array_equal(closed(mask, radius, goes_on=goes_on), wide[pad:-pad, pad:-pad])
+
+
+@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12)))
+def test_a_share_is_the_mean_to_the_last_bit(mask):
+    assert share(mask) == float(mask.mean())

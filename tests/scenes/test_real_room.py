@@ -79,7 +79,7 @@ def _check_markers(folder, scene):
             depth = depth_at(pixel, frame.camera, read_depth(frame), frame.depth_camera)
             if depth[0] > 0:
                 center, size = boxes[marker["id"]]
-                point = hit_points(frame.camera, pixel, depth)[0]
+                point = hit_points(frame.camera, frame.camera.rays(pixel), depth)[0]
                 assert (np.abs(point - center) <= size / 2 + 0.021).all(), (image["name"], marker["id"])
                 checked += 1
     assert checked > 25

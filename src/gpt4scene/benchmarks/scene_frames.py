@@ -13,7 +13,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import GROUND_TRUTH, PROPOSALS, read_attributes
 from gpt4scene.files.images import IMAGE_LIST, ImageSearch, image_list_file, read_image_list
 from gpt4scene.files.scenes import UNMARKED_LIST
-from gpt4scene.files.videos import frames_of, recordings, spread
+from gpt4scene.files.videos import frames_of, pictures_of, recordings, spread
 from gpt4scene.files.whole import read_json, whole_folder, write_json
 from gpt4scene.metrics.boxes import scene_boxes
 
@@ -85,13 +85,22 @@ def _list_of(folder: Path, split: str, shown: Shown) -> tuple[Path, int]:
             "folder; `gpt4scene prepare --keep_unmarked true` writes them"
         )
     if not shown.marks:
-        if shown.frames not in lists and len(lists) > 1:
-            names = ", ".join(path.name for _, path in sorted(lists.items()))
+        if shown.frames in lists:
+            return lists[shown.frames], shown.frames
+        names = ", ".join(path.name for _, path in sorted(lists.items()))
+        if shown.frames:
+            raise DataError(
+                f"{folder}: no list has {shown.frames} frames of each scene ({names}); give fewer with --frames, or "
+                "prepare the scenes with more"
+            )
+        if len(lists) > 1:
             raise DataError(f"{folder}: several lists of images ({names}); choose one with --frames")
-        number = shown.frames if shown.frames in lists else next(iter(lists))
-        return lists[number], number
+        return next((path, number) for number, path in lists.items())
     path = image_list_file(folder, split, frames=shown.frames or None, flag="--frames")
-    return path, int(path.stem.rsplit("_", 1)[1])
+    number = path.stem.rsplit("_", 1)[1]
+    if not number.isdecimal():
+        raise DataError(f"{path}: its name does not end with the number of frames, such as …_32.json; rename it")
+    return path, int(number)
 
 
 def _from_out(paths: Sequence[str], search: ImageSearch, out: Path) -> tuple[str, ...]:
@@ -120,7 +129,7 @@ class Recordings:
         if scene in self.images:
             return
         if self._found is None:
-            self._found = recordings(self.folder)
+            self._found = recordings(self.folder, _CONTENTS)
         paths = self._found.get(scene) or [
             path for name, found in self._found.items() if name.endswith(f"-{scene}") for path in found
         ]
@@ -134,7 +143,13 @@ class Recordings:
     def _frames(self, scene: str, recording: Path) -> tuple[str, ...]:
         """Return the frames as paths from ``out``; frames of the same recording that are there are not read again."""
         place = self.out / f"frames_{self.frames}" / scene
-        source = {"recording": recording.name, "bytes": recording.stat().st_size if recording.is_file() else None}
+        parts = [recording] if recording.is_file() else pictures_of(recording)
+        source = {
+            "recording": recording.name,
+            "files": len(parts),
+            "bytes": sum(part.stat().st_size for part in parts),
+            "changed": max(part.stat().st_mtime_ns for part in parts),
+        }
         written = read_json(place / _CONTENTS) if (place / _CONTENTS).is_file() else None
         if not isinstance(written, dict) or {key: written.get(key) for key in source} != source:
             with whole_folder(place, replace=True) as folder:

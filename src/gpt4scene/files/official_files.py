@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from gpt4scene.files.rows import read_rows
 
 OTHERWISE = "|"
 """Stands between names of which one is enough."""
+_SHARD = re.compile(r"(.*)-(\d+)-of-(\d{1,6})")
 
 
 def find_official(folder: Path, names: str) -> list[Path]:
@@ -30,8 +32,25 @@ def find_official(folder: Path, names: str) -> list[Path]:
         if len(places) > 1:
             raise DataError(f"{folder}: {name} is in several folders ({', '.join(map(str, places))}); keep one")
         if found:
+            _check_shards(found)
             return found
     return []
+
+
+def _check_shards(paths: Sequence[Path]) -> None:
+    """Raise ``DataError`` where names such as ``test-00000-of-00003`` tell of files that are not there."""
+    numbers: dict[tuple[str, str], set[int]] = {}
+    for path in paths:
+        shard = _SHARD.fullmatch(path.stem)
+        if shard:
+            numbers.setdefault((shard[1], shard[3]), set()).add(int(shard[2]))
+    for (name, count), there in numbers.items():
+        absent = [number for number in range(int(count)) if number not in there]
+        if absent:
+            raise DataError(
+                f"{paths[0].parent}: {len(absent)} of {int(count)} files are not there, the first of them "
+                f"{name}-{absent[0]:0{len(count)}d}-of-{count}{paths[0].suffix}; download them, too"
+            )
 
 
 def official_rows(paths: Sequence[Path]) -> Iterator[Record]:

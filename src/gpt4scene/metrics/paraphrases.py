@@ -1,9 +1,9 @@
 """The part of METEOR's paraphrase table that given texts can use.
 
 METEOR takes longer to load its 5 million paraphrases than to score a whole benchmark. A paraphrase can only matter
-where both of its phrases occur in the texts, so a table of those gives the same scores and loads at once. Spaces and
-punctuation are taken out of texts and phrases alike before they are compared, so that it does not matter where METEOR
-cuts a word such as "l-shaped"; a phrase too many does no harm.
+where both of its phrases occur in the texts, so a table of those gives the same scores and loads at once. Which words
+METEOR makes of odd texts is not known here: words are taken so that all of those are among them, since a phrase too
+many does no harm.
 """
 
 from __future__ import annotations
@@ -11,46 +11,36 @@ from __future__ import annotations
 import re
 import threading
 import zlib
-from collections.abc import Iterable, Iterator
-from itertools import accumulate
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
 
 LONGEST = 7
 """Words of the longest phrase in the table."""
-MOST_LETTERS = 65
-"""Letters and digits of the longest phrase in the table."""
 _KNOWN = bytes.fromhex("debe15af62753910")
 """Checksum and length (the end of the file) of the table that comes with METEOR 1.5."""
-_BLOCK = 1 << 20
-_EIGHT = 8
-"""Bytes that are compared at once."""
-_PIECE = re.compile(r"[^\W_]+")
-_UNUSUAL = re.compile(rb"[^a-z0-9 ]")
+_RECORD = 3
+"""Lines of a record."""
+_WORD = re.compile(r"[a-z0-9ß-öø-ž]+|[^\x00-\x7f\s]")
+_SINGLE_DOT = re.compile(r"(?<!\.)\.(?!\.)")
 
 
 class ParaphraseTable:
-    """METEOR's own table, unpacked in the background while the caller does other work (280 MB of memory)."""
+    """METEOR's own table, unpacked in the background while the caller does other work (350 MB of memory)."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._parts: list[_Part] = []
-        self._error: Exception | None = None
+        self._records: SortedRecords | None = None
         self._thread = threading.Thread(target=self._unpack, daemon=True)
         self._thread.start()
 
     def _unpack(self) -> None:
-        rest = b""
-        try:
-            for block in _blocks(self._path):
-                text = rest + block
-                part = _part(text)
-                rest = text[part.end :]
-                self._parts.append(part)
-        except (OSError, ValueError, zlib.error) as error:
-            self._error = error
+        with suppress(OSError, zlib.error):
+            packed = self._path.read_bytes()
+            if packed[-len(_KNOWN) :] == _KNOWN:
+                self._records = SortedRecords(zlib.decompress(packed, 31, int.from_bytes(_KNOWN[4:], "little")))
 
     def relevant(self, texts: Iterable[str]) -> bytes | None:
         """Return the records whose phrases may both occur in ``texts``, as the gzip file that METEOR reads.
@@ -58,104 +48,94 @@ class ParaphraseTable:
         ``None`` where the file is another one than METEOR 1.5's (or unreadable), for which this was not tried. The
         unpacked table is let go of: call once.
         """
-        occurring = phrases(texts)
+        different = {tuple(words_of(text)) for text in texts}
         self._thread.join()
-        if self._error is not None:
+        records, self._records = self._records, None
+        if records is None:
             return None
         packer = zlib.compressobj(1, wbits=31)
-        packed = [packer.compress(record) for record in self._records(occurring)]
-        return b"".join([*packed, packer.flush()])
-
-    def _records(self, occurring: set[bytes]) -> Iterator[bytes]:
-        """Yield the records (probability, phrase, phrase; a line each) that ``occurring`` leaves; sorted by phrase."""
-        self._parts.reverse()
-        while self._parts:
-            part = self._parts.pop()
-            text, starts = part.text, part.starts
-            for place, (first, last) in enumerate(zip(part.firsts, part.lasts, strict=True)):
-                if not _occurs(text[first:last], occurring):
-                    continue
-                lines = text[starts[place] : starts[place + 1]].split(b"\n")
-                for probability, phrase, other in zip(lines[0:-1:3], lines[1::3], lines[2::3], strict=True):
-                    if _occurs(other, occurring):
-                        yield b"%b\n%b\n%b\n" % (probability, phrase, other)
+        return b"".join([*map(packer.compress, records.among(different)), packer.flush()])
 
 
-class _Part(NamedTuple):
-    """Whole records, in groups that have the first phrase in common: where each begins, and its phrase.
+class SortedRecords:
+    """Records (probability, phrase, phrase; a line each) in the order of their first phrases, and a way to find some.
 
-    ``starts`` has one number more than there are groups, the end of the last.
+    A place about every ``size`` bytes is remembered, so that little has to be looked through for a phrase.
     """
 
-    text: bytes
-    starts: list[int]
-    firsts: list[int]
-    lasts: list[int]
+    def __init__(self, text: bytes, size: int = 1 << 12) -> None:
+        self._text = text
+        self._starts = [0, *_record_starts(text, size), len(text)]
+        self._firsts = [_second_line(text, start) for start in self._starts[:-1]]
 
-    @property
-    def end(self) -> int:
-        """Bytes of whole records."""
-        return self.starts[-1]
+    def among(self, texts: Collection[Sequence[str]]) -> Iterator[bytes]:
+        """Yield the records whose phrases may both occur in ``texts`` (words of each): the first one does."""
+        steps = {step for words in texts for step in [*words, *map(" ".join, pairwise(words))]}
+        for phrase in sorted(self._begun(texts)):
+            yield from self._of(phrase, steps)
+
+    def _begun(self, texts: Iterable[Sequence[str]]) -> list[str]:
+        """Return the runs of words in ``texts`` with which a phrase may begin, each once."""
+        known: dict[str, bool] = {}
+        for words in texts:
+            for start in range(len(words)):
+                run = ""
+                for word in words[start : start + LONGEST]:
+                    run = f"{run} {word}" if run else word
+                    if run not in known:
+                        known[run] = self._begins(run)
+                    if not known[run]:
+                        break
+        return [run for run, begun in known.items() if begun]
+
+    def _begins(self, run: str) -> bool:
+        key = run.encode()
+        after = bisect_left(self._firsts, key)
+        if after < len(self._firsts) and self._firsts[after].startswith(key):
+            return True
+        place = self._starts[max(after - 1, 0)], self._starts[after]
+        return any(self._text.find(b"\n%b%b" % (key, end), *place) >= 0 for end in (b" ", b"\n"))
+
+    def _of(self, phrase: str, steps: set[str]) -> Iterator[bytes]:
+        """Yield the records whose first phrase is ``phrase``, and whose other one is made of ``steps``.
+
+        ``steps`` are the words, and the pairs of neighbours, that occur.
+        """
+        key = phrase.encode()
+        first = max(bisect_left(self._firsts, key) - 1, 0)
+        place = self._starts[first], self._starts[bisect_right(self._firsts, key)]
+        if self._text.find(b"\n%b\n" % key, *place) < 0:
+            return
+        lines = self._text[slice(*place)].split(b"\n")
+        ones, others = lines[1::_RECORD], lines[2::_RECORD]
+        for record in range(bisect_left(ones, key), bisect_right(ones, key)):
+            words = others[record].decode().split(" ")
+            if steps.issuperset(words) and steps.issuperset(map(" ".join, pairwise(words))):
+                yield b"%b\n%b\n%b\n" % (lines[_RECORD * record], key, others[record])
 
 
-def _part(text: bytes) -> _Part:
-    """Return the whole records of ``text``, which begins with one; what follows them is left out of the groups.
+def _record_starts(text: bytes, size: int) -> Iterator[int]:
+    """Yield where records begin within ``text``, one about every ``size`` bytes."""
+    lines = last = 0
+    for place in range(size, len(text), size):
+        lines += text.count(b"\n", place - size, place)
+        start = place
+        for _ in range(_RECORD - lines % _RECORD):
+            start = text.find(b"\n", start) + 1
+        if last < start < len(text):
+            yield start
+            last = start
 
-    Neighbours are compared eight bytes at a time, all of them together and without holding Python's lock.
+
+def _second_line(text: bytes, start: int) -> bytes:
+    place = text.find(b"\n", start) + 1
+    return text[place : text.find(b"\n", place)]
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of ``text`` that a phrase of the table may match, in order.
+
+    METEOR leaves dots out of ``u.s.`` but not of ``3.5``, cuts ``l-shaped`` in two, and so on. No phrase of the table
+    has an ASCII character that is neither letter nor digit, so it is enough to cut there and to leave out single dots.
     """
-    line_L = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n"))
-    line_L = line_L[: len(line_L) // 3 * 3]
-    first_N, last_N = line_L[0::3] + 1, line_L[1::3]
-    start_N = np.concatenate([[0], line_L[2::3] + 1])
-    eight_T = np.ndarray((len(text) + 1,), "<u8", text + bytes(_EIGHT), 0, (1,))
-    length_N = last_N - first_N
-    same_N = np.zeros(len(first_N), dtype=bool)
-    same_N[1:] = length_N[1:] == length_N[:-1]
-    for done in range(0, int(length_N.max(initial=0)), _EIGHT):
-        later = np.flatnonzero(same_N & (length_N > done))
-        unused = np.maximum(_EIGHT - (length_N[later] - done), 0).astype(np.uint64) * np.uint64(8)  # bits past the end
-        differing = (eight_T[first_N[later] + done] ^ eight_T[first_N[later - 1] + done]) << unused
-        same_N[later[differing != 0]] = False
-    new = np.flatnonzero(~same_N)
-    starts = [*start_N[new].tolist(), int(start_N[-1])]
-    return _Part(text, starts, first_N[new].tolist(), last_N[new].tolist())
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    """Yield the unpacked table piece by piece; raise ``ValueError`` for another table than the known one."""
-    with open(path, "rb") as file:
-        file.seek(-len(_KNOWN), 2)
-        if file.read() != _KNOWN:
-            raise ValueError(f"{path}: is not the table of METEOR 1.5")
-        file.seek(0)
-        inflater = zlib.decompressobj(31)
-        while block := file.read(_BLOCK):
-            yield inflater.decompress(block)
-        yield inflater.flush()
-
-
-def _occurs(phrase: bytes, occurring: set[bytes]) -> bool:
-    """Return whether ``phrase`` may occur; phrases with other characters than letters and digits always may."""
-    return phrase.replace(b" ", b"") in occurring or _UNUSUAL.search(phrase) is not None
-
-
-def phrases(texts: Iterable[str]) -> set[bytes]:
-    """Return every run of up to ``LONGEST`` words in ``texts`` without spaces and punctuation.
-
-    A run may start and end inside a word, at its punctuation. Runs of more letters than any phrase has are left out, so
-    that the work grows with the length of a text and not with its square.
-    """
-    windows: set[tuple[str, ...]] = set()
-    for text in set(texts):
-        words = text.lower().split()
-        windows.update(tuple(words[start : start + LONGEST]) for start in range(len(words)))
-    found: set[str] = set()
-    cut: dict[str, list[str]] = {}
-    for window in windows:
-        for word in window:
-            if word not in cut:  # a letter too many makes a run too long, however many more there are
-                cut[word] = [piece[: MOST_LETTERS + 1] for piece in _PIECE.findall(word)]
-        pieces = [piece for word in window for piece in cut[word]]
-        for start in range(len(cut[window[0]])):
-            found.update(accumulate(pieces[start : start + MOST_LETTERS]))
-    return {run.encode(errors="replace") for run in found if len(run) <= MOST_LETTERS}
+    return _WORD.findall(_SINGLE_DOT.sub("", text.lower()))

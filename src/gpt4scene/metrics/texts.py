@@ -20,7 +20,7 @@ from gpt4scene.errors import ConfigError
 from gpt4scene.metrics import meteor
 from gpt4scene.metrics.captions import CaptionMetrics, Pair, bleu
 from gpt4scene.metrics.java import NO_COCO, NO_JAVA, coco_folder, find_java
-from gpt4scene.metrics.meteor import TABLE, Meteor, programs_for
+from gpt4scene.metrics.meteor import TABLE, Meteor
 from gpt4scene.metrics.paraphrases import ParaphraseTable
 from gpt4scene.metrics.scores import Pooled, Scores
 from gpt4scene.metrics.tokenizers import java_tokens, one_line, own_tokens
@@ -150,10 +150,7 @@ class TextScorer:
             self._tokenizers[name] = SPACES if group.split_at_spaces else JAVA if self._programs else OWN
         pairs = [pair for group in self._pairs.values() for pair in group]
         if self._programs and self._table and pairs:
-            different_pairs = list(dict.fromkeys(map(_for_meteor, pairs)))
-            table = self._table.relevant(_texts(pairs))
-            self._meteor = Meteor(*self._programs, table, programs_for(len(different_pairs)))
-            self._meteor.ask(different_pairs)
+            self._meteor = Meteor(*self._programs, map(_for_meteor, pairs), self._table.relevant(_texts(pairs)))
 
     def _tokens(self, places: Sequence[Place]) -> list[str]:
         if not self._programs:

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from gpt4scene.metrics.java import SHORT_WORK
 from gpt4scene.metrics.tokenizer_rules import tokenize
 
 PUNCTUATION = frozenset(
@@ -46,7 +47,7 @@ def java_tokens(texts: Sequence[str], java: str, coco: Path) -> list[str]:
     """
     if not texts:
         return []
-    command = [java, "-cp", str(coco / "tokenizer" / "stanford-corenlp-3.4.1.jar")]
+    command = [java, *SHORT_WORK, "-cp", str(coco / "tokenizer" / "stanford-corenlp-3.4.1.jar")]
     command += ["edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
     sent = "".join(_REPEATED_SYMBOL.sub(r"\1", one_line(text)) + "\n" for text in texts)
     run = subprocess.run(command, input=sent.encode(errors="replace"), capture_output=True, check=False)

@@ -21,6 +21,18 @@ def product(points_N3: np.ndarray, matrix_33: np.ndarray) -> np.ndarray:
     return out
 
 
+def product_of_pixels(pixels_N2: np.ndarray, matrix_33: np.ndarray) -> np.ndarray:
+    """``product`` of pixels (x, y) with a third coordinate of 1, float64 [N, 3]."""
+    out = np.empty((len(pixels_N2), 3))
+    x, y = np.ascontiguousarray(pixels_N2.T, dtype=np.float64)
+    for row, (a, b, c) in enumerate(matrix_33):
+        total = x * a
+        total += y * b
+        total += c
+        out[:, row] = total
+    return out
+
+
 def transformed(points_N3: np.ndarray, transform: np.ndarray) -> np.ndarray:
     """Points ``[N, 3]`` after a 4x4 transform, in double precision."""
     return product(np.asarray(points_N3, dtype=np.float64), transform[:3, :3]) + transform[:3, 3]

@@ -19,7 +19,7 @@ from gpt4scene.files.whole import read_json, write_json
 from gpt4scene.scans.geometry import box_of, transformed
 from gpt4scene.scans.mesh_files import seen_geometry
 from gpt4scene.scans.named_files import existing_file
-from gpt4scene.scans.text_files import number_lines, read_matrix, read_numbers
+from gpt4scene.scans.text_files import number_lines, read_matrix, read_values
 from gpt4scene.scans.types import Mesh, SceneObject
 
 _OBJECTS, _ALIGN = "objects.json", "axis_align.txt"
@@ -200,7 +200,7 @@ def _mask(folder: Path, path: Path, mesh: Mesh | None) -> np.ndarray:
     """Vertex indices in a mask file, sorted, each once."""
     if mesh is None:
         raise DataError(f"{path}: masks are vertex indices and need a mesh.ply{seen_geometry(folder)}")
-    values = np.array([value for row in read_numbers(path) for value in row])
+    values = read_values(path)
     wrong = values[~((values >= 0) & (values < mesh.count_in_file) & (values == np.floor(values)))]
     if len(wrong):
         raise DataError(f"{path}: names vertex {wrong[-1]:.16g} but the mesh has {mesh.count_in_file}, from 0")

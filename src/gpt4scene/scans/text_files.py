@@ -30,6 +30,15 @@ def read_numbers(path: Path) -> list[list[float]]:
     return rows
 
 
+def read_values(path: Path) -> np.ndarray:
+    """All numbers in a text file, row after row, float64; DataError as ``read_numbers`` has it."""
+    words = read_text(path).split()
+    try:
+        return np.array([float(word) for word in words])
+    except ValueError:  # a comment, a comma, or a mistake
+        return np.array([value for row in read_numbers(path) for value in row])
+
+
 def read_matrices(path: Path, side: int) -> list[np.ndarray]:
     """One ``side`` x ``side`` matrix for each line, row-major."""
     rows = read_numbers(path)
@@ -41,7 +50,7 @@ def read_matrices(path: Path, side: int) -> list[np.ndarray]:
 
 def read_matrix(path: Path, side: int) -> np.ndarray:
     """The matrix in a file, on one line or several; a 4x4 intrinsic matrix gives its 3x3 corner."""
-    values = np.array([value for row in read_numbers(path) for value in row])
+    values = read_values(path)
     if side == 3 and values.size == 16:
         return values.reshape(4, 4)[:3, :3]
     if values.size != side * side:

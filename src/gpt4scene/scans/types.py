@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from gpt4scene.errors import DataError
-from gpt4scene.scans.geometry import product
+from gpt4scene.scans.geometry import product, product_of_pixels
 
 _QUARTER = np.array([[0.0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
 """Axes of a camera whose image is turned a quarter to the left -> axes of the camera before."""
@@ -65,20 +65,15 @@ class Camera:
 
         The world point of a pixel with depth z is ``pose[:3, 3] + z * ray``.
         """
-        return product(_homogeneous(pixels_N2), self.pose[:3, :3] @ np.linalg.inv(self.intrinsics))
+        return product_of_pixels(pixels_N2, self.pose[:3, :3] @ np.linalg.inv(self.intrinsics))
 
     def pixels_in(self, other: Camera, pixels_N2: np.ndarray) -> np.ndarray:
         """Pixels of ``other`` (float, x and y) that look along the same rays as pixels of this camera.
 
         Both cameras share one pose, as a colour and a depth camera do.
         """
-        moved = product(_homogeneous(pixels_N2), other.intrinsics @ np.linalg.inv(self.intrinsics))
+        moved = product_of_pixels(pixels_N2, other.intrinsics @ np.linalg.inv(self.intrinsics))
         return moved[:, :2] / moved[:, 2:3]
-
-
-def _homogeneous(pixels_N2: np.ndarray) -> np.ndarray:
-    """Pixels with a third coordinate of 1, float64 [N, 3]."""
-    return np.concatenate([pixels_N2, np.ones((len(pixels_N2), 1))], axis=1)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from gpt4scene.scenes.markers import Marker, label_size
-from gpt4scene.scenes.masks import closed, depth_inside
+from gpt4scene.scenes.masks import closed, depth_inside, framed
 from gpt4scene.scenes.pixels import ObjectMask, PixelGrid
 
 MarkerPlace = Literal["inside", "centroid"]
@@ -37,7 +37,7 @@ def place_markers(
     width, height = size
     font_size = _common_size([one.id for one in masks], size)
     chosen: dict[int, Marker] = {}
-    order = sorted(range(len(masks)), key=lambda i: (int(masks[i].mask.sum()), masks[i].id))
+    order = sorted(range(len(masks)), key=lambda i: (np.count_nonzero(masks[i].mask), masks[i].id))
     for index in order:
         item, others = masks[index], list(chosen.values())
         pixels, preference = _candidates(item.mask, grid, how)
@@ -71,7 +71,7 @@ def _candidates(mask: np.ndarray, grid: PixelGrid, how: MarkerPlace) -> tuple[np
         return pixels, -off_center
     # Depth frames leave specks without reading; they are no edges.
     whole = closed(part, 2)
-    inner = depth_inside(np.pad(whole, 1))[rows - top + 1, columns - left + 1]
+    inner = depth_inside(framed(whole, 1))[rows - top + 1, columns - left + 1]
     # Long even shapes have a ridge of equal distances: there the middle is better than an end.
     return pixels, inner - 0.1 * off_center * inner.max() / max(off_center.max(), 1.0)
 

@@ -15,6 +15,7 @@ from gpt4scene.scenes.bev_image import render_bev
 from gpt4scene.scenes.frame_choice import covering, evenly, tracked_frames
 from gpt4scene.scenes.marker_placement import MarkerPlace, place_markers
 from gpt4scene.scenes.markers import Marker, draw_markers
+from gpt4scene.scenes.masks import share
 from gpt4scene.scenes.opened_scene import OpenedScene
 from gpt4scene.scenes.outlines import draw_outlines
 from gpt4scene.scenes.pixels import ObjectMask, PixelGrid, pixel_grid
@@ -136,6 +137,6 @@ def _footprint(bev: BevCamera, item: SceneObject, grid: PixelGrid) -> np.ndarray
 
 def _marker_mask(scene: OpenedScene, visible: VisibleObject, least_area: float) -> ObjectMask:
     """Where the number may go: on what is the object's own, unless smaller objects leave too little of that."""
-    own_area = float(visible.own.mean())
+    own_area = share(visible.own)
     mask = visible.own if own_area >= min(least_area, visible.area / 4) and own_area > 0 else visible.mask
     return ObjectMask(scene.lookup.objects[visible.object_index].id, mask)

@@ -62,24 +62,25 @@ class OpenedScene:
 
     def visible_in(self, frame: Frame, grid: PixelGrid, least_area: float) -> list[VisibleObject]:
         """The objects that a frame shows. A mesh's first hits count where the depth frame, if any, agrees."""
-        pixels = grid.pixels
+        camera, pixels = frame.camera, grid.pixels
+        rays = camera.rays(pixels)
         depth_HW = read_depth(frame)
         measured_N = None
         if depth_HW is not None:
             assert frame.depth_camera is not None, "a frame with depth has a depth camera"
-            measured_N = depth_at(pixels, frame.camera, depth_HW, frame.depth_camera)
+            measured_N = depth_at(pixels, camera, depth_HW, frame.depth_camera)
         if self.measured and measured_N is not None:
-            points = hit_points(frame.camera, pixels, self._filled(frame.camera, pixels, measured_N))
+            points = hit_points(camera, rays, self._filled(camera, pixels, rays, measured_N))
             return visible_objects(self.lookup, points, None, grid.shape, least_area)
-        hits = self.caster.first_hits(frame.camera, pixels)
+        hits = self.caster.cast(camera.pose[:3, 3], rays)
         faces = hits.face if measured_N is None else confirmed_faces(hits, measured_N)
-        points = hit_points(frame.camera, pixels, np.where(faces >= 0, hits.depth, np.inf))
+        points = hit_points(camera, rays, np.where(faces >= 0, hits.depth, np.inf))
         return visible_objects(self.lookup, points, faces, grid.shape, least_area)
 
-    def _filled(self, camera: Camera, pixels_N2: np.ndarray, measured_N: np.ndarray) -> np.ndarray:
+    def _filled(self, camera: Camera, pixels_N2: np.ndarray, rays_N3: np.ndarray, measured_N: np.ndarray) -> np.ndarray:
         """Depth readings, with the surface's depth where there is none and nothing unmeasured can stand in front."""
         gaps = np.nonzero(measured_N == 0)[0]
-        depth = self.caster.first_hits(camera, pixels_N2[gaps]).depth
+        depth = self.caster.cast(camera.pose[:3, 3], rays_N3[gaps]).depth
         if self.free is not None:
             depth = np.where(self.free.leads_to(camera, pixels_N2[gaps], depth), depth, 0)
         filled = measured_N.copy()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpt4scene.scans.types import Camera, Mesh, SceneObject
+from gpt4scene.scenes.masks import share
 from gpt4scene.scenes.render import Hits
 
 BOX_MARGIN = 0.02
@@ -96,7 +97,7 @@ def visible_objects(
             mask = (words_WN[index // _BITS] & _bit(index) != 0).reshape(shape)
         else:
             mask = lookup.in_box(index, points_N3).reshape(shape)
-        area = float(mask.mean())
+        area = share(mask)
         if area > 0 and area >= least_area:
             found[index] = VisibleObject(index, mask, mask & ~claimed, area)
         claimed |= mask
@@ -111,10 +112,10 @@ def _extent(points_N3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.array([one.min() for one in axes]), np.array([one.max() for one in axes])
 
 
-def hit_points(camera: Camera, pixels_N2: np.ndarray, depth_N: np.ndarray) -> np.ndarray:
-    """World points [N, 3] of pixels with depths along the viewing axis; NaN where the depth is 0 or infinite."""
+def hit_points(camera: Camera, rays_N3: np.ndarray, depth_N: np.ndarray) -> np.ndarray:
+    """World points [N, 3] of a camera's rays with depths along the viewing axis; NaN where one is 0 or infinite."""
     depth = np.where((depth_N > 0) & np.isfinite(depth_N), depth_N, np.nan).astype(np.float64)
-    return camera.pose[:3, 3] + depth[:, None] * camera.rays(pixels_N2)
+    return camera.pose[:3, 3] + depth[:, None] * rays_N3
 
 
 def depth_at(pixels_N2: np.ndarray, camera: Camera, depth_HW: np.ndarray, depth_camera: Camera) -> np.ndarray:
