@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: the external test data folder, and small environment guards."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -9,6 +10,12 @@ from hypothesis import settings
 settings.register_profile("any machine", deadline=None)  # how long a test takes says nothing beside other work
 settings.load_profile("any machine")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tiny models lose by threads beside other work
+
+
+def pytest_collection_finish():
+    """Ten thousand collected tests live to the end: no pass of the garbage collector need look at them again."""
+    gc.freeze()
+
 
 ROOT = Path(__file__).resolve().parent.parent
 
