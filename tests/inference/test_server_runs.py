@@ -106,7 +106,7 @@ def test_an_empty_answer_is_written_only_when_wanted(server, infer, rows, text):
 def test_answers_of_other_requests_are_kept_when_one_fails(server, infer, rows):
     def answer(prompt):
         if prompt == PROMPTS[1]:
-            wait_for(lambda: len(server.asked) == len(PROMPTS))  # the others of the scene are under way
+            wait_for(lambda: len(server.asked) >= len(PROMPTS))  # the others of the scene are under way
             return 400, {"error": {"message": "too long"}}
         time.sleep(0.3 if prompt != PROMPTS[0] else 0)
         return reply()
