@@ -1,6 +1,8 @@
 """Fixtures shared by all tests: the external test data folder, and small environment guards."""
 
+import gc
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,19 @@ from hypothesis import settings
 settings.register_profile("any machine", deadline=None)  # how long a test takes says nothing beside other work
 settings.load_profile("any machine")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tiny models lose by threads beside other work
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell it would be ignored
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Thousands of collected tests live to the end: the garbage collector looks at them neither now nor later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
+
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -1,6 +1,7 @@
 """The house rules that a program can check: import directions, sizes, forbidden imports, no traces of one machine."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -56,6 +57,25 @@ def name_of(path):
     return str(path.relative_to(ROOT))
 
 
+def for_every(paths):
+    """Make one test of a check of one file, which names every file that does not hold: a test a file takes longer."""
+
+    def decorate(check):
+        def test():
+            found = []
+            for path in paths:
+                try:
+                    check(path)
+                except AssertionError as error:
+                    found.append(f"{name_of(path)}: {error}")
+            assert paths and not found, "\n".join(found)
+
+        test.__doc__ = check.__doc__
+        return test
+
+    return decorate
+
+
 def without_script_part(parsed):
     """The file without what runs only as a script: ``if __name__ == "__main__"`` may open the commands' one door."""
     body = [node for node in parsed.body if not (isinstance(node, ast.If) and "__name__" in ast.dump(node.test))]
@@ -68,7 +88,9 @@ def part_of(path):
     return inside.parts[0] if len(inside.parts) > 1 else inside.stem
 
 
+@functools.cache
 def tree(path):
+    """The parsed file, which no test changes."""
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
@@ -103,7 +125,7 @@ def top_packages(names):
     return {name.split(".")[0] for name in names}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@for_every(MODULES)
 def test_imports_point_one_way(path):
     part = part_of(path)
     allowed = MAY_IMPORT.get(part)
@@ -118,7 +140,7 @@ def test_imports_point_one_way(path):
         assert parts <= BASE, f"{part} is below everything else"
 
 
-@pytest.mark.parametrize("path", MODULES + SCRIPTS, ids=name_of)
+@for_every(MODULES + SCRIPTS)
 def test_forbidden_and_lazy_imports(path):
     parsed = tree(path)
     assert not NEVER & top_packages(imports(ast.walk(parsed), path))
@@ -139,22 +161,22 @@ def test_importing_these_rooms_loads_no_torch(folder):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("path", MODULES + SCRIPTS, ids=name_of)
+@for_every(MODULES + SCRIPTS)
 def test_sizes(path):
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= LIMIT_FILE
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno - node.lineno < LIMIT_FUNCTION, f"{node.name} is too long"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@for_every(MODULES)
 def test_folders_and_names(path):
     assert len(path.relative_to(PACKAGE).parts) <= 2, "folders are two deep"
     assert path.name not in ("utils.py", "helpers.py", "misc.py", "common.py")
 
 
-@pytest.mark.parametrize("path", MODULES + SCRIPTS, ids=name_of)
+@for_every(MODULES + SCRIPTS)
 def test_errors_are_not_swallowed_and_attributes_not_probed(path):
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.ExceptHandler):
@@ -163,7 +185,7 @@ def test_errors_are_not_swallowed_and_attributes_not_probed(path):
             assert node.func.id not in ("hasattr", "setattr"), f"line {node.lineno}: {node.func.id}"
 
 
-@pytest.mark.parametrize("path", MODULES + SCRIPTS, ids=name_of)
+@for_every(MODULES + SCRIPTS)
 def test_one_atomic_writer(path):
     """Only ``files/whole.py`` writes under a temporary name and renames."""
     if path == PACKAGE / "files" / "whole.py":
@@ -178,7 +200,7 @@ def test_one_atomic_writer(path):
             assert not node.value.endswith((".part", ".partial", ".tmp")), f"line {node.lineno}: use files.whole"
 
 
-@pytest.mark.parametrize("path", MODULES + SCRIPTS, ids=name_of)
+@for_every(MODULES + SCRIPTS)
 def test_one_reader_of_json_files(path):
     """``json.load`` stands in no module, ``json.loads`` of a file's text in none but the owners of a format."""
     owners = {"files/whole.py", "files/rows.py", "files/journal.py"}
@@ -190,7 +212,7 @@ def test_one_reader_of_json_files(path):
             assert ast.unparse(node.func) == "json.loads" and not read, f"line {node.lineno}: use files.whole.read_json"
 
 
-@pytest.mark.parametrize("path", MODULES + SCRIPTS, ids=name_of)
+@for_every(MODULES + SCRIPTS)
 def test_one_door_for_commands(path):
     """Flags are made in ``settings/flags.py``; errors become exit statuses in ``cli.py``."""
     parsed = tree(path)
@@ -234,7 +256,7 @@ def test_files_are_small():
 CHANGES = {"append", "add", "update", "pop", "clear", "extend", "setdefault", "remove", "insert", "popitem", "discard"}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@for_every(MODULES)
 def test_no_module_level_state(path):
     """Tables at the top of a module are constants: no function changes one, and none is declared global."""
     parsed = tree(path)

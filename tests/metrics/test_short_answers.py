@@ -116,6 +116,6 @@ def test_the_last_closed_tag_holds_the_answer(text, found):
 
 
 def test_tags_that_never_close_take_no_longer_than_their_length():
-    start = time.perf_counter()
+    start = time.process_time()
     assert whole_answer("<answer>" * 50_000).startswith("<answer>")
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1

@@ -25,24 +25,33 @@ def pycocoevalcap_bleu(group):
     return Bleu(4).compute_score(references, said, verbose=0)[0]
 
 
-def test_what_follows_a_full_stop_is_that_of_the_group(monkeypatch):
+@pytest.fixture(scope="module")
+def found():
+    """Groups that are scored together: METEOR's program takes seconds to start."""
+    answer = " ".join(["chair"] * (MOST_WORDS - 1) + ["."])
+    return score_groups(
+        {
+            "small": BEFORE_SMALL,
+            "other": BEFORE_OTHER,
+            "empty": TextGroup(("", "."), (("",), (".",))),
+            "long": TextGroup((answer,), (("a chair",),)),
+        }
+    )
+
+
+def test_what_follows_a_full_stop_is_that_of_the_group(found, monkeypatch):
     if find_java() is None or coco_folder() is None:
         pytest.skip("the published tokenizer needs Java and pycocoevalcap")
     monkeypatch.setenv("PATH", str(Path(find_java()).parent), prepend=os.pathsep)  # where pycocoevalcap looks
-    scorer = TextScorer()
-    with scorer:
-        scorer.ask({"small": BEFORE_SMALL, "other": BEFORE_OTHER})
-        found = scorer.scores()
     for name, group in (("small", BEFORE_SMALL), ("other", BEFORE_OTHER)):
         published = dict(zip(("Bleu_1", "Bleu_2"), pycocoevalcap_bleu(group), strict=False))
         assert {metric: found[name].scores[metric] for metric in published} == pytest.approx(published, abs=1e-12)
     assert found["small"].scores["Bleu_1"] != found["other"].scores["Bleu_1"]
 
 
-def test_no_groups_and_empty_texts():
+def test_no_groups_and_empty_texts(found):
     assert score_groups({}) == {}
-    scores = score_groups({"": TextGroup(("", "."), (("",), (".",)))})[""].scores
-    assert scores["CIDEr"] == 0
+    assert found["empty"].scores["CIDEr"] == 0
 
 
 def test_what_goes_wrong_in_the_background_is_said(monkeypatch):
@@ -68,7 +77,5 @@ def test_every_answer_gets_figures():
         assert any("METEOR compares the first 2000 words only of" in note for note in found.notes)
 
 
-def test_an_answer_of_ordinary_length_is_compared_whole():
-    answer = " ".join(["chair"] * (MOST_WORDS - 1) + ["."])
-    found = score_groups({"": TextGroup((answer,), (("a chair",),))})[""]
-    assert not any("METEOR compares" in note for note in found.notes)
+def test_an_answer_of_ordinary_length_is_compared_whole(found):
+    assert not any("METEOR compares" in note for note in found["long"].notes)

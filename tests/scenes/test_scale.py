@@ -40,7 +40,7 @@ def prepare(scans, out, *more, **how):
 @pytest.fixture(scope="module")
 def whole(scans, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole")
-    assert prepare(scans, out).wait() == 0
+    assert main(["--scans", str(scans), "--out", str(out), *CALL]) == 0
     return digest(out)
 
 
@@ -95,7 +95,7 @@ def test_what_a_killed_run_began_is_removed_by_the_next(scans, whole, tmp_path, 
     call = ["prepare", "--scans", str(scans), "--out", str(tmp_path), *CALL, str(tmp_path / folder)]
     assert subprocess.run([sys.executable, "-c", code, *call], capture_output=True, timeout=60).returncode == -9
     assert len(list((tmp_path / folder).glob(".*.part"))) == 1
-    assert prepare(scans, tmp_path).wait() == 0
+    assert main(["--scans", str(scans), "--out", str(tmp_path), *CALL]) == 0
     assert digest(tmp_path) == whole
 
 
@@ -130,7 +130,7 @@ def test_an_interrupt_stops_after_the_scenes_at_hand(scans, whole, tmp_path, mom
     assert running.returncode in (0, 130)  # 0 when all had been done by then
     assert "Traceback" not in said
     assert not list(out.rglob("*.part"))
-    assert prepare(scans, out).wait() == 0
+    assert main(["--scans", str(scans), "--out", str(out), *CALL]) == 0
     assert digest(out) == whole
 
 

@@ -66,6 +66,7 @@ class Compared:
         self._names = {chosen[index].name for index in evenly(len(chosen), FRAMES)}
         self._pairs = _pairs(with_depth)
         self._raw: dict[str, np.ndarray] = {}
+        self._places: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._colors: dict[str, np.ndarray] = {}
         self._casters: list[tuple[Mesh, Raycaster | None, float]] = []
 
@@ -97,11 +98,13 @@ class Compared:
         return self._raw[frame.name] / frame.depth_scale, frame.depth_camera
 
     def _sample(self, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels [N, 2] and depths [N] of readings spread over the image."""
+        """Pixels [N, 2] and depths [N] of readings spread over the image; the pixels are the same in every unit."""
         depth, _ = self._readings(frame)
-        rows, columns = np.nonzero(depth > 0)
-        chosen = evenly(len(rows), PIXELS)
-        rows, columns = rows[chosen], columns[chosen]
+        if frame.name not in self._places:
+            rows, columns = np.nonzero(depth > 0)
+            chosen = evenly(len(rows), PIXELS)
+            self._places[frame.name] = rows[chosen], columns[chosen]
+        rows, columns = self._places[frame.name]
         return np.stack([columns, rows], axis=1), depth[rows, columns].astype(np.float64)
 
     def _between(self, frames: Sequence[Frame]) -> float | None:
