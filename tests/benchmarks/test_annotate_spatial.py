@@ -173,6 +173,25 @@ def test_unmarked_images_that_were_not_kept_are_said(make, scenes):
         make(task="vsibench", scenes=scenes, marks=False)
 
 
+@pytest.mark.parametrize(("marks", "said"), [(True, "mark_3D_val_9.json"), (False, "no list names 9 frames .*lower")])
+def test_more_frames_than_were_prepared_are_refused(make, scenes, marks, said):
+    with pytest.raises(DataError, match=said):
+        make(task="vsibench", scenes=scenes, marks=marks, frames=9)
+
+
+def test_frames_of_a_replaced_picture_are_taken_again(make, tmp_path):
+    folder = tmp_path / "videos" / SCENES[0]
+    folder.mkdir(parents=True)
+    for number in range(2):
+        (folder / f"{number}.png").write_bytes(picture(number))
+    make(task="vsibench", videos=tmp_path / "videos")
+    taken = make.out / "frames_32" / SCENES[0] / "000001.jpg"
+    before = taken.read_bytes()
+    (folder / "1.png").write_bytes(picture(90))
+    make(task="vsibench", videos=tmp_path / "videos")
+    assert taken.read_bytes() != before
+
+
 def test_frames_come_from_folders_of_pictures(make, tmp_path):
     for scene, count in zip((f"002-scannet-{SCENES[0]}", SCENES[1]), (9, 2), strict=True):
         folder = tmp_path / "videos" / "scannet" / scene
@@ -195,6 +214,28 @@ def test_two_recordings_of_one_scene_are_refused(make, tmp_path):
         (tmp_path / "videos" / folder / SCENES[0] / "0.png").write_bytes(picture(0))
     with pytest.raises(DataError, match=f"several recordings of scene '{SCENES[0]}' .*name the folder"):
         make(task="vsibench", videos=tmp_path / "videos")
+
+
+@pytest.mark.parametrize(
+    ("task", "keys", "said"),
+    [
+        (
+            "mindcube",
+            {"videos": "x", "frames": 4, "bev": False},
+            "--frames, --bev and --videos have no use here: mindcu",
+        ),
+        ("vsibench", {"media_dir": "x", "absent_images": "drop"}, "--media_dir and --absent_images have no use here"),
+        ("mindcube", {"scenes": "x"}, "--scenes has no use here: mindcube shows images that its rows bring; leave it"),
+        ("vsibench", {"videos": "x", "marks": False}, "--marks has no use here: vsibench shows frames of recordings"),
+    ],
+)
+def test_flags_about_images_that_no_task_shows_are_refused(make, scenes, tmp_path, task, keys, said):
+    (tmp_path / "x").mkdir()
+    keys = {name: tmp_path / "x" if value == "x" else value for name, value in keys.items()}
+    if task == "vsibench" and "videos" not in keys:
+        keys["scenes"] = scenes
+    with pytest.raises(ConfigError, match=said):
+        make(task=task, **keys)
 
 
 def test_a_task_keeps_its_own_list_beside_others(make, scenes, tmp_path):

@@ -13,7 +13,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import GROUND_TRUTH, PROPOSALS, read_attributes
 from gpt4scene.files.images import IMAGE_LIST, ImageSearch, image_list_file, read_image_list
 from gpt4scene.files.scenes import UNMARKED_LIST
-from gpt4scene.files.videos import frames_of, recordings, spread
+from gpt4scene.files.videos import frames_of, pictures_of, recordings, spread
 from gpt4scene.files.whole import read_json, whole_folder, write_json
 from gpt4scene.metrics.boxes import scene_boxes
 
@@ -76,22 +76,23 @@ def _list_of(folder: Path, split: str, shown: Shown) -> tuple[Path, int]:
     """Return the list of images to take from, and the number of frames that it names."""
     form = re.compile((IMAGE_LIST if shown.marks else UNMARKED_LIST).format(split=re.escape(split), frames=r"(\d+)"))
     lists = {int(match[1]): path for path in folder.glob("*.json") if (match := form.fullmatch(path.name))}
-    longer = sorted(number for number in lists if number > shown.frames)
-    if shown.frames and shown.frames not in lists and longer:
-        return lists[longer[0]], longer[0]
-    if not shown.marks and not lists:
+    enough = sorted(number for number in lists if number >= shown.frames)
+    if enough and (shown.frames or (len(lists) == 1 and not shown.marks)):
+        return lists[enough[0]], enough[0]
+    if shown.marks:
+        path = image_list_file(folder, split, frames=shown.frames or None, flag="--frames")
+        return path, int(path.stem.rsplit("_", 1)[1])
+    names = ", ".join(lists[number].name for number in sorted(lists))
+    if not lists:
         raise DataError(
             f"{folder}: no list of images without marks ({UNMARKED_LIST.format(split=split, frames='*')}) is in this "
             "folder; `gpt4scene prepare --keep_unmarked true` writes them"
         )
-    if not shown.marks:
-        if shown.frames not in lists and len(lists) > 1:
-            names = ", ".join(path.name for _, path in sorted(lists.items()))
-            raise DataError(f"{folder}: several lists of images ({names}); choose one with --frames")
-        number = shown.frames if shown.frames in lists else next(iter(lists))
-        return lists[number], number
-    path = image_list_file(folder, split, frames=shown.frames or None, flag="--frames")
-    return path, int(path.stem.rsplit("_", 1)[1])
+    if not enough:
+        raise DataError(
+            f"{folder}: no list names {shown.frames} frames without marks ({names}); choose a lower --frames"
+        )
+    raise DataError(f"{folder}: several lists of images ({names}); choose one with --frames")
 
 
 def _from_out(paths: Sequence[str], search: ImageSearch, out: Path) -> tuple[str, ...]:
@@ -134,7 +135,10 @@ class Recordings:
     def _frames(self, scene: str, recording: Path) -> tuple[str, ...]:
         """Return the frames as paths from ``out``; frames of the same recording that are there are not read again."""
         place = self.out / f"frames_{self.frames}" / scene
-        source = {"recording": recording.name, "bytes": recording.stat().st_size if recording.is_file() else None}
+        files = pictures_of(recording) if recording.is_dir() else [recording]
+        sizes = [file.stat() for file in files]
+        source = {"recording": recording.name, "files": len(files), "bytes": sum(one.st_size for one in sizes)}
+        source |= {"changed": max((one.st_mtime_ns for one in sizes), default=0)}
         written = read_json(place / _CONTENTS) if (place / _CONTENTS).is_file() else None
         if not isinstance(written, dict) or {key: written.get(key) for key in source} != source:
             with whole_folder(place, replace=True) as folder:
