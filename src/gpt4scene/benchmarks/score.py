@@ -239,6 +239,8 @@ def _folder(
     for task, found in answers.items():
         asked = references.get(task)
         here = annotation if asked is None else replace(annotation, beside=asked.files, made=asked.made)
+        if asked is not None and here.truth is not None and not here.truth.labels:
+            here = replace(here, truth=replace(here.truth, labels=asked.labels))
         seen[task] = found.seen_in(here)
     groups = {
         task: benchmark.text_groups(answers[task].rows, seen[task])
