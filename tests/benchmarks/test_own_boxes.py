@@ -286,3 +286,8 @@ def test_objects_are_called_as_the_official_rows_name_them_and_by_number_alone_w
     report = score_answers({"room_0": [], "room_1": [], "hall_2": []}, multi, "multi3dref", boxes=TRUTH)
     judged = judge_all(BENCHMARKS["multi3dref"], report.answers, report, report.annotation)
     assert [one.references for one in judged] == [("object 0 (lamp)", "object 7 (lamp)"), ("no object",), ("object 1",)]
+
+
+def test_a_choice_of_text_metrics_is_said_to_change_nothing_where_there_are_none():
+    said = "the choice of metrics changes nothing here: scanrefer has no metrics of texts by these rules"
+    assert said in grounded(RIGHT, metrics="em").notes and said not in grounded(RIGHT).notes
