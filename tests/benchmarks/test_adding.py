@@ -67,7 +67,7 @@ def test_one_file_and_one_line_are_enough_for_every_command(source, workplace):
         return done.stdout
 
     made = gpt4scene("annotate", raw="raw", scenes="scenes", out="rows", split="train")
-    assert "counting: 4 rows" in made and "skipped, for want of official files: scanqa (" in made
+    assert "counting: 4 rows" in made and "skipped, for want of official files: scanqa, " in made
     gpt4scene("annotate", raw="raw", scenes="scenes", out="questions", split="val")
     asked = json.loads((workplace / "questions" / "counting_val.json").read_text())
     assert [row["ref_captions"] for row in asked] == [["2"], ["1"]] * 2

@@ -339,3 +339,149 @@ def test_flags_that_no_task_uses_are_refused(tmp_path, capsys, flags, sentence):
     more = () if "--raw" in flags else ("--raw", str(tmp_path))
     assert cli.main(["annotate", "--out", str(tmp_path / "out"), *more, *flags]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_frames_of_a_replaced_picture_are_taken_again(make, tmp_path):
+    folder = tmp_path / "videos" / SCENES[0]
+    folder.mkdir(parents=True)
+    for number in range(2):
+        (folder / f"{number}.png").write_bytes(picture(number))
+    make(task="vsibench", videos=tmp_path / "videos")
+    taken = make.out / "frames_32" / SCENES[0] / "000001.jpg"
+    before = taken.read_bytes()
+    (folder / "1.png").write_bytes(picture(90))
+    make(task="vsibench", videos=tmp_path / "videos")
+    assert taken.read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("task", "keys", "said"),
+    [
+        (
+            "mindcube",
+            {"videos": "x", "frames": 4, "bev": False},
+            "--frames, --bev and --videos have no use here: mindcu",
+        ),
+        ("vsibench", {"media_dir": "x", "absent_images": "drop"}, "--media_dir and --absent_images have no use here"),
+        ("mindcube", {"scenes": "x"}, "--scenes has no use here: mindcube shows images that its rows bring; leave it"),
+        ("vsibench", {"videos": "x", "marks": False}, "--marks has no use here: vsibench shows frames of recordings"),
+    ],
+)
+def test_flags_about_images_that_no_task_shows_are_refused(make, scenes, tmp_path, task, keys, said):
+    (tmp_path / "x").mkdir()
+    keys = {name: tmp_path / "x" if value == "x" else value for name, value in keys.items()}
+    if task == "vsibench" and "videos" not in keys:
+        keys["scenes"] = scenes
+    with pytest.raises(ConfigError, match=said):
+        make(task=task, **keys)
+
+
+def test_a_task_keeps_its_own_list_beside_others(make, scenes, tmp_path):
+    make(task="vsibench", scenes=scenes, bev=False)
+    make(task="revsi", scenes=scenes, frames=1)
+    make(task="mindcube")
+    counts = {question.task: len(question.images) for question in load_questions(make.out, "all")}
+    assert counts == {"vsibench": 4, "revsi": 2, "mindcube": 1}
+    other = {scene: [str(scenes / f"images_2D/{scene}/2.jpg")] for scene in SCENES}
+    (make.out / "other.json").write_text(json.dumps(other))
+    counts = {q.task: len(q.images) for q in load_questions(make.out, "all", images="other.json")}
+    assert counts == {"vsibench": 1, "revsi": 1, "mindcube": 1}  # the last has scenes that the named list lacks
+    assert load_questions(make.out, "mindcube", images="other.json")[0].images[0].endswith("set/a.png")
+    (make.out / "images_mindcube_val.json").unlink()
+    with pytest.raises(DataError, match="images_mindcube_val.json: the list of the images of mindcube is not there"):
+        load_questions(make.out, "mindcube")
+
+
+def test_all_makes_what_is_there_and_says_the_rest_in_one_line(make, raw, scenes):
+    for path in (raw / "open-eqa-v0.json", raw / "metadata_scannet_qa.json"):
+        path.unlink()
+    made = make(scenes=scenes)
+    assert {"vsibench", "revsi", *OWN} == set(made.tasks)
+    assert [line for line in make.lines if line.startswith("skipped")] == [make.lines[-1]]
+    assert "scanqa (ScanQA_v1.0_val.json is not in" in make.lines[-1] and "open_eqa (" in make.lines[-1]
+
+
+def test_official_files_can_be_named_one_by_one(make, raw, scenes):
+    (raw / "MindCube_tinybench_raw_qa.jsonl").write_text(json.dumps(mindcube_rows()[0] | {"input_prompt": "Draw."}))
+    assert (
+        make(task="mindcube", raw=raw / "MindCube_tinybench_raw_qa.jsonl").tasks["mindcube"].rows[0]["prompt"]
+        == "Draw."
+    )
+    vsi = raw / "VSI-Bench" / "test-00000-of-00001.parquet"
+    found = make(raw=f"vsibench={vsi}, {raw / 'ViewSpatial-Bench' / 'ViewSpatial-Bench.json'}", scenes=scenes)
+    assert set(found.tasks) == {"vsibench", "viewspatial"} and not found.skipped
+    with pytest.raises(ConfigError, match="--raw names no official file of 'mindcube'; add mindcube=FILE"):
+        make(raw=f"vsibench={vsi}", task="vsibench,mindcube", scenes=scenes)
+
+
+def test_another_split_of_the_official_files_is_read_by_name(make, raw, scenes):
+    place = raw / "VSI-Bench"
+    (place / "test-00000-of-00001.parquet").rename(place / "test_debiased.parquet")
+    with pytest.raises(DataError, match="VSI-Bench/test-.*parquet or VSI-Bench/test.parquet or .* is not in"):
+        make(task="vsibench", scenes=scenes)
+    assert len(make(task="vsibench", scenes=scenes, raw_split="test_debiased").tasks["vsibench"].rows) == 4
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (
+            {"task": "vsibench", "split": "train"},
+            "'vsibench' is for evaluation only, and has no training rows; use --split val",
+        ),
+        (
+            {"task": "vsibench"},
+            "vsibench asks about scenes; give --scenes, a folder that `gpt4scene prepare` wrote, or --videos",
+        ),
+        ({"task": "scanrefer", "marks": "false"}, "--marks false: scanrefer names objects by their marks"),
+        ({"task": "vsibench", "videos": "none"}, "--videos none: there is no such folder"),
+        ({"task": "mindcube", "media_dir": "none"}, "--media_dir none: there is no such folder"),
+        ({"task": "mindcube", "raw": "none"}, "--raw none: there is no such folder, and no such file"),
+        ({"task": "mindcube", "absent_images": "pass"}, 'Choose from: "refuse", "drop"'),
+        ({"task": "vsibench", "frames": "-1"}, "--frames"),
+    ],
+)
+def test_wrong_calls_are_one_sentence(raw, tmp_path, capsys, flags, said):
+    (raw / "ScanRefer_filtered_val.json").write_text("[]")
+    words = {"raw": raw, "out": tmp_path / "out", **flags}
+    status = command([word for name, value in words.items() for word in (f"--{name}", value)])
+    captured = capsys.readouterr()
+    assert status in (1, 2) and said in captured.err and "Traceback" not in captured.err
+    assert len(captured.err.strip().splitlines()) == 1
+
+
+def test_every_spatial_benchmark_is_tried_here():
+    tried = {*OWN, *OF_SCENES, "beacon3d_grounding", "spatial"}
+    assert {name for name, one in BENCHMARKS.items() if one.image_list or one.references} - {"scan2cap"} == tried
+
+
+def test_rows_of_a_shard_are_read_one_file_after_the_other(make, raw):
+    assert [row["qid"] for row in make(task="sparbench").tasks["sparbench"].rows] == [0, 1]
+    parquet(raw / "elsewhere" / "SPAR-Bench" / "data" / "test-00000-of-00001.parquet", sparbench_rows())
+    with pytest.raises(DataError, match="is in several folders .*keep one"):
+        make(task="sparbench")
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [("test-00000-of-00001.parquet", "test"), ("test_debiased.parquet", "test_debiased"), ("test.jsonl", "test")],
+)
+def test_a_signature_tells_which_official_split_was_asked(name, split):
+    assert split_named(Path("VSI-Bench", name), BENCHMARKS["vsibench"]) == split
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (
+            ("--task", "scanqa", "--per_kind", "3"),
+            "--per_kind shape questions made of scenes, and no task here makes any",
+        ),
+        (("--task", "scanqa", "--refer", "number", "--rules", "revsi"), "--rules and --refer shape questions"),
+        (("--task", "spatial", "--raw", "."), "--raw . is not read: the questions are made of scenes"),
+    ],
+)
+def test_flags_that_no_task_uses_are_refused(tmp_path, capsys, flags, sentence):
+    more = () if "--raw" in flags else ("--raw", str(tmp_path))
+    assert cli.main(["annotate", "--out", str(tmp_path / "out"), *more, *flags]) == 2
+    assert sentence in capsys.readouterr().err

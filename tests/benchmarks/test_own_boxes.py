@@ -16,6 +16,7 @@ from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files.boxes import boxes_by_number, read_boxes
 from gpt4scene.files.named_answers import named_of
 from gpt4scene.metrics.answer_boxes import boxes_of
+from gpt4scene.report.judging import judge_all
 
 TRUTH = {
     "room": {"0": [0, 0, 0, 1, 1, 1], "4": [5.0, 0, 0, 2, 1, 1], "7": [0, 9, 0, 1, 1, 1]},
@@ -269,3 +270,24 @@ def test_true_boxes_that_no_task_looks_at_are_refused():
     questions = [{"scene_id": "room", "question_id": "a", "question": "What?", "answers": ["chair"]}]
     with pytest.raises(ConfigError, match="scanqa compares no boxes"):
         score_answers({"a": "chair"}, questions, "scanqa", boxes=TRUTH)
+
+
+def test_objects_are_called_as_the_official_rows_name_them_and_by_number_alone_where_none_does():
+    named = [SCANREFER[0] | {"object_name": "office_chair"}, *SCANREFER[1:]]
+    report = score_answers(RIGHT, named, "scanrefer", boxes=TRUTH)
+    judged = judge_all(BENCHMARKS["scanrefer"], report.answers, report, report.annotation)
+    assert [one.compared for one in judged] == [
+        ("object 4 (office chair)",),
+        ("object 7 (thing)",),
+        ("object 1 (thing)",),
+    ]
+    assert report.rows.groups["label"] == ("office chair", "thing", "thing")
+    multi = [MULTI[0] | {"object_name": "lamp"}, MULTI[1], MULTI[2] | {"object_name": ""}]
+    report = score_answers({"room_0": [], "room_1": [], "hall_2": []}, multi, "multi3dref", boxes=TRUTH)
+    judged = judge_all(BENCHMARKS["multi3dref"], report.answers, report, report.annotation)
+    assert [one.references for one in judged] == [("object 0 (lamp)", "object 7 (lamp)"), ("no object",), ("object 1",)]
+
+
+def test_a_choice_of_text_metrics_is_said_to_change_nothing_where_there_are_none():
+    said = "the choice of metrics changes nothing here: scanrefer has no metrics of texts by these rules"
+    assert said in grounded(RIGHT, metrics="em").notes and said not in grounded(RIGHT).notes

@@ -1,5 +1,6 @@
 """Frames of recordings: which are taken, of folders of pictures and of videos, and what can't be read."""
 
+import struct
 import sys
 
 import numpy as np
@@ -74,3 +75,47 @@ def test_a_video_that_was_cut_off_gives_frames_of_what_is_there_or_is_named(vide
         video.write_bytes(content[:part])
         with pytest.raises(DataError, match=r"room.mp4: (can't be read as a video|holds no)"):
             list(frames_of(video, 4))
+
+
+CORNERS = np.repeat(np.repeat(np.uint8([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]]), 24, 0), 32, 1)
+"""A frame of 64 by 48 pixels: red and green above, blue and white below."""
+
+
+def shown(path, a, b, c, d):
+    """Return the letters of the corners, row by row, and the size of a video whose file says to show it so."""
+    av = pytest.importorskip("av", reason="the extra 'video' is not installed")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=12)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(CORNERS, format="rgb24")))
+        container.mux(stream.encode())
+    content = bytearray(path.read_bytes())
+    matrix = content.find(b"tkhd") + 44  # behind version, times, track, duration, layer, group, volume (ISO 14496-12)
+    content[matrix : matrix + 20] = struct.pack(">5i", *(int(65536 * one) for one in (a, b, 0, c, d)))
+    path.write_bytes(content)
+    [(_, image)] = frames_of(path, 1)
+    pixels, (width, height) = np.asarray(image).astype(int), image.size
+    found = [pixels[y, x] for y in (5, height - 6) for x in (5, width - 6)]
+    return "".join("W" if min(one) > 128 else "RGB"[int(np.argmax(one))] for one in found), image.size
+
+
+@pytest.mark.parametrize(
+    ("matrix", "corners", "size"),
+    [
+        ((1, 0, 0, 1), "RGBW", (64, 48)),
+        ((0, 1, -1, 0), "BRWG", (48, 64)),  # a quarter turn to the right, as of a phone held upright
+        ((-1, 0, 0, -1), "WBGR", (64, 48)),
+        ((0, -1, 1, 0), "GWRB", (48, 64)),
+        ((-1, 0, 0, 1), "GRWB", (64, 48)),
+        ((1, 0, 0, -1), "BWRG", (64, 48)),
+        ((0, 1, 1, 0), "RBGW", (48, 64)),
+        ((0, -1, -1, 0), "WGBR", (48, 64)),
+    ],
+)
+def test_a_video_is_turned_and_mirrored_as_players_show_it(tmp_path, matrix, corners, size):
+    assert shown(tmp_path / "phone.mp4", *matrix) == (corners, size)
+
+
+def test_a_video_to_be_shown_at_a_slant_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"phone.mp4: .* at a slant.*ffmpeg -i phone.mp4 upright.mp4"):
+        shown(tmp_path / "phone.mp4", 0.8, 0.6, -0.6, 0.8)

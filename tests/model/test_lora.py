@@ -9,6 +9,7 @@ from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
 from torch.utils._python_dispatch import TorchDispatchMode
+from transformers.utils.logging import enable_progress_bar
 
 from gpt4scene.demo import tiny_model
 from gpt4scene.errors import ConfigError, DataError
@@ -227,3 +228,17 @@ def test_casts_stay_where_dropout_would_be_rounded(base):
     model = prepare_for_training(load_model(base), arguments, bf16=True)
     kept = {module.cast_input_dtype_enabled for module in model.modules() if isinstance(module, LoraLayer)}
     assert kept == {not torch.cuda.is_available()}
+
+
+def test_a_new_adapter_warns_of_nothing_that_a_user_could_mend(base, recwarn):
+    prepare_for_training(load_model(base), TuningArguments(finetuning_type="lora"), bf16=False)
+    assert not [str(one.message) for one in recwarn if issubclass(one.category, FutureWarning)]
+
+
+def test_a_log_holds_no_progress_bars_of_weights(base, tmp_path, capfd):
+    enable_progress_bar()
+    tiny_model.build(tmp_path / "another")
+    enable_progress_bar()
+    load_model(base)
+    said = capfd.readouterr().err
+    assert "model shards" not in said and "Loading weights" not in said

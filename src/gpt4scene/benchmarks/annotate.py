@@ -24,13 +24,24 @@ from gpt4scene.benchmarks.registry import BENCHMARKS, SOURCES, task_names
 from gpt4scene.benchmarks.rows import AnnotatedRows, FromScenes, SceneRecords
 from gpt4scene.benchmarks.scene_frames import Shown
 from gpt4scene.benchmarks.scene_text import Geometry, refuse_own_images, with_geometry
-from gpt4scene.benchmarks.showing import Sources
+from gpt4scene.benchmarks.showing import SHOWN, Kind, Sources
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files.official_files import find_official, in_parquet, official_rows
 from gpt4scene.files.raw import find_raw
 from gpt4scene.settings.arguments import Arguments, key
 
 Say = Callable[[str], None]
+OF_IMAGES: dict[str, set[Kind]] = {
+    "scenes": {"scenes"},
+    "bev": {"scenes"},
+    "marks": {"scenes"},
+    "frames": {"scenes", "videos"},
+    "videos": {"videos"},
+    "media_dir": {"own"},
+    "absent_images": {"own"},
+}
+"""Flag -> the kinds of images that it shapes."""
+
 EVALUATED = "test"
 """The split that benchmarks have which are for evaluation only."""
 
@@ -134,6 +145,7 @@ def annotate(arguments: AnnotateArguments, say: Say = print) -> AnnotateSummary:
             raise DataError(paths)
     benchmarks = [benchmark for benchmark in benchmarks if benchmark.name in files]
     sources = _sources(arguments, benchmarks, say)
+    _refuse_unshown(arguments, benchmarks, sources)
     made: dict[str, _Made] = {}
     for benchmark in benchmarks:
         made[benchmark.name] = one = _make(arguments, benchmark, sources, files[benchmark.name])
@@ -141,7 +153,7 @@ def annotate(arguments: AnnotateArguments, say: Say = print) -> AnnotateSummary:
             say(line)
         one.rows.dropped.update(one.found.dropped)
     if skipped:
-        say(f"skipped, for want of official files: {'; '.join(f'{task} ({why})' for task, why in skipped.items())}")
+        say(f"skipped, for want of official files: {', '.join(skipped)}; --task with a name says which files")
     if not any(one.rows.rows for one in made.values()):
         places = " and ".join(place for place in (arguments.scenes, arguments.videos) if place)
         source, about = arguments.raw and f"{arguments.raw}: ", places and f" for the scenes of {places}"
@@ -192,6 +204,20 @@ def _refuse_unused(arguments: AnnotateArguments, benchmarks: Sequence[Benchmark]
         )
     if arguments.raw and benchmarks and all(of_scenes):
         raise ConfigError(f"--raw {arguments.raw} is not read: the questions are made of scenes; leave it out")
+
+
+def _refuse_unshown(arguments: AnnotateArguments, benchmarks: Sequence[Benchmark], sources: Sources) -> None:
+    """Raise ``ConfigError`` for marks that a task needs, and for flags about images that no task shows."""
+    for benchmark in benchmarks:
+        if benchmark.about_objects and not arguments.marks:
+            raise ConfigError(f"--marks false: {benchmark.name} names objects by their marks; leave it out of --task")
+    kinds: dict[str, Kind] = {one.name: sources.kind(one) for one in benchmarks}
+    given = [one.name for one in fields(arguments) if getattr(arguments, one.name) != one.default]
+    unused = [f"--{name}" for name in given if name in OF_IMAGES and OF_IMAGES[name].isdisjoint(kinds.values())]
+    if unused and kinds:
+        flags = " and ".join(filter(None, (", ".join(unused[:-1]), unused[-1])))
+        shown = "; ".join(f"{task} shows {SHOWN[kind]}" for task, kind in kinds.items())
+        raise ConfigError(f"{flags} {'have' if unused[1:] else 'has'} no use here: {shown}; leave it out")
 
 
 def _chosen(arguments: AnnotateArguments, files: Mapping[str, list[Path]] | None) -> tuple[list[Benchmark], set[str]]:
@@ -255,8 +281,6 @@ def _records(arguments: AnnotateArguments, benchmark: Benchmark, sources: Source
 
 def _make(arguments: AnnotateArguments, benchmark: Benchmark, sources: Sources, paths: list[Path]) -> _Made:
     """Return the rows of one benchmark; rows that bring images in parquet files are read one at a time."""
-    if benchmark.about_objects and not arguments.marks:
-        raise ConfigError(f"--marks false: {benchmark.name} names objects by their marks; leave it out of --task")
     streamed = benchmark.own_images and benchmark.read is read_all and in_parquet(paths)
     found = SceneRecords([]) if streamed else _records(arguments, benchmark, sources, paths)
     records, scenes = sources.of(benchmark, official_rows(paths) if streamed else found.records, paths)

@@ -26,9 +26,8 @@ def chosen_proposal(answer: str, proposals: int) -> int | None:
 
 
 def marked(proposals: SceneBoxes, scene: str, number: int) -> str:
-    """Return the identifier of a proposal with its label, where the boxes of its scene have labels."""
-    label = f" ({proposals.label(scene, number)})" if scene in proposals.labels else ""
-    return f"{object_mark(number)}{label}"
+    """Return the identifier of a proposal with its label, where it has one."""
+    return f"{object_mark(number)}{proposals.in_brackets(scene, number)}"
 
 
 def is_referit(rows: Iterable[AnswerRow]) -> bool:

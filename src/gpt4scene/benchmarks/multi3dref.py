@@ -138,7 +138,7 @@ def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation, 
     boxes_N6, mentioned = found.of(scene, row.origin), object_ids(row.pred)
     known = [number for number in mentioned if number < len(boxes_N6)]
     counted = list(dict.fromkeys(mentioned)) if rules == STRICT else known
-    meant = [f"object {target} ({annotation.ground_truth.label(scene, int(target))})" for target in row.references]
+    meant = [f"object {target}{annotation.ground_truth.in_brackets(scene, int(target))}" for target in row.references]
     marks = [marked(found, scene, number) for number in counted]
     pairs = best_pairs(padded(boxes_N6, counted), _targets(row, annotation.ground_truth))
     return Judged(

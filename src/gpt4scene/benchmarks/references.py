@@ -29,6 +29,7 @@ class References:
     """The questions of one task as its official files have them; ``place`` names the files in messages.
 
     ``made`` are contents of companion files that follow from the official records, ``files`` the official files.
+    ``labels`` are the names of objects that the records say, by scene and number; of those not named they are empty.
     """
 
     task: str
@@ -37,6 +38,7 @@ class References:
     made: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def reference_files(
@@ -112,7 +114,30 @@ def references_in(
     if benchmark.companions is not None and benchmark.about_objects:
         label_map = next((path for file in files if (path := file.with_name(LABEL_MAP)).is_file()), None)
         made = benchmark.companions(list(records), lambda: label_map, notes.append)
-    return References(benchmark.name, questions, place, made, files, tuple(notes))
+    labels = object_names(records) if benchmark.about_objects else {}
+    return References(benchmark.name, questions, place, made, files, tuple(notes), labels)
+
+
+def object_names(records: Iterable[Record]) -> dict[str, list[str]]:
+    """Return scene -> names of its objects by number, as ScanRefer's and Multi3DRefer's records say them.
+
+    An object that no record names, or two records by different names, is empty.
+    """
+    found: dict[str, dict[int, set[str]]] = {}
+    for record in records:
+        said = record.values.get("object_name")
+        if not isinstance(said, str) or not said.strip():
+            continue
+        several = "object_ids" in record.values
+        for number in record.wholes("object_ids") if several else [record.whole("object_id")]:
+            found.setdefault(record.text("scene_id"), {}).setdefault(number, set()).add(said.strip().replace("_", " "))
+    return {
+        scene: [
+            " ".join(names.get(number, ())) if len(names.get(number, ())) == 1 else ""
+            for number in range(max(names) + 1)
+        ]
+        for scene, names in found.items()
+    }
 
 
 def _in_order(benchmark: Benchmark, paths: Sequence[Path]) -> list[Record]:

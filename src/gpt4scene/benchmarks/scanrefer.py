@@ -202,7 +202,7 @@ def judge(row: AnswerRow, figures: Mapping[str, float], annotation: Annotation) 
 
 
 def _meant(row: AnswerRow, annotation: Annotation) -> str:
-    return f"object {row.gt_id} ({annotation.ground_truth.label(row.scene_id, row.target)})"
+    return f"object {row.gt_id}{annotation.ground_truth.in_brackets(row.scene_id, row.target)}"
 
 
 def question_rows(record: Record, scenes: Scenes, prompts: Prompts) -> Iterator[QuestionRow]:

@@ -90,7 +90,16 @@ def score_answers(
     found = answered(predictions_of(answers, task), None, asked, "answers")
     annotation = Annotation(None, truth=_true_boxes(boxes, counted))
     with _scorer(counted, metrics) as scorer:
-        return _reports({"": _folder({task: found}, annotation, counted, {task: asked})}, scorer)[""][task]
+        report = _reports({"": _folder({task: found}, annotation, counted, {task: asked})}, scorer)[""][task]
+    return _with_note(report, counted[task], metrics)
+
+
+def _with_note(report: Report, benchmark: Benchmark, metrics: Sequence[str] | str) -> Report:
+    """Return ``report``, with a note where text ``metrics`` were chosen and its rules have none."""
+    if not metrics or benchmark.text_groups:
+        return report
+    said = f"the choice of metrics changes nothing here: {report.task} has no metrics of texts by these rules"
+    return replace(report, notes=(*report.notes, said))
 
 
 def _record(row: Any, origin: str) -> Record:
@@ -124,7 +133,11 @@ def score_folders(
             answers = {task: read_answered(place, annotation_dir, task, read.get(task), read) for task in tasks_here}
             annotation = Annotation(None if annotation_dir is None else Path(annotation_dir), truth)
             opened[name] = _folder(answers, annotation, {task: counted[task] for task in tasks_here}, read)
-        return _reports(opened, scorer)
+        found = _reports(opened, scorer)
+    return {
+        name: {task: _with_note(report, counted[task], metrics) for task, report in reports.items()}
+        for name, reports in found.items()
+    }
 
 
 def _true_boxes(boxes: Boxes | None, benchmarks: Mapping[str, Benchmark]) -> SceneBoxes | None:
@@ -239,6 +252,8 @@ def _folder(
     for task, found in answers.items():
         asked = references.get(task)
         here = annotation if asked is None else replace(annotation, beside=asked.files, made=asked.made)
+        if asked is not None and here.truth is not None and not here.truth.labels:
+            here = replace(here, truth=replace(here.truth, labels=asked.labels))
         seen[task] = found.seen_in(here)
     groups = {
         task: benchmark.text_groups(answers[task].rows, seen[task])

@@ -15,6 +15,15 @@ from gpt4scene.benchmarks.scene_frames import FRAMES, Prepared, Recordings, Show
 from gpt4scene.errors import ConfigError
 from gpt4scene.files.raw import Record
 
+Kind = Literal["own", "videos", "scenes"]
+"""Where the images of a benchmark come from."""
+
+SHOWN: dict[Kind, str] = {
+    "own": "images that its rows bring",
+    "videos": "frames of recordings",
+    "scenes": "images of prepared scenes",
+}
+
 
 @dataclass(frozen=True)
 class Sources:
@@ -52,7 +61,7 @@ class Sources:
         """The number of frames that the images of prepared scenes are called by."""
         return self.prepared.frames
 
-    def kind(self, benchmark: Benchmark) -> Literal["own", "videos", "scenes"]:
+    def kind(self, benchmark: Benchmark) -> Kind:
         """Return where the images of ``benchmark`` come from; ``ConfigError`` where that was not given."""
         if benchmark.own_images:
             return "own"

@@ -201,6 +201,8 @@ def build(out: str | Path, family: str = "qwen2_vl", shape: TinyShape | None = N
     import torch
     from transformers import AutoModelForImageTextToText, GenerationConfig
 
+    from gpt4scene.model.compat import hide_bars_from_logs
+
     out, shape = Path(out), shape or TinyShape()
     make_config = TINY_FAMILIES[family]
     tokenizer = build_tokenizer(family)
@@ -222,6 +224,7 @@ def build(out: str | Path, family: str = "qwen2_vl", shape: TinyShape | None = N
         eos_token_id=[id_of("<|im_end|>"), id_of("<|endoftext|>")],
         pad_token_id=id_of("<|endoftext|>"),
     )
+    hide_bars_from_logs()
     with whole_folder(out, replace=True) as partial:
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)

@@ -18,6 +18,19 @@ from gpt4scene.files.pixels import rgb, still
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 
+_SHOWN = {
+    (1, 0, 0, 1): None,
+    (0, 1, -1, 0): Image.Transpose.ROTATE_270,
+    (-1, 0, 0, -1): Image.Transpose.ROTATE_180,
+    (0, -1, 1, 0): Image.Transpose.ROTATE_90,
+    (-1, 0, 0, 1): Image.Transpose.FLIP_LEFT_RIGHT,
+    (1, 0, 0, -1): Image.Transpose.FLIP_TOP_BOTTOM,
+    (0, 1, 1, 0): Image.Transpose.TRANSPOSE,
+    (0, -1, -1, 0): Image.Transpose.TRANSVERSE,
+}
+"""Signs of a display matrix's ``a, b, c, d`` -> what makes the stored frame the shown one (pixel (x, y) is shown in
+direction (ax + cy, bx + dy); ffmpeg's libavutil/display.h)."""
+
 
 def spread(count: int, wanted: int) -> list[int]:
     """Return ``wanted`` places among ``count``, evenly from the first to the last, cut to whole numbers.
@@ -59,6 +72,7 @@ def pictures_of(folder: Path) -> list[Path]:
 def frames_of(recording: Path, wanted: int) -> Iterator[tuple[int, Image.Image]]:
     """Yield ``wanted`` frames of a recording with their numbers, as ``spread`` chooses them, in RGB.
 
+    Frames of a video are turned and mirrored as players show them, so that a phone held upright gives upright frames.
     Raises ``DataError`` for a recording without frames and one that can't be read.
     """
     if recording.is_dir():
@@ -93,11 +107,26 @@ def _decoded(path: Path, chosen: Sequence[int]) -> _Read:
         container.streams.video[0].thread_type = "AUTO"
         for frame in container.decode(video=0):
             if seen in wanted:
-                found.append((seen, frame.to_image()))
+                found.append((seen, _as_shown(frame, path)))
             seen += 1
             if seen > max(wanted, default=0):
                 break
     return _Read(found, seen)
+
+
+def _as_shown(frame: Any, path: Path) -> Image.Image:
+    """Return the picture of a decoded frame as its display matrix wants it; ``DataError`` for a slanted one."""
+    image, matrix = frame.to_image(), frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return image
+    signs = tuple(np.sign(np.frombuffer(matrix, np.int32)[[0, 1, 3, 4]]).tolist())
+    if signs not in _SHOWN:
+        raise DataError(
+            f"{path}: its frames are to be shown at a slant, or sheared; turn them upright first: "
+            f"ffmpeg -i {path.name} upright{path.suffix}"
+        )
+    turn = _SHOWN[signs]
+    return image if turn is None else image.transpose(turn)
 
 
 @contextmanager

@@ -274,16 +274,12 @@ def _server(arguments: InferArguments, say: Say) -> ServerEngine:
 
 def _engine(arguments: InferArguments, say: Say) -> Engine:
     """Return the engine around the local model."""
-    from transformers.utils.logging import disable_progress_bar
-
     from gpt4scene.inference.local import load_engine
     from gpt4scene.model.attention import attention_sentence
     from gpt4scene.model.feature_choice import open_features
     from gpt4scene.settings.arguments import attention_backend, gibibytes
     from gpt4scene.settings.feature_cache import feature_cache
 
-    if not sys.stderr.isatty():
-        disable_progress_bar()
     attention, note = attention_backend(arguments.flash_attn)
     if note:
         say(f"note: {note}")

@@ -46,8 +46,17 @@ class SceneBoxes(Mapping[str, np.ndarray]):
 
     def label(self, scene: str, index: int) -> str:
         """Return the label of box ``index``, or ``unlabelled`` where the file has none."""
+        return self.known_label(scene, index) or "unlabelled"
+
+    def in_brackets(self, scene: str, index: int) -> str:
+        """Return the label of box ``index`` in brackets behind a space, nothing where it has none."""
+        label = self.known_label(scene, index)
+        return f" ({label})" if label else ""
+
+    def known_label(self, scene: str, index: int) -> str:
+        """Return the label of box ``index``, an empty text where it has none."""
         labels = self.labels.get(scene, ())
-        return labels[index] if index < len(labels) else "unlabelled"
+        return labels[index] if index < len(labels) else ""
 
     def row(self, scene: str, index: int, origin: str) -> np.ndarray:
         """Return box ``index`` of ``scene``, float64[6], or raise ``DataError`` when there is no such box."""

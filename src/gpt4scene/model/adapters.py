@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json
+from gpt4scene.model.compat import wrapped_by_peft
 from gpt4scene.model.families import Family, family_of
 from gpt4scene.model.folder import ADAPTER_CONFIG, adapter_weights
 from gpt4scene.model.weight_files import load_pickle, read_header
@@ -99,7 +100,7 @@ def load_adapter(model: PreTrainedModel, folder: Path, *, trainable: bool = Fals
     Older names are translated. Raises ``DataError`` that names the tensors without a place and the places without a
     tensor.
     """
-    from peft import get_peft_model, set_peft_model_state_dict
+    from peft import set_peft_model_state_dict
 
     adapter = read_adapter(folder)
     config, state = _fit(adapter, model)
@@ -107,7 +108,7 @@ def load_adapter(model: PreTrainedModel, folder: Path, *, trainable: bool = Fals
     config.base_model_name_or_path = model.name_or_path
     _untie(model, config)
     try:
-        tuned = get_peft_model(model, config)
+        tuned = wrapped_by_peft(model, config)
         result = set_peft_model_state_dict(tuned, state)
     except (RuntimeError, KeyError, ValueError) as error:
         raise DataError(f"{adapter.weights}: does not fit the model: {_first_line(error)}") from error
@@ -115,7 +116,7 @@ def load_adapter(model: PreTrainedModel, folder: Path, *, trainable: bool = Fals
     wrong = [f"missing {name}" for name in missing] + [f"unknown {name}" for name in result.unexpected_keys]
     if wrong:
         raise DataError(f"{adapter.weights}: does not fit the model: {few(wrong)}")
-    return cast("PeftModel", tuned if trainable else tuned.eval())
+    return tuned if trainable else tuned.eval()
 
 
 def merge_adapter_into(model: PreTrainedModel, folder: Path) -> PreTrainedModel:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from transformers import PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
+
+if TYPE_CHECKING:
+    from peft import LoraConfig, PeftModel
 
 SLOW_CONV3D = ("2.9.",)
 
@@ -26,6 +31,25 @@ def check_versions() -> None:
         raise ValueError(
             f"torch {version} embeds image patches 10 to 20 times slower than other versions; install another one"
         )
+
+
+def hide_bars_from_logs() -> None:
+    """Switch the progress bars of transformers off where stderr is no terminal: a log would hold all their states."""
+    if not sys.stderr.isatty():
+        disable_progress_bar()
+
+
+def wrapped_by_peft(model: PreTrainedModel, config: LoraConfig) -> PeftModel:
+    """Return ``model`` with a new adapter of peft, without a warning that is for peft's authors.
+
+    peft 0.21 asks the model for ``is_gradient_checkpointing``, whose old name transformers 5.23 warns of. Seen in
+    2026-11; remove when a LoRA run is silent without it.
+    """
+    from peft import get_peft_model
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        return get_peft_model(model, config)  # pyright: ignore[reportReturnType]  (a mixed one is not asked for)
 
 
 @contextmanager

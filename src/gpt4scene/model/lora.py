@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.model.adapters import check_adapter, few, load_adapter
+from gpt4scene.model.compat import wrapped_by_peft
 from gpt4scene.model.families import family_of
 from gpt4scene.model.folder import adapter_weights
 from gpt4scene.model.weight_samples import refuse_other_base
@@ -37,7 +38,7 @@ def is_frozen(part: str, arguments: TuningArguments) -> bool:
 
 def add_lora(model: PreTrainedModel, arguments: TuningArguments) -> PeftModel:
     """Return ``model`` wrapped by peft, with a new adapter."""
-    from peft import LoraConfig, get_peft_model
+    from peft import LoraConfig
 
     names = _targets(model, arguments)
     config = LoraConfig(
@@ -47,7 +48,7 @@ def add_lora(model: PreTrainedModel, arguments: TuningArguments) -> PeftModel:
         lora_dropout=arguments.lora_dropout,
         target_modules="|".join(sorted({re.sub(r"\\\.\d+\\\.", r"\\.\\d+\\.", re.escape(name)) for name in names})),
     )
-    return get_peft_model(model, config)  # pyright: ignore[reportReturnType]  (a mixed one is not asked for)
+    return wrapped_by_peft(model, config)
 
 
 def continue_lora(

@@ -110,8 +110,7 @@ class RoomPlan:
         boxes_N6 = boxes.of(self.scene, origin)
         for number in numbers:
             if number < len(boxes_N6):
-                label = boxes.label(self.scene, number) if self.scene in boxes.labels else ""
-                name = f"{called} {number} {label}".strip()
+                name = f"{called} {number} {boxes.known_label(self.scene, number)}".strip()
                 yield self._from_above(kind, boxes_N6[number], name)
                 yield self._beside(kind, boxes_N6[number], name, place)
 

@@ -128,8 +128,6 @@ class Loaded:
 
 def load(arguments: ServeArguments) -> Loaded:
     """Return the model of the arguments."""
-    from transformers.utils.logging import disable_progress_bar
-
     from gpt4scene.data.encoding import Encoder
     from gpt4scene.inference.local import load_engine
     from gpt4scene.inference.run import FEATURES
@@ -141,8 +139,6 @@ def load(arguments: ServeArguments) -> Loaded:
     from gpt4scene.settings.arguments import attention_backend, gibibytes
     from gpt4scene.settings.feature_cache import feature_cache
 
-    if not sys.stderr.isatty():
-        disable_progress_bar()
     attention, note = attention_backend(arguments.flash_attn)
     if note:
         _say(f"note: {note}")
