@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ class Network:
         layout = PrefixFill(self.layers)
         ids = {"input_ids": self._row(prefix_P)}
         try:
-            with self._threads(len(prefix_P)):
+            with threads_for(len(prefix_P), self._parameters, self.device):
                 self.model(
                     **(ids | self.tower.inputs(images, torch.from_numpy(pixels), ids["input_ids"], mark)),
                     position_ids=torch.from_numpy(positions_3P).to(self.device)[:, None],
@@ -107,32 +107,26 @@ class Network:
         """Run tokens of several branches in one row; return fp32 scores after each branch."""
         lengths = [len(ids) for ids in rows]
         positions = [np.arange(length) + start for length, start in zip(lengths, starts, strict=True)]
-        with self._threads(prefix.length):
-            logits = self.model(
-                input_ids=self._row(np.concatenate(rows)),
-                position_ids=self._row(np.concatenate(positions) + prefix.next_position).expand(3, 1, -1),
-                layout=BranchFill.build(states, first, starts, lengths, levels, predict),
-                use_cache=False,
-                logits_to_keep=torch.from_numpy(np.cumsum(lengths) - 1).to(self.device),
-            ).logits
+        logits = self.model(
+            input_ids=self._row(np.concatenate(rows)),
+            position_ids=self._row(np.concatenate(positions) + prefix.next_position).expand(3, 1, -1),
+            layout=BranchFill.build(states, first, starts, lengths, levels, predict),
+            use_cache=False,
+            logits_to_keep=torch.from_numpy(np.cumsum(lengths) - 1).to(self.device),
+        ).logits
         return logits[0].float()
 
     @torch.inference_mode()
     def step(self, slots: Slots, prefixes: Prefixes, rows: int, room: int) -> torch.Tensor:
         """Run the next token of the first ``rows`` slots, of at most ``room`` own keys; return fp32 scores."""
         assert slots.states is not None and room <= slots.states.shape[4]
-        with self._threads(max((states.shape[3] for states, _ in prefixes), default=0)):
-            logits = self.model(
-                input_ids=slots.ids[None, :rows],
-                position_ids=slots.positions[:rows].expand(3, 1, -1),
-                layout=BranchStep.build(slots.states, slots.lengths[:rows], room, prefixes),
-                use_cache=False,
-            ).logits
+        logits = self.model(
+            input_ids=slots.ids[None, :rows],
+            position_ids=slots.positions[:rows].expand(3, 1, -1),
+            layout=BranchStep.build(slots.states, slots.lengths[:rows], room, prefixes),
+            use_cache=False,
+        ).logits
         return logits[0].float()
-
-    def _threads(self, tokens: int) -> AbstractContextManager[None]:
-        """Return the context of a call that attends to ``tokens`` tokens."""
-        return threads_for(tokens, self._parameters, self.device)
 
     def _row(self, ids: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(ids, dtype=np.int64)).to(self.device)[None]

@@ -1,6 +1,6 @@
 """How many processor threads a model's work is worth: one for a tiny model, PyTorch's own choice for every other.
 
-A tiny model that attends to thousands of tokens is worth all cores meanwhile.
+A row of thousands of tokens is worth all cores, whatever the model.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SMALL = 10**7
 """Parameters below which a model on a CPU works on one thread."""
 
 LONG = 2048
-"""Tokens that are attended to, from which on a call of a small model takes milliseconds rather than microseconds."""
+"""Tokens of a row from which on the products of a small model take milliseconds rather than microseconds."""
 
 CHOSEN_BY = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Variables by which a user chooses the number of threads; then it stays as it is."""
@@ -36,7 +36,7 @@ def spare_threads(parameters: int, device: torch.device | str = "cpu") -> int:
 
 @contextmanager
 def threads_for(tokens: int, parameters: int, device: torch.device | str = "cpu") -> Iterator[None]:
-    """Work on all cores meanwhile where a model of one thread (``spare_threads``) attends to ``LONG`` tokens or more.
+    """Work on all cores meanwhile where a model of one thread (``spare_threads``) runs ``LONG`` tokens or more at once.
 
     33 images are 8,400 tokens: two cores take little over half the time of one.
     """
