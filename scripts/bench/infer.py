@@ -4,13 +4,17 @@ The usual way is what public evaluation scripts do: every question is a sequence
 ``--batch``), images and all. Ours computes the images once and hangs all questions off them. Both start from
 image files and decode them once; both must say the same, token for token.
 
-    python scripts/bench/infer.py [--small] [--json FILE] [--model DIR] [--batch N]
-    python scripts/bench/infer.py --beside vllm=PYTHON [--small] [--json FILE] [--model DIR]      (see beside_vllm.py)
+Questions have four wordings, so that they share words behind the images too, as those of a benchmark do. With
+``--distinct`` every question begins with words of its own, and images are all that is shared.
+
+    python scripts/bench/infer.py [--small] [--distinct] [--json FILE] [--model DIR] [--batch N]
+    python scripts/bench/infer.py --beside vllm=PYTHON [--small] [--distinct] [--json FILE]     (see beside_vllm.py)
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 import tempfile
 import time
@@ -37,17 +41,25 @@ RESOLUTION = {"full": 512, "small": 168}
 PLACES = ("beside the bed", "under the window", "left of the door", "on the round table near the lamp")
 
 
-def make_questions(folder: Path, sizes: dict) -> list[Question]:
-    """Return questions of different lengths about one scene whose images are written into ``folder``."""
+def make_questions(folder: Path, sizes: dict, distinct: bool = False) -> list[Question]:
+    """Return questions of different lengths about one scene whose images are written into ``folder``.
+
+    They are of four wordings, or ``distinct`` from their first letters on.
+    """
     random = np.random.default_rng(0)
     images = []
     for index in range(sizes["images"]):
         coarse = random.integers(0, 256, (12, 16, 3), dtype=np.uint8)
         images.append(str(folder / f"{index:02d}.jpg"))
         Image.fromarray(coarse).resize(sizes["side"], Image.Resampling.BICUBIC).save(images[-1], quality=90)
+
+    def wording(number: int) -> str:
+        if distinct:
+            return f"{hashlib.sha256(str(number).encode()).hexdigest()[:12]} stands {PLACES[number % 4]}?"
+        return f"What stands {PLACES[number % 4]}, number {number}?"
+
     return [
-        Question("scanqa", number, "scene", f"What stands {PLACES[number % 4]}, number {number}?", tuple(images))
-        for number in range(max(sizes["questions"]))
+        Question("scanqa", number, "scene", wording(number), tuple(images)) for number in range(max(sizes["questions"]))
     ]
 
 
@@ -117,6 +129,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--model", type=Path, help="checkpoint to run; a tiny random one when left out")
     parser.add_argument("--batch", type=int, default=1, help="sequences that the usual way generates at a time")
+    parser.add_argument("--distinct", action="store_true", help="questions that share no words with each other")
     parser.add_argument("--beside", metavar="vllm=PYTHON", help="beside vLLM instead, run by this interpreter")
     options = parser.parse_args(argv)
     if options.beside:
@@ -126,11 +139,12 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         model = options.model or build(Path(folder, "model"), shape=TinyShape(width=256, layers=4))
         engine = load_engine(model, image_resolution=resolution, dtype="float32")
-        questions = make_questions(Path(folder), sizes)
+        questions = make_questions(Path(folder), sizes, options.distinct)
         prefix = engine.encoder.encode_question(questions[0]).cut
         results = measure(questions, UsualWay(model, engine, sizes["tokens"], options.batch), sizes)
     print(f"prefix of {prefix} tokens, {sizes['tokens']} new tokens an answer")
     sizes = {**sizes, "prefix_tokens": prefix, "image_resolution": resolution, "usual_batch": options.batch}
+    sizes["distinct"] = options.distinct
     device = {"device": str(engine.device)}
     return finish("infer", device, ("torch", "transformers", "numpy"), sizes, results, options.json)
 

@@ -8,6 +8,7 @@ is that of all tensors alive at the fullest moment, and is compared with ``gpt4s
     utilisation = useful operations / time / data sheet's operations a second
 
     python scripts/bench/trace.py [--branches 1 4 8 16 32] [--method lora|full] [--every N] [--plain] [--casts]
+    python scripts/bench/trace.py --answer 64
 """
 
 from __future__ import annotations
@@ -197,6 +198,7 @@ def trace(shape: ModelShape, setup: Setup, pack: PackSize, every: int, device: s
                     input_ids=ids,
                     position_ids=torch.zeros(3, 1, pack.tokens, dtype=torch.long),
                     layout=layout,
+                    branches_only=True,
                     use_cache=False,
                     logits_to_keep=torch.zeros(learned, dtype=torch.long),
                 ).logits
@@ -216,6 +218,32 @@ def expected_peak(shape: ModelShape, setup: Setup, pack: PackSize, every: int) -
     return max(forward, memory.weights + memory.gradients) - tower
 
 
+def answering(shape: ModelShape, device: str, questions: int, branch: int, answer: int) -> dict[str, float]:
+    """Return seconds of a scene's parts: tower, prefix, questions of ``branch`` tokens, ``answer`` decoding steps.
+
+    A step reads all weights of the language part and the prefix's keys once, in bf16; launches, which CUDA graphs
+    hide, and the host are left out.
+    """
+    chip, prefix = DEVICES[device], PUBLISHED_PACK.prefix
+    weights = shape.layers * shape.layer_matmul
+    attended = 4.0 * shape.layers * shape.query_width
+    own = questions * branch
+
+    def took(products: float, pairs: float) -> float:
+        return products / (chip.flops * MATMUL) + attended * pairs / (chip.flops * ATTENTION)
+
+    pixels = replace(PUBLISHED_PACK, branches=0, prefix=0)
+    tower = work_of(shape, Setup("lora", "bf16", 0, 0), pixels, 0).tower
+    keys = 4.0 * shape.layers * shape.key_width * (prefix + questions * (branch + answer))
+    step = (2.0 * (weights + shape.head_parameters) + keys) / (chip.bandwidth * STREAM)
+    return {
+        "tower": took(tower, 0),
+        "prefix": took(2.0 * weights * prefix, prefix**2 / 2),
+        "questions": took(2.0 * (weights * own + shape.head_parameters * questions), own * prefix + own * branch / 2),
+        "decoding": answer * step,
+    }
+
+
 def main(argv: list[str] | None = None) -> int:
     """Print a line for each number of branches."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -227,7 +255,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--casts", action="store_true", help="LoRA inputs cast there and back, as peft does")
     parser.add_argument("--device", choices=sorted(DEVICES), default="H100")
     parser.add_argument("--slowest", type=int, default=0, help="also name this many of the slowest operations")
+    parser.add_argument("--answer", type=int, metavar="N", help="instead: answers of 16 tokens to N questions")
     options = parser.parse_args(argv)
+    if options.answer:
+        parts = answering(PUBLISHED[options.model], options.device, options.answer, 110, 16)
+        shown = ", ".join(f"{name} {1e3 * one:.0f}" for name, one in parts.items())
+        print(f"{options.answer} questions, {options.device}: {1e3 * sum(parts.values()):.0f} ms ({shown})")
+        return 0
     shape, full = PUBLISHED[options.model], options.method == "full"
     trained = shape.language_parameters if full else shape.lora_parameters(8)
     rank = 0 if full else 8

@@ -142,10 +142,12 @@ class Way:
     def stream(self, count: int, times: int) -> Iterator[list[float]]:
         """Yield the losses of the first ``count`` questions, ``times`` times over one loader."""
         keys = self.items(count)
+        order = keys * times
+        order += order[: 2 * self.workers]  # read ahead while the last ones are timed, as in a long run
         loader = DataLoader(
             self.data,
             batch_size=1,
-            sampler=keys * times,
+            sampler=order,
             collate_fn=only,
             num_workers=self.workers,
             pin_memory=self.device == "cuda",

@@ -433,3 +433,12 @@ def test_the_reference_is_the_tower_of_transformers(small, tmp_path):
     for _ in range(2):
         ours = features(tower, images, patches)
         assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(ours, theirs, strict=True))
+
+
+def test_a_cpu_runs_few_images_at_a_time_and_the_features_are_the_same(keeping, monkeypatch):
+    tower, (images, patches) = Counted(*keeping), scene(keeping[1])
+    wanted = features(tower, images, patches)
+    monkeypatch.setattr("gpt4scene.model.tower._AT_A_TIME", 2 * 48 + 39)  # patches: the third image has 40
+    found = features(tower, images, patches)
+    assert tower.ran == [3, 2, 1] and len(found) == len(wanted)
+    assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(found, wanted, strict=True))

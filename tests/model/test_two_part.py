@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
+from transformers import Qwen2VLTextConfig
 from transformers.models.qwen2_vl.modeling_qwen2_vl import eager_attention_forward
 
 from gpt4scene.data.layout import pack_layout
 from gpt4scene.model.attention import attend, attend_eagerly
 from gpt4scene.model.layout import seen
-from gpt4scene.model.two_part import attend_causally, attend_pack
+from gpt4scene.model.two_part import attend_branches, attend_causally, attend_pack
 from gpt4scene.types import PackLayout
 
 SCALE = 0.2
@@ -70,6 +71,27 @@ def test_gradients_in_fp32():
     grad = torch.randn_like(wanted)
     grads = [torch.autograd.grad(out, three, grad) for out in (found, wanted)]
     assert furthest((found,), (wanted,)) < 1e-6 and furthest(*grads) < 1e-6
+
+
+@pytest.mark.parametrize(("lengths", "apart"), [((9, 17, 17), 0), ((9, 17), 1), ((12,), 0), ((12,), 1)])
+def test_branches_alone_are_those_of_the_whole_row(lengths, apart):
+    layout = pack_layout(20, lengths, apart)
+    three = states(layout, torch.float64)
+    found, wanted = attend_branches(*three, layout, SCALE), attend_pack(*three, layout, SCALE)
+    assert torch.count_nonzero(found[:, :20]) == 0 and torch.allclose(found[:, 20:], wanted[:, 20:], atol=1e-14)
+    grad = torch.randn_like(wanted)
+    grad[:, :20] = 0  # nobody reads the output there
+    grads = [torch.autograd.grad(out, three, grad) for out in (found, wanted)]
+    assert furthest(*grads) < 2e-14
+
+
+@pytest.mark.parametrize(("number", "kernels"), [(0, 3), (1, 2)])
+def test_the_last_layer_alone_leaves_the_prefix_out(number, kernels):
+    module, layout = torch.nn.Module(), pack_layout(20, (9, 17))
+    module.layer_idx, module.config = number, Qwen2VLTextConfig(num_hidden_layers=2)
+    with Calls() as calls:
+        attend(module, *states(layout, torch.float32), None, layout=layout, branches_only=True)
+    assert len([name for name in calls.names if "attention" in name]) == kernels
 
 
 def test_a_sequence_goes_on_behind_cached_keys():

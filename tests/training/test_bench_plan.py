@@ -178,3 +178,12 @@ def test_traced_memory_and_time_are_those_estimated(method, every):
     assert traced.peak == pytest.approx(tool.expected_peak(shape, setup, pack, every), rel=0.1)
     estimated = step_time(shape, setup, pack, every, DEVICES["H100"])
     assert sum(traced.seconds.values()) == pytest.approx(estimated.compute + estimated.stream, rel=0.25)
+
+
+def test_answering_reads_weights_once_a_step_and_grows_with_the_questions():
+    tool = script("trace")
+    one, many = (tool.answering(SEVEN, "H100", count, 110, 16) for count in (1, 64))
+    assert one["tower"] == many["tower"] and one["prefix"] == many["prefix"]
+    assert many["questions"] == pytest.approx(64 * one["questions"])
+    weights = 2 * (SEVEN.layers * SEVEN.layer_matmul + SEVEN.head_parameters)
+    assert 1 < one["decoding"] / (16 * weights / (3.35e12 * 0.8)) < 1.1

@@ -16,6 +16,7 @@ from gpt4scene.inference.preparing import Prepared
 from gpt4scene.inference.slots import Slots
 from gpt4scene.inference.stems import stems_of
 from gpt4scene.model.branches import BranchFill, BranchStep, Levels, PrefixDone, Prefixes, PrefixFill
+from gpt4scene.model.threads import threads_for
 from gpt4scene.model.tower import Tower
 from gpt4scene.types import Content, Images
 
@@ -61,6 +62,7 @@ class Network:
         channels = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         self.shape = (self.layers, text.num_key_value_heads, channels)
         self.context: int | None = getattr(text, "max_position_embeddings", None)
+        self._parameters = model.num_parameters()
 
     @property
     def token_bytes(self) -> int:
@@ -89,7 +91,7 @@ class Network:
         seen = Images(prepared.grids[images], prepared.images[images], contents)
         sizes = np.cumsum([0, *(int(np.prod(grid)) for grid in prepared.grids)])
         pixels = torch.from_numpy(prefill.pixels[sizes[prefill.shown] : sizes[shown]])
-        with suppress(PrefixDone):
+        with suppress(PrefixDone), threads_for(end - prefill.done, self._parameters, self.device):
             self.model(
                 **(ids | self.tower.inputs(seen, pixels, ids["input_ids"], prefill.mark)),
                 position_ids=torch.from_numpy(prefill.positions_3P[:, here]).to(self.device)[:, None],

@@ -16,7 +16,7 @@ from gpt4scene.errors import ConfigError
 from gpt4scene.model.branches import KeptKeys
 from gpt4scene.model.kernels import fused_kernels, kernel_sentence, one_precision, repeated
 from gpt4scene.model.layout import seen
-from gpt4scene.model.two_part import attend_causally, attend_pack
+from gpt4scene.model.two_part import attend_branches, attend_causally, attend_pack
 from gpt4scene.types import PackLayout
 
 NAME = "gpt4scene"
@@ -81,13 +81,15 @@ def attend(
     dropout: float = 0.0,
     scaling: float | None = None,
     layout: PackLayout | KeptKeys | None = None,
+    branches_only: bool = False,
     **_: object,
 ) -> tuple[torch.Tensor, None]:
     """Return attention ``[1, L, heads, channels]`` of ``query[1, heads, L, channels]`` on S keys of fewer heads.
 
     Without ``layout`` the row is plainly causal. More than one row has no meaning here and is refused, since padding
     would go unseen; so is dropout, which the kernels do not all have. A 4-D ``attention_mask`` (tests, reference runs)
-    replaces the layout.
+    replaces the layout. ``branches_only``: nobody reads the model's output at tokens of the prefix, so that in the last
+    layer zeros stand there.
     """
     if isinstance(layout, KeptKeys):
         return _kept(module, query, key, value, scaling, layout), None
@@ -99,6 +101,8 @@ def attend(
     _refuse_dropout(dropout)
     if layout is None:
         return attend_causally(query, key, value, scale), None
+    if branches_only and _is_last(module):
+        return attend_branches(query, key, value, layout, scale), None
     return attend_pack(query, key, value, layout, scale), None
 
 
@@ -131,6 +135,13 @@ def attend_eagerly(
     weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
     weights = torch.nn.functional.dropout(weights, p=dropout, training=module.training)
     return (weights @ value).transpose(1, 2).contiguous(), weights
+
+
+def _is_last(module: torch.nn.Module) -> bool:
+    """Return whether ``module`` is the attention of the last layer of the language part."""
+    number, config = module.layer_idx, module.config
+    assert isinstance(number, int) and isinstance(config, PreTrainedConfig), "layers of the language part are numbered"
+    return number + 1 == config.num_hidden_layers
 
 
 def _kept(

@@ -37,6 +37,7 @@ def model_inputs(batch: Batch, tower: Tower) -> dict[str, Any]:
         "input_ids": batch.input_ids,
         "position_ids": batch.position_ids,
         "layout": batch.layout,
+        "branches_only": True,  # no label is predicted from a token of the prefix
         "logits_to_keep": batch.label_positions,
         "use_cache": False,
     }

@@ -25,6 +25,7 @@ from gpt4scene.model.compat import check_versions, hide_bars_from_logs, keep_use
 from gpt4scene.model.families import family_of
 from gpt4scene.model.folder import ModelFolder, check_weights, local_folder
 from gpt4scene.model.kernels import use_flash_3
+from gpt4scene.model.patch_product import embed_by_products
 from gpt4scene.model.tower import tower_attention_name
 from gpt4scene.model.weight_samples import broken_tensor, check_twins, refuse_other_base
 
@@ -81,6 +82,7 @@ def load_model(
     _refuse_non_finite(model, folder)
     _refuse_sliding_window(model, folder)
     keep_used_renamings(model)
+    embed_by_products(model)
     if device is not None:
         model.to(device)  # pyright: ignore[reportArgumentType]  (a decorated method, whose type forgets self)
     return model

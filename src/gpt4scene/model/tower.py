@@ -7,6 +7,7 @@ Where nothing of the tower learns, it is run outside of the model's own call, an
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from gpt4scene.types import Grid, Images
 
 _BESIDE = ("transformers_version", "_name_or_path", "dtype")
 """Entries of a tower's config that features do not depend on, or by way of its weights alone."""
+_AT_A_TIME = 4096
+"""Patches that a CPU runs the tower on at a time, four images of usual size: what it makes of them stays in cache."""
 
 
 @dataclass(frozen=True)
@@ -166,10 +169,10 @@ class Tower:
             for kept, grid in zip(found, images.grids, strict=True)
         ]
         missing = [number for number, one in enumerate(ready) if one is None]
-        if missing:
-            pixels = self._normalised(self._patches(images, patches_u8, missing), device)
-            made = self.encode(tuple(images.grids[number] for number in missing), pixels)
-            for place, number in enumerate(missing):
+        for group in _groups(missing, images.grids, _AT_A_TIME if device.type == "cpu" else math.inf):
+            pixels = self._normalised(self._patches(images, patches_u8, group), device)
+            made = self.encode(tuple(images.grids[number] for number in group), pixels)
+            for place, number in enumerate(group):
                 one = Features(made.pooler_output[place], tuple(layer[place] for layer in made.deepstack_features))
                 ready[number] = one
                 if self.cache is not None and (key := keys[number]) is not None:
@@ -225,6 +228,20 @@ class Tower:
         computing = f"{dtypes} {autocast} {self.plans.attention} {self._built}"
         weights = self._weights[1]
         return [None if one is None else feature_key(one, self.rule, weights, computing) for one in digests]
+
+
+def _groups(numbers: Sequence[int], grids: Sequence[Grid], most: float) -> list[list[int]]:
+    """Return images in groups of at most so many patches, or of one image."""
+    groups: list[list[int]] = []
+    room = 0.0
+    for number in numbers:
+        patches = math.prod(grids[number])
+        if patches > room:
+            groups.append([])
+            room = most
+        groups[-1].append(number)
+        room -= patches
+    return groups
 
 
 def _version(tensor: torch.Tensor) -> int:

@@ -35,6 +35,18 @@ def attend_pack(
     return out.transpose(1, 2)
 
 
+def attend_branches(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: PackLayout, scale: float
+) -> torch.Tensor:
+    """Return what ``attend_pack`` does at the branches, and zeros at the prefix, which then costs nothing.
+
+    For a last layer whose output is read at the branches alone. Arguments are of the whole row.
+    """
+    prefix = layout.prefix_length
+    out = attend_pack(query[:, :, prefix:], key, value, layout, scale)
+    return torch.nn.functional.pad(out, (0, 0, 0, 0, prefix, 0))
+
+
 def attend_causally(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
     """Return the attention ``[1, L, heads, channels]`` of one sequence, whose queries are the last of its keys."""
     length = query.shape[2]
