@@ -3,6 +3,8 @@ import json
 import numpy as np
 import pytest
 import torch
+import transformers
+from packaging.version import Version
 from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
@@ -48,6 +50,8 @@ def noise(size, mode="RGB", seed=0):
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "LA", "1"])
 @pytest.mark.parametrize("size", [(57, 56), (201, 99), (28, 300)])
 def test_pixels_equal_the_hugging_face_processor_bit_for_bit(tmp_path, unbound, size, mode):
+    if mode == "RGBA" and Version(transformers.__version__) < Version("5.23"):
+        pytest.skip("before 5.23, the processor drops alpha without blending: 5.17 was tried")
     path = tmp_path / "a.png"
     noise(size, mode).save(path)
     ours = patches(str(path), unbound)

@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+from importlib.metadata import version
 
 import pytest
 import safetensors.torch
@@ -117,7 +118,7 @@ def test_a_run_explains_itself_and_its_checkpoint_loads(train, tmp_path, worksho
     assert run["data"]["rows"] == 4 and run["data"]["held_out"] == 4
     assert run["attention"].startswith("flash attention on the CPU of torch")
     assert run["parameters"]["all"] > run["parameters"]["trained"] > 10_000
-    assert run["config"]["tuning"]["scene_packing"] == 4 and run["versions"]["torch"] == torch.__version__
+    assert run["config"]["tuning"]["scene_packing"] == 4 and run["versions"]["torch"] == version("torch")
 
 
 def test_evaluation_loss_is_defined_as_the_training_loss(train, tmp_path):

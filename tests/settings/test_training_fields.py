@@ -52,7 +52,10 @@ def test_every_field_has_one_place_in_the_table():
     places = Counter([*known.used, *known.passed, *(name for name in known.keys if name in FIELDS)])
     assert set(FIELDS) - set(places) == set(), "decide: used, passed, or a group in settings/transformers.yaml"
     assert [name for name, count in places.items() if count > 1] == []
-    assert (known.used | known.passed) - set(FIELDS) == set()
+    newer = {
+        name for name in known.used | known.passed if name.startswith("activation_checkpointing")
+    }  # 5.17 lacks them
+    assert (known.used | known.passed) - set(FIELDS) - newer == set()
 
 
 def test_no_key_stands_twice_and_none_is_ours():
