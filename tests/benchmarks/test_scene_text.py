@@ -116,13 +116,13 @@ def test_training_rows_share_it_too_in_the_words_of_the_question_files(make):
 def test_infer_computes_each_prefix_once_and_its_answers_are_scored(make, tmp_path, monkeypatch):
     folder, _ = make("text", task="scanqa")
     filled = []
-    fill = Network.prefix
+    begin = Network.prefill
 
     def counted(self, *scene):
         filled.append(scene)
-        return fill(self, *scene)
+        return begin(self, *scene)
 
-    monkeypatch.setattr(Network, "prefix", counted)
+    monkeypatch.setattr(Network, "prefill", counted)
     model = build(tmp_path / "model")
     words = [f"--model={model}", f"--annotation_dir={folder}", f"--output_dir={tmp_path / 'out'}"]
     assert infer([*words, "--image_resolution=112", "--max_new_tokens=2"]) == 0

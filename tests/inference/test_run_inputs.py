@@ -130,7 +130,7 @@ def test_memory_that_runs_out_is_one_sentence(infer, monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
 
-    monkeypatch.setattr(Network, "prefix", full)
+    monkeypatch.setattr(Network, "go_on", full)
     status, _, err = infer()
     assert status == 1 and err.splitlines()[-1].startswith("error: the GPU's memory ran out (CUDA out of memory.")
 
