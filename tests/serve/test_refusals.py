@@ -91,6 +91,13 @@ def test_a_name_that_stands_twice_is_refused(text):
         read_fields(text.encode())
 
 
+@pytest.mark.timeout(20)
+def test_a_name_that_stands_twice_among_a_hundred_thousand_is_found_at_once():
+    names = [*map(str, range(100_000)), "99999"]
+    with pytest.raises(Refusal, match="'99999' stands twice"):
+        read_fields(("{" + ", ".join(f'"{name}": 0' for name in names) + "}").encode())
+
+
 WRONG = {
     "unknown": ({"tolls": 1}, "tolls", "did you mean 'tools'?"),
     "no messages": ({"messages": []}, "messages", "at least 1"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
@@ -170,8 +171,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object of JSON. Raises ``Refusal`` for two values under one name, of which one would be passed over."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = _short(next(name for name in found if names.count(name) > 1))
+        twice = _short(next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1))
         raise Refusal(400, f"'{twice}' stands twice in one object of the body", param=twice, code="invalid_json")
     return found
 
