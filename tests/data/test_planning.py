@@ -2,7 +2,7 @@ from collections import Counter
 from itertools import chain
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gpt4scene.data.groups import TEXT, Groups
@@ -96,6 +96,7 @@ def sizes(steps):
 
 
 @given(any_groups(), st.integers(1, 7), st.integers(1, 12), st.integers(1, 4))
+@example(Groups((TEXT, 0, 0)), 2, 3, 1)  # a full pack whose share is filled by a text
 @settings(max_examples=250)
 def test_a_step_takes_the_questions_that_it_states(groups, branches, questions, ranks):
     """Every row once; every full step the same rows on each rank; equally many passes, and few; no scenes mixed."""

@@ -63,6 +63,7 @@ def plan_steps(
         passes = max(map(len, dealt))
         for steps, packs in zip(plan, dealt, strict=True):
             steps.append(packs + [[] for _ in range(passes - len(packs))])
+    assert sum(len(pack) for steps in plan for packs in steps for pack in packs) == len(groups), "every row once"
     return plan
 
 
@@ -217,7 +218,7 @@ def _fill(parts: list[Rows], texts: Rows, size: int, packs: int) -> list[_Share]
 
 def _packs_of(shares: Sequence[_Share], groups: Groups, size: int) -> list[Rows]:
     """Return the packs of a rank's step: parts of one scene that meet again are one, and texts ride."""
-    if all(len(share.packs) == 1 and len(share.packs[0]) == size for share in shares):  # nearly always
+    if all(len(share.packs) == 1 and len(share.packs[0]) == share.rows == size for share in shares):  # nearly always
         return [share.packs[0] for share in shares]
     packs: list[Rows] = []
     smaller: dict[int, Rows] = {}
