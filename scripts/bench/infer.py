@@ -64,17 +64,25 @@ def make_questions(folder: Path, sizes: dict, distinct: bool = False) -> list[Qu
 
 
 class UsualWay:
-    """``generate`` on whole sequences, ``batch`` of them at a time, padded on the left."""
+    """``generate`` on whole sequences, ``batch`` of them at a time, padded on the left, on ``threads`` of a CPU."""
 
-    def __init__(self, folder: Path, engine: Engine, tokens: int, batch: int) -> None:
+    def __init__(self, folder: Path, engine: Engine, tokens: int, batch: int, threads: int) -> None:
         self.model = AutoModelForImageTextToText.from_pretrained(
             folder, dtype=torch.float32, attn_implementation="sdpa"
         ).to(engine.device)
-        self.engine, self.tokens, self.batch = engine, tokens, batch
+        self.engine, self.tokens, self.batch, self.threads = engine, tokens, batch, threads
 
-    @torch.inference_mode()
     def __call__(self, questions: list[Question]) -> list[str]:
         """Return the answers in order."""
+        ours = torch.get_num_threads()  # chosen by our engine, which this side does not have
+        torch.set_num_threads(self.threads)
+        try:
+            return self._answers(questions)
+        finally:
+            torch.set_num_threads(ours)
+
+    @torch.inference_mode()
+    def _answers(self, questions: list[Question]) -> list[str]:
         engine = self.engine
         samples = [engine.encoder.encode_question(question) for question in questions]
         pixels = pack_pixels(make_pack(samples[:1]), engine.encoder.vision)
@@ -138,10 +146,11 @@ def main(argv: list[str] | None = None) -> int:
     resolution = RESOLUTION["small" if options.small else "full"]
     with tempfile.TemporaryDirectory() as folder:
         model = options.model or build(Path(folder, "model"), shape=TinyShape(width=256, layers=4))
+        threads = torch.get_num_threads()  # as PyTorch chooses them
         engine = load_engine(model, image_resolution=resolution, dtype="float32")
         questions = make_questions(Path(folder), sizes, options.distinct)
         prefix = engine.encoder.encode_question(questions[0]).cut
-        results = measure(questions, UsualWay(model, engine, sizes["tokens"], options.batch), sizes)
+        results = measure(questions, UsualWay(model, engine, sizes["tokens"], options.batch, threads), sizes)
     print(f"prefix of {prefix} tokens, {sizes['tokens']} new tokens an answer")
     sizes = {**sizes, "prefix_tokens": prefix, "image_resolution": resolution, "usual_batch": options.batch}
     sizes["distinct"] = options.distinct
