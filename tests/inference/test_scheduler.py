@@ -14,7 +14,7 @@ from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.forward import Network
 from gpt4scene.inference.sampling import Sampler
 from gpt4scene.inference.scheduler import Request, Scheduler
-from gpt4scene.inference.slots import ROOM, Slots
+from gpt4scene.inference.slots import ROOM
 from gpt4scene.types import Question
 
 
@@ -389,15 +389,3 @@ def test_log_probabilities_are_those_of_a_forward_pass_of_its_own(make, parts, s
         likeliest = row.topk(2)
         assert [id for id, _ in token.top] == likeliest.indices.tolist()
         assert torch.allclose(torch.tensor([value for _, value in token.top]), likeliest.values, atol=1e-5)
-
-
-def test_slots_are_given_back_and_grow_only_as_needed():
-    slots = Slots(128, torch.device("cpu"))
-    shape = (2, 2, 4)
-    assert slots.reserve(3, 70, shape, torch.float32).shape == (2, 2, 8, 2, 128, 4)
-    slots.add([60, 70, 50], [1, 2, 3])
-    grown = slots.reserve(100, 70, shape, torch.float32)
-    assert grown.shape == (2, 2, 128, 2, 128, 4) and slots.lengths[:3].tolist() == [60, 70, 50]
-    slots.keep([(0, 2)], 2)
-    assert slots.known_lengths == [50, 70] == slots.lengths[:2].tolist() and slots.positions[:2].tolist() == [3, 2]
-    assert slots.reserve(2, 500, shape, torch.float32).shape == (2, 2, 8, 2, 512, 4), "few long ones need few slots"
