@@ -29,6 +29,7 @@ def test_reference_figures(task, reports, expected):
     assert {key: ours[key] for key in expected[task]} == pytest.approx(expected[task], abs=1e-9, rel=0)
 
 
+@pytest.mark.slow
 def test_folders_scored_together_score_as_alone(oracle, reports, tmp_path):
     content = json.loads((oracle / "predictions" / "scanqa.json").read_text())
     (tmp_path / "scanqa.json").write_text(json.dumps(content[:10]))

@@ -209,6 +209,7 @@ def test_rows_with_images_of_their_own_share_what_is_common(encoder, make_row, i
             start += len(branch.ids_L)
 
 
+@pytest.mark.slow
 def test_pixels_of_own_images_lie_in_the_order_of_the_row(encoder, make_row, images, own):
     rows = [make_row((*images, own[1]), "A?", "Yes."), make_row(images, "B?", "Yes.", 1)]
     rows += [make_row((*images, own[0]), "C?", "Yes.", 2), make_row((), "D?", "Yes.", 3)]

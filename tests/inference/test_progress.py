@@ -25,7 +25,7 @@ def test_plain_lines_are_rare_and_the_last_one_is_there(monkeypatch):
             shown.scene()
     assert stream.getvalue().splitlines() == [
         "scene 1 of 2, 2 of 4 answers, 12 s left",
-        "scene 2 of 2, 4 of 4 answers, 24 s in all",
+        "scene 2 of 2, 4 of 4 answers, answered in 24 s",
     ]
 
 

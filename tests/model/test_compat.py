@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import atexit, os
 from gpt4scene.model.compat import end_without_finalizing
@@ -21,6 +23,7 @@ for status in (0, 3):
 """
 
 
+@pytest.mark.slow
 def test_a_process_ends_with_its_status_and_its_output_and_is_not_taken_down():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

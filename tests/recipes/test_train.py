@@ -317,6 +317,7 @@ def test_a_image_that_breaks_later_is_one_sentence(train, flags, tmp_path, works
     assert len(str(error.value).splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss_average", ["row", "token"])
 def test_packs_leave_the_questions_of_a_step_alone(train, flags, tmp_path, workshop, capsys, loss_average):
     """Rows without images, three of four that share a pack, a last step of what is left: steps count questions."""

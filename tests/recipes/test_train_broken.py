@@ -13,6 +13,8 @@ from gpt4scene.model.inputs import row_losses
 from gpt4scene.settings.config import parse
 from gpt4scene.training import sft
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = "model.safetensors"
 
 

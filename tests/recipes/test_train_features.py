@@ -69,6 +69,7 @@ def test_workers_do_not_decode_what_is_known(train, tmp_path, work, plain):
     assert len(work["run"]) == decoded(work) == IMAGES
 
 
+@pytest.mark.slow
 def test_dropped_features_are_made_again_from_the_files(train, tmp_path, work, plain, monkeypatch):
     monkeypatch.setattr(FeatureCache, "knows", lambda self, keys: True)  # and are not there when they are needed
     found = train(tmp_path / "run", feature_cache="1B", **KEYS)

@@ -10,6 +10,8 @@ from gpt4scene.errors import DataError
 from gpt4scene.settings.config import parse
 from gpt4scene.training import sft
 
+pytestmark = pytest.mark.slow
+
 STEPS = {"per_device_train_batch_size": 2, "save_strategy": "steps", "save_steps": 1}  # 4 steps an epoch
 
 

@@ -11,6 +11,8 @@ from gpt4scene.errors import ConfigError
 from gpt4scene.settings.config import parse
 from gpt4scene.training import sft
 
+pytestmark = pytest.mark.slow
+
 HELD_OUT = {"val_size": 0.5, "seed": 1}
 
 
@@ -88,7 +90,6 @@ def test_fields_that_add_figures(train, tmp_path, keys, figure):
     assert figure in json.loads((tmp_path / "run" / "train_results.json").read_text())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("keys", [{"deepspeed": True}, {"fsdp": "full_shard"}], ids=["deepspeed", "fsdp"])
 def test_one_process_needs_no_launcher(train, flags, environment, losses_of, tmp_path, keys, request):
     if "deepspeed" in keys:

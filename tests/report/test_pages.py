@@ -362,6 +362,7 @@ def test_help_needs_no_torch():
     assert done.returncode == 0 and "--media_dir" in done.stdout
 
 
+@pytest.mark.slow
 def test_no_answer_breaks_the_report_or_another_answer(predictions, annotation, tmp_path):
     """Every odd answer is given to every task, beside the others."""
     for task, rows in QUESTIONS.items():

@@ -85,6 +85,7 @@ def test_posed_folders(small_folder, tmp_path_factory, data):
         assert "room" in str(error)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whole_runs(small_folder, tmp_path_factory, capsys, data):

@@ -168,6 +168,7 @@ def cloud_of(mesh, count=700_000):
     return Mesh(points, np.zeros((0, 3), int), colors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["a sloped ceiling", "two ceilings", "no ceiling"])
 def test_clouds_of_points_are_open_too(box_room, furniture, kind):
     voxels = voxel_mesh(cloud_of(joined(ROOMS[kind] + furniture)), 0.03).mesh
@@ -176,6 +177,7 @@ def test_clouds_of_points_are_open_too(box_room, furniture, kind):
     check_whole(view, render_bev(caster, view, bev_hits(caster, view), 0.1).astype(int), tolerance=0.1)
 
 
+@pytest.mark.slow
 def test_a_cloud_of_points_looks_like_its_mesh():
     """The same synthetic room as mesh and as 700,000 points without faces."""
     (plan,) = choose_plans(2, seed=1)[:1]

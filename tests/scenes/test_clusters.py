@@ -133,6 +133,7 @@ def test_a_scene_without_objects_is_a_scene(bare_room, tmp_path, capsys, monkeyp
         assert read.labels == {"room": ()} and read.scenes["room"].shape == (0, 6)
 
 
+@pytest.mark.slow
 def test_depth_alone_without_objects(box_room, tmp_path):
     folder = box_room.write(tmp_path / "room", mesh=False, align=np.eye(4))
     for geometry in ("voxels", "tsdf"):

@@ -1,6 +1,7 @@
 """A point cloud is opened as its mesh is."""
 
 import numpy as np
+import pytest
 
 from gpt4scene.scans.objects import FoundObjects
 from gpt4scene.scans.posed import read_posed
@@ -9,6 +10,7 @@ from gpt4scene.scenes.opened_scene import open_scene
 from gpt4scene.scenes.pixels import pixel_grid
 
 
+@pytest.mark.slow
 def test_a_point_cloud_is_prepared_like_its_mesh(box_room, box_room_folder):
     scan = read_posed(box_room_folder)
     rng = np.random.default_rng(0)

@@ -160,6 +160,7 @@ def test_a_moved_and_turned_world_gives_the_same_images(box_room, prepared, scen
         assert np.abs(first - second).mean() < 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("geometry", ["voxels", "tsdf"])
 def test_depth_frames_alone_mark_the_same_objects(box_room, scene, tmp_path, geometry):
     box_room.write(tmp_path / "boxes", mesh=False, align=np.eye(4))
@@ -216,6 +217,7 @@ def test_what_geometry_finds_wrong_names_the_scan(box_room, tmp_path):
     assert reason.startswith(f"{folder}: nothing of the scene is met from above")
 
 
+@pytest.mark.slow
 def test_several_processes_write_what_one_writes(box_room, tmp_path):
     for name in ("a", "b", "c"):
         box_room.write(tmp_path / "scans" / name, depth=False, align=np.eye(4))

@@ -135,6 +135,7 @@ def test_a_scale_makes_metres_of_everything(scans):
     assert all(np.allclose(a.size, b.size) for a, b in zip(again.objects, scan.objects, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scale", "factor"), [(0.2, 5), (5, 0.2), (0.001, 1000)])
 def test_lengths_that_are_no_metres_are_noticed_and_mended_by_the_command(box_room, tmp_path, capsys, scale, factor):
     scan = repaired(read_posed(box_room.write(tmp_path / "true")), Repairs(scale=scale))
@@ -153,6 +154,7 @@ def test_lengths_that_are_no_metres_are_noticed_and_mended_by_the_command(box_ro
     assert record["settings"]["scale"] == factor and record["sanity"]["camera_height"] == pytest.approx(1.5, abs=0.1)
 
 
+@pytest.mark.slow
 def test_the_report_is_printed_kept_and_strict_makes_an_error_of_it(box_room, tmp_path, capsys):
     folder = box_room.write(tmp_path / "scans" / "room", align=np.eye(4))
     lines = [

@@ -16,6 +16,8 @@ from PIL import Image
 
 from gpt4scene.scenes import prepare_scene
 
+pytestmark = pytest.mark.slow
+
 CALL = ["--frames", "2", "--bev_size", "100"]
 
 

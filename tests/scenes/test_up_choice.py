@@ -79,6 +79,7 @@ def test_the_users_word_holds(recordings):
     assert set(SIDES) < set(UPS)
 
 
+@pytest.mark.slow
 def test_a_turned_recording_gives_the_images_of_the_upright_one(box_room, tmp_path):
     folder = box_room.write(tmp_path / "scans" / "room", masks=False)
     (folder / "objects.json").unlink()

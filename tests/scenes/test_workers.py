@@ -14,6 +14,8 @@ import pytest
 
 from gpt4scene.scenes.workers import in_processes
 
+pytestmark = pytest.mark.slow
+
 WORK = """
 import os, signal, time
 from pathlib import Path

@@ -14,6 +14,8 @@ from gpt4scene.serve import body as bodies
 from gpt4scene.serve import server as servers
 from gpt4scene.serve.fields import ChatFields, ImagePart
 
+pytestmark = pytest.mark.slow
+
 
 def connected(server, content, **options):
     """A bare connection that has asked."""

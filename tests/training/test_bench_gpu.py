@@ -34,6 +34,7 @@ def test_every_part_runs_on_tiny_shapes(root, tmp_path):
     assert exact["loss"] < 1e-5 and exact["gradient"] < 1e-4 and not exact["nan"]
 
 
+@pytest.mark.slow
 def test_without_a_gpu_it_says_so(root, tmp_path):
     command = ["bash", root / "scripts/bench/gpu.sh", tmp_path / "out"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, env={"CUDA_VISIBLE_DEVICES": ""})

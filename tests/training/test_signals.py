@@ -5,6 +5,7 @@ import sys
 import time
 from types import SimpleNamespace
 
+import pytest
 import torch
 from transformers import TrainerControl
 
@@ -53,6 +54,7 @@ def test_exit_status_is_the_shells():
     assert Stopped("stopped", signal.SIGTERM).exit_status == 143
 
 
+@pytest.mark.slow
 def test_a_second_signal_stops_at_once():
     code = (
         "import time\nfrom gpt4scene.training.signals import StopOnSignal\n"

@@ -45,7 +45,7 @@ class Progress:
         left = spent / max(self.answered, 1) * (self.answers - self.answered)
         text = (
             f"scene {min(self.visited + 1, self.scenes)} of {self.scenes}, {self.answered} of {self.answers} answers, "
-            + (f"{duration(left)} left" if self.answered < self.answers else f"{duration(spent)} in all")
+            + (f"{duration(left)} left" if self.answered < self.answers else f"answered in {duration(spent)}")
         )
         print(f"\r\x1b[K{text}" if self._terminal else text, end="" if self._terminal else "\n", file=self.stream)
         self.stream.flush()
