@@ -1,6 +1,7 @@
 """A run that keeps features of images: the same losses, and no image is decoded or run through the tower again."""
 
 import json
+import multiprocessing
 import time
 
 import pytest
@@ -69,7 +70,13 @@ def test_workers_do_not_decode_what_is_known(train, tmp_path, work, plain):
     assert len(work["run"]) == decoded(work) == IMAGES
 
 
-@pytest.mark.slow
+def test_no_worker_outlives_its_training_or_evaluation(train, tmp_path):
+    """Left to the garbage collector, each would be waited for five seconds, in the middle of what comes next."""
+    workers = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}
+    train(tmp_path / "run", val_size=2, eval_strategy="steps", eval_steps=1, max_steps=2, **workers)
+    assert not multiprocessing.active_children()
+
+
 def test_dropped_features_are_made_again_from_the_files(train, tmp_path, work, plain, monkeypatch):
     monkeypatch.setattr(FeatureCache, "knows", lambda self, keys: True)  # and are not there when they are needed
     found = train(tmp_path / "run", feature_cache="1B", **KEYS)

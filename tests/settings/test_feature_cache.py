@@ -39,7 +39,7 @@ def test_wrong_values_say_what_can_be_written(text):
 
 def test_a_size_behind_a_folder_that_is_none_is_no_part_of_its_name():
     with pytest.raises(BadValueError, match="must end in a size such as 200GB, not 'xGB'"):
-        feature_cache("/tmp/feat:xGB")
+        feature_cache("/data/features:xGB")
     with pytest.raises(BadValueError, match="must end in a size such as 200GB, not '200G'"):
         feature_cache("/data/features:200G")
 

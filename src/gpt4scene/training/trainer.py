@@ -81,17 +81,24 @@ class PackTrainer(Trainer):
             self.add_callback(_FreshOptimizer())
 
     def train(self, *args: Any, **kwargs: Any):
-        """Train as ``Trainer`` does; features are in their folder when it ends."""
+        """Train as ``Trainer`` does; when it ends, features are in their folder and no worker is left."""
         try:
             return super().train(*args, **kwargs)
         finally:
             self.tower.close()
+            self._let_workers_go()
+
+    def _let_workers_go(self) -> None:
+        """End persistent workers now: left to the garbage collector, each would be waited for five seconds."""
+        loader = self.callback_handler.train_dataloader
+        if isinstance(loader, DataLoader):
+            loader._iterator = None
 
     # Data: our sampler already shares packs out to processes, so accelerate must neither shard nor repeat any.
 
     def get_train_dataloader(self) -> DataLoader:
         """Return this process's packs of the epoch."""
-        return self._loader(_packs(self.train_dataset), self._sampler)
+        return self._loader(_packs(self.train_dataset), self._sampler, self.args.dataloader_persistent_workers)
 
     def get_eval_dataloader(self, eval_dataset: object = None) -> DataLoader:
         """Return this process's packs of the evaluation rows."""
@@ -103,7 +110,8 @@ class PackTrainer(Trainer):
         accelerator = self.accelerator
         return {"seed": self.plan.seed, "rank": accelerator.process_index, "ranks": accelerator.num_processes}
 
-    def _loader(self, dataset: PackDataset, sampler: StepSampler | PackSampler) -> DataLoader:
+    def _loader(self, dataset: PackDataset, sampler: StepSampler | PackSampler, persistent: bool = False) -> DataLoader:
+        """Return the loader of packs; an evaluation is one pass, after which its workers have nothing left to do."""
         workers = self.args.dataloader_num_workers
         return DataLoader(
             _Reporting(dataset),
@@ -112,7 +120,7 @@ class PackTrainer(Trainer):
             collate_fn=only,
             num_workers=workers,
             pin_memory=self.args.dataloader_pin_memory and self.args.device.type != "cpu",
-            persistent_workers=self.args.dataloader_persistent_workers and workers > 0,
+            persistent_workers=persistent and workers > 0,
             prefetch_factor=self.args.dataloader_prefetch_factor if workers else None,
             generator=torch.Generator(),  # its own, so that opening a loader does not move the global random state
         )
