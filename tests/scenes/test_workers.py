@@ -104,14 +104,17 @@ def test_a_scene_whose_process_is_killed_is_named_and_costs_no_other(box_room, t
     os.mkfifo(scans / "stuck" / "images" / "00000.png")  # whoever reads this waits for ever
     command = [sys.executable, "-m", "gpt4scene", "prepare", "--scans", str(scans), "--out", str(out)]
     command += ["--frames", "2", "--bev_size", "100", "--workers", "2"]
-    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    log = tmp_path / "log"
+    with open(log, "w") as stream:
+        running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stream)
     deadline = time.monotonic() + 120
     while running.poll() is None and time.monotonic() < deadline:
-        if len(list(out.glob("scenes/*/scene.json"))) == 3:
+        if log.read_text().count(": done") == 3:  # not before: a scene whose files are there may not be reported yet
             for process in workers_of(running):
                 os.kill(process, signal.SIGKILL)
         time.sleep(0.1)
-    said = running.communicate(timeout=5)[1]
+    running.wait(5)
+    said = log.read_text()
     assert running.returncode == 1 and "Traceback" not in said
     assert "3 prepared, 0 finished before, 1 failed" in said
     assert "stuck: the process that prepared it was killed twice" in said
