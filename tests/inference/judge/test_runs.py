@@ -112,7 +112,7 @@ def test_a_run_that_was_killed_goes_on_and_a_torn_line_is_asked_again(server, ca
     words += [f"--references={folder / 'open-eqa-v0.json'}"]
     command = [sys.executable, "-m", "gpt4scene", "judge", *words]
     running = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(root / "src")}, stderr=subprocess.DEVNULL)
-    wait_for(lambda: len(server.asked) == 3)
+    wait_for(lambda: len(server.asked) == 3 and len(kept_or_none(folder)) == 2)
     running.send_signal(signal.SIGKILL)
     running.wait()
     assert set(kept()) == {"q0", "q1"}
