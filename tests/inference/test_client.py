@@ -214,6 +214,20 @@ def test_who_stops_gets_the_answers_of_this_scene_only(server, scenes):
     assert engine.received() == [] and len(server.requests) == 2
 
 
+def test_an_error_of_any_kind_in_a_request_is_raised_and_costs_no_answer_in_silence(server, scenes, monkeypatch):
+    engine, ask = ServerEngine(server.url, "qwen", VisionRule(image_resolution=112), request_limit=2), ServerEngine._ask
+
+    def fails(self, asked):
+        if asked.question.index == scenes[0][2].index:
+            raise IndexError("of our own making")
+        return ask(self, asked)
+
+    monkeypatch.setattr(ServerEngine, "_ask", fails)
+    with pytest.raises(IndexError, match="of our own making"):
+        for answers in engine.answer_scenes(scenes[:1], GenerationSettings(max_new_tokens=7)):
+            list(answers)
+
+
 def test_another_scene_than_the_one_begun_is_asked_whole(server, scenes):
     engine = ServerEngine(server.url, "qwen", RULE)
     turns = engine.answer_scenes([scenes[0][:1], scenes[1]])

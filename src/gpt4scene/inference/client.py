@@ -22,7 +22,7 @@ from gpt4scene.data.vision import VisionRule
 from gpt4scene.errors import ConfigError, DataError, WorkError
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.pictures import Picture, Pictures, chat_request, short_request
-from gpt4scene.inference.requests import RETRIES, TIMEOUT_S, Requests, Say
+from gpt4scene.inference.requests import RETRIES, TIMEOUT_S, Requests, Say, taken
 from gpt4scene.inference.served import OURS, served
 from gpt4scene.types import Answer, Question
 
@@ -242,10 +242,8 @@ class ServerEngine:
     def _work(self, waiting: deque[Asked], results: Results) -> None:
         """Send one request after another until none is left or one has failed; then put None."""
         try:
-            while waiting and not self.requests.closed.is_set():
-                results.put(self._ask(waiting.popleft()))
-        except IndexError:
-            pass  # another thread took the last one
+            while not self.requests.closed.is_set() and (asked := taken(waiting)) is not None:
+                results.put(self._ask(asked))
         except Exception as error:
             results.put(error)
         finally:

@@ -7,16 +7,18 @@ import math
 import os
 import random
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from gpt4scene.errors import ConfigError, DataError, WorkError
 from gpt4scene.inference.reply import NoAnswer, Reply, read_reply, text_of, words_of
 
 Say = Callable[[str], None]
+Item = TypeVar("Item")
 
 TIMEOUT_S = 600.0
 """A request may take this long."""
@@ -219,6 +221,14 @@ def _check_moved(response: Any) -> None:
             address = str(response.url).removesuffix("/chat/completions")
             words = f"the server sends the request on to {address} (status {earlier.status_code})"
             raise ServerFailure(f"{words}; give the address that answers as --base_url", 0, earlier.status_code)
+
+
+def taken(waiting: deque[Item]) -> Item | None:
+    """Take the first of what threads take from; return None where others have taken the last."""
+    try:
+        return waiting.popleft()
+    except IndexError:
+        return None
 
 
 def _within(seconds: float, send: Callable[[], Any]) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from gpt4scene.inference.reply import Reply
-from gpt4scene.inference.requests import Requests, ServerRefusal
+from gpt4scene.inference.requests import Requests, ServerRefusal, taken
 
 Request = tuple[str, dict[str, Any]]
 """The name of a question and the body of its request."""
@@ -63,14 +63,12 @@ class SideBySide:
     def _work(self, waiting: deque[tuple[int, Request]]) -> None:
         """Send one request after another until none is left or the server has failed; then put None."""
         try:
-            while waiting and not self.requests.closed.is_set():
-                place, (name, body) = waiting.popleft()
+            while not self.requests.closed.is_set() and (item := taken(waiting)) is not None:
+                place, (name, body) = item
                 reply = self._ask(name, body)
                 self._results.put((place, reply))
                 if not _is_word(reply):
                     return
-        except IndexError:
-            pass  # another thread took the last one
         finally:
             self._results.put(None)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpt4scene.settings.coercion import BadValueError
-from gpt4scene.settings.sizes import bytes_in, is_size
+from gpt4scene.settings.sizes import bytes_in, is_meant_as_size, is_size
 
 FOLDER_LIMIT = 100 * 10**9
 HELP = (
@@ -46,7 +46,7 @@ def feature_cache(text: str | bool) -> FeatureCacheChoice:
     limit = FOLDER_LIMIT
     if colon and is_size(size):
         word, limit = place, bytes_in(size)
-    elif colon and (size[:1].isdigit() or size[-2:].lower() in ("kb", "mb", "gb", "tb", "ib")):
+    elif colon and is_meant_as_size(size):
         raise BadValueError(f"must end in a size such as 200GB, not '{size}', in '{text}'")
     folder = Path(word).expanduser()  # looked at by os.path, which takes a folder that may not be entered as none
     if not word or not ("/" in word or "\\" in word or os.path.isdir(folder)):

@@ -17,6 +17,11 @@ def is_size(text: str) -> bool:
     return found is not None and found[2] != "" and found[2].lower() in _UNITS
 
 
+def is_meant_as_size(text: str) -> bool:
+    """Return whether ``text`` starts as a number or ends in a unit of two or three letters, right or wrong."""
+    return text[:1].isdigit() or any(len(unit) > 1 and text.lower().endswith(unit) for unit in _UNITS)
+
+
 def bytes_in(text: str) -> int:
     """Return the number of bytes that ``text`` says; ``BadValueError`` where it says none."""
     found = _FORM.fullmatch(text.strip())
