@@ -18,9 +18,9 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from gpt4scene.errors import DataError
+from gpt4scene.families.family import Family, family_of
 from gpt4scene.files.whole import read_json
 from gpt4scene.model.compat import wrapped_by_peft
-from gpt4scene.model.families import Family, family_of
 from gpt4scene.model.folder import ADAPTER_CONFIG, adapter_weights
 from gpt4scene.model.weight_files import load_pickle, read_header
 
