@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gpt4scene.families.family import Family
 from gpt4scene.files.whole import read_json, write_json, write_text
-from gpt4scene.model.families import Family
 
 _TOKENIZER = "tokenizer_config.json"
 _NESTED_ONLY = ("model_type", "dtype", "torch_dtype")
