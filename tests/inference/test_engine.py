@@ -15,7 +15,7 @@ from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo.tiny_model import build
 from gpt4scene.errors import DataError
-from gpt4scene.families.family import family_of
+from gpt4scene.families.registry import family_of
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.engine import Engine
 from gpt4scene.inference.sampling import Chosen

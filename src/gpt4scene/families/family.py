@@ -1,11 +1,14 @@
-"""Model families: where their parts are, under transformers 5's module names."""
+"""A model family as a value: where its parts are, what it was trained with, how big it is."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from gpt4scene.errors import ConfigError
-from gpt4scene.registry import Registry
+from gpt4scene.families.shape import ModelShape
+from gpt4scene.families.tiny import Tiny
 
 OLDER_NAMES = (
     ("model.layers.", "model.language_model.layers."),
@@ -24,13 +27,20 @@ OLDER_NAMES = (
 class Family:
     """A family of vision-language models that shares Qwen2-VL's prefix of image tokens and 3-row positions.
 
+    ``name`` is the ``model_type`` of its config. ``template`` is the chat template that it was trained with.
+    ``shape`` counts the sizes of a transformers config, ``tiny`` makes a checkpoint of a few hundred thousand weights.
+
     ``tower`` is the vision tower, ``mergers`` the modules inside it that map to the language model's width,
-    ``layers`` the list of language layers; all are module paths from the top of the model. ``template`` is
-    the chat template that the family was trained with.
+    ``layers`` the list of language layers; all are module paths from the top of the model. ``norms`` and ``gates``
+    name the classes of its root-mean-square norms and SwiGLU MLPs that fused kernels can stand in for.
     """
 
     name: str
     template: str
+    shape: Callable[[Any], ModelShape]
+    tiny: Tiny
+    norms: tuple[str, ...] = ()
+    gates: tuple[str, ...] = ()
     tower: str = "model.visual"
     mergers: tuple[str, ...] = ("model.visual.merger",)
     layers: str = "model.language_model.layers"
@@ -48,20 +58,6 @@ class Family:
     def all_names(self, module: str) -> list[str]:
         """Return a module path of today, and what older releases called it."""
         return [module] + [old + module.removeprefix(new) for old, new in OLDER_NAMES if module.startswith(new)]
-
-
-FAMILIES: Registry[Family] = Registry("model family")
-FAMILIES.add("qwen2_vl", Family("qwen2_vl", "qwen2_vl"))
-FAMILIES.add("qwen2_5_vl", Family("qwen2_5_vl", "qwen2_vl"))
-FAMILIES.add(
-    "qwen3_vl",
-    Family("qwen3_vl", "qwen3_vl", mergers=("model.visual.merger", "model.visual.deepstack_merger_list")),
-)
-
-
-def family_of(config) -> Family:
-    """Return the family of a transformers config; ``ValueError`` names the known ones."""
-    return FAMILIES[config.model_type]
 
 
 def check_template(family: Family, template: str) -> None:
