@@ -23,6 +23,10 @@ OLDER_NAMES = (
 """How module paths began before transformers 4.52, and in releases and tools around it; and how they begin now."""
 
 
+BEFORE_4_52 = (("model.visual.", "visual."), ("model.language_model.", "model."))
+"""Beginnings of tensor names today, and in releases before transformers 4.52."""
+
+
 @dataclass(frozen=True)
 class Family:
     """A family of vision-language models that shares Qwen2-VL's prefix of image tokens and 3-row positions.
@@ -33,6 +37,9 @@ class Family:
     ``tower`` is the vision tower, ``mergers`` the modules inside it that map to the language model's width,
     ``layers`` the list of language layers; all are module paths from the top of the model. ``norms`` and ``gates``
     name the classes of its root-mean-square norms and SwiGLU MLPs that fused kernels can stand in for.
+
+    ``released_names`` are beginnings of today's tensor names and what they were in the release, where that was before
+    transformers 4.52 and ``config.json`` was flat.
     """
 
     name: str
@@ -44,6 +51,7 @@ class Family:
     tower: str = "model.visual"
     mergers: tuple[str, ...] = ("model.visual.merger",)
     layers: str = "model.language_model.layers"
+    released_names: tuple[tuple[str, str], ...] = ()
 
     def part_of(self, parameter: str) -> str:
         """Return which part a parameter belongs to: ``"merger"``, ``"tower"`` or ``"language"``."""

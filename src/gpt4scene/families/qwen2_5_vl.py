@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpt4scene.families.family import Family
+from gpt4scene.families.family import BEFORE_4_52, Family
 from gpt4scene.families.shape import ModelShape, language_shape, tower_shape
 from gpt4scene.families.tiny import CLIP, VISION_SPREAD, Tiny, TinyShape, chatml, qwen_image
 
@@ -44,4 +44,5 @@ FAMILY = Family(
     ),
     norms=("Qwen2_5_VLRMSNorm",),
     gates=("Qwen2MLP",),
+    released_names=BEFORE_4_52,
 )
