@@ -22,7 +22,8 @@ DATASET = "rooms"
 def workshop(tmp_path_factory) -> Path:
     """``model/`` and ``data/``: two scenes of two images, four questions each, answers of unequal length.
 
-    The dataset ``words`` has two rows without images.
+    The dataset ``words`` has two rows without images, ``texts`` four plain texts, and ``pairs`` the questions of
+    ``rooms``, each with its answer and a worse one.
     """
     folder = tmp_path_factory.mktemp("workshop")
     shape = tiny_model.TinyShape(width=64, layers=2, heads=4, key_value_heads=2, vision_width=32, vision_layers=1)
@@ -48,6 +49,17 @@ def workshop(tmp_path_factory) -> Path:
     words = [{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Yes."}]}] * 2
     (data / "words.json").write_text(json.dumps(words))
     entries = {DATASET: entry, "words": entry | {"file_name": "words.json", "columns": {"messages": "messages"}}}
+    pairs = [
+        {"messages": row["messages"][:1], "images": row["images"]}
+        | {"chosen": row["messages"][1], "rejected": {"role": "assistant", "content": f"{number} pink elephants."}}
+        for number, row in enumerate(rows)
+    ]
+    (data / "pairs.json").write_text(json.dumps(pairs))
+    columns = entry["columns"] | {"chosen": "chosen", "rejected": "rejected"}
+    entries["pairs"] = entry | {"file_name": "pairs.json", "ranking": True, "columns": columns}
+    texts = [{"text": f"Room {number} holds {answer.lower()}" * (number + 1)} for number, answer in enumerate(ANSWERS)]
+    (data / "texts.json").write_text(json.dumps(texts))
+    entries["texts"] = {"file_name": "texts.json", "columns": {"prompt": "text"}}
     (data / "dataset_info.json").write_text(json.dumps(entries))
     return folder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,15 +18,26 @@ from gpt4scene.types import Batch
 def row_losses(model: torch.nn.Module, batch: Batch, rule: VisionRule, tower: Tower | None = None) -> torch.Tensor:
     """Return ``float32[K]``: each branch's mean cross entropy over its labels; 0 for a branch without any.
 
-    ``batch`` is on the device of the model; ``tower`` is the model's, made anew where it is left out. The logits are
-    ``[1, M, vocabulary]``, in the order of ``label_ids``; the arithmetic on them is fp32.
+    ``batch`` is on the device of the model; ``tower`` is the model's, made anew where it is left out.
+    """
+    losses = label_losses(model, batch, model_inputs(batch, tower or Tower(model, rule)))
+    return by_branch(losses, batch) / by_branch(torch.ones_like(losses), batch).clamp(min=1)
+
+
+def label_losses(model: torch.nn.Module, batch: Batch, inputs: Mapping[str, Any]) -> torch.Tensor:
+    """Return ``float32[M]``: the cross entropy of each label, which is minus its log-probability.
+
+    ``inputs`` are those of ``model_inputs``. The logits are ``[1, M, vocabulary]``, in the order of ``label_ids``; the
+    arithmetic on them is fp32.
     """
     require(model)
-    logits = model(**model_inputs(batch, tower or Tower(model, rule))).logits
-    losses = cross_entropy(logits[0].float(), batch.label_ids, reduction="none")
-    zeros = torch.zeros(len(batch.weights), device=losses.device)
-    counts = zeros.index_add(0, batch.label_owners, torch.ones_like(losses))
-    return zeros.index_add(0, batch.label_owners, losses) / counts.clamp(min=1)
+    logits = model(**inputs).logits
+    return cross_entropy(logits[0].float(), batch.label_ids, reduction="none")
+
+
+def by_branch(values_M: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Return ``float32[K]``: the sum of the values of each branch's labels."""
+    return torch.zeros(len(batch.weights), device=values_M.device).index_add(0, batch.label_owners, values_M)
 
 
 def model_inputs(batch: Batch, tower: Tower) -> dict[str, Any]:

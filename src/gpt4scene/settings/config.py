@@ -10,7 +10,7 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from gpt4scene.errors import ConfigError
 from gpt4scene.registry import nearest
@@ -19,6 +19,7 @@ from gpt4scene.settings.coercion import BadValueError, check_range, coerce
 from gpt4scene.settings.consistency import contradictions, trains, without_effect
 from gpt4scene.settings.entries import FLAGS, Entry, place, read_file, read_flags
 from gpt4scene.settings.foreign import foreign
+from gpt4scene.settings.preferences import PreferenceArguments
 
 NEAR = 0.8
 """Least likeness of a name that is offered for an unknown key: hundreds are known, so far-fetched hints are many."""
@@ -26,8 +27,8 @@ NEAR = 0.8
 BY_ITSELF = ("disable_gradient_checkpointing", "use_liger_kernel")
 """Keys that may say ``auto``, which is what they are when left out."""
 
-Section = TypeVar("Section", ModelArguments, DataArguments, TuningArguments)
-SECTIONS: tuple[type, ...] = (ModelArguments, DataArguments, TuningArguments)
+Section = TypeVar("Section", ModelArguments, DataArguments, TuningArguments, PreferenceArguments)
+SECTIONS: tuple[type, ...] = (ModelArguments, DataArguments, TuningArguments, PreferenceArguments)
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,18 @@ class TrainConfig:
     source: str | None = None
     flags: tuple[str, ...] = field(default=())
     said: tuple[str, ...] = ()
+    preferences: PreferenceArguments = field(default_factory=PreferenceArguments)
 
     @property
     def output_dir(self) -> str:
         """Folder of the run's results, as the user wrote it."""
         return self.training["output_dir"]
+
+    @property
+    def loss_average(self) -> Literal["row", "token"]:
+        """What a step's loss is the mean of: as said, and else rows, or tokens of plain text."""
+        plain = self.tuning.stage == "pt" and "loss_average" not in self.said
+        return "token" if plain else self.tuning.loss_average
 
     @property
     def evaluates_only(self) -> bool:
@@ -94,6 +102,7 @@ def parse(argv: Sequence[str]) -> TrainConfig:
         model=_section(ModelArguments, values),
         data=_section(DataArguments, values),
         tuning=_section(TuningArguments, values),
+        preferences=_section(PreferenceArguments, values),
         training={name: value for name, value in values.items() if name not in own} | {"do_train": trains(values)},
         notes=tuple(dict.fromkeys(notes)),
         source=source,
