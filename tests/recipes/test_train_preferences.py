@@ -5,9 +5,6 @@ import math
 
 import pytest
 
-from gpt4scene.settings.config import parse
-from gpt4scene.training import sft
-
 PAIRS = {"dataset": "pairs", "stage": "dpo", "finetuning_type": "lora", "learning_rate": 1e-2}
 
 

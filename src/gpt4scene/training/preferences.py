@@ -110,7 +110,7 @@ def pair_losses(policy_P2: torch.Tensor, reference_P2: torch.Tensor, arguments: 
             return -logsigmoid(beta * gap - arguments.simpo_gamma)
         case "orpo":
             chosen, rejected = policy_P2.unbind(1)
-            odds = gap - (torch.log1p(-torch.exp(chosen)) - torch.log1p(-torch.exp(rejected)))
+            odds = gap - (torch.log(-torch.expm1(chosen)) - torch.log(-torch.expm1(rejected)))
             return -chosen - beta * logsigmoid(odds)
 
 
