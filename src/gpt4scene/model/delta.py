@@ -90,7 +90,8 @@ class PackedDelta(torch.nn.Module):
         )
         states = states[:, :, self.window :].transpose(1, 2)
         query, key, value = states.split([self.key_dim, self.key_dim, self.value_dim], dim=-1)
-        rule = "torch_recurrent_gated_delta_rule" if tokens == 1 else "torch_chunk_gated_delta_rule"
+        single = tokens == 1 and not torch.is_grad_enabled()  # the kernel for it has no backward pass
+        rule = "torch_recurrent_gated_delta_rule" if single else "torch_chunk_gated_delta_rule"
         with torch.autocast(inputs.device.type, enabled=False):  # it computes in fp32, whatever its inputs are
             out, after = self._function(rule, states)(
                 query.reshape(count, tokens, -1, self.head_k_dim),
@@ -120,11 +121,11 @@ class PackedDelta(torch.nn.Module):
         parts = [padded(one[:, None, prefix:], layout) for one in (mixed, decay, beta)]  # behind their ends stand zeros
         done = []
         for members, *batch in zip(layout.members, *parts, strict=True):
-            states, *rates = (one[:, 0] for one in batch)
+            states, slow, share = (one[:, 0] for one in batch)
             seeing = sum(branch < len(layout.lengths) - layout.apart for branch in members)
             before = _forked(window, nothing, seeing, len(members))
             start = None if memory is None else _forked(memory, torch.zeros_like(memory), seeing, len(members))
-            done.append(self.mix(torch.cat([before, states], 1), *rates, start)[0].transpose(1, 2))
+            done.append(self.mix(torch.cat([before, states], 1), slow, share, start)[0].transpose(1, 2))
         outs.append(unpadded(done, layout).transpose(1, 2))
         return torch.cat(outs, 1)
 
@@ -158,6 +159,13 @@ def fork_states(model: PreTrainedModel) -> int:
         parent, _, last = name.rpartition(".")
         model.get_submodule(parent).register_module(last, PackedDelta(layer).train(layer.training))
     return len(found)
+
+
+def foreign_layer(model: PreTrainedModel) -> str | None:
+    """Return the class of a recurrent layer that was not exchanged, and so would mix the branches of a pack, if any."""
+    if not is_recurrent(model.config):
+        return None
+    return next((type(one).__name__ for one in model.modules() if type(one).__name__ in KINDS), None)
 
 
 def delta_sentence(config: PreTrainedConfig, device: torch.device, dtype: torch.dtype) -> str | None:
