@@ -170,9 +170,7 @@ def unused_weights(folder: Path) -> str | None:
     if not found:
         return None
     kinds = ", ".join(f"{one}*" for one in beginnings)
-    return (
-        f"{folder}: {len(found)} tensors ({kinds}) are neither loaded nor saved: other programs draft answers by them"
-    )
+    return f"{folder}: {len(found)} tensors ({kinds}) are neither loaded nor saved; other programs draft by them"
 
 
 def _refuse_misfits(folder: Path, family: str, wrong: list[str]) -> None:
