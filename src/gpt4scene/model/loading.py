@@ -18,11 +18,12 @@ from transformers import (
 )
 
 from gpt4scene.errors import DataError
-from gpt4scene.families.family import family_of
+from gpt4scene.families.registry import family_of
 from gpt4scene.model.adapters import check_adapter, merge_adapter_into
 from gpt4scene.model.attention import text_attention
 from gpt4scene.model.checkpoint import check_config
 from gpt4scene.model.compat import check_versions, hide_bars_from_logs, keep_used_renamings, whole_models
+from gpt4scene.model.delta import fork_states
 from gpt4scene.model.folder import ModelFolder, check_weights, local_folder
 from gpt4scene.model.kernels import use_flash_3
 from gpt4scene.model.patch_product import embed_by_products
@@ -83,6 +84,7 @@ def load_model(
     _refuse_sliding_window(model, folder)
     keep_used_renamings(model)
     embed_by_products(model)
+    fork_states(model)
     if device is not None:
         model.to(device)  # pyright: ignore[reportArgumentType]  (a decorated method, whose type forgets self)
     return model
