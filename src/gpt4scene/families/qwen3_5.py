@@ -23,13 +23,14 @@ def _shape(config: Any) -> ModelShape:
 
 
 def tiny_text(shape: TinyShape, text: dict[str, Any]) -> dict[str, Any]:
-    """Return the language keys of a tiny model: recurrent layers, and a last one with keys, as in the releases."""
+    """Return the language keys of a tiny model: every third layer from the last has keys, the others are recurrent."""
     channels = shape.width // shape.heads
     angles = channels // 4  # half of the channels turn, two by an angle
     rows = angles * 3 // 8
+    kinds = ["linear_attention" if number % 3 else "full_attention" for number in reversed(range(shape.layers))]
     return text | {
         "head_dim": channels,
-        "layer_types": ["linear_attention"] * (shape.layers - 1) + ["full_attention"],
+        "layer_types": kinds,
         "linear_num_key_heads": shape.key_value_heads,
         "linear_num_value_heads": shape.heads,
         "linear_key_head_dim": 16,
