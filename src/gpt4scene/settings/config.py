@@ -19,6 +19,7 @@ from gpt4scene.settings.coercion import BadValueError, check_range, coerce
 from gpt4scene.settings.consistency import contradictions, trains, without_effect
 from gpt4scene.settings.entries import FLAGS, Entry, place, read_file, read_flags
 from gpt4scene.settings.foreign import foreign
+from gpt4scene.settings.watching import WatchingArguments, reporters
 
 NEAR = 0.8
 """Least likeness of a name that is offered for an unknown key: hundreds are known, so far-fetched hints are many."""
@@ -26,8 +27,8 @@ NEAR = 0.8
 BY_ITSELF = ("disable_gradient_checkpointing", "use_liger_kernel")
 """Keys that may say ``auto``, which is what they are when left out."""
 
-Section = TypeVar("Section", ModelArguments, DataArguments, TuningArguments)
-SECTIONS: tuple[type, ...] = (ModelArguments, DataArguments, TuningArguments)
+Section = TypeVar("Section", ModelArguments, DataArguments, TuningArguments, WatchingArguments)
+SECTIONS: tuple[type, ...] = (ModelArguments, DataArguments, TuningArguments, WatchingArguments)
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class TrainConfig:
     source: str | None = None
     flags: tuple[str, ...] = field(default=())
     said: tuple[str, ...] = ()
+    watching: WatchingArguments = field(default_factory=WatchingArguments)
 
     @property
     def output_dir(self) -> str:
@@ -64,6 +66,11 @@ class TrainConfig:
         """Questions per process and optimizer step: batch size times accumulation."""
         training = self.training
         return training.get("per_device_train_batch_size", 8) * training.get("gradient_accumulation_steps", 1)
+
+    @property
+    def reporters(self) -> tuple[str, ...]:
+        """The trackers that are asked for, by ``report_to`` or by a key of their own."""
+        return reporters(self.training | {"use_swanlab": self.watching.use_swanlab})
 
     def resolved(self) -> dict[str, Any]:
         """Every setting as plain values, for ``run.json``. No setting is a secret: keys for tokens are refused."""
@@ -99,6 +106,7 @@ def parse(argv: Sequence[str]) -> TrainConfig:
         source=source,
         flags=tuple(argv),
         said=tuple(sorted(values)),
+        watching=_section(WatchingArguments, values),
     )
 
 

@@ -39,6 +39,7 @@ from gpt4scene.training.processes import alike, gather_all, leave_in_order, on_a
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
 from gpt4scene.training.run_data import RunData, load_data
 from gpt4scene.training.signals import StopOnSignal
+from gpt4scene.training.tracking import Tracking, tracked
 from gpt4scene.training.trainer import PackTrainer
 
 LARGE = 10**9
@@ -117,6 +118,24 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
             return sentence
         manifest.release()
 
+    about = {"batch": _batch(plan)["sentence"], "rows": len(data.train), "resumed_from": str(checkpoint or "")}
+    with tracked(config, arguments.process_index == 0, lambda line: _say(arguments, line), **about) as tracking:
+        return _work(config, arguments, folder, checkpoint, manifest, data, plan, settings, left, tracking)
+
+
+def _work(
+    config: TrainConfig,
+    arguments: TrainingArguments,
+    folder: Path,
+    checkpoint: Path | None,
+    manifest: Manifest,
+    data: RunData,
+    plan: BatchPlan,
+    settings: dict,
+    left: int,
+    tracking: Tracking,
+) -> str:
+    """Load the model, train or evaluate it, save what came of it, and return one sentence about that."""
     model = on_all(lambda: _model(config, arguments, folder))
     if checkpoint is None:  # nothing can be wrong any more that would be the end of an earlier run for nothing
         on_first(lambda: open_output(config.output_dir, overwrite=config.tuning.overwrite_output_dir, resume=None))
@@ -136,6 +155,7 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
             stop,
             RefuseBrokenStart(checkpoint or config.model.adapter_name_or_path or folder),
             MarkComplete(config.output_dir, plan, settings),
+            tracking,
             *([] if config.evaluates_only else [StepLog(config.output_dir, _progress(config, arguments))]),
         ],
     )
