@@ -21,6 +21,7 @@ class WatchingArguments(Arguments):
         "Held-out questions to answer at each evaluation: a number, or a share below 1; 0 is none.", 0.0, least=0
     )
     eval_generate_tokens: int = key("Longest answer to them, in tokens.", 128, least=1)
+    accept_changes: bool = key("With --from run.json: go on where rows or weights are no longer the same.", False)
     logging_dir: str | None = key("Folder of TensorBoard's files; runs/<time> in output_dir when left out.", None)
     use_swanlab: bool = key("Track the run by SwanLab, as report_to: swanlab does.", False)
     swanlab_project: str | None = key("SwanLab's project; SWANLAB_PROJECT, or gpt4scene, when left out.", None)

@@ -15,7 +15,7 @@ from transformers import TrainingArguments, set_seed
 from gpt4scene.data.packs import PackDataset
 from gpt4scene.errors import Stopped
 from gpt4scene.families.shape import shape_of
-from gpt4scene.model.folder import local_folder, parameter_count
+from gpt4scene.model.folder import ModelFolder, identity, local_folder, parameter_count
 from gpt4scene.model.fused import fuse
 from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.model.recompute import inner_model, recompute
@@ -36,6 +36,7 @@ from gpt4scene.training.output import BatchPlan, MarkComplete, open_output
 from gpt4scene.training.packing import branches_of, widest_pack
 from gpt4scene.training.preflight import attention_of, check_model, check_settings, plan_of
 from gpt4scene.training.processes import alike, gather_all, leave_in_order, on_all, on_first
+from gpt4scene.training.repeating import check_repeat
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
 from gpt4scene.training.run_data import RunData, load_data
 from gpt4scene.training.signals import StopOnSignal
@@ -104,7 +105,10 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     plan = plan_of(config, arguments, data, branches_of(config, arguments, folder, data.train, checkpoint))
     if checkpoint is None:
         manifest.release()
-    manifest.update(data=data.summary, batch=_batch(plan), attention=attention)
+    weights = on_first(lambda: identity(ModelFolder(folder, _adapter(config))))
+    manifest.update(data=data.summary, batch=_batch(plan), attention=attention, checkpoint=weights)
+    for note in on_first(lambda: check_repeat(config, manifest.content)) if config.repeats else ():
+        _say(arguments, f"note: {note}")
     _say(arguments, f"{data.sentence}; {_batch(plan)['sentence']}")
     if stops:
         return _stop_after_tokenizing(arguments, config)
@@ -254,6 +258,11 @@ def _model(config: TrainConfig, arguments: TrainingArguments, folder: Path):
         said=config.said,
         keep_dtype=deepspeed,
     )
+
+
+def _adapter(config: TrainConfig) -> Path | None:
+    named = config.model.adapter_name_or_path
+    return Path(named) if named else None
 
 
 def _hasten(

@@ -1,7 +1,7 @@
 """Trackers: TensorBoard, Weights & Biases, MLflow and SwanLab get the settings, the figures and the answers of a run.
 
 A tracker that can't begin stops the run before any work, with a sentence. One that fails later is left, with a note:
-training goes on, and ``trainer_log.jsonl`` has every figure. What a tracker does without its host is in docs/watching.md.
+training goes on, and ``trainer_log.jsonl`` has every figure. docs/watching.md says what each does without its host.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from transformers import TrainerCallback
 
@@ -128,6 +128,7 @@ class _MLflow:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
         import mlflow
+        from mlflow.utils import validation
 
         self._mlflow = mlflow
         uri = mlflow.get_tracking_uri()
@@ -137,9 +138,9 @@ class _MLflow:
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         run = mlflow.start_run(run_name=about.name)
         self.place = f"{uri} (run {run.info.run_id})"
-        longest = mlflow.utils.validation.MAX_PARAM_VAL_LENGTH
+        longest = validation.MAX_PARAM_VAL_LENGTH
         values = {key: str(value)[:longest] for key, value in about.settings.items()}
-        most = mlflow.utils.validation.MAX_PARAMS_TAGS_PER_BATCH
+        most = validation.MAX_PARAMS_TAGS_PER_BATCH
         items = list(values.items())
         for first in range(0, len(items), most):
             mlflow.log_params(dict(items[first : first + most]))
@@ -171,13 +172,13 @@ class _SwanLab:
             project=watching.swanlab_project or os.environ.get("SWANLAB_PROJECT") or PROJECT,
             workspace=watching.swanlab_workspace,
             name=watching.swanlab_run_name or about.name,
-            mode=mode,
+            mode=cast(Any, mode),
             log_dir=watching.swanlab_logdir,
             config=dict(about.settings),
         )
         run = swanlab.get_run()
         assert run is not None
-        self.place = str(run.url or watching.swanlab_logdir or os.environ.get("SWANLAB_LOG_DIR") or "swanlog")
+        self.place = str(run.url if run.mode == "online" else run.dir)
 
     def log(self, figures: Scalars, step: int) -> None:
         self._swanlab.log(_by_kind(figures), step=step)
@@ -187,7 +188,7 @@ class _SwanLab:
 
     def close(self, status: str) -> None:
         words = {"finished": "success", "stopped": "aborted"}
-        self._swanlab.finish(state=words.get(status, "crashed"))
+        self._swanlab.finish(state=cast(Any, words.get(status, "crashed")))
 
 
 TRACKERS: Mapping[str, Callable[[About], Tracker]] = MappingProxyType(
@@ -249,7 +250,7 @@ def other_trackers(config: TrainConfig) -> list[str]:
     """Return the trackers that the run asks for and that transformers' own callbacks write to."""
     named = config.reporters
     if "all" in named:
-        from transformers.integrations import get_available_reporting_integrations
+        from transformers.integrations.integration_utils import get_available_reporting_integrations
 
         named = tuple(get_available_reporting_integrations())
     return [name for name in named if name not in TRACKERS]
