@@ -22,7 +22,9 @@ THEN = {
 def repeat(tmp_path):
     """Return a function: content of the earlier file, whether changes are accepted, changes now -> sentences."""
     file = tmp_path / "run.json"
-    file.write_text(json.dumps({"config": parse("--model_name_or_path m --dataset a --output_dir o".split()).resolved()}))
+    file.write_text(
+        json.dumps({"config": parse(["--model_name_or_path", "m", "--dataset", "a", "--output_dir", "o"]).resolved()})
+    )
 
     def check(then=THEN, accept=False, **now):
         config = parse(["--from", str(file), *(["--accept_changes"] if accept else [])])
