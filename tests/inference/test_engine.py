@@ -10,9 +10,9 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText
 
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.image_rules import image_rule
 from gpt4scene.data.packs import make_pack, pack_pixels
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo.tiny_model import build
 from gpt4scene.errors import DataError
 from gpt4scene.families.family import family_of
@@ -28,7 +28,7 @@ SHORT = GenerationSettings(max_new_tokens=12)
 
 
 def make_engine(folder, **options):
-    model, rule = load_model(folder), VisionRule.from_folder(folder, 112)
+    model, rule = load_model(folder), image_rule(folder, 112)
     encoder = Encoder(load_tokenizer(folder), TEMPLATES[family_of(model.config).template], rule)
     return Engine(Scheduler(model, encoder, **options))
 
