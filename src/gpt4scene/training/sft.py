@@ -156,7 +156,7 @@ def _work(
         objective=FineTuning(config.tuning.loss_average),
         eval_branches=arguments.per_device_eval_batch_size,
         base=folder,
-        tokenizer=tokenizer,
+        tokenizer=data.train.encoder.tokenizer,
         stop=(stop := StopOnSignal()),
         callbacks=[
             stop,
