@@ -9,9 +9,9 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText
 
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.image_rules import image_rule
 from gpt4scene.data.packs import PackDataset
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo import tiny_model
 from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.model.pixels import normalise
@@ -55,9 +55,7 @@ def scene(tmp_path_factory):
         for n, (asked, chosen, worse) in enumerate(ROWS)
     ]
     rows.append(Conversation((Turn("user", "Hi"), Turn("assistant", "Hello.")), (), Origin("d", "f", 3), "Go away."))
-    encoder = Encoder(
-        load_tokenizer(model), TEMPLATES["qwen2_vl"], VisionRule.from_folder(model, 112), mask_history=True
-    )
+    encoder = Encoder(load_tokenizer(model), TEMPLATES["qwen2_vl"], image_rule(model, 112), mask_history=True)
     return SimpleNamespace(model=model, other=folder / "other", data=PackDataset(rows, encoder), encoder=encoder)
 
 

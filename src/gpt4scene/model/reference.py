@@ -32,10 +32,11 @@ class Reference:
         with torch.no_grad():
             if self._network is not None:
                 with tower.autocast():
-                    return -label_losses(self._network, batch, model_inputs(batch, self._own(tower, self._network)))
+                    inputs = model_inputs(batch, self._own(tower, self._network))
+                    return -label_losses(self._network, batch, inputs)[0]
             with adapters_off(policy):
                 seeing = self._own(tower, tower.network) if _adapted(tower) else tower
-                return -label_losses(policy, batch, model_inputs(batch, seeing))
+                return -label_losses(policy, batch, model_inputs(batch, seeing))[0]
 
     def _own(self, tower: Tower, network: PreTrainedModel) -> Tower:
         """Return a tower that shares no features with the policy's, whose weights may differ."""

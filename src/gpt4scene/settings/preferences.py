@@ -76,6 +76,8 @@ def _pairs(values: Mapping[str, Any], loss: str | None) -> Iterator[str]:
         yield "train_on_prompt has no use with stage: dpo, where both answers have the same prompt; leave it out"
     if get("tokenized_path"):
         yield "tokenized_path has no form for pairs (stage: dpo); leave it out: rows are tokenized when they are used"
+    if get("moe_aux_loss_coef"):
+        yield "moe_aux_loss_coef has no use with stage: dpo, as in LLaMA-Factory; leave it out"
     if get("neftune_noise_alpha"):
         yield "neftune_noise_alpha would add noise to what stage: dpo compares; leave it out"
 
@@ -86,6 +88,8 @@ def text_problems(values: Mapping[str, Any]) -> Iterator[str]:
         for name in ("train_on_prompt", "mask_history"):
             if values.get(name):
                 yield f"{name} has no use with stage: pt, where every token of a text is learned; leave it out"
+        if values.get("eval_generate"):
+            yield "eval_generate has no use with stage: pt, whose rows are texts without a question; leave it out"
 
 
 def stage_notes(values: Mapping[str, Any]) -> Iterator[str]:
