@@ -12,6 +12,7 @@ import time
 import pytest
 import safetensors.torch
 import torch
+from deepspeed_files import deepspeed_config
 
 from gpt4scene.model.loading import load_model
 
@@ -103,18 +104,6 @@ def test_ddp_and_fsdp_equal_one_process(on_two, train, losses_of, tmp_path):
         json.loads((folder / "eval_results.json").read_text()) for folder in (tmp_path / "adapter", runs["lora"])
     ]
     assert evaluation[0]["eval_loss"] == pytest.approx(evaluation[1]["eval_loss"], rel=1e-6)
-
-
-def deepspeed_config(folder, stage):
-    """Write a DeepSpeed file and return its path."""
-    zero = {"stage": stage, "overlap_comm": False, "contiguous_gradients": True}
-    if stage == 3:
-        zero["stage3_gather_16bit_weights_on_model_save"] = True
-    names = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping")
-    auto = dict.fromkeys(names, "auto") | {"bf16": {"enabled": "auto"}}
-    file = folder / f"zero{stage}.json"
-    file.write_text(json.dumps(auto | {"zero_optimization": zero, "zero_allow_untested_optimizer": True}))
-    return file
 
 
 @needs_deepspeed
