@@ -69,10 +69,12 @@ def refused(port):
 
 
 @pytest.mark.slow
-def test_the_real_command_answers_with_its_key_and_ends_well(begin, url, body, tmp_path):
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen3_5"])
+def test_the_real_command_answers_with_its_key_and_ends_well(begin, url, body, tmp_path, family):
     from gpt4scene.demo.tiny_model import build
 
-    folder = build(tmp_path / "model")
+    pytest.importorskip(f"transformers.models.{family}", reason="this transformers does not have the family")
+    folder = build(tmp_path / "model", family)
     key = tmp_path / "key"
     key.write_text("secret\n")
     server = begin("serve", f"--model={folder}", f"--api_key_file={key}", "--image_resolution=112", "--grace=20")
