@@ -109,7 +109,7 @@ def test_weights_keep_their_names(layer):
 
 def test_what_would_go_unseen_is_refused(layer):
     _, ours, hidden = layer
-    for wrong in ({"attention_mask": torch.ones(1, 40)}, {"cache_params": object()}):
+    for wrong in ({"attention_mask": torch.ones(1, 40)}, {"cache_params": object(), "layout": pack_layout(40, ())}):
         with pytest.raises(ValueError, match="one packed row at a time"):
             ours(hidden, **wrong)
     with pytest.raises(ValueError, match="one packed row at a time"):
@@ -180,6 +180,17 @@ def test_a_row_equals_transformers(setting):
             input_ids=ids, labels=torch.from_numpy(sample.labels_L)[None], mm_token_type_ids=types, **seen
         )
         assert ours.item() == pytest.approx(float(theirs.loss.detach()), rel=1e-5)
+
+
+def test_generate_of_transformers_goes_on_where_its_cache_ends(setting):
+    folder, _, _ = setting
+    ids = torch.arange(9, 21)[None]
+    loaded = [load_model(folder), AutoModelForImageTextToText.from_pretrained(folder)]
+    ours, theirs = (
+        one.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=6, do_sample=False)
+        for one in loaded
+    )
+    assert torch.equal(ours, theirs)
 
 
 def test_layers_that_are_not_exchanged_are_refused(setting):
