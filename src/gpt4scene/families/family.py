@@ -36,10 +36,12 @@ class Family:
 
     ``tower`` is the vision tower, ``mergers`` the modules inside it that map to the language model's width,
     ``layers`` the list of language layers; all are module paths from the top of the model. ``norms`` and ``gates``
-    name the classes of its root-mean-square norms and SwiGLU MLPs that fused kernels can stand in for.
+    name the classes of its root-mean-square norms and SwiGLU MLPs that fused kernels can stand in for. Norms that are
+    ``centred`` multiply by 1 + their weights.
 
     ``released_names`` are beginnings of today's tensor names and what they were in the release, where that was before
-    transformers 4.52 and ``config.json`` was flat.
+    transformers 4.52 and ``config.json`` was flat. ``unused`` are beginnings of the names of tensors that releases hold
+    and that neither transformers nor we load.
     """
 
     name: str
@@ -48,10 +50,12 @@ class Family:
     tiny: Tiny
     norms: tuple[str, ...] = ()
     gates: tuple[str, ...] = ()
+    centred: bool = False
     tower: str = "model.visual"
     mergers: tuple[str, ...] = ("model.visual.merger",)
     layers: str = "model.language_model.layers"
     released_names: tuple[tuple[str, str], ...] = ()
+    unused: tuple[str, ...] = ()
 
     def part_of(self, parameter: str) -> str:
         """Return which part a parameter belongs to: ``"merger"``, ``"tower"`` or ``"language"``."""

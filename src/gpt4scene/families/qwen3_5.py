@@ -75,5 +75,8 @@ FAMILY = Family(
         image=qwen_image("Qwen3VLProcessor", 16, (65536, 16777216), HALF),
         video_type="Qwen3VLVideoProcessor",
     ),
+    norms=("Qwen3_5RMSNorm",),
     gates=("Qwen3_5MLP",),
+    centred=True,
+    unused=("mtp.",),
 )
