@@ -120,9 +120,9 @@ def test_a_scene_in_pieces_carries_on_from_piece_to_piece(make, asked):
     prepared = scheduler.arrivals.preparer.encode(asked[0]).result()
     pixels, found = scheduler.arrivals.preparer.pixels(prepared).result(), []
     for most in (None, 1):
-        prefill = network.prefill(prepared, pixels, special.image_pad)
+        prefill = network.prefill(prepared, pixels, special)
         while prefill.prefix() is None:
-            network.go_on(prefill, *prefill.next_cut(special.image_end, most))
+            network.go_on(prefill, *prefill.next_cut(most))
         found.append(prefill.prefix())
     whole, pieces = found
     assert torch.allclose(whole.states, pieces.states, atol=1e-4)
