@@ -10,6 +10,7 @@ import time
 
 import pytest
 from chat_server import wait_for
+from hybrid import HYBRID
 from stand_in import Process, web
 
 from gpt4scene import cli
@@ -69,11 +70,10 @@ def refused(port):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["qwen2_vl", "qwen3_5"])
+@pytest.mark.parametrize("family", ["qwen2_vl", HYBRID])
 def test_the_real_command_answers_with_its_key_and_ends_well(begin, url, body, tmp_path, family):
     from gpt4scene.demo.tiny_model import build
 
-    pytest.importorskip(f"transformers.models.{family}", reason="this transformers does not have the family")
     folder = build(tmp_path / "model", family)
     key = tmp_path / "key"
     key.write_text("secret\n")
