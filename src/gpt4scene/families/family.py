@@ -42,7 +42,8 @@ class Family:
     ``released_names`` are beginnings of today's tensor names and what they were in the release, where that was before
     transformers 4.52 and ``config.json`` was flat. ``released_swapped`` are endings of the names of tensors that the
     release holds with their last two axes swapped. ``unused`` are beginnings of the names of tensors that the release
-    holds and that neither transformers nor we load.
+    holds and that neither transformers nor we load. ``rope_parameters`` says that rotary settings stand in its config
+    under this name, as transformers 5 writes them.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Family:
     released_names: tuple[tuple[str, str], ...] = ()
     released_swapped: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    rope_parameters: bool = False
 
     def part_of(self, parameter: str) -> str:
         """Return which part a parameter belongs to: ``"merger"``, ``"tower"`` or ``"language"``."""

@@ -101,4 +101,5 @@ FAMILY = Family(
     gates=("Qwen3_5MLP",),
     centred=True,
     unused=("mtp.",),
+    rope_parameters=True,
 )
