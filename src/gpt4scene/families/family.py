@@ -40,8 +40,10 @@ class Family:
     ``centred`` multiply by 1 + their weights.
 
     ``released_names`` are beginnings of today's tensor names and what they were in the release, where that was before
-    transformers 4.52 and ``config.json`` was flat. ``unused`` are beginnings of the names of tensors that releases hold
-    and that neither transformers nor we load.
+    transformers 4.52 and ``config.json`` was flat. ``released_swapped`` are endings of the names of tensors that the
+    release holds with their last two axes swapped. ``unused`` are beginnings of the names of tensors that the release
+    holds and that neither transformers nor we load. ``rope_parameters`` says that rotary settings stand in its config
+    under this name, as transformers 5 writes them.
     """
 
     name: str
@@ -55,7 +57,9 @@ class Family:
     mergers: tuple[str, ...] = ("model.visual.merger",)
     layers: str = "model.language_model.layers"
     released_names: tuple[tuple[str, str], ...] = ()
+    released_swapped: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    rope_parameters: bool = False
 
     def part_of(self, parameter: str) -> str:
         """Return which part a parameter belongs to: ``"merger"``, ``"tower"`` or ``"language"``."""
@@ -70,6 +74,11 @@ class Family:
     def all_names(self, module: str) -> list[str]:
         """Return a module path of today, and what older releases called it."""
         return [module] + [old + module.removeprefix(new) for old, new in OLDER_NAMES if module.startswith(new)]
+
+    def stored_shapes(self, tensor: str, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Return the shapes that files may hold a tensor of the model in: its own, and that of the release."""
+        swapped = tensor.endswith(self.released_swapped)
+        return [shape, (*shape[:-2], shape[-1], shape[-2])] if swapped else [shape]
 
 
 def check_template(family: Family, template: str) -> None:

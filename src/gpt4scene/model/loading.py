@@ -24,6 +24,7 @@ from gpt4scene.model.attention import text_attention
 from gpt4scene.model.checkpoint import check_config
 from gpt4scene.model.compat import check_versions, hide_bars_from_logs, keep_used_renamings, whole_models
 from gpt4scene.model.delta import fork_states
+from gpt4scene.model.experts import joined
 from gpt4scene.model.folder import ModelFolder, check_weights, local_folder
 from gpt4scene.model.kernels import use_flash_3
 from gpt4scene.model.patch_product import embed_by_products
@@ -144,7 +145,7 @@ def check_checkpoint(folder: Path) -> PreTrainedModel:
     model = meta_model(folder)
     family, wanted = family_of(model.config), {name: tuple(one.shape) for name, one in model.state_dict().items()}
     found, wrong = set(), []
-    for name, tensor in stored.items():
+    for name, tensor in joined(stored).items():
         if name.startswith(family.unused):
             continue
         place = next((one for one in family.current_names(name) if one in wanted), None)
@@ -153,7 +154,10 @@ def check_checkpoint(folder: Path) -> PreTrainedModel:
             continue
         wrong += [f"{name} under an older and a newer name"] if place in found else []
         found.add(place)
-        if tensor.shape != wanted[place]:
+        shapes = family.stored_shapes(place, wanted[place])
+        if len(shapes) > 1 and shapes[0] == shapes[1]:
+            wrong.append(f"square {name}, of which nobody can tell whether its axes are swapped, as in releases")
+        if tensor.shape not in shapes:
             wrong.append(f"wrong shape {name}: {list(tensor.shape)}, not {list(wanted[place])}")
     tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
     wrong += [f"missing {name}" for name in sorted(set(wanted) - found - tied)]

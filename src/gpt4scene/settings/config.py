@@ -18,6 +18,7 @@ from gpt4scene.settings.arguments import DataArguments, ModelArguments, TuningAr
 from gpt4scene.settings.coercion import BadValueError, check_range, coerce
 from gpt4scene.settings.consistency import contradictions, trains, without_effect
 from gpt4scene.settings.entries import FLAGS, Entry, place, read_file, read_flags
+from gpt4scene.settings.families import FamilyArguments
 from gpt4scene.settings.foreign import foreign
 
 NEAR = 0.8
@@ -26,8 +27,8 @@ NEAR = 0.8
 BY_ITSELF = ("disable_gradient_checkpointing", "use_liger_kernel")
 """Keys that may say ``auto``, which is what they are when left out."""
 
-Section = TypeVar("Section", ModelArguments, DataArguments, TuningArguments)
-SECTIONS: tuple[type, ...] = (ModelArguments, DataArguments, TuningArguments)
+Section = TypeVar("Section", ModelArguments, DataArguments, TuningArguments, FamilyArguments)
+SECTIONS: tuple[type, ...] = (ModelArguments, DataArguments, TuningArguments, FamilyArguments)
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class TrainConfig:
     source: str | None = None
     flags: tuple[str, ...] = field(default=())
     said: tuple[str, ...] = ()
+    family: FamilyArguments = field(default_factory=FamilyArguments)
 
     @property
     def output_dir(self) -> str:
@@ -99,6 +101,7 @@ def parse(argv: Sequence[str]) -> TrainConfig:
         source=source,
         flags=tuple(argv),
         said=tuple(sorted(values)),
+        family=_section(FamilyArguments, values),
     )
 
 
