@@ -89,9 +89,9 @@ def alone(parts, requests):
     return found
 
 
-@pytest.mark.parametrize("count", [4, pytest.param(99, marks=pytest.mark.slow)])
-def test_answers_equal_generate(make, reference, asked, count):
-    some = [asked[place] for place in (3, 7, 9, 12)] if count == 4 else asked
+@pytest.mark.parametrize("places", [(3, 7, 9), pytest.param(range(17), marks=pytest.mark.slow)], ids=["few", "all"])
+def test_answers_equal_generate(make, reference, asked, places):
+    some = [asked[place] for place in places]
     engine = Engine(make())
     answers = list(engine.answer(some, SURE))
     assert by_index(answers) == expected(reference, engine, some)
@@ -101,6 +101,16 @@ def test_answers_equal_generate(make, reference, asked, count):
     scores = generate(reference, engine, asked[3], output_logits=True, return_dict_in_generate=True).logits
     for id, found, row in zip(answer.token_ids, answer.logprobs, scores, strict=True):
         assert math.isclose(found, row[0].log_softmax(-1)[id].item(), abs_tol=1e-4)
+
+
+@pytest.mark.slow
+def test_experts_behind_recurrent_layers_answer_as_generate(folder, asked, tmp_path):
+    other = build(tmp_path / "model", "qwen3_5_moe", TinyShape(width=64, layers=3))
+    engine, model = make_engine(other), spread(transformers_own(other))
+    spread(engine.model)
+    found = by_index(engine.answer(asked, SHORT))
+    assert found == expected(model, engine, asked) and len(set(found.values())) > len(asked) // 2
+    engine.scheduler.close()
 
 
 @pytest.mark.slow
