@@ -187,7 +187,7 @@ def _weights(model: ModelShape, setup: Setup) -> tuple[float, float, float]:
     if setup.sharding == "zero3":
         gathered = setup.computes * float(min(GATHERED, model.parameters))
     elif setup.sharding == "fsdp2":
-        rest = model.parameters - model.layers * model.layer_parameters
+        rest = model.parameters - model.all_layer_parameters
         gathered = setup.computes * float(2 * model.layer_parameters + rest)
     return weights, copies, gathered
 
