@@ -10,12 +10,15 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
+from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
+from transformers.models.llava_onevision.processing_llava_onevision import LlavaOnevisionProcessor
 
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.image_files import patches
 from gpt4scene.data.image_rules import image_rule
 from gpt4scene.data.packs import collate, make_pack, with_dummy_image
 from gpt4scene.data.templates import TEMPLATES
+from gpt4scene.data.tiles import TileRule
 from gpt4scene.demo import tiny_model
 from gpt4scene.families.registry import family_of, shape_of
 from gpt4scene.inference.decoding import GenerationSettings
@@ -34,12 +37,17 @@ from gpt4scene.types import Conversation, Origin, Question, Turn
 
 ROWS = (("What color is the chair?", "Red."), ("How many lamps are in the room?", "Two lamps."), ("Where?", "No."))
 SIZES = ((80, 60), (60, 90), (112, 84))
-KINDS = ("internvl", "internvl cropped")
-"""Families, and whether their images are cut into tiles."""
+KINDS = ("internvl", "internvl cropped", "llava_onevision", "llava_onevision alone")
+"""Families, and what their images are: cut into tiles, or a single one in its row."""
 
 
 def relative(a, b):
-    return float((a - b).detach().abs().max() / b.detach().abs().max().clamp(min=1e-6))  # biases of keys have none
+    return float((a - b).detach().abs().max() / b.detach().abs().max().clamp(min=1e-12))
+
+
+def moves(name):
+    """Return whether a parameter changes anything: softmax takes no notice of the bias of all keys."""
+    return not name.endswith("k_proj.bias")
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +75,15 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(params=KINDS)
 def setting(request, folders, images):
-    family, _, cropped = request.param.partition(" ")
-    folder = folders(family)
-    rule = image_rule(folder, **({"crop_to_patches": True} if cropped else {}))
+    family, _, kind = request.param.partition(" ")
+    folder, images = folders(family), images[2:] if kind == "alone" else images
+    rule = image_rule(folder, **({"crop_to_patches": True} if kind == "cropped" else {}))
     model = load_model(folder)
     encoder = Encoder(load_tokenizer(folder), TEMPLATES[family_of(model.config).template], rule)
     rows = [
-        Conversation((Turn("user", "<image>" * 3 + question), Turn("assistant", answer)), images, Origin("d", "f", n))
+        Conversation(
+            (Turn("user", "<image>" * len(images) + question), Turn("assistant", answer)), images, Origin("d", "f", n)
+        )
         for n, (question, answer) in enumerate(ROWS)
     ]
     return folder, encoder, [encoder.encode(row) for row in rows], model
@@ -85,9 +95,17 @@ def processed(folder, encoder, paths):
     images = [Image.open(path) for path in paths]
     config = json.loads((folder / "preprocessor_config.json").read_text())
     del config["image_processor_type"], config["processor_class"]
-    processor = GotOcr2ImageProcessorPil(**config | {"crop_to_patches": rule.crop_to_patches})
-    out = processor(images, return_tensors="pt")
-    return {"pixel_values": out["pixel_values"]}, [4 * int(count) for count in out["num_patches"]]
+    if isinstance(rule, TileRule):
+        processor = GotOcr2ImageProcessorPil(**config | {"crop_to_patches": rule.crop_to_patches})
+        out = processor(images, return_tensors="pt")
+        return {"pixel_values": out["pixel_values"]}, [4 * int(count) for count in out["num_patches"]]
+    out = LlavaOnevisionImageProcessorPil(**config)([images], return_tensors="pt")
+    counting = LlavaOnevisionProcessor.__new__(LlavaOnevisionProcessor)  # its video processor wants torchvision
+    counting.image_processor, counting.num_image_tokens = LlavaOnevisionImageProcessorPil(**config), rule.side**2
+    counting.image_token, counting.vision_aspect_ratio = "<image>", "anyres_max_9"
+    counting.vision_feature_select_strategy = "full"
+    texts = [counting.replace_image_token(out, number) for number in range(len(images))]
+    return dict(out), [text.count("<image>") for text in texts]
 
 
 def losses_and_gradients(model, encoder, packs):
@@ -100,9 +118,9 @@ def losses_and_gradients(model, encoder, packs):
     return torch.cat(losses), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
-def test_rows_equal_the_processor_and_the_model_of_transformers(setting, images):
+def test_rows_equal_the_processor_and_the_model_of_transformers(setting):
     folder, encoder, samples, model = setting
-    inputs, counts = processed(folder, encoder, images)
+    inputs, counts = processed(folder, encoder, samples[0].images)
     assert [encoder.vision.tokens(grid) for grid in samples[0].grids] == counts
     theirs = AutoModelForImageTextToText.from_pretrained(folder, attn_implementation="eager")
     for sample in samples:
@@ -117,8 +135,7 @@ def test_packs_learn_as_their_rows_do_one_by_one(setting):
     together, grads_together = losses_and_gradients(model, encoder, [samples])
     assert relative(together, apart) < 1e-5
     assert grads_apart.keys() == grads_together.keys() and len(grads_apart) > 30
-    for name, gradient in grads_apart.items():
-        assert relative(grads_together[name], gradient) < 1e-4, name
+    assert all(relative(grads_together[name], gradient) < 1e-4 for name, gradient in grads_apart.items() if moves(name))
     model.requires_grad_(False)  # so that the tower is run apart
     model.get_submodule("model.language_model").requires_grad_(True)
     frozen, grads = losses_and_gradients(model, encoder, [samples])
@@ -134,8 +151,9 @@ def test_a_filling_pack_runs_the_tower_and_changes_nothing(setting):
     assert model.get_submodule("model.multi_modal_projector").linear_1.weight.grad is not None
 
 
-def test_answers_equal_those_of_generate(setting, images):
-    folder, encoder, _, model = setting
+def test_answers_equal_those_of_generate(setting):
+    folder, encoder, samples, model = setting
+    images = samples[0].images
     questions = [Question("scanqa", n, "room", text, images) for n, (text, _) in enumerate(ROWS)]
     questions.append(Question("scanqa", 9, "room", "What is a chair?"))
     engine = Engine(Scheduler(model, encoder))
@@ -158,6 +176,8 @@ def test_the_template_is_the_tokenizers_own(setting, images):
         {"role": "assistant", "content": "A chair."},
     ]
     wanted = encoder.tokenizer.apply_chat_template(chat, tokenize=False)
+    # LLaVA-OneVision's puts a space before an answer that is there, none before one that is asked for: here is none.
+    wanted = wanted.replace("assistant \n", "assistant\n")
     turns = (Turn("system", "Be brief."), Turn("user", "<image>\nWhat is it?"), Turn("assistant", "A chair."))
     row = encoder.encode(Conversation(turns, images[:1], Origin("d", "f", 0)))
     special, (grid,) = encoder.special, row.grids

@@ -36,7 +36,11 @@ class Segment:
 
 @dataclass(frozen=True)
 class Template:
-    """A ChatML-style template. An empty ``default_system`` means no system message unless the row brings one."""
+    """A ChatML-style template. An empty ``default_system`` means no system message unless the row brings one.
+
+    ``role_end`` stands behind the role of a message that is no answer, ``text_start`` before its first text, behind
+    images that come before it, unless the text begins so; ``closing`` behind the end of every message.
+    """
 
     name: str
     default_system: str
@@ -45,6 +49,9 @@ class Template:
     image_start: str = "<|vision_start|>"
     image_pad: str = "<|image_pad|>"
     image_end: str = "<|vision_end|>"
+    role_end: str = "\n"
+    text_start: str = ""
+    closing: str = "\n"
 
     @property
     def image_text(self) -> str:
@@ -105,11 +112,15 @@ class Template:
 
     def _message(self, turn: Turn, learned: bool, marks: Marks) -> list[Segment]:
         """Return a message as segments. Of an answer, what is said and the end mark are learned, never the header."""
-        header = f"{self.message_start}{turn.role}\n"
+        answer = turn.role == "assistant"
+        header = f"{self.message_start}{turn.role}" + ("\n" if answer else self.role_end)
         pieces = marks.pieces(turn.text)
+        first = next((parts for parts in pieces if any(parts)), None)
+        if first is not None and not answer and not first[0].startswith(self.text_start):
+            first[0] = self.text_start + first[0]
         pieces[-1][-1] += self.message_end
         segments = []
-        if turn.role == "assistant":
+        if answer:
             segments.append(Segment(header))
         else:
             pieces[0][0] = header + pieces[0][0]
@@ -118,9 +129,9 @@ class Template:
             segments += [Segment(part, learned) for part in parts]
         if turn.role == "system":
             last = segments.pop()
-            segments.append(Segment(last.text + "\n"))
+            segments.append(Segment(last.text + self.closing))
         else:
-            segments.append(Segment("\n"))
+            segments.append(Segment(self.closing))
         return [segment for segment in segments if segment.text]
 
 
@@ -136,6 +147,20 @@ TEMPLATES.add(
         image_start="<img>",
         image_pad="<IMG_CONTEXT>",
         image_end="</img>",
+    ),
+)
+
+TEMPLATES.add(
+    "llava_onevision",
+    Template(
+        "llava_onevision",
+        default_system="",
+        image_start="",
+        image_pad="<image>",
+        image_end="",
+        role_end=" ",
+        text_start="\n",
+        closing="",
     ),
 )
 

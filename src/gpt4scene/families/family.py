@@ -15,6 +15,8 @@ OLDER_NAMES = (
     ("model.embed_tokens", "model.language_model.embed_tokens"),
     ("model.norm", "model.language_model.norm"),
     ("visual.", "model.visual."),
+    ("vision_tower.vision_model.", "model.vision_tower."),
+    ("model.vision_tower.vision_model.", "model.vision_tower."),
     ("vision_tower.", "model.vision_tower."),
     ("multi_modal_projector.", "model.multi_modal_projector."),
     ("image_newline", "model.image_newline"),
@@ -29,15 +31,6 @@ OLDER_NAMES = (
 BEFORE_4_52 = (("model.visual.", "visual."), ("model.language_model.", "model."))
 """Beginnings of tensor names today, and in releases before transformers 4.52."""
 
-BESIDE_TOWER = (
-    ("model.vision_tower.", "vision_tower."),
-    ("model.multi_modal_projector.", "multi_modal_projector."),
-    ("model.image_newline", "image_newline"),
-    ("model.language_model.", "language_model.model."),
-    ("lm_head.", "language_model.lm_head."),
-)
-"""The same for families whose projector stands beside the tower."""
-
 
 @dataclass(frozen=True)
 class Family:
@@ -49,8 +42,9 @@ class Family:
     ``tower`` is the vision tower, ``mergers`` the modules, in it or beside it, that map to the language model's width,
     ``layers`` the list of language layers; all are module paths from the top of the model. ``norms`` and ``gates``
     name the classes of its root-mean-square norms and SwiGLU MLPs that fused kernels can stand in for.
-    ``plain``: the position of a token is one running number, not three.
-    ``seeing`` says what the tower takes: ``patches`` of all images in one row, or ``tiles``, a batch of squares.
+    ``idle`` are modules whose output nobody reads, so that they can't learn. ``plain``: the position of a token is one
+    running number, not three. ``seeing`` says what the tower takes: ``patches`` of all images in one row, ``tiles``, a
+    batch of squares, or ``anyres``, such tiles whose features are put together by the size of the image.
 
     ``released_names`` are beginnings of today's tensor names and what they were in the release, where that was before
     transformers 4.52; ``flat``: its ``config.json`` has the language model's entries at the top.
@@ -65,8 +59,9 @@ class Family:
     tower: str = "model.visual"
     mergers: tuple[str, ...] = ("model.visual.merger",)
     layers: str = "model.language_model.layers"
+    idle: tuple[str, ...] = ()
     plain: bool = False
-    seeing: Literal["patches", "tiles"] = "patches"
+    seeing: Literal["patches", "tiles", "anyres"] = "patches"
     released_names: tuple[tuple[str, str], ...] = ()
     flat: bool = False
 

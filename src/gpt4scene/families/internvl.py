@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpt4scene.families.family import BESIDE_TOWER, Family
+from gpt4scene.families.family import Family
 from gpt4scene.families.shape import ModelShape, TowerShape, language_shape
 from gpt4scene.families.tiny import VISION_SPREAD, Tiny, TinyShape, chatml
 
@@ -97,5 +97,10 @@ FAMILY = Family(
     mergers=("model.multi_modal_projector",),
     plain=True,
     seeing="tiles",
-    released_names=BESIDE_TOWER,
+    released_names=(
+        ("model.vision_tower.", "vision_tower."),
+        ("model.multi_modal_projector.", "multi_modal_projector."),
+        ("model.language_model.", "language_model.model."),
+        ("lm_head.", "language_model.lm_head."),
+    ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpt4scene.families import internvl, qwen2_5_vl, qwen2_vl, qwen3_vl
+from gpt4scene.families import internvl, llava_onevision, qwen2_5_vl, qwen2_vl, qwen3_vl
 from gpt4scene.families.family import Family
 from gpt4scene.families.shape import ModelShape
 from gpt4scene.registry import Registry
@@ -15,6 +15,7 @@ for family in (
     qwen2_5_vl.FAMILY,
     qwen3_vl.FAMILY,
     internvl.FAMILY,
+    llava_onevision.FAMILY,
 ):
     FAMILIES.add(family.name, family)
 

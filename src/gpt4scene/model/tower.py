@@ -25,7 +25,7 @@ from gpt4scene.model import tower_attention
 from gpt4scene.model.features import FeatureCache, Features, feature_key, weights_digest
 from gpt4scene.model.pixels import normalise, numbers_of
 from gpt4scene.model.tower_plan import TowerPlans
-from gpt4scene.model.tower_tiles import TilePlans
+from gpt4scene.model.tower_tiles import AnyresPlans, TilePlans
 from gpt4scene.types import Grid, Images
 
 _BESIDE = ("transformers_version", "_name_or_path", "dtype")
@@ -81,7 +81,7 @@ class Tower:
         if family.seeing == "patches":
             self.plans = TowerPlans(network.get_submodule(family.tower), network.config.vision_config)
         else:
-            self.plans = TilePlans(network, family)
+            self.plans = {"tiles": TilePlans, "anyres": AnyresPlans}[family.seeing](network, family)
         self.module = self.plans.module
         self._deepstack = any("deepstack" in merger for merger in family.mergers)
         base = network.get_submodule(family.tower.rpartition(".")[0])
@@ -150,7 +150,7 @@ class Tower:
         The tensors may be saved for a backward pass later, also where inference mode is on around this call.
         """
         with torch.inference_mode(False), torch.no_grad(), self._autocast():
-            return EncodedImages(*self.plans.run(grids, pixels, list(map(self.rule.tokens, grids))))
+            return EncodedImages(*self.plans.run(grids, pixels, self.rule))
 
     def _runs_apart(self) -> bool:
         """Return whether the tower can be run outside of the model's own call."""
