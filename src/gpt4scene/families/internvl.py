@@ -60,7 +60,7 @@ def _tiny(shape: TinyShape, text: dict[str, Any], ids: dict[str, Any]) -> Any:
         "attention_bias": True,
         "initializer_range": VISION_SPREAD,
     }
-    tokens = {"image_token_id": ids[_PAD], "image_seq_length": 4}
+    tokens = {"image_token_id": ids[_PAD], "image_seq_length": 4, "tie_word_embeddings": False}
     return InternVLConfig(text_config={"model_type": "qwen2", **text}, vision_config=vision, **tokens)
 
 

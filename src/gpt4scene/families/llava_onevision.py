@@ -66,7 +66,7 @@ def _tiny(shape: TinyShape, text: dict[str, Any], ids: dict[str, Any]) -> Any:
         image_token_index=ids["<image>"],
         video_token_index=ids["<video>"],
         image_grid_pinpoints=_RESOLUTIONS,
-        tie_word_embeddings=True,
+        tie_word_embeddings=False,
     )
 
 
