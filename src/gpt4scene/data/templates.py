@@ -36,7 +36,11 @@ class Segment:
 
 @dataclass(frozen=True)
 class Template:
-    """A ChatML-style template. An empty ``default_system`` means no system message unless the row brings one."""
+    """A ChatML-style template. An empty ``default_system`` means no system message unless the row brings one.
+
+    ``role_end`` stands behind the role of a message that is no answer, ``text_start`` before its first text, behind
+    images that come before it, unless the text begins so; ``closing`` behind the end of every message.
+    """
 
     name: str
     default_system: str
@@ -45,6 +49,9 @@ class Template:
     image_start: str = "<|vision_start|>"
     image_pad: str = "<|image_pad|>"
     image_end: str = "<|vision_end|>"
+    role_end: str = "\n"
+    text_start: str = ""
+    closing: str = "\n"
 
     @property
     def image_text(self) -> str:
@@ -55,9 +62,13 @@ class Template:
     def control_tokens(self) -> tuple[str, ...]:
         """Tokens that structure the row or stand for media, and so may not occur inside a message."""
         return (
-            *(self.message_start, self.message_end, self.image_start, self.image_pad, self.image_end),
+            *(token for token in self._own if token),
             *MEDIA_TOKENS,
         )
+
+    @property
+    def _own(self) -> tuple[str, ...]:
+        return self.message_start, self.message_end, self.image_start, self.image_pad, self.image_end
 
     @cached_property
     def marks(self) -> Marks:
@@ -101,11 +112,15 @@ class Template:
 
     def _message(self, turn: Turn, learned: bool, marks: Marks) -> list[Segment]:
         """Return a message as segments. Of an answer, what is said and the end mark are learned, never the header."""
-        header = f"{self.message_start}{turn.role}\n"
+        answer = turn.role == "assistant"
+        header = f"{self.message_start}{turn.role}" + ("\n" if answer else self.role_end)
         pieces = marks.pieces(turn.text)
+        first = next((parts for parts in pieces if any(parts)), None)
+        if first is not None and not answer and not first[0].startswith(self.text_start):
+            first[0] = self.text_start + first[0]
         pieces[-1][-1] += self.message_end
         segments = []
-        if turn.role == "assistant":
+        if answer:
             segments.append(Segment(header))
         else:
             pieces[0][0] = header + pieces[0][0]
@@ -114,9 +129,9 @@ class Template:
             segments += [Segment(part, learned) for part in parts]
         if turn.role == "system":
             last = segments.pop()
-            segments.append(Segment(last.text + "\n"))
+            segments.append(Segment(last.text + self.closing))
         else:
-            segments.append(Segment("\n"))
+            segments.append(Segment(self.closing))
         return [segment for segment in segments if segment.text]
 
 
@@ -125,6 +140,30 @@ TEMPLATES: Registry[Template] = Registry("template")
 TEMPLATES.add("qwen2_vl", Template("qwen2_vl", default_system="You are a helpful assistant."))
 TEMPLATES.add("qwen3_vl", Template("qwen3_vl", default_system=""))
 TEMPLATES.add("qwen3_5", Template("qwen3_5", default_system=""))
+TEMPLATES.add(
+    "intern_vl",
+    Template(
+        "intern_vl",
+        default_system="你是书生·万象，英文名是InternVL，是由上海人工智能实验室、清华大学及多家合作单位联合开发的多模态大语言模型。",
+        image_start="<img>",
+        image_pad="<IMG_CONTEXT>",
+        image_end="</img>",
+    ),
+)
+
+TEMPLATES.add(
+    "llava_onevision",
+    Template(
+        "llava_onevision",
+        default_system="",
+        image_start="",
+        image_pad="<image>",
+        image_end="",
+        role_end=" ",
+        text_start="\n",
+        closing="",
+    ),
+)
 
 ALL_MARKS = Marks({token for name in TEMPLATES for token in TEMPLATES[name].control_tokens}, OTHER_TOKENS)
 """Finds the marks of every template, where it is not known which one a text meets, as on a server."""
