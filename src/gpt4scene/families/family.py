@@ -44,7 +44,7 @@ class Family:
     name the classes of its root-mean-square norms and SwiGLU MLPs that fused kernels can stand in for. Norms that are
     ``centred`` multiply by 1 + their weights. ``idle`` are modules whose output nobody reads, so that they can't learn.
     ``plain``: the position of a token is one running number, not three. ``seeing`` says what the tower takes:
-    ``patches`` of all images in one row, ``tiles``, a batch of squares, or ``anyres``, such tiles whose features are put
+    ``patches`` of all images in one row, ``tiles``, a batch of squares, or ``anyres``, tiles whose features are put
     together by the size of the image.
 
     ``released_names`` are beginnings of today's tensor names and what they were in the release, where that was before
