@@ -15,12 +15,15 @@ from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo import tiny_model
 from gpt4scene.errors import ConfigError, DataError
-from gpt4scene.model.export import export
+from gpt4scene.model.export import export, merge_adapter
 from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import check_checkpoint, load_model, load_tokenizer
+from gpt4scene.model.lora import check_targets
 from gpt4scene.model.pixels import normalise
 from gpt4scene.model.recompute import recompute
 from gpt4scene.model.router import set_balance
+from gpt4scene.model.tuning import prepare_for_training
+from gpt4scene.settings.arguments import TuningArguments
 from gpt4scene.types import Conversation, Origin, Turn
 
 ROWS = (("What color is the chair?", "Red."), ("How many lamps are in the room?", "Two lamps."), ("Where?", "No."))
@@ -156,3 +159,32 @@ def test_a_model_without_experts_refuses_the_key(tmp_path):
     set_balance(model.config, None)
     with pytest.raises(ConfigError, match="moe_aux_loss_coef: a qwen3_vl has no experts"):
         set_balance(model.config, 0.1)
+
+
+def test_adapters_are_on_attention_and_experts_are_refused_by_name(folder, tmp_path):
+    model = load_model(folder)
+    for name in ("gate_up_proj", "experts", "gate"):
+        with pytest.raises(ConfigError, match=f"lora_target: .*{name}"):
+            check_targets(model, TuningArguments(finetuning_type="lora", lora_target=[name]))
+    tuned = prepare_for_training(model, TuningArguments(finetuning_type="lora", lora_rank=4), bf16=False)
+    trained = {name for name, one in tuned.named_parameters() if one.requires_grad}
+    assert len(trained) == 16 and all(".self_attn." in name for name in trained)
+    for name, one in tuned.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(one, std=0.1)
+    ids = torch.arange(20)[None]
+    wanted = tuned.eval()(input_ids=ids).logits
+    tuned.save_pretrained(tmp_path / "adapter")
+    merged = AutoModelForImageTextToText.from_pretrained(merge_adapter(tmp_path / "adapter", tmp_path / "out", folder))
+    assert relative(merged(input_ids=ids).logits, wanted) < 1e-5
+    assert relative(load_model(folder)(input_ids=ids).logits, wanted) > 1e-3
+
+
+def test_freezing_takes_parts_of_layers_with_experts(folder):
+    arguments = TuningArguments(
+        finetuning_type="freeze", freeze_trainable_layers=1, freeze_trainable_modules=["experts"]
+    )
+    tuned = prepare_for_training(load_model(folder), arguments, bf16=False)
+    assert {name for name, one in tuned.named_parameters() if one.requires_grad} == {
+        f"model.language_model.layers.1.mlp.experts.{kind}_proj" for kind in ("gate_up", "down")
+    }
