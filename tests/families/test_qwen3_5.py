@@ -11,9 +11,9 @@ from scene_rows import write_image
 from transformers import AutoModelForImageTextToText
 
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.image_rules import image_rule
 from gpt4scene.data.packs import collate, make_pack
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo import tiny_model
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.families.tiny import TinyShape
@@ -50,7 +50,7 @@ def moe(tmp_path_factory):
 
 def encoded(folder, place):
     """The encoder of a checkpoint, and three questions about two images."""
-    encoder = Encoder(load_tokenizer(folder), TEMPLATES["qwen2_vl"], VisionRule.from_folder(folder, 112))
+    encoder = Encoder(load_tokenizer(folder), TEMPLATES["qwen2_vl"], image_rule(folder, 112))
     images = tuple(write_image(place / f"{n}.png", size, n) for n, size in enumerate(((120, 90), (64, 100))))
     turns = [(Turn("user", "<image>" * 2 + asked), Turn("assistant", answer)) for asked, answer in ROWS]
     return encoder, [encoder.encode(Conversation(two, images, Origin("d", "f", n))) for n, two in enumerate(turns)]

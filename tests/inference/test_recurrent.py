@@ -7,7 +7,7 @@ import pytest
 import torch
 from generating import SHORT, by_index, expected, generate, make_engine, transformers_own
 from room_runs import answers as journal_answers
-from scheduling import GREEDY, KINDS, run, said
+from scheduling import GREEDY, KINDS, Waits, run, said
 
 from gpt4scene.demo.tiny_model import build
 from gpt4scene.families.tiny import TinyShape
@@ -180,6 +180,17 @@ def test_recorded_steps_on_padded_sizes_change_no_answer(make, requests, alone, 
     for _ in range(3):
         assert said(run(scheduler, requests)) == said(alone)
     assert replayed
+
+
+def test_a_step_waits_for_the_device_only_for_its_tokens(make, requests):
+    scheduler = make()
+    for request in requests[:4]:
+        scheduler.add(request)
+    while scheduler.waiting:
+        scheduler.step()
+    with Waits() as waits:
+        assert len(scheduler.step()) == 4
+    assert not waits.found, "what waits can't be recorded as a CUDA graph"
 
 
 def full(*_):

@@ -9,10 +9,10 @@ from scene_rows import write_image
 from transformers import AutoModelForImageTextToText
 
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.image_rules import image_rule
 from gpt4scene.data.layout import pack_layout
 from gpt4scene.data.packs import collate, make_pack
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo import tiny_model
 from gpt4scene.families.tiny import TinyShape
 from gpt4scene.model.delta import PackedDelta, delta_sentence, fork_states
@@ -104,7 +104,7 @@ def setting(tmp_path_factory):
     """A checkpoint, its encoder, and samples: three of a scene, two of text."""
     place = tmp_path_factory.mktemp("hybrid")
     folder = tiny_model.build(place / "model", "qwen3_5", TinyShape(width=64, layers=3, vision_layers=1))
-    encoder = Encoder(load_tokenizer(folder), TEMPLATES["qwen2_vl"], VisionRule.from_folder(folder, 112))
+    encoder = Encoder(load_tokenizer(folder), TEMPLATES["qwen2_vl"], image_rule(folder, 112))
     scene = tuple(write_image(place / f"{i}.png", size, i) for i, size in enumerate(((80, 60), (112, 84))))
     rows = []
     for number, (sees, asked, answer) in enumerate(SAID):

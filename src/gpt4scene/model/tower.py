@@ -150,7 +150,8 @@ class Tower:
         The tensors may be saved for a backward pass later, also where inference mode is on around this call.
         """
         with torch.inference_mode(False), torch.no_grad(), self._autocast():
-            return EncodedImages(*self.plans.run(grids, pixels, self.rule))
+            merged, deep = self.plans.run(grids, pixels, self.rule)
+            return EncodedImages(merged, deep)
 
     def _runs_apart(self) -> bool:
         """Return whether the tower can be run outside of the model's own call."""
