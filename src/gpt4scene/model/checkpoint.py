@@ -60,7 +60,7 @@ def check_config(folder: Path) -> dict[str, Any]:
         for key in ("dtype", "torch_dtype"):
             if part.get(key) is not None and str(part[key]).removeprefix("torch.") not in _DTYPES:
                 raise DataError(f"{path}: '{key}: {part[key]}' is not supported; known are {', '.join(_DTYPES)}")
-    _check_rope(path, text, plain=FAMILIES[family].plain)
+    _check_rope(path, text, plain=FAMILIES[str(family)].plain)
     return config
 
 
