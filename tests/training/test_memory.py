@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hybrid import skip_unless_known
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForImageTextToText
@@ -48,6 +49,7 @@ def make(family, layers, dtype=torch.float32):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_parameters_are_counted_exactly(family):
+    skip_unless_known(family)
     model = make(family, 3)
     shape = shape_of(model.config)
     visual = {name: one.numel() for name, one in model.named_parameters() if "visual" in name}
@@ -114,7 +116,7 @@ def test_a_layer_keeps_what_is_estimated(family, method, precision):
 @pytest.mark.parametrize(("method", "precision"), [("lora", "bf16"), ("full", "bf16"), ("full", "fp32")])
 def test_layers_of_two_kinds_keep_what_is_estimated(method, precision):
     """Two of three layers carry a memory, whose chunks of 64 tokens are no size of the row."""
-    pytest.importorskip("transformers.models.qwen3_5", reason="this transformers has no Qwen3.5")
+    skip_unless_known("qwen3_5")
     setup = Setup(method, precision, trained=1, kept_layers=6, rank=8 if method == "lora" else 0)
     six, three = (
         saved("qwen3_5", layers, method, precision, tokens=640, counts=lambda one: one.numel() >= 640)
