@@ -110,9 +110,10 @@ def test_all_linear_modules_of_recurrent_layers_learn_as_the_keys_say(dense):
         prepare_for_training(load_model(dense), wrong, bf16=False)
 
 
-@pytest.mark.parametrize("bf16", [False, True])
-def test_centred_norms_and_gates_are_fused_bit_for_bit(dense, bf16):
-    model, ids = load_model(dense, dtype=torch.bfloat16 if bf16 else torch.float32), torch.arange(40)[None]
+@pytest.mark.parametrize(("kind", "bf16"), [("dense", False), ("dense", True), ("moe", True)])
+def test_centred_norms_and_gates_are_fused_bit_for_bit(request, kind, bf16):
+    folder = request.getfixturevalue(kind)
+    model, ids = load_model(folder, dtype=torch.bfloat16 if bf16 else torch.float32), torch.arange(40)[None]
     for name, weight in model.named_parameters():
         if "norm" in name:
             torch.nn.init.normal_(weight, std=0.3)  # zeros would hide what is added to them

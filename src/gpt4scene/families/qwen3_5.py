@@ -36,6 +36,7 @@ def hybrid_shape(config: Any, intermediate: int) -> ModelShape:
         qkv_bias=False,
         qk_norm=True,
         gated_query=True,
+        centred=True,
         recurrent=recurrent,
     )
 

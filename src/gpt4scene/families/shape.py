@@ -79,7 +79,7 @@ class ModelShape:
     ``intermediate`` counts the channels inside the MLP that a token passes. With ``experts`` in a layer, a token passes
     ``active`` of them, and ``intermediate`` are the channels of these together; ``shared`` are those of an MLP beside
     the experts that every token passes. A ``gated_query`` brings as many channels again, which gate the attention.
-    Layers are equal, but for those that are ``recurrent``.
+    Layers are equal, but for those that are ``recurrent``. ``centred`` norms multiply by 1 + their weights.
     """
 
     hidden: int
@@ -97,6 +97,7 @@ class ModelShape:
     active: int = 0
     shared: int = 0
     gated_query: bool = False
+    centred: bool = False
     recurrent: RecurrentShape | None = None
 
     @property
@@ -205,6 +206,7 @@ def language_shape(
     qk_norm: bool,
     intermediate: int | None = None,
     gated_query: bool = False,
+    centred: bool = False,
     recurrent: RecurrentShape | None = None,
 ) -> ModelShape:
     """Return the shape of a transformers config whose language layers are Qwen's: gated, with grouped keys.
@@ -225,6 +227,7 @@ def language_shape(
         qk_norm=qk_norm,
         tower=tower,
         gated_query=gated_query,
+        centred=centred,
         recurrent=recurrent,
     )
 
