@@ -139,6 +139,7 @@ TEMPLATES: Registry[Template] = Registry("template")
 """Templates by the name that ``template:`` takes. Qwen2.5-VL speaks ``qwen2_vl`` too."""
 TEMPLATES.add("qwen2_vl", Template("qwen2_vl", default_system="You are a helpful assistant."))
 TEMPLATES.add("qwen3_vl", Template("qwen3_vl", default_system=""))
+TEMPLATES.add("qwen3_5", Template("qwen3_5", default_system=""))
 TEMPLATES.add(
     "intern_vl",
     Template(
@@ -149,7 +150,6 @@ TEMPLATES.add(
         image_end="</img>",
     ),
 )
-
 TEMPLATES.add(
     "llava_onevision",
     Template(
