@@ -14,7 +14,6 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
 from transformers.models.llava_onevision.processing_llava_onevision import LlavaOnevisionProcessor
 
 from gpt4scene.data.encoding import Encoder
-from gpt4scene.data.image_files import patches
 from gpt4scene.data.image_rules import image_rule
 from gpt4scene.data.packs import collate, make_pack, with_dummy_image
 from gpt4scene.data.templates import TEMPLATES
@@ -28,7 +27,6 @@ from gpt4scene.model.export import export
 from gpt4scene.model.features import FeatureCache
 from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import check_checkpoint, load_model, load_tokenizer
-from gpt4scene.model.pixels import normalise
 from gpt4scene.model.released import released_name
 from gpt4scene.model.tower import Tower
 from gpt4scene.model.tuning import prepare_for_training
@@ -238,25 +236,6 @@ def test_adapters_reach_the_parts_that_are_not_frozen(setting, bf16):
         apart, _ = losses_and_gradients(tuned, encoder, [[sample] for sample in samples])
         together, _ = losses_and_gradients(tuned, encoder, [samples])
     assert relative(together, apart) < (5e-3 if bf16 else 1e-5)
-
-
-@pytest.mark.parametrize("size", [(1296, 968), (640, 480), (300, 900), (448, 448), (56, 30), (2000, 700), (84, 56)])
-@pytest.mark.parametrize("side", [None, 512])
-def test_tiles_are_those_of_the_processor_bit_for_bit(folders, tmp_path, size, side):
-    rule = image_rule(folders("internvl"), side, crop_to_patches=True)
-    values = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    image = Image.fromarray(values)
-    image.save(tmp_path / "a.png")
-    if rule.limited(size) != size:  # the processor sees what the limits leave
-        image = image.resize(rule.limited(size), Image.Resampling.BICUBIC)
-    config = {"size": {"height": 56, "width": 56}, "image_mean": list(rule.mean), "image_std": list(rule.std)}
-    processor = GotOcr2ImageProcessorPil(**config, crop_to_patches=True, min_patches=1, max_patches=12)
-    wanted = processor(image, return_tensors="pt")["pixel_values"]
-    found = patches(str(tmp_path / "a.png"), rule)
-    grid = rule.grid(size)
-    assert grid[0] == len(wanted) and rule.patches(grid) == len(found)
-    ours = normalise(torch.from_numpy(found), rule).view(-1, 4, 4, 3, 14, 14).permute(0, 3, 1, 4, 2, 5)
-    assert torch.equal(ours.reshape(wanted.shape), wanted)
 
 
 @pytest.mark.slow
