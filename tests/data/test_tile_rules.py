@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
@@ -22,7 +22,7 @@ from gpt4scene.model.pixels import normalise
 
 RELEASED = tuple((384 * rows, 384 * columns) for rows in range(1, 7) for columns in range(1, 7))
 """Resolutions of the released LLaVA-OneVision checkpoints."""
-SIZES = [(1296, 968), (300, 900), (56, 30), (84, 56)]
+SIZES = [(640, 480), (100, 300), (56, 30)]
 
 
 def small(kind, side=None):
@@ -45,7 +45,7 @@ def processed(rule, image, images):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("kind", "images"), [("internvl", 1), ("llava", 1), ("llava", 2)])
 def test_tiles_are_those_of_the_processor_bit_for_bit(tmp_path, size, kind, images):
-    rule = small(kind, 512)
+    rule = small(kind, 200)
     values = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     image = Image.fromarray(values)
     image.save(tmp_path / "a.png")
@@ -61,6 +61,7 @@ def test_tiles_are_those_of_the_processor_bit_for_bit(tmp_path, size, kind, imag
 
 
 @given(st.tuples(st.integers(16, 4000), st.integers(16, 4000)))
+@settings(max_examples=40)
 def test_tokens_of_released_checkpoints_are_counted_from_sizes_alone(size):
     width, height = size
     tiles = TileRule(image_resolution=None, crop_to_patches=True)

@@ -110,10 +110,6 @@ class AnyresRule(ImageRule):
     def grid(self, size: Size, images: int = 1) -> Grid:
         """Return (how it is shown, height, width) of an image of ``size``, one of so many ``images`` of its row."""
         width, height = self.limited(size)
-        if images == 1 and self.best(height, width) is None:
-            raise ValueError(
-                f"an image of {size[0]}x{size[1]} is too long for its width; none of its tiles would show it"
-            )
         return ALONE if images == 1 else AMONG, height, width
 
     def best(self, height: int, width: int) -> tuple[int, int]:

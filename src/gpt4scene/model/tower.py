@@ -78,6 +78,7 @@ class Tower:
         assert network is not None, "a model of transformers, or a wrapper around one"
         self.network, self.rule, self.whole, self._autocast = network, rule, whole, autocast
         family = family_of(network.config)
+        self.plans: TowerPlans | TilePlans
         if family.seeing == "patches":
             self.plans = TowerPlans(network.get_submodule(family.tower), network.config.vision_config)
         else:
@@ -150,7 +151,8 @@ class Tower:
         The tensors may be saved for a backward pass later, also where inference mode is on around this call.
         """
         with torch.inference_mode(False), torch.no_grad(), self._autocast():
-            return EncodedImages(*self.plans.run(grids, pixels, self.rule))
+            merged, deep = self.plans.run(grids, pixels, self.rule)
+            return EncodedImages(merged, deep)
 
     def _runs_apart(self) -> bool:
         """Return whether the tower can be run outside of the model's own call."""
