@@ -8,13 +8,12 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForImageTextToText
+from transformers import AutoConfig, AutoModelForImageTextToText, Qwen3Config
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
 from transformers.models.llava_onevision.processing_llava_onevision import LlavaOnevisionProcessor
 
 from gpt4scene.data.encoding import Encoder
-from gpt4scene.data.image_files import patches
 from gpt4scene.data.image_rules import image_rule
 from gpt4scene.data.packs import collate, make_pack, with_dummy_image
 from gpt4scene.data.templates import TEMPLATES
@@ -28,7 +27,6 @@ from gpt4scene.model.export import export
 from gpt4scene.model.features import FeatureCache
 from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import check_checkpoint, load_model, load_tokenizer
-from gpt4scene.model.pixels import normalise
 from gpt4scene.model.released import released_name
 from gpt4scene.model.tower import Tower
 from gpt4scene.model.tuning import prepare_for_training
@@ -37,8 +35,8 @@ from gpt4scene.types import Conversation, Origin, Question, Turn
 
 ROWS = (("What color is the chair?", "Red."), ("How many lamps are in the room?", "Two lamps."), ("Where?", "No."))
 SIZES = ((80, 60), (60, 90), (112, 84))
-KINDS = ("internvl", "internvl cropped", "llava_onevision", "llava_onevision alone")
-"""Families, and what their images are: cut into tiles, or a single one in its row."""
+KINDS = ("internvl", "internvl3_5 cropped", "llava_onevision", "llava_onevision alone")
+"""Families, and what their images are: cut into tiles, or a single one in its row. InternVL3.5 has a Qwen3 inside."""
 
 
 def relative(a, b):
@@ -67,7 +65,13 @@ def folders(tmp_path_factory):
 
     def folder(family):
         if family not in built:
-            built[family] = tiny_model.build(tmp_path_factory.mktemp(family) / "model", family)
+            place = tmp_path_factory.mktemp(family) / "model"
+            built[family] = tiny_model.build(place, family.removesuffix("3_5"))
+            if family == "internvl3_5":
+                config = AutoConfig.from_pretrained(place)
+                text = Qwen3Config(**config.text_config.to_diff_dict() | {"model_type": "qwen3", "head_dim": 16})
+                config.text_config = text
+                AutoModelForImageTextToText.from_config(config, dtype=torch.float32).save_pretrained(place)
         return built[family]
 
     return folder
@@ -143,6 +147,7 @@ def test_packs_learn_as_their_rows_do_one_by_one(setting):
     assert all(relative(grads[name], grads_together[name]) < 1e-4 for name in grads)
 
 
+@pytest.mark.slow
 def test_a_filling_pack_runs_the_tower_and_changes_nothing(setting):
     _, encoder, _, model = setting
     batch = collate(with_dummy_image(None, encoder), encoder)
@@ -151,6 +156,7 @@ def test_a_filling_pack_runs_the_tower_and_changes_nothing(setting):
     assert model.get_submodule("model.multi_modal_projector").linear_1.weight.grad is not None
 
 
+@pytest.mark.slow
 def test_answers_equal_those_of_generate(setting):
     folder, encoder, samples, model = setting
     images = samples[0].images
@@ -168,6 +174,7 @@ def test_answers_equal_those_of_generate(setting):
         assert list(got[question.key]) == out[0, ids.shape[1] :].tolist(), question
 
 
+@pytest.mark.slow
 def test_the_template_is_the_tokenizers_own(setting, images):
     _, encoder, samples, _ = setting
     chat = [
@@ -188,6 +195,7 @@ def test_the_template_is_the_tokenizers_own(setting, images):
     )
 
 
+@pytest.mark.slow
 def test_features_are_kept_and_give_the_same_losses(setting):
     _, encoder, samples, model = setting
     model.requires_grad_(False)
@@ -202,6 +210,7 @@ def test_features_are_kept_and_give_the_same_losses(setting):
     tower.close()
 
 
+@pytest.mark.slow
 def test_older_names_load_alike_and_the_shape_counts_every_parameter(setting, tmp_path):
     folder, encoder, samples, model = setting
     family, shape = family_of(model.config), shape_of(model.config)
@@ -225,6 +234,7 @@ def test_older_names_load_alike_and_the_shape_counts_every_parameter(setting, tm
         assert torch.equal(row_losses(load_model(other), batch, encoder.vision), wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bf16", [False, True])
 def test_adapters_reach_the_parts_that_are_not_frozen(setting, bf16):
     _, encoder, samples, model = setting
@@ -238,25 +248,6 @@ def test_adapters_reach_the_parts_that_are_not_frozen(setting, bf16):
         apart, _ = losses_and_gradients(tuned, encoder, [[sample] for sample in samples])
         together, _ = losses_and_gradients(tuned, encoder, [samples])
     assert relative(together, apart) < (5e-3 if bf16 else 1e-5)
-
-
-@pytest.mark.parametrize("size", [(1296, 968), (640, 480), (300, 900), (448, 448), (56, 30), (2000, 700), (84, 56)])
-@pytest.mark.parametrize("side", [None, 512])
-def test_tiles_are_those_of_the_processor_bit_for_bit(folders, tmp_path, size, side):
-    rule = image_rule(folders("internvl"), side, crop_to_patches=True)
-    values = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    image = Image.fromarray(values)
-    image.save(tmp_path / "a.png")
-    if rule.limited(size) != size:  # the processor sees what the limits leave
-        image = image.resize(rule.limited(size), Image.Resampling.BICUBIC)
-    config = {"size": {"height": 56, "width": 56}, "image_mean": list(rule.mean), "image_std": list(rule.std)}
-    processor = GotOcr2ImageProcessorPil(**config, crop_to_patches=True, min_patches=1, max_patches=12)
-    wanted = processor(image, return_tensors="pt")["pixel_values"]
-    found = patches(str(tmp_path / "a.png"), rule)
-    grid = rule.grid(size)
-    assert grid[0] == len(wanted) and rule.patches(grid) == len(found)
-    ours = normalise(torch.from_numpy(found), rule).view(-1, 4, 4, 3, 14, 14).permute(0, 3, 1, 4, 2, 5)
-    assert torch.equal(ours.reshape(wanted.shape), wanted)
 
 
 @pytest.mark.slow

@@ -110,15 +110,11 @@ class AnyresRule(ImageRule):
     def grid(self, size: Size, images: int = 1) -> Grid:
         """Return (how it is shown, height, width) of an image of ``size``, one of so many ``images`` of its row."""
         width, height = self.limited(size)
-        if images == 1 and self.best(height, width) is None:
-            raise ValueError(
-                f"an image of {size[0]}x{size[1]} is too long for its width; none of its tiles would show it"
-            )
         return ALONE if images == 1 else AMONG, height, width
 
-    def best(self, height: int, width: int) -> tuple[int, int] | None:
+    def best(self, height: int, width: int) -> tuple[int, int]:
         """Return the resolution that keeps most of an image's pixels, and of those the one that wastes fewest."""
-        best, kept, wasted = None, 0, math.inf
+        best, kept, wasted = (self.tile, self.tile), 0, math.inf
         for rows, columns in self.resolutions:
             scale = min(columns / width, rows / height)
             here = min(int(width * scale) * int(height * scale), width * height)
@@ -129,9 +125,8 @@ class AnyresRule(ImageRule):
 
     def arranged(self, grid: Grid) -> tuple[int, int]:
         """Return the rows and columns of tiles of an image that is alone in its row."""
-        best = self.best(*grid[1:])
-        assert best is not None, "grid refuses such images"
-        return best[0] // self.tile, best[1] // self.tile
+        rows, columns = self.best(*grid[1:])
+        return rows // self.tile, columns // self.tile
 
     def tokens(self, grid: Grid) -> int:
         """Return the number of image tokens: of one tile and a row's end, or of the thumbnail and rows with ends."""
@@ -162,10 +157,7 @@ class AnyresRule(ImageRule):
             color = tuple(int(value * 255) for value in self.mean)
             image = _padded(image, (max(fitted), max(fitted)), color)
             return patches_of(np.asarray(image.resize(tile, Image.Resampling.BICUBIC))[None], self.patch_size)
-        best = self.best(height, width)
-        if best is None:
-            return np.empty((0, self.patch_length), dtype=np.uint8)  # not the image that the grid was made for
-        rows, columns = best
+        rows, columns = self.best(height, width)
         if columns / width < rows / height:
             inner = columns, min(math.ceil(height * (columns / width)), rows)
         else:

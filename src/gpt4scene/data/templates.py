@@ -150,7 +150,6 @@ TEMPLATES.add(
         image_end="</img>",
     ),
 )
-
 TEMPLATES.add(
     "llava_onevision",
     Template(

@@ -43,6 +43,7 @@ class Family:
     ``layers`` the list of language layers; all are module paths from the top of the model. ``norms`` and ``gates``
     name the classes of its root-mean-square norms and SwiGLU MLPs that fused kernels can stand in for. Norms that are
     ``centred`` multiply by 1 + their weights. ``idle`` are modules whose output nobody reads, so that they can't learn.
+    ``texts`` are the ``model_type`` of language models that it may have, where there are several in its name.
     ``plain``: the position of a token is one running number, not three. ``seeing`` says what the tower takes:
     ``patches`` of all images in one row, ``tiles``, a batch of squares, or ``anyres``, tiles whose features are put
     together by the size of the image.
@@ -64,6 +65,7 @@ class Family:
     tower: str = "model.visual"
     mergers: tuple[str, ...] = ("model.visual.merger",)
     layers: str = "model.language_model.layers"
+    texts: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
     plain: bool = False
     seeing: Literal["patches", "tiles", "anyres"] = "patches"

@@ -95,6 +95,7 @@ FAMILY = Family(
     gates=("Qwen2MLP", "Qwen3MLP"),
     tower="model.vision_tower",
     mergers=("model.multi_modal_projector",),
+    texts=("qwen2", "qwen3"),
     plain=True,
     seeing="tiles",
     released_names=(

@@ -93,6 +93,7 @@ FAMILY = Family(
     tower="model.vision_tower",
     mergers=("model.multi_modal_projector", "model.image_newline"),
     idle=("model.vision_tower.post_layernorm",),
+    texts=("qwen2",),
     plain=True,
     seeing="anyres",
     released_names=(

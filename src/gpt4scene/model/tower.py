@@ -78,6 +78,7 @@ class Tower:
         assert network is not None, "a model of transformers, or a wrapper around one"
         self.network, self.rule, self.whole, self._autocast = network, rule, whole, autocast
         family = family_of(network.config)
+        self.plans: TowerPlans | TilePlans
         if family.seeing == "patches":
             self.plans = TowerPlans(network.get_submodule(family.tower), network.config.vision_config)
         else:
