@@ -49,9 +49,10 @@ class ImageSearch:
             return [name]
         return list(dict.fromkeys([name, *(os.path.join(folder, name) for folder in self.folders)]))
 
-    def find(self, name: str) -> str | None:
-        """Return the first of ``places`` that is a file, or ``None``."""
-        return next((place for place in self.places(name) if os.path.isfile(place)), None)
+    def find(self, name: str, *, folders: bool = False) -> str | None:
+        """Return the first of ``places`` that is a file, or also a folder where ``folders`` will do, or ``None``."""
+        there = os.path.exists if folders else os.path.isfile
+        return next((place for place in self.places(name) if there(place)), None)
 
 
 def image_list_file(

@@ -15,7 +15,7 @@ import numpy as np
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json, whole_folder, write_json
-from gpt4scene.types import IGNORED, EncodedSample, Origin
+from gpt4scene.types import IGNORED, EncodedSample, Grid, Origin
 
 FORMAT = 1
 META_FILE = "tokenized.json"
@@ -111,7 +111,9 @@ class TokenizedRows(Sequence[EncodedSample]):
             if start == stop:
                 continue
             values, counts = arrays["prefix_values"][start:stop], arrays["prefix_counts"][start:stop]
-            cuts = [0, *(np.flatnonzero(values == values[-1]) + 1).tolist()]
+            ends = np.flatnonzero(values == values[-1]) + 1
+            last = np.cumsum([_ends_of(grid) for grid in self._scenes[scene][1]]) - 1  # of each image's own ends
+            cuts = [0, *ends[last].tolist()]
             codes = [(values[a:b].tobytes(), counts[a:b].tobytes()) for a, b in zip(cuts, cuts[1:], strict=False)]
             found[scene] = self._scenes[scene][0], tuple(codes)
         return found
@@ -172,6 +174,11 @@ def read_tokenized(folder: str | Path, fingerprint: Mapping[str, Any]) -> Tokeni
             "set these back, or choose another tokenized_path"
         )
     return TokenizedRows(folder, meta)
+
+
+def _ends_of(grid: Grid) -> int:
+    """Return how often the token that ends an image stands in one: behind each frame of a video with times."""
+    return int(grid[0]) if len(grid) > 3 and grid[3] == 0 else 1
 
 
 def _is_llamafactorys(folder: Path) -> bool:

@@ -154,7 +154,7 @@ def _check_prompts(questions: Iterable[Question]) -> None:
                 f"{place_of(question)}: the prompt holds half a character (\\u{ord(half[0]):04x}), which no tokenizer "
                 "takes; mend it"
             )
-        ALL_MARKS.asked(question.prompt, len(question.images), place_of(question))
+        ALL_MARKS.asked(question.prompt, question.images, place_of(question))
 
 
 def place_of(question: Question) -> str:

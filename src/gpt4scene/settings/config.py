@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 
 from gpt4scene.errors import ConfigError
 from gpt4scene.registry import nearest
-from gpt4scene.settings.arguments import DataArguments, ModelArguments, TuningArguments
+from gpt4scene.settings.arguments import Arguments, DataArguments, ModelArguments, TuningArguments
 from gpt4scene.settings.coercion import BadValueError, check_range, coerce
 from gpt4scene.settings.consistency import contradictions, trains, without_effect
 from gpt4scene.settings.entries import FLAGS, Entry, place, read_file, read_flags
 from gpt4scene.settings.foreign import foreign
+from gpt4scene.settings.video import LEAST_OLD_AREA, VideoArguments
 
 NEAR = 0.8
 """Least likeness of a name that is offered for an unknown key: hundreds are known, so far-fetched hints are many."""
@@ -26,8 +27,8 @@ NEAR = 0.8
 BY_ITSELF = ("disable_gradient_checkpointing", "use_liger_kernel")
 """Keys that may say ``auto``, which is what they are when left out."""
 
-Section = TypeVar("Section", ModelArguments, DataArguments, TuningArguments)
-SECTIONS: tuple[type, ...] = (ModelArguments, DataArguments, TuningArguments)
+Section = TypeVar("Section", bound=Arguments)
+SECTIONS: tuple[type, ...] = (ModelArguments, DataArguments, TuningArguments, VideoArguments)
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class TrainConfig:
     data: DataArguments
     tuning: TuningArguments
     training: dict[str, Any]
+    video: VideoArguments = field(default_factory=VideoArguments)
     notes: tuple[str, ...] = ()
     source: str | None = None
     flags: tuple[str, ...] = field(default=())
@@ -94,6 +96,7 @@ def parse(argv: Sequence[str]) -> TrainConfig:
         model=_section(ModelArguments, values),
         data=_section(DataArguments, values),
         tuning=_section(TuningArguments, values),
+        video=_section(VideoArguments, values),
         training={name: value for name, value in values.items() if name not in own} | {"do_train": trains(values)},
         notes=tuple(dict.fromkeys(notes)),
         source=source,
@@ -233,6 +236,9 @@ def _value(entry: Entry, name: str, hint: Any, notes: list[str]) -> Any:
     value = coerce(entry.value if theirs is None else theirs.becomes, hint)
     if entry.key == "warmup_ratio" and value is not None and value >= 1:
         raise BadValueError(f"must be below 1 (a share of all steps), not {value}")
+    if entry.key == "video_resolution" and value is not None and value < LEAST_OLD_AREA:
+        notes.append(f"{entry.place} {value} is a side in pixels, as in LLaMA-Factory 0.9.0; the area is {value**2}")
+        return value**2
     if entry.key == "resume_from_checkpoint" and value is False:
         return None
     return value
