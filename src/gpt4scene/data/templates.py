@@ -69,9 +69,13 @@ class Template:
     def control_tokens(self) -> tuple[str, ...]:
         """Tokens that structure the row or stand for media, and so may not occur inside a message."""
         return (
-            *(self.message_start, self.message_end, self.image_start, self.image_pad, self.image_end),
+            *(token for token in self._own if token),
             *MEDIA_TOKENS,
         )
+
+    @property
+    def _own(self) -> tuple[str, ...]:
+        return self.message_start, self.message_end, self.image_start, self.image_pad, self.image_end
 
     @cached_property
     def marks(self) -> Marks:
@@ -139,6 +143,16 @@ TEMPLATES: Registry[Template] = Registry("template")
 """Templates by the name that ``template:`` takes. Qwen2.5-VL speaks ``qwen2_vl`` too."""
 TEMPLATES.add("qwen2_vl", Template("qwen2_vl", default_system="You are a helpful assistant."))
 TEMPLATES.add("qwen3_vl", Template("qwen3_vl", default_system=""))
+TEMPLATES.add(
+    "intern_vl",
+    Template(
+        "intern_vl",
+        default_system="你是书生·万象，英文名是InternVL，是由上海人工智能实验室、清华大学及多家合作单位联合开发的多模态大语言模型。",
+        image_start="<img>",
+        image_pad="<IMG_CONTEXT>",
+        image_end="</img>",
+    ),
+)
 
 ALL_MARKS = Marks({token for name in TEMPLATES for token in TEMPLATES[name].control_tokens}, OTHER_TOKENS)
 """Finds the marks of every template, where it is not known which one a text meets, as on a server."""

@@ -1,17 +1,23 @@
-"""Model families: where their parts are, under transformers 5's module names."""
+"""A model family as a value: where its parts are, what it was trained with, how big it is."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from gpt4scene.errors import ConfigError
-from gpt4scene.registry import Registry
+from gpt4scene.families.shape import ModelShape
+from gpt4scene.families.tiny import Tiny
 
 OLDER_NAMES = (
     ("model.layers.", "model.language_model.layers."),
     ("model.embed_tokens", "model.language_model.embed_tokens"),
     ("model.norm", "model.language_model.norm"),
     ("visual.", "model.visual."),
+    ("vision_tower.", "model.vision_tower."),
+    ("multi_modal_projector.", "model.multi_modal_projector."),
+    ("image_newline", "model.image_newline"),
     ("language_model.model.", "model.language_model."),
     ("language_model.lm_head", "lm_head"),
     ("language_model.", "model.language_model."),
@@ -20,26 +26,53 @@ OLDER_NAMES = (
 """How module paths began before transformers 4.52, and in releases and tools around it; and how they begin now."""
 
 
+BEFORE_4_52 = (("model.visual.", "visual."), ("model.language_model.", "model."))
+"""Beginnings of tensor names today, and in releases before transformers 4.52."""
+
+BESIDE_TOWER = (
+    ("model.vision_tower.", "vision_tower."),
+    ("model.multi_modal_projector.", "multi_modal_projector."),
+    ("model.image_newline", "image_newline"),
+    ("model.language_model.", "language_model.model."),
+    ("lm_head.", "language_model.lm_head."),
+)
+"""The same for families whose projector stands beside the tower."""
+
+
 @dataclass(frozen=True)
 class Family:
-    """A family of vision-language models that shares Qwen2-VL's prefix of image tokens and 3-row positions.
+    """A family of vision-language models.
 
-    ``tower`` is the vision tower, ``mergers`` the modules inside it that map to the language model's width,
-    ``layers`` the list of language layers; all are module paths from the top of the model. ``template`` is
-    the chat template that the family was trained with. ``released_names`` are beginnings of today's tensor names and
-    what they were in the release, where that was before transformers 4.52 and ``config.json`` was flat.
+    ``name`` is the ``model_type`` of its config. ``template`` is the chat template that it was trained with.
+    ``shape`` counts the sizes of a transformers config, ``tiny`` makes a checkpoint of a few hundred thousand weights.
+
+    ``tower`` is the vision tower, ``mergers`` the modules, in it or beside it, that map to the language model's width,
+    ``layers`` the list of language layers; all are module paths from the top of the model. ``norms`` and ``gates``
+    name the classes of its root-mean-square norms and SwiGLU MLPs that fused kernels can stand in for.
+    ``plain``: the position of a token is one running number, not three.
+    ``seeing`` says what the tower takes: ``patches`` of all images in one row, or ``tiles``, a batch of squares.
+
+    ``released_names`` are beginnings of today's tensor names and what they were in the release, where that was before
+    transformers 4.52; ``flat``: its ``config.json`` has the language model's entries at the top.
     """
 
     name: str
     template: str
+    shape: Callable[[Any], ModelShape]
+    tiny: Tiny
+    norms: tuple[str, ...] = ()
+    gates: tuple[str, ...] = ()
     tower: str = "model.visual"
     mergers: tuple[str, ...] = ("model.visual.merger",)
     layers: str = "model.language_model.layers"
+    plain: bool = False
+    seeing: Literal["patches", "tiles"] = "patches"
     released_names: tuple[tuple[str, str], ...] = ()
+    flat: bool = False
 
     def part_of(self, parameter: str) -> str:
         """Return which part a parameter belongs to: ``"merger"``, ``"tower"`` or ``"language"``."""
-        if any(parameter.startswith(merger + ".") for merger in self.mergers):
+        if any(parameter == merger or parameter.startswith(merger + ".") for merger in self.mergers):
             return "merger"
         return "tower" if parameter.startswith(self.tower + ".") else "language"
 
@@ -50,21 +83,6 @@ class Family:
     def all_names(self, module: str) -> list[str]:
         """Return a module path of today, and what older releases called it."""
         return [module] + [old + module.removeprefix(new) for old, new in OLDER_NAMES if module.startswith(new)]
-
-
-FAMILIES: Registry[Family] = Registry("model family")
-_BEFORE_4_52 = (("model.visual.", "visual."), ("model.language_model.", "model."))
-FAMILIES.add("qwen2_vl", Family("qwen2_vl", "qwen2_vl", released_names=_BEFORE_4_52))
-FAMILIES.add("qwen2_5_vl", Family("qwen2_5_vl", "qwen2_vl", released_names=_BEFORE_4_52))
-FAMILIES.add(
-    "qwen3_vl",
-    Family("qwen3_vl", "qwen3_vl", mergers=("model.visual.merger", "model.visual.deepstack_merger_list")),
-)
-
-
-def family_of(config) -> Family:
-    """Return the family of a transformers config; ``ValueError`` names the known ones."""
-    return FAMILIES[config.model_type]
 
 
 def check_template(family: Family, template: str) -> None:

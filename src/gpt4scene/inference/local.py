@@ -10,7 +10,7 @@ from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.image_rules import image_rule
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.errors import ConfigError
-from gpt4scene.families.family import family_of
+from gpt4scene.families.registry import family_of
 from gpt4scene.inference.engine import Engine
 from gpt4scene.inference.scheduler import BRANCH_LIMIT, Scheduler
 from gpt4scene.model.features import FeatureCache
@@ -60,6 +60,7 @@ def load_engine(
     image_resolution: int | None = 512,
     image_max_pixels: int | None = None,
     image_min_pixels: int | None = None,
+    crop_to_patches: bool = False,
     template: str | None = None,
     dtype: str = "auto",
     attention: str = "sdpa",
@@ -78,7 +79,8 @@ def load_engine(
     place = choose_device(device)
     spare_threads(parameter_count(folder.base), place)
     options = {"dtype": choose_dtype(dtype, place), "attention": attention, "device": place}
-    vision = image_rule(folder.base, image_resolution, image_max_pixels, image_min_pixels)
+    limits = image_resolution, image_max_pixels, image_min_pixels, crop_to_patches
+    vision = image_rule(folder.base, *limits)
     tokenizer = load_tokenizer(folder.base)
     network = load_merged(folder, **options)
     encoder = Encoder(tokenizer, TEMPLATES[template or family_of(network.config).template], vision)

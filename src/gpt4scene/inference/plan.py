@@ -204,7 +204,7 @@ def _shared_settings(arguments: InferArguments) -> dict[str, Any]:
         "model": arguments.model if folder is None else identity(folder),
         "dtype": arguments.dtype,
         "template": arguments.template,
-        **{key: limit for key, limit in asdict(arguments.image_limits).items() if key == SIDE or limit is not None},
+        **{key: limit for key, limit in asdict(arguments.image_limits).items() if key == SIDE or limit},
         "max_new_tokens": arguments.max_new_tokens,
         "temperature": arguments.temperature,
         "repetition_penalty": arguments.repetition_penalty,
@@ -216,7 +216,8 @@ def _shared_settings(arguments: InferArguments) -> dict[str, Any]:
 
 def _check_model(arguments: InferArguments, folder: Path) -> None:
     """Raise ``ConfigError`` for another family's template, and for answers that are longer than the model's context."""
-    from gpt4scene.families.family import FAMILIES, check_template
+    from gpt4scene.families.family import check_template
+    from gpt4scene.families.registry import FAMILIES
 
     config = read_json(folder / "config.json", "description of the model")
     kind = config.get("model_type")

@@ -65,6 +65,23 @@ class TowerPlans:
         self._known[key] = plan
         return plan
 
+    def arguments(self, grids: tuple[Grid, ...], pixels: torch.Tensor) -> dict[str, Any]:
+        """Return the keyword arguments about images for the model, which runs the tower itself."""
+        plan = self(grids, pixels.device)
+        return {"pixel_values": pixels} | {f"image_{name}": value for name, value in plan.items()}
+
+    def run(
+        self, grids: tuple[Grid, ...], pixels: torch.Tensor, sizes: list[int]
+    ) -> tuple[tuple[torch.Tensor, ...], tuple[tuple[torch.Tensor, ...], ...]]:
+        """Return the features ``[tokens, width]`` of each image of ``sizes`` tokens, and those of inner layers."""
+        out = self.module(pixels, **self(grids, pixels.device))
+        deep = out.get("deepstack_features") or ()
+        return out.pooler_output.split(sizes), tuple(layer.split(sizes) for layer in deep)
+
+    def form(self, encoded: Any) -> Any:
+        """Return features as the model's ``mm_encoder_outputs`` takes those of images: as they are."""
+        return encoded
+
     def windowed(self) -> frozenset[int]:
         """Return the identities (``id``) of the attention modules that attend within windows."""
         whole = getattr(self.config, "fullatt_block_indexes", None)
