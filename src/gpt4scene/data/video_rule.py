@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -45,6 +47,29 @@ class VideoStyle:
     times: Times = "index"
     whole: bool = False
     tokens_per_second: float = 1.0
+
+
+_WITH_TIMES = VideoStyle("text", whole=True)
+STYLES: Mapping[str, VideoStyle] = MappingProxyType(
+    {
+        "qwen2_vl": VideoStyle(),
+        "qwen2_5_vl": VideoStyle("seconds"),
+        **dict.fromkeys(("qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe"), _WITH_TIMES),
+    }
+)
+"""Styles by the ``model_type`` of a checkpoint: the families whose videos are read."""
+
+TOKENS_PER_SECOND = 4
+"""What transformers takes for Qwen2.5-VL where ``vision_config`` does not say; released checkpoints say 2."""
+
+
+def style_of(model: Mapping[str, Any]) -> VideoStyle | None:
+    """Return the style of a model by its ``config.json``, None where its videos are not read."""
+    style = STYLES.get(str(model.get("model_type")))
+    if style is None or style.times != "seconds":
+        return style
+    vision = model.get("vision_config") or {}
+    return replace(style, tokens_per_second=float(vision.get("tokens_per_second", TOKENS_PER_SECOND)))
 
 
 @dataclass(frozen=True)
@@ -193,9 +218,9 @@ def _limited(size: Size, limits: VideoLimits) -> Size:
     return max(width, LEAST_SIDE), max(height, LEAST_SIDE)
 
 
-def refuse_other_patches(folder: Path, patch: int, mean: tuple[float, ...]) -> None:
+def refuse_other_patches(folder: str | os.PathLike, patch: int, mean: tuple[float, ...]) -> None:
     """Raise DataError where a checkpoint cuts or colours videos in another way than images."""
-    config = _video_config(folder)
+    config = _video_config(Path(folder))
     for key, wanted in (("patch_size", patch), ("image_mean", list(mean))):
         if (said := config.get(key)) is not None and said != wanted:
             raise DataError(

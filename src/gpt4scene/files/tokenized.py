@@ -19,6 +19,8 @@ from gpt4scene.types import IGNORED, EncodedSample, Grid, Origin
 
 FORMAT = 1
 META_FILE = "tokenized.json"
+VIDEOS = "video processor"
+"""What a fingerprint says of videos. Folders without it are older than videos, and hold none."""
 CACHED_PREFIXES = 1024
 """Prefixes that are kept unpacked, of 8 bytes a token."""
 ARRAYS = (
@@ -167,7 +169,9 @@ def read_tokenized(folder: str | Path, fingerprint: Mapping[str, Any]) -> Tokeni
             f"{folder}: no folder of tokenized rows of this version ({META_FILE} is missing or of another format); "
             "choose another tokenized_path or remove it"
         )
-    changed = differences(meta["fingerprint"], fingerprint)
+    known = meta["fingerprint"]
+    now = fingerprint if VIDEOS in known else {key: fingerprint[key] for key in fingerprint if key != VIDEOS}
+    changed = differences(known, now)
     if changed:
         raise DataError(
             f"{folder}: the tokenized rows were made with other settings: {'; '.join(changed)}; "
