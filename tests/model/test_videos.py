@@ -79,7 +79,7 @@ def as_theirs(encoder, sample, model):
 
 
 def test_positions_are_those_of_the_family_and_the_original_ones_behind_a_long_video(setting):
-    """transformers 5 goes on behind a video at its longer side, which 4.x and the paper do only where time is shorter."""
+    """transformers 5 goes on behind a video at its longer side; 4.x and the paper do where time is shorter alone."""
     folder, encoder, (sample, *_) = setting
     model = AutoModelForImageTextToText.from_pretrained(folder)
     inputs, positions = as_theirs(encoder, sample, model)
@@ -134,7 +134,7 @@ def test_answers_about_a_video_are_those_of_generate(setting, shown):
         inputs, positions = as_theirs(encoder, sample, theirs)
         said = []
         with torch.inference_mode():
-            for step in range(len(answers[question.index].token_ids)):
+            for _ in range(len(answers[question.index].token_ids)):
                 logits = theirs(**inputs, position_ids=positions).logits[0, -1]
                 said.append(int(logits.argmax()))
                 more = torch.tensor([[said[-1]]])

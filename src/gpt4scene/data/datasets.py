@@ -15,7 +15,6 @@ from gpt4scene.data.dataset_info import DATASET_INFO, DatasetEntry, read_dataset
 from gpt4scene.data.mixing import mix, resample
 from gpt4scene.errors import DataError
 from gpt4scene.files.images import ImageSearch
-from gpt4scene.files.media import is_video, paths_of, video_name
 from gpt4scene.files.rows import dataset_files, read_rows
 from gpt4scene.types import Conversation, Origin
 
@@ -43,14 +42,10 @@ class ImageResolver:
         return found
 
     def _find(self, name: str, origin: Origin) -> str:
-        video = is_video(name)
-        found = [self._search.find(path, folders=video) for path in paths_of(name)]
-        if None in found:
-            missing = paths_of(name)[found.index(None)]
-            kind, tried = "video" if video else "image", ", ".join(self._search.places(missing))
-            raise DataError(f"{origin}: {kind} '{missing}' is not there; tried {tried}; set media_dir")
-        paths = [path for path in found if path is not None]
-        return video_name(paths) if video else paths[0]
+        try:
+            return self._search.find_named(name)
+        except DataError as error:
+            raise DataError(f"{origin}: {error}") from None
 
 
 def load_conversations(
