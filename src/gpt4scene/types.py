@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -175,6 +176,12 @@ class PackLayout:
     def even(self) -> bool:
         """Whether all branches have one length, so that they are a batch as they lie."""
         return len(set(self.lengths)) <= 1
+
+    @property
+    def members(self) -> list[list[int]]:
+        """The branches of each of ``groups``, in the order of its rows."""
+        order = iter(sorted(range(len(self.lengths)), key=lambda branch: -self.lengths[branch]))
+        return [sorted(islice(order, count)) for count, _ in self.groups]
 
     def changed(self, change: Callable[[torch.Tensor], torch.Tensor]) -> PackLayout:
         """Return the layout with ``change`` done to its tensor: moved, or pinned."""

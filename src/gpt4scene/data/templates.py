@@ -153,6 +153,7 @@ TEMPLATES.add(
         image_end="</img>",
     ),
 )
+TEMPLATES.add("qwen3_5", Template("qwen3_5", default_system=""))
 
 ALL_MARKS = Marks({token for name in TEMPLATES for token in TEMPLATES[name].control_tokens}, OTHER_TOKENS)
 """Finds the marks of every template, where it is not known which one a text meets, as on a server."""

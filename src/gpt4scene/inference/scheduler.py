@@ -390,5 +390,5 @@ class Scheduler:
             self._running[to] = self._running[source]
         del self._running[count:]
         self._parts, self._short = None, False
-        self._most = min(self.branch_limit, self._most + len(gone))
+        self._most = min(self.branch_limit, self._most + 1)
         self.prefixes.shrink({id(one.prefix) for one in self._running})
