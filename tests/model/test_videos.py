@@ -22,7 +22,7 @@ from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.model.pixels import normalise
 from gpt4scene.types import IGNORED, Conversation, Origin, Question, Turn
 
-NAMES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+NAMES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5")
 ROWS = (("What color is the chair?", "Red."), ("How many lamps are in the room?", "Two lamps."), ("Where?", "No."))
 LIMITS = VideoLimits(video_fps=2.0, video_maxlen=8, video_max_pixels=64 * 64)
 
