@@ -46,6 +46,8 @@ def test_rows_about_videos_train_the_same_however_they_are_packed_read_and_kept(
     assert len(plain) == 3 and plain[-1] < plain[0]
     packed = train(tmp_path / "packed", **keys, feature_cache="off", scene_packing=4, dataloader_num_workers=1)
     assert packed == pytest.approx(plain, rel=1e-5)
+    apart = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 8}
+    assert train(tmp_path / "apart", **keys, **apart) == pytest.approx(plain, rel=1e-5)
     kept = train(tmp_path / "kept", **keys, scene_packing=4, tokenized_path=tmp_path / "tokens")
     assert kept == pytest.approx(plain, rel=1e-5)
     assert train(tmp_path / "again", **keys, scene_packing=4, tokenized_path=tmp_path / "tokens") == kept
