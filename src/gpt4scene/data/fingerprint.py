@@ -14,6 +14,7 @@ from gpt4scene.data.dataset_info import read_dataset_info
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.errors import DataError
 from gpt4scene.files.rows import dataset_files
+from gpt4scene.files.tokenized import VIDEOS
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json")
 """Files of a checkpoint that decide token ids. The chat template is not among them: rows are written by ours."""
@@ -45,6 +46,7 @@ def fingerprint(
     folder = Path(dataset_dir)
     entries = read_dataset_info(folder, datasets)
     vision = asdict(encoder.vision)
+    video = vision.pop("video", None)
     settings = {
         "template": {key: value for key, value in asdict(encoder.template).items() if key != "usable"},
         "image_resolution": vision.pop("image_resolution"),
@@ -53,6 +55,7 @@ def fingerprint(
         "train_on_prompt": encoder.train_on_prompt,
         "mask_history": encoder.mask_history,
         "image processor": vision,
+        **({VIDEOS: video} if video is not None else {}),
         "tokenizer files": _tokenizer_files(Path(model_folder)),
         "dataset": {entry.name: asdict(entry) for entry in entries},
         "dataset files": {

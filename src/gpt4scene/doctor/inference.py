@@ -66,7 +66,7 @@ def _model(arguments: InferArguments, checks: Checks) -> Encoder | None:
             check_adapter(folder.adapter, network)
         family = family_of(network.config)
         check_template(family, arguments.template or family.template)
-        vision = image_rule(folder.base, **asdict(arguments.image_limits))
+        vision = image_rule(folder.base, **asdict(arguments.image_limits), video=arguments.video_limits)
         return Encoder(load_tokenizer(folder.base), TEMPLATES[arguments.template or family.template], vision)
 
     size = weights_bytes(folder.base) / GIB

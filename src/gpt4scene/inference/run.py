@@ -288,6 +288,7 @@ def _engine(arguments: InferArguments, say: Say) -> Engine:
     engine = load_engine(
         arguments.model,
         **asdict(arguments.image_limits),
+        video=arguments.video_limits,
         template=arguments.template,
         dtype=arguments.dtype,
         attention=attention,

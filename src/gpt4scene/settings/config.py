@@ -21,6 +21,7 @@ from gpt4scene.settings.entries import FLAGS, Entry, place, read_file, read_flag
 from gpt4scene.settings.families import FamilyArguments
 from gpt4scene.settings.foreign import foreign
 from gpt4scene.settings.repeated import read_run, run_file, take_from
+from gpt4scene.settings.video import LEAST_OLD_AREA, VideoArguments
 from gpt4scene.settings.watching import WatchingArguments, reporters
 
 NEAR = 0.8
@@ -30,7 +31,10 @@ BY_ITSELF = ("disable_gradient_checkpointing", "use_liger_kernel")
 """Keys that may say ``auto``, which is what they are when left out."""
 
 Section = TypeVar("Section", bound=Arguments)
-SECTIONS: tuple[type, ...] = (ModelArguments, DataArguments, TuningArguments, WatchingArguments, FamilyArguments)
+SECTIONS: tuple[type, ...] = (
+    *(ModelArguments, DataArguments, TuningArguments),
+    *(WatchingArguments, FamilyArguments, VideoArguments),
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class TrainConfig:
     data: DataArguments
     tuning: TuningArguments
     training: dict[str, Any]
+    video: VideoArguments = field(default_factory=VideoArguments)
     notes: tuple[str, ...] = ()
     source: str | None = None
     flags: tuple[str, ...] = field(default=())
@@ -112,6 +117,7 @@ def parse(argv: Sequence[str]) -> TrainConfig:
         model=_section(ModelArguments, values),
         data=_section(DataArguments, values),
         tuning=_section(TuningArguments, values),
+        video=_section(VideoArguments, values),
         training={name: value for name, value in values.items() if name not in own} | {"do_train": trains(values)},
         notes=tuple(dict.fromkeys(notes)),
         source=source,
@@ -254,6 +260,9 @@ def _value(entry: Entry, name: str, hint: Any, notes: list[str]) -> Any:
     value = coerce(entry.value if theirs is None else theirs.becomes, hint)
     if entry.key == "warmup_ratio" and value is not None and value >= 1:
         raise BadValueError(f"must be below 1 (a share of all steps), not {value}")
+    if entry.key == "video_resolution" and value is not None and value < LEAST_OLD_AREA:
+        notes.append(f"{entry.place} {value} is a side in pixels, as in LLaMA-Factory 0.9.0; the area is {value**2}")
+        return value**2
     if entry.key == "resume_from_checkpoint" and value is False:
         return None
     return value

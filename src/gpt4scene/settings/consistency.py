@@ -12,6 +12,7 @@ from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import ImageLimits, TuningArguments
 from gpt4scene.settings.feature_cache import feature_cache_problems
 from gpt4scene.settings.foreign import foreign
+from gpt4scene.settings.video import area_problems
 from gpt4scene.settings.watching import watching_problems, watching_without_effect
 
 LONGEST_SIDE = 16384
@@ -164,6 +165,7 @@ def _rows(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"template '{template}' is not known{nearest(template, known)} (known: {', '.join(known)})"
     limits = ImageLimits.said(get("image_resolution"), get("image_max_pixels"), get("image_min_pixels"))
     yield from limits.problems()
+    yield from area_problems(get("video_max_pixels"), get("video_min_pixels"))
     yield from (f"feature_cache {words}" for words in feature_cache_problems(get("feature_cache", "auto")))
     if (get("image_resolution") or 0) > LONGEST_SIDE:
         area = get("image_resolution")

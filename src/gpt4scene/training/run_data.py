@@ -20,6 +20,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.tokenized import TokenizedRows, has_tokenized, read_tokenized, write_tokenized
 from gpt4scene.settings.arguments import DataArguments
 from gpt4scene.settings.config import TrainConfig
+from gpt4scene.settings.video import VideoArguments
 from gpt4scene.training.processes import on_all, on_first
 from gpt4scene.types import Conversation
 
@@ -59,7 +60,7 @@ def load_data(
     run; ValueError for an unknown template.
     """
     data = config.data
-    encoder = on_all(lambda: _encoder(data, folder, tokenizer))
+    encoder = on_all(lambda: _encoder(data, config.video, folder, tokenizer))
     reading = {
         "media_dir": data.media_dir,
         "max_samples": data.max_samples,
@@ -139,12 +140,12 @@ def _select(rows: Sequence[Conversation] | TokenizedRows, indices: Sequence[int]
     return rows.select(indices) if isinstance(rows, TokenizedRows) else [rows[index] for index in indices]
 
 
-def _encoder(data: DataArguments, folder: Path, tokenizer: PreTrainedTokenizerBase) -> Encoder:
+def _encoder(data: DataArguments, video: VideoArguments, folder: Path, tokenizer: PreTrainedTokenizerBase) -> Encoder:
     """Return the encoder that the settings describe, for the checkpoint in ``folder``."""
     return Encoder(
         tokenizer,
         TEMPLATES[data.template],
-        image_rule(folder, **asdict(data.image_limits)),
+        image_rule(folder, **asdict(data.image_limits), video=video.limits),
         data.cutoff_len,
         train_on_prompt=data.train_on_prompt,
         mask_history=data.mask_history,
