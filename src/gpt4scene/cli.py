@@ -69,7 +69,10 @@ def _imported(place: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-_SECTIONS = tuple(f"gpt4scene.settings.arguments:{kind}Arguments" for kind in ("Model", "Data", "Tuning"))
+_SECTIONS = (
+    *(f"gpt4scene.settings.arguments:{kind}Arguments" for kind in ("Model", "Data", "Tuning")),
+    "gpt4scene.settings.methods:MethodArguments",
+)
 
 COMMANDS: tuple[Command, ...] = (
     Command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -29,6 +29,9 @@ from gpt4scene.model.patch_product import embed_by_products
 from gpt4scene.model.tower import tower_attention_name
 from gpt4scene.model.weight_samples import broken_tensor, check_twins, refuse_other_base
 
+if TYPE_CHECKING:
+    from transformers import BitsAndBytesConfig
+
 
 def load_tokenizer(model_name_or_path: str | Path) -> PreTrainedTokenizerBase:
     """Return the tokenizer of a checkpoint; ``DataError`` where its files are missing or broken."""
@@ -45,6 +48,7 @@ def load_model(
     dtype: torch.dtype | str = "auto",
     attention: str = "sdpa",
     device: torch.device | str | None = None,
+    quantization_config: BitsAndBytesConfig | None = None,
 ) -> PreTrainedModel:
     """Return the model with our pack attention in its language part and ``attention`` in its vision tower.
 
@@ -53,7 +57,7 @@ def load_model(
     Old checkpoints (flat config, ``visual.*`` and ``model.layers.*`` keys) load the same. A checkpoint with missing or
     mismatched weights is refused, since random weights would go unnoticed. Whatever ``attention`` is, the branches of
     a pack do not see each other: ``eager`` takes our plain attention for the language part, every other value our fused
-    one.
+    one. ``quantization_config`` quantises weights as they are loaded, on ``device``.
     """
     check_versions()
     hide_bars_from_logs()
@@ -70,6 +74,7 @@ def load_model(
             attn_implementation=parts,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported, and refused below
+            **_quantised_on(device, quantization_config),
         )
     except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
         raise DataError(f"{folder}: the weights can't be loaded ({_in_one_line(error)})") from error
@@ -83,9 +88,16 @@ def load_model(
     _refuse_sliding_window(model, folder)
     keep_used_renamings(model)
     embed_by_products(model)
-    if device is not None:
+    if device is not None and quantization_config is None:
         model.to(device)  # pyright: ignore[reportArgumentType]  (a decorated method, whose type forgets self)
     return model
+
+
+def _quantised_on(device: torch.device | str | None, quantization_config: BitsAndBytesConfig | None) -> dict[str, Any]:
+    """Return what ``from_pretrained`` must be told to quantise weights where they will be used."""
+    if quantization_config is None:
+        return {}
+    return {"quantization_config": quantization_config, "device_map": {"": str(device or "cpu")}}
 
 
 def _refuse_sliding_window(model: PreTrainedModel, folder: Path) -> None:

@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 
 from gpt4scene.errors import ConfigError
 from gpt4scene.registry import nearest
-from gpt4scene.settings.arguments import DataArguments, ModelArguments, TuningArguments
+from gpt4scene.settings.arguments import Arguments, DataArguments, ModelArguments, TuningArguments
 from gpt4scene.settings.coercion import BadValueError, check_range, coerce
 from gpt4scene.settings.consistency import contradictions, trains, without_effect
 from gpt4scene.settings.entries import FLAGS, Entry, place, read_file, read_flags
 from gpt4scene.settings.foreign import foreign
+from gpt4scene.settings.methods import MethodArguments
 
 NEAR = 0.8
 """Least likeness of a name that is offered for an unknown key: hundreds are known, so far-fetched hints are many."""
@@ -26,8 +27,8 @@ NEAR = 0.8
 BY_ITSELF = ("disable_gradient_checkpointing", "use_liger_kernel")
 """Keys that may say ``auto``, which is what they are when left out."""
 
-Section = TypeVar("Section", ModelArguments, DataArguments, TuningArguments)
-SECTIONS: tuple[type, ...] = (ModelArguments, DataArguments, TuningArguments)
+Section = TypeVar("Section", bound=Arguments)
+SECTIONS: tuple[type, ...] = (ModelArguments, DataArguments, TuningArguments, MethodArguments)
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class TrainConfig:
     source: str | None = None
     flags: tuple[str, ...] = field(default=())
     said: tuple[str, ...] = ()
+    methods: MethodArguments = field(default_factory=MethodArguments)
 
     @property
     def output_dir(self) -> str:
@@ -99,6 +101,7 @@ def parse(argv: Sequence[str]) -> TrainConfig:
         source=source,
         flags=tuple(argv),
         said=tuple(sorted(values)),
+        methods=_section(MethodArguments, values),
     )
 
 

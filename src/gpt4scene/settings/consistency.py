@@ -12,6 +12,7 @@ from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import ImageLimits, TuningArguments
 from gpt4scene.settings.feature_cache import feature_cache_problems
 from gpt4scene.settings.foreign import foreign
+from gpt4scene.settings.methods import MethodArguments, method_problems, methods_without_effect
 
 LONGEST_SIDE = 16384
 """Pixels; a longer ``image_resolution`` is an area, as LLaMA-Factory 0.9.1 had it."""
@@ -32,7 +33,8 @@ def trains(values: Mapping[str, Any]) -> bool:
 
 def contradictions(values: Mapping[str, Any]) -> list[str]:
     """Return sentences about settings that cannot stand together; ``values`` holds what was set, by key."""
-    return [*_work(values), *_method(values), *_rows(values), *_precision(values), *_evaluation(values)]
+    own = [*_work(values), *_method(values), *_rows(values), *_precision(values), *_evaluation(values)]
+    return [*own, *method_problems(values)]
 
 
 def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
@@ -52,7 +54,10 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
         "logging_steps": ("logging_strategy: steps", get("logging_strategy", "steps") == "steps"),
         **dict.fromkeys(
             ("metric_for_best_model", "greater_is_better"),
-            ("load_best_model_at_end", bool(get("load_best_model_at_end") or get("save_strategy") == "best")),
+            (
+                "load_best_model_at_end",
+                bool(get("load_best_model_at_end") or get("save_strategy") == "best" or get("early_stopping_steps")),
+            ),
         ),
         "warmup_steps": (
             "a schedule that warms up, such as constant_with_warmup",
@@ -79,6 +84,7 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
     for name, (needed, there) in needs.items():
         if get(name) not in (None, False) and not there:
             yield f"{name} has no effect: it needs {needed}"
+    yield from methods_without_effect(values)
 
 
 def _work(values: Mapping[str, Any]) -> Iterator[str]:
@@ -117,7 +123,7 @@ def _method(values: Mapping[str, Any]) -> Iterator[str]:
     said = method if "finetuning_type" in values else "left out, which means lora"
     if method is None:
         return
-    for one in dataclasses.fields(TuningArguments):
+    for one in (*dataclasses.fields(TuningArguments), *dataclasses.fields(MethodArguments)):
         belongs = one.metadata["method"]
         if belongs and belongs != method and get(one.name) not in (None, False, 0, [], ""):
             yield f"{one.name} belongs to finetuning_type: {belongs}, but finetuning_type is {said}"

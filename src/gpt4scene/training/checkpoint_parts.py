@@ -15,7 +15,7 @@ from transformers.trainer_pt_utils import safe_globals
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json
-from gpt4scene.model.adapters import read_adapter
+from gpt4scene.model.adapter_files import read_adapter
 from gpt4scene.model.folder import is_adapter
 from gpt4scene.model.weight_files import check_files, check_pickle
 from gpt4scene.model.weight_samples import broken_tensor, pieces

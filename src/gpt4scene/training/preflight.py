@@ -47,7 +47,8 @@ def check_model(config: TrainConfig, folder: Path) -> str | None:
     check_fusing(config.tuning.use_liger_kernel, network, *wanted_kernels(config))
     if not config.evaluates_only:
         refuse_dropout(network.config, attention_backend(config.model.flash_attn)[0])
-    return check_tuning(network, config.tuning, config.model.adapter_name_or_path, config.said)
+    adapter, methods = config.model.adapter_name_or_path, config.methods
+    return check_tuning(network, config.tuning, adapter, config.said, methods)
 
 
 def attention_of(config: TrainConfig, arguments: TrainingArguments, folder: Path) -> str:

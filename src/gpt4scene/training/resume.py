@@ -37,7 +37,7 @@ _KEPT_BY_THE_OPTIMIZER = (
 _KEPT_BY_THE_DATA = ("val_size", "val_split", "train_on_prompt", "mask_history")
 _SAME_ANYWAY = (
     *("stage", "disable_gradient_checkpointing", "use_liger_kernel", "scene_packing", "plot_loss"),
-    "overwrite_output_dir",
+    *("overwrite_output_dir", "early_stopping_steps", "pissa_convert"),
 )
 _MAY_MOVE = ("media_dir",)
 _ROWS = "rows: "
@@ -48,7 +48,8 @@ def settings_of(config: TrainConfig, arguments: TrainingArguments, fingerprint: 
 
     Files and settings that shape the rows come as a digest for each part of the data's ``fingerprint``.
     """
-    tuning = {key: value for key, value in asdict(config.tuning).items() if key not in _SAME_ANYWAY}
+    methods = asdict(config.tuning) | asdict(config.methods)
+    tuning = {key: value for key, value in methods.items() if key not in _SAME_ANYWAY}
     data = {key: value for key, value in asdict(config.data).items() if key in _KEPT_BY_THE_DATA}
     optimizer = {key: getattr(arguments, key) for key in _KEPT_BY_THE_OPTIMIZER}
     rows = {f"{_ROWS}{key}": _digest(value) for key, value in fingerprint.items() if key not in _MAY_MOVE}

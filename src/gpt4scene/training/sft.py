@@ -17,11 +17,13 @@ from gpt4scene.errors import Stopped
 from gpt4scene.model.folder import local_folder, parameter_count
 from gpt4scene.model.fused import fuse
 from gpt4scene.model.loading import load_model, load_tokenizer
+from gpt4scene.model.quantized import quantised_on
 from gpt4scene.model.recompute import inner_model, recompute
 from gpt4scene.model.threads import spare_threads
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig, parse
+from gpt4scene.training.adapter_start import AdapterStart
 from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
 from gpt4scene.training.checkpointing import Choice, choose, options_of, told_when_memory_runs_out
 from gpt4scene.training.finite import RefuseBrokenStart
@@ -122,6 +124,7 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         on_first(lambda: open_output(config.output_dir, overwrite=config.tuning.overwrite_output_dir, resume=None))
     activations = _hasten(config, arguments, model, data, plan, manifest)
     manifest.update(parameters=_parameters(model), arguments=arguments.to_sanitized_dict())
+    start = AdapterStart(config.methods, model)
     trainer = PackTrainer(
         model=model,
         args=arguments,
@@ -135,6 +138,7 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         callbacks=[
             stop,
             RefuseBrokenStart(checkpoint or config.model.adapter_name_or_path or folder),
+            start,
             MarkComplete(config.output_dir, plan, settings),
             *([] if config.evaluates_only else [StepLog(config.output_dir, _progress(config, arguments))]),
         ],
@@ -144,7 +148,7 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         return _evaluate_only(trainer, config, arguments)
     with told_when_memory_runs_out(config, activations, trainer):
         metrics = _train(trainer, config, stop, checkpoint)
-    return _finish(trainer, config, arguments, metrics if left else None)
+    return _finish(trainer, config, arguments, metrics if left else None, start)
 
 
 def _train(trainer: PackTrainer, config: TrainConfig, stop: StopOnSignal, checkpoint: Path | None) -> dict:
@@ -166,12 +170,16 @@ def _features(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArgu
     return keep_features(trainer.tower, config.model.feature_cache, processes, lambda line: _say(arguments, line))
 
 
-def _finish(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArguments, metrics: dict | None) -> str:
+def _finish(
+    trainer: PackTrainer, config: TrainConfig, arguments: TrainingArguments, metrics: dict | None, start: AdapterStart
+) -> str:
     """Save the trained model and the figures; evaluate where rows were held out.
 
     Without ``metrics``, no step was left to take.
     """
     trainer.save_trained()
+    if also := on_first(lambda: start.finish(Path(config.output_dir))):
+        _say(arguments, also)
     sentence = f"no step was left after step {trainer.state.global_step}"
     if metrics:
         trainer.save_metrics("train", metrics)
@@ -225,10 +233,16 @@ def _model(config: TrainConfig, arguments: TrainingArguments, folder: Path):
     bf16 = arguments.bf16 or config.tuning.pure_bf16
     deepspeed = arguments.deepspeed is not None
     computing = torch.bfloat16 if bf16 else torch.float16 if arguments.fp16 else torch.float32
-    model = load_model(folder, dtype=computing if deepspeed else "auto", attention=attention)
+    model = load_model(
+        folder,
+        dtype=computing if deepspeed else "auto",
+        attention=attention,
+        **quantised_on(config.methods, folder, computing, arguments.device),
+    )
     return prepare_for_training(
         model,
         config.tuning,
+        methods=config.methods,
         bf16=bf16,
         adapter=config.model.adapter_name_or_path,
         said=config.said,
