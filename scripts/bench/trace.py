@@ -27,13 +27,13 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from transformers import AutoModelForImageTextToText, Qwen2VLConfig
 
+from gpt4scene.families.shape import PUBLISHED, ModelShape
 from gpt4scene.model.attention import NAME
 from gpt4scene.model.fused import Kernels, fuse
 from gpt4scene.model.lora import spare_casts
 from gpt4scene.model.recompute import inner_model, recompute
 from gpt4scene.training.costs import ATTENTION, DEVICES, MATMUL, STREAM, work_of
 from gpt4scene.training.memory import PUBLISHED_PACK, PackSize, Setup, estimate
-from gpt4scene.training.model_shape import PUBLISHED, ModelShape
 from gpt4scene.types import PackLayout
 
 VIEWS = frozenset(

@@ -15,11 +15,11 @@ from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo.tiny_model import build
 from gpt4scene.errors import DataError
+from gpt4scene.families.family import family_of
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.engine import Engine
 from gpt4scene.inference.sampling import Chosen
 from gpt4scene.inference.scheduler import Scheduler
-from gpt4scene.model.families import family_of
 from gpt4scene.model.inputs import normalise
 from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.types import Question

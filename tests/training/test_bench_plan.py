@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from gpt4scene.families.shape import PUBLISHED
 from gpt4scene.settings.config import parse
 from gpt4scene.training.costs import DEVICES, step_time, work_of
 from gpt4scene.training.fitting import setup_of
 from gpt4scene.training.launch_files import deepspeed_content
 from gpt4scene.training.memory import PUBLISHED_PACK, PackSize, Setup, least_checkpointing
-from gpt4scene.training.model_shape import PUBLISHED
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SEVEN = PUBLISHED["Qwen2-VL-7B"]

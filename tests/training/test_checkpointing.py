@@ -5,11 +5,11 @@ import torch
 from transformers import TrainingArguments
 
 from gpt4scene.data.packs import PackDataset
+from gpt4scene.families.shape import PUBLISHED
 from gpt4scene.settings.config import parse
 from gpt4scene.training.checkpointing import choose, pack_size, ran_out
 from gpt4scene.training.fitting import setup_of
 from gpt4scene.training.memory import PUBLISHED_PACK
-from gpt4scene.training.model_shape import PUBLISHED
 
 SEVEN, GB = PUBLISHED["Qwen2-VL-7B"], 10**9
 OPTIONS = sorted(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForImageTextToText
 
 from gpt4scene.demo.tiny_model import TINY_FAMILIES, TinyShape
+from gpt4scene.families.shape import PUBLISHED, shape_of
 from gpt4scene.model.attention import NAME
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import TuningArguments
@@ -23,7 +24,6 @@ from gpt4scene.training.memory import (
     least_checkpointing,
     usable,
 )
-from gpt4scene.training.model_shape import PUBLISHED, shape_of
 
 TOKENS = 611
 """A prime that is no size of any weight: what has it among its sizes is an activation."""

@@ -10,9 +10,9 @@ from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionRule
 from gpt4scene.errors import ConfigError
+from gpt4scene.families.family import family_of
 from gpt4scene.inference.engine import Engine
 from gpt4scene.inference.scheduler import BRANCH_LIMIT, Scheduler
-from gpt4scene.model.families import family_of
 from gpt4scene.model.features import FeatureCache
 from gpt4scene.model.folder import ModelFolder, find_model, parameter_count
 from gpt4scene.model.loading import load_merged, load_tokenizer

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from gpt4scene.errors import DataError
+from gpt4scene.families.family import FAMILIES
 from gpt4scene.files.whole import read_json
-from gpt4scene.model.families import FAMILIES
 from gpt4scene.model.weight_files import Stored
 
 _DTYPES = ("float32", "bfloat16", "float16", "auto")

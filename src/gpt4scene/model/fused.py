@@ -18,7 +18,7 @@ import torch
 from transformers import PreTrainedModel
 
 from gpt4scene.errors import ConfigError
-from gpt4scene.model.families import family_of
+from gpt4scene.families.family import family_of
 
 NormKernel = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
 GateKernel = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

@@ -18,11 +18,11 @@ from transformers import (
 )
 
 from gpt4scene.errors import DataError
+from gpt4scene.families.family import family_of
 from gpt4scene.model.adapters import check_adapter, merge_adapter_into
 from gpt4scene.model.attention import text_attention
 from gpt4scene.model.checkpoint import check_config
 from gpt4scene.model.compat import check_versions, hide_bars_from_logs, keep_used_renamings, whole_models
-from gpt4scene.model.families import family_of
 from gpt4scene.model.folder import ModelFolder, check_weights, local_folder
 from gpt4scene.model.kernels import use_flash_3
 from gpt4scene.model.patch_product import embed_by_products

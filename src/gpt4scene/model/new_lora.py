@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from transformers import PreTrainedModel
 
 from gpt4scene.errors import ConfigError
+from gpt4scene.families.family import family_of
 from gpt4scene.model.adapters import few, untie
 from gpt4scene.model.compat import wrapped_by_peft
-from gpt4scene.model.families import family_of
 from gpt4scene.model.lora import targets
 from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import TuningArguments

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gpt4scene.families.family import FAMILIES, Family
 from gpt4scene.model.checkpoint import check_config
-from gpt4scene.model.families import FAMILIES, Family
 from gpt4scene.settings.methods import MethodArguments
 
 if TYPE_CHECKING:

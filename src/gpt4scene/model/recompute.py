@@ -9,8 +9,8 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from gpt4scene.families.family import Family, family_of
 from gpt4scene.model.compat import enable_checkpointing
-from gpt4scene.model.families import Family, family_of
 
 
 def recompute(model: torch.nn.Module, every: int, options: Mapping[str, Any] | None = None) -> int:

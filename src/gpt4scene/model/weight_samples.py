@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 
 from gpt4scene.errors import DataError
-from gpt4scene.model.families import OLDER_NAMES
+from gpt4scene.families.family import OLDER_NAMES
 from gpt4scene.model.folder import ADAPTER_CONFIG, local_base
 from gpt4scene.model.weight_files import SINGLES, chosen_weights, load_pickle, read_tensors, shards_of
 

@@ -129,10 +129,10 @@ class Loaded:
 def load(arguments: ServeArguments) -> Loaded:
     """Return the model of the arguments."""
     from gpt4scene.data.encoding import Encoder
+    from gpt4scene.families.family import FAMILIES, check_template
     from gpt4scene.inference.local import load_engine
     from gpt4scene.inference.run import FEATURES
     from gpt4scene.model.attention import attention_sentence
-    from gpt4scene.model.families import FAMILIES, check_template
     from gpt4scene.model.feature_choice import open_features
     from gpt4scene.model.folder import find_model, identity
     from gpt4scene.model.loading import load_tokenizer

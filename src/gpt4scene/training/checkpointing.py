@@ -13,10 +13,10 @@ from transformers import Trainer
 
 from gpt4scene.data.packs import PackDataset
 from gpt4scene.errors import DataError
+from gpt4scene.families.shape import ModelShape
 from gpt4scene.files.tokenized import TokenizedRows
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training.memory import Memory, PackSize, Setup, estimate, least_checkpointing, usable
-from gpt4scene.training.model_shape import ModelShape
 from gpt4scene.types import IGNORED, Conversation, EncodedSample
 
 SCENES = 512

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from gpt4scene.families.shape import ModelShape
 from gpt4scene.training.memory import PackSize, Setup
-from gpt4scene.training.model_shape import ModelShape
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from gpt4scene.families.shape import LINEAR, ModelShape
 from gpt4scene.files.whole import read_json
 from gpt4scene.model.folder import ADAPTER_CONFIG
 from gpt4scene.model.fused import Kernels, choose_kernels
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training.memory import Precision, Setup, Sharding
-from gpt4scene.training.model_shape import LINEAR, ModelShape
 
 STATES = (
     (r".*ademamix.*8bit", 3.0),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
-from gpt4scene.training.model_shape import ModelShape
+from gpt4scene.families.shape import ModelShape
 
 Precision = Literal["fp32", "bf16", "pure_bf16"]
 Sharding = Literal["one", "ddp", "zero0", "zero1", "zero2", "zero3", "fsdp2"]

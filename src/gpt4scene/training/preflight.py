@@ -10,9 +10,9 @@ from transformers import AutoConfig, TrainingArguments
 
 from gpt4scene.data.planning import even_size
 from gpt4scene.errors import ConfigError
+from gpt4scene.families.family import check_template, family_of
 from gpt4scene.files.whole import read_json
 from gpt4scene.model.attention import attention_sentence, refuse_dropout
-from gpt4scene.model.families import check_template, family_of
 from gpt4scene.model.fused import check_fusing
 from gpt4scene.model.kernels import use_flash_3
 from gpt4scene.model.loading import check_checkpoint, meta_model

@@ -14,6 +14,7 @@ from transformers import TrainingArguments, set_seed
 
 from gpt4scene.data.packs import PackDataset
 from gpt4scene.errors import Stopped
+from gpt4scene.families.shape import shape_of
 from gpt4scene.model.folder import local_folder, parameter_count
 from gpt4scene.model.fused import fuse
 from gpt4scene.model.loading import load_model, load_tokenizer
@@ -32,7 +33,6 @@ from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.known_images import keep_features
 from gpt4scene.training.launch_files import deepspeed_content
 from gpt4scene.training.manifest import Manifest
-from gpt4scene.training.model_shape import shape_of
 from gpt4scene.training.optimizers import try_out
 from gpt4scene.training.output import BatchPlan, MarkComplete, open_output
 from gpt4scene.training.packing import branches_of, widest_pack

@@ -1,0 +1,1 @@
+"""Model families: one value each, and all that other rooms know of a single family."""
