@@ -8,6 +8,7 @@ when they are called, so that ``--help`` needs neither torch nor time.
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -245,6 +246,8 @@ def guarded(work: Callable[[], int], stopped: str = "") -> int:
 
     ``stopped`` is said after Ctrl-C or SIGTERM. Errors that nobody foresaw keep their traceback.
     """
+    # Said of every import of peft on some CPUs. Seen in 2026-11 with bitsandbytes 0.50; remove when it is silent.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     try:
         with _signals_stop():
             return work()

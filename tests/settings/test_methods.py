@@ -69,10 +69,6 @@ REFUSED = [
     (LORA | {"early_stopping_steps": 3}, "early_stopping_steps needs evaluations"),
     (LORA | {"early_stopping_steps": 0}, "must be 1 or more"),
     (FULL | {"tower_learning_rate": 1e-5}, "tower_learning_rate is for a part that learns"),
-    (
-        FULL | {"merger_learning_rate": 1e-5, "freeze_multi_modal_projector": "false", "use_muon": "true"},
-        "merger_learning_rate and use_muon exclude each other",
-    ),
 ]
 
 

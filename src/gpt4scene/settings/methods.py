@@ -202,5 +202,3 @@ def _rates(values: Mapping[str, Any]) -> Iterator[str]:
     ):
         if get(name) is not None and get(frozen, True):
             yield f"{name} is for a part that learns; write {frozen}: false"
-        if get(name) is not None and get("use_muon"):
-            yield f"{name} and use_muon exclude each other; leave one of them out"

@@ -25,6 +25,7 @@ from gpt4scene.training.optimizers import check_target_modules, option_problems
 from gpt4scene.training.output import MARK, BatchPlan
 from gpt4scene.training.packages import missing_packages
 from gpt4scene.training.packing import branches_of
+from gpt4scene.training.parameter_groups import check_low_rank_targets
 from gpt4scene.training.resume import check_resume, find_checkpoint, settings_of
 from gpt4scene.training.run_data import RunData
 
@@ -44,6 +45,7 @@ def check_model(config: TrainConfig, folder: Path) -> str | None:
     network = meta_model(folder) if config.data.tokenize_only else check_checkpoint(folder)
     check_template(family_of(network.config), config.data.template)
     check_target_modules(config, network)
+    check_low_rank_targets(network, config.methods, family_of(network.config))
     check_fusing(config.tuning.use_liger_kernel, network, *wanted_kernels(config))
     if not config.evaluates_only:
         refuse_dropout(network.config, attention_backend(config.model.flash_attn)[0])

@@ -14,6 +14,7 @@ from transformers import TrainingArguments, set_seed
 
 from gpt4scene.data.packs import PackDataset
 from gpt4scene.errors import Stopped
+from gpt4scene.families.family import family_of
 from gpt4scene.families.shape import shape_of
 from gpt4scene.model.folder import local_folder, parameter_count
 from gpt4scene.model.fused import fuse
@@ -131,6 +132,8 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         train_dataset=data.train,
         eval_dataset=data.evaluation,
         plan=plan,
+        methods=config.methods,
+        family=family_of(model.config),
         loss_average=config.tuning.loss_average,
         eval_branches=arguments.per_device_eval_batch_size,
         base=folder,

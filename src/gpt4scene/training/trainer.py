@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 
 import torch
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, Trainer, TrainerCallback
+from transformers import PreTrainedModel, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import EvalLoopOutput
 
@@ -31,12 +31,13 @@ from gpt4scene.model.tower import Tower
 from gpt4scene.training.finite import Watch
 from gpt4scene.training.known_images import KnownImages, sharded
 from gpt4scene.training.output import BatchPlan
+from gpt4scene.training.own_optimizer import OwnOptimizer
 from gpt4scene.training.processes import raise_first
 from gpt4scene.training.signals import StopOnSignal
 from gpt4scene.types import Batch
 
 
-class PackTrainer(Trainer):
+class PackTrainer(OwnOptimizer):
     """Trains on packs. ``train_dataset`` and ``eval_dataset`` are ``PackDataset``s; their ``len`` counts rows.
 
     Args:
@@ -45,7 +46,7 @@ class PackTrainer(Trainer):
         base: checkpoint folder that training starts from; its processor files go into every checkpoint.
         eval_branches: questions of one scene in a pack of the evaluation.
         stop: what signals of this process become; also one of ``callbacks``.
-        kwargs: of ``Trainer``.
+        kwargs: of ``OwnOptimizer`` and ``Trainer``.
     """
 
     loss_is_scaled_for_ga = True
@@ -338,7 +339,8 @@ class PackTrainer(Trainer):
         memory = getattr(self.optimizer, "state", {}) if checkpoint else {}
         for parameter, kept in memory.items():
             for name in ("exp_avg", "exp_avg_sq", "momentum_buffer"):
-                if name in kept and kept[name] is not None and kept[name].shape != parameter.shape:
+                other = kept.get(name) is not None and "projector" not in kept
+                if other and kept[name].shape != parameter.shape:
                     raise DataError(
                         f"{checkpoint}: its optimizer's {name} is of shape {list(kept[name].shape)}, and the parameter "
                         f"of {list(parameter.shape)}; take an earlier checkpoint"
