@@ -132,9 +132,10 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "export",
-        "merge a LoRA adapter into a checkpoint",
+        "a plain checkpoint, with LoRA adapters merged: FILE.yaml or flags",
         "gpt4scene.model.export:main",
         ("gpt4scene.model.export:ExportArguments",),
+        public="gpt4scene.settings.export_keys:export_flags",
     ),
     Command(
         "doctor",

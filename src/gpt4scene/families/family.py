@@ -26,7 +26,8 @@ class Family:
 
     ``tower`` is the vision tower, ``mergers`` the modules inside it that map to the language model's width,
     ``layers`` the list of language layers; all are module paths from the top of the model. ``template`` is
-    the chat template that the family was trained with.
+    the chat template that the family was trained with. ``released_names`` are beginnings of today's tensor names and
+    what they were in the release, where that was before transformers 4.52 and ``config.json`` was flat.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Family:
     tower: str = "model.visual"
     mergers: tuple[str, ...] = ("model.visual.merger",)
     layers: str = "model.language_model.layers"
+    released_names: tuple[tuple[str, str], ...] = ()
 
     def part_of(self, parameter: str) -> str:
         """Return which part a parameter belongs to: ``"merger"``, ``"tower"`` or ``"language"``."""
@@ -51,8 +53,9 @@ class Family:
 
 
 FAMILIES: Registry[Family] = Registry("model family")
-FAMILIES.add("qwen2_vl", Family("qwen2_vl", "qwen2_vl"))
-FAMILIES.add("qwen2_5_vl", Family("qwen2_5_vl", "qwen2_vl"))
+_BEFORE_4_52 = (("model.visual.", "visual."), ("model.language_model.", "model."))
+FAMILIES.add("qwen2_vl", Family("qwen2_vl", "qwen2_vl", released_names=_BEFORE_4_52))
+FAMILIES.add("qwen2_5_vl", Family("qwen2_5_vl", "qwen2_vl", released_names=_BEFORE_4_52))
 FAMILIES.add(
     "qwen3_vl",
     Family("qwen3_vl", "qwen3_vl", mergers=("model.visual.merger", "model.visual.deepstack_merger_list")),
