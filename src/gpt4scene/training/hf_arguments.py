@@ -37,7 +37,7 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         "logging_steps": 1,
         "report_to": "none",
     }
-    if given.get("save_strategy") == "best":
+    if given.get("save_strategy") == "best" or config.methods.early_stopping_steps:
         derived["metric_for_best_model"] = "loss"
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         derived["ddp_find_unused_parameters"] = False

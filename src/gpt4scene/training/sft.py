@@ -28,6 +28,7 @@ from gpt4scene.settings.config import TrainConfig, parse
 from gpt4scene.training.adapter_start import AdapterStart
 from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
 from gpt4scene.training.checkpointing import Choice, choose, options_of, told_when_memory_runs_out
+from gpt4scene.training.early_stopping import StopEarly
 from gpt4scene.training.finite import RefuseBrokenStart
 from gpt4scene.training.fitting import free_bytes, kernels_of, setup_of
 from gpt4scene.training.hf_arguments import training_arguments
@@ -37,6 +38,7 @@ from gpt4scene.training.manifest import Manifest
 from gpt4scene.training.optimizers import try_out
 from gpt4scene.training.output import BatchPlan, MarkComplete, open_output
 from gpt4scene.training.packing import branches_of, widest_pack
+from gpt4scene.training.parts_table import content, parts_of, size_of, table
 from gpt4scene.training.preflight import attention_of, check_model, check_settings, plan_of
 from gpt4scene.training.processes import alike, gather_all, leave_in_order, on_all, on_first
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
@@ -125,6 +127,10 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         on_first(lambda: open_output(config.output_dir, overwrite=config.tuning.overwrite_output_dir, resume=None))
     activations = _hasten(config, arguments, model, data, plan, manifest)
     manifest.update(parameters=_parameters(model), arguments=arguments.to_sanitized_dict())
+    if not config.evaluates_only:
+        parts = parts_of(model, config.methods, arguments.learning_rate, family_of(model.config))
+        manifest.update(parts=content(parts))
+        _say(arguments, table(parts))
     start = AdapterStart(config.methods, model)
     trainer = PackTrainer(
         model=model,
@@ -143,6 +149,7 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
             RefuseBrokenStart(checkpoint or config.model.adapter_name_or_path or folder),
             start,
             MarkComplete(config.output_dir, plan, settings),
+            *([StopEarly(patience)] if (patience := config.methods.early_stopping_steps) else []),
             *([] if config.evaluates_only else [StepLog(config.output_dir, _progress(config, arguments))]),
         ],
     )
@@ -322,8 +329,8 @@ def _batch(plan: BatchPlan) -> dict:
 
 
 def _parameters(model: torch.nn.Module) -> dict[str, int]:
-    """Return how many numbers there are and how many are trained; ZeRO-3 leaves the whole count in ``ds_numel``."""
-    sizes = [(getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in model.parameters()]
+    """Return how many numbers there are and how many are trained."""
+    sizes = [(size_of(parameter), parameter.requires_grad) for parameter in model.parameters()]
     return {"all": sum(size for size, _ in sizes), "trained": sum(size for size, trained in sizes if trained)}
 
 
