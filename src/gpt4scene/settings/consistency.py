@@ -154,8 +154,6 @@ def _method(values: Mapping[str, Any]) -> Iterator[str]:
 def _rows(values: Mapping[str, Any]) -> Iterator[str]:
     """Sentences about rows, images and steps."""
     get = values.get
-    if get("scene_packing", 1) != 1 and get("neftune_noise_alpha"):
-        yield "neftune_noise_alpha needs scene_packing: 1, as its noise depends on the length of a row"
     if get("train_on_prompt") and get("mask_history"):
         yield "train_on_prompt and mask_history exclude each other: one learns more of a row, the other less"
     template = get("template")

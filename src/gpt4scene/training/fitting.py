@@ -65,7 +65,16 @@ def setup_of(
         processes=processes,
         state=_state(optim, halved=tuning.pure_bf16 and deepspeed is None) + _whole_embeddings(config, model, optim),
         fused=fused,
+        quantised=_quantised(config),
     )
+
+
+def _quantised(config: TrainConfig) -> float | None:
+    """Return the bytes of a quantised number: bitsandbytes keeps a scale for 64 of them, in 8 bits where it may."""
+    methods = config.methods
+    if methods.quantization_bit is None or methods.quantization_bit == 8:
+        return methods.quantization_bit and 1.0
+    return 0.5 + (1 / 64 + 4 / (64 * 256) if methods.double_quantization else 4 / 64)
 
 
 def _offloaded(zero: Mapping[str, Any], part: str) -> bool:

@@ -19,6 +19,7 @@ from gpt4scene.families.shape import shape_of
 from gpt4scene.model.folder import local_folder, parameter_count
 from gpt4scene.model.fused import fuse
 from gpt4scene.model.loading import load_model, load_tokenizer
+from gpt4scene.model.noise import add_noise
 from gpt4scene.model.quantized import quantised_on
 from gpt4scene.model.recompute import inner_model, recompute
 from gpt4scene.model.threads import spare_threads
@@ -270,6 +271,8 @@ def _hasten(
 ) -> Choice:
     """Fuse kernels and set what is computed again; ``run.json`` says both. Return how much is computed again."""
     inner = inner_model(model)
+    if alpha := config.training.get("neftune_noise_alpha"):
+        add_noise(inner, alpha)
     kernels, sentence = kernels_of(config, inner, arguments.device)
     if sentence:
         _say(arguments, sentence)
