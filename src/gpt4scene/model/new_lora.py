@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from transformers import PreTrainedModel
 
 from gpt4scene.errors import ConfigError
-from gpt4scene.families.family import family_of
+from gpt4scene.families.registry import family_of
 from gpt4scene.model.adapters import few, untie
 from gpt4scene.model.compat import wrapped_by_peft
 from gpt4scene.model.lora import targets

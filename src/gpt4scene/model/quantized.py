@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gpt4scene.families.family import FAMILIES, Family
+from gpt4scene.families.family import Family
+from gpt4scene.families.registry import FAMILIES
 from gpt4scene.model.checkpoint import check_config
 from gpt4scene.settings.methods import MethodArguments
 

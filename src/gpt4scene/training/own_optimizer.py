@@ -56,5 +56,5 @@ def known_projectors() -> Iterator[None]:
     """Let ``torch.load`` make the projectors that GaLore and APOLLO keep; no other code of a checkpoint is run."""
     there = [(module, name) for module, name in _PROJECTORS if importlib.util.find_spec(module.partition(".")[0])]
     kinds: list[Callable[..., Any]] = [getattr(importlib.import_module(module), name) for module, name in there]
-    with torch.serialization.safe_globals(kinds):
+    with torch.serialization.safe_globals([*kinds]):
         yield
