@@ -19,7 +19,7 @@ from transformers import (
 
 from gpt4scene.errors import DataError
 from gpt4scene.families.registry import family_of
-from gpt4scene.model.adapters import check_adapter, merge_adapter_into
+from gpt4scene.model.adapter_chain import chain, check_chain, merge_all
 from gpt4scene.model.attention import text_attention
 from gpt4scene.model.checkpoint import check_config
 from gpt4scene.model.compat import check_versions, hide_bars_from_logs, keep_used_renamings, whole_models
@@ -27,7 +27,7 @@ from gpt4scene.model.folder import ModelFolder, check_weights, local_folder
 from gpt4scene.model.kernels import use_flash_3
 from gpt4scene.model.patch_product import embed_by_products
 from gpt4scene.model.tower import tower_attention_name
-from gpt4scene.model.weight_samples import broken_tensor, check_twins, refuse_other_base
+from gpt4scene.model.weight_samples import broken_tensor, check_twins
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig
@@ -118,16 +118,15 @@ def _refuse_non_finite(model: PreTrainedModel, folder: Path) -> None:
 
 
 def load_merged(folder: ModelFolder, **options: Any) -> PreTrainedModel:
-    """Return the model of ``folder``, with its LoRA adapter, if it has one, merged in memory.
+    """Return the model of ``folder``, with its LoRA adapter, if it has one, and those below it merged in memory.
 
     ``options`` are those of ``load_model``. An adapter that does not fit, or is of another base, is refused before the
     model is loaded.
     """
-    if folder.adapter is not None:
-        check_adapter(folder.adapter, meta_model(folder.base))
-        refuse_other_base(folder.adapter, folder.base)
-    model = load_model(folder.base, **options)
-    return model if folder.adapter is None else merge_adapter_into(model, folder.adapter)
+    adapters = [] if folder.adapter is None else chain([folder.adapter])
+    if adapters:
+        check_chain(adapters, meta_model(folder.base), folder.base)
+    return merge_all(load_model(folder.base, **options), adapters)
 
 
 def meta_model(folder: Path) -> PreTrainedModel:

@@ -25,7 +25,7 @@ def prepare_for_training(
     arguments: TuningArguments,
     *,
     bf16: bool,
-    adapter: str | None = None,
+    adapter: str | Path | None = None,
     said: Collection[str] = (),
     keep_dtype: bool = False,
     methods: MethodArguments = PLAIN,

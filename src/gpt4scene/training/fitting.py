@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from gpt4scene.files.whole import read_json
 from gpt4scene.model.folder import ADAPTER_CONFIG
 from gpt4scene.model.fused import Kernels, choose_kernels
 from gpt4scene.settings.config import TrainConfig
+from gpt4scene.training.adapter_start import starting_adapters
 from gpt4scene.training.memory import Precision, Setup, Sharding
 
 STATES = (
@@ -116,8 +116,8 @@ def _rank(config: TrainConfig) -> int:
     """Return the rank of the adapters, 0 without."""
     if config.tuning.finetuning_type != "lora":
         return 0
-    adapter = config.model.adapter_name_or_path
-    return config.tuning.lora_rank if adapter is None else read_json(Path(adapter) / ADAPTER_CONFIG)["r"]
+    _, adapter = starting_adapters(config)
+    return config.tuning.lora_rank if adapter is None else read_json(adapter / ADAPTER_CONFIG)["r"]
 
 
 def _trained(config: TrainConfig, model: ModelShape, layers: int, rank: int) -> int:

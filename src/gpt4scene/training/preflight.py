@@ -13,6 +13,7 @@ from gpt4scene.errors import ConfigError
 from gpt4scene.families.family import check_template
 from gpt4scene.families.registry import family_of
 from gpt4scene.files.whole import read_json
+from gpt4scene.model.adapter_chain import check_chain
 from gpt4scene.model.attention import attention_sentence, refuse_dropout
 from gpt4scene.model.fused import check_fusing
 from gpt4scene.model.kernels import use_flash_3
@@ -20,6 +21,7 @@ from gpt4scene.model.loading import check_checkpoint, meta_model
 from gpt4scene.model.tuning import check_tuning
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig
+from gpt4scene.training.adapter_start import starting_adapters
 from gpt4scene.training.fitting import wanted_kernels
 from gpt4scene.training.launch_files import launch_problems
 from gpt4scene.training.optimizers import check_target_modules, option_problems
@@ -50,8 +52,9 @@ def check_model(config: TrainConfig, folder: Path) -> str | None:
     check_fusing(config.tuning.use_liger_kernel, network, *wanted_kernels(config))
     if not config.evaluates_only:
         refuse_dropout(network.config, attention_backend(config.model.flash_attn)[0])
-    adapter, methods = config.model.adapter_name_or_path, config.methods
-    return check_tuning(network, config.tuning, adapter, config.said, methods)
+    merged, adapter = starting_adapters(config)
+    check_chain(merged, network, folder)
+    return check_tuning(network, config.tuning, adapter, config.said, config.methods)
 
 
 def attention_of(config: TrainConfig, arguments: TrainingArguments, folder: Path) -> str:

@@ -15,6 +15,7 @@ from transformers import TrainingArguments, set_seed
 from gpt4scene.data.packs import PackDataset
 from gpt4scene.errors import Stopped
 from gpt4scene.families.registry import family_of, shape_of
+from gpt4scene.model.adapter_chain import merge_all
 from gpt4scene.model.folder import local_folder, parameter_count
 from gpt4scene.model.fused import fuse
 from gpt4scene.model.loading import load_model, load_tokenizer
@@ -25,7 +26,7 @@ from gpt4scene.model.threads import spare_threads
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig, parse
-from gpt4scene.training.adapter_start import AdapterStart
+from gpt4scene.training.adapter_start import AdapterStart, starting_adapters
 from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
 from gpt4scene.training.checkpointing import Choice, choose, options_of, told_when_memory_runs_out
 from gpt4scene.training.early_stopping import StopEarly
@@ -131,7 +132,7 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         parts = parts_of(model, config.methods, arguments.learning_rate, family_of(model.config))
         manifest.update(parts=content(parts))
         _say(arguments, table(parts))
-    start = AdapterStart(config.methods, model)
+    start = AdapterStart(config.methods, model, starting_adapters(config)[0])
     trainer = PackTrainer(
         model=model,
         args=arguments,
@@ -249,12 +250,13 @@ def _model(config: TrainConfig, arguments: TrainingArguments, folder: Path):
         attention=attention,
         **quantised_on(config.methods, folder, computing, arguments.device),
     )
+    merged, adapter = starting_adapters(config)
     return prepare_for_training(
-        model,
+        merge_all(model, merged),
         config.tuning,
         methods=config.methods,
         bf16=bf16,
-        adapter=config.model.adapter_name_or_path,
+        adapter=adapter,
         said=config.said,
         keep_dtype=deepspeed,
     )
