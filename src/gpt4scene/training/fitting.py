@@ -15,6 +15,7 @@ from gpt4scene.files.whole import read_json
 from gpt4scene.model.folder import ADAPTER_CONFIG
 from gpt4scene.model.fused import Kernels, choose_kernels
 from gpt4scene.settings.config import TrainConfig
+from gpt4scene.settings.methods import MethodArguments
 from gpt4scene.training.adapter_start import starting_adapters
 from gpt4scene.training.memory import Precision, Setup, Sharding
 
@@ -65,15 +66,16 @@ def setup_of(
         processes=processes,
         state=_state(optim, halved=tuning.pure_bf16 and deepspeed is None) + _whole_embeddings(config, model, optim),
         fused=fused,
-        quantised=_quantised(config),
+        quantised=quantised_bytes(config.methods),
     )
 
 
-def _quantised(config: TrainConfig) -> float | None:
+def quantised_bytes(methods: MethodArguments) -> float | None:
     """Return the bytes of a quantised number: bitsandbytes keeps a scale for 64 of them, in 8 bits where it may."""
-    methods = config.methods
-    if methods.quantization_bit is None or methods.quantization_bit == 8:
-        return methods.quantization_bit and 1.0
+    if methods.quantization_bit is None:
+        return None
+    if methods.quantization_bit == 8:
+        return 1.0
     return 0.5 + (1 / 64 + 4 / (64 * 256) if methods.double_quantization else 4 / 64)
 
 
