@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
+from gpt4scene.errors import ConfigError
 from gpt4scene.model.export import merge_adapter
 from gpt4scene.settings.config import parse
 from gpt4scene.training import sft
@@ -36,6 +37,7 @@ METHODS = {
     "QLoRA, 8 bit": (LORA | {"quantization_bit": 8}, BNB),
     "GaLore": (FULL | {"use_galore": True, "galore_rank": 4, "galore_update_interval": 3}, GALORE),
     "APOLLO": (FULL | {"use_apollo": True, "apollo_rank": 4, "apollo_update_interval": 3}, APOLLO),
+    "paged AdamW, 8 bit": (FULL | {"optim": "paged_adamw_8bit"}, BNB),
     "Muon": (FULL | {"use_muon": True, "weight_decay": 0.1}, None),
 }
 ROUNDED = {"Muon": 2e-4, "QLoRA, 8 bit": 1e-5, "APOLLO": 1e-5}
@@ -88,6 +90,45 @@ def train_none(flags, out, **keys):
 
 def loss(folder):
     return json.loads((folder / "eval_results.json").read_text())["eval_loss"]
+
+
+def test_an_adapter_on_top_of_others_is_one_on_their_merged_base(train, tmp_path):
+    """And what goes on with it, or merges it, merges the others first."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    train(first, **LORA, num_train_epochs=2)
+    keys = LORA | {"adapter_name_or_path": first, "create_new_adapter": True}
+    on_top = train(second, **keys, save_strategy="epoch")
+    merged = merge_adapter(first, tmp_path / "merged")
+    there = train(tmp_path / "on merged", **LORA, model_name_or_path=merged, num_train_epochs=1)
+    assert there[0] == pytest.approx(on_top[0], rel=1e-6)  # later ones hang on what the new adapter has drawn
+    both = merge_adapter(second, tmp_path / "both")
+    named = f"{first},{second}"
+    losses = [
+        train(tmp_path / name, num_train_epochs=1, **LORA, **given)
+        for name, given in (
+            ("one", {"adapter_name_or_path": second}),
+            ("named", {"adapter_name_or_path": named}),
+            ("step", {"adapter_name_or_path": second / "checkpoint-3"}),
+            ("whole", {"model_name_or_path": both}),
+        )
+    ]
+    assert all(one == pytest.approx(losses[0], rel=1e-6) for one in losses) and losses[0][0] < on_top[-1]
+    with pytest.raises(ConfigError, match="would have to be merged into a base that is quantised"):
+        train(tmp_path / "no", **LORA, adapter_name_or_path=second, quantization_bit=4)
+
+
+def test_a_run_that_gets_no_better_ends_early_with_its_best(train, flags, tmp_path, capsys):
+    keys = {"learning_rate": 10, "num_train_epochs": 20, "val_size": 1, "eval_strategy": "steps", "eval_steps": 1}
+    saved = {"early_stopping_steps": 2, "save_strategy": "steps", "save_steps": 1, "load_best_model_at_end": True}
+    losses = train(tmp_path / "run", **LORA, **keys, **saved)
+    state = json.loads((tmp_path / "run" / "trainer_state.json").read_text())
+    found = [entry["eval_loss"] for entry in state["log_history"] if "eval_loss" in entry]
+    assert len(losses) < 20 and found.index(min(found)) == len(losses) - 3
+    assert loss(tmp_path / "run") == pytest.approx(min(found), rel=1e-6)
+    assert "got no better in 2 evaluations" in capsys.readouterr().err
+    again = flags(tmp_path / "run", **LORA, **keys, **saved, resume_from_checkpoint=True)
+    assert sft.run(parse(again)) == 0
+    assert len(list((tmp_path / "run").glob("checkpoint-*"))) == len(losses)
 
 
 def test_methods_on_two_processes_are_those_of_one(on_two, train, losses_of, tmp_path):

@@ -27,6 +27,7 @@ STATES = (
     (r"lion|.*_lion", 4.0),
     (r"sgd|rmsprop|adagrad", 4.0),
     (r"(ada)?lomo|galore|apollo", 1.0),
+    (r"muon", 4.0),
 )
 """Beginning of ``optim`` -> bytes of state a trained number; 8 (two fp32 numbers) for all others."""
 
@@ -46,7 +47,9 @@ def setup_of(
 
     An adapter that is gone on with counts by its own rank.
     """
-    tuning, optim = config.tuning, str(config.training.get("optim", "adamw_torch"))
+    tuning, methods = config.tuning, config.methods
+    named = str(config.training.get("optim", "adamw_torch"))
+    optim = methods.low_rank or ("muon" if methods.use_muon else named)
     precision: Precision = "bf16" if config.training.get("bf16") else "fp32"  # fp16 keeps frozen weights in fp32
     layers = min(abs(tuning.freeze_trainable_layers), model.layers)
     last_ones = tuning.finetuning_type == "freeze" and tuning.freeze_trainable_layers > 0
@@ -66,7 +69,7 @@ def setup_of(
         processes=processes,
         state=_state(optim, halved=tuning.pure_bf16 and deepspeed is None) + _whole_embeddings(config, model, optim),
         fused=fused,
-        quantised=quantised_bytes(config.methods),
+        quantised=quantised_bytes(methods),
     )
 
 
