@@ -17,11 +17,14 @@ from gpt4scene.model.adapter_chain import check_chain
 from gpt4scene.model.attention import attention_sentence, refuse_dropout
 from gpt4scene.model.fused import check_fusing
 from gpt4scene.model.kernels import use_flash_3
-from gpt4scene.model.loading import check_checkpoint, meta_model
+from gpt4scene.model.loading import check_checkpoint, meta_model, unused_weights
+from gpt4scene.model.recompute import check_reentrant
+from gpt4scene.model.router import set_balance
 from gpt4scene.model.tuning import check_tuning
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training.adapter_start import starting_adapters
+from gpt4scene.training.checkpointing import options_of
 from gpt4scene.training.fitting import wanted_kernels
 from gpt4scene.training.launch_files import launch_problems
 from gpt4scene.training.optimizers import check_target_modules, option_problems
@@ -40,13 +43,15 @@ def check_settings(config: TrainConfig) -> None:
 
 
 def check_model(config: TrainConfig, folder: Path) -> str | None:
-    """Return a sentence about the adapter that the run goes on with, if any.
+    """Return a sentence about weights that the run passes over, and the adapter that it goes on with, if any.
 
     Raises ``DataError`` or ``ConfigError`` where the checkpoint in ``folder`` can't be trained as ``config`` says.
     Looks at its files' headers and at a model without weights, so it costs seconds and no memory.
     """
     network = meta_model(folder) if config.data.tokenize_only else check_checkpoint(folder)
     check_template(family_of(network.config), config.data.template)
+    set_balance(network.config, config.family.moe_aux_loss_coef)
+    check_reentrant(network.config, bool(options_of(config).get("use_reentrant")))
     check_target_modules(config, network)
     check_low_rank_targets(network, config.methods, family_of(network.config))
     check_fusing(config.tuning.use_liger_kernel, network, *wanted_kernels(config))
@@ -54,7 +59,8 @@ def check_model(config: TrainConfig, folder: Path) -> str | None:
         refuse_dropout(network.config, attention_backend(config.model.flash_attn)[0])
     merged, adapter = starting_adapters(config)
     check_chain(merged, network, folder)
-    return check_tuning(network, config.tuning, adapter, config.said, config.methods)
+    about = check_tuning(network, config.tuning, adapter, config.said, config.methods)
+    return "; ".join(filter(None, (unused_weights(folder), about))) or None
 
 
 def attention_of(config: TrainConfig, arguments: TrainingArguments, folder: Path) -> str:
