@@ -94,6 +94,7 @@ def loss(folder):
 
 def test_an_adapter_on_top_of_others_is_one_on_their_merged_base(train, tmp_path):
     """And what goes on with it, or merges it, merges the others first."""
+    pytest.importorskip(BNB)
     first, second = tmp_path / "first", tmp_path / "second"
     train(first, **LORA, num_train_epochs=2)
     keys = LORA | {"adapter_name_or_path": first, "create_new_adapter": True}
@@ -115,6 +116,8 @@ def test_an_adapter_on_top_of_others_is_one_on_their_merged_base(train, tmp_path
     assert all(one == pytest.approx(losses[0], rel=1e-6) for one in losses) and losses[0][0] < on_top[-1]
     with pytest.raises(ConfigError, match="would have to be merged into a base that is quantised"):
         train(tmp_path / "no", **LORA, adapter_name_or_path=second, quantization_bit=4)
+    few = train(tmp_path / "few", **LORA, adapter_name_or_path=first, quantization_bit=4, num_train_epochs=1)
+    assert few[0] == pytest.approx(on_top[0], rel=1e-2)  # as adapters of LoftQ are gone on with
 
 
 def test_a_run_that_gets_no_better_ends_early_with_its_best(train, flags, tmp_path, capsys):
