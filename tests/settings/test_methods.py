@@ -66,6 +66,7 @@ REFUSED = [
     (LORA | {"pissa_init": "true", "pissa_iter": 0}, "pissa_iter must be 1 or more, or -1"),
     (LORA | {"pissa_init": "true", "deepspeed": "z3.json"}, "pissa_init decomposes whole weights"),
     (LORA | {"pissa_init": "true", "pissa_convert": "true", "use_dora": "true"}, "pissa_convert is for plain LoRA"),
+    (LORA | {"pissa_init": "true", "stage": "dpo"}, "which would be the reference; write ref_model"),
     (LORA | {"early_stopping_steps": 3}, "early_stopping_steps needs evaluations"),
     (LORA | {"early_stopping_steps": 0}, "must be 1 or more"),
     (FULL | {"tower_learning_rate": 1e-5}, "tower_learning_rate is for a part that learns"),

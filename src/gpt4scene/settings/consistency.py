@@ -13,6 +13,7 @@ from gpt4scene.settings.arguments import ImageLimits, TuningArguments
 from gpt4scene.settings.feature_cache import feature_cache_problems
 from gpt4scene.settings.foreign import foreign
 from gpt4scene.settings.methods import MethodArguments, method_problems, methods_without_effect
+from gpt4scene.settings.preferences import preference_problems, stage_notes, text_problems
 from gpt4scene.settings.watching import watching_problems, watching_without_effect
 
 LONGEST_SIDE = 16384
@@ -35,7 +36,8 @@ def trains(values: Mapping[str, Any]) -> bool:
 def contradictions(values: Mapping[str, Any]) -> list[str]:
     """Return sentences about settings that cannot stand together; ``values`` holds what was set, by key."""
     found = [*_work(values), *_method(values), *_rows(values), *_precision(values), *_evaluation(values)]
-    return [*found, *method_problems(values), *watching_problems(values)]
+    found += [*method_problems(values), *watching_problems(values)]
+    return [*found, *preference_problems(values), *text_problems(values)]
 
 
 def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
@@ -79,6 +81,7 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
         ),
         **watching_without_effect(values),
     }
+    yield from stage_notes(values)
     if get("learning_rate") == 0 and trains(values):
         yield "learning_rate has no effect at 0: nothing is trained, and the weights stay as they are"
     if get("greater_is_better"):

@@ -143,6 +143,9 @@ def _adapters(values: Mapping[str, Any]) -> Iterator[str]:
         yield "pissa_iter must be 1 or more, or -1 for the exact decomposition, not 0"
     if get("pissa_init") and (get("deepspeed") or get("fsdp")):
         yield "pissa_init decomposes whole weights, which DeepSpeed and FSDP may share out; leave one of them out"
+    compared = get("stage") == "dpo" and get("pref_loss") not in ("orpo", "simpo") and not get("ref_model")
+    if get("pissa_init") and compared:
+        yield "pissa_init takes its start out of the base, which would be the reference; write ref_model: the base"
     if get("pissa_convert") and get("use_dora"):
         yield "pissa_convert is for plain LoRA: DoRA's lengths have no place in it; leave one of them out"
 
