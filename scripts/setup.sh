@@ -3,6 +3,7 @@
 #
 #   bash scripts/setup.sh [EXTRA …]        extras beside torch and metrics: dev, deepspeed, server, serve, video,
 #                                          flash-attn, qwen-vl-utils
+#                                          quant, optimizers
 #
 # PYTHON=/path/to/python3 chooses the interpreter (3.10 or newer). pip's own settings choose where packages come from.
 set -euo pipefail

@@ -103,8 +103,8 @@ def test_a_key_without_effect_is_said_once(sentences, name):
 
 
 def test_keys_of_theirs_with_one_reason_are_one_sentence(sentences):
-    _, found = sentences(LEAST | {"use_galore": True, "galore_rank": 64, "streaming": True})
-    assert len(found) == 2 and found[0].startswith("'galore_rank', 'use_galore' are not supported: GaLore")
+    _, found = sentences(LEAST | {"use_badam": True, "badam_verbose": 2, "streaming": True})
+    assert len(found) == 2 and found[0].startswith("'badam_verbose', 'use_badam' are not supported: BAdam")
 
 
 @pytest.mark.parametrize("value", ["1e-6", 0.000001, "0.000001"])

@@ -125,7 +125,9 @@ class ModelArguments(Arguments):
     """Which model, and how it attends."""
 
     model_name_or_path: str = key("Folder or hub name of the checkpoint to start from.")
-    adapter_name_or_path: str | None = key("Folder of a LoRA adapter to go on training.", None)
+    adapter_name_or_path: str | None = key(
+        "LoRA adapter to go on training; of several, separated by commas, all but the last are merged first.", None
+    )
     flash_attn: FlashAttention = key(
         "Attention: fa2 or fa3 (flash-attn), sdpa (PyTorch), disabled (plain products), or auto (sdpa).", "auto"
     )

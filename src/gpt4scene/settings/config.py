@@ -20,6 +20,7 @@ from gpt4scene.settings.consistency import contradictions, trains, without_effec
 from gpt4scene.settings.entries import FLAGS, Entry, place, read_file, read_flags
 from gpt4scene.settings.families import FamilyArguments
 from gpt4scene.settings.foreign import foreign
+from gpt4scene.settings.methods import MethodArguments
 from gpt4scene.settings.preferences import PreferenceArguments
 from gpt4scene.settings.repeated import read_run, run_file, take_from
 from gpt4scene.settings.video import LEAST_OLD_AREA, VideoArguments
@@ -33,7 +34,7 @@ BY_ITSELF = ("disable_gradient_checkpointing", "use_liger_kernel")
 
 Section = TypeVar("Section", bound=Arguments)
 SECTIONS: tuple[type, ...] = (
-    *(ModelArguments, DataArguments, TuningArguments),
+    *(ModelArguments, DataArguments, TuningArguments, MethodArguments),
     *(WatchingArguments, FamilyArguments, VideoArguments, PreferenceArguments),
 )
 
@@ -62,6 +63,7 @@ class TrainConfig:
     watching: WatchingArguments = field(default_factory=WatchingArguments)
     repeats: str | None = None
     family: FamilyArguments = field(default_factory=FamilyArguments)
+    methods: MethodArguments = field(default_factory=MethodArguments)
 
     @property
     def output_dir(self) -> str:
@@ -135,6 +137,7 @@ def parse(argv: Sequence[str]) -> TrainConfig:
         watching=_section(WatchingArguments, values),
         repeats=run_file(repeats) if repeats else None,
         family=_section(FamilyArguments, values),
+        methods=_section(MethodArguments, values),
     )
 
 

@@ -12,6 +12,7 @@ from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import ImageLimits, TuningArguments
 from gpt4scene.settings.feature_cache import feature_cache_problems
 from gpt4scene.settings.foreign import foreign
+from gpt4scene.settings.methods import MethodArguments, method_problems, methods_without_effect
 from gpt4scene.settings.preferences import preference_problems, stage_notes, text_problems
 from gpt4scene.settings.video import area_problems
 from gpt4scene.settings.watching import watching_problems, watching_without_effect
@@ -36,7 +37,8 @@ def trains(values: Mapping[str, Any]) -> bool:
 def contradictions(values: Mapping[str, Any]) -> list[str]:
     """Return sentences about settings that cannot stand together; ``values`` holds what was set, by key."""
     found = [*_work(values), *_method(values), *_rows(values), *_precision(values), *_evaluation(values)]
-    return [*found, *watching_problems(values), *preference_problems(values), *text_problems(values)]
+    found += [*method_problems(values), *watching_problems(values)]
+    return [*found, *preference_problems(values), *text_problems(values)]
 
 
 def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
@@ -56,7 +58,10 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
         "logging_steps": ("logging_strategy: steps", get("logging_strategy", "steps") == "steps"),
         **dict.fromkeys(
             ("metric_for_best_model", "greater_is_better"),
-            ("load_best_model_at_end", bool(get("load_best_model_at_end") or get("save_strategy") == "best")),
+            (
+                "load_best_model_at_end",
+                bool(get("load_best_model_at_end") or get("save_strategy") == "best" or get("early_stopping_steps")),
+            ),
         ),
         "warmup_steps": (
             "a schedule that warms up, such as constant_with_warmup",
@@ -85,6 +90,7 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
     for name, (needed, there) in needs.items():
         if get(name) not in (None, False) and not there:
             yield f"{name} has no effect: it needs {needed}"
+    yield from methods_without_effect(values)
 
 
 def _work(values: Mapping[str, Any]) -> Iterator[str]:
@@ -123,7 +129,7 @@ def _method(values: Mapping[str, Any]) -> Iterator[str]:
     said = method if "finetuning_type" in values else "left out, which means lora"
     if method is None:
         return
-    for one in dataclasses.fields(TuningArguments):
+    for one in (*dataclasses.fields(TuningArguments), *dataclasses.fields(MethodArguments)):
         belongs = one.metadata["method"]
         if belongs and belongs != method and get(one.name) not in (None, False, 0, [], ""):
             yield f"{one.name} belongs to finetuning_type: {belongs}, but finetuning_type is {said}"
@@ -154,8 +160,6 @@ def _method(values: Mapping[str, Any]) -> Iterator[str]:
 def _rows(values: Mapping[str, Any]) -> Iterator[str]:
     """Sentences about rows, images and steps."""
     get = values.get
-    if get("scene_packing", 1) != 1 and get("neftune_noise_alpha"):
-        yield "neftune_noise_alpha needs scene_packing: 1, as its noise depends on the length of a row"
     if get("train_on_prompt") and get("mask_history"):
         yield "train_on_prompt and mask_history exclude each other: one learns more of a row, the other less"
     template = get("template")
