@@ -25,7 +25,8 @@ from pathlib import Path
 from gpt4scene.data.planning import even_size
 from gpt4scene.data.vision import VisionRule, grid, tokens
 from gpt4scene.errors import ConfigError, DataError
-from gpt4scene.families.shape import PUBLISHED, ModelShape, shape_of
+from gpt4scene.families.registry import shape_of
+from gpt4scene.families.shape import PUBLISHED, ModelShape
 from gpt4scene.model.feature_choice import MOST
 from gpt4scene.settings.config import TrainConfig, parse
 from gpt4scene.settings.feature_cache import feature_cache
@@ -234,8 +235,8 @@ def measured_of_layer(method: str, precision: str) -> tuple[float, float]:
     import torch
     from transformers import AutoModelForImageTextToText
 
-    from gpt4scene.demo.tiny_model import TINY_FAMILIES, TinyShape
-    from gpt4scene.families.shape import shape_of
+    from gpt4scene.families.registry import FAMILIES, shape_of
+    from gpt4scene.families.tiny import TinyShape
     from gpt4scene.model.attention import NAME
     from gpt4scene.model.tuning import prepare_for_training
     from gpt4scene.settings.arguments import TuningArguments
@@ -245,7 +246,7 @@ def measured_of_layer(method: str, precision: str) -> tuple[float, float]:
     for layers in (4, 2):
         shape = TinyShape(width=256, layers=layers)
         text = shape.text_config(1031) | {"bos_token_id": None, "eos_token_id": None}
-        config = TINY_FAMILIES["qwen2_vl"](shape, text, {"image_token_id": 5, "vision_start_token_id": 6})
+        config = FAMILIES["qwen2_vl"].tiny.config(shape, text, {"image_token_id": 5, "vision_start_token_id": 6})
         parts = {"text_config": NAME, "vision_config": "sdpa"}
         model = AutoModelForImageTextToText.from_config(config, dtype=torch.float32, attn_implementation=parts)
         arguments = TuningArguments(finetuning_type=method, pure_bf16=precision == "pure_bf16")  # pyright: ignore

@@ -5,9 +5,10 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
 from gpt4scene.demo import tiny_model
+from gpt4scene.families.registry import FAMILIES
 
 
-@pytest.mark.parametrize("family", sorted(tiny_model.TINY_FAMILIES))
+@pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_checkpoint_loads_with_no_missing_key(tmp_path, family):
     folder = tiny_model.build(tmp_path / "model", family)
     model, info = AutoModelForImageTextToText.from_pretrained(folder, output_loading_info=True)

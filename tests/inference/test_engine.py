@@ -6,35 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from generating import SHORT, by_index, expected, generate, make_engine, transformers_own
 from PIL import Image
-from transformers import AutoModelForImageTextToText
 
-from gpt4scene.data.encoding import Encoder
-from gpt4scene.data.packs import make_pack, pack_pixels
-from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo.tiny_model import build
 from gpt4scene.errors import DataError
-from gpt4scene.families.family import family_of
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.engine import Engine
 from gpt4scene.inference.sampling import Chosen
 from gpt4scene.inference.scheduler import Scheduler
-from gpt4scene.model.inputs import normalise
-from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.types import Question
-
-SHORT = GenerationSettings(max_new_tokens=12)
-
-
-def make_engine(folder, **options):
-    model, rule = load_model(folder), VisionRule.from_folder(folder, 112)
-    encoder = Encoder(load_tokenizer(folder), TEMPLATES[family_of(model.config).template], rule)
-    return Engine(Scheduler(model, encoder, **options))
-
-
-def transformers_own(folder):
-    return AutoModelForImageTextToText.from_pretrained(folder, attn_implementation="eager").eval()
 
 
 @pytest.fixture(scope="module")
@@ -46,32 +27,6 @@ def engine(tiny_folder):
 def reference(tiny_folder):
     """transformers' own model and attention, asked question by question with ``generate``."""
     return transformers_own(tiny_folder)
-
-
-def generate(model, engine, question, **options):
-    sample = engine.encoder.encode_question(question)
-    ids = torch.from_numpy(sample.ids_L)[None]
-    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    if sample.grids:
-        pixels = pack_pixels(make_pack([sample]), engine.encoder.vision)
-        inputs["pixel_values"] = normalise(torch.from_numpy(pixels), engine.encoder.vision)
-        inputs["image_grid_thw"] = torch.tensor(sample.grids)
-        inputs["mm_token_type_ids"] = (ids == engine.encoder.special.image_pad).int()
-    with torch.inference_mode():
-        out = model.generate(**inputs, do_sample=False, max_new_tokens=12, **options)
-    return out[0, ids.shape[1] :].tolist()
-
-
-def by_index(answers):
-    return {answer.question.key: (answer.text, answer.tokens) for answer in answers}
-
-
-def expected(model, engine, questions, **options):
-    found = {}
-    for question in questions:
-        tokens = generate(model, engine, question, **options)
-        found[question.key] = (engine.encoder.tokenizer.decode(tokens, skip_special_tokens=True), len(tokens))
-    return found
 
 
 def test_answers_equal_generate_one_by_one(engine, reference, scenes):

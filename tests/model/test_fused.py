@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from gpt4scene.demo import tiny_model
 from gpt4scene.errors import ConfigError
+from gpt4scene.families.registry import family_of
 from gpt4scene.model import fused
 from gpt4scene.model.fused import (
     FusedGate,
@@ -106,7 +107,8 @@ def test_what_does_not_fit_is_refused_where_it_was_asked_for_and_else_left_plain
     kernels, sentence = choose_kernels(None, model, CUDA)
     assert kernels.norm and kernels.gate is None and "compute norms; the MLPs" in sentence and "gelu" in sentence
     assert fuse(model, kernels) == {"norms": 5, "gates": 0}
-    monkeypatch.setattr(fused, "NORMS", ("SomeOtherNorm",))
+    other = replace(family_of(model.config), norms=("SomeOtherNorm",))
+    monkeypatch.setattr(fused, "family_of", lambda config: other)
     kernels, sentence = choose_kernels(None, meta_model(folders["qwen2_vl"]), CUDA, gate=False)
     assert kernels is None and "no exact kernel is known for the norms" in sentence
 

@@ -9,7 +9,8 @@ from commands import export as export_main
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.demo import tiny_model
 from gpt4scene.errors import ConfigError, DataError
-from gpt4scene.families.family import FAMILIES, check_template, family_of
+from gpt4scene.families.family import check_template
+from gpt4scene.families.registry import FAMILIES, family_of
 from gpt4scene.model.export import merge_adapter
 from gpt4scene.model.loading import load_model, meta_model
 from gpt4scene.model.tuning import check_tuning, prepare_for_training

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForImageTextToText
 
-from gpt4scene.demo.tiny_model import TINY_FAMILIES, TinyShape
-from gpt4scene.families.shape import PUBLISHED, shape_of
+from gpt4scene.families.registry import FAMILIES, shape_of
+from gpt4scene.families.shape import PUBLISHED
+from gpt4scene.families.tiny import TinyShape
 from gpt4scene.model.attention import NAME
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import TuningArguments
@@ -36,7 +37,7 @@ def config_of(family, layers=2):
     shape = TinyShape(width=128, layers=layers)
     names = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
     text = shape.text_config(1031) | {"bos_token_id": 0, "eos_token_id": 1}
-    return TINY_FAMILIES[family](shape, text, {name: index for index, name in enumerate(names, 5)})
+    return FAMILIES[family].tiny.config(shape, text, {name: index for index, name in enumerate(names, 5)})
 
 
 def make(family, layers, dtype=torch.float32):
@@ -45,7 +46,7 @@ def make(family, layers, dtype=torch.float32):
     return AutoModelForImageTextToText.from_config(config, dtype=dtype, attn_implementation=parts)
 
 
-@pytest.mark.parametrize("family", TINY_FAMILIES)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_parameters_are_counted_exactly(family):
     model = make(family, 3)
     shape = shape_of(model.config)

@@ -50,7 +50,8 @@ def _model(arguments: InferArguments, checks: Checks) -> Encoder | None:
     from gpt4scene.data.encoding import Encoder
     from gpt4scene.data.templates import TEMPLATES
     from gpt4scene.data.vision import VisionRule
-    from gpt4scene.families.family import check_template, family_of
+    from gpt4scene.families.family import check_template
+    from gpt4scene.families.registry import family_of
     from gpt4scene.model.adapters import check_adapter
     from gpt4scene.model.folder import find_model, weights_bytes
     from gpt4scene.model.loading import check_checkpoint, load_tokenizer

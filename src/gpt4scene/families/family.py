@@ -1,11 +1,14 @@
-"""Model families: where their parts are, under transformers 5's module names."""
+"""A model family as a value: where its parts are, what it was trained with, how big it is."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from gpt4scene.errors import ConfigError
-from gpt4scene.registry import Registry
+from gpt4scene.families.shape import ModelShape
+from gpt4scene.families.tiny import Tiny
 
 OLDER_NAMES = (
     ("model.layers.", "model.language_model.layers."),
@@ -20,18 +23,31 @@ OLDER_NAMES = (
 """How module paths began before transformers 4.52, and in releases and tools around it; and how they begin now."""
 
 
+BEFORE_4_52 = (("model.visual.", "visual."), ("model.language_model.", "model."))
+"""Beginnings of tensor names today, and in releases before transformers 4.52."""
+
+
 @dataclass(frozen=True)
 class Family:
     """A family of vision-language models that shares Qwen2-VL's prefix of image tokens and 3-row positions.
 
+    ``name`` is the ``model_type`` of its config. ``template`` is the chat template that it was trained with.
+    ``shape`` counts the sizes of a transformers config, ``tiny`` makes a checkpoint of a few hundred thousand weights.
+
     ``tower`` is the vision tower, ``mergers`` the modules inside it that map to the language model's width,
-    ``layers`` the list of language layers; all are module paths from the top of the model. ``template`` is
-    the chat template that the family was trained with. ``released_names`` are beginnings of today's tensor names and
-    what they were in the release, where that was before transformers 4.52 and ``config.json`` was flat.
+    ``layers`` the list of language layers; all are module paths from the top of the model. ``norms`` and ``gates``
+    name the classes of its root-mean-square norms and SwiGLU MLPs that fused kernels can stand in for.
+
+    ``released_names`` are beginnings of today's tensor names and what they were in the release, where that was before
+    transformers 4.52 and ``config.json`` was flat.
     """
 
     name: str
     template: str
+    shape: Callable[[Any], ModelShape]
+    tiny: Tiny
+    norms: tuple[str, ...] = ()
+    gates: tuple[str, ...] = ()
     tower: str = "model.visual"
     mergers: tuple[str, ...] = ("model.visual.merger",)
     layers: str = "model.language_model.layers"
@@ -50,21 +66,6 @@ class Family:
     def all_names(self, module: str) -> list[str]:
         """Return a module path of today, and what older releases called it."""
         return [module] + [old + module.removeprefix(new) for old, new in OLDER_NAMES if module.startswith(new)]
-
-
-FAMILIES: Registry[Family] = Registry("model family")
-_BEFORE_4_52 = (("model.visual.", "visual."), ("model.language_model.", "model."))
-FAMILIES.add("qwen2_vl", Family("qwen2_vl", "qwen2_vl", released_names=_BEFORE_4_52))
-FAMILIES.add("qwen2_5_vl", Family("qwen2_5_vl", "qwen2_vl", released_names=_BEFORE_4_52))
-FAMILIES.add(
-    "qwen3_vl",
-    Family("qwen3_vl", "qwen3_vl", mergers=("model.visual.merger", "model.visual.deepstack_merger_list")),
-)
-
-
-def family_of(config) -> Family:
-    """Return the family of a transformers config; ``ValueError`` names the known ones."""
-    return FAMILIES[config.model_type]
 
 
 def check_template(family: Family, template: str) -> None:

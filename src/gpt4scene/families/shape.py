@@ -98,47 +98,40 @@ class ModelShape:
         return self.layers * sum(rank * sum(sizes[name]) for name in targets if name in sizes)
 
 
-def shape_of(config: Any) -> ModelShape:
-    """Return the shape of a transformers config of a known family (Qwen2-VL, Qwen2.5-VL, Qwen3-VL)."""
-    text, vision = config.text_config, config.vision_config
-    kind = config.model_type
-    heads, hidden = text.num_attention_heads, text.hidden_size
-    third = kind == "qwen3_vl"
+def language_shape(config: Any, tower: TowerShape, *, channels: int, qkv_bias: bool, qk_norm: bool) -> ModelShape:
+    """Return the shape of a transformers config whose language layers are Qwen's: equal, gated, with grouped keys."""
+    text = config.text_config
     return ModelShape(
-        hidden=hidden,
+        hidden=text.hidden_size,
         layers=text.num_hidden_layers,
-        heads=heads,
+        heads=text.num_attention_heads,
         key_heads=text.num_key_value_heads,
-        channels=text.head_dim if third else hidden // heads,
+        channels=channels,
         intermediate=text.intermediate_size,
         vocabulary=text.vocab_size,
         tied=bool(config.tie_word_embeddings),
-        qkv_bias=not third,
-        qk_norm=third,
-        tower=_second(vision, hidden) if kind == "qwen2_vl" else _later(vision, hidden, third),
+        qkv_bias=qkv_bias,
+        qk_norm=qk_norm,
+        tower=tower,
     )
 
 
-def _second(vision: Any, hidden: int) -> TowerShape:
-    """Qwen2-VL: layer norms, an MLP of two matrices."""
-    width = vision.embed_dim
-    return _tower(vision, width, int(width * vision.mlp_ratio), hidden, gated=False, third=False)
+def tower_shape(
+    vision: Any, width: int, inner: int, hidden: int, *, gated: bool, positions: int = 0, deep: int = 0
+) -> TowerShape:
+    """Count the parameters of one of Qwen's towers, in the order in which its modules are made.
 
-
-def _later(vision: Any, hidden: int, third: bool) -> TowerShape:
-    return _tower(vision, vision.hidden_size, vision.intermediate_size, hidden, gated=not third, third=third)
-
-
-def _tower(vision: Any, width: int, inner: int, hidden: int, *, gated: bool, third: bool) -> TowerShape:
-    """Count the parameters of a tower, in the order in which its modules are made."""
+    ``width`` and ``inner`` are the channels of its blocks and of their MLPs, ``hidden`` those of the language model.
+    A ``gated`` MLP goes with root-mean-square norms, the other with layer norms. ``positions`` counts learned position
+    embeddings (their patch embedding has a bias), ``deep`` the mergers of inner layers.
+    """
     patch = 3 * vision.temporal_patch_size * vision.patch_size**2
     merged = vision.spatial_merge_size**2 * width
     norm = width if gated else 2 * width  # RMS norm, or layer norm with its bias
     mlp = 3 * width * inner + 2 * inner + width if gated else 2 * width * inner + inner + width
     block = 2 * norm + 4 * width**2 + 4 * width + mlp
-    embedding = patch * width + (width * (1 + vision.num_position_embeddings) if third else 0)
+    embedding = patch * width + (width * (1 + positions) if positions else 0)
     merger = norm + merged**2 + merged + merged * hidden + hidden
-    deep = len(vision.deepstack_visual_indexes) * (merger - norm + 2 * merged) if third else 0
     return TowerShape(
         width=width,
         depth=vision.depth,
@@ -148,7 +141,7 @@ def _tower(vision: Any, width: int, inner: int, hidden: int, *, gated: bool, thi
         patch=patch,
         merge=vision.spatial_merge_size**2,
         parameters=embedding + vision.depth * block,
-        merger_parameters=merger + deep,
+        merger_parameters=merger + deep * (merger - norm + 2 * merged),
     )
 
 

@@ -16,6 +16,7 @@ from gpt4scene.inference.preparing import Prepared
 from gpt4scene.inference.slots import Slots
 from gpt4scene.inference.stems import stems_of
 from gpt4scene.model.branches import BranchFill, BranchStep, Levels, PrefixDone, Prefixes, PrefixFill
+from gpt4scene.model.carried import Carried, kinds_of
 from gpt4scene.model.threads import threads_for
 from gpt4scene.model.tower import Tower
 from gpt4scene.types import Content, Images
@@ -25,6 +26,7 @@ from gpt4scene.types import Content, Images
 class Prefill:
     """A scene's prefix while it is computed: the keys of its first ``done`` tokens, with ``shown`` images, are there.
 
+    ``carried`` is what recurrent layers carry behind these tokens.
     ``positions_3P`` are those of all its tokens, ``mark`` that of the weights it is computed with.
     """
 
@@ -33,6 +35,7 @@ class Prefill:
     mark: Hashable
     positions_3P: np.ndarray
     states: torch.Tensor
+    carried: Carried | None = None
     done: int = 0
     shown: int = 0
 
@@ -49,18 +52,24 @@ class Prefill:
     def prefix(self) -> Prefix | None:
         """Return the prefix, or None where some of it is left to do."""
         whole = len(self.prepared.prefix_P)
-        return Prefix(self.states, int(self.positions_3P.max()) + 1, whole) if self.done == whole else None
+        if self.done < whole:
+            return None
+        return Prefix(self.states, int(self.positions_3P.max()) + 1, whole, self.carried)
 
 
 class Network:
-    """A model with kept keys: what it computes for prefixes, questions and steps, and the sizes of its states."""
+    """A model with kept keys: what it computes for prefixes, questions and steps, and the sizes of its states.
+
+    ``shape`` is layers that keep keys, key heads and channels; ``kinds`` is None where no layer is recurrent.
+    """
 
     def __init__(self, model: PreTrainedModel, tower: Tower) -> None:
         text = model.config.get_text_config()
-        self.model, self.device, self.layers = model, model.device, text.num_hidden_layers
-        self.tower = tower
+        self.model, self.device, self.tower = model, model.device, tower
+        self.kinds = kinds_of(text)
+        layers = text.num_hidden_layers if self.kinds is None else self.kinds.key_layers
         channels = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-        self.shape = (self.layers, text.num_key_value_heads, channels)
+        self.shape = (layers, text.num_key_value_heads, channels)
         self.context: int | None = getattr(text, "max_position_embeddings", None)
         self._parameters = model.num_parameters()
 
@@ -69,6 +78,22 @@ class Network:
         """Bytes of one token's keys and values in all layers."""
         layers, heads, channels = self.shape
         return 2 * layers * heads * channels * self.model.dtype.itemsize
+
+    @property
+    def carried_keys(self) -> int:
+        """Tokens whose keys take as much memory as what recurrent layers carry of one prefix or branch."""
+        return 0 if self.kinds is None else -(-self.kinds.sequence_bytes(self.model.dtype) // self.token_bytes)
+
+    def held(self, tokens: int) -> int:
+        """Return the bytes that so many tokens of one prefix or branch hold."""
+        return (tokens + self.carried_keys) * self.token_bytes
+
+    def reserve(self, slots: Slots, count: int, longest: int) -> torch.Tensor:
+        """Return the states of ``slots``, with room for ``count`` of ``longest`` own keys."""
+        return slots.reserve(count, longest, self.shape, self.model.dtype, self.kinds)
+
+    def _carried(self, count: int) -> Carried | None:
+        return None if self.kinds is None else self.kinds.new(count, self.model.dtype, self.device)
 
     def prefill(self, prepared: Prepared, pixels: np.ndarray, image_pad: int, mark: Hashable = None) -> Prefill:
         """Return the prefix of a question, nothing of it computed yet.
@@ -80,7 +105,7 @@ class Network:
         layers, heads, channels = self.shape
         sizes = (layers, 2, heads, len(prepared.prefix_P), channels)
         states = torch.empty(sizes, dtype=self.model.dtype, device=self.device)
-        return Prefill(prepared, pixels, mark, positions_3P, states)
+        return Prefill(prepared, pixels, mark, positions_3P, states, self._carried(1))
 
     @torch.inference_mode()
     def go_on(self, prefill: Prefill, end: int, shown: int) -> None:
@@ -95,7 +120,7 @@ class Network:
             self.model(
                 **(ids | self.tower.inputs(seen, pixels, ids["input_ids"], prefill.mark)),
                 position_ids=torch.from_numpy(prefill.positions_3P[:, here]).to(self.device)[:, None],
-                layout=PrefixFill(prefill.states, prefill.done),
+                layout=PrefixFill(prefill.states, prefill.done, prefill.carried),
                 use_cache=False,
                 logits_to_keep=1,
             )
@@ -110,24 +135,33 @@ class Network:
         """
         lengths, first = [len(ids) for ids in branches], slots.count
         end = first + len(lengths)
-        states = slots.reserve(end, max([*lengths, *slots.known_lengths]), self.shape, self.model.dtype)
+        states = self.reserve(slots, end, max([*lengths, *slots.known_lengths]))
+        if slots.carried is not None:
+            slots.carried.fork(slice(first, end), prefix.carried)
         stems, starts, scene = stems_of(branches), [0] * len(lengths), [] if prefix.states is None else [prefix.states]
         shared: list[tuple[torch.Tensor, tuple[int, ...]]] = []
         if stems:
             words = [branches[stem.members[0]][: stem.length] for stem in stems]
             longest, (layers, heads, channels) = max(map(len, words)), self.shape
             known = states.new_zeros((layers, 2, len(stems), heads, longest, channels))
+            carried = self._carried(len(stems))
+            if carried is not None:
+                carried.fork(slice(0, len(stems)), prefix.carried)
+            level = [(one, None) for one in scene]
             with suppress(PrefixDone):
-                self._run(words, known, 0, [0] * len(stems), [[(one, None) for one in scene]], prefix, predict=False)
+                self._run(words, known, carried, 0, [0] * len(stems), [level], prefix, predict=False)
             for number, stem in enumerate(stems):
                 keys = known[:, :, number, :, : stem.length]
                 shared.append((keys, stem.members))
                 members = torch.tensor(stem.members, device=self.device) + first
                 states[:, :, members, :, : stem.length] = keys.unsqueeze(2)
+                if slots.carried is not None:
+                    slots.carried.fork(members, carried, number)
                 for member in stem.members:
                     starts[member] = stem.length
         rests = [ids[start:] for ids, start in zip(branches, starts, strict=True)]
-        logits = self._run(rests, states, first, starts, [[(one, None) for one in scene], shared], prefix)
+        levels: list[Levels] = [[(one, None) for one in scene], shared]
+        logits = self._run(rests, states, slots.carried, first, starts, levels, prefix)
         slots.add(lengths, [prefix.next_position + length for length in lengths])
         return logits
 
@@ -135,6 +169,7 @@ class Network:
         self,
         rows: Sequence[np.ndarray],
         states: torch.Tensor,
+        carried: Carried | None,
         first: int,
         starts: Sequence[int],
         levels: Sequence[Levels],
@@ -147,7 +182,7 @@ class Network:
         logits = self.model(
             input_ids=self._row(np.concatenate(rows)),
             position_ids=self._row(np.concatenate(positions) + prefix.next_position).expand(3, 1, -1),
-            layout=BranchFill.build(states, first, starts, lengths, levels, predict),
+            layout=BranchFill.build(states, first, starts, lengths, levels, predict, carried),
             use_cache=False,
             logits_to_keep=torch.from_numpy(np.cumsum(lengths) - 1).to(self.device),
         ).logits
@@ -160,7 +195,7 @@ class Network:
         logits = self.model(
             input_ids=slots.ids[None, :rows],
             position_ids=slots.positions[:rows].expand(3, 1, -1),
-            layout=BranchStep.build(slots.states, slots.lengths[:rows], room, prefixes),
+            layout=BranchStep.build(slots.states, slots.lengths[:rows], room, prefixes, slots.carried),
             use_cache=False,
         ).logits
         return logits[0].float()

@@ -100,6 +100,8 @@ class StepGraphs:
         rows, room = padded_rows(slots.count, slots.capacity), -(-room // ROOM) * ROOM
         sizes = [(states.data_ptr(), states.shape, 0 if one is None else len(one)) for states, one in prefixes]
         places = (slots.states.data_ptr(), slots.states.shape, slots.ids.data_ptr(), slots.lengths.data_ptr())
+        if slots.carried is not None:
+            places += slots.carried.places
         key = (rows, room, *places, slots.positions.data_ptr(), *sizes)
         given = [one for _, one in prefixes if one is not None]
         known = self._recorded.get(key)

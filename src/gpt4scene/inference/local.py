@@ -10,7 +10,7 @@ from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.vision import VisionRule
 from gpt4scene.errors import ConfigError
-from gpt4scene.families.family import family_of
+from gpt4scene.families.registry import family_of
 from gpt4scene.inference.engine import Engine
 from gpt4scene.inference.scheduler import BRANCH_LIMIT, Scheduler
 from gpt4scene.model.features import FeatureCache

@@ -216,7 +216,8 @@ def _shared_settings(arguments: InferArguments) -> dict[str, Any]:
 
 def _check_model(arguments: InferArguments, folder: Path) -> None:
     """Raise ``ConfigError`` for another family's template, and for answers that are longer than the model's context."""
-    from gpt4scene.families.family import FAMILIES, check_template
+    from gpt4scene.families.family import check_template
+    from gpt4scene.families.registry import FAMILIES
 
     config = read_json(folder / "config.json", "description of the model")
     kind = config.get("model_type")

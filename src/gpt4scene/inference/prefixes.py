@@ -1,4 +1,4 @@
-"""The prefixes of scenes that are kept, each one tensor of all layers, within a bound of bytes."""
+"""The prefixes of scenes that are kept, each one tensor of all layers' keys, within a bound of bytes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 
 from gpt4scene.data.vision import VisionRule
 from gpt4scene.inference.weights import Mark
+from gpt4scene.model.carried import Carried
 
 PREFIX_MEMORY = 4 * 2**30
 """Bytes of prefixes kept: 8 scenes of 8,400 tokens at 7 billion weights in bfloat16, more of smaller models."""
@@ -21,17 +22,19 @@ VisitKey = tuple[tuple[str, ...], VisionRule, bytes]
 class Prefix:
     """Keys and values ``[layers, 2, key heads, P, channels]`` of a scene; None where nothing stands before the cut.
 
-    ``next_position`` is where every branch begins, ``length`` the number P of tokens.
+    ``next_position`` is where every branch begins, ``length`` the number P of tokens. ``carried`` is what recurrent
+    layers carry behind its last token; branches copy it, and never write there.
     """
 
     states: torch.Tensor | None
     next_position: int
     length: int
+    carried: Carried | None = None
 
     @property
     def size(self) -> int:
         """Bytes held."""
-        return 0 if self.states is None else self.states.nbytes
+        return sum(one.nbytes for one in (self.states, self.carried) if one is not None)
 
 
 NOTHING = Prefix(None, 0, 0)
@@ -92,3 +95,8 @@ class PrefixStore:
         """Let all prefixes go; branches that still read one keep it alive."""
         self._kept.clear()
         self.held = 0
+
+
+def memory_of(most: int, device: torch.device) -> int:
+    """Return the bytes to use of a device where nobody says: ``most``, or a quarter of what is free on a GPU."""
+    return min(most, torch.cuda.mem_get_info(device)[0] // 4) if device.type == "cuda" else most

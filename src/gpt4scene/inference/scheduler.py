@@ -18,11 +18,11 @@ from gpt4scene.inference.arrivals import Arrivals, Waiting
 from gpt4scene.inference.decoding import uniforms_of
 from gpt4scene.inference.forward import Network, Prefill, prefixes_of
 from gpt4scene.inference.graphs import StepGraphs, on_cuda, padded_prefixes
-from gpt4scene.inference.prefixes import NOTHING, PREFIX_MEMORY, Prefix, PrefixStore
+from gpt4scene.inference.prefixes import NOTHING, PREFIX_MEMORY, Prefix, PrefixStore, memory_of
 from gpt4scene.inference.preparing import Prepared
 from gpt4scene.inference.sampling import BROKEN, Choice, Chosen, Sampler
 from gpt4scene.inference.slots import Slots, moves_of
-from gpt4scene.inference.tokens import Request, Running, Statistics, Token
+from gpt4scene.inference.tokens import Request, Running, Statistics, Token, stops_of
 from gpt4scene.inference.weights import Mark, weights_mark
 from gpt4scene.model.attention import require
 from gpt4scene.model.branches import Prefixes
@@ -66,13 +66,14 @@ class Scheduler:
             raise ValueError(f"branch_limit must be at least 1, found {branch_limit}")
         require(model)
         self.model, self.encoder, self.branch_limit = model.eval(), encoder, branch_limit
-        self.branch_memory = _memory(BRANCH_MEMORY, model.device) if branch_memory is None else branch_memory
-        self.stops = _stops(model, encoder)
-        self.prefixes = PrefixStore(_memory(PREFIX_MEMORY, model.device) if prefix_memory is None else prefix_memory)
+        self.branch_memory = memory_of(BRANCH_MEMORY, model.device) if branch_memory is None else branch_memory
+        self.stops = stops_of(model, encoder)
+        self.prefixes = PrefixStore(memory_of(PREFIX_MEMORY, model.device) if prefix_memory is None else prefix_memory)
         self.tower = Tower(model, encoder.vision, cache=features)
         self.arrivals = Arrivals(encoder, self._knows_images)
         self._network = Network(model, self.tower)
-        self._slots = Slots(branch_limit, model.device, self.branch_memory // self._network.token_bytes)
+        most_keys = self.branch_memory // self._network.token_bytes
+        self._slots = Slots(branch_limit, model.device, most_keys, self._network.carried_keys)
         self._sampler = Sampler(branch_limit, model.config.get_text_config().vocab_size, model.device)
         self._graphs = StepGraphs(self._network.step, on_cuda(model.device)) if model.device.type == "cuda" else None
         self._mark: Mark | None = None
@@ -81,6 +82,7 @@ class Scheduler:
         self._prefill: Prefill | None = None
         self._owed = False  # running branches had no step since the last piece of another scene
         self._short = False  # memory ran out: nothing begins until a running branch ends
+        self._most = branch_limit  # side by side; fewer where memory ran out in a step that can't be run again
 
     def add(self, request: Request) -> None:
         """Take a request; it waits until there is room. Encoding begins at once, in another thread."""
@@ -111,8 +113,8 @@ class Scheduler:
                     visit = [] if self._owed and self._watched else self._next_visit()
                     if visit and (tokens := self._begin(visit)):
                         return tokens
-                if self._running:
-                    return self._decode()
+                if self._running and (tokens := self._decode()):
+                    return tokens
                 if not len(self.arrivals):
                     return []
                 self.arrivals.wait()
@@ -126,7 +128,7 @@ class Scheduler:
         self._running.clear()
         self._slots.release()
         self._sampler.release()
-        self._parts, self._prefill, self._short = None, None, False
+        self._parts, self._prefill, self._short, self._most = None, None, False, self.branch_limit
 
     def forget(self) -> None:
         """Let go of all prefixes, and of the branches' memory where none runs."""
@@ -180,11 +182,10 @@ class Scheduler:
             return []
         chosen: list[Waiting] = []
         rooms = [one.room for one in self._running]
-        for one in group[: self.branch_limit - len(self._running)]:
+        for one in group[: max(0, self._most - len(self._running))]:
             rooms.append(one.room)
             slots, keys = self._slots.sizes(len(rooms), max(rooms))
-            held = slots * keys * self._network.token_bytes
-            if len(rooms) > 1 and held > self.branch_memory:
+            if len(rooms) > 1 and slots * self._network.held(keys) > self.branch_memory:
                 break
             chosen.append(one)
         enough = min(len(group), max(1, (len(self._running) + len(chosen)) // 8))
@@ -197,7 +198,7 @@ class Scheduler:
     def _fits(self, one: Waiting) -> bool:
         """Whether a scene's prefix may be held beside those in use; a single one always may."""
         used = {id(running.prefix): running.prefix.size for running in self._running}
-        more = 0 if one.prepared.key in self.prefixes else len(one.prepared.prefix_P) * self._network.token_bytes
+        more = 0 if one.prepared.key in self.prefixes else self._network.held(len(one.prepared.prefix_P))
         return not sum(used.values()) or sum(used.values()) + more <= self.prefixes.limit
 
     def _begin(self, visit: Sequence[Waiting]) -> list[Token]:
@@ -232,7 +233,7 @@ class Scheduler:
     ) -> tuple[list[Chosen], list[tuple[int, int]]]:
         """Let the visit run; return its first tokens, and of each question the tokens of its prompt and those known."""
         first, rooms = len(self._running), [one.room for one in [*self._running, *visit]]
-        self._slots.reserve(len(rooms), max(rooms), self._network.shape, self.model.dtype)
+        self._network.reserve(self._slots, len(rooms), max(rooms))
         scores_KV = self._network.fill(self._slots, [one.prepared.branch_L for one in visit], prefix)
         self._sampler.add([self._choice(one) for one in visit])
         ids, chosen = self._sampler.choose(scores_KV, first)
@@ -287,7 +288,7 @@ class Scheduler:
         if prefill is None or (prefill.prepared.key, prefill.mark) != (prepared.key, mark):
             self._prefill = None  # whose memory goes before more is taken
             pixels = self.arrivals.pixels(prepared)
-            for_room = self.prefixes.limit - len(prepared.prefix_P) * self._network.token_bytes
+            for_room = self.prefixes.limit - self._network.held(len(prepared.prefix_P))
             self.prefixes.shrink({id(one.prefix) for one in self._running}, max(0, for_room))
             prefill = self._network.prefill(prepared, pixels, self.encoder.special.image_pad, mark)
         self._prefill, self.tower.rule = prefill, prepared.rule
@@ -321,7 +322,11 @@ class Scheduler:
         return Choice(settings, penalty, draws, prompt)
 
     def _decode(self) -> list[Token]:
-        """Add one token to every running branch; to some of them where memory is short, and the others wait again."""
+        """Add one token to every running branch; to some of them where memory is short, and the others wait again.
+
+        A step that failed can be run again, since it writes the same keys once more. What recurrent layers carry it
+        has changed by then, perhaps: there all wait again, and the answer is empty.
+        """
         self._owed = False
         while True:
             try:
@@ -329,13 +334,17 @@ class Scheduler:
                 break
             except torch.OutOfMemoryError as error:
                 short = error.with_traceback(None)  # whose frames hold memory
-            if self._let_go():
-                continue
-            if len(self._running) == 1:
+            freed, count = self._let_go(), len(self._running)
+            if count == 1 and not freed:
                 number = self._running[0].request.number
                 self._drop({0})
                 return [Token(number, BROKEN, finish_reason="error", error=short)]
-            self._put_back(len(self._running) // 2)
+            if self._network.kinds is not None:
+                self._put_back(count)
+                self._most = count if freed else count // 2
+                return []
+            if not freed:
+                self._put_back(count // 2)
         return self._tokens(0, chosen)
 
     def _advance(self) -> list[Chosen]:
@@ -381,16 +390,5 @@ class Scheduler:
             self._running[to] = self._running[source]
         del self._running[count:]
         self._parts, self._short = None, False
+        self._most = min(self.branch_limit, self._most + len(gone))
         self.prefixes.shrink({id(one.prefix) for one in self._running})
-
-
-def _memory(most: int, device: torch.device) -> int:
-    """Return the bytes to use of a device where nobody says: ``most``, or a quarter of what is free on a GPU."""
-    return min(most, torch.cuda.mem_get_info(device)[0] // 4) if device.type == "cuda" else most
-
-
-def _stops(model: PreTrainedModel, encoder: Encoder) -> frozenset[int]:
-    """Return the tokens that end an answer: the checkpoint's own, or else the tokenizer's end."""
-    stops = model.generation_config.eos_token_id
-    stops = encoder.tokenizer.eos_token_id if stops is None else stops
-    return frozenset(stop for stop in (stops if isinstance(stops, list) else [stops]) if isinstance(stop, int))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from gpt4scene.data.encoding import Encoder
 from gpt4scene.errors import WorkError
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.prefixes import Prefix
@@ -146,3 +147,10 @@ def _decode(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
     text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     assert isinstance(text, str)  # one row of tokens, one text
     return text
+
+
+def stops_of(model: PreTrainedModel, encoder: Encoder) -> frozenset[int]:
+    """Return the tokens that end an answer: the checkpoint's own, or else the tokenizer's end."""
+    stops = model.generation_config.eos_token_id
+    stops = encoder.tokenizer.eos_token_id if stops is None else stops
+    return frozenset(stop for stop in (stops if isinstance(stops, list) else [stops]) if isinstance(stop, int))

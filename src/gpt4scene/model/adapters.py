@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from gpt4scene.errors import DataError
-from gpt4scene.families.family import Family, family_of
+from gpt4scene.families.family import Family
+from gpt4scene.families.registry import family_of
 from gpt4scene.files.whole import read_json
 from gpt4scene.model.compat import wrapped_by_peft
 from gpt4scene.model.folder import ADAPTER_CONFIG, adapter_weights

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt4scene.errors import DataError
-from gpt4scene.families.family import FAMILIES
+from gpt4scene.families.registry import FAMILIES
 from gpt4scene.files.whole import read_json
 from gpt4scene.model.weight_files import Stored
 

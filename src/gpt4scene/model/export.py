@@ -13,7 +13,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from transformers import PreTrainedModel
 
 from gpt4scene.errors import ConfigError, DataError
-from gpt4scene.families.family import check_template, family_of
+from gpt4scene.families.family import check_template
+from gpt4scene.families.registry import family_of
 from gpt4scene.files.whole import whole_folder, write_json
 from gpt4scene.model.adapters import check_adapter, merge_adapter_into
 from gpt4scene.model.folder import (

@@ -18,14 +18,10 @@ import torch
 from transformers import PreTrainedModel
 
 from gpt4scene.errors import ConfigError
-from gpt4scene.families.family import family_of
+from gpt4scene.families.registry import family_of
 
 NormKernel = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
 GateKernel = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-
-NORMS = ("Qwen2VLRMSNorm", "Qwen2_5_VLRMSNorm", "Qwen3VLTextRMSNorm")
-GATES = ("Qwen2MLP", "Qwen3VLTextMLP")
-"""Classes of transformers that are exchanged, by name."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +97,11 @@ def misfits(model: PreTrainedModel, norm: bool = True, gate: bool = True) -> dic
     kinds = [type(module).__name__ for module in model.get_submodule(family.layers.rpartition(".")[0]).modules()]
     layers, activation = len(list(model.get_submodule(family.layers).children())), model.config.text_config.hidden_act
     found: dict[str, str] = {}
-    if norm and sum(kind in NORMS for kind in kinds) < 2 * layers + 1:
+    if norm and sum(kind in family.norms for kind in kinds) < 2 * layers + 1:
         found["norm"] = "no exact kernel is known for the norms of this model"
     if gate and activation != "silu":
         found["gate"] = f"the MLPs of this model are gated by {activation}, and fused kernels know silu alone"
-    elif gate and sum(kind in GATES for kind in kinds) < layers:
+    elif gate and sum(kind in family.gates for kind in kinds) < layers:
         found["gate"] = "no exact kernel is known for the MLPs of this model"
     return found
 
@@ -176,15 +172,16 @@ class FusedGate(torch.nn.Module):
 def fuse(model: PreTrainedModel, kernels: Kernels) -> dict[str, int]:
     """Exchange norms and MLPs of the language part, which must fit (``misfits``); return how many of each kind."""
     assert not misfits(model, kernels.norm is not None, kernels.gate is not None)
-    language = model.get_submodule(family_of(model.config).layers.rpartition(".")[0])
+    family = family_of(model.config)
+    language = model.get_submodule(family.layers.rpartition(".")[0])
     done = {"norms": 0, "gates": 0}
     for parent in [module for module in language.modules()]:
         for name, child in list(parent.named_children()):
             kind = type(child).__name__
-            if kernels.norm is not None and kind in NORMS:
+            if kernels.norm is not None and kind in family.norms:
                 parent.register_module(name, FusedNorm(child, kernels.norm).train(child.training))
                 done["norms"] += 1
-            elif kernels.gate is not None and kind in GATES:
+            elif kernels.gate is not None and kind in family.gates:
                 parent.register_module(name, FusedGate(child, kernels.gate).train(child.training))
                 done["gates"] += 1
     return done

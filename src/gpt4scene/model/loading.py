@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from gpt4scene.errors import DataError
-from gpt4scene.families.family import family_of
+from gpt4scene.families.registry import family_of
 from gpt4scene.model.adapters import check_adapter, merge_adapter_into
 from gpt4scene.model.attention import text_attention
 from gpt4scene.model.checkpoint import check_config

@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from gpt4scene.errors import ConfigError, DataError
-from gpt4scene.families.family import family_of
+from gpt4scene.families.registry import family_of
 from gpt4scene.model.adapters import check_adapter, few, load_adapter
 from gpt4scene.model.compat import wrapped_by_peft
 from gpt4scene.model.folder import adapter_weights

@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
-from gpt4scene.families.family import family_of
+from gpt4scene.families.registry import family_of
 
 
 class PatchProduct(torch.nn.Conv3d):

@@ -9,7 +9,8 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from gpt4scene.families.family import Family, family_of
+from gpt4scene.families.family import Family
+from gpt4scene.families.registry import family_of
 from gpt4scene.model.compat import enable_checkpointing
 
 

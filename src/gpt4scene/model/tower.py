@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from gpt4scene.data.packs import decoders
 from gpt4scene.data.vision import VisionRule, image_pixels, tokens
-from gpt4scene.families.family import family_of
+from gpt4scene.families.registry import family_of
 from gpt4scene.files.contents import Contents
 from gpt4scene.model import tower_attention
 from gpt4scene.model.features import FeatureCache, Features, feature_key, weights_digest

@@ -9,7 +9,8 @@ import torch
 from transformers import PreTrainedModel
 
 from gpt4scene.errors import ConfigError
-from gpt4scene.families.family import Family, family_of
+from gpt4scene.families.family import Family
+from gpt4scene.families.registry import family_of
 from gpt4scene.model.lora import add_lora, check_continued, check_targets, continue_lora, is_frozen, spare_casts
 from gpt4scene.settings.arguments import TuningArguments
 

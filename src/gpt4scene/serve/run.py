@@ -129,7 +129,8 @@ class Loaded:
 def load(arguments: ServeArguments) -> Loaded:
     """Return the model of the arguments."""
     from gpt4scene.data.encoding import Encoder
-    from gpt4scene.families.family import FAMILIES, check_template
+    from gpt4scene.families.family import check_template
+    from gpt4scene.families.registry import FAMILIES
     from gpt4scene.inference.local import load_engine
     from gpt4scene.inference.run import FEATURES
     from gpt4scene.model.attention import attention_sentence

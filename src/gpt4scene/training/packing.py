@@ -9,7 +9,7 @@ from transformers import AutoConfig, TrainingArguments
 
 from gpt4scene.data.packs import PackDataset
 from gpt4scene.data.vision import tokens
-from gpt4scene.families.shape import shape_of
+from gpt4scene.families.registry import shape_of
 from gpt4scene.files.whole import read_json
 from gpt4scene.model.loading import meta_model
 from gpt4scene.settings.config import TrainConfig

@@ -10,7 +10,8 @@ from transformers import AutoConfig, TrainingArguments
 
 from gpt4scene.data.planning import even_size
 from gpt4scene.errors import ConfigError
-from gpt4scene.families.family import check_template, family_of
+from gpt4scene.families.family import check_template
+from gpt4scene.families.registry import family_of
 from gpt4scene.files.whole import read_json
 from gpt4scene.model.attention import attention_sentence, refuse_dropout
 from gpt4scene.model.fused import check_fusing

@@ -14,7 +14,7 @@ from transformers import TrainingArguments, set_seed
 
 from gpt4scene.data.packs import PackDataset
 from gpt4scene.errors import Stopped
-from gpt4scene.families.shape import shape_of
+from gpt4scene.families.registry import shape_of
 from gpt4scene.model.folder import ModelFolder, identity, local_folder, parameter_count
 from gpt4scene.model.fused import fuse
 from gpt4scene.model.loading import load_model, load_tokenizer

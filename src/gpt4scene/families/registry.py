@@ -1,0 +1,28 @@
+"""All model families, one line each: the only list of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpt4scene.families import qwen2_5_vl, qwen2_vl, qwen3_vl
+from gpt4scene.families.family import Family
+from gpt4scene.families.shape import ModelShape
+from gpt4scene.registry import Registry
+
+FAMILIES: Registry[Family] = Registry("model family")
+for family in (
+    qwen2_vl.FAMILY,
+    qwen2_5_vl.FAMILY,
+    qwen3_vl.FAMILY,
+):
+    FAMILIES.add(family.name, family)
+
+
+def family_of(config: Any) -> Family:
+    """Return the family of a transformers config; ``ValueError`` names the known ones."""
+    return FAMILIES[config.model_type]
+
+
+def shape_of(config: Any) -> ModelShape:
+    """Return the shape of a transformers config of a known family."""
+    return family_of(config).shape(config)
