@@ -31,6 +31,7 @@ from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.known_images import keep_features
 from gpt4scene.training.launch_files import deepspeed_content
 from gpt4scene.training.manifest import Manifest
+from gpt4scene.training.objective import FineTuning
 from gpt4scene.training.optimizers import try_out
 from gpt4scene.training.output import BatchPlan, MarkComplete, open_output
 from gpt4scene.training.packing import branches_of, widest_pack
@@ -151,9 +152,10 @@ def _work(
         train_dataset=data.train,
         eval_dataset=data.evaluation,
         plan=plan,
-        loss_average=config.tuning.loss_average,
+        objective=FineTuning(config.tuning.loss_average),
         eval_branches=arguments.per_device_eval_batch_size,
         base=folder,
+        tokenizer=tokenizer,
         stop=(stop := StopOnSignal()),
         callbacks=[
             stop,
