@@ -18,10 +18,10 @@ from gpt4scene.files.whole import copy_file, read_json, write_json
 
 
 def write_training(made: Iterable[tuple[TrainingRow, Scenes, str]], out: Path, name: str) -> list[Path]:
-    """Write the rows, each with the scenes and the task it is of, as one ShareGPT file, and enter that in
-    ``dataset_info.json``.
+    """Write the rows, each with the scenes and the task it is of, as one ShareGPT file, and enter it in the registry.
 
-    Returns both paths. Training counts losses by the rows' ``task``; other programs pass over the key. Official texts are letters: what would be a mark in them gets a backslash.
+    Returns both paths. Training counts losses by the rows' ``task``; other programs pass over the key. Official texts
+    are letters: what would be a mark in them gets a backslash.
     """
     rows = []
     for row, scenes, task in made:

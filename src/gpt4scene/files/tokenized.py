@@ -92,8 +92,15 @@ class TokenizedRows(Sequence[EncodedSample]):
 
     def groups(self) -> set[str]:
         """Return under what the losses of the rows are counted: their tasks, else their datasets."""
-        sources = [(task or [dataset])[0] for dataset, _, *task in self._meta["sources"]]
-        return {sources[number] for number in np.unique(self._arrays["row_sources"][self._chosen]).tolist()}
+        return {(task or [dataset])[0] for dataset, _, *task in self._sources()}
+
+    def datasets(self) -> set[str]:
+        """Return the names of the rows' datasets."""
+        return {dataset for dataset, *_ in self._sources()}
+
+    def _sources(self) -> list[list[str]]:
+        numbers = np.unique(self._arrays["row_sources"][self._chosen]).tolist()
+        return [self._meta["sources"][number] for number in numbers]
 
     def images(self) -> list[tuple[str, ...]]:
         """Return the images of every row."""

@@ -41,6 +41,7 @@ from gpt4scene.training.repeating import check_repeat
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
 from gpt4scene.training.run_data import RunData, load_data
 from gpt4scene.training.signals import StopOnSignal
+from gpt4scene.training.speed import Operations, operations_of
 from gpt4scene.training.tracking import Tracking, tracked
 from gpt4scene.training.trainer import PackTrainer
 
@@ -155,8 +156,9 @@ def _work(
         objective=FineTuning(config.tuning.loss_average),
         eval_branches=arguments.per_device_eval_batch_size,
         base=folder,
-        tokenizer=tokenizer,
+        tokenizer=data.train.encoder.tokenizer,
         stop=(stop := StopOnSignal()),
+        operations=_operations(config, arguments, model),
         callbacks=[
             stop,
             RefuseBrokenStart(checkpoint or config.model.adapter_name_or_path or folder),
@@ -183,7 +185,7 @@ def _train(trainer: PackTrainer, config: TrainConfig, stop: StopOnSignal, checkp
         step, total = trainer.state.global_step, trainer.state.max_steps
         kept = f"after step {step} of {total}, saved in checkpoint-{step}"
         raise Stopped(f"stopped by {name} {kept}; go on with --resume_from_checkpoint true", stop.received)
-    return result.metrics
+    return result.metrics | {f"train_{name}": value for name, value in trainer.speed.total().items()}
 
 
 def _features(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArguments) -> str:
@@ -311,6 +313,12 @@ def _spare_memory(
     if choice.memory is not None:
         _say(arguments, choice.sentence)
     return choice
+
+
+def _operations(config: TrainConfig, arguments: TrainingArguments, model: torch.nn.Module) -> Operations:
+    """Return what counts the useful operations of a pack of this run."""
+    shape = shape_of(model.config)
+    return operations_of(shape, setup_of(config, shape, arguments.world_size, deepspeed=deepspeed_content(config)))
 
 
 def _too_large_for_cpu(folder: Path) -> bool:
