@@ -8,6 +8,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.settings.config import TrainConfig, parse
 from gpt4scene.training.repeating import check_repeat
 
+LEAST = ["--model_name_or_path", "m", "--dataset", "a", "--output_dir", "o"]
 THEN = {
     "git": {"commit": "a" * 40, "changed": False},
     "versions": {"torch": "2.0", "peft": "1"},
@@ -22,7 +23,7 @@ THEN = {
 def repeat(tmp_path):
     """Return a function: content of the earlier file, whether changes are accepted, changes now -> sentences."""
     file = tmp_path / "run.json"
-    file.write_text(json.dumps({"config": parse("--model_name_or_path m --dataset a --output_dir o".split()).resolved()}))
+    file.write_text(json.dumps({"config": parse(LEAST).resolved()}))
 
     def check(then=THEN, accept=False, **now):
         config = parse(["--from", str(file), *(["--accept_changes"] if accept else [])])

@@ -18,9 +18,11 @@ from gpt4scene.model.fused import check_fusing
 from gpt4scene.model.kernels import use_flash_3
 from gpt4scene.model.loading import check_checkpoint, meta_model
 from gpt4scene.model.tuning import check_tuning
+from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training.fitting import wanted_kernels
+from gpt4scene.training.held_out import answering_problems
 from gpt4scene.training.launch_files import launch_problems
 from gpt4scene.training.optimizers import check_target_modules, option_problems
 from gpt4scene.training.output import MARK, BatchPlan
@@ -32,7 +34,8 @@ from gpt4scene.training.run_data import RunData
 
 def check_settings(config: TrainConfig) -> None:
     """Raise ``ConfigError`` for missing packages, options that nobody reads, and files or variables that contradict."""
-    if problems := [*missing_packages(config), *option_problems(config), *launch_problems(config)]:
+    problems = [*missing_packages(config), *option_problems(config), *launch_problems(config)]
+    if problems := [*problems, *answering_problems(config)]:
         raise ConfigError(*problems)
 
 
@@ -49,6 +52,17 @@ def check_model(config: TrainConfig, folder: Path) -> str | None:
     if not config.evaluates_only:
         refuse_dropout(network.config, attention_backend(config.model.flash_attn)[0])
     return check_tuning(network, config.tuning, config.model.adapter_name_or_path, config.said)
+
+
+def check_best_metric(arguments: TrainingArguments, known: list[str]) -> None:
+    """Raise ``ConfigError`` where ``metric_for_best_model`` is none of the figures that an evaluation will have."""
+    metric = arguments.metric_for_best_model
+    chooses = arguments.load_best_model_at_end or arguments.save_strategy == "best"
+    if chooses and metric and metric.removeprefix("eval_") not in known:
+        raise ConfigError(
+            f"metric_for_best_model {metric} is not among the figures of this run's evaluation"
+            f"{nearest(metric.removeprefix('eval_'), known)} (they are: {', '.join(known)})"
+        )
 
 
 def attention_of(config: TrainConfig, arguments: TrainingArguments, folder: Path) -> str:

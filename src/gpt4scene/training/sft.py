@@ -27,6 +27,7 @@ from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
 from gpt4scene.training.checkpointing import Choice, choose, options_of, told_when_memory_runs_out
 from gpt4scene.training.finite import RefuseBrokenStart
 from gpt4scene.training.fitting import free_bytes, kernels_of, setup_of
+from gpt4scene.training.held_out import HeldOutAnswers
 from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.known_images import keep_features
 from gpt4scene.training.launch_files import deepspeed_content
@@ -35,7 +36,7 @@ from gpt4scene.training.objective import FineTuning
 from gpt4scene.training.optimizers import try_out
 from gpt4scene.training.output import BatchPlan, MarkComplete, open_output
 from gpt4scene.training.packing import branches_of, widest_pack
-from gpt4scene.training.preflight import attention_of, check_model, check_settings, plan_of
+from gpt4scene.training.preflight import attention_of, check_best_metric, check_model, check_settings, plan_of
 from gpt4scene.training.processes import alike, gather_all, leave_in_order, on_all, on_first
 from gpt4scene.training.repeating import check_repeat
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
@@ -147,6 +148,7 @@ def _work(
         on_first(lambda: open_output(config.output_dir, overwrite=config.tuning.overwrite_output_dir, resume=None))
     activations = _hasten(config, arguments, model, data, plan, manifest)
     manifest.update(parameters=_parameters(model), arguments=arguments.to_sanitized_dict())
+    answers = _answers(config, arguments, data, tracking)
     trainer = PackTrainer(
         model=model,
         args=arguments,
@@ -159,6 +161,7 @@ def _work(
         tokenizer=data.train.encoder.tokenizer,
         stop=(stop := StopOnSignal()),
         operations=_operations(config, arguments, model),
+        answers=answers,
         callbacks=[
             stop,
             RefuseBrokenStart(checkpoint or config.model.adapter_name_or_path or folder),
@@ -168,6 +171,7 @@ def _work(
         ],
     )
     manifest.update(feature_cache=_features(trainer, config, arguments))
+    check_best_metric(arguments, trainer.evaluated + (answers.names if answers else []))
     if config.evaluates_only:
         return _evaluate_only(trainer, config, arguments)
     with told_when_memory_runs_out(config, activations, trainer):
@@ -313,6 +317,15 @@ def _spare_memory(
     if choice.memory is not None:
         _say(arguments, choice.sentence)
     return choice
+
+
+def _answers(
+    config: TrainConfig, arguments: TrainingArguments, data: RunData, tracking: Tracking
+) -> HeldOutAnswers | None:
+    """Return what answers held-out questions at each evaluation, None where nobody asked for it."""
+    if not config.watching.eval_generate or data.evaluation is None:
+        return None
+    return HeldOutAnswers(data.evaluation, config, arguments.seed, tracking, lambda line: _say(arguments, line))
 
 
 def _operations(config: TrainConfig, arguments: TrainingArguments, model: torch.nn.Module) -> Operations:

@@ -97,6 +97,11 @@ class PackTrainer(SavingTrainer):
             self.tower.close()
             self._let_workers_go()
 
+    @property
+    def evaluated(self) -> list[str]:
+        """The names of what an evaluation gives, but for answers to questions."""
+        return ["loss", *self._eval_tasks.names, *self.objective.figures]
+
     def _let_workers_go(self) -> None:
         """End persistent workers now: left to the garbage collector, each would be waited for five seconds."""
         loader = self.callback_handler.train_dataloader
