@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the environment .venv: this package with the versions of constraints.txt. Quick when nothing has changed.
 #
-#   bash scripts/setup.sh [EXTRA …]        extras beside torch and metrics: dev, deepspeed, server, serve, video
+#   bash scripts/setup.sh [EXTRA …]        extras beside torch and metrics: dev, deepspeed, server, serve, video, tracking
 #
 # PYTHON=/path/to/python3 chooses the interpreter (3.10 or newer). pip's own settings choose where packages come from.
 set -euo pipefail

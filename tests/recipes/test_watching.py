@@ -68,7 +68,13 @@ def test_answers_leave_the_training_alone(train, tmp_path, workshop, capsys):
 @pytest.mark.slow
 def test_the_best_checkpoint_is_chosen_by_answers(train, flags, tmp_path, workshop):
     keys = {"scene_packing": 4, "per_device_train_batch_size": 4, "val_size": 0.5, "num_train_epochs": 16}
-    keys |= {"eval_strategy": "steps", "eval_steps": 4, "save_strategy": "steps", "save_steps": 4, "learning_rate": 5e-3}
+    keys |= {
+        "eval_strategy": "steps",
+        "eval_steps": 4,
+        "save_strategy": "steps",
+        "save_steps": 4,
+        "learning_rate": 5e-3,
+    }
     keys |= {"eval_generate": 0.99, "eval_generate_tokens": 12, "load_best_model_at_end": True}
     out = tmp_path / "run"
     train(out, **keys, metric_for_best_model="exact_match")
@@ -110,3 +116,69 @@ def test_two_processes_log_what_one_does(train, flags, torchrun, tmp_path, root)
             {name: second[name] for name in names if name in second}, rel=1e-5
         )
     assert (tmp_path / "one/eval_answers.jsonl").read_text() == (tmp_path / "two/eval_answers.jsonl").read_text()
+
+
+@pytest.mark.slow
+def test_trackers_write_files_without_a_network(train, flags, tmp_path, monkeypatch, capsys):
+    """One run, four trackers, each offline: figures, settings and answers are in their files."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"HOME": home, "WANDB_MODE": "offline", "WANDB_SILENT": "true"}.items():
+        monkeypatch.setenv(name, str(value))
+    for name in ("MAX_RETRIES", "TIMEOUT"):
+        monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_{name}", "1")
+    for name in ("WANDB_API_KEY", "MLFLOW_TRACKING_URI", "SWANLAB_API_KEY", "SWANLAB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    for module in ("tensorboard", "wandb", "mlflow", "swanlab"):
+        pytest.importorskip(module)
+    keys = {"dataset": "rooms,words", "val_size": 0.4, "eval_strategy": "epoch", "num_train_epochs": 2}
+    keys |= {
+        "eval_generate": 3,
+        "eval_generate_tokens": 4,
+        "report_to": "tensorboard,wandb,mlflow",
+        "run_name": "first",
+    }
+    keys |= {
+        "use_swanlab": True,
+        "swanlab_mode": "offline",
+        "swanlab_logdir": tmp_path / "swan",
+        "logging_dir": "board",
+    }
+    losses = train(tmp_path / "run", **keys)
+    line = log_of(tmp_path / "run")[-1]
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = EventAccumulator(str(tmp_path / "board"))
+    board.Reload()
+    assert [round(event.value, 5) for event in board.Scalars("train/loss")] == [round(loss, 5) for loss in losses]
+    assert board.Scalars("eval/loss_rooms")[-1].value == pytest.approx(line["eval_loss_rooms"])
+    assert {"train/learning_rate", "train/tokens_per_second", "eval/exact_match"} <= set(board.Tags()["scalars"])
+    assert {"settings/text_summary", "answers/text_summary"} <= set(board.Tags()["tensors"])
+
+    (run,) = tmp_path.glob("mlruns/*/*/meta.yaml")
+    assert "run_name: first" in run.read_text() and "status: 3" in run.read_text(), "finished"
+    assert [float(row.split()[1]) for row in (run.parent / "metrics/loss").read_text().splitlines()] == losses
+    assert (run.parent / "params/learning_rate").read_text() == "0.001"
+    assert json.loads((run.parent / "artifacts/settings.json").read_text())["eval_generate"] == 3
+    assert "| task | question | truth | answer |" in (run.parent / "artifacts/answers/step_2.md").read_text()
+
+    (bundle,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    content = bundle.read_bytes()
+    for text in ("train/loss", "eval/loss_words", "train/learning_rate", str(losses[0]), "image_resolution", "first"):
+        assert text.encode() in content, text
+    assert list(bundle.parent.glob("files/media/table/eval/answers_*.json"))
+
+    (swan,) = (tmp_path / "swan").glob("run-*")
+    assert "image_resolution" in (swan / "files/config.yaml").read_text()
+    assert all(name in next(swan.glob("*.swanlab")).read_bytes() for name in (b"train/loss", b"eval/exact_match"))
+
+    import mlflow
+
+    mlflow.set_tracking_uri("http://127.0.0.1:9")  # nobody listens there
+    try:
+        with pytest.raises(ConfigError, match="report_to: mlflow could not begin .*correct MLFLOW_TRACKING_URI"):
+            sft.run(parse(flags(tmp_path / "other", report_to="mlflow")))
+    finally:
+        mlflow.set_tracking_uri(None)
+    assert not (tmp_path / "other/trainer_log.jsonl").exists()
