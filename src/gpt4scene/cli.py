@@ -72,6 +72,7 @@ def _imported(place: str) -> Any:
 _SECTIONS = (
     *(f"gpt4scene.settings.arguments:{kind}Arguments" for kind in ("Model", "Data", "Tuning")),
     "gpt4scene.settings.watching:WatchingArguments",
+    "gpt4scene.settings.families:FamilyArguments",
 )
 
 COMMANDS: tuple[Command, ...] = (

@@ -36,7 +36,7 @@ def test_answers_equal_generate_one_by_one(engine, reference, scenes):
         assert by_index(engine.answer(questions, SHORT)) == wanted
 
 
-@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"])
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl", pytest.param("qwen3_vl_moe", marks=pytest.mark.slow)])
 def test_other_families_equal_generate(tmp_path, scenes, family):
     folder = build(tmp_path / "model", family)
     engine = make_engine(folder)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.errors import ConfigError
 from gpt4scene.settings.arguments import TuningArguments
 from gpt4scene.settings.config import parse
@@ -42,7 +43,8 @@ def sentences(tmp_path):
 def test_every_file_of_theirs_has_its_outcome(sentences, run):
     outcome, found = sentences(run["keys"])
     if "refused" in run:
-        assert (outcome, found) == ("refused", run["refused"])
+        known = ", ".join(TEMPLATES)
+        assert (outcome, found) == ("refused", [one.replace("TEMPLATES", known) for one in run["refused"]])
     else:
         assert outcome == "noted", found
         assert list(dict.fromkeys(re.match(r"'?(\w+)", note)[1] for note in found)) == run["noted"]

@@ -124,6 +124,7 @@ TEMPLATES: Registry[Template] = Registry("template")
 """Templates by the name that ``template:`` takes. Qwen2.5-VL speaks ``qwen2_vl`` too."""
 TEMPLATES.add("qwen2_vl", Template("qwen2_vl", default_system="You are a helpful assistant."))
 TEMPLATES.add("qwen3_vl", Template("qwen3_vl", default_system=""))
+TEMPLATES.add("qwen3_5", Template("qwen3_5", default_system=""))
 
 ALL_MARKS = Marks({token for name in TEMPLATES for token in TEMPLATES[name].control_tokens}, OTHER_TOKENS)
 """Finds the marks of every template, where it is not known which one a text meets, as on a server."""

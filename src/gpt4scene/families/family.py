@@ -36,10 +36,13 @@ class Family:
 
     ``tower`` is the vision tower, ``mergers`` the modules inside it that map to the language model's width,
     ``layers`` the list of language layers; all are module paths from the top of the model. ``norms`` and ``gates``
-    name the classes of its root-mean-square norms and SwiGLU MLPs that fused kernels can stand in for.
+    name the classes of its root-mean-square norms and SwiGLU MLPs that fused kernels can stand in for. Norms that are
+    ``centred`` multiply by 1 + their weights.
 
     ``released_names`` are beginnings of today's tensor names and what they were in the release, where that was before
-    transformers 4.52 and ``config.json`` was flat.
+    transformers 4.52 and ``config.json`` was flat. ``unused`` are beginnings of the names of tensors that releases hold
+    and that neither transformers nor we load. ``released_swapped`` are endings of the names of tensors that the release
+    holds with their last two axes swapped.
     """
 
     name: str
@@ -48,10 +51,13 @@ class Family:
     tiny: Tiny
     norms: tuple[str, ...] = ()
     gates: tuple[str, ...] = ()
+    centred: bool = False
     tower: str = "model.visual"
     mergers: tuple[str, ...] = ("model.visual.merger",)
     layers: str = "model.language_model.layers"
     released_names: tuple[tuple[str, str], ...] = ()
+    unused: tuple[str, ...] = ()
+    released_swapped: tuple[str, ...] = ()
 
     def part_of(self, parameter: str) -> str:
         """Return which part a parameter belongs to: ``"merger"``, ``"tower"`` or ``"language"``."""
@@ -66,6 +72,11 @@ class Family:
     def all_names(self, module: str) -> list[str]:
         """Return a module path of today, and what older releases called it."""
         return [module] + [old + module.removeprefix(new) for old, new in OLDER_NAMES if module.startswith(new)]
+
+    def stored_shapes(self, tensor: str, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Return the shapes that files may hold a tensor of the model in: its own, and that of the release."""
+        swapped = tensor.endswith(self.released_swapped)
+        return [shape, (*shape[:-2], shape[-1], shape[-2])] if swapped else [shape]
 
 
 def check_template(family: Family, template: str) -> None:

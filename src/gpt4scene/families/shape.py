@@ -7,7 +7,8 @@ from types import MappingProxyType
 from typing import Any
 
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-"""The linear modules of a language layer."""
+ATTENTION = LINEAR[:4]
+"""The linear modules of a language layer, and those of its attention."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,11 @@ class TowerShape:
 
 @dataclass(frozen=True)
 class ModelShape:
-    """A language model of equal layers, and its tower. ``tied``: the head has no weights of its own."""
+    """A language model of equal layers, and its tower. ``tied``: the head has no weights of its own.
+
+    ``intermediate`` counts the channels inside the MLP that a token passes. With ``experts`` in a layer, a token passes
+    ``active`` of them, and ``intermediate`` are the channels of these together.
+    """
 
     hidden: int
     layers: int
@@ -49,6 +54,8 @@ class ModelShape:
     qkv_bias: bool
     qk_norm: bool
     tower: TowerShape
+    experts: int = 0
+    active: int = 0
 
     @property
     def query_width(self) -> int:
@@ -61,21 +68,25 @@ class ModelShape:
         return self.key_heads * self.channels
 
     def linear(self) -> dict[str, tuple[int, int]]:
-        """Return the sizes (in, out) of each linear module of a layer."""
+        """Return the sizes (in, out) of each linear module of a layer; experts are none, but one tensor together."""
         h, q, k, i = self.hidden, self.query_width, self.key_width, self.intermediate
-        sizes = ((h, q), (h, k), (h, k), (q, h), (h, i), (h, i), (i, h))
-        return dict(zip(LINEAR, sizes, strict=True))
+        sizes = dict(zip(LINEAR, ((h, q), (h, k), (h, k), (q, h), (h, i), (h, i), (i, h)), strict=True))
+        return {name: size for name, size in sizes.items() if not self.experts or name in ATTENTION}
 
     @property
     def layer_matmul(self) -> int:
-        """Weights of a layer that every token is multiplied with."""
-        return sum(rows * columns for rows, columns in self.linear().values())
+        """Weights of a layer that every token is multiplied with: of experts, the active ones' and the router's."""
+        experts = 3 * self.hidden * self.intermediate + self.hidden * self.experts if self.experts else 0
+        return sum(rows * columns for rows, columns in self.linear().values()) + experts
 
     @property
     def layer_parameters(self) -> int:
-        """Parameters of a language layer, norms and biases included."""
+        """Parameters of a language layer, norms and biases included, and all experts."""
         bias = self.query_width + 2 * self.key_width if self.qkv_bias else 0
-        return self.layer_matmul + bias + 2 * self.hidden + (2 * self.channels if self.qk_norm else 0)
+        norms = 2 * self.hidden + (2 * self.channels if self.qk_norm else 0)
+        idle = self.experts - self.active
+        resting = 3 * self.hidden * self.intermediate // self.active * idle if self.experts else 0
+        return self.layer_matmul + resting + bias + norms
 
     @property
     def head_parameters(self) -> int:

@@ -79,9 +79,15 @@ def _save(model: PreTrainedModel, folder: Path, shard: str, layout: Layout) -> N
     if layout == "current":
         model.save_pretrained(folder, max_shard_size=shard, save_original_format=False)
         return
-    if family.released_names:
+    if family.released_names or family.released_swapped:
         tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
-        weights = {released_name(family, name): one for name, one in model.state_dict().items() if name not in tied}
+        weights = {
+            released_name(family, name): one.transpose(-1, -2).contiguous()
+            if name.endswith(family.released_swapped)
+            else one
+            for name, one in model.state_dict().items()
+            if name not in tied
+        }
         save_torch_state_dict(weights, folder, max_shard_size=shard, metadata={"format": "pt"})
         model.config.save_pretrained(folder)
         if model.generation_config is not None:

@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from gpt4scene.errors import ConfigError, DataError
-from gpt4scene.families.registry import family_of
+from gpt4scene.families.registry import family_of, shape_of
 from gpt4scene.model.adapters import check_adapter, few, load_adapter
 from gpt4scene.model.compat import wrapped_by_peft
 from gpt4scene.model.folder import adapter_weights
@@ -135,7 +135,10 @@ def _targets(model: PreTrainedModel, arguments: TuningArguments) -> set[str]:
     unknown = sorted(wanted - known - {"all"})
     if unknown:
         listed = ", ".join(sorted(known)) or "none, since all parts are frozen"
-        raise ConfigError(f"lora_target: no linear module {unknown} in the parts that are not frozen (known: {listed})")
+        experts = "; experts learn with finetuning_type full or freeze" if shape_of(model.config).experts else ""
+        raise ConfigError(
+            f"lora_target: no linear module {unknown} in the parts that are not frozen (known: {listed}){experts}"
+        )
     targets = {name for name in learning if "all" in wanted or name.rsplit(".", 1)[-1] in wanted}
     if not targets:
         raise ConfigError(

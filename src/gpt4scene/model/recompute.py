@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from gpt4scene.errors import ConfigError
 from gpt4scene.families.family import Family
 from gpt4scene.families.registry import family_of
 from gpt4scene.model.compat import enable_checkpointing
+from gpt4scene.model.router import balance_of
 
 
 def recompute(model: torch.nn.Module, every: int, options: Mapping[str, Any] | None = None) -> int:
@@ -28,10 +30,23 @@ def recompute(model: torch.nn.Module, every: int, options: Mapping[str, Any] | N
     chosen = {"use_reentrant": False, "preserve_rng_state": draws(base)} | dict(options or {})
     chosen.pop("every_n_layers", None)
     offload = bool(chosen.pop("offload", False))
+    check_reentrant(base.config, chosen["use_reentrant"])
     enable_checkpointing(base, chosen, offload=offload)
     if not chosen["use_reentrant"]:
         base.disable_input_require_grads()  # needed by the reentrant kind alone; costs a gradient of the embeddings
     return _mark(base, family_of(base.config), every)
+
+
+def check_reentrant(config: PreTrainedConfig, reentrant: bool) -> None:
+    """Raise ``ConfigError`` where the router's loss would be learned through the reentrant kind of checkpoints.
+
+    That kind computes layers without a graph first, so what routers say there would have no gradient, and no word said.
+    """
+    if reentrant and balance_of(config):
+        raise ConfigError(
+            "use_reentrant: true keeps the router's loss (moe_aux_loss_coef, or output_router_logits in config.json) "
+            "from being learned; leave use_reentrant out"
+        )
 
 
 def inner_model(model: torch.nn.Module) -> PreTrainedModel:

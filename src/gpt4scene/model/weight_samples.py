@@ -110,6 +110,8 @@ def _agrees(taken: Read | None, held: Read, name: str) -> bool:
     if taken is None:
         return name.endswith("inv_freq")
     one, two = taken(), held()
+    if one.ndim == two.ndim == 3 and one.shape == two.mT.shape != two.shape:  # experts, as a release holds them
+        two = two.mT
     if one.shape != two.shape:
         return False
     one, two = pieces(one), pieces(two)

@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 
 from gpt4scene.errors import ConfigError
 from gpt4scene.registry import nearest
-from gpt4scene.settings.arguments import DataArguments, ModelArguments, TuningArguments
+from gpt4scene.settings.arguments import Arguments, DataArguments, ModelArguments, TuningArguments
 from gpt4scene.settings.coercion import BadValueError, check_range, coerce
 from gpt4scene.settings.consistency import contradictions, trains, without_effect
 from gpt4scene.settings.entries import FLAGS, Entry, place, read_file, read_flags
+from gpt4scene.settings.families import FamilyArguments
 from gpt4scene.settings.foreign import foreign
 from gpt4scene.settings.repeated import read_run, run_file, take_from
 from gpt4scene.settings.watching import WatchingArguments, reporters
@@ -28,8 +29,8 @@ NEAR = 0.8
 BY_ITSELF = ("disable_gradient_checkpointing", "use_liger_kernel")
 """Keys that may say ``auto``, which is what they are when left out."""
 
-Section = TypeVar("Section", ModelArguments, DataArguments, TuningArguments, WatchingArguments)
-SECTIONS: tuple[type, ...] = (ModelArguments, DataArguments, TuningArguments, WatchingArguments)
+Section = TypeVar("Section", bound=Arguments)
+SECTIONS: tuple[type, ...] = (ModelArguments, DataArguments, TuningArguments, WatchingArguments, FamilyArguments)
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class TrainConfig:
     said: tuple[str, ...] = ()
     watching: WatchingArguments = field(default_factory=WatchingArguments)
     repeats: str | None = None
+    family: FamilyArguments = field(default_factory=FamilyArguments)
 
     @property
     def output_dir(self) -> str:
@@ -117,6 +119,7 @@ def parse(argv: Sequence[str]) -> TrainConfig:
         said=tuple(sorted(values)),
         watching=_section(WatchingArguments, values),
         repeats=run_file(repeats) if repeats else None,
+        family=_section(FamilyArguments, values),
     )
 
 

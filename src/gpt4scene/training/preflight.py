@@ -16,11 +16,14 @@ from gpt4scene.files.whole import read_json
 from gpt4scene.model.attention import attention_sentence, refuse_dropout
 from gpt4scene.model.fused import check_fusing
 from gpt4scene.model.kernels import use_flash_3
-from gpt4scene.model.loading import check_checkpoint, meta_model
+from gpt4scene.model.loading import check_checkpoint, meta_model, unused_weights
+from gpt4scene.model.recompute import check_reentrant
+from gpt4scene.model.router import set_balance
 from gpt4scene.model.tuning import check_tuning
 from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig
+from gpt4scene.training.checkpointing import options_of
 from gpt4scene.training.fitting import wanted_kernels
 from gpt4scene.training.held_out import answering_problems
 from gpt4scene.training.launch_files import launch_problems
@@ -40,18 +43,21 @@ def check_settings(config: TrainConfig) -> None:
 
 
 def check_model(config: TrainConfig, folder: Path) -> str | None:
-    """Return a sentence about the adapter that the run goes on with, if any.
+    """Return a sentence about weights that the run passes over, and the adapter that it goes on with, if any.
 
     Raises ``DataError`` or ``ConfigError`` where the checkpoint in ``folder`` can't be trained as ``config`` says.
     Looks at its files' headers and at a model without weights, so it costs seconds and no memory.
     """
     network = meta_model(folder) if config.data.tokenize_only else check_checkpoint(folder)
     check_template(family_of(network.config), config.data.template)
+    set_balance(network.config, config.family.moe_aux_loss_coef)
+    check_reentrant(network.config, bool(options_of(config).get("use_reentrant")))
     check_target_modules(config, network)
     check_fusing(config.tuning.use_liger_kernel, network, *wanted_kernels(config))
     if not config.evaluates_only:
         refuse_dropout(network.config, attention_backend(config.model.flash_attn)[0])
-    return check_tuning(network, config.tuning, config.model.adapter_name_or_path, config.said)
+    about = check_tuning(network, config.tuning, config.model.adapter_name_or_path, config.said)
+    return "; ".join(filter(None, (unused_weights(folder), about))) or None
 
 
 def check_best_metric(arguments: TrainingArguments, known: list[str]) -> None:

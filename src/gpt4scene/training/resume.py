@@ -48,7 +48,8 @@ def settings_of(config: TrainConfig, arguments: TrainingArguments, fingerprint: 
 
     Files and settings that shape the rows come as a digest for each part of the data's ``fingerprint``.
     """
-    tuning = {key: value for key, value in asdict(config.tuning).items() if key not in _SAME_ANYWAY}
+    kinds = asdict(config.tuning) | asdict(config.family)
+    tuning = {key: value for key, value in kinds.items() if key not in _SAME_ANYWAY}
     data = {key: value for key, value in asdict(config.data).items() if key in _KEPT_BY_THE_DATA}
     optimizer = {key: getattr(arguments, key) for key in _KEPT_BY_THE_OPTIMIZER}
     rows = {f"{_ROWS}{key}": _digest(value) for key, value in fingerprint.items() if key not in _MAY_MOVE}

@@ -19,6 +19,7 @@ from gpt4scene.model.folder import ModelFolder, identity, local_folder, paramete
 from gpt4scene.model.fused import fuse
 from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.model.recompute import inner_model, recompute
+from gpt4scene.model.router import set_balance
 from gpt4scene.model.threads import spare_threads
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import attention_backend
@@ -258,6 +259,7 @@ def _model(config: TrainConfig, arguments: TrainingArguments, folder: Path):
     deepspeed = arguments.deepspeed is not None
     computing = torch.bfloat16 if bf16 else torch.float16 if arguments.fp16 else torch.float32
     model = load_model(folder, dtype=computing if deepspeed else "auto", attention=attention)
+    set_balance(model.config, config.family.moe_aux_loss_coef)
     return prepare_for_training(
         model,
         config.tuning,
