@@ -24,6 +24,7 @@ from gpt4scene.model.threads import spare_threads
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig, parse
+from gpt4scene.training.advice import advice
 from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
 from gpt4scene.training.checkpointing import Choice, choose, options_of, told_when_memory_runs_out
 from gpt4scene.training.finite import RefuseBrokenStart
@@ -118,6 +119,10 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         return _stop_after_tokenizing(arguments, config)
     settings = settings_of(config, arguments, data.summary["fingerprint"])
     left = total = total_steps(arguments, plan)
+    notes = on_first(lambda: advice(config, arguments, data, plan, total))
+    manifest.update(advice=notes)
+    for note in notes:
+        _say(arguments, f"note: {note}")
     if checkpoint is not None:
         left = on_first(lambda: check_resume(checkpoint, arguments, plan, settings))
         if not (left or config.evaluates_only) and on_first(lambda: has_result(config.output_dir)):
