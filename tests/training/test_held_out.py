@@ -2,8 +2,9 @@
 
 import pytest
 
+from gpt4scene.settings.config import parse
 from gpt4scene.training.answering import held_out_questions
-from gpt4scene.training.held_out import asked_words, shares, short
+from gpt4scene.training.held_out import answering_problems, asked_words, shares, short
 from gpt4scene.training.scoring import figures_of
 from gpt4scene.types import Conversation, Origin, Turn
 
@@ -62,3 +63,13 @@ def test_tasks_are_told_apart_and_a_benchmark_counts_by_its_own_rules():
     assert found["exact_match_scanqa"] == 1.0 and found["exact_match_other"] == 0.0 and found["exact_match"] == 0.5
     assert found["scanqa_EM1"] == 1.0
     assert not any(name.startswith("other_") for name in found)
+
+
+def test_weights_that_are_shared_out_are_refused(root):
+    least = ["--model_name_or_path", "m", "--dataset", "d", "--output_dir", "o", "--val_size", "2"]
+    for stage, refused in ((2, 0), (3, 1)):
+        config = parse([*least, "--deepspeed", str(root / f"examples/deepspeed/ds_z{stage}_config.json")])
+        assert not list(answering_problems(config))
+        asks = parse([*config.flags, "--eval_generate", "4"])
+        found = list(answering_problems(asks))
+        assert len(found) == refused and all("use ZeRO-2" in sentence for sentence in found)
