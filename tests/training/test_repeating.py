@@ -67,6 +67,13 @@ def test_other_rows_weights_and_processes_are_refused_unless_told(repeat, now, s
     assert any(said in note for note in repeat(accept=True, **now))
 
 
+def test_what_only_one_version_notes_is_no_difference_but_limits_of_images_are(repeat):
+    rows = THEN["data"]["fingerprint"]
+    assert repeat(data={"fingerprint": rows | {"a setting of later": 3}}) == []
+    with pytest.raises(DataError, match="image_max_pixels was None and is 50176"):
+        repeat(data={"fingerprint": rows | {"image_max_pixels": 50176}})
+
+
 def test_images_may_lie_elsewhere(repeat):
     moved = THEN["data"]["fingerprint"] | {"media_dir": "elsewhere"}
     assert repeat(data={"fingerprint": moved}) == []

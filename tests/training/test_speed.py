@@ -6,10 +6,8 @@ import pytest
 import torch
 
 from gpt4scene.training.speed import Speed, operations_of, peak_memory, peak_of
-from gpt4scene.types import Origin
 
 CPU = torch.device("cpu")
-ROW = Origin("a", "a.json", 0)
 
 
 class Clock:
@@ -19,19 +17,19 @@ class Clock:
         return self.now
 
 
-def batch(tokens, questions, filling=0):
-    return SimpleNamespace(input_ids=torch.zeros(1, tokens), origins=(ROW,) * questions + (None,) * filling)
+def batch(tokens):
+    return SimpleNamespace(input_ids=torch.zeros(1, tokens))
 
 
 def alone(numbers):
     return numbers
 
 
-def test_tokens_of_a_prefix_count_once_and_filling_is_no_question():
+def test_questions_tokens_and_waiting_are_counted():
     clock = Clock()
     speed = Speed(CPU, 0, 1, clock=clock)
     speed.begin()
-    speed.loaded([None, batch(900, 4), batch(100, 1, filling=1)], waited=0.5)
+    speed.loaded([None, batch(900), batch(100)], 5, waited=0.5)
     clock.now = 2.0
     figures = speed.take(alone)
     assert figures.pop("peak_memory_gb") == pytest.approx(peak_memory(CPU) / 1e9, rel=0.1)
@@ -44,7 +42,7 @@ def test_evaluations_are_left_out_and_totals_are_those_of_all_steps():
     for seconds in (1.0, 3.0):
         with speed.paused():
             clock.now += 100.0
-        speed.loaded([batch(60, 2)], waited=0.0)
+        speed.loaded([batch(60)], 2, waited=0.0)
         clock.now += seconds
         assert speed.take(alone)["questions_per_second"] == pytest.approx(2 / seconds, abs=1e-3)
     assert speed.total()["questions_per_second"] == 1.0 and speed.total()["tokens_per_second"] == 30.0
@@ -53,7 +51,7 @@ def test_evaluations_are_left_out_and_totals_are_those_of_all_steps():
 def test_figures_are_those_of_all_processes():
     clock = Clock()
     speed = Speed(CPU, 1, 2, operations=lambda one: 6e12, peak=1e12, clock=clock)
-    speed.loaded([batch(60, 2)], waited=1.0)
+    speed.loaded([batch(60)], 2, waited=1.0)
     clock.now = 4.0
     figures = speed.take(lambda here: here * torch.tensor([2, 2, 2, 2, 1, 1]))
     assert figures["questions_per_second"] == 1.0 and figures["data_wait_share"] == 0.25
@@ -62,7 +60,7 @@ def test_figures_are_those_of_all_processes():
 
 def test_utilisation_needs_a_known_device():
     speed = Speed(CPU, 0, 1, operations=lambda one: 1e12, peak=None)
-    speed.loaded([batch(60, 2)], waited=0.0)
+    speed.loaded([batch(60)], 2, waited=0.0)
     assert "utilisation" not in speed.take(alone)
     assert Speed(CPU, 0, 1).total() == {}
 

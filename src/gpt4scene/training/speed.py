@@ -53,13 +53,13 @@ class Speed:
         """Begin to measure now."""
         self._since, self._aside = self._clock(), 0.0
 
-    def loaded(self, batches: Sequence[Batch | None], waited: float) -> None:
-        """Note the packs of a step on this process, and the seconds that it waited for them."""
+    def loaded(self, batches: Sequence[Batch | None], questions: int, waited: float) -> None:
+        """Note the packs of a step on this process, its rows, and the seconds that it waited for them."""
+        self._counted[0] += questions
         self._counted[3] += waited
         for batch in batches:
             if batch is None:
                 continue
-            self._counted[0] += sum(origin is not None for origin in batch.origins)
             self._counted[1] += batch.input_ids.numel()
             self._counted[2] += self._operations(batch) if self._operations else 0.0
 

@@ -188,8 +188,9 @@ class PackTrainer(SavingTrainer):
         loaded = list(islice(epoch_iterator, num_batches))
         waited = time.perf_counter() - asked
         batches = [self._instead_of(item) if isinstance(item, DataError) else item for item in loaded]
-        self.speed.loaded(batches, waited)
-        rows = sum(float(self.objective.counts(batch).numpy().sum()) for batch in batches if batch is not None)
+        counts = [self.objective.counts(batch).numpy() for batch in batches if batch is not None]
+        self.speed.loaded(batches, sum(int((one > 0).sum()) for one in counts), waited)
+        rows = sum(float(one.sum()) for one in counts)
         here = torch.full((), rows, device=device)
         return batches, self._all(here)
 
