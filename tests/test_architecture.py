@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "model": SETTINGS | {"families"},
     "inference": BELOW_RUNS,
     "serve": BELOW_RUNS | {"inference"},
-    "training": BELOW_RUNS,
+    "training": BELOW_RUNS | {"inference"},
     "report": PAGES,
     "demo": PAGES,
 }

@@ -31,11 +31,20 @@ each stands in the text on its own.
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a row came from, for error messages: dataset name, file, and index in the file (0-based)."""
+    """Where a row came from, for messages: dataset name, file, and index in the file (0-based).
+
+    ``task`` is what the row says that it is about, such as the benchmark that it was made of.
+    """
 
     dataset: str
     file: str
     row: int
+    task: str | None = None
+
+    @property
+    def group(self) -> str:
+        """Under what the row's loss and answers are counted: its task, else its dataset."""
+        return self.task or self.dataset
 
     def __str__(self) -> str:
         return f"{self.file}, row {self.row} (dataset '{self.dataset}')"

@@ -48,7 +48,7 @@ def test_it_trains_when_told_to_or_when_nothing_is_said(flags, trains, evaluates
         ("--do_eval false --val_size 2 --eval_strategy epoch", "do_eval is false, but eval_strategy is epoch"),
         ("--eval_on_start", "eval_on_start needs eval_strategy"),
         ("--save_strategy best", "save_strategy best needs eval_strategy"),
-        ("--metric_for_best_model accuracy", "evaluation gives the loss alone"),
+        ("--metric_for_best_model accuracy", "evaluation gives loss and loss_<task>"),
         ("--fsdp_config x.json", "fsdp_config needs fsdp"),
         ("--num_train_epochs 0", "nothing would be trained"),
         ("--max_steps 0", "max_steps 0 would be passed over"),

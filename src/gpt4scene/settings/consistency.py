@@ -85,8 +85,11 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
     yield from stage_notes(values)
     if get("learning_rate") == 0 and trains(values):
         yield "learning_rate has no effect at 0: nothing is trained, and the weights stay as they are"
-    if get("greater_is_better"):
-        yield "greater_is_better: true keeps the checkpoint with the highest loss, as the metric is the loss"
+    metric = str(get("metric_for_best_model") or "loss").removeprefix("eval_")
+    if metric.startswith("loss") and get("greater_is_better"):
+        yield "greater_is_better: true keeps the checkpoint with the highest loss, as the metric is a loss"
+    elif not metric.startswith("loss") and get("greater_is_better") is False:
+        yield f"greater_is_better: false keeps the checkpoint with the lowest {metric}"
     for name, (needed, there) in needs.items():
         if get(name) not in (None, False) and not there:
             yield f"{name} has no effect: it needs {needed}"
@@ -208,5 +211,14 @@ def _evaluation(values: Mapping[str, Any]) -> Iterator[str]:
         yield "load_best_model_at_end needs eval_strategy and val_size"
     if get("save_strategy") == "best" and not evaluates:
         yield "save_strategy best needs eval_strategy and val_size"
-    if get("metric_for_best_model") not in (None, "loss", "eval_loss"):
-        yield f"metric_for_best_model {get('metric_for_best_model')} is not known; evaluation gives the loss alone"
+    metric = str(get("metric_for_best_model") or "loss").removeprefix("eval_")
+    if (
+        metric != "loss"
+        and not metric.startswith("loss_")
+        and not get("eval_generate")
+        and get("stage", "sft") == "sft"
+    ):
+        yield (
+            f"metric_for_best_model {get('metric_for_best_model')} is not known: evaluation gives loss and "
+            "loss_<task>, and scores of answers where eval_generate is set"
+        )

@@ -39,6 +39,8 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
     }
     if given.get("save_strategy") == "best" or config.methods.early_stopping_steps:
         derived["metric_for_best_model"] = "loss"
+    metric = str(given.get("metric_for_best_model") or "loss").removeprefix("eval_")
+    derived["greater_is_better"] = None if metric == "loss" else not metric.startswith("loss")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         derived["ddp_find_unused_parameters"] = False
     fixed: dict[str, Any] = {

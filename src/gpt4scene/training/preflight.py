@@ -21,11 +21,13 @@ from gpt4scene.model.loading import check_checkpoint, meta_model, unused_weights
 from gpt4scene.model.recompute import check_reentrant
 from gpt4scene.model.router import set_balance
 from gpt4scene.model.tuning import check_tuning
+from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training.adapter_start import starting_adapters
 from gpt4scene.training.checkpointing import options_of
 from gpt4scene.training.fitting import wanted_kernels
+from gpt4scene.training.held_out import answering_problems
 from gpt4scene.training.launch_files import launch_problems
 from gpt4scene.training.optimizers import check_target_modules, option_problems
 from gpt4scene.training.output import MARK, BatchPlan
@@ -40,7 +42,7 @@ from gpt4scene.training.stages import reference_folder, reference_problems
 def check_settings(config: TrainConfig) -> None:
     """Raise ``ConfigError`` for missing packages, options that nobody reads, and files or variables that contradict."""
     problems = [*missing_packages(config), *option_problems(config), *launch_problems(config)]
-    if problems := [*problems, *reference_problems(config)]:
+    if problems := [*problems, *reference_problems(config), *answering_problems(config)]:
         raise ConfigError(*problems)
 
 
@@ -64,6 +66,17 @@ def check_model(config: TrainConfig, folder: Path) -> str | None:
     check_chain(merged, network, folder)
     about = check_tuning(network, config.tuning, adapter, config.said, config.methods)
     return "; ".join(filter(None, (unused_weights(folder), about))) or None
+
+
+def check_best_metric(arguments: TrainingArguments, known: list[str]) -> None:
+    """Raise ``ConfigError`` where ``metric_for_best_model`` is none of the figures that an evaluation will have."""
+    metric = arguments.metric_for_best_model
+    chooses = arguments.load_best_model_at_end or arguments.save_strategy == "best"
+    if chooses and metric and metric.removeprefix("eval_") not in known:
+        raise ConfigError(
+            f"metric_for_best_model {metric} is not among the figures of this run's evaluation"
+            f"{nearest(metric.removeprefix('eval_'), known)} (they are: {', '.join(known)})"
+        )
 
 
 def attention_of(config: TrainConfig, arguments: TrainingArguments, folder: Path) -> str:

@@ -28,11 +28,13 @@ from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig, parse
 from gpt4scene.training.adapter_start import AdapterStart, starting_adapters
+from gpt4scene.training.advice import advice
 from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
 from gpt4scene.training.checkpointing import Choice, choose, options_of, told_when_memory_runs_out
 from gpt4scene.training.early_stopping import StopEarly
 from gpt4scene.training.finite import RefuseBrokenStart
 from gpt4scene.training.fitting import free_bytes, kernels_of, setup_of
+from gpt4scene.training.held_out import HeldOutAnswers
 from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.known_images import keep_features
 from gpt4scene.training.launch_files import deepspeed_content
@@ -41,12 +43,13 @@ from gpt4scene.training.optimizers import try_out
 from gpt4scene.training.output import BatchPlan, MarkComplete, open_output
 from gpt4scene.training.packing import branches_of, widest_pack
 from gpt4scene.training.parts_table import content, parts_of, size_of, table
-from gpt4scene.training.preflight import attention_of, check_model, check_settings, plan_of
+from gpt4scene.training.preflight import attention_of, check_best_metric, check_model, check_settings, plan_of
 from gpt4scene.training.processes import alike, gather_all, leave_in_order, on_all, on_first
 from gpt4scene.training.repeating import check_repeat
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
 from gpt4scene.training.run_data import RunData, load_data
 from gpt4scene.training.signals import StopOnSignal
+from gpt4scene.training.speed import Operations, operations_of
 from gpt4scene.training.stages import objective_of
 from gpt4scene.training.tracking import Tracking, tracked
 from gpt4scene.training.trainer import PackTrainer
@@ -122,6 +125,10 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         return _stop_after_tokenizing(arguments, config)
     settings = settings_of(config, arguments, data.summary["fingerprint"])
     left = total = total_steps(arguments, plan)
+    notes = on_first(lambda: advice(config, arguments, data, plan, total))
+    manifest.update(advice=notes)
+    for note in notes:
+        _say(arguments, f"note: {note}")
     if checkpoint is not None:
         left = on_first(lambda: check_resume(checkpoint, arguments, plan, settings))
         if not (left or config.evaluates_only) and on_first(lambda: has_result(config.output_dir)):
@@ -161,6 +168,7 @@ def _work(
         manifest.update(parts=content(parts))
         _say(arguments, table(parts))
     start = AdapterStart(config.methods, model, starting_adapters(config)[0])
+    answers = _answers(config, arguments, data, tracking)
     trainer = PackTrainer(
         model=model,
         args=arguments,
@@ -174,6 +182,8 @@ def _work(
         base=folder,
         tokenizer=data.train.encoder.tokenizer,
         stop=(stop := StopOnSignal()),
+        operations=_operations(config, arguments, model),
+        answers=answers,
         callbacks=[
             stop,
             RefuseBrokenStart(checkpoint or config.model.adapter_name_or_path or folder),
@@ -185,6 +195,7 @@ def _work(
         ],
     )
     manifest.update(feature_cache=_features(trainer, config, arguments))
+    check_best_metric(arguments, trainer.evaluated + (answers.names if answers else []))
     if config.evaluates_only:
         return _evaluate_only(trainer, config, arguments)
     with told_when_memory_runs_out(config, activations, trainer):
@@ -202,7 +213,7 @@ def _train(trainer: PackTrainer, config: TrainConfig, stop: StopOnSignal, checkp
         step, total = trainer.state.global_step, trainer.state.max_steps
         kept = f"after step {step} of {total}, saved in checkpoint-{step}"
         raise Stopped(f"stopped by {name} {kept}; go on with --resume_from_checkpoint true", stop.received)
-    return result.metrics
+    return result.metrics | {f"train_{name}": value for name, value in trainer.speed.total().items()}
 
 
 def _features(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArguments) -> str:
@@ -344,6 +355,21 @@ def _spare_memory(
     if choice.memory is not None:
         _say(arguments, choice.sentence)
     return choice
+
+
+def _answers(
+    config: TrainConfig, arguments: TrainingArguments, data: RunData, tracking: Tracking
+) -> HeldOutAnswers | None:
+    """Return what answers held-out questions at each evaluation, None where nobody asked for it."""
+    if not config.watching.eval_generate or data.evaluation is None:
+        return None
+    return HeldOutAnswers(data.evaluation, config, arguments.seed, tracking, lambda line: _say(arguments, line))
+
+
+def _operations(config: TrainConfig, arguments: TrainingArguments, model: torch.nn.Module) -> Operations:
+    """Return what counts the useful operations of a pack of this run."""
+    shape = shape_of(model.config)
+    return operations_of(shape, setup_of(config, shape, arguments.world_size, deepspeed=deepspeed_content(config)))
 
 
 def _too_large_for_cpu(folder: Path) -> bool:
