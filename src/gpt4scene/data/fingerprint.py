@@ -46,7 +46,7 @@ def fingerprint(
     entries = read_dataset_info(folder, datasets)
     vision = asdict(encoder.vision)
     settings = {
-        "template": {key: value for key, value in asdict(encoder.template).items() if key != "usable"},
+        "template": encoder.template.identity(),
         "image_resolution": vision.pop("image_resolution"),
         **{key: area for key in AREAS if (area := vision.pop(key)) is not None},
         "cutoff_len": encoder.cutoff_len,

@@ -59,7 +59,7 @@ def load_data(
     run; ValueError for an unknown template.
     """
     data = config.data
-    encoder = on_all(lambda: _encoder(data, folder, tokenizer))
+    encoder = on_all(lambda: _encoder(config, folder, tokenizer))
     reading = {
         "media_dir": data.media_dir,
         "max_samples": data.max_samples,
@@ -139,11 +139,12 @@ def _select(rows: Sequence[Conversation] | TokenizedRows, indices: Sequence[int]
     return rows.select(indices) if isinstance(rows, TokenizedRows) else [rows[index] for index in indices]
 
 
-def _encoder(data: DataArguments, folder: Path, tokenizer: PreTrainedTokenizerBase) -> Encoder:
+def _encoder(config: TrainConfig, folder: Path, tokenizer: PreTrainedTokenizerBase) -> Encoder:
     """Return the encoder that the settings describe, for the checkpoint in ``folder``."""
+    data, thoughts = config.data, config.family
     return Encoder(
         tokenizer,
-        TEMPLATES[data.template],
+        TEMPLATES[data.template].told(thoughts.enable_thinking, thoughts.preserve_thinking),
         VisionRule.from_folder(folder, **asdict(data.image_limits)),
         data.cutoff_len,
         train_on_prompt=data.train_on_prompt,
