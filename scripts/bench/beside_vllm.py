@@ -30,7 +30,9 @@ from typing import Any
 
 from comparison import finish, line_of
 
-from gpt4scene.data.vision import ImageSizes, VisionRule, fit
+from gpt4scene.data.image_files import ImageSizes
+from gpt4scene.data.image_rules import image_rule
+from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo.tiny_model import TinyShape, build
 from gpt4scene.files.whole import read_json
 from gpt4scene.inference.client import ServerEngine
@@ -63,7 +65,7 @@ class Job:
 
     def rule(self) -> VisionRule:
         """Return what becomes of the images."""
-        return VisionRule.from_folder(self.model, self.resolution, None, None)
+        return image_rule(self.model, self.resolution, None, None)
 
     def asked(self, count: int) -> tuple[Sequence[Question], Sequence[Question]]:
         """Return the questions of a cold and of a warm repeat."""
@@ -123,7 +125,7 @@ def chat(job: Job, python: Path, folder: Path) -> dict[str, Any]:
     told = {
         "model": str(job.model),
         "images": images,
-        "sizes": [fit(sizes(path), rule) for path in images],
+        "sizes": [rule.fit(sizes(path)) for path in images],
         "prompts": [question.prompt for question in job.questions],
         **{name: getattr(job, name) for name in ("counts", "tokens", "repeats", "dtype", "longest", "eager")},
     }

@@ -25,9 +25,10 @@ from transformers import AutoTokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.image_rules import image_rule
 from gpt4scene.data.packs import collate, make_pack
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionRule, fit
+from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo.tiny_model import build_tokenizer
 from gpt4scene.model.inputs import normalise
 from gpt4scene.types import Conversation, Origin, Turn
@@ -81,7 +82,7 @@ class UsualWay:
         images = []
         for path in row.images:
             with Image.open(path) as image:
-                size = fit(image.size, self.rule)
+                size = self.rule.fit(image.size)
                 images.append(image.convert("RGB").resize(size, Image.Resampling.BICUBIC))
         values = self.processor(images, return_tensors="np")
         counts = values["image_grid_thw"].prod(axis=1) // self.rule.merge_size**2
@@ -145,7 +146,7 @@ def main(argv: list[str] | None = None) -> int:
     sizes, repeats, usual_rows = (SMALL, 3, 4) if options.small else (FULL, 3, 8)
     tokenizer = AutoTokenizer.from_pretrained(options.model) if options.model else build_tokenizer()
     rule = VisionRule(image_resolution=RESOLUTION)
-    usual = UsualWay(tokenizer, VisionRule.from_folder(options.model, RESOLUTION) if options.model else rule)
+    usual = UsualWay(tokenizer, image_rule(options.model, RESOLUTION) if options.model else rule)
     with tempfile.TemporaryDirectory() as folder:
         print(f"writing {sizes['scenes'] * sizes['images']} images ...", file=sys.stderr)
         rows = make_rows(Path(folder), sizes)

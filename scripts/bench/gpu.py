@@ -33,9 +33,9 @@ from flops import Counts, rate
 from transformers import AutoModelForImageTextToText, PreTrainedModel, Qwen2VLConfig
 
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.image_rules import image_rule
 from gpt4scene.data.packs import PackDataset
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo.tiny_model import build
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.engine import Engine
@@ -356,7 +356,7 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         images = DRY_IMAGES if options.dry else IMAGES
         tiny = build(Path(folder, "tokenizer"))
-        rule = VisionRule.from_folder(tiny, images["resolution"])
+        rule = image_rule(tiny, images["resolution"])
         encoder = Encoder(load_tokenizer(tiny), TEMPLATES["qwen2_vl"], rule)
         rows = make_rows(Path(folder), {**images, "questions": [32]})
         device, dtype = torch.device("cpu" if options.dry else "cuda"), torch.bfloat16

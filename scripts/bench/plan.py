@@ -22,8 +22,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from gpt4scene.data.image_rules import image_rule
 from gpt4scene.data.planning import even_size
-from gpt4scene.data.vision import VisionRule, grid, tokens
+from gpt4scene.data.vision import VisionRule
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.families.registry import shape_of
 from gpt4scene.families.shape import PUBLISHED, ModelShape
@@ -170,7 +171,7 @@ def model_of(config: TrainConfig, said: str | None) -> tuple[ModelShape, VisionR
     if said is None and (Path(name) / "config.json").is_file():
         from transformers import AutoConfig
 
-        return shape_of(AutoConfig.from_pretrained(name)), VisionRule.from_folder(name, **limits)
+        return shape_of(AutoConfig.from_pretrained(name)), image_rule(name, **limits)
     known = said or next((one for one in PUBLISHED if one in name), None)
     if known is None:
         raise DataError(
@@ -181,8 +182,8 @@ def model_of(config: TrainConfig, said: str | None) -> tuple[ModelShape, VisionR
 
 def pack_of(rule: VisionRule) -> PackSize:
     """Return the published pack with images as ``rule`` makes them."""
-    usual, made = (grid(FRAME, one) for one in (VisionRule(), rule))
-    more = IMAGES * (tokens(made, rule) - tokens(usual, VisionRule()))
+    usual, made = (one.grid(FRAME) for one in (VisionRule(), rule))
+    more = IMAGES * (rule.tokens(made) - VisionRule().tokens(usual))
     return replace(PUBLISHED_PACK, prefix=PUBLISHED_PACK.prefix + more, patches=IMAGES * math.prod(made))
 
 

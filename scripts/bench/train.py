@@ -36,9 +36,9 @@ from torch.utils.data import DataLoader
 from transformers import AutoModelForImageTextToText, Qwen2VLImageProcessorPil
 
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.image_rules import image_rule
 from gpt4scene.data.packs import PackDataset, only
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionRule, fit
 from gpt4scene.demo.tiny_model import TinyShape, build
 from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import load_model, load_tokenizer
@@ -90,7 +90,7 @@ class Rows(torch.utils.data.Dataset):
         """Return the keyword arguments of the model's call for one row, labels included."""
         row = self.rows[index]
         images = [Image.open(path).convert("RGB") for path in row.images]
-        sizes = [fit(image.size, self.encoder.vision) for image in images]
+        sizes = [self.encoder.vision.fit(image.size) for image in images]
         resized = [p.resize(size, Image.Resampling.BICUBIC) for p, size in zip(images, sizes, strict=True)]
         seen = self.processor(resized, return_tensors="pt")
         sample = self.encoder.encode(row)
@@ -270,9 +270,7 @@ def main(argv: list[str] | None = None) -> int:
     sizes |= {"repeats": options.repeats} if options.repeats else {}
     with tempfile.TemporaryDirectory() as folder:
         model = options.model or build(Path(folder, "model"), shape=TinyShape(width=256, layers=4))
-        encoder = Encoder(
-            load_tokenizer(model), TEMPLATES["qwen2_vl"], VisionRule.from_folder(model, sizes["resolution"])
-        )
+        encoder = Encoder(load_tokenizer(model), TEMPLATES["qwen2_vl"], image_rule(model, sizes["resolution"]))
         rows = make_rows(Path(folder), sizes)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         sizes = {**sizes, "tolerance": 1e-5 if device == "cpu" else 2e-2, "workers": options.workers}

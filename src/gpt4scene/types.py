@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -20,7 +21,10 @@ IGNORED = -100
 
 Role = Literal["system", "user", "assistant"]
 Grid = tuple[int, int, int]
-"""Patches of one image: (time, rows, columns). 504x392 pixels at patch size 14 is (1, 28, 36)."""
+"""What the rule of a family's images says of one image; mostly patches: (time, rows, columns).
+
+504x392 pixels at patch size 14 is (1, 28, 36). Tokens, patches and positions of a grid are the rule's to say.
+"""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class Conversation:
 class EncodedSample:
     """A row as tokens. ``ids_L[:cut]`` is the scene's prefix, ``ids_L[cut:]`` the row's own branch.
 
-    ``cut`` follows the last ``<|vision_end|>``, or is 0 where nothing can be shared (no image, or an answer
+    ``cut`` follows the last image, or is 0 where nothing can be shared (no image, or an answer
     before the last image). ``labels_L`` holds the token itself where it is learned, ``IGNORED`` elsewhere.
     """
 
@@ -171,6 +175,12 @@ class PackLayout:
         """Whether all branches have one length, so that they are a batch as they lie."""
         return len(set(self.lengths)) <= 1
 
+    @property
+    def members(self) -> list[list[int]]:
+        """The branches of each of ``groups``, in the order of its rows."""
+        order = iter(sorted(range(len(self.lengths)), key=lambda branch: -self.lengths[branch]))
+        return [sorted(islice(order, count)) for count, _ in self.groups]
+
     def changed(self, change: Callable[[torch.Tensor], torch.Tensor]) -> PackLayout:
         """Return the layout with ``change`` done to its tensor: moved, or pinned."""
         return replace(self, places=change(self.places))
@@ -182,13 +192,13 @@ class Batch:
 
     Of the M learned tokens, ``label_ids`` are the tokens themselves, ``label_positions`` the positions whose logits
     predict them (each one before its token), and ``label_owners`` their branches, numbered from 0. ``weights`` are
-    those of the branches. Pixels are patches of T frames of p x p in uint8, all images one behind the other; without
-    images, and where features of all ``images`` are known, they have no rows. Integers are int64.
+    those of the branches. Pixels are patches in uint8, as the image rule cuts them, of all images one behind the other;
+    without images, and where features of all ``images`` are known, they have no rows. Integers are int64.
     """
 
     input_ids: torch.Tensor  # [1, L]
-    position_ids: torch.Tensor  # [3, 1, L]: time, row, column
-    pixel_values: torch.Tensor  # uint8 [P, 3 * T * p * p]
+    position_ids: torch.Tensor  # [3, 1, L]: time, row, column; or [1, L]
+    pixel_values: torch.Tensor  # uint8 [P, patch length]
     images: Images
     layout: PackLayout
     label_positions: torch.Tensor  # [M]

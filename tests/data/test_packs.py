@@ -7,11 +7,11 @@ from scene_rows import write_image
 from torch.utils.data import DataLoader
 
 from gpt4scene.data.groups import group_rows
+from gpt4scene.data.image_files import patches
 from gpt4scene.data.packs import PackDataset, collate, decoders, make_pack, only, pack_pixels, with_dummy_image
 from gpt4scene.data.planning import plan_packs
-from gpt4scene.data.positions import pack_positions, sample_positions
+from gpt4scene.data.positions import grid_positions, pack_positions
 from gpt4scene.data.sampling import PackSampler
-from gpt4scene.data.vision import patches
 from gpt4scene.errors import DataError
 from gpt4scene.types import IGNORED, Conversation, Origin, Turn
 
@@ -202,10 +202,10 @@ def test_rows_with_images_of_their_own_share_what_is_common(encoder, make_row, i
         for sample, branch in zip(members, pack.branches, strict=True):
             assert np.array_equal(np.concatenate([pack.prefix_P, branch.ids_L]), sample.ids_L)
             assert np.array_equal(branch.labels_L, sample.labels_L[len(pack.prefix_P) :])
-        positions_3L = pack_positions(pack, encoder.special.image_pad, 2)
+        positions_3L = pack_positions(pack, encoder.special.image_pad, encoder.vision)
         start = len(pack.prefix_P)
         for sample, branch in zip(members, pack.branches, strict=True):
-            alone_3L = sample_positions(sample.ids_L, sample.grids, encoder.special.image_pad, 2)
+            alone_3L = grid_positions(sample.ids_L, sample.grids, encoder.special.image_pad, 2)
             assert np.array_equal(positions_3L[:, start : start + len(branch.ids_L)], alone_3L[:, len(pack.prefix_P) :])
             start += len(branch.ids_L)
 
@@ -237,7 +237,7 @@ def test_rows_of_text_come_last_and_see_no_prefix(encoder, make_row, images):
     text, scene = encoder.encode(make_row((), "Hello?", "Hi.", 5)), encoder.encode(make_row(images, "A?", "Yes."))
     pack = make_pack([text, scene, text])
     assert pack.apart == 2 and [branch.origin.row for branch in pack.branches] == [0, 5, 5]
-    positions_3L = pack_positions(pack, encoder.special.image_pad, 2)
+    positions_3L = pack_positions(pack, encoder.special.image_pad, encoder.vision)
     assert positions_3L[:, -len(text.ids_L) :].tolist() == [list(range(len(text.ids_L)))] * 3
     both = make_pack([text, text])
     assert (len(both.prefix_P), both.images, both.apart, len(both.branches)) == (0, (), 0, 2)

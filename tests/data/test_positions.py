@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
 from gpt4scene.data.packs import make_pack
-from gpt4scene.data.positions import pack_positions, sample_positions
+from gpt4scene.data.positions import grid_positions, pack_positions
+from gpt4scene.data.vision import VisionRule
 from gpt4scene.types import Branch, Pack
 
 PAD = 7
@@ -50,14 +51,14 @@ pieces = st.lists(st.integers(1, 5) | st.tuples(st.integers(1, 6), st.integers(1
 @settings(max_examples=60)
 def test_positions_equal_get_rope_index(rope_index, parts):
     ids, grids = row(parts)
-    assert np.array_equal(sample_positions(ids, grids, PAD, 2), rope_index(ids, grids))
+    assert np.array_equal(grid_positions(ids, grids, PAD, 2), rope_index(ids, grids))
 
 
 def test_every_branch_has_the_positions_of_its_own_sample(rope_index, encoder, make_row, images):
     rows = [make_row(images, f"Question {'x' * i}?", "Answer." * (i + 1), i) for i in range(3)]
     samples = [encoder.encode(row) for row in rows]
     pack = make_pack(samples)
-    positions, at = pack_positions(pack, encoder.special.image_pad, 2), len(pack.prefix_P)
+    positions, at = pack_positions(pack, encoder.special.image_pad, encoder.vision), len(pack.prefix_P)
     for sample, branch in zip(samples, pack.branches, strict=True):
         alone = rope_index(sample.ids_L, sample.grids, encoder.special.image_pad)
         assert np.array_equal(positions[:, : sample.cut], alone[:, : sample.cut])
@@ -72,15 +73,15 @@ def test_images_in_a_branch_are_counted_in_the_order_of_the_row(rope_index):
     ignored = np.full(len(later), -100)
     pack = Pack(ids, ("a", "b"), (*grids, *later_grids), (Branch(later, ignored),))
     whole = rope_index(np.concatenate([ids, later]), (*grids, *later_grids))
-    assert np.array_equal(pack_positions(pack, PAD, 2), whole)
+    assert np.array_equal(pack_positions(pack, PAD, VisionRule()), whole)
     with pytest.raises(ValueError, match="1 of 3 image grids have no tokens"):
-        pack_positions(replace(pack, grids=(*pack.grids, (1, 2, 2))), PAD, 2)
+        pack_positions(replace(pack, grids=(*pack.grids, (1, 2, 2))), PAD, VisionRule())
 
 
 def test_disagreement_is_refused():
     ids, grids = row([2, (2, 2), 2])
     with pytest.raises(ValueError, match="4 image tokens, but the grids of 0 images make 0"):
-        sample_positions(ids, (), PAD, 2)
+        grid_positions(ids, (), PAD, 2)
     ids[5], ids[7] = 1, PAD
     with pytest.raises(ValueError, match="not in one piece"):
-        sample_positions(ids, grids, PAD, 2)
+        grid_positions(ids, grids, PAD, 2)

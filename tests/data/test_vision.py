@@ -8,7 +8,9 @@ from packaging.version import Version
 from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from gpt4scene.data.vision import ImageSizes, VisionRule, fit, grid, patches, patchify, tokens
+from gpt4scene.data.image_files import ImageSizes, patches
+from gpt4scene.data.image_rules import image_rule
+from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo.tiny_model import build
 from gpt4scene.errors import DataError
 from gpt4scene.model.inputs import normalise
@@ -58,7 +60,7 @@ def test_pixels_equal_the_hugging_face_processor_bit_for_bit(tmp_path, unbound, 
     with Image.open(path) as image:
         theirs = reference(image, unbound)
     assert ours.dtype == np.uint8
-    assert grid(size, unbound) == tuple(theirs["image_grid_thw"][0])
+    assert unbound.grid(size) == tuple(theirs["image_grid_thw"][0])
     assert np.array_equal(normalise(torch.from_numpy(ours), unbound).numpy(), theirs["pixel_values"])
 
 
@@ -77,7 +79,7 @@ def test_every_byte_value_normalises_as_the_reference_does():
     values = np.arange(256, dtype=np.uint8).repeat(12).reshape(32, 32, 3)
     image = Image.fromarray(values)
     theirs = reference(image, rule)["pixel_values"]
-    assert np.array_equal(normalise(torch.from_numpy(patchify(values, rule)), rule).numpy(), theirs)
+    assert np.array_equal(normalise(torch.from_numpy(rule.patchify(values)), rule).numpy(), theirs)
 
 
 def test_the_input_of_normalise_stays_as_it_was(rule):
@@ -87,9 +89,9 @@ def test_the_input_of_normalise_stays_as_it_was(rule):
 
 
 def test_published_grid_and_token_count(rule):
-    assert fit((1296, 968), rule) == (504, 392)
-    assert grid((1296, 968), rule) == (1, 28, 36)
-    assert tokens((1, 28, 36), rule) == 252
+    assert rule.fit((1296, 968)) == (504, 392)
+    assert rule.grid((1296, 968)) == (1, 28, 36)
+    assert rule.tokens((1, 28, 36)) == 252
 
 
 @pytest.mark.parametrize("size", [(3, 5), (10, 900), (5000, 4000), (28, 28), (1, 1)])
@@ -97,7 +99,7 @@ def test_fit_respects_bounds_and_the_reference(unbound, size):
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
     height, width = smart_resize(size[1], size[0], unbound.factor, unbound.min_pixels, unbound.max_pixels)
-    assert fit(size, unbound) == (width, height)
+    assert unbound.fit(size) == (width, height)
 
 
 def test_a_sliver_is_refused_with_its_name(tmp_path, rule):
@@ -152,35 +154,35 @@ def write_config(folder, name="preprocessor_config.json", **values):
 
 
 def test_spec_reads_old_and_new_spelling(tmp_path):
-    old = VisionRule.from_folder(write_config(tmp_path, patch_size=14, min_pixels=784, max_pixels=7840))
+    old = image_rule(write_config(tmp_path, patch_size=14, min_pixels=784, max_pixels=7840))
     assert (old.min_pixels, old.max_pixels) == (784, 7840)
     size = {"shortest_edge": 65536, "longest_edge": 16777216}
-    new = VisionRule.from_folder(write_config(tmp_path, patch_size=16, size=size, image_mean=[0.5] * 3))
+    new = image_rule(write_config(tmp_path, patch_size=16, size=size, image_mean=[0.5] * 3))
     assert (new.min_pixels, new.max_pixels, new.factor, new.mean) == (65536, 16777216, 32, (0.5, 0.5, 0.5))
 
 
 def test_spec_reads_a_combined_processor_file(tmp_path):
     write_config(tmp_path, "processor_config.json", image_processor={"patch_size": 16, "merge_size": 2})
-    assert VisionRule.from_folder(tmp_path).patch_size == 16
+    assert image_rule(tmp_path).patch_size == 16
 
 
 def test_a_model_folder_without_processor_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"no preprocessor_config\.json"):
-        VisionRule.from_folder(tmp_path)
+        image_rule(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text("")
     with pytest.raises(ValueError, match=r"preprocessor_config\.json: the description of the image processor is empty"):
-        VisionRule.from_folder(tmp_path)
+        image_rule(tmp_path)
 
 
 def test_a_processor_that_does_something_else_is_refused(tmp_path):
     with pytest.raises(ValueError, match="do_normalize"):
-        VisionRule.from_folder(write_config(tmp_path, do_normalize=False))
+        image_rule(write_config(tmp_path, do_normalize=False))
 
 
 def test_pixels_of_a_real_photograph(shared_data, rule):
     path = sorted((shared_data / "scenes" / "hololens_000" / "images").iterdir())[0]
     with Image.open(path) as image:
-        size = fit(image.size, rule)
+        size = rule.fit(image.size)
         theirs = reference(image.convert("RGB").resize(size, Image.Resampling.BICUBIC), rule)
     ours = normalise(torch.from_numpy(patches(str(path), rule)), rule)
     assert np.array_equal(ours.numpy(), theirs["pixel_values"])
@@ -189,7 +191,7 @@ def test_pixels_of_a_real_photograph(shared_data, rule):
 @pytest.mark.parametrize("family", ["qwen2_vl", "qwen3_vl"])
 def test_the_spec_of_a_checkpoint_is_that_of_its_processor(tmp_path, family):
     folder = build(tmp_path / "model", family)
-    rule, theirs = VisionRule.from_folder(folder), Qwen2VLImageProcessorPil.from_pretrained(folder)
+    rule, theirs = image_rule(folder), Qwen2VLImageProcessorPil.from_pretrained(folder)
     assert (rule.patch_size, rule.merge_size, rule.temporal_patch_size) == (
         theirs.patch_size,
         theirs.merge_size,
@@ -219,17 +221,17 @@ SIZES = [(1296, 968), (640, 480), (968, 1296), (4000, 3000), (20, 20), (10, 300)
 @pytest.mark.parametrize(("most", "least"), [(768 * 768, 32 * 32), (262144, 1024), (50176, 3136), (10**8, 10**6)])
 def test_the_area_limits_of_llamafactory(size, most, least, unbound):
     ours = VisionRule(image_resolution=None, image_max_pixels=most, image_min_pixels=least)
-    assert fit(size, ours) == fit(area_rule(size, most, least), unbound)
+    assert ours.fit(size) == unbound.fit(area_rule(size, most, least))
 
 
 def test_side_and_area_are_both_obeyed_the_side_first():
     both = VisionRule(image_resolution=512, image_max_pixels=100_000, image_min_pixels=1024)
     side_alone = VisionRule(image_resolution=512)
     area_alone = VisionRule(image_resolution=None, image_max_pixels=100_000, image_min_pixels=1024)
-    assert fit((1296, 968), both) == fit((512, 382), area_alone)
-    assert fit((512, 100), both) == fit((512, 100), side_alone)
+    assert both.fit((1296, 968)) == area_alone.fit((512, 382))
+    assert both.fit((512, 100)) == side_alone.fit((512, 100))
 
 
 def test_an_area_changes_nothing_of_an_image_within_it():
     rule = VisionRule(image_resolution=None, image_max_pixels=10**7, image_min_pixels=1)
-    assert fit((1296, 968), rule) == fit((1296, 968), VisionRule(image_resolution=None))
+    assert rule.fit((1296, 968)) == VisionRule(image_resolution=None).fit((1296, 968))

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gpt4scene.data.vision import ImageSizes, VisionRule, patches, patchify
+from gpt4scene.data.image_files import ImageSizes, patches
+from gpt4scene.data.vision import VisionRule
 from gpt4scene.errors import DataError
 from gpt4scene.files.pixels import eight_bits
 from gpt4scene.inference.pictures import picture
@@ -57,7 +58,7 @@ def stored(request, tmp_path):
 def test_training_and_scenes_see_the_same_pixels(stored, frame_of):
     scene = read_color(frame_of(stored))
     rule = VisionRule(image_resolution=None)
-    assert np.array_equal(patches(str(stored), rule), patchify(scene, rule))
+    assert np.array_equal(patches(str(stored), rule), rule.patchify(scene))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -97,7 +98,7 @@ def test_transparency_is_laid_on_white_everywhere(tmp_path, frame_of, kind):
     expected = np.repeat(np.where(clear, 255, grey).astype(np.uint8)[..., None], 3, axis=2)
     rule = VisionRule(image_resolution=None)
     assert np.array_equal(read_color(frame_of(path)), expected)
-    assert np.array_equal(patches(str(path), rule), patchify(expected, rule))
+    assert np.array_equal(patches(str(path), rule), rule.patchify(expected))
     shown = shrink(path, tmp_path, "a.jpg", SIDE, "a")
     with Image.open(tmp_path / str(shown.file)) as small:
         assert abs(float(np.asarray(small).mean()) - float(expected.mean())) < 4

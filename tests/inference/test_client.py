@@ -10,7 +10,8 @@ import pytest
 from chat_server import wait_for
 from PIL import Image
 
-from gpt4scene.data.vision import VisionRule, patches, patchify
+from gpt4scene.data.image_files import patches
+from gpt4scene.data.vision import VisionRule
 from gpt4scene.errors import ConfigError, DataError, WorkError
 from gpt4scene.inference.client import ServerEngine
 from gpt4scene.inference.decoding import GenerationSettings
@@ -116,7 +117,7 @@ def test_images_arrive_as_the_local_model_sees_them(scenes, rule):
     path = scenes[0][0].images[0]
     url = picture(path, rule).url
     with Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/png;base64,")))) as sent:
-        assert np.array_equal(patchify(np.asarray(sent), rule), patches(path, rule))
+        assert np.array_equal(rule.patchify(np.asarray(sent)), patches(path, rule))
 
 
 def test_images_stand_at_the_marks_of_the_prompt(server, scenes):

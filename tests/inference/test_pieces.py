@@ -27,10 +27,10 @@ def test_pieces_of_whole_images_give_the_keys_of_the_whole(family_folder, scenes
     two = int((prepared.prefix_P == special.image_end).nonzero()[0][1]) + 1
     found = {}
     for most in (None, 1, two):
-        prefill = network.prefill(prepared, pixels, special.image_pad)
+        prefill = network.prefill(prepared, pixels, special)
         cuts = []
         while prefill.prefix() is None:
-            network.go_on(prefill, *prefill.next_cut(special.image_end, most))
+            network.go_on(prefill, *prefill.next_cut(most))
             cuts.append((prefill.done, prefill.shown))
         assert cuts[-1] == (len(prepared.prefix_P), 3) and len(cuts) == {None: 1, 1: 3, two: 2}[most], cuts
         found[most] = prefill.prefix()

@@ -9,7 +9,9 @@ from peft import LoraConfig, get_peft_model
 from PIL import Image
 from transformers import AutoModelForImageTextToText
 
-from gpt4scene.data.vision import VisionRule, image_pixels
+from gpt4scene.data.image_files import image_pixels
+from gpt4scene.data.image_rules import image_rule
+from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo import tiny_model
 from gpt4scene.files import features as files
 from gpt4scene.files.contents import Contents
@@ -27,7 +29,7 @@ LARGE = 10**9
 @pytest.fixture(scope="module", params=["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
 def model(request, tmp_path_factory):
     folder = tiny_model.build(tmp_path_factory.mktemp(request.param) / "model", request.param)
-    return load_model(folder).eval().requires_grad_(False), VisionRule.from_folder(folder)
+    return load_model(folder).eval().requires_grad_(False), image_rule(folder)
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def keeping(model):
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     folder = tiny_model.build(tmp_path_factory.mktemp("small") / "model")
-    return load_model(folder).eval().requires_grad_(False), VisionRule.from_folder(folder)
+    return load_model(folder).eval().requires_grad_(False), image_rule(folder)
 
 
 def scene(rule, names=("a", "b", "c"), grids=GRIDS):

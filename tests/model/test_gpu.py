@@ -9,10 +9,10 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.image_rules import image_rule
 from gpt4scene.data.layout import pack_layout
 from gpt4scene.data.packs import PackDataset, collate, make_pack, only
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo import tiny_model
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.engine import Engine
@@ -39,7 +39,7 @@ def scene(tmp_path):
         paths.append(str(tmp_path / f"{index}.png"))
         Image.fromarray(random.integers(0, 255, (84, 112, 3), dtype=np.uint8)).save(paths[-1])
     folder = tiny_model.build(tmp_path / "model")
-    rule = VisionRule.from_folder(folder, 112)
+    rule = image_rule(folder, 112)
     return folder, Encoder(load_tokenizer(folder), TEMPLATES["qwen2_vl"], rule), tuple(paths)
 
 
@@ -144,7 +144,7 @@ def test_the_tower_gives_on_cuda_what_transformers_gives_on_the_cpu(
     """In fp32 by a fused kernel as well, and, with flash-attn, by its call for sequences of several lengths."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # of the patches' convolution
     folder = tiny_model.build(tmp_path / "model", family)
-    rule = VisionRule.from_folder(folder)
+    rule = image_rule(folder)
     reference = load_model(folder, dtype=torch.float32, attention="eager")
     wanted = features(Tower(reference, rule), "cpu")
     tower = Tower(load_model(folder, dtype=dtype, attention=attention, device="cuda"), rule)
@@ -159,7 +159,7 @@ def test_the_tower_gives_on_cuda_what_transformers_gives_on_the_cpu(
 @pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
 def test_a_tower_that_knows_the_sizes_never_waits_for_the_device(tmp_path, family):
     folder = tiny_model.build(tmp_path / "model", family)
-    tower = Tower(load_model(folder, dtype=torch.bfloat16, device="cuda"), VisionRule.from_folder(folder))
+    tower = Tower(load_model(folder, dtype=torch.bfloat16, device="cuda"), image_rule(folder))
     features(tower, "cuda")
     pixels = torch.zeros(sum(t * h * w for t, h, w in MIXED), tower.rule.patch_length, device="cuda")
     torch.cuda.set_sync_debug_mode("error")

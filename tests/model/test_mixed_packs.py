@@ -6,10 +6,10 @@ from scene_rows import write_image
 
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.groups import group_rows
+from gpt4scene.data.image_rules import image_rule
 from gpt4scene.data.packs import collate, make_pack
 from gpt4scene.data.planning import plan_packs
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo import tiny_model
 from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import load_model, load_tokenizer
@@ -21,9 +21,7 @@ def setting(request, tmp_path_factory):
     """A model in fp64, its encoder, and rows: two of a scene, two with images of their own, two of text."""
     place = tmp_path_factory.mktemp(request.param)
     model = load_model(tiny_model.build(place / "model", request.param)).double()
-    encoder = Encoder(
-        load_tokenizer(place / "model"), TEMPLATES["qwen2_vl"], VisionRule.from_folder(place / "model", 112)
-    )
+    encoder = Encoder(load_tokenizer(place / "model"), TEMPLATES["qwen2_vl"], image_rule(place / "model", 112))
     scene = tuple(write_image(place / f"{i}.png", size, i) for i, size in enumerate(((80, 60), (60, 90), (112, 84))))
     own = [write_image(place / f"own{i}.png", size, 7 + i) for i, size in enumerate(((84, 56), (57, 90)))]
     said = (

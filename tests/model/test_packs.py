@@ -11,9 +11,9 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText
 
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.image_rules import image_rule
 from gpt4scene.data.packs import collate, make_pack
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo import tiny_model
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.engine import Engine
@@ -46,7 +46,7 @@ def images(tmp_path_factory):
 @pytest.fixture(scope="module", params=FAMILIES)
 def setting(request, tmp_path_factory, images):
     folder = tiny_model.build(tmp_path_factory.mktemp(request.param) / "model", request.param)
-    encoder = Encoder(load_tokenizer(folder), TEMPLATES["qwen2_vl"], VisionRule.from_folder(folder, 112))
+    encoder = Encoder(load_tokenizer(folder), TEMPLATES["qwen2_vl"], image_rule(folder, 112))
     rows = [
         Conversation((Turn("user", "<image>" * 3 + question), Turn("assistant", answer)), images, Origin("d", "f", n))
         for n, (question, answer) in enumerate(ROWS)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForImageTextToText
 from transformers.vision_utils import get_vision_attention_seqlens, get_vision_window_index
 
-from gpt4scene.data.vision import VisionRule
+from gpt4scene.data.image_rules import image_rule
 from gpt4scene.demo import tiny_model
 from gpt4scene.demo.tiny_model import TinyShape
 from gpt4scene.model import tower_attention
@@ -54,7 +54,7 @@ def reference(folder, grids, pixels, dtype, attention):
 @pytest.mark.parametrize("grids", [EQUAL, MIXED], ids=["equal", "mixed"])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_features_equal_those_of_transformers(folder, grids, dtype, tolerance, attention):
-    tower = Tower(load_model(folder, dtype=dtype, attention=attention), VisionRule.from_folder(folder))
+    tower = Tower(load_model(folder, dtype=dtype, attention=attention), image_rule(folder))
     pixels = pixels_of(grids, tower.rule, dtype)
     ours, theirs = parts(tower.encode(grids, pixels)), reference(folder, grids, pixels, dtype, attention)
     assert len(ours) == len(theirs) >= len(grids)
@@ -94,7 +94,7 @@ def calls(monkeypatch):
 
 
 def test_images_of_one_size_are_one_call_a_layer(folder, calls):
-    tower = Tower(load_model(folder), VisionRule.from_folder(folder))
+    tower = Tower(load_model(folder), image_rule(folder))
     tower.encode(EQUAL, pixels_of(EQUAL, tower.rule))
     whole = [shape for shape in calls if shape[2] == 12 * 14]
     if folder.parent.name.startswith("qwen2_5_vl"):  # two layers of windows, of 64, 32 and 16 patches
@@ -106,7 +106,7 @@ def test_images_of_one_size_are_one_call_a_layer(folder, calls):
 
 
 def test_images_of_several_sizes_are_one_call_a_layer_and_size(folder, calls):
-    tower = Tower(load_model(folder), VisionRule.from_folder(folder))
+    tower = Tower(load_model(folder), image_rule(folder))
     tower.encode(MIXED, pixels_of(MIXED, tower.rule))
     sizes = {rows * columns for _, rows, columns in MIXED}
     assert len(calls) <= DEPTH * 4 * len(sizes)
@@ -147,7 +147,7 @@ def test_sequences_whose_patches_lie_anywhere_attend_within_themselves(lengths, 
 
 def test_transformers_own_call_of_a_loaded_model_is_the_same(folder):
     """Without our plan, transformers cuts the row into sequences itself: ``generate`` and foreign code stay right."""
-    tower = Tower(load_model(folder, dtype=torch.float64), VisionRule.from_folder(folder))
+    tower = Tower(load_model(folder, dtype=torch.float64), image_rule(folder))
     pixels = pixels_of(MIXED, tower.rule, torch.float64)
     with torch.no_grad():
         out = tower.module(pixels, grid_thw=torch.tensor(MIXED)).pooler_output

@@ -41,7 +41,7 @@ def break_row(monkeypatch):
                 return losses
             return losses + torch.where(wrong, number, 0.0)
 
-        monkeypatch.setattr("gpt4scene.training.trainer.row_losses", broken)
+        monkeypatch.setattr("gpt4scene.training.objective.row_losses", broken)
 
     return arrange
 

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.image_rules import image_rule
 from gpt4scene.data.packs import collate, make_pack
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo import tiny_model
 from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import load_model, load_tokenizer
@@ -48,7 +48,7 @@ def test_a_pack_waits_for_nothing_but_transformers_own_count(waits, tmp_path):
         paths.append(str(tmp_path / f"{index}.png"))
         values = np.random.default_rng(index).integers(0, 255, (84, 112, 3), dtype=np.uint8)
         Image.fromarray(values).save(paths[-1])
-    encoder = Encoder(load_tokenizer(folder), TEMPLATES["qwen2_vl"], VisionRule.from_folder(folder, 112))
+    encoder = Encoder(load_tokenizer(folder), TEMPLATES["qwen2_vl"], image_rule(folder, 112))
     shown = (tuple(paths[:2]), tuple(paths), ())
     rows = [
         Conversation(

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gpt4scene.data.image_files import ImageSizes
+from gpt4scene.data.image_rule import ImageRule
 from gpt4scene.data.marks import IMAGE_MARK, Marks, reason
 from gpt4scene.data.templates import Segment, Template
-from gpt4scene.data.vision import ImageSizes, VisionRule, tokens
 from gpt4scene.errors import DataError
 from gpt4scene.types import IGNORED, Conversation, EncodedSample, Grid, Origin, Question, Turn
 
@@ -35,19 +36,42 @@ class RowTooLong(DataError):
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """Ids of the template's tokens, as this tokenizer numbers them."""
+    """Ids of the template's tokens, as this tokenizer numbers them; None where the template has none of the kind."""
 
-    image_start: int
+    image_start: int | None
     image_pad: int
-    image_end: int
+    image_end: int | None
     message_end: int
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, template: Template) -> SpecialTokens:
         """Look the ids up. Raises ValueError naming a token that the tokenizer does not know as one."""
+
+        def known(token: str) -> int | None:
+            return _single(tokenizer, template, token) if token else None
+
         return cls(
-            **{field: _single(tokenizer, template, getattr(template, field)) for field in cls.__dataclass_fields__}
+            known(template.image_start),
+            _single(tokenizer, template, template.image_pad),
+            known(template.image_end),
+            _single(tokenizer, template, template.message_end),
         )
+
+    @property
+    def frame(self) -> int:
+        """Tokens that begin and end an image."""
+        return sum(token is not None for token in (self.image_start, self.image_end))
+
+    def image_ends(self, ids_L: np.ndarray, grids: Sequence[Grid], rule: ImageRule) -> np.ndarray:
+        """Return where each image of a row of tokens ends ``[N]``: behind the last token of its own."""
+        lengths = np.cumsum([rule.tokens(grid) for grid in grids], dtype=np.int64)
+        last = np.flatnonzero(ids_L == self.image_pad)[lengths - 1]
+        return last + 1 + int(self.image_end is not None)
+
+    def image(self, tokens: int) -> np.ndarray:
+        """Return the tokens of an image: ``tokens`` pads, and what begins and ends them."""
+        span = [self.image_start, *[self.image_pad] * tokens, self.image_end]
+        return np.array([token for token in span if token is not None], dtype=np.int64)
 
 
 def _single(tokenizer: PreTrainedTokenizerBase, template: Template, token: str) -> int:
@@ -85,7 +109,7 @@ class Encoder:
         self,
         tokenizer: PreTrainedTokenizerBase,
         template: Template,
-        vision: VisionRule,
+        vision: ImageRule,
         cutoff_len: int | None = None,
         train_on_prompt: bool = False,
         mask_history: bool = False,
@@ -126,6 +150,14 @@ class Encoder:
         rendered = self.template.render(turns, generate=True, marks=self._marks)
         segments = [replace(segment, learned=False) for segment in rendered]
         return self._assemble(segments, _last_image(segments), question.images, origin)
+
+    def image_length(self, grid: Grid) -> int:
+        """Return the tokens of an image, those that begin and end it included."""
+        return self.vision.tokens(grid) + self.special.frame
+
+    def image_ends(self, ids_L: np.ndarray, grids: Sequence[Grid]) -> np.ndarray:
+        """Return where each image of a row of tokens ends ``[N]``: behind the last token of its own."""
+        return self.special.image_ends(ids_L, grids, self.vision)
 
     def heard(self, text: str) -> str:
         """Return what a stranger wrote as the text of a message: see :meth:`~gpt4scene.data.marks.Marks.heard`."""
@@ -212,7 +244,7 @@ class Encoder:
         known = self._image_tokens.get(images)
         if known is None:
             grids = self._grids(images, origin)
-            known = self._image_tokens[images] = sum(tokens(grid, self.vision) + 2 for grid in grids)
+            known = self._image_tokens[images] = sum(map(self.image_length, grids))
         return known
 
     def _rendered(self, conversation: Conversation) -> tuple[list[Segment], int]:
@@ -259,17 +291,11 @@ class Encoder:
 
     def _ways_out(self, length: int, grids: tuple[Grid, ...]) -> list[str]:
         """Return what would make a row of ``length`` tokens with images of ``grids`` fit into ``cutoff_len``."""
-        seen = sum(tokens(grid, self.vision) for grid in grids)
+        seen = sum(map(self.vision.tokens, grids))
         assert self.cutoff_len is not None, "without a bound every row fits"
         if length - seen > self.cutoff_len:
             return ["raise cutoff_len", f"shorten the text, which alone has {length - seen} tokens"]
-        rule = self.vision
-        lower = [key for key in ("image_resolution", "image_max_pixels") if getattr(rule, key) is not None]
-        limits = [f"lower {' or '.join(lower)}" if lower else "set image_max_pixels"]
-        areas = [rows * columns * rule.patch_size**2 for _, rows, columns in grids]
-        if rule.image_min_pixels is not None and min(areas) < 1.25 * rule.image_min_pixels:  # sides are rounded
-            limits.append("lower image_min_pixels")
-        return ["raise cutoff_len", *limits, f"show fewer images than {len(grids)}"]
+        return ["raise cutoff_len", *self.vision.ways_out(grids), f"show fewer images than {len(grids)}"]
 
     def _prefix(
         self, segments: list[Segment], images: tuple[str, ...], origin: Origin
@@ -286,7 +312,7 @@ class Encoder:
         return known
 
     def _grids(self, images: tuple[str, ...], origin: Origin) -> tuple[Grid, ...]:
-        return tuple(self._sizes.grid(path, self.vision, origin) for path in images)
+        return tuple(self._sizes.grid(path, self.vision, origin, len(images)) for path in images)
 
     def _tokenise(self, segments: list[Segment], grids: list[Grid]) -> tuple[np.ndarray, np.ndarray]:
         """Return ids and labels of the segments; ``grids`` are those of their images, in order."""
@@ -299,9 +325,7 @@ class Encoder:
         return np.concatenate(ids), np.concatenate(labels)
 
     def _image(self, grid: Grid) -> np.ndarray:
-        span = np.full(tokens(grid, self.vision) + 2, self.special.image_pad, dtype=np.int64)
-        span[0], span[-1] = self.special.image_start, self.special.image_end
-        return span
+        return self.special.image(self.vision.tokens(grid))
 
     def _tokens(self, text: str) -> np.ndarray:
         known = self._texts.get(text)

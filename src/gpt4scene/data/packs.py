@@ -15,9 +15,10 @@ from torch.utils.data import Dataset, get_worker_info
 
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.groups import Groups, group_rows
+from gpt4scene.data.image_files import image_pixels
+from gpt4scene.data.image_rule import ImageRule
 from gpt4scene.data.layout import pack_layout
 from gpt4scene.data.positions import pack_positions
-from gpt4scene.data.vision import VisionRule, image_pixels
 from gpt4scene.errors import DataError
 from gpt4scene.files.contents import Contents
 from gpt4scene.files.tokenized import TokenizedRows
@@ -76,7 +77,8 @@ class PackDataset(Dataset[Batch]):
         if not indices:
             return with_dummy_image(None, self.encoder)
         rows = [self.rows[index] for index in indices]
-        pack = make_pack([row if isinstance(row, EncodedSample) else self.encoder.encode(row) for row in rows])
+        samples = [row if isinstance(row, EncodedSample) else self.encoder.encode(row) for row in rows]
+        pack = make_pack(samples, self.encoder)
         for branch in pack.branches:
             if not (branch.labels_L != IGNORED).any():
                 raise DataError(f"{branch.origin}: has no token to learn, so its loss would be that of nothing")
@@ -89,17 +91,18 @@ def only(batches: Sequence[Batch]) -> Batch:
     return batch
 
 
-def make_pack(samples: Sequence[EncodedSample]) -> Pack:
+def make_pack(samples: Sequence[EncodedSample], encoder: Encoder | None = None) -> Pack:
     """Return one pack of all ``samples``: rows that begin with the same images, and rows of text alone.
 
     The prefix ends behind the last image that all rows share; a row's further images are part of its branch. Rows of
     text come last and do not see the prefix. A single row that can share nothing makes a pack without a prefix. The
     first label of every branch is ignored: its prediction would hang on the prefix's last token, which all branches
-    share. Raises ValueError for samples that don't belong together.
+    share. ``encoder`` says where images end; without it, they end with the last token of their rows' prefix. Raises
+    ValueError for samples that don't belong together.
     """
     with_images = [sample for sample in samples if sample.images]
     texts = [sample for sample in samples if not sample.images]
-    cut, shared = _shared(with_images) if with_images else (0, 0)
+    cut, shared = _shared(with_images, encoder) if with_images else (0, 0)
     first = samples[0] if not with_images else with_images[0]
     return Pack(
         first.ids_L[:cut],
@@ -110,7 +113,7 @@ def make_pack(samples: Sequence[EncodedSample]) -> Pack:
     )
 
 
-def _shared(samples: Sequence[EncodedSample]) -> tuple[int, int]:
+def _shared(samples: Sequence[EncodedSample], encoder: Encoder | None) -> tuple[int, int]:
     """Return the tokens and the images that rows with images share; 0 where a single row can share nothing."""
     first = sample = samples[0]
     images, ids = first.images if first.cut else (), first.ids_L[: first.cut]
@@ -125,8 +128,11 @@ def _shared(samples: Sequence[EncodedSample]) -> tuple[int, int]:
     else:
         if len(samples) == 1 or (len(ids) == first.cut and len(images) == len(first.images)):
             return len(ids), len(images)
-        ends = np.flatnonzero(ids == first.ids_L[first.cut - 1]) + 1  # behind the token that ends an image
-        if shared := min(len(images), len(ends)):
+        if encoder is None:
+            ends = np.flatnonzero(ids == first.ids_L[first.cut - 1]) + 1  # behind the token that ends an image
+        else:
+            ends = encoder.image_ends(first.ids_L[: first.cut], first.grids)
+        if shared := min(len(images), int(np.searchsorted(ends, len(ids), side="right"))):
             return int(ends[shared - 1]), shared
     raise ValueError(f"rows of different scenes can't share a pack: {first.origin} and {sample.origin}")
 
@@ -145,14 +151,14 @@ def with_dummy_image(pack: Pack | None, encoder: Encoder) -> Pack:
     the others wait for it forever. Without a pack, the result is a filling pack: it runs and changes nothing. Its
     image is a grid without a path.
     """
-    special, merge = encoder.special, encoder.vision.merge_size
-    image = [special.image_start, special.image_pad, special.image_end]
+    special, blank = encoder.special, encoder.vision.blank
+    image = special.image(encoder.vision.tokens(blank))
     ids = np.array([*image, special.message_end], dtype=np.int64)
     labels = np.array([IGNORED] * len(image) + [special.message_end], dtype=np.int64)
     dummy = Branch(ids, labels, None, 0.0)
     if pack is None:
-        return Pack(np.empty(0, dtype=np.int64), (), ((1, merge, merge),), (dummy,))
-    return replace(pack, grids=(*pack.grids, (1, merge, merge)), branches=(*pack.branches, dummy))
+        return Pack(np.empty(0, dtype=np.int64), (), (blank,), (dummy,))
+    return replace(pack, grids=(*pack.grids, blank), branches=(*pack.branches, dummy))
 
 
 def collate(pack: Pack, encoder: Encoder, contents: Contents | None = None, *, pixels: bool = True) -> Batch:
@@ -173,10 +179,10 @@ def collate(pack: Pack, encoder: Encoder, contents: Contents | None = None, *, p
     labels = [np.full(len(pack.prefix_P), IGNORED), *(branch.labels_L for branch in pack.branches)]
     labels_L = np.concatenate(labels)
     learned = np.flatnonzero(labels_L != IGNORED)
-    positions_3L = pack_positions(pack, encoder.special.image_pad, encoder.vision.merge_size)
+    positions_RL = pack_positions(pack, encoder.special.image_pad, encoder.vision)
     return Batch(
         input_ids=torch.from_numpy(np.concatenate(parts).astype(np.int64))[None],
-        position_ids=torch.from_numpy(positions_3L)[:, None],
+        position_ids=position_ids(positions_RL),
         pixel_values=patches,
         images=Images(pack.grids, pack.images, held),
         layout=pack_layout(lengths[0], lengths[1:], pack.apart),
@@ -188,8 +194,14 @@ def collate(pack: Pack, encoder: Encoder, contents: Contents | None = None, *, p
     )
 
 
-def pack_pixels(pack: Pack, rule: VisionRule, threads: int = 1) -> np.ndarray:
-    """Return the uint8 patches ``[P, 3*T*p*p]`` of all images of a pack; a grid without a path is blank.
+def position_ids(positions_RL: np.ndarray) -> torch.Tensor:
+    """Return positions as models take them: ``[3, 1, L]``, or ``[1, L]`` where a token has one number."""
+    positions = torch.from_numpy(positions_RL)
+    return positions[:, None] if len(positions) > 1 else positions
+
+
+def pack_pixels(pack: Pack, rule: ImageRule, threads: int = 1) -> np.ndarray:
+    """Return the uint8 patches ``[P, rule.patch_length]`` of all images of a pack; a grid without a path is blank.
 
     ``threads`` images are decoded at a time. Raises DataError as ``image_pixels`` does.
     """

@@ -1,15 +1,19 @@
-"""M-RoPE positions in plain numpy, equal to Hugging Face's ``get_rope_index`` for every sample of a pack."""
+"""Positions of tokens in plain numpy: Qwen's three rows, equal to Hugging Face's ``get_rope_index``, or one number."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gpt4scene.types import Grid, Pack
 
+if TYPE_CHECKING:
+    from gpt4scene.data.image_rule import ImageRule
 
-def sample_positions(
+
+def grid_positions(
     ids_L: np.ndarray, grids: Sequence[Grid], image_token_id: int, merge_size: int, start: int = 0
 ) -> np.ndarray:
     """Return int64 positions ``[3, L]`` (time, row, column) of one row of tokens that begins at ``start``.
@@ -39,8 +43,19 @@ def sample_positions(
     return positions_3L
 
 
-def pack_positions(pack: Pack, image_token_id: int, merge_size: int) -> np.ndarray:
-    """Return int64 positions ``[3, L]`` of prefix and branches.
+def plain_positions(ids_L: np.ndarray, images: Sequence[int], image_token_id: int, start: int = 0) -> np.ndarray:
+    """Return int64 positions ``[1, L]`` that count up from ``start``, whatever a token is.
+
+    ``images`` are the tokens of each image. Raises ValueError when there are not as many image tokens.
+    """
+    found = int(np.count_nonzero(ids_L == image_token_id))
+    if found != sum(images):
+        raise ValueError(f"{found} image tokens, but the grids of {len(images)} images make {sum(images)}")
+    return np.arange(start, start + len(ids_L), dtype=np.int64)[None]
+
+
+def pack_positions(pack: Pack, image_token_id: int, rule: ImageRule) -> np.ndarray:
+    """Return int64 positions ``[R, L]`` of prefix and branches, R for each token as the ``rule`` has it.
 
     Every branch begins at the prefix's maximum + 1, and one that does not see the prefix at 0. Grids are used up in
     the order of the row, so images may also stand in branches. Raises ValueError when image tokens and grids disagree.
@@ -50,17 +65,16 @@ def pack_positions(pack: Pack, image_token_id: int, merge_size: int) -> np.ndarr
     def take(ids: np.ndarray) -> list[Grid]:
         wanted, taken = int(np.count_nonzero(ids == image_token_id)), []
         while left and wanted > 0:
-            time, rows, columns = left[0]
-            wanted -= time * rows * columns // merge_size**2
+            wanted -= rule.tokens(left[0])
             taken.append(left.pop(0))
         return taken
 
-    prefix_3P = sample_positions(pack.prefix_P, take(pack.prefix_P), image_token_id, merge_size)
-    start = int(prefix_3P.max()) + 1 if prefix_3P.size else 0
-    parts = [prefix_3P]
+    prefix_RP = rule.positions(pack.prefix_P, take(pack.prefix_P), image_token_id)
+    start = int(prefix_RP.max()) + 1 if prefix_RP.size else 0
+    parts = [prefix_RP]
     for number, branch in enumerate(pack.branches):
         begin = start if number < len(pack.branches) - pack.apart else 0
-        parts.append(sample_positions(branch.ids_L, take(branch.ids_L), image_token_id, merge_size, begin))
+        parts.append(rule.positions(branch.ids_L, take(branch.ids_L), image_token_id, begin))
     if left:
         raise ValueError(f"{len(left)} of {len(pack.grids)} image grids have no tokens")
     return np.concatenate(parts, axis=1)

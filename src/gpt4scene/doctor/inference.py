@@ -48,7 +48,7 @@ def infer_findings(arguments: InferArguments, full: bool = False) -> Iterator[Fi
 def _model(arguments: InferArguments, checks: Checks) -> Encoder | None:
     """Return what encodes the questions, once the files of model and adapter fit each other."""
     from gpt4scene.data.encoding import Encoder
-    from gpt4scene.data.vision import VisionRule
+    from gpt4scene.data.image_rules import image_rule
     from gpt4scene.families.family import choose_template
     from gpt4scene.families.registry import family_of
     from gpt4scene.model.adapters import check_adapter
@@ -64,7 +64,7 @@ def _model(arguments: InferArguments, checks: Checks) -> Encoder | None:
         if folder.adapter is not None:
             check_adapter(folder.adapter, network)
         family = family_of(network.config)
-        vision = VisionRule.from_folder(folder.base, **asdict(arguments.image_limits))
+        vision = image_rule(folder.base, **asdict(arguments.image_limits))
         tokenizer = load_tokenizer(folder.base)
         template = choose_template(family, arguments.template, tokenizer.chat_template, arguments.enable_thinking)
         return Encoder(tokenizer, template, vision)
@@ -75,7 +75,7 @@ def _model(arguments: InferArguments, checks: Checks) -> Encoder | None:
 
 
 def _decode(encoder: Encoder, images: Mapping[View, tuple[str, ...]], views: Sequence[View]) -> int:
-    from gpt4scene.data.vision import patches
+    from gpt4scene.data.image_files import patches
 
     paths = list(dict.fromkeys(path for view in views for path in images[view]))
     for path in paths:

@@ -39,11 +39,13 @@ class Family:
 
     ``tower`` is the vision tower, ``mergers`` the modules inside it that map to the language model's width,
     ``layers`` the list of language layers; all are module paths from the top of the model. ``norms`` and ``gates``
-    name the classes of its root-mean-square norms and SwiGLU MLPs that fused kernels can stand in for.
+    name the classes of its root-mean-square norms and SwiGLU MLPs that fused kernels can stand in for. Norms that are
+    ``centred`` multiply by 1 + their weights.
 
     ``released_names`` are beginnings of today's tensor names and what they were in the release, where that was before
-    transformers 4.52 and ``config.json`` was flat. ``released_swapped`` are endings of the names of tensors that the
-    release holds with their last two axes swapped.
+    transformers 4.52 and ``config.json`` was flat. ``unused`` are beginnings of the names of tensors that releases hold
+    and that neither transformers nor we load. ``released_swapped`` are endings of the names of tensors that the release
+    holds with their last two axes swapped.
     """
 
     name: str
@@ -52,10 +54,12 @@ class Family:
     tiny: Tiny
     norms: tuple[str, ...] = ()
     gates: tuple[str, ...] = ()
+    centred: bool = False
     tower: str = "model.visual"
     mergers: tuple[str, ...] = ("model.visual.merger",)
     layers: str = "model.language_model.layers"
     released_names: tuple[tuple[str, str], ...] = ()
+    unused: tuple[str, ...] = ()
     released_swapped: tuple[str, ...] = ()
     thinking: str = ""
 

@@ -17,8 +17,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from gpt4scene.data.image_rule import ImageRule
 from gpt4scene.data.templates import ALL_MARKS
-from gpt4scene.data.vision import VisionRule
 from gpt4scene.errors import ConfigError, DataError, WorkError
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.pictures import Picture, Pictures, chat_request, short_request
@@ -89,7 +89,7 @@ class ServerEngine:
         self,
         base_url: str,
         model: str,
-        vision: VisionRule,
+        vision: ImageRule,
         request_limit: int | None = None,
         timeout: float = TIMEOUT_S,
         retries: int = RETRIES,

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from gpt4scene.data.positions import sample_positions
+from gpt4scene.data.encoding import SpecialTokens
+from gpt4scene.data.packs import position_ids
 from gpt4scene.inference.prefixes import Prefix
 from gpt4scene.inference.preparing import Prepared
 from gpt4scene.inference.slots import Slots
@@ -27,24 +28,26 @@ class Prefill:
     """A scene's prefix while it is computed: the keys of its first ``done`` tokens, with ``shown`` images, are there.
 
     ``carried`` is what recurrent layers carry behind these tokens.
-    ``positions_3P`` are those of all its tokens, ``mark`` that of the weights it is computed with.
+    ``positions_RP`` are those of all its tokens, ``ends`` the places behind its images, ``mark`` that of the weights it
+    is computed with.
     """
 
     prepared: Prepared
     pixels: np.ndarray
     mark: Hashable
-    positions_3P: np.ndarray
+    positions_RP: np.ndarray
+    ends: np.ndarray
     states: torch.Tensor
     carried: Carried | None = None
     done: int = 0
     shown: int = 0
 
-    def next_cut(self, image_end: int, most: int | None) -> tuple[int, int]:
+    def next_cut(self, most: int | None) -> tuple[int, int]:
         """Return where the next piece ends, behind a whole image: its tokens and images counted from the beginning.
 
         A piece has at most ``most`` tokens, but for a single image that has more; None is all that is left.
         """
-        ends = np.flatnonzero(self.prepared.prefix_P == image_end) + 1
+        ends = self.ends
         fitting = len(ends) if most is None else int(np.searchsorted(ends, self.done + most, side="right"))
         shown = max(fitting, self.shown + 1)
         return (len(self.prepared.prefix_P), len(ends)) if shown >= len(ends) else (int(ends[shown - 1]), shown)
@@ -54,7 +57,7 @@ class Prefill:
         whole = len(self.prepared.prefix_P)
         if self.done < whole:
             return None
-        return Prefix(self.states, int(self.positions_3P.max()) + 1, whole, self.carried)
+        return Prefix(self.states, int(self.positions_RP.max()) + 1, whole, self.carried)
 
 
 class Network:
@@ -95,17 +98,18 @@ class Network:
     def _carried(self, count: int) -> Carried | None:
         return None if self.kinds is None else self.kinds.new(count, self.model.dtype, self.device)
 
-    def prefill(self, prepared: Prepared, pixels: np.ndarray, image_pad: int, mark: Hashable = None) -> Prefill:
+    def prefill(self, prepared: Prepared, pixels: np.ndarray, special: SpecialTokens, mark: Hashable = None) -> Prefill:
         """Return the prefix of a question, nothing of it computed yet.
 
         ``pixels`` are the patches of all images, or none where the tower knows them; ``mark`` is that of the weights.
         """
-        merge = self.tower.rule.merge_size
-        positions_3P = sample_positions(prepared.prefix_P, prepared.grids, image_pad, merge)
+        ids_P, grids, rule = prepared.prefix_P, prepared.grids, prepared.rule
+        positions_RP = rule.positions(ids_P, grids, special.image_pad)
+        ends = special.image_ends(ids_P, grids, rule)
         layers, heads, channels = self.shape
         sizes = (layers, 2, heads, len(prepared.prefix_P), channels)
         states = torch.empty(sizes, dtype=self.model.dtype, device=self.device)
-        return Prefill(prepared, pixels, mark, positions_3P, states, self._carried(1))
+        return Prefill(prepared, pixels, mark, positions_RP, ends, states, self._carried(1))
 
     @torch.inference_mode()
     def go_on(self, prefill: Prefill, end: int, shown: int) -> None:
@@ -114,12 +118,12 @@ class Network:
         prepared, ids = prefill.prepared, {"input_ids": self._row(prefill.prepared.prefix_P[here])}
         contents = tuple(map(Content, prepared.key[0][images]))
         seen = Images(prepared.grids[images], prepared.images[images], contents)
-        sizes = np.cumsum([0, *(int(np.prod(grid)) for grid in prepared.grids)])
+        sizes = np.cumsum([0, *map(prepared.rule.patches, prepared.grids)])
         pixels = torch.from_numpy(prefill.pixels[sizes[prefill.shown] : sizes[shown]])
         with suppress(PrefixDone), threads_for(end - prefill.done, self._parameters, self.device):
             self.model(
                 **(ids | self.tower.inputs(seen, pixels, ids["input_ids"], prefill.mark)),
-                position_ids=torch.from_numpy(prefill.positions_3P[:, here]).to(self.device)[:, None],
+                position_ids=position_ids(prefill.positions_RP[:, here]).to(self.device),
                 layout=PrefixFill(prefill.states, prefill.done, prefill.carried),
                 use_cache=False,
                 logits_to_keep=1,
@@ -181,7 +185,7 @@ class Network:
         positions = [np.arange(length) + start for length, start in zip(lengths, starts, strict=True)]
         logits = self.model(
             input_ids=self._row(np.concatenate(rows)),
-            position_ids=self._row(np.concatenate(positions) + prefix.next_position).expand(3, 1, -1),
+            position_ids=self._places(self._row(np.concatenate(positions) + prefix.next_position)),
             layout=BranchFill.build(states, first, starts, lengths, levels, predict, carried),
             use_cache=False,
             logits_to_keep=torch.from_numpy(np.cumsum(lengths) - 1).to(self.device),
@@ -194,11 +198,16 @@ class Network:
         assert slots.states is not None and room <= slots.states.shape[4]
         logits = self.model(
             input_ids=slots.ids[None, :rows],
-            position_ids=slots.positions[:rows].expand(3, 1, -1),
+            position_ids=self._places(slots.positions[None, :rows]),
             layout=BranchStep.build(slots.states, slots.lengths[:rows], room, prefixes, slots.carried),
             use_cache=False,
         ).logits
         return logits[0].float()
+
+    def _places(self, positions: torch.Tensor) -> torch.Tensor:
+        """Return positions ``[1, R]`` of text as the model takes them."""
+        rows = self.tower.rule.position_rows
+        return positions if rows == 1 else positions.expand(rows, 1, -1)
 
     def _row(self, ids: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(ids, dtype=np.int64)).to(self.device)[None]

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from gpt4scene.data.encoding import Encoder
-from gpt4scene.data.vision import VisionRule
+from gpt4scene.data.image_rules import image_rule
 from gpt4scene.errors import ConfigError
 from gpt4scene.families.family import choose_template
 from gpt4scene.families.registry import family_of
@@ -78,7 +78,7 @@ def load_engine(
     place = choose_device(device)
     spare_threads(parameter_count(folder.base), place)
     options = {"dtype": choose_dtype(dtype, place), "attention": attention, "device": place}
-    vision = VisionRule.from_folder(folder.base, image_resolution, image_max_pixels, image_min_pixels)
+    vision = image_rule(folder.base, image_resolution, image_max_pixels, image_min_pixels)
     tokenizer = load_tokenizer(folder.base)
     network = load_merged(folder, **options)
     spoken = choose_template(family_of(network.config), template, tokenizer.chat_template, enable_thinking)

@@ -15,7 +15,8 @@ from typing import Any
 
 from PIL import Image
 
-from gpt4scene.data.vision import VisionRule, fit, open_image
+from gpt4scene.data.image_files import open_image
+from gpt4scene.data.image_rule import ImageRule
 from gpt4scene.errors import DataError
 from gpt4scene.files.contents import Contents
 from gpt4scene.files.pixels import rgb, still
@@ -57,11 +58,11 @@ def name_of(content: bytes) -> str:
     return f"gpt4scene-{hashlib.sha256(content).hexdigest()}"
 
 
-def picture(path: str, rule: VisionRule) -> Picture:
+def picture(path: str, rule: ImageRule) -> Picture:
     """Return the image as a PNG, resized as for the local model; ``DataError`` names an unreadable file."""
     with open_image(path) as image:
         try:
-            resized = rgb(still(image)).resize(fit(image.size, rule), Image.Resampling.BICUBIC)
+            resized = rgb(still(image)).resize(rule.fit(image.size), Image.Resampling.BICUBIC)
         except (OSError, SyntaxError, ValueError) as error:
             raise DataError(f"image {path}: it can't be decoded ({error}); copy or render it again") from None
     buffer = io.BytesIO()
@@ -73,7 +74,7 @@ def picture(path: str, rule: VisionRule) -> Picture:
 class Pictures:
     """The pictures of scenes, encoded in threads. An image that was replaced under the same path is encoded anew."""
 
-    def __init__(self, rule: VisionRule) -> None:
+    def __init__(self, rule: ImageRule) -> None:
         self.rule = rule
         self._contents = Contents()
         self._scenes: dict[tuple[str, ...], list[Future[Picture]]] = {}

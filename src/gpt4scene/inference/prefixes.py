@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 import torch
 
-from gpt4scene.data.vision import VisionRule
+from gpt4scene.data.image_rule import ImageRule
 from gpt4scene.inference.weights import Mark
 from gpt4scene.model.carried import Carried
 
 PREFIX_MEMORY = 4 * 2**30
 """Bytes of prefixes kept: 8 scenes of 8,400 tokens at 7 billion weights in bfloat16, more of smaller models."""
 
-VisitKey = tuple[tuple[str, ...], VisionRule, bytes]
+VisitKey = tuple[tuple[str, ...], ImageRule, bytes]
 """What two questions must have in common to share a prefix: contents of the images, rule, and tokens before the cut."""
 
 

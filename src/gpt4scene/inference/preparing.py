@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.image_rule import ImageRule
 from gpt4scene.data.packs import pack_pixels
-from gpt4scene.data.vision import VisionRule
 from gpt4scene.errors import DataError
 from gpt4scene.files.contents import Contents
 from gpt4scene.inference.prefixes import VisitKey
@@ -36,7 +36,7 @@ class Prepared:
     branch_L: np.ndarray
     images: tuple[str, ...]
     grids: tuple[Grid, ...]
-    rule: VisionRule
+    rule: ImageRule
     origin: Origin
 
     @property
@@ -47,7 +47,7 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """The uint8 patches ``[P, 3 * T * p * p]`` of a scene's images, one behind the other, while they are decoded."""
+    """The uint8 patches ``[P, patch length]`` of a scene's images, one behind the other, while they are decoded."""
 
     patches: np.ndarray
     parts: list[Future[None]]
@@ -141,7 +141,7 @@ class Preparer:
         """Begin to decode the images of a question and return what they will be: no rows where none are needed."""
         if self._knows(prepared):
             return Pixels(np.empty((0, prepared.rule.patch_length), dtype=np.uint8), [])
-        starts = np.cumsum([0, *(int(np.prod(grid)) for grid in prepared.grids)]).tolist()
+        starts = np.cumsum([0, *map(prepared.rule.patches, prepared.grids)]).tolist()
         patches = np.empty((starts[-1], prepared.rule.patch_length), dtype=np.uint8)
 
         def decode(index: int) -> None:

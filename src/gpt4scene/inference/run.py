@@ -259,12 +259,12 @@ def _generation(arguments: InferArguments):
 
 
 def _server(arguments: InferArguments, say: Say) -> ServerEngine:
+    from gpt4scene.data.image_rules import image_rule
     from gpt4scene.data.vision import VisionRule
     from gpt4scene.inference.client import ServerEngine
 
-    vision = VisionRule(**asdict(arguments.image_limits))
-    if Path(arguments.model).is_dir():
-        vision = VisionRule.from_folder(arguments.model, **asdict(arguments.image_limits))
+    limits = asdict(arguments.image_limits)
+    vision = image_rule(arguments.model, **limits) if Path(arguments.model).is_dir() else VisionRule(**limits)
     assert arguments.base_url is not None
     return ServerEngine(
         arguments.base_url,

@@ -292,10 +292,10 @@ class Scheduler:
             pixels = self.arrivals.pixels(prepared)
             for_room = self.prefixes.limit - self._network.held(len(prepared.prefix_P))
             self.prefixes.shrink({id(one.prefix) for one in self._running}, max(0, for_room))
-            prefill = self._network.prefill(prepared, pixels, self.encoder.special.image_pad, mark)
+            prefill = self._network.prefill(prepared, pixels, self.encoder.special, mark)
         self._prefill, self.tower.rule = prefill, prepared.rule
         most = PIECE_TOKENS if self._watched else None
-        self._network.go_on(prefill, *prefill.next_cut(self.encoder.special.image_end, most))
+        self._network.go_on(prefill, *prefill.next_cut(most))
         prefix = prefill.prefix()
         if prefix is None:
             return None
@@ -392,5 +392,5 @@ class Scheduler:
             self._running[to] = self._running[source]
         del self._running[count:]
         self._parts, self._short = None, False
-        self._most = min(self.branch_limit, self._most + len(gone))
+        self._most = min(self.branch_limit, self._most + 1)
         self.prefixes.shrink({id(one.prefix) for one in self._running})

@@ -95,12 +95,10 @@ class Slots:
         self.known_lengths = [length + 1 for length in self.known_lengths]
 
     def blank(self, slots: Sequence[int]) -> None:
-        """Set what some slots hold to 0: no others may meet what is no number, hidden or not."""
+        """Set the keys of some slots to 0: no others may meet what is no number, hidden or not."""
         if self.states is not None:
             for slot in slots:
                 self.states[:, :, slot] = 0
-                if self.carried is not None:
-                    self.carried.fork(slice(slot, slot + 1), None)
 
     def keep(self, moves: Sequence[tuple[int, int]], count: int) -> None:
         """Move slots (to, from) and keep the first ``count``. The keys are moved one by one, without memory beside."""

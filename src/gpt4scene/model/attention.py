@@ -14,6 +14,7 @@ from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
 
 from gpt4scene.errors import ConfigError
 from gpt4scene.model.branches import KeptKeys
+from gpt4scene.model.delta import delta_sentence, foreign_layer
 from gpt4scene.model.kernels import fused_kernels, kernel_sentence, one_precision, repeated
 from gpt4scene.model.layout import seen
 from gpt4scene.model.two_part import attend_branches, attend_causally, attend_pack
@@ -29,13 +30,14 @@ def text_attention(attention: str) -> str:
 
 
 def require(model: torch.nn.Module) -> None:
-    """Raise ``ValueError`` unless the language part of ``model``, wrapped or not, attends by one of ours."""
+    """Raise ``ValueError`` unless all layers of the language part of ``model``, wrapped or not, obey layouts."""
     network = next((module for module in model.modules() if isinstance(module, PreTrainedModel)), None)
     assert network is not None, "a model of transformers, or a wrapper around one"
     found = network.config.get_text_config()._attn_implementation
-    if found not in (NAME, EAGER):
+    wrong = f"attention '{found}'" if found not in (NAME, EAGER) else foreign_layer(network)
+    if wrong is not None:
         raise ValueError(
-            f"attention '{found}' does not know which questions of a pack see each other, so answers and losses would "
+            f"{wrong} does not know which questions of a pack see each other, so answers and losses would "
             "mix; load the model with gpt4scene.model.loading.load_model and leave its attention as it is"
         )
 
@@ -45,14 +47,17 @@ def attention_sentence(
 ) -> str:
     """Return what computes the language part's attention where ``attention`` was asked for, in ``dtype``.
 
-    Raises ``ConfigError`` where no kernel can; ``instead`` is what the command at hand offers then.
+    What computes layers with a recurrent state is named as well. Raises ``ConfigError`` where no kernel can;
+    ``instead`` is what the command at hand offers then.
     """
+    recurrent = delta_sentence(config, device, dtype)
+    beside = f"; {recurrent}" if recurrent else ""
     if text_attention(attention) == EAGER:
-        return "plain products under a mask"
+        return f"plain products under a mask{beside}"
     text = config.get_text_config()
     channels = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     try:
-        return kernel_sentence(device, dtype, channels)
+        return kernel_sentence(device, dtype, channels) + beside
     except ValueError as error:
         raise ConfigError(f"{error}; {instead}") from None
 

@@ -80,8 +80,10 @@ def _check_rope(path: Path, text: Mapping[str, Any]) -> None:
     sections = rope.get("mrope_section")
     if sections is None:
         raise DataError(f"{path}: mrope_section is missing in '{name}'; copy config.json from the base model")
-    if channels is not None and sum(sections) != channels // 2:
-        raise DataError(f"{path}: mrope_section {sections} does not sum to {channels // 2}, half of a head's channels")
+    share = rope.get("partial_rotary_factor", text.get("partial_rotary_factor", 1.0))
+    if channels is not None and sum(sections) != (half := int(channels * share) // 2):
+        which = "a head's channels" if share == 1 else f"the {share:g} of a head's channels that turn"
+        raise DataError(f"{path}: mrope_section {sections} does not sum to {half}, half of {which}")
 
 
 def check_generation(folder: Path) -> None:

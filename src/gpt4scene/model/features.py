@@ -1,6 +1,6 @@
 """Features of images that the vision tower need not compute again: in memory, and in a folder for later runs.
 
-A key names all that features depend on: the image's bytes, what is made of them (``VisionRule``), the tower's weights
+A key names all that features depend on: the image's bytes, what is made of them (``ImageRule``), the tower's weights
 and config, the precision and the attention it computes with. So nothing is ever wrong, only not known.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from gpt4scene.data.vision import VisionRule
+from gpt4scene.data.image_rule import ImageRule
 from gpt4scene.files.features import Block, DamagedFeatures, FeatureFolder
 
 _DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64}
@@ -69,7 +69,7 @@ def weights_digest(tower: torch.nn.Module) -> str:
     return hashlib.sha256(digests + repr(adapted).encode()).hexdigest()
 
 
-def feature_key(content: str, rule: VisionRule, weights: str, computing: str) -> str:
+def feature_key(content: str, rule: ImageRule, weights: str, computing: str) -> str:
     """Return the key, 32 hex digits, of an image of hash ``content`` under a tower of hash ``weights``.
 
     ``computing`` names precision, attention and config.

@@ -20,13 +20,13 @@ from transformers import PreTrainedModel
 from gpt4scene.errors import ConfigError
 from gpt4scene.families.registry import family_of
 
-NormKernel = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
+NormKernel = Callable[[torch.Tensor, torch.Tensor, float, bool], torch.Tensor]
 GateKernel = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Kernels:
-    """Two functions: ``norm(x, weight, eps)`` and ``gate(gate, up)``, which is SiLU of one times the other.
+    """Two functions: ``norm(x, weight, eps, centred)`` and ``gate(gate, up)``, which is SiLU of one times the other.
 
     None in place of one leaves those modules as they are.
     """
@@ -41,10 +41,15 @@ class Kernels:
         return None not in (self.norm, self.gate)
 
 
-def plain_norm(states: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
-    """Return the root-mean-square norm of the last axis, computed in fp32, as Qwen's modules do it."""
+def plain_norm(states: torch.Tensor, weight: torch.Tensor, eps: float, centred: bool = False) -> torch.Tensor:
+    """Return the root-mean-square norm of the last axis, computed in fp32, as Qwen's modules do it.
+
+    ``centred`` is Qwen3.5's kind: it multiplies by 1 + ``weight``, and rounds once, behind that.
+    """
     values = states.float()
     values = values * torch.rsqrt(values.pow(2).mean(-1, keepdim=True) + eps)
+    if centred:
+        return (values * (1.0 + weight.float())).to(states.dtype)
     return weight * values.to(states.dtype)
 
 
@@ -70,9 +75,10 @@ def ligers(norm: bool = True, gate: bool = True) -> Kernels:
     """Return Liger's kernels, by its public functions; CUDA alone runs them."""
     from liger_kernel.transformers.functional import liger_rms_norm, liger_swiglu
 
-    def rms_norm(states: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
-        # "llama" rounds to the precision of the input before the weight, as Qwen does; nothing is overwritten
-        return liger_rms_norm(states, weight, eps, 0.0, "llama", False)
+    def rms_norm(states: torch.Tensor, weight: torch.Tensor, eps: float, centred: bool = False) -> torch.Tensor:
+        # "llama" rounds to the precision of the input before the weight, as Qwen does, and "gemma" behind it, as
+        # Qwen3.5 does; nothing is overwritten
+        return liger_rms_norm(states, weight, eps, 1.0 if centred else 0.0, "gemma" if centred else "llama", False)
 
     return Kernels("Liger", rms_norm if norm else None, liger_swiglu if gate else None)
 
@@ -144,16 +150,16 @@ def choose_kernels(
 
 
 class FusedNorm(torch.nn.Module):
-    """An RMS norm with the weight of another one."""
+    """An RMS norm with the weight of another one, which may be ``centred`` (``plain_norm``)."""
 
-    def __init__(self, norm: torch.nn.Module, kernel: NormKernel) -> None:
+    def __init__(self, norm: torch.nn.Module, kernel: NormKernel, centred: bool = False) -> None:
         super().__init__()
-        weight = norm.get_parameter("weight")
-        self.weight, self.variance_epsilon, self._kernel = weight, float(vars(norm)["variance_epsilon"]), kernel
+        self.weight, self._kernel, self._centred = norm.get_parameter("weight"), kernel, centred
+        self.variance_epsilon = float(vars(norm)["eps" if centred else "variance_epsilon"])
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Return the normed states, in the precision of the plain module's."""
-        return self._kernel(hidden_states, self.weight, self.variance_epsilon)
+        return self._kernel(hidden_states, self.weight, self.variance_epsilon, self._centred)
 
 
 class FusedGate(torch.nn.Module):
@@ -179,7 +185,7 @@ def fuse(model: PreTrainedModel, kernels: Kernels) -> dict[str, int]:
         for name, child in list(parent.named_children()):
             kind = type(child).__name__
             if kernels.norm is not None and kind in family.norms:
-                parent.register_module(name, FusedNorm(child, kernels.norm).train(child.training))
+                parent.register_module(name, FusedNorm(child, kernels.norm, family.centred).train(child.training))
                 done["norms"] += 1
             elif kernels.gate is not None and kind in family.gates:
                 parent.register_module(name, FusedGate(child, kernels.gate).train(child.training))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from gpt4scene.data.vision import VisionRule
+from gpt4scene.data.image_rule import ImageRule
 from gpt4scene.model.attention import require
 from gpt4scene.model.pixels import normalise as normalise
 from gpt4scene.model.router import balance_losses, balance_of
@@ -15,7 +15,7 @@ from gpt4scene.model.tower import Tower
 from gpt4scene.types import Batch
 
 
-def row_losses(model: torch.nn.Module, batch: Batch, rule: VisionRule, tower: Tower | None = None) -> torch.Tensor:
+def row_losses(model: torch.nn.Module, batch: Batch, rule: ImageRule, tower: Tower | None = None) -> torch.Tensor:
     """Return ``float32[K]``: each branch's mean cross entropy over its labels; 0 for a branch without any.
 
     ``batch`` is on the device of the model; ``tower`` is the model's, made anew where it is left out. The logits are

@@ -18,15 +18,17 @@ from transformers import (
 )
 
 from gpt4scene.errors import DataError
-from gpt4scene.families.registry import family_of
+from gpt4scene.families.registry import FAMILIES, family_of
 from gpt4scene.model.adapters import check_adapter, merge_adapter_into
 from gpt4scene.model.attention import text_attention
 from gpt4scene.model.checkpoint import check_config
 from gpt4scene.model.compat import check_versions, hide_bars_from_logs, keep_used_renamings, whole_models
+from gpt4scene.model.delta import fork_states
 from gpt4scene.model.folder import ModelFolder, check_weights, local_folder
 from gpt4scene.model.kernels import use_flash_3
 from gpt4scene.model.patch_product import embed_by_products
 from gpt4scene.model.tower import tower_attention_name
+from gpt4scene.model.weight_files import check_files
 from gpt4scene.model.weight_samples import broken_tensor, check_twins, refuse_other_base
 
 
@@ -83,6 +85,7 @@ def load_model(
     _refuse_sliding_window(model, folder)
     keep_used_renamings(model)
     embed_by_products(model)
+    fork_states(model)
     if device is not None:
         model.to(device)  # pyright: ignore[reportArgumentType]  (a decorated method, whose type forgets self)
     return model
@@ -142,6 +145,8 @@ def check_checkpoint(folder: Path) -> PreTrainedModel:
     family, wanted = family_of(model.config), {name: tuple(one.shape) for name, one in model.state_dict().items()}
     found, wrong = set(), []
     for name, tensor in stored.items():
+        if name.startswith(family.unused):
+            continue
         place = next((one for one in family.current_names(name) if one in wanted), None)
         if place is None:
             wrong += [] if name.endswith("inv_freq") else [f"unknown {name}"]
@@ -159,6 +164,16 @@ def check_checkpoint(folder: Path) -> PreTrainedModel:
     if name := broken_tensor(folder):
         raise DataError(f"{folder}: '{name}' holds NaN or infinite numbers; take an earlier checkpoint")
     return model
+
+
+def unused_weights(folder: Path) -> str | None:
+    """Return a sentence about the tensors of a checkpoint that its family is known to hold for others, if any."""
+    beginnings = FAMILIES[check_config(folder)["model_type"]].unused
+    found = [name for name in check_files(folder) if name.startswith(beginnings)] if beginnings else []
+    if not found:
+        return None
+    kinds = ", ".join(f"{one}*" for one in beginnings)
+    return f"{folder}: {len(found)} tensors ({kinds}) are neither loaded nor saved; other programs draft by them"
 
 
 def _refuse_misfits(folder: Path, family: str, wrong: list[str]) -> None:

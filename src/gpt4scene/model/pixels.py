@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from gpt4scene.data.vision import VisionRule
+from gpt4scene.data.image_rule import ImageRule
 
 
-def numbers_of(rule: VisionRule, device: torch.device | str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def numbers_of(rule: ImageRule, device: torch.device | str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return 255, and the mean and the deviation of each channel ``[3, 1]``, on ``device``: a copy that it waits for.
 
     The divisor is a tensor there, because CUDA turns a division by a Python number into a product with its reciprocal,
@@ -19,10 +19,10 @@ def numbers_of(rule: VisionRule, device: torch.device | str) -> tuple[torch.Tens
 
 def normalise(
     patches_u8: torch.Tensor,
-    rule: VisionRule,
+    rule: ImageRule,
     numbers: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None,
 ) -> torch.Tensor:
-    """Return ``(u8 / 255 - mean) / std`` in fp32, ``[P, 3 * T * p * p]``, on the device of the input.
+    """Return ``(u8 / 255 - mean) / std`` in fp32, ``[P, rule.patch_length]``, on the device of the input.
 
     ``numbers`` are those of ``numbers_of``, for those who call it often.
     """

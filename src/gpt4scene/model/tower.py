@@ -13,12 +13,12 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from gpt4scene.data.image_files import image_pixels
+from gpt4scene.data.image_rule import ImageRule
 from gpt4scene.data.packs import decoders
-from gpt4scene.data.vision import VisionRule, image_pixels, tokens
 from gpt4scene.families.registry import family_of
 from gpt4scene.files.contents import Contents
 from gpt4scene.model import tower_attention
@@ -66,7 +66,7 @@ class Tower:
     def __init__(
         self,
         model: torch.nn.Module,
-        rule: VisionRule,
+        rule: ImageRule,
         *,
         whole: bool = True,
         autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
@@ -149,7 +149,7 @@ class Tower:
         plan = self.plans(grids, pixels.device)
         with torch.inference_mode(False), torch.no_grad(), self._autocast():
             out = self.module(pixels, **plan)
-            sizes = [tokens(grid, self.rule) for grid in grids]
+            sizes = list(map(self.rule.tokens, grids))
             deep = out.deepstack_features if self._deepstack else ()
             return EncodedImages(out.pooler_output.split(sizes), tuple(layer.split(sizes) for layer in deep))
 
@@ -165,11 +165,12 @@ class Tower:
         keys = self._keys(digests, mark)
         found = [None] * len(keys) if self.cache is None else self.cache.get(keys)
         ready: list[Features | None] = [
-            kept.to(device) if kept is not None and len(kept.merged) == tokens(grid, self.rule) else None
+            kept.to(device) if kept is not None and len(kept.merged) == self.rule.tokens(grid) else None
             for kept, grid in zip(found, images.grids, strict=True)
         ]
         missing = [number for number, one in enumerate(ready) if one is None]
-        for group in _groups(missing, images.grids, _AT_A_TIME if device.type == "cpu" else math.inf):
+        sizes = list(map(self.rule.patches, images.grids))
+        for group in _groups(missing, sizes, _AT_A_TIME if device.type == "cpu" else math.inf):
             pixels = self._normalised(self._patches(images, patches_u8, group), device)
             made = self.encode(tuple(images.grids[number] for number in group), pixels)
             for place, number in enumerate(group):
@@ -198,7 +199,7 @@ class Tower:
             return torch.from_numpy(image_pixels(paths, grids, self.rule, threads=decoders()))
         if len(chosen) == len(images.grids):
             return patches_u8
-        parts = patches_u8.split([int(np.prod(grid)) for grid in images.grids])
+        parts = patches_u8.split([self.rule.patches(grid) for grid in images.grids])
         return torch.cat([parts[number] for number in chosen])
 
     def _digests(self, images: Images) -> list[str | None]:
@@ -230,12 +231,12 @@ class Tower:
         return [None if one is None else feature_key(one, self.rule, weights, computing) for one in digests]
 
 
-def _groups(numbers: Sequence[int], grids: Sequence[Grid], most: float) -> list[list[int]]:
-    """Return images in groups of at most so many patches, or of one image."""
+def _groups(numbers: Sequence[int], sizes: Sequence[int], most: float) -> list[list[int]]:
+    """Return images of ``sizes`` in groups of at most so many patches, or of one image."""
     groups: list[list[int]] = []
     room = 0.0
     for number in numbers:
-        patches = math.prod(grids[number])
+        patches = sizes[number]
         if patches > room:
             groups.append([])
             room = most

@@ -138,7 +138,7 @@ def _train_some_layers(model: PreTrainedModel, family: Family, arguments: Tuning
         )
     chosen = range(len(layers) - count, len(layers)) if count > 0 else range(-count)
     wanted = set(arguments.freeze_trainable_modules)
-    known = {part for name, _ in layers[0].named_modules() for part in name.split(".") if part}
+    known = {part for name, _ in layers.named_modules() for part in name.split(".") if part and not part.isdigit()}
     unknown = sorted(wanted - known - {"all"})
     if unknown:
         raise ConfigError(

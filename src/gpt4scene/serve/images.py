@@ -19,7 +19,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from gpt4scene.data.vision import VisionRule, fit
+from gpt4scene.data.image_rule import ImageRule
 from gpt4scene.files.pixels import rgb, still
 from gpt4scene.inference.pictures import name_of
 from gpt4scene.serve.fields import ImagePart
@@ -91,7 +91,7 @@ def _content(url: str, place: str, bounds: ImageBounds) -> bytes:
         raise _bad(place, "its data is no base64") from None
 
 
-def picture(content: bytes, place: str, rule: VisionRule, bounds: ImageBounds) -> Image.Image:
+def picture(content: bytes, place: str, rule: ImageRule, bounds: ImageBounds) -> Image.Image:
     """Return an image file in RGB, resized as for the model. Raises ``Refusal`` for one that is none or too large."""
     try:
         with Image.open(io.BytesIO(content), formats=FORMS) as opened:
@@ -102,7 +102,7 @@ def picture(content: bytes, place: str, rule: VisionRule, bounds: ImageBounds) -
                 raise ValueError(f"it has over {MOST_SCANS} scans; save it anew")
             if opened.format == "GIF" and getattr(opened, "is_animated", False):  # counting a million takes long
                 raise ValueError("it holds several pictures; send one")
-            size = fit(opened.size, rule)
+            size = rule.fit(opened.size)
             return rgb(still(opened)).resize(size, Image.Resampling.BICUBIC)
     except Refusal:
         raise
@@ -139,7 +139,7 @@ class ImageStore:
     """
 
     folder: Path
-    rule: VisionRule
+    rule: ImageRule
     pool: ThreadPoolExecutor
     bounds: ImageBounds = field(default_factory=ImageBounds)
     decoded: int = 0

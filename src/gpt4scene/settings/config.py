@@ -14,12 +14,14 @@ from typing import Any, TypeVar
 
 from gpt4scene.errors import ConfigError
 from gpt4scene.registry import nearest
-from gpt4scene.settings.arguments import DataArguments, ModelArguments, TuningArguments
+from gpt4scene.settings.arguments import Arguments, DataArguments, ModelArguments, TuningArguments
 from gpt4scene.settings.coercion import BadValueError, check_range, coerce
 from gpt4scene.settings.consistency import contradictions, trains, without_effect
 from gpt4scene.settings.entries import FLAGS, Entry, place, read_file, read_flags
 from gpt4scene.settings.families import FamilyArguments
 from gpt4scene.settings.foreign import foreign
+from gpt4scene.settings.repeated import read_run, run_file, take_from
+from gpt4scene.settings.watching import WatchingArguments, reporters
 
 NEAR = 0.8
 """Least likeness of a name that is offered for an unknown key: hundreds are known, so far-fetched hints are many."""
@@ -27,8 +29,8 @@ NEAR = 0.8
 BY_ITSELF = ("disable_gradient_checkpointing", "use_liger_kernel")
 """Keys that may say ``auto``, which is what they are when left out."""
 
-Section = TypeVar("Section", ModelArguments, DataArguments, TuningArguments, FamilyArguments)
-SECTIONS: tuple[type, ...] = (ModelArguments, DataArguments, TuningArguments, FamilyArguments)
+Section = TypeVar("Section", bound=Arguments)
+SECTIONS: tuple[type, ...] = (ModelArguments, DataArguments, TuningArguments, WatchingArguments, FamilyArguments)
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class TrainConfig:
     installed version knows, with ``do_train`` and ``output_dir`` always among them. ``notes`` are sentences to print
     once: old spellings, keys without a meaning. ``source`` is the YAML file, ``flags`` the command line as typed.
     ``said`` are the keys that were set, by today's names: one that is written at its default asks for that.
+    ``repeats`` is the ``run.json`` of the earlier run that ``--from`` named.
     """
 
     model: ModelArguments
@@ -49,6 +52,8 @@ class TrainConfig:
     source: str | None = None
     flags: tuple[str, ...] = field(default=())
     said: tuple[str, ...] = ()
+    watching: WatchingArguments = field(default_factory=WatchingArguments)
+    repeats: str | None = None
     family: FamilyArguments = field(default_factory=FamilyArguments)
 
     @property
@@ -67,6 +72,11 @@ class TrainConfig:
         training = self.training
         return training.get("per_device_train_batch_size", 8) * training.get("gradient_accumulation_steps", 1)
 
+    @property
+    def reporters(self) -> tuple[str, ...]:
+        """The trackers that are asked for, by ``report_to`` or by a key of their own."""
+        return reporters(self.training | {"use_swanlab": self.watching.use_swanlab})
+
     def resolved(self) -> dict[str, Any]:
         """Every setting as plain values, for ``run.json``. No setting is a secret: keys for tokens are refused."""
         return dataclasses.asdict(self)
@@ -75,22 +85,28 @@ class TrainConfig:
 def parse(argv: Sequence[str]) -> TrainConfig:
     """Return the settings of ``[file.yaml] [--key value | --key=value | --key]…``; flags win over the file.
 
-    A flag without a value means true. Paths are kept as written, relative to the working directory.
+    ``--from run.json`` takes the settings of an earlier run in place of a file. A flag without a value means true.
+    Paths are kept as written, relative to the working directory.
 
     Raises:
         ConfigError: with every unknown key, bad value, missing key and contradiction.
     """
     problems: list[str] = []
     source, words = (argv[0], argv[1:]) if argv and not argv[0].startswith("--") else (None, argv)
-    entries = read_file(source, problems) if source else []
-    entries += read_flags(words, problems)
+    repeats, flags = take_from(read_flags(words, problems), problems)
+    if source and repeats:
+        problems.append(f"{source} and --from {repeats} are two sources of settings; keep one")
+    entries = read_file(source, problems) if source else read_run(repeats, SECTIONS, problems) if repeats else []
+    entries += flags
     hints = training_hints() | _own_hints()
     notes: list[str] = []
     values = _resolve(entries, hints, notes, problems)
-    _require(values, entries, source, problems)
+    _require(values, entries, source or repeats, problems)
     problems += contradictions(values)
     if problems:
         raise ConfigError(*dict.fromkeys(problems))
+    if values.get("accept_changes") and not repeats:
+        notes.append("accept_changes has no effect: it needs --from run.json")
     own = set(_own_hints())
     return TrainConfig(
         model=_section(ModelArguments, values),
@@ -101,6 +117,8 @@ def parse(argv: Sequence[str]) -> TrainConfig:
         source=source,
         flags=tuple(argv),
         said=tuple(sorted(values)),
+        watching=_section(WatchingArguments, values),
+        repeats=run_file(repeats) if repeats else None,
         family=_section(FamilyArguments, values),
     )
 

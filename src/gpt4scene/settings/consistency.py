@@ -12,6 +12,7 @@ from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import DataArguments, ImageLimits, TuningArguments
 from gpt4scene.settings.feature_cache import feature_cache_problems
 from gpt4scene.settings.foreign import foreign
+from gpt4scene.settings.watching import watching_problems, watching_without_effect
 
 LONGEST_SIDE = 16384
 """Pixels; a longer ``image_resolution`` is an area, as LLaMA-Factory 0.9.1 had it."""
@@ -32,7 +33,8 @@ def trains(values: Mapping[str, Any]) -> bool:
 
 def contradictions(values: Mapping[str, Any]) -> list[str]:
     """Return sentences about settings that cannot stand together; ``values`` holds what was set, by key."""
-    return [*_work(values), *_method(values), *_rows(values), *_precision(values), *_evaluation(values)]
+    found = [*_work(values), *_method(values), *_rows(values), *_precision(values), *_evaluation(values)]
+    return [*found, *watching_problems(values)]
 
 
 def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
@@ -71,6 +73,7 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
         **dict.fromkeys(
             checkpointing, ("disable_gradient_checkpointing: false", not get("disable_gradient_checkpointing"))
         ),
+        **watching_without_effect(values),
     }
     if get("learning_rate") == 0 and trains(values):
         yield "learning_rate has no effect at 0: nothing is trained, and the weights stay as they are"

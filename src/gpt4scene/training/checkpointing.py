@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import Trainer
 
+from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.packs import PackDataset
 from gpt4scene.errors import DataError
 from gpt4scene.families.shape import ModelShape
@@ -133,11 +133,11 @@ def pack_size(dataset: PackDataset, branches: int) -> PackSize:
         (alone if keys[index] is None else shared).append(
             row if isinstance(row, EncodedSample) else encoder.encode(row)
         )
-    sizes = [_size([sample], 1) for sample in alone] + ([_size(shared, branches)] if shared else [])
+    sizes = [_size([sample], 1, encoder) for sample in alone] + ([_size(shared, branches, encoder)] if shared else [])
     return max(sizes, key=lambda size: size.tokens)
 
 
-def _size(samples: Sequence[EncodedSample], branches: int) -> PackSize:
+def _size(samples: Sequence[EncodedSample], branches: int, encoder: Encoder) -> PackSize:
     """Return the size of a pack with the longest prefix and the ``branches`` longest branches of ``samples``."""
     longest = sorted((len(one.ids_L) - one.cut, int((one.labels_L != IGNORED).sum())) for one in samples)[-branches:]
     count = len(longest)
@@ -146,7 +146,7 @@ def _size(samples: Sequence[EncodedSample], branches: int) -> PackSize:
         branches=count,
         branch=-(-sum(length for length, _ in longest) // count),
         labels=-(-sum(labels for _, labels in longest) // count),
-        patches=max(sum(int(np.prod(grid)) for grid in one.grids) for one in samples),
+        patches=max(sum(map(encoder.vision.patches, one.grids)) for one in samples),
     )
 
 

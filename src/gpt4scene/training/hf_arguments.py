@@ -12,6 +12,7 @@ from gpt4scene.errors import ConfigError
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training.checkpointing import OPTIONS
 from gpt4scene.training.processes import join_alone
+from gpt4scene.training.tracking import other_trackers
 
 LOADER_WORKERS = 4
 """Processes that decode images beside each accelerator."""
@@ -35,7 +36,6 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         "dataloader_num_workers": LOADER_WORKERS if accelerated else 0,
         "lr_scheduler_type": "cosine",
         "logging_steps": 1,
-        "report_to": "none",
     }
     if given.get("save_strategy") == "best":
         derived["metric_for_best_model"] = "loss"
@@ -46,6 +46,7 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         "gradient_accumulation_steps": config.rows_per_step,
         "remove_unused_columns": False,
         "disable_tqdm": True,
+        "report_to": other_trackers(config),
         "logging_nan_inf_filter": False,  # it logs an older loss for one that is no number; the run must stop there
         "use_cache": True,  # the Trainer writes this into the model's config, where it would slow generation down
     }

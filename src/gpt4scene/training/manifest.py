@@ -57,6 +57,11 @@ class Manifest:
         if self._writes and not self._held:
             write_json(self._file, self._content, indent=2, default=str)
 
+    @property
+    def content(self) -> Mapping[str, Any]:
+        """What the file holds, or will hold."""
+        return self._content
+
     def release(self) -> None:
         """Write from now on."""
         self._held = False
@@ -103,6 +108,7 @@ def hardware() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "command": sys.argv[0],
+        "folder": os.getcwd(),
     }
     if torch.cuda.is_available():
         found["accelerators"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

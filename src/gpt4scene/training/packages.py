@@ -77,7 +77,7 @@ def missing_packages(config: TrainConfig) -> list[str]:
 def _needed(config: TrainConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield every setting with the modules, one of which it needs."""
     training, get = config.training, config.training.get
-    for reporter in _reporters(config):
+    for reporter in config.reporters:
         if reporter in REPORTERS:
             yield f"report_to: {reporter}", REPORTERS[reporter]
     for beginning, modules in OPTIMIZERS:
@@ -97,14 +97,9 @@ def _needed(config: TrainConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield "tokenized_path", ("datasets",)
 
 
-def _reporters(config: TrainConfig) -> list[str]:
-    named = config.training.get("report_to") or []
-    return [named] if isinstance(named, str) else list(named)
-
-
 def _unknown_reporters(config: TrainConfig) -> Iterator[str]:
     known = [*REPORTERS, "all", "none"]
-    for reporter in _reporters(config):
+    for reporter in config.reporters:
         if reporter not in known:
             yield f"report_to: {reporter} is not known{nearest(reporter, known)} (known: {', '.join(known)})"
         if reporter == "wandb" and os.environ.get("WANDB_DISABLED", "").lower() in ("1", "true", "on", "yes"):

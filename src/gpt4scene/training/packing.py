@@ -8,7 +8,6 @@ from pathlib import Path
 from transformers import AutoConfig, TrainingArguments
 
 from gpt4scene.data.packs import PackDataset
-from gpt4scene.data.vision import tokens
 from gpt4scene.families.registry import shape_of
 from gpt4scene.files.whole import read_json
 from gpt4scene.model.loading import meta_model
@@ -59,18 +58,17 @@ def recomputed_in_packs(config: TrainConfig) -> int:
 
 def widest_pack(rows: PackDataset, branches: int) -> PackSize:
     """Return what ``pack_size`` does, with the images that rows have of their own beside those of their scene."""
-    pack, groups, rule = pack_size(rows, branches), rows.groups, rows.encoder.vision
+    pack, groups, encoder = pack_size(rows, branches), rows.groups, rows.encoder
     own = {row: groups.own_images(row) for row, key in enumerate(groups.keys) if key in groups.parents}
     if not own:
         return pack
     grids = []
     for row in sorted(own, key=lambda row: -own[row])[:branches]:
         shown = rows.rows[row]
-        sample = shown if isinstance(shown, EncodedSample) else rows.encoder.encode(shown)
+        sample = shown if isinstance(shown, EncodedSample) else encoder.encode(shown)
         grids += sample.grids[-own[row] :]
-    patches = sum(rows_ * columns * time for time, rows_, columns in grids)
     return replace(
         pack,
-        branch=pack.branch + -(-sum(tokens(grid, rule) + 2 for grid in grids) // pack.branches),
-        patches=pack.patches + patches,
+        branch=pack.branch + -(-sum(map(encoder.image_length, grids)) // pack.branches),
+        patches=pack.patches + sum(map(encoder.vision.patches, grids)),
     )

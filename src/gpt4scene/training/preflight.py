@@ -16,7 +16,7 @@ from gpt4scene.files.whole import read_json
 from gpt4scene.model.attention import attention_sentence, refuse_dropout
 from gpt4scene.model.fused import check_fusing
 from gpt4scene.model.kernels import use_flash_3
-from gpt4scene.model.loading import check_checkpoint, meta_model
+from gpt4scene.model.loading import check_checkpoint, meta_model, unused_weights
 from gpt4scene.model.recompute import check_reentrant
 from gpt4scene.model.router import set_balance
 from gpt4scene.model.tuning import check_tuning
@@ -40,7 +40,7 @@ def check_settings(config: TrainConfig) -> None:
 
 
 def check_model(config: TrainConfig, folder: Path) -> str | None:
-    """Return a sentence about the adapter that the run goes on with, if any.
+    """Return a sentence about weights that the run passes over, and the adapter that it goes on with, if any.
 
     Raises ``DataError`` or ``ConfigError`` where the checkpoint in ``folder`` can't be trained as ``config`` says.
     Looks at its files' headers and at a model without weights, so it costs seconds and no memory.
@@ -53,7 +53,8 @@ def check_model(config: TrainConfig, folder: Path) -> str | None:
     check_fusing(config.tuning.use_liger_kernel, network, *wanted_kernels(config))
     if not config.evaluates_only:
         refuse_dropout(network.config, attention_backend(config.model.flash_attn)[0])
-    return check_tuning(network, config.tuning, config.model.adapter_name_or_path, config.said)
+    about = check_tuning(network, config.tuning, config.model.adapter_name_or_path, config.said)
+    return "; ".join(filter(None, (unused_weights(folder), about))) or None
 
 
 def attention_of(config: TrainConfig, arguments: TrainingArguments, folder: Path) -> str:

@@ -12,10 +12,10 @@ from transformers import PreTrainedTokenizerBase, TrainingArguments
 from gpt4scene.data.datasets import LoadedRows, load_conversations
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.fingerprint import fingerprint
+from gpt4scene.data.image_rules import image_rule
 from gpt4scene.data.packs import PackDataset
 from gpt4scene.data.split import split_rows
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionRule
 from gpt4scene.errors import DataError
 from gpt4scene.files.tokenized import TokenizedRows, has_tokenized, read_tokenized, write_tokenized
 from gpt4scene.settings.arguments import DataArguments
@@ -145,7 +145,7 @@ def _encoder(config: TrainConfig, folder: Path, tokenizer: PreTrainedTokenizerBa
     return Encoder(
         tokenizer,
         TEMPLATES[data.template].told(thoughts.enable_thinking, thoughts.preserve_thinking),
-        VisionRule.from_folder(folder, **asdict(data.image_limits)),
+        image_rule(folder, **asdict(data.image_limits)),
         data.cutoff_len,
         train_on_prompt=data.train_on_prompt,
         mask_history=data.mask_history,

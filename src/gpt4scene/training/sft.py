@@ -15,7 +15,7 @@ from transformers import TrainingArguments, set_seed
 from gpt4scene.data.packs import PackDataset
 from gpt4scene.errors import Stopped
 from gpt4scene.families.registry import shape_of
-from gpt4scene.model.folder import local_folder, parameter_count
+from gpt4scene.model.folder import ModelFolder, identity, local_folder, parameter_count
 from gpt4scene.model.fused import fuse
 from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.model.recompute import inner_model, recompute
@@ -32,14 +32,17 @@ from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.known_images import keep_features
 from gpt4scene.training.launch_files import deepspeed_content
 from gpt4scene.training.manifest import Manifest
+from gpt4scene.training.objective import FineTuning
 from gpt4scene.training.optimizers import try_out
 from gpt4scene.training.output import BatchPlan, MarkComplete, open_output
 from gpt4scene.training.packing import branches_of, widest_pack
 from gpt4scene.training.preflight import attention_of, check_model, check_settings, plan_of
 from gpt4scene.training.processes import alike, gather_all, leave_in_order, on_all, on_first
+from gpt4scene.training.repeating import check_repeat
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
 from gpt4scene.training.run_data import RunData, load_data
 from gpt4scene.training.signals import StopOnSignal
+from gpt4scene.training.tracking import Tracking, tracked
 from gpt4scene.training.trainer import PackTrainer
 
 LARGE = 10**9
@@ -104,7 +107,10 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     plan = plan_of(config, arguments, data, branches_of(config, arguments, folder, data.train, checkpoint))
     if checkpoint is None:
         manifest.release()
-    manifest.update(data=data.summary, batch=_batch(plan), attention=attention)
+    weights = on_first(lambda: identity(ModelFolder(folder, _adapter(config))))
+    manifest.update(data=data.summary, batch=_batch(plan), attention=attention, checkpoint=weights)
+    for note in on_first(lambda: check_repeat(config, manifest.content)) if config.repeats else ():
+        _say(arguments, f"note: {note}")
     _say(arguments, f"{data.sentence}; {_batch(plan)['sentence']}")
     if stops:
         return _stop_after_tokenizing(arguments, config)
@@ -118,6 +124,24 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
             return sentence
         manifest.release()
 
+    about = {"batch": _batch(plan)["sentence"], "rows": len(data.train), "resumed_from": str(checkpoint or "")}
+    with tracked(config, arguments.process_index == 0, lambda line: _say(arguments, line), **about) as tracking:
+        return _work(config, arguments, folder, checkpoint, manifest, data, plan, settings, left, tracking)
+
+
+def _work(
+    config: TrainConfig,
+    arguments: TrainingArguments,
+    folder: Path,
+    checkpoint: Path | None,
+    manifest: Manifest,
+    data: RunData,
+    plan: BatchPlan,
+    settings: dict,
+    left: int,
+    tracking: Tracking,
+) -> str:
+    """Load the model, train or evaluate it, save what came of it, and return one sentence about that."""
     model = on_all(lambda: _model(config, arguments, folder))
     if checkpoint is None:  # nothing can be wrong any more that would be the end of an earlier run for nothing
         on_first(lambda: open_output(config.output_dir, overwrite=config.tuning.overwrite_output_dir, resume=None))
@@ -129,14 +153,16 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         train_dataset=data.train,
         eval_dataset=data.evaluation,
         plan=plan,
-        loss_average=config.tuning.loss_average,
+        objective=FineTuning(config.tuning.loss_average),
         eval_branches=arguments.per_device_eval_batch_size,
         base=folder,
+        tokenizer=data.train.encoder.tokenizer,
         stop=(stop := StopOnSignal()),
         callbacks=[
             stop,
             RefuseBrokenStart(checkpoint or config.model.adapter_name_or_path or folder),
             MarkComplete(config.output_dir, plan, settings),
+            tracking,
             *([] if config.evaluates_only else [StepLog(config.output_dir, _progress(config, arguments))]),
         ],
     )
@@ -236,6 +262,11 @@ def _model(config: TrainConfig, arguments: TrainingArguments, folder: Path):
         said=config.said,
         keep_dtype=deepspeed,
     )
+
+
+def _adapter(config: TrainConfig) -> Path | None:
+    named = config.model.adapter_name_or_path
+    return Path(named) if named else None
 
 
 def _hasten(

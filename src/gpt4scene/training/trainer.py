@@ -2,21 +2,19 @@
 
 Q questions a step and process become packs of up to K branches, as many as it takes. The Trainer's accumulation counts
 Q micro-batches a step; where there are fewer packs, the first of these are ``None`` and nothing is run for them. The
-loss of a step is the mean over all its rows on
-all processes (``loss_average: row``) or over all their answer tokens (``token``), the same number for every way to
-cut the step into packs, micro-batches and processes.
+loss of a step is the mean of what its objective gives over all its rows on all processes, the same number for every
+way to cut the step into packs, micro-batches and processes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, Trainer, TrainerCallback
+from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import EvalLoopOutput
 
@@ -24,28 +22,26 @@ from gpt4scene.data.packs import PackDataset, only
 from gpt4scene.data.sampling import PackSampler, StepSampler
 from gpt4scene.errors import DataError
 from gpt4scene.model.compat import take_back_first_step
-from gpt4scene.model.folder import save_processor_files
-from gpt4scene.model.inputs import row_losses
-from gpt4scene.model.loading import load_model
 from gpt4scene.model.tower import Tower
-from gpt4scene.training.finite import Watch
 from gpt4scene.training.known_images import KnownImages, sharded
+from gpt4scene.training.means import Means
+from gpt4scene.training.objective import Objective, RowLosses
 from gpt4scene.training.output import BatchPlan
 from gpt4scene.training.processes import raise_first
+from gpt4scene.training.saving import SavingTrainer
 from gpt4scene.training.signals import StopOnSignal
 from gpt4scene.types import Batch
 
 
-class PackTrainer(Trainer):
+class PackTrainer(SavingTrainer):
     """Trains on packs. ``train_dataset`` and ``eval_dataset`` are ``PackDataset``s; their ``len`` counts rows.
 
     Args:
         plan: how rows are shared out to steps and processes.
-        loss_average: mean over rows, or over answer tokens.
-        base: checkpoint folder that training starts from; its processor files go into every checkpoint.
+        objective: what a step makes smaller.
         eval_branches: questions of one scene in a pack of the evaluation.
         stop: what signals of this process become; also one of ``callbacks``.
-        kwargs: of ``Trainer``.
+        kwargs: of ``SavingTrainer``.
     """
 
     loss_is_scaled_for_ga = True
@@ -54,19 +50,17 @@ class PackTrainer(Trainer):
         self,
         *,
         plan: BatchPlan,
-        loss_average: Literal["row", "token"],
-        base: Path,
+        objective: Objective,
         eval_branches: int = 1,
         stop: StopOnSignal | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.plan, self.loss_average, self.base = plan, loss_average, base
-        self.eval_branches = eval_branches
+        self.plan, self.objective, self.eval_branches = plan, objective, eval_branches
         self._stop, self._failed = stop or StopOnSignal(), None
         self._operations_per_token: float | None = None
         self._eval_sums = torch.zeros(2)
-        self._watch = Watch(self._folder(), self.args.device, fp16=self.args.fp16)
+        self._means, self._eval_means = (Means(objective.figures, self.args.device) for _ in range(2))
         self.remove_callback(PrinterCallback)
         rows = _packs(self.train_dataset)
         self.tower = Tower(
@@ -161,7 +155,7 @@ class PackTrainer(Trainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator[Batch | DataError | None], num_batches: int, device: torch.device
     ) -> tuple[list[Batch | None], torch.Tensor]:
-        """Return the micro-batches of a step, and the number of rows (or answer tokens) in it on all processes.
+        """Return the micro-batches of a step, and what its rows count for on all processes.
 
         Waits for no device: the number stays there. Raises DataError for an image that can't be read (see
         ``_instead_of``).
@@ -170,9 +164,9 @@ class PackTrainer(Trainer):
             return [], torch.zeros((), device=device)  # resumed at its end; the Trainer would take one step more
         loaded = islice(epoch_iterator, num_batches)
         batches = [self._instead_of(item) if isinstance(item, DataError) else item for item in loaded]
-        rows = sum(float(self._counts(batch).numpy().sum()) for batch in batches if batch is not None)
+        rows = sum(float(self.objective.counts(batch).numpy().sum()) for batch in batches if batch is not None)
         here = torch.full((), rows, device=device)
-        return batches, cast(torch.Tensor, self.accelerator.reduce(here, reduction="sum"))
+        return batches, self._all(here)
 
     def compute_loss(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
@@ -183,15 +177,17 @@ class PackTrainer(Trainer):
     ):
         """Return this pack's share of the step's loss, times the number of processes, which average gradients."""
         assert num_items_in_batch is not None and not return_outputs
-        total, _ = self._sums(model, inputs)
-        return total * self.accelerator.num_processes / num_items_in_batch
+        rows = self._losses(model, inputs)
+        self._means.add(rows.figures, rows.weights)
+        return (rows.losses * rows.counts).sum() * self.accelerator.num_processes / num_items_in_batch
 
-    def _counts(self, batch: Batch) -> torch.Tensor:
-        """Return ``[K]``: what each branch counts for in the denominator."""
-        if self.loss_average == "row":
-            return batch.weights
-        labels = torch.ones(len(batch.label_owners), device=batch.weights.device)
-        return batch.weights * torch.zeros_like(batch.weights).index_add(0, batch.label_owners, labels)
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Log with the loss the means of the objective's further figures; every process calls this."""
+        super().log(logs | self._means.take(self._all) if "loss" in logs else logs, *args, **kwargs)
+
+    def _all(self, here: torch.Tensor) -> torch.Tensor:
+        """Return the sum over all processes."""
+        return cast(torch.Tensor, self.accelerator.reduce(here, reduction="sum"))
 
     def _instead_of(self, error: DataError) -> Batch:
         """Return a filling pack, in place of one with an image that can't be read; raise in a run of one process.
@@ -204,17 +200,14 @@ class PackTrainer(Trainer):
         self._failed = self._failed or error
         return _packs(self.train_dataset)[()]
 
-    def _sums(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the sum of the pack's losses and the sum of what its branches count for."""
-        rule = _packs(self.train_dataset).encoder.vision
+    def _losses(self, model: torch.nn.Module, batch: Batch) -> RowLosses:
+        """Return the losses of the pack's rows, which are watched."""
         try:
-            losses_K = row_losses(model, batch, rule, self.tower)
+            rows = self.objective.losses(model, batch, self.tower)
         except DataError as error:  # features were dropped, and the image that they were made of can't be read again
-            batch = self._prepare_inputs(self._instead_of(error))
-            losses_K = row_losses(model, batch, rule, self.tower)
-        counts = self._counts(batch)
-        self._watch.losses.add(losses_K, batch.origins)
-        return (losses_K * counts).sum(), counts.sum()
+            rows = self.objective.losses(model, self._prepare_inputs(self._instead_of(error)), self.tower)
+        self._watch.losses.add(rows.losses, rows.origins)
+        return rows
 
     def _get_grad_norm(self, model: torch.nn.Module, grad_norm: torch.Tensor | float | None = None):
         """Return the gradient's norm, once step and losses are known to be finite: the weights are still untouched."""
@@ -237,7 +230,9 @@ class PackTrainer(Trainer):
         if isinstance(inputs, DataError):
             inputs = self._instead_of(inputs)
         with torch.no_grad():
-            total, count = self._sums(model, self._prepare_inputs(inputs))
+            rows = self._losses(model, self._prepare_inputs(inputs))
+        total, count = (rows.losses * rows.counts).sum(), rows.counts.sum()
+        self._eval_means.add(rows.figures, rows.weights)
         self._eval_sums = self._eval_sums.to(total.device) + torch.stack([total, count])
         return total / count.clamp(min=1), None, None
 
@@ -257,100 +252,14 @@ class PackTrainer(Trainer):
             ) from error
         self.tower.close()
         raise_first(self._failed)
-        sums = cast(torch.Tensor, self.accelerator.reduce(self._eval_sums, reduction="sum"))
-        total, count = sums.tolist()
+        total, count = self._all(self._eval_sums).tolist()
         assert output.metrics is not None
         loss = total / count
         self._watch.evaluation(self.state.global_step, loss)
-        output.metrics[f"{kwargs.get('metric_key_prefix', 'eval')}_loss"] = loss
+        prefix = kwargs.get("metric_key_prefix", "eval")
+        found = {"loss": loss} | self._eval_means.take(self._all)
+        output.metrics.update({f"{prefix}_{name}": value for name, value in found.items()})
         return output
-
-    # Checkpoints
-
-    def save_trained(self) -> None:
-        """Save the result of the run to ``output_dir``.
-
-        Checkpoints keep fp32, to go on exactly. The result of a bf16 run is written in bf16, as it will be used;
-        low-rank adapters stay as they are, and DeepSpeed gathers what it computed with. Broken weights are refused.
-        """
-        self._watch.weights(self.state.global_step, cast(torch.nn.Module, self.model))
-        unwrapped = self.accelerator.unwrap_model(self.model)
-        if not self.args.bf16 or self.is_deepspeed_enabled or not isinstance(unwrapped, PreTrainedModel):
-            self.save_model()
-            return
-        weights = cast(Mapping[str, torch.Tensor], self.accelerator.get_state_dict(self.model))
-        if self.args.should_save:
-            shared: dict[int, torch.Tensor] = {}  # tied weights stay one tensor
-            rounded = {
-                name: shared.setdefault(weight.data_ptr(), weight.to(torch.bfloat16))
-                for name, weight in weights.items()
-            }
-            folder = self._folder()
-            unwrapped.save_pretrained(folder, state_dict=rounded)
-            unwrapped.config.dtype = torch.bfloat16
-            unwrapped.config.save_pretrained(folder)
-            self._save_companions(folder)
-
-    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """Save all that is needed to go on, unless the weights are broken."""
-        self._watch.weights(self.state.global_step, model)
-        super()._save_checkpoint(model, trial)
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save weights, tokenizer and processor files, so that every checkpoint loads on its own."""
-        super().save_model(output_dir, _internal_call)
-        if self.args.should_save:
-            self._save_companions(output_dir if output_dir is not None else self._folder())
-
-    def _folder(self) -> str:
-        assert self.args.output_dir is not None  # config.parse asks for it
-        return self.args.output_dir
-
-    def _save_companions(self, folder: str) -> None:
-        """Save what a checkpoint needs beside its weights."""
-        _packs(self.train_dataset).encoder.tokenizer.save_pretrained(folder)
-        save_processor_files(self.base, Path(folder))
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
-        """Load weights to go on with.
-
-        The Trainer would read a whole model's file key by key, but files carry the published key names and the model
-        its own, so nothing would match and nothing be said. Here all weights must be found.
-        """
-        try:
-            if self.is_fsdp_enabled or not (Path(resume_from_checkpoint) / "config.json").is_file():
-                super()._load_from_checkpoint(resume_from_checkpoint, model)
-                return
-            into = model if model is not None else self.model
-            assert into is not None
-            into.load_state_dict(load_model(resume_from_checkpoint, dtype=torch.float32).state_dict())
-        except RuntimeError as error:  # what torch raises for other names or shapes
-            shown = " ".join(str(error).split())[:300]
-            raise DataError(f"{resume_from_checkpoint}: its weights do not fit this run's model ({shown})") from error
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        """Load what the optimizer and the schedule keep; DataError where that is not of this run's parameters."""
-        try:
-            super()._load_optimizer_and_scheduler(checkpoint)
-        except (ValueError, KeyError, RuntimeError) as error:
-            shown = " ".join(str(error).split())[:300]
-            raise DataError(f"{checkpoint}: its optimizer or schedule does not fit this run ({shown})") from error
-        memory = getattr(self.optimizer, "state", {}) if checkpoint else {}
-        for parameter, kept in memory.items():
-            for name in ("exp_avg", "exp_avg_sq", "momentum_buffer"):
-                if name in kept and kept[name] is not None and kept[name].shape != parameter.shape:
-                    raise DataError(
-                        f"{checkpoint}: its optimizer's {name} is of shape {list(kept[name].shape)}, and the parameter "
-                        f"of {list(parameter.shape)}; take an earlier checkpoint"
-                    )
-
-    def _load_best_model(self) -> None:
-        """Load the weights of the best checkpoint, key names translated as in ``_load_from_checkpoint``."""
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            super()._load_best_model()
-            return
-        assert self.state.best_model_checkpoint is not None
-        self._load_from_checkpoint(self.state.best_model_checkpoint)
 
 
 class _NextEpoch(TrainerCallback):

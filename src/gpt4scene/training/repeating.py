@@ -1,0 +1,103 @@
+"""What a run that repeats another must have in common with it: rows, weights, processes; versions are told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gpt4scene.errors import DataError
+from gpt4scene.files.whole import read_json
+from gpt4scene.settings.config import TrainConfig
+
+_MAY_MOVE = ("media_dir",)
+SHOWN = 12
+"""Differences that a message lists."""
+
+
+def check_repeat(config: TrainConfig, now: Mapping[str, Any]) -> list[str]:
+    """Return sentences about how this run's surroundings differ from those of the run that it repeats.
+
+    ``now`` is the content of this run's ``run.json``. Raises DataError where rows, weights or the number of processes
+    are others, unless ``accept_changes`` says that they may be: then these are among the sentences.
+    """
+    assert config.repeats is not None
+    then = read_json(config.repeats, "record of a run")
+    grave = [*_rows(then, now), *_weights(then, now), *_processes(then, now)]
+    light = [*_code(then, now), *_machine(then, now)]
+    if grave and not config.watching.accept_changes:
+        raise DataError(
+            f"{config.repeats}: can't be repeated: {_listed(grave)}. Put them back as they were, or write "
+            "--accept_changes true for a run of its own with these settings"
+        )
+    return [f"{config.repeats} is repeated, but {one}" for one in [*grave, *light]]
+
+
+def _rows(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return what differs in the rows; files of images are not looked into."""
+    old = (then.get("data") or {}).get("fingerprint")
+    new = now["data"]["fingerprint"]
+    if not old:
+        return ["it does not say which rows it was trained on"]
+    changed = [key for key in {**old, **new} if old.get(key) != new.get(key) and key not in _MAY_MOVE]
+    return [_row_difference(key, old.get(key), new.get(key)) for key in changed]
+
+
+def _row_difference(key: str, old: Any, new: Any) -> str:
+    if isinstance(old, dict) and isinstance(new, dict):
+        parts = [str(name) for name in {**old, **new} if old.get(name) != new.get(name)]
+        return f"{key} of the rows differ: {', '.join(parts)}"
+    short = all(len(str(value)) <= 60 for value in (old, new))
+    return f"{key} was {old} and is {new}" if short else f"{key} of the rows is another"
+
+
+def _weights(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    if "checkpoint" not in then:
+        return []  # said by _code: files of before have nothing to compare with
+    return [] if then["checkpoint"] == now["checkpoint"] else ["the checkpoint that it starts from holds other content"]
+
+
+def _processes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    old, new = ((of.get("hardware") or {}).get("processes") for of in (then, now))
+    batch = [(of.get("batch") or {}).get("questions_per_step") for of in (then, now)]
+    if old == new and batch[0] == batch[1]:
+        return []
+    return [f"it ran on {old} processes with {batch[0]} questions a step, and this is {new} with {batch[1]}"]
+
+
+def _code(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    found = [] if "checkpoint" in then else ["it does not say which weights it started from"]
+    old, new = then.get("git") or {}, now.get("git") or {}
+    if old.get("commit") != new.get("commit"):
+        found.append(f"git commit was {_short(old)} and is {_short(new)}")
+    elif old.get("changed") or new.get("changed"):
+        found.append("the checkout has, or had, edits that are in no commit")
+    before, today = then.get("versions") or {}, now.get("versions") or {}
+    found += [
+        f"{name} was {before.get(name, 'absent')} and is {today.get(name, 'absent')}"
+        for name in sorted({*before, *today})
+        if before.get(name) != today.get(name)
+    ]
+    return found
+
+
+def _machine(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    old, new = then.get("hardware") or {}, now.get("hardware") or {}
+    names = {"accelerators": "accelerators", "processor": "processor", "folder": "working directory"}
+    return [
+        f"{word} was {_plain(old.get(name))} and is {_plain(new.get(name))}"
+        for name, word in names.items()
+        if old.get(name) != new.get(name) and not (name == "folder" and name not in old)
+    ]
+
+
+def _plain(value: Any) -> str:
+    return "none" if not value else ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def _short(git: Mapping[str, Any]) -> str:
+    return str(git.get("commit") or "not known")[:12]
+
+
+def _listed(items: list[str]) -> str:
+    more = len(items) - SHOWN
+    return "; ".join(items[:SHOWN]) + (f"; and {more} more" if more > 0 else "")

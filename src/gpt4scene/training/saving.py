@@ -1,0 +1,115 @@
+"""transformers' Trainer, where it saves and loads: every checkpoint is whole, and none is loaded in part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+
+from gpt4scene.errors import DataError
+from gpt4scene.model.folder import save_processor_files
+from gpt4scene.model.loading import load_model
+from gpt4scene.training.finite import Watch
+
+
+class SavingTrainer(Trainer):
+    """Saves checkpoints that load on their own, unless their weights are broken.
+
+    Args:
+        base: checkpoint folder that training starts from; its processor files go into every checkpoint.
+        tokenizer: of the run; it goes into every checkpoint, too.
+        kwargs: of ``Trainer``.
+    """
+
+    def __init__(self, *, base: Path, tokenizer: PreTrainedTokenizerBase, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.base, self._tokenizer = base, tokenizer
+        self._watch = Watch(self._folder(), self.args.device, fp16=self.args.fp16)
+
+    def save_trained(self) -> None:
+        """Save the result of the run to ``output_dir``.
+
+        Checkpoints keep fp32, to go on exactly. The result of a bf16 run is written in bf16, as it will be used;
+        low-rank adapters stay as they are, and DeepSpeed gathers what it computed with. Broken weights are refused.
+        """
+        self._watch.weights(self.state.global_step, cast(torch.nn.Module, self.model))
+        unwrapped = self.accelerator.unwrap_model(self.model)
+        if not self.args.bf16 or self.is_deepspeed_enabled or not isinstance(unwrapped, PreTrainedModel):
+            self.save_model()
+            return
+        weights = cast(Mapping[str, torch.Tensor], self.accelerator.get_state_dict(self.model))
+        if self.args.should_save:
+            shared: dict[int, torch.Tensor] = {}  # tied weights stay one tensor
+            rounded = {
+                name: shared.setdefault(weight.data_ptr(), weight.to(torch.bfloat16))
+                for name, weight in weights.items()
+            }
+            folder = self._folder()
+            unwrapped.save_pretrained(folder, state_dict=rounded)
+            unwrapped.config.dtype = torch.bfloat16
+            unwrapped.config.save_pretrained(folder)
+            self._save_companions(folder)
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        """Save all that is needed to go on, unless the weights are broken."""
+        self._watch.weights(self.state.global_step, model)
+        super()._save_checkpoint(model, trial)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save weights, tokenizer and processor files, so that every checkpoint loads on its own."""
+        super().save_model(output_dir, _internal_call)
+        if self.args.should_save:
+            self._save_companions(output_dir if output_dir is not None else self._folder())
+
+    def _folder(self) -> str:
+        assert self.args.output_dir is not None  # config.parse asks for it
+        return self.args.output_dir
+
+    def _save_companions(self, folder: str) -> None:
+        """Save what a checkpoint needs beside its weights."""
+        self._tokenizer.save_pretrained(folder)
+        save_processor_files(self.base, Path(folder))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        """Load weights to go on with.
+
+        The Trainer would read a whole model's file key by key, but files carry the published key names and the model
+        its own, so nothing would match and nothing be said. Here all weights must be found.
+        """
+        try:
+            if self.is_fsdp_enabled or not (Path(resume_from_checkpoint) / "config.json").is_file():
+                super()._load_from_checkpoint(resume_from_checkpoint, model)
+                return
+            into = model if model is not None else self.model
+            assert into is not None
+            into.load_state_dict(load_model(resume_from_checkpoint, dtype=torch.float32).state_dict())
+        except RuntimeError as error:  # what torch raises for other names or shapes
+            shown = " ".join(str(error).split())[:300]
+            raise DataError(f"{resume_from_checkpoint}: its weights do not fit this run's model ({shown})") from error
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Load what the optimizer and the schedule keep; DataError where that is not of this run's parameters."""
+        try:
+            super()._load_optimizer_and_scheduler(checkpoint)
+        except (ValueError, KeyError, RuntimeError) as error:
+            shown = " ".join(str(error).split())[:300]
+            raise DataError(f"{checkpoint}: its optimizer or schedule does not fit this run ({shown})") from error
+        memory = getattr(self.optimizer, "state", {}) if checkpoint else {}
+        for parameter, kept in memory.items():
+            for name in ("exp_avg", "exp_avg_sq", "momentum_buffer"):
+                if name in kept and kept[name] is not None and kept[name].shape != parameter.shape:
+                    raise DataError(
+                        f"{checkpoint}: its optimizer's {name} is of shape {list(kept[name].shape)}, and the parameter "
+                        f"of {list(parameter.shape)}; take an earlier checkpoint"
+                    )
+
+    def _load_best_model(self) -> None:
+        """Load the weights of the best checkpoint, key names translated as in ``_load_from_checkpoint``."""
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_best_model()
+            return
+        assert self.state.best_model_checkpoint is not None
+        self._load_from_checkpoint(self.state.best_model_checkpoint)
