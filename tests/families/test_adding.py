@@ -26,7 +26,8 @@ folder = tiny_model.build(sys.argv[1] + "/model", "qwen2_5_vl")
 check_checkpoint(folder)
 model = load_model(folder)
 assert shape_of(model.config).parameters == sum(one.numel() for one in model.parameters())
-Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)).save(image := sys.argv[1] + "/0.png")
+image = sys.argv[1] + "/0.png"
+Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)).save(image)
 encoder = Encoder(load_tokenizer(folder), TEMPLATES[FAMILIES["qwen2_5_vl"].template], image_rule(folder, 112))
 rows = [
     encoder.encode(
