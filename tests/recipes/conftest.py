@@ -14,6 +14,15 @@ from gpt4scene.demo import tiny_model
 from gpt4scene.settings.config import parse
 from gpt4scene.training import sft
 
+SCRIPT = """
+import json, sys
+from gpt4scene.settings.config import parse
+from gpt4scene.training import processes, sft
+for words in json.load(open(sys.argv[1])):
+    sft.run(parse(words))
+processes.end_of_several(0)
+"""
+
 ANSWERS = ("Red.", "Two lamps on a table.", "A chair.", "No.")
 DATASET = "rooms"
 
@@ -108,5 +117,22 @@ def torchrun(environment):
     def run(words: list[str], folder: Path) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *words]
         return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=170)
+
+    return run
+
+
+@pytest.fixture
+def on_two(torchrun, flags, tmp_path):
+    """Return a function that trains several runs on two processes of four rows each, and returns their folders."""
+
+    def run(runs: dict[str, dict]):
+        words = {
+            name: flags(tmp_path / name, **{"per_device_train_batch_size": 4} | keys) for name, keys in runs.items()
+        }
+        (tmp_path / "script.py").write_text(SCRIPT)
+        (tmp_path / "runs.json").write_text(json.dumps(list(words.values())))
+        done = torchrun([str(tmp_path / "script.py"), str(tmp_path / "runs.json")], tmp_path)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return {name: tmp_path / name for name in words}
 
     return run

@@ -43,9 +43,10 @@ class Family:
     ``centred`` multiply by 1 + their weights.
 
     ``released_names`` are beginnings of today's tensor names and what they were in the release, where that was before
-    transformers 4.52 and ``config.json`` was flat. ``unused`` are beginnings of the names of tensors that releases hold
-    and that neither transformers nor we load. ``released_swapped`` are endings of the names of tensors that the release
-    holds with their last two axes swapped.
+    transformers 4.52 and ``config.json`` was flat. ``released_swapped`` are endings of the names of tensors that the
+    release holds with their last two axes swapped. ``unused`` are beginnings of the names of tensors that the release
+    holds and that neither transformers nor we load. ``rope_parameters`` says that rotary settings stand in its config
+    under this name, as transformers 5 writes them.
     """
 
     name: str
@@ -59,8 +60,9 @@ class Family:
     mergers: tuple[str, ...] = ("model.visual.merger",)
     layers: str = "model.language_model.layers"
     released_names: tuple[tuple[str, str], ...] = ()
-    unused: tuple[str, ...] = ()
     released_swapped: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    rope_parameters: bool = False
     thinking: str = ""
 
     @property

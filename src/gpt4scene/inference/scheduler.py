@@ -25,8 +25,8 @@ from gpt4scene.inference.slots import Slots, moves_of
 from gpt4scene.inference.tokens import Request, Running, Statistics, Token, stops_of
 from gpt4scene.inference.weights import Mark, weights_mark
 from gpt4scene.model.attention import require
-from gpt4scene.model.branches import Prefixes
 from gpt4scene.model.features import FeatureCache
+from gpt4scene.model.kept_attention import Prefixes
 from gpt4scene.model.tower import Tower
 
 BRANCH_LIMIT = 128

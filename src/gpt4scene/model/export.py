@@ -93,7 +93,7 @@ def _save(model: PreTrainedModel, folder: Path, shard: str, layout: Layout) -> N
         if model.generation_config is not None:
             model.generation_config.save_pretrained(folder)
     else:
-        model.save_pretrained(folder, max_shard_size=shard)
+        model.save_pretrained(folder, max_shard_size=shard, save_original_format=False)
     content = model.config.to_diff_dict() | {"architectures": [type(model).__name__]}
     write_json(folder / "config.json", released_config(family, content), indent=2)
 

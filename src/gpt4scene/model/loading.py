@@ -24,6 +24,7 @@ from gpt4scene.model.attention import text_attention
 from gpt4scene.model.checkpoint import check_config
 from gpt4scene.model.compat import check_versions, hide_bars_from_logs, keep_used_renamings, whole_models
 from gpt4scene.model.delta import fork_states
+from gpt4scene.model.experts import joined
 from gpt4scene.model.folder import ModelFolder, check_weights, local_folder
 from gpt4scene.model.kernels import use_flash_3
 from gpt4scene.model.patch_product import embed_by_products
@@ -144,7 +145,7 @@ def check_checkpoint(folder: Path) -> PreTrainedModel:
     model = meta_model(folder)
     family, wanted = family_of(model.config), {name: tuple(one.shape) for name, one in model.state_dict().items()}
     found, wrong = set(), []
-    for name, tensor in stored.items():
+    for name, tensor in joined(stored).items():
         if name.startswith(family.unused):
             continue
         place = next((one for one in family.current_names(name) if one in wanted), None)

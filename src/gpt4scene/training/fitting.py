@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from gpt4scene.families.shape import LINEAR, ModelShape
+from gpt4scene.families.shape import ModelShape
 from gpt4scene.files.whole import read_json
 from gpt4scene.model.folder import ADAPTER_CONFIG
 from gpt4scene.model.fused import Kernels, choose_kernels
@@ -115,7 +115,7 @@ def _trained(config: TrainConfig, model: ModelShape, layers: int, rank: int) -> 
     """Return how many numbers are trained."""
     tuning, tower = config.tuning, model.tower
     if tuning.finetuning_type == "lora":
-        targets = LINEAR if "all" in tuning.lora_target else tuple(tuning.lora_target)
+        targets = None if "all" in tuning.lora_target else tuple(tuning.lora_target)
         language = 0 if tuning.freeze_language_model else model.lora_parameters(rank, targets)
         share = tower.depth * rank * 2 * (4 * tower.width + tower.intermediate)
         return language + (0 if tuning.freeze_vision_tower else share)
