@@ -186,6 +186,7 @@ BOTH = {
 }
 OTHER_VALUES = {
     "template": "qwen3_vl",
+    "enable_thinking": False,
     "dtype": "float16",
     "flash_attn": "sdpa",
     "feature_cache": "off",

@@ -233,7 +233,7 @@ class Encoder:
         later = turns[place + 1 :]
         if head is None or head.images != len(conversation.images) or not self._plain(behind, later):
             return None, 0
-        frame = f"{self.template.message_end}\n"
+        frame = f"{self.template.most_added}{self.template.message_end}\n"
         rest = [behind, frame, *(f"{self.template.message_start}{turn.role}\n{turn.text}{frame}" for turn in later)]
         return head, len("".join(rest).encode())
 

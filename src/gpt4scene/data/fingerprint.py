@@ -50,7 +50,7 @@ def fingerprint(
     vision = asdict(encoder.vision)
     video = vision.pop("video", None)
     settings = {
-        "template": {key: value for key, value in asdict(encoder.template).items() if key != "usable"},
+        "template": encoder.template.identity(),
         "image_resolution": vision.pop("image_resolution"),
         **{key: area for key in AREAS if (area := vision.pop(key)) is not None},
         "cutoff_len": encoder.cutoff_len,

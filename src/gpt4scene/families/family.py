@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from gpt4scene.data.templates import TEMPLATES, Template
 from gpt4scene.errors import ConfigError
 from gpt4scene.families.shape import ModelShape
 from gpt4scene.families.tiny import Tiny
+from gpt4scene.files.thoughts import THINKING
 
 OLDER_NAMES = (
     ("model.layers.", "model.language_model.layers."),
@@ -36,7 +38,8 @@ BEFORE_4_52 = (("model.visual.", "visual."), ("model.language_model.", "model.")
 class Family:
     """A family of vision-language models.
 
-    ``name`` is the ``model_type`` of its config. ``template`` is the chat template that it was trained with.
+    ``name`` is the ``model_type`` of its config. ``template`` is the chat template that it was trained with,
+    ``thinking`` that of its checkpoints that think before they answer, where it has such.
     ``shape`` counts the sizes of a transformers config, ``tiny`` makes a checkpoint of a few hundred thousand weights.
 
     ``tower`` is the vision tower, ``mergers`` the modules, in it or beside it, that map to the language model's width,
@@ -74,6 +77,13 @@ class Family:
     unused: tuple[str, ...] = ()
     rope_parameters: bool = False
     flat: bool = False
+    thinking: str = ""
+
+    @property
+    def templates(self) -> list[str]:
+        """The names of templates that checkpoints of the family may be trained and asked with."""
+        names = (self.template, self.thinking, f"{self.thinking}_nothink") if self.thinking else (self.template,)
+        return sorted({name for name in names if name in TEMPLATES})
 
     def part_of(self, parameter: str) -> str:
         """Return which part a parameter belongs to: ``"merger"``, ``"tower"`` or ``"language"``."""
@@ -96,9 +106,28 @@ class Family:
 
 
 def check_template(family: Family, template: str) -> None:
-    """Raise ``ConfigError`` where a run's chat template is not the one that models of ``family`` were trained with."""
-    if template != family.template:
+    """Raise ``ConfigError`` where a run's chat template is not one that models of ``family`` were trained with."""
+    if template not in (known := family.templates):
         raise ConfigError(
             f"template {template!r} does not fit a {family.name} checkpoint, which was trained with another; write "
-            f"template: {family.template}"
+            f"template: {' or '.join(known)}"
         )
+
+
+def choose_template(
+    family: Family, asked: str | None, chat_template: str | dict[str, str] | None, enable_thinking: bool | None
+) -> Template:
+    """Return the template of a checkpoint's answers.
+
+    It is the one that was ``asked`` for; left out, that of the family's thinking checkpoints where ``chat_template``,
+    the tokenizer's own, writes thoughts, and else the other one. ``enable_thinking`` None is True where it thinks.
+    Raises ``ConfigError`` for another family's, and where one without thoughts is to think.
+    """
+    writes = isinstance(chat_template, str) and THINKING in chat_template
+    name = asked or (family.thinking if family.thinking and writes else family.template)
+    check_template(family, name)
+    template = TEMPLATES[name]
+    if enable_thinking and not template.thinks:
+        other = f"; write template: {family.thinking}" if family.thinking else ""
+        raise ConfigError(f"enable_thinking: template {name} has no thoughts{other}, or leave enable_thinking out")
+    return template if enable_thinking is None else template.told(enable_thinking)

@@ -90,7 +90,8 @@ def _tiny(shape: TinyShape, text: dict[str, Any], ids: dict[str, Any]) -> Any:
 
 FAMILY = Family(
     name="qwen3_5",
-    template="qwen3_5",
+    template="qwen3_5_nothink",
+    thinking="qwen3_5",
     shape=_shape,
     tiny=Tiny(
         config=_tiny,

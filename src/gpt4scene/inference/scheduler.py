@@ -242,7 +242,9 @@ class Scheduler:
         ids, chosen = self._sampler.choose(scores_KV, first)
         self._slots.ids[first : len(rooms)] = ids
         for one in visit:
-            running = one.begun or Running(one.request, one.prepared, prefix, one.room)
+            running = one.begun or Running(
+                one.request, one.prepared, prefix, one.room, opening=self.encoder.template.thought_opening
+            )
             running.prefix = prefix
             self._running.append(running)
         self._parts = None

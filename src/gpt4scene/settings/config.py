@@ -235,16 +235,6 @@ def _notice(values: dict[str, Any], entries: list[Entry], notes: list[str], prob
     """Say what is understood differently elsewhere, and which keys have no effect beside others."""
     if "finetuning_type" not in values and not values.get("tokenize_only") and trains(values):
         notes.append("finetuning_type is left out: lora, as in LLaMA-Factory; write full to train all weights")
-    if values.get("template") == "qwen3_vl":
-        thinking = [entry for entry in entries if entry.key == "enable_thinking" and entry.value is not None]
-        named = any(entry.value == "qwen3_vl_nothink" for entry in entries if entry.key == "template")
-        if thinking and not named:
-            problems.append(
-                f"{thinking[0].place} goes with LLaMA-Factory's template qwen3_vl, which puts thoughts before answers; "
-                "here qwen3_vl has none: write template: qwen3_vl_nothink"
-            )
-        elif not named:
-            notes.append("template qwen3_vl is LLaMA-Factory's qwen3_vl_nothink: no empty thought before an answer")
     notes.extend(without_effect(values))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from gpt4scene.data.mixing import probability_problems
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.registry import nearest
-from gpt4scene.settings.arguments import ImageLimits, TuningArguments
+from gpt4scene.settings.arguments import DataArguments, ImageLimits, TuningArguments
 from gpt4scene.settings.feature_cache import feature_cache_problems
 from gpt4scene.settings.foreign import foreign
 from gpt4scene.settings.methods import MethodArguments, method_problems, methods_without_effect
@@ -90,10 +90,31 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
         yield "greater_is_better: true keeps the checkpoint with the highest loss, as the metric is a loss"
     elif not metric.startswith("loss") and get("greater_is_better") is False:
         yield f"greater_is_better: false keeps the checkpoint with the lowest {metric}"
+    yield from _thoughts(values)
     for name, (needed, there) in needs.items():
         if get(name) not in (None, False) and not there:
             yield f"{name} has no effect: it needs {needed}"
     yield from methods_without_effect(values)
+
+
+def _thoughts(values: Mapping[str, Any]) -> Iterator[str]:
+    """Sentences about thoughts before answers."""
+    name, enabled = values.get("template", DataArguments.template), values.get("enable_thinking", True)
+    if name not in TEMPLATES:
+        return
+    if TEMPLATES[name].thinks:
+        way = "is learned" if enabled else "is given, not learned"
+        removed = "all thoughts in the rows are left out, and " if enabled is False else ""
+        yield (
+            f"template {name} thinks: {removed}an empty thought before an answer that has none {way}; write template: "
+            f"{name}_nothink for a checkpoint that does not think"
+        )
+        if values.get("preserve_thinking") and values.get("stage", "sft") == "sft" and not values.get("mask_history"):
+            yield "preserve_thinking has no effect: it needs mask_history: true, without which no thought is left out"
+        return
+    for key in ("enable_thinking", "preserve_thinking"):
+        if values.get(key):
+            yield f"{key} has no effect: template {name} has no thoughts"
 
 
 def _work(values: Mapping[str, Any]) -> Iterator[str]:
