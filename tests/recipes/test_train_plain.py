@@ -25,7 +25,12 @@ def family(request, tmp_path):
     """Keys of a run on a tiny checkpoint of the family, all parts of which learn."""
     shape = tiny_model.TinyShape(width=64, vision_width=32, vision_layers=1)
     folder = tiny_model.build(tmp_path / "model", request.param, shape)
-    return ALL_LEARN | {"model_name_or_path": folder, "template": TEMPLATES[request.param], "num_train_epochs": 1, "max_steps": 2}
+    return ALL_LEARN | {
+        "model_name_or_path": folder,
+        "template": TEMPLATES[request.param],
+        "num_train_epochs": 1,
+        "max_steps": 2,
+    }
 
 
 def test_losses_are_those_of_one_row_a_pass(family, train, flags, torchrun, losses_of, tmp_path):
