@@ -19,6 +19,7 @@ from gpt4scene.data.packs import collate, make_pack, with_dummy_image
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.tiles import TileRule
 from gpt4scene.demo import tiny_model
+from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.families.registry import family_of, shape_of
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.engine import Engine
@@ -28,6 +29,7 @@ from gpt4scene.model.features import FeatureCache
 from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import check_checkpoint, load_model, load_tokenizer
 from gpt4scene.model.released import released_name
+from gpt4scene.model.rope import refuse_growing_positions
 from gpt4scene.model.tower import Tower
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import TuningArguments
@@ -267,3 +269,27 @@ def test_an_adapter_is_exported_under_the_names_of_the_release(setting, tmp_path
         theirs = AutoModelForImageTextToText.from_pretrained(out, output_loading_info=True)
         assert not any(theirs[1][kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
         assert relative(row_losses(load_model(out), batch, encoder.vision), wanted) < 1e-5
+
+
+def test_positions_that_grow_with_the_longest_row_are_refused_past_the_context(folders):
+    config = AutoConfig.from_pretrained(folders("internvl"))
+    text = config.text_config
+    refuse_growing_positions(config, 10**6)
+    text.rope_parameters = {"rope_type": "dynamic", "rope_theta": 1e6, "factor": 2.0}
+    refuse_growing_positions(config, text.max_position_embeddings)
+    with pytest.raises(ConfigError, match=f"write cutoff_len: {text.max_position_embeddings} or less"):
+        refuse_growing_positions(config, text.max_position_embeddings + 1)
+
+
+@pytest.mark.parametrize(("part", "words"), [("qwen3_moe", "is a qwen3_moe, which is not known"), ("", None)])
+def test_a_language_model_that_is_not_known_is_refused(folders, tmp_path, part, words):
+    place = shutil.copytree(folders("internvl"), tmp_path / "model")
+    described = json.loads((place / "config.json").read_text())
+    described["text_config"] |= {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e6, "factor": 2.0}}
+    described["text_config"] |= {"model_type": part} if part else {}
+    (place / "config.json").write_text(json.dumps(described))
+    if words is None:
+        assert check_checkpoint(place).config.model_type == "internvl"
+    else:
+        with pytest.raises(DataError, match=words):
+            check_checkpoint(place)
