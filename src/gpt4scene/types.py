@@ -20,20 +20,31 @@ IGNORED = -100
 """Label of a token that carries no loss (the value that PyTorch's cross entropy ignores)."""
 
 Role = Literal["system", "user", "assistant"]
-Grid = tuple[int, int, int]
+Grid = tuple[int, int, int] | tuple[int, int, int, float]
 """What the rule of a family's images says of one image; mostly patches: (time, rows, columns).
 
-504x392 pixels at patch size 14 is (1, 28, 36). Tokens, patches and positions of a grid are the rule's to say.
+504x392 pixels at patch size 14 is (1, 28, 36). Tokens, patches and positions of a grid are the rule's to say. That of a
+video has a fourth number, the step: how far the time position goes on from one row of frames to the next, and 0 where
+each stands in the text on its own.
 """
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a row came from, for error messages: dataset name, file, and index in the file (0-based)."""
+    """Where a row came from, for messages: dataset name, file, and index in the file (0-based).
+
+    ``task`` is what the row says that it is about, such as the benchmark that it was made of.
+    """
 
     dataset: str
     file: str
     row: int
+    task: str | None = None
+
+    @property
+    def group(self) -> str:
+        """Under what the row's loss and answers are counted: its task, else its dataset."""
+        return self.task or self.dataset
 
     def __str__(self) -> str:
         return f"{self.file}, row {self.row} (dataset '{self.dataset}')"

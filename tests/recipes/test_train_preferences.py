@@ -5,7 +5,7 @@ import json
 import math
 
 import pytest
-from deepspeed_files import deepspeed_config
+from launching import deepspeed_config
 
 from gpt4scene.demo import tiny_model
 from gpt4scene.errors import DataError

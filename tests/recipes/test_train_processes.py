@@ -1,6 +1,5 @@
 """The training recipe on two processes: DDP, ZeRO-2, ZeRO-3 and FSDP train as one process does."""
 
-import importlib.util
 import json
 import shlex
 import shutil
@@ -12,7 +11,7 @@ import time
 import pytest
 import safetensors.torch
 import torch
-from deepspeed_files import deepspeed_config
+from launching import deepspeed_config, needs_deepspeed
 
 from gpt4scene.model.loading import load_model
 
@@ -46,8 +45,6 @@ PUBLIC_COMMAND = """
     --flash_attn fa2
     --report_to none
 """
-
-needs_deepspeed = pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None, reason="DeepSpeed is not installed")
 
 
 def weights(folder):

@@ -44,11 +44,10 @@ class ImageResolver:
         return found
 
     def _find(self, name: str, origin: Origin) -> str:
-        found = self._search.find(name)
-        if found is None:
-            tried = ", ".join(self._search.places(name))
-            raise DataError(f"{origin}: image '{name}' is not there; tried {tried}; set media_dir")
-        return found
+        try:
+            return self._search.find_named(name)
+        except DataError as error:
+            raise DataError(f"{origin}: {error}") from None
 
 
 def load_conversations(
@@ -123,7 +122,7 @@ def _load(
                 continue
             seen += 1
             try:
-                origin = Origin(entry.name, str(source), index)
+                origin = Origin(entry.name, str(source), index, _task(row))
                 conversation = convert(row, entry.columns, entry.tags, origin)
                 rows.append(replace(conversation, images=find(conversation.images, origin)))
             except DataError as error:
@@ -137,6 +136,12 @@ def _load(
             f"{', '.join(sorted(keys))}); correct it, or leave it out"
         )
     return rows
+
+
+def _task(row: Any) -> str | None:
+    """Return what the row says that it is about, under the key ``task``; None where it says nothing, or no word."""
+    task = row.get("task") if isinstance(row, dict) else None
+    return task.strip() or None if isinstance(task, str) else None
 
 
 def _sources(entry: DatasetEntry, dataset_dir: Path) -> Sequence[Path | str]:
