@@ -8,15 +8,18 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForImageTextToText
+from transformers import AutoConfig, AutoModelForImageTextToText, Qwen3Config
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
+from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
+from transformers.models.llava_onevision.processing_llava_onevision import LlavaOnevisionProcessor
 
 from gpt4scene.data.encoding import Encoder
-from gpt4scene.data.image_files import patches
 from gpt4scene.data.image_rules import image_rule
 from gpt4scene.data.packs import collate, make_pack, with_dummy_image
 from gpt4scene.data.templates import TEMPLATES
+from gpt4scene.data.tiles import TileRule
 from gpt4scene.demo import tiny_model
+from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.families.registry import family_of, shape_of
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.engine import Engine
@@ -25,8 +28,8 @@ from gpt4scene.model.export import export
 from gpt4scene.model.features import FeatureCache
 from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import check_checkpoint, load_model, load_tokenizer
-from gpt4scene.model.pixels import normalise
 from gpt4scene.model.released import released_name
+from gpt4scene.model.rope import refuse_growing_positions
 from gpt4scene.model.tower import Tower
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import TuningArguments
@@ -34,12 +37,17 @@ from gpt4scene.types import Conversation, Origin, Question, Turn
 
 ROWS = (("What color is the chair?", "Red."), ("How many lamps are in the room?", "Two lamps."), ("Where?", "No."))
 SIZES = ((80, 60), (60, 90), (112, 84))
-KINDS = ("internvl", "internvl cropped")
-"""Families, and whether their images are cut into tiles."""
+KINDS = ("internvl", "internvl3_5 cropped", "llava_onevision", "llava_onevision alone")
+"""Families, and what their images are: cut into tiles, or a single one in its row. InternVL3.5 has a Qwen3 inside."""
 
 
 def relative(a, b):
-    return float((a - b).detach().abs().max() / b.detach().abs().max().clamp(min=1e-6))  # biases of keys have none
+    return float((a - b).detach().abs().max() / b.detach().abs().max().clamp(min=1e-12))
+
+
+def moves(name):
+    """Return whether a parameter changes anything: softmax takes no notice of the bias of all keys."""
+    return not name.endswith("k_proj.bias")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +67,13 @@ def folders(tmp_path_factory):
 
     def folder(family):
         if family not in built:
-            built[family] = tiny_model.build(tmp_path_factory.mktemp(family) / "model", family)
+            place = tmp_path_factory.mktemp(family) / "model"
+            built[family] = tiny_model.build(place, family.removesuffix("3_5"))
+            if family == "internvl3_5":
+                config = AutoConfig.from_pretrained(place)
+                text = Qwen3Config(**config.text_config.to_diff_dict() | {"model_type": "qwen3", "head_dim": 16})
+                config.text_config = text
+                AutoModelForImageTextToText.from_config(config, dtype=torch.float32).save_pretrained(place)
         return built[family]
 
     return folder
@@ -67,13 +81,15 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(params=KINDS)
 def setting(request, folders, images):
-    family, _, cropped = request.param.partition(" ")
-    folder = folders(family)
-    rule = image_rule(folder, **({"crop_to_patches": True} if cropped else {}))
+    family, _, kind = request.param.partition(" ")
+    folder, images = folders(family), images[2:] if kind == "alone" else images
+    rule = image_rule(folder, **({"crop_to_patches": True} if kind == "cropped" else {}))
     model = load_model(folder)
     encoder = Encoder(load_tokenizer(folder), TEMPLATES[family_of(model.config).template], rule)
     rows = [
-        Conversation((Turn("user", "<image>" * 3 + question), Turn("assistant", answer)), images, Origin("d", "f", n))
+        Conversation(
+            (Turn("user", "<image>" * len(images) + question), Turn("assistant", answer)), images, Origin("d", "f", n)
+        )
         for n, (question, answer) in enumerate(ROWS)
     ]
     return folder, encoder, [encoder.encode(row) for row in rows], model
@@ -85,9 +101,17 @@ def processed(folder, encoder, paths):
     images = [Image.open(path) for path in paths]
     config = json.loads((folder / "preprocessor_config.json").read_text())
     del config["image_processor_type"], config["processor_class"]
-    processor = GotOcr2ImageProcessorPil(**config | {"crop_to_patches": rule.crop_to_patches})
-    out = processor(images, return_tensors="pt")
-    return {"pixel_values": out["pixel_values"]}, [4 * int(count) for count in out["num_patches"]]
+    if isinstance(rule, TileRule):
+        processor = GotOcr2ImageProcessorPil(**config | {"crop_to_patches": rule.crop_to_patches})
+        out = processor(images, return_tensors="pt")
+        return {"pixel_values": out["pixel_values"]}, [4 * int(count) for count in out["num_patches"]]
+    out = LlavaOnevisionImageProcessorPil(**config)([images], return_tensors="pt")
+    counting = LlavaOnevisionProcessor.__new__(LlavaOnevisionProcessor)  # its video processor wants torchvision
+    counting.image_processor, counting.num_image_tokens = LlavaOnevisionImageProcessorPil(**config), rule.side**2
+    counting.image_token, counting.vision_aspect_ratio = "<image>", "anyres_max_9"
+    counting.vision_feature_select_strategy = "full"
+    texts = [counting.replace_image_token(out, number) for number in range(len(images))]
+    return dict(out), [text.count("<image>") for text in texts]
 
 
 def losses_and_gradients(model, encoder, packs):
@@ -100,9 +124,9 @@ def losses_and_gradients(model, encoder, packs):
     return torch.cat(losses), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
-def test_rows_equal_the_processor_and_the_model_of_transformers(setting, images):
+def test_rows_equal_the_processor_and_the_model_of_transformers(setting):
     folder, encoder, samples, model = setting
-    inputs, counts = processed(folder, encoder, images)
+    inputs, counts = processed(folder, encoder, samples[0].images)
     assert [encoder.vision.tokens(grid) for grid in samples[0].grids] == counts
     theirs = AutoModelForImageTextToText.from_pretrained(folder, attn_implementation="eager")
     for sample in samples:
@@ -117,8 +141,7 @@ def test_packs_learn_as_their_rows_do_one_by_one(setting):
     together, grads_together = losses_and_gradients(model, encoder, [samples])
     assert relative(together, apart) < 1e-5
     assert grads_apart.keys() == grads_together.keys() and len(grads_apart) > 30
-    for name, gradient in grads_apart.items():
-        assert relative(grads_together[name], gradient) < 1e-4, name
+    assert all(relative(grads_together[name], gradient) < 1e-4 for name, gradient in grads_apart.items() if moves(name))
     model.requires_grad_(False)  # so that the tower is run apart
     model.get_submodule("model.language_model").requires_grad_(True)
     frozen, grads = losses_and_gradients(model, encoder, [samples])
@@ -126,6 +149,7 @@ def test_packs_learn_as_their_rows_do_one_by_one(setting):
     assert all(relative(grads[name], grads_together[name]) < 1e-4 for name in grads)
 
 
+@pytest.mark.slow
 def test_a_filling_pack_runs_the_tower_and_changes_nothing(setting):
     _, encoder, _, model = setting
     batch = collate(with_dummy_image(None, encoder), encoder)
@@ -134,8 +158,10 @@ def test_a_filling_pack_runs_the_tower_and_changes_nothing(setting):
     assert model.get_submodule("model.multi_modal_projector").linear_1.weight.grad is not None
 
 
-def test_answers_equal_those_of_generate(setting, images):
-    folder, encoder, _, model = setting
+@pytest.mark.slow
+def test_answers_equal_those_of_generate(setting):
+    folder, encoder, samples, model = setting
+    images = samples[0].images
     questions = [Question("scanqa", n, "room", text, images) for n, (text, _) in enumerate(ROWS)]
     questions.append(Question("scanqa", 9, "room", "What is a chair?"))
     engine = Engine(Scheduler(model, encoder))
@@ -150,6 +176,7 @@ def test_answers_equal_those_of_generate(setting, images):
         assert list(got[question.key]) == out[0, ids.shape[1] :].tolist(), question
 
 
+@pytest.mark.slow
 def test_the_template_is_the_tokenizers_own(setting, images):
     _, encoder, samples, _ = setting
     chat = [
@@ -158,6 +185,8 @@ def test_the_template_is_the_tokenizers_own(setting, images):
         {"role": "assistant", "content": "A chair."},
     ]
     wanted = encoder.tokenizer.apply_chat_template(chat, tokenize=False)
+    # LLaVA-OneVision's puts a space before an answer that is there, none before one that is asked for: here is none.
+    wanted = wanted.replace("assistant \n", "assistant\n")
     turns = (Turn("system", "Be brief."), Turn("user", "<image>\nWhat is it?"), Turn("assistant", "A chair."))
     row = encoder.encode(Conversation(turns, images[:1], Origin("d", "f", 0)))
     special, (grid,) = encoder.special, row.grids
@@ -168,6 +197,7 @@ def test_the_template_is_the_tokenizers_own(setting, images):
     )
 
 
+@pytest.mark.slow
 def test_features_are_kept_and_give_the_same_losses(setting):
     _, encoder, samples, model = setting
     model.requires_grad_(False)
@@ -182,6 +212,7 @@ def test_features_are_kept_and_give_the_same_losses(setting):
     tower.close()
 
 
+@pytest.mark.slow
 def test_older_names_load_alike_and_the_shape_counts_every_parameter(setting, tmp_path):
     folder, encoder, samples, model = setting
     family, shape = family_of(model.config), shape_of(model.config)
@@ -205,6 +236,7 @@ def test_older_names_load_alike_and_the_shape_counts_every_parameter(setting, tm
         assert torch.equal(row_losses(load_model(other), batch, encoder.vision), wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bf16", [False, True])
 def test_adapters_reach_the_parts_that_are_not_frozen(setting, bf16):
     _, encoder, samples, model = setting
@@ -218,25 +250,6 @@ def test_adapters_reach_the_parts_that_are_not_frozen(setting, bf16):
         apart, _ = losses_and_gradients(tuned, encoder, [[sample] for sample in samples])
         together, _ = losses_and_gradients(tuned, encoder, [samples])
     assert relative(together, apart) < (5e-3 if bf16 else 1e-5)
-
-
-@pytest.mark.parametrize("size", [(1296, 968), (640, 480), (300, 900), (448, 448), (56, 30), (2000, 700), (84, 56)])
-@pytest.mark.parametrize("side", [None, 512])
-def test_tiles_are_those_of_the_processor_bit_for_bit(folders, tmp_path, size, side):
-    rule = image_rule(folders("internvl"), side, crop_to_patches=True)
-    values = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    image = Image.fromarray(values)
-    image.save(tmp_path / "a.png")
-    if rule.limited(size) != size:  # the processor sees what the limits leave
-        image = image.resize(rule.limited(size), Image.Resampling.BICUBIC)
-    config = {"size": {"height": 56, "width": 56}, "image_mean": list(rule.mean), "image_std": list(rule.std)}
-    processor = GotOcr2ImageProcessorPil(**config, crop_to_patches=True, min_patches=1, max_patches=12)
-    wanted = processor(image, return_tensors="pt")["pixel_values"]
-    found = patches(str(tmp_path / "a.png"), rule)
-    grid = rule.grid(size)
-    assert grid[0] == len(wanted) and rule.patches(grid) == len(found)
-    ours = normalise(torch.from_numpy(found), rule).view(-1, 4, 4, 3, 14, 14).permute(0, 3, 1, 4, 2, 5)
-    assert torch.equal(ours.reshape(wanted.shape), wanted)
 
 
 @pytest.mark.slow
@@ -256,3 +269,27 @@ def test_an_adapter_is_exported_under_the_names_of_the_release(setting, tmp_path
         theirs = AutoModelForImageTextToText.from_pretrained(out, output_loading_info=True)
         assert not any(theirs[1][kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
         assert relative(row_losses(load_model(out), batch, encoder.vision), wanted) < 1e-5
+
+
+def test_positions_that_grow_with_the_longest_row_are_refused_past_the_context(folders):
+    config = AutoConfig.from_pretrained(folders("internvl"))
+    text = config.text_config
+    refuse_growing_positions(config, 10**6)
+    text.rope_parameters = {"rope_type": "dynamic", "rope_theta": 1e6, "factor": 2.0}
+    refuse_growing_positions(config, text.max_position_embeddings)
+    with pytest.raises(ConfigError, match=f"write cutoff_len: {text.max_position_embeddings} or less"):
+        refuse_growing_positions(config, text.max_position_embeddings + 1)
+
+
+@pytest.mark.parametrize(("part", "words"), [("qwen3_moe", "is a qwen3_moe, which is not known"), ("", None)])
+def test_a_language_model_that_is_not_known_is_refused(folders, tmp_path, part, words):
+    place = shutil.copytree(folders("internvl"), tmp_path / "model")
+    described = json.loads((place / "config.json").read_text())
+    described["text_config"] |= {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e6, "factor": 2.0}}
+    described["text_config"] |= {"model_type": part} if part else {}
+    (place / "config.json").write_text(json.dumps(described))
+    if words is None:
+        assert check_checkpoint(place).config.model_type == "internvl"
+    else:
+        with pytest.raises(DataError, match=words):
+            check_checkpoint(place)

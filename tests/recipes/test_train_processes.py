@@ -1,6 +1,5 @@
 """The training recipe on two processes: DDP, ZeRO-2, ZeRO-3 and FSDP train as one process does."""
 
-import importlib.util
 import json
 import shlex
 import shutil
@@ -12,19 +11,11 @@ import time
 import pytest
 import safetensors.torch
 import torch
+from launching import deepspeed_config, needs_deepspeed
 
 from gpt4scene.model.loading import load_model
 
 pytestmark = pytest.mark.slow
-
-SCRIPT = """
-import json, sys
-from gpt4scene.settings.config import parse
-from gpt4scene.training import processes, sft
-for words in json.load(open(sys.argv[1])):
-    sft.run(parse(words))
-processes.end_of_several(0)
-"""
 
 PUBLIC_COMMAND = """
     --tokenized_path tokenizer/qwen2vl_full_sft_mark_32_3D_img512/
@@ -54,25 +45,6 @@ PUBLIC_COMMAND = """
     --flash_attn fa2
     --report_to none
 """
-
-needs_deepspeed = pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None, reason="DeepSpeed is not installed")
-
-
-@pytest.fixture
-def on_two(torchrun, flags, tmp_path):
-    """Return a function that trains several runs on two processes of four rows each, and returns their folders."""
-
-    def run(runs: dict[str, dict]):
-        words = {
-            name: flags(tmp_path / name, **{"per_device_train_batch_size": 4} | keys) for name, keys in runs.items()
-        }
-        (tmp_path / "script.py").write_text(SCRIPT)
-        (tmp_path / "runs.json").write_text(json.dumps(list(words.values())))
-        done = torchrun([str(tmp_path / "script.py"), str(tmp_path / "runs.json")], tmp_path)
-        assert done.returncode == 0, done.stderr[-3000:]
-        return {name: tmp_path / name for name in words}
-
-    return run
 
 
 def weights(folder):
@@ -129,18 +101,6 @@ def test_ddp_and_fsdp_equal_one_process(on_two, train, losses_of, tmp_path):
         json.loads((folder / "eval_results.json").read_text()) for folder in (tmp_path / "adapter", runs["lora"])
     ]
     assert evaluation[0]["eval_loss"] == pytest.approx(evaluation[1]["eval_loss"], rel=1e-6)
-
-
-def deepspeed_config(folder, stage):
-    """Write a DeepSpeed file and return its path."""
-    zero = {"stage": stage, "overlap_comm": False, "contiguous_gradients": True}
-    if stage == 3:
-        zero["stage3_gather_16bit_weights_on_model_save"] = True
-    names = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping")
-    auto = dict.fromkeys(names, "auto") | {"bf16": {"enabled": "auto"}}
-    file = folder / f"zero{stage}.json"
-    file.write_text(json.dumps(auto | {"zero_optimization": zero, "zero_allow_untested_optimizer": True}))
-    return file
 
 
 @needs_deepspeed

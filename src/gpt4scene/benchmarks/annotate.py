@@ -307,7 +307,7 @@ def _write_training(arguments: AnnotateArguments, made: dict[str, _Made], source
     """Write the rows, called by their task where all are made of scenes alone, and as published otherwise."""
     of_scenes = all(one.benchmark.from_scenes for one in made.values())
     name = dataset_name("_".join(made) if of_scenes else "chat_scene", arguments.shown, sources.frames)
-    rows = [(row, one.scenes) for one in made.values() for row in one.rows.rows]
+    rows = [(row, one.scenes, one.benchmark.name) for one in made.values() for row in one.rows.rows]
     return write_training(rows, Path(arguments.out), name)
 
 

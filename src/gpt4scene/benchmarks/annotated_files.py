@@ -19,20 +19,21 @@ from gpt4scene.files.raw import Record
 from gpt4scene.files.whole import copy_file, read_json, write_json
 
 
-def write_training(made: Iterable[tuple[TrainingRow, Scenes]], out: Path, name: str) -> list[Path]:
-    """Write the rows, each with the scenes it is of, as one ShareGPT file; enter it in ``dataset_info.json``.
+def write_training(made: Iterable[tuple[TrainingRow, Scenes, str]], out: Path, name: str) -> list[Path]:
+    """Write the rows, each with the scenes and the task it is of, as one ShareGPT file, and enter it in the registry.
 
-    Returns both paths. Official texts are letters: what would be a mark in them gets a backslash.
+    Returns both paths. Training counts losses by the rows' ``task``; other programs pass over the key. Official texts
+    are letters: what would be a mark in them gets a backslash.
     """
     rows = []
-    for row, scenes in made:
+    for row, scenes, task in made:
         images = scenes.images[row.scene_id]
         shown = block_of(scenes, row.scene_id) + "".join(map(mark_of, images))
         question = {"role": "user", "content": shown + ALL_MARKS.escaped(row.question)}
         answer = {"role": "assistant", "content": ALL_MARKS.escaped(row.answer)}
         videos = {"videos": [path for name in images if is_video(name) for path in paths_of(name)]}
         rows.append({"messages": [question, answer], "images": [name for name in images if not is_video(name)]})
-        rows[-1] |= videos if videos["videos"] else {}
+        rows[-1] |= (videos if videos["videos"] else {}) | {"task": task}
     info_path = out / "dataset_info.json"
     info = read_json(info_path) if info_path.is_file() else {}
     if not isinstance(info, dict):

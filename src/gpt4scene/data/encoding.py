@@ -105,6 +105,8 @@ class Encoder:
         cutoff_len: longest row in tokens, None for no bound.
         train_on_prompt: user messages behind the cut are learned too; image tokens never are.
         mask_history: only the last answer is learned.
+
+    A row of two answers becomes one sample, with the other answer's beside it.
     """
 
     def __init__(
@@ -133,7 +135,9 @@ class Encoder:
     def encode(self, conversation: Conversation) -> EncodedSample:
         """Return a training row with labels. Raises DataError, or RowTooLong past ``cutoff_len``."""
         segments, last = self._rendered(conversation)
-        return self._assemble(segments, last, conversation.images, conversation.origin)
+        sample = self._assemble(segments, last, conversation.images, conversation.origin)
+        other = with_rejected(conversation)
+        return sample if other is None else replace(sample, rejected=self.encode(other))
 
     def encode_question(self, question: Question) -> EncodedSample:
         """Return a question that ends after the assistant's header, without labels.
@@ -193,6 +197,9 @@ class Encoder:
 
         A byte-level vocabulary has no token shorter than a byte. Raises DataError for unreadable images.
         """
+        other = with_rejected(conversation)
+        if other is not None:
+            return max(self.length_bound(replace(conversation, rejected=None)), self.length_bound(other))
         head, behind = self._outline(conversation)
         if head is not None:
             return head.text_tokens + self._tokens_of(conversation.images, conversation.origin) + behind
@@ -226,14 +233,14 @@ class Encoder:
         later = turns[place + 1 :]
         if head is None or head.images != len(conversation.images) or not self._plain(behind, later):
             return None, 0
-        frame = f"{self.template.message_end}\n"
+        frame = f"{self.template.most_added}{self.template.message_end}\n"
         rest = [behind, frame, *(f"{self.template.message_start}{turn.role}\n{turn.text}{frame}" for turn in later)]
         return head, len("".join(rest).encode())
 
     def _head(self, conversation: Conversation) -> _Head | None:
         """Return what a row has in common with others that ends with its last image, or None where it does not."""
         segments, last = self._rendered(conversation)
-        if last < 0 or _texts(segments[last + 1 :]) != (self.template.message_end, "\n"):
+        if last < 0 or "".join(_texts(segments[last + 1 :])) != self.template.message_end + self.template.closing:
             return None
         shared = segments[: last + 1]
         text_tokens = sum(len(self._tokens(segment.text)) for segment in shared if not segment.image)
@@ -261,7 +268,8 @@ class Encoder:
             mask_history=self.mask_history,
             marks=self._marks,
         )
-        return segments, -1 if _answers_before_images(conversation.turns, self._marks) else _last_image(segments)
+        learned = not self.mask_history and _answers_before_images(conversation.turns, self._marks)
+        return segments, -1 if learned else _last_image(segments)
 
     def _refuse_other_marks(self, turns: Sequence[Turn], origin: Origin) -> None:
         for turn in turns:
@@ -342,6 +350,14 @@ class Encoder:
                     self._texts.clear()
                 self._texts[text] = known
         return known
+
+
+def with_rejected(conversation: Conversation) -> Conversation | None:
+    """Return the row with its worse answer in place of the last turn; None where it has no such answer."""
+    if conversation.rejected is None:
+        return None
+    turns = (*conversation.turns[:-1], replace(conversation.turns[-1], text=conversation.rejected))
+    return replace(conversation, turns=turns, rejected=None)
 
 
 def _texts(segments: Sequence[Segment]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from gpt4scene.data.anyres import AnyresRule
 from gpt4scene.data.image_rule import ImageRule
 from gpt4scene.data.tiles import TileRule
 from gpt4scene.data.video_rule import VideoLimits, VideoRule, refuse_other_patches, style_of
@@ -22,6 +23,7 @@ RULES: Mapping[str, type[ImageRule]] = MappingProxyType(
         "Qwen2_5_VLImageProcessor": VisionRule,
         "Qwen3VLImageProcessor": VisionRule,
         "GotOcr2ImageProcessor": TileRule,
+        "LlavaOnevisionImageProcessor": AnyresRule,
     }
 )
 """Rules by the names of Hugging Face's image processors, which may end in ``Fast`` or ``Pil``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpt4scene.families.family import BESIDE_TOWER, Family
+from gpt4scene.families.family import Family
 from gpt4scene.families.shape import ModelShape, TowerShape, language_shape
 from gpt4scene.families.tiny import VISION_SPREAD, Tiny, TinyShape, chatml
 
@@ -60,7 +60,7 @@ def _tiny(shape: TinyShape, text: dict[str, Any], ids: dict[str, Any]) -> Any:
         "attention_bias": True,
         "initializer_range": VISION_SPREAD,
     }
-    tokens = {"image_token_id": ids[_PAD], "image_seq_length": 4}
+    tokens = {"image_token_id": ids[_PAD], "image_seq_length": 4, "tie_word_embeddings": False}
     return InternVLConfig(text_config={"model_type": "qwen2", **text}, vision_config=vision, **tokens)
 
 
@@ -95,7 +95,13 @@ FAMILY = Family(
     gates=("Qwen2MLP", "Qwen3MLP"),
     tower="model.vision_tower",
     mergers=("model.multi_modal_projector",),
+    texts=("qwen2", "qwen3"),
     plain=True,
     seeing="tiles",
-    released_names=BESIDE_TOWER,
+    released_names=(
+        ("model.vision_tower.", "vision_tower."),
+        ("model.multi_modal_projector.", "multi_modal_projector."),
+        ("model.language_model.", "language_model.model."),
+        ("lm_head.", "language_model.lm_head."),
+    ),
 )

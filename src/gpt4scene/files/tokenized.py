@@ -70,8 +70,8 @@ class TokenizedRows(Sequence[EncodedSample]):
         branch = arrays["branch_ids"][start:stop].astype(np.int64)
         labels = np.full(len(prefix_P) + len(branch), IGNORED, dtype=np.int64)
         labels[len(prefix_P) :] = np.where(arrays["branch_learned"][start:stop], branch, IGNORED)
-        dataset, file = self._meta["sources"][arrays["row_sources"][row]]
-        origin = Origin(dataset, file, int(arrays["row_numbers"][row]))
+        dataset, file, *task = self._meta["sources"][arrays["row_sources"][row]]
+        origin = Origin(dataset, file, int(arrays["row_numbers"][row]), *task)
         return EncodedSample(np.concatenate([prefix_P, branch]), labels, len(prefix_P), images, grids, origin)
 
     def _prefix(self, scene: int) -> np.ndarray:
@@ -91,6 +91,18 @@ class TokenizedRows(Sequence[EncodedSample]):
     def own_lengths(self) -> np.ndarray:
         """Return the number of tokens of each row behind its prefix."""
         return np.diff(self._arrays["branch_starts"])[self._chosen]
+
+    def groups(self) -> set[str]:
+        """Return under what the losses of the rows are counted: their tasks, else their datasets."""
+        return {(task or [dataset])[0] for dataset, _, *task in self._sources()}
+
+    def datasets(self) -> set[str]:
+        """Return the names of the rows' datasets."""
+        return {dataset for dataset, *_ in self._sources()}
+
+    def _sources(self) -> list[list[str]]:
+        numbers = np.unique(self._arrays["row_sources"][self._chosen]).tolist()
+        return [self._meta["sources"][number] for number in numbers]
 
     def images(self) -> list[tuple[str, ...]]:
         """Return the images of every row."""
@@ -219,7 +231,7 @@ def has_tokenized(folder: str | Path) -> bool:
 def _columns(samples: Iterable[EncodedSample]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return the numbered tables and the arrays of ``samples``."""
     scenes: dict[Hashable, int] = {}
-    sources: dict[tuple[str, str], int] = {}
+    sources: dict[tuple[str, ...], int] = {}
     tables: list[dict[str, Any]] = []
     runs: list[tuple[np.ndarray, np.ndarray]] = []
     rows: list[tuple[int, int, int]] = []
@@ -233,7 +245,8 @@ def _columns(samples: Iterable[EncodedSample]) -> tuple[dict[str, Any], dict[str
             tables.append({"images": sample.images, "grids": sample.grids})
             runs.append(_runs(prefix_P))
         origin = sample.origin
-        source = sources.setdefault((origin.dataset, origin.file), len(sources))
+        named = (origin.task,) if origin.task else ()
+        source = sources.setdefault((origin.dataset, origin.file, *named), len(sources))
         rows.append((scenes[key], source, origin.row))
         ids.append(sample.ids_L[sample.cut :].astype(np.int32))
         learned.append(sample.labels_L[sample.cut :] != IGNORED)

@@ -55,7 +55,10 @@ class InferArguments(Arguments):
     video_maxlen: int = key(MAXLEN_HELP, MAXLEN, least=1)
     video_max_pixels: int = key(MOST_FRAME_HELP, MOST_AREA, least=1)
     video_min_pixels: int = key(LEAST_FRAME_HELP, LEAST_AREA, least=1)
-    template: str | None = key("Name of the chat template; that of the model's family when left out.", None)
+    template: str | None = key("Name of the chat template; that of the checkpoint when left out.", None)
+    enable_thinking: bool | None = key(
+        "Let a model that thinks do so, or give it an empty thought (false); it thinks when left out.", None
+    )
     max_new_tokens: int = key("Longest answer in tokens.", 128, least=1)
     temperature: float = key("0 takes the likeliest token; above 0 tokens are drawn.", 0.0, least=0)
     top_p: float = key("Draw among the likeliest tokens that make up this share.", 1.0, least=1e-6, most=1)
@@ -158,7 +161,9 @@ class InferArguments(Arguments):
 
 USED_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        **dict.fromkeys(("template", "dtype", "flash_attn", "feature_cache", "prefix_memory"), ("local",)),
+        **dict.fromkeys(
+            ("template", "enable_thinking", "dtype", "flash_attn", "feature_cache", "prefix_memory"), ("local",)
+        ),
         **dict.fromkeys(("device", "num_processes", "crop_to_patches"), ("local",)),
         **dict.fromkeys(("video_fps", "video_maxlen", "video_max_pixels", "video_min_pixels"), ("local",)),
         **dict.fromkeys(("base_url", "timeout", "retries"), ("server",)),

@@ -13,7 +13,7 @@ from typing import Any
 from gpt4scene.benchmarks.questions import find_tasks, load_questions, question_file
 from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.data.encoding import HALF
-from gpt4scene.data.templates import ALL_MARKS
+from gpt4scene.data.templates import ALL_MARKS, TEMPLATES
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files import journal
 from gpt4scene.files.contents import Contents
@@ -214,6 +214,8 @@ def _shared_settings(arguments: InferArguments) -> dict[str, Any]:
         "temperature": arguments.temperature,
         "repetition_penalty": arguments.repetition_penalty,
     }
+    if arguments.enable_thinking is not None or (arguments.template and TEMPLATES[arguments.template].thinks):
+        settings["enable_thinking"] = arguments.enable_thinking is not False
     if arguments.temperature:
         settings |= {"top_p": arguments.top_p, "seed": arguments.seed}
     return settings

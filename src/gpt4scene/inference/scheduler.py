@@ -25,8 +25,8 @@ from gpt4scene.inference.slots import Slots, moves_of
 from gpt4scene.inference.tokens import Request, Running, Statistics, Token, stops_of
 from gpt4scene.inference.weights import Mark, weights_mark
 from gpt4scene.model.attention import require
-from gpt4scene.model.branches import Prefixes
 from gpt4scene.model.features import FeatureCache
+from gpt4scene.model.kept_attention import Prefixes
 from gpt4scene.model.tower import Tower
 
 BRANCH_LIMIT = 128
@@ -49,6 +49,7 @@ class Scheduler:
         prefix_memory: bytes of prefixes that are kept for further questions; those of running questions always are.
         branch_memory: bytes for the branches' own keys; what does not fit waits.
         features: keeps what the vision tower makes of images, in less memory than their prefix takes.
+        graphs: record steps as CUDA graphs, which pays where many follow, and not under autocast.
 
     Where the bytes are left out, they are 4 GiB each, or a quarter of what is free on the GPU.
     """
@@ -61,6 +62,7 @@ class Scheduler:
         prefix_memory: int | None = None,
         branch_memory: int | None = None,
         features: FeatureCache | None = None,
+        graphs: bool = True,
     ) -> None:
         if branch_limit < 1:
             raise ValueError(f"branch_limit must be at least 1, found {branch_limit}")
@@ -75,7 +77,8 @@ class Scheduler:
         most_keys = self.branch_memory // self._network.token_bytes
         self._slots = Slots(branch_limit, model.device, most_keys, self._network.carried_keys)
         self._sampler = Sampler(branch_limit, model.config.get_text_config().vocab_size, model.device)
-        self._graphs = StepGraphs(self._network.step, on_cuda(model.device)) if model.device.type == "cuda" else None
+        graphs = graphs and model.device.type == "cuda"
+        self._graphs = StepGraphs(self._network.step, on_cuda(model.device)) if graphs else None
         self._mark: Mark | None = None
         self._running: list[Running] = []
         self._parts: Prefixes | None = None
@@ -239,7 +242,9 @@ class Scheduler:
         ids, chosen = self._sampler.choose(scores_KV, first)
         self._slots.ids[first : len(rooms)] = ids
         for one in visit:
-            running = one.begun or Running(one.request, one.prepared, prefix, one.room)
+            running = one.begun or Running(
+                one.request, one.prepared, prefix, one.room, opening=self.encoder.template.thought_opening
+            )
             running.prefix = prefix
             self._running.append(running)
         self._parts = None

@@ -48,7 +48,12 @@ def check_config(folder: Path) -> dict[str, Any]:
             f"{path}: model_type {family!r} is no family that is known here ({', '.join(sorted(FAMILIES))}); give a "
             "checkpoint of one of them"
         )
-    text = _text(config)
+    text, texts = _text(config), FAMILIES[family].texts
+    if texts and text.get("model_type", texts[0]) not in texts:
+        raise DataError(
+            f"{path}: the language model of this {family} is a {text.get('model_type')}, which is not known here "
+            f"({', '.join(texts)}); take a checkpoint with one of these"
+        )
     for part in (config, text):
         if part.get("quantization_config"):
             method = part["quantization_config"]
@@ -60,7 +65,7 @@ def check_config(folder: Path) -> dict[str, Any]:
         for key in ("dtype", "torch_dtype"):
             if part.get(key) is not None and str(part[key]).removeprefix("torch.") not in _DTYPES:
                 raise DataError(f"{path}: '{key}: {part[key]}' is not supported; known are {', '.join(_DTYPES)}")
-    _check_rope(path, text, plain=FAMILIES[family].plain)
+    _check_rope(path, text, plain=FAMILIES[str(family)].plain)
     return config
 
 

@@ -25,7 +25,7 @@ from gpt4scene.model import tower_attention
 from gpt4scene.model.features import FeatureCache, Features, feature_key, weights_digest
 from gpt4scene.model.pixels import normalise, numbers_of
 from gpt4scene.model.tower_plan import TowerPlans
-from gpt4scene.model.tower_tiles import TilePlans
+from gpt4scene.model.tower_tiles import AnyresPlans, TilePlans
 from gpt4scene.types import Grid, Images
 
 _BESIDE = ("transformers_version", "_name_or_path", "dtype")
@@ -76,12 +76,13 @@ class Tower:
     ) -> None:
         network = next((module for module in model.modules() if isinstance(module, PreTrainedModel)), None)
         assert network is not None, "a model of transformers, or a wrapper around one"
-        self.network, self.rule, self.whole, self._autocast = network, rule, whole, autocast
+        self.network, self.rule, self.whole, self.autocast = network, rule, whole, autocast
         family = family_of(network.config)
+        self.plans: TowerPlans | TilePlans
         if family.seeing == "patches":
             self.plans = TowerPlans(network.get_submodule(family.tower), network.config.vision_config)
         else:
-            self.plans = TilePlans(network, family)
+            self.plans = {"tiles": TilePlans, "anyres": AnyresPlans}[family.seeing](network, family)
         self.module = self.plans.module
         self._deepstack = any("deepstack" in merger for merger in family.mergers)
         base = network.get_submodule(family.tower.rpartition(".")[0])
@@ -149,8 +150,9 @@ class Tower:
 
         The tensors may be saved for a backward pass later, also where inference mode is on around this call.
         """
-        with torch.inference_mode(False), torch.no_grad(), self._autocast():
-            return EncodedImages(*self.plans.run(grids, pixels, list(map(self.rule.tokens, grids))))
+        with torch.inference_mode(False), torch.no_grad(), self.autocast():
+            merged, deep = self.plans.run(grids, pixels, self.rule)
+            return EncodedImages(merged, deep)
 
     def _runs_apart(self) -> bool:
         """Return whether the tower can be run outside of the model's own call."""
@@ -222,7 +224,7 @@ class Tower:
         if self._weights is None or self._weights[0] != state:
             self._weights = state, weights_digest(self.module)
         device = next(self.module.parameters()).device.type
-        with self._autocast():
+        with self.autocast():
             autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         dtypes = sorted({str(part.dtype) for part in self.module.parameters()})
         computing = f"{dtypes} {autocast} {self.plans.attention} {self._built}"

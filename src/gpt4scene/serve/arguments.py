@@ -36,7 +36,10 @@ class ServeArguments(Arguments):
     image_max_pixels: int | None = key(MOST_HELP, None, least=1)
     image_min_pixels: int | None = key(LEAST_HELP, None, least=1)
     crop_to_patches: bool = key(CROP_HELP, False)
-    template: str | None = key("Name of the chat template; that of the model's family when left out.", None)
+    template: str | None = key("Name of the chat template; that of the checkpoint when left out.", None)
+    enable_thinking: bool | None = key(
+        "Let a model that thinks do so, or give it an empty thought (false); it thinks when left out.", None
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = key(
         "Number format of the weights: auto is bfloat16 on a GPU, float32 on a CPU.", "auto"
     )

@@ -10,7 +10,7 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from gpt4scene.errors import ConfigError
 from gpt4scene.registry import nearest
@@ -20,6 +20,8 @@ from gpt4scene.settings.consistency import contradictions, trains, without_effec
 from gpt4scene.settings.entries import FLAGS, Entry, place, read_file, read_flags
 from gpt4scene.settings.families import FamilyArguments
 from gpt4scene.settings.foreign import foreign
+from gpt4scene.settings.methods import MethodArguments
+from gpt4scene.settings.preferences import PreferenceArguments
 from gpt4scene.settings.repeated import read_run, run_file, take_from
 from gpt4scene.settings.video import LEAST_OLD_AREA, VideoArguments
 from gpt4scene.settings.watching import WatchingArguments, reporters
@@ -32,8 +34,8 @@ BY_ITSELF = ("disable_gradient_checkpointing", "use_liger_kernel")
 
 Section = TypeVar("Section", bound=Arguments)
 SECTIONS: tuple[type, ...] = (
-    *(ModelArguments, DataArguments, TuningArguments),
-    *(WatchingArguments, FamilyArguments, VideoArguments),
+    *(ModelArguments, DataArguments, TuningArguments, MethodArguments),
+    *(WatchingArguments, FamilyArguments, VideoArguments, PreferenceArguments),
 )
 
 
@@ -57,14 +59,22 @@ class TrainConfig:
     source: str | None = None
     flags: tuple[str, ...] = field(default=())
     said: tuple[str, ...] = ()
+    preferences: PreferenceArguments = field(default_factory=PreferenceArguments)
     watching: WatchingArguments = field(default_factory=WatchingArguments)
     repeats: str | None = None
     family: FamilyArguments = field(default_factory=FamilyArguments)
+    methods: MethodArguments = field(default_factory=MethodArguments)
 
     @property
     def output_dir(self) -> str:
         """Folder of the run's results, as the user wrote it."""
         return self.training["output_dir"]
+
+    @property
+    def loss_average(self) -> Literal["row", "token"]:
+        """What a step's loss is the mean of: as said, and else rows, or tokens of plain text."""
+        plain = self.tuning.stage == "pt" and "loss_average" not in self.said
+        return "token" if plain else self.tuning.loss_average
 
     @property
     def evaluates_only(self) -> bool:
@@ -118,6 +128,7 @@ def parse(argv: Sequence[str]) -> TrainConfig:
         data=_section(DataArguments, values),
         tuning=_section(TuningArguments, values),
         video=_section(VideoArguments, values),
+        preferences=_section(PreferenceArguments, values),
         training={name: value for name, value in values.items() if name not in own} | {"do_train": trains(values)},
         notes=tuple(dict.fromkeys(notes)),
         source=source,
@@ -126,6 +137,7 @@ def parse(argv: Sequence[str]) -> TrainConfig:
         watching=_section(WatchingArguments, values),
         repeats=run_file(repeats) if repeats else None,
         family=_section(FamilyArguments, values),
+        methods=_section(MethodArguments, values),
     )
 
 
@@ -223,16 +235,6 @@ def _notice(values: dict[str, Any], entries: list[Entry], notes: list[str], prob
     """Say what is understood differently elsewhere, and which keys have no effect beside others."""
     if "finetuning_type" not in values and not values.get("tokenize_only") and trains(values):
         notes.append("finetuning_type is left out: lora, as in LLaMA-Factory; write full to train all weights")
-    if values.get("template") == "qwen3_vl":
-        thinking = [entry for entry in entries if entry.key == "enable_thinking" and entry.value is not None]
-        named = any(entry.value == "qwen3_vl_nothink" for entry in entries if entry.key == "template")
-        if thinking and not named:
-            problems.append(
-                f"{thinking[0].place} goes with LLaMA-Factory's template qwen3_vl, which puts thoughts before answers; "
-                "here qwen3_vl has none: write template: qwen3_vl_nothink"
-            )
-        elif not named:
-            notes.append("template qwen3_vl is LLaMA-Factory's qwen3_vl_nothink: no empty thought before an answer")
     notes.extend(without_effect(values))
 
 

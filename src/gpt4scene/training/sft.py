@@ -14,34 +14,43 @@ from transformers import TrainingArguments, set_seed
 
 from gpt4scene.data.packs import PackDataset
 from gpt4scene.errors import Stopped
-from gpt4scene.families.registry import shape_of
+from gpt4scene.families.registry import family_of, shape_of
+from gpt4scene.model.adapter_chain import merge_all
 from gpt4scene.model.folder import ModelFolder, identity, local_folder, parameter_count
 from gpt4scene.model.fused import fuse
 from gpt4scene.model.loading import load_model, load_tokenizer
+from gpt4scene.model.noise import add_noise
+from gpt4scene.model.quantized import quantised_on
 from gpt4scene.model.recompute import inner_model, recompute
 from gpt4scene.model.router import set_balance
 from gpt4scene.model.threads import spare_threads
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig, parse
+from gpt4scene.training.adapter_start import AdapterStart, starting_adapters
+from gpt4scene.training.advice import advice
 from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
 from gpt4scene.training.checkpointing import Choice, choose, options_of, told_when_memory_runs_out
+from gpt4scene.training.early_stopping import StopEarly
 from gpt4scene.training.finite import RefuseBrokenStart
 from gpt4scene.training.fitting import free_bytes, kernels_of, setup_of
+from gpt4scene.training.held_out import HeldOutAnswers
 from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.known_images import keep_features
 from gpt4scene.training.launch_files import deepspeed_content
 from gpt4scene.training.manifest import Manifest
-from gpt4scene.training.objective import FineTuning
 from gpt4scene.training.optimizers import try_out
 from gpt4scene.training.output import BatchPlan, MarkComplete, open_output
 from gpt4scene.training.packing import branches_of, widest_pack
-from gpt4scene.training.preflight import attention_of, check_model, check_settings, plan_of
+from gpt4scene.training.parts_table import content, parts_of, size_of, table
+from gpt4scene.training.preflight import attention_of, check_best_metric, check_model, check_settings, plan_of
 from gpt4scene.training.processes import alike, gather_all, leave_in_order, on_all, on_first
 from gpt4scene.training.repeating import check_repeat
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
 from gpt4scene.training.run_data import RunData, load_data
 from gpt4scene.training.signals import StopOnSignal
+from gpt4scene.training.speed import Operations, operations_of
+from gpt4scene.training.stages import objective_of
 from gpt4scene.training.tracking import Tracking, tracked
 from gpt4scene.training.trainer import PackTrainer
 
@@ -116,6 +125,10 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         return _stop_after_tokenizing(arguments, config)
     settings = settings_of(config, arguments, data.summary["fingerprint"])
     left = total = total_steps(arguments, plan)
+    notes = on_first(lambda: advice(config, arguments, data, plan, total))
+    manifest.update(advice=notes)
+    for note in notes:
+        _say(arguments, f"note: {note}")
     if checkpoint is not None:
         left = on_first(lambda: check_resume(checkpoint, arguments, plan, settings))
         if not (left or config.evaluates_only) and on_first(lambda: has_result(config.output_dir)):
@@ -145,33 +158,49 @@ def _work(
     model = on_all(lambda: _model(config, arguments, folder))
     if checkpoint is None:  # nothing can be wrong any more that would be the end of an earlier run for nothing
         on_first(lambda: open_output(config.output_dir, overwrite=config.tuning.overwrite_output_dir, resume=None))
+    objective, reference = on_all(lambda: objective_of(config, arguments, folder, model))
+    if reference:
+        _say(arguments, reference)
     activations = _hasten(config, arguments, model, data, plan, manifest)
     manifest.update(parameters=_parameters(model), arguments=arguments.to_sanitized_dict())
+    if not config.evaluates_only:
+        parts = parts_of(model, config.methods, arguments.learning_rate, family_of(model.config))
+        manifest.update(parts=content(parts))
+        _say(arguments, table(parts))
+    start = AdapterStart(config.methods, model, starting_adapters(config)[0])
+    answers = _answers(config, arguments, data, tracking)
     trainer = PackTrainer(
         model=model,
         args=arguments,
         train_dataset=data.train,
         eval_dataset=data.evaluation,
         plan=plan,
-        objective=FineTuning(config.tuning.loss_average),
+        methods=config.methods,
+        family=family_of(model.config),
+        objective=objective,
         eval_branches=arguments.per_device_eval_batch_size,
         base=folder,
         tokenizer=data.train.encoder.tokenizer,
         stop=(stop := StopOnSignal()),
+        operations=_operations(config, arguments, model),
+        answers=answers,
         callbacks=[
             stop,
             RefuseBrokenStart(checkpoint or config.model.adapter_name_or_path or folder),
+            start,
             MarkComplete(config.output_dir, plan, settings),
+            *([StopEarly(patience)] if (patience := config.methods.early_stopping_steps) else []),
             tracking,
             *([] if config.evaluates_only else [StepLog(config.output_dir, _progress(config, arguments))]),
         ],
     )
     manifest.update(feature_cache=_features(trainer, config, arguments))
+    check_best_metric(arguments, trainer.evaluated + (answers.names if answers else []))
     if config.evaluates_only:
         return _evaluate_only(trainer, config, arguments)
     with told_when_memory_runs_out(config, activations, trainer):
         metrics = _train(trainer, config, stop, checkpoint)
-    return _finish(trainer, config, arguments, metrics if left else None)
+    return _finish(trainer, config, arguments, metrics if left else None, start)
 
 
 def _train(trainer: PackTrainer, config: TrainConfig, stop: StopOnSignal, checkpoint: Path | None) -> dict:
@@ -184,7 +213,7 @@ def _train(trainer: PackTrainer, config: TrainConfig, stop: StopOnSignal, checkp
         step, total = trainer.state.global_step, trainer.state.max_steps
         kept = f"after step {step} of {total}, saved in checkpoint-{step}"
         raise Stopped(f"stopped by {name} {kept}; go on with --resume_from_checkpoint true", stop.received)
-    return result.metrics
+    return result.metrics | {f"train_{name}": value for name, value in trainer.speed.total().items()}
 
 
 def _features(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArguments) -> str:
@@ -193,12 +222,16 @@ def _features(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArgu
     return keep_features(trainer.tower, config.model.feature_cache, processes, lambda line: _say(arguments, line))
 
 
-def _finish(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArguments, metrics: dict | None) -> str:
+def _finish(
+    trainer: PackTrainer, config: TrainConfig, arguments: TrainingArguments, metrics: dict | None, start: AdapterStart
+) -> str:
     """Save the trained model and the figures; evaluate where rows were held out.
 
     Without ``metrics``, no step was left to take.
     """
     trainer.save_trained()
+    if also := on_first(lambda: start.finish(Path(config.output_dir))):
+        _say(arguments, also)
     sentence = f"no step was left after step {trainer.state.global_step}"
     if metrics:
         trainer.save_metrics("train", metrics)
@@ -252,21 +285,28 @@ def _model(config: TrainConfig, arguments: TrainingArguments, folder: Path):
     bf16 = arguments.bf16 or config.tuning.pure_bf16
     deepspeed = arguments.deepspeed is not None
     computing = torch.bfloat16 if bf16 else torch.float16 if arguments.fp16 else torch.float32
-    model = load_model(folder, dtype=computing if deepspeed else "auto", attention=attention)
+    model = load_model(
+        folder,
+        dtype=computing if deepspeed else "auto",
+        attention=attention,
+        **quantised_on(config.methods, folder, computing, arguments.device),
+    )
     set_balance(model.config, config.family.moe_aux_loss_coef)
+    merged, adapter = starting_adapters(config)
     return prepare_for_training(
-        model,
+        merge_all(model, merged),
         config.tuning,
+        methods=config.methods,
         bf16=bf16,
-        adapter=config.model.adapter_name_or_path,
+        adapter=adapter,
         said=config.said,
         keep_dtype=deepspeed,
     )
 
 
 def _adapter(config: TrainConfig) -> Path | None:
-    named = config.model.adapter_name_or_path
-    return Path(named) if named else None
+    merged, last = starting_adapters(config)
+    return last or (merged[-1] if merged else None)
 
 
 def _hasten(
@@ -279,6 +319,8 @@ def _hasten(
 ) -> Choice:
     """Fuse kernels and set what is computed again; ``run.json`` says both. Return how much is computed again."""
     inner = inner_model(model)
+    if alpha := config.training.get("neftune_noise_alpha"):
+        add_noise(inner, alpha)
     kernels, sentence = kernels_of(config, inner, arguments.device)
     if sentence:
         _say(arguments, sentence)
@@ -315,6 +357,21 @@ def _spare_memory(
     return choice
 
 
+def _answers(
+    config: TrainConfig, arguments: TrainingArguments, data: RunData, tracking: Tracking
+) -> HeldOutAnswers | None:
+    """Return what answers held-out questions at each evaluation, None where nobody asked for it."""
+    if not config.watching.eval_generate or data.evaluation is None:
+        return None
+    return HeldOutAnswers(data.evaluation, config, arguments.seed, tracking, lambda line: _say(arguments, line))
+
+
+def _operations(config: TrainConfig, arguments: TrainingArguments, model: torch.nn.Module) -> Operations:
+    """Return what counts the useful operations of a pack of this run."""
+    shape = shape_of(model.config)
+    return operations_of(shape, setup_of(config, shape, arguments.world_size, deepspeed=deepspeed_content(config)))
+
+
 def _too_large_for_cpu(folder: Path) -> bool:
     """Return whether the checkpoint has over a billion parameters and there is no accelerator here."""
     return not torch.accelerator.is_available() and parameter_count(folder) > LARGE
@@ -338,8 +395,8 @@ def _batch(plan: BatchPlan) -> dict:
 
 
 def _parameters(model: torch.nn.Module) -> dict[str, int]:
-    """Return how many numbers there are and how many are trained; ZeRO-3 leaves the whole count in ``ds_numel``."""
-    sizes = [(getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in model.parameters()]
+    """Return how many numbers there are and how many are trained."""
+    sizes = [(size_of(parameter), parameter.requires_grad) for parameter in model.parameters()]
     return {"all": sum(size for size, _ in sizes), "trained": sum(size for size, trained in sizes if trained)}
 
 
