@@ -1,9 +1,11 @@
 """Pairs of answers in the training recipe: every way to cut a step gives the same losses, and a run goes on exactly."""
 
+import importlib.util
 import json
 import math
 
 import pytest
+from launching import deepspeed_config
 
 from gpt4scene.demo import tiny_model
 from gpt4scene.errors import DataError
@@ -53,13 +55,16 @@ def test_two_processes_equal_one(on_two, train, tmp_path):
         "lora": keys,
         "evaluated": evaluated,
         "full": keys | {"finetuning_type": "full", "freeze_vision_tower": False},
-        "fsdp": keys | {"fsdp": "full_shard"},
     }
     for name, said in runs.items():
-        train(tmp_path / name, **{key: value for key, value in said.items() if key != "fsdp"})
+        train(tmp_path / name, **said)
+    sharded = {"fsdp": keys | {"fsdp": "full_shard"}}
+    if importlib.util.find_spec("deepspeed"):
+        sharded["zero3"] = keys | {"deepspeed": deepspeed_config(tmp_path, 3)}
+    runs |= sharded
     folders = on_two({f"two {name}": said for name, said in runs.items()})
     for name in runs:
-        alone, two = history(tmp_path / name), history(folders[f"two {name}"])
+        alone, two = history(tmp_path / ("lora" if name in sharded else name)), history(folders[f"two {name}"])
         assert [entry.keys() for entry in two] == [entry.keys() for entry in alone]
         for one, other in zip(alone, two, strict=True):
             assert {key: other[key] for key in one} == pytest.approx(one, rel=1e-4, abs=1e-6), name

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -27,16 +28,19 @@ class Reference:
         self._network = None if network is None else network.eval().requires_grad_(False)
         self._tower: Tower | None = None
 
-    def log_probabilities(self, policy: torch.nn.Module, batch: Batch, tower: Tower) -> torch.Tensor:
-        """Return ``float32[M]``, one for each label; ``tower`` is that of the ``policy``."""
+    def log_probabilities(
+        self, policy: torch.nn.Module, batch: Batch, tower: Tower, inputs: Mapping[str, Any]
+    ) -> torch.Tensor:
+        """Return ``float32[M]``, one for each label; ``tower`` and ``inputs`` are those of the ``policy``."""
         with torch.no_grad():
             if self._network is not None:
                 with tower.autocast():
-                    inputs = model_inputs(batch, self._own(tower, self._network))
-                    return -label_losses(self._network, batch, inputs)[0]
+                    own = model_inputs(batch, self._own(tower, self._network))
+                    return -label_losses(self._network, batch, own)[0]
             with adapters_off(policy):
-                seeing = self._own(tower, tower.network) if _adapted(tower) else tower
-                return -label_losses(policy, batch, model_inputs(batch, seeing))[0]
+                if _adapted(tower) or "inputs_embeds" in inputs:
+                    inputs = model_inputs(batch, self._own(tower, tower.network))
+                return -label_losses(policy, batch, inputs)[0]
 
     def _own(self, tower: Tower, network: PreTrainedModel) -> Tower:
         """Return a tower that shares no features with the policy's, whose weights may differ."""

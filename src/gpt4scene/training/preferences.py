@@ -50,11 +50,12 @@ class Preference:
     def losses(self, model: torch.nn.Module, batch: Batch, tower: Tower) -> RowLosses:
         """Return the loss of each pair, from one pass of the model and one of its reference."""
         arguments, pairs = self._arguments, len(batch.weights) // 2
-        logps_M = -label_losses(model, batch, model_inputs(batch, tower))[0]
+        inputs = model_inputs(batch, tower)
+        logps_M = -label_losses(model, batch, inputs)[0]
         policy_K = self._answers(logps_M, batch, arguments.ld_alpha)
         reference_K = torch.zeros_like(policy_K)
         if self._reference is not None:
-            known_M = self._reference.log_probabilities(model, batch, tower)
+            known_M = self._reference.log_probabilities(model, batch, tower, inputs)
             reference_K = self._answers(known_M, batch, None)
         policy, reference = policy_K[: 2 * pairs].view(pairs, 2), reference_K[: 2 * pairs].view(pairs, 2)
         losses = pair_losses(policy, reference, arguments)
