@@ -71,6 +71,7 @@ def _imported(place: str) -> Any:
 
 _SECTIONS = (
     *(f"gpt4scene.settings.arguments:{kind}Arguments" for kind in ("Model", "Data", "Tuning")),
+    "gpt4scene.settings.preferences:PreferenceArguments",
     "gpt4scene.settings.watching:WatchingArguments",
     "gpt4scene.settings.families:FamilyArguments",
 )

@@ -61,12 +61,14 @@ class Conversation:
     """One training row: turns in order, and the images that its ``<image>`` marks stand for, in order.
 
     ``images`` are paths as they will be opened. Rows about one scene share one tuple object, so that
-    165K rows of 33 images cost one list of paths per scene.
+    165K rows of 33 images cost one list of paths per scene. ``rejected`` is an answer that is worse than that of the
+    last turn, in a row of a preference data set.
     """
 
     turns: tuple[Turn, ...]
     images: tuple[str, ...]
     origin: Origin
+    rejected: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class EncodedSample:
 
     ``cut`` follows the last image, or is 0 where nothing can be shared (no image, or an answer
     before the last image). ``labels_L`` holds the token itself where it is learned, ``IGNORED`` elsewhere.
+    ``rejected`` is the same row with its worse answer.
     """
 
     ids_L: np.ndarray
@@ -83,6 +86,12 @@ class EncodedSample:
     images: tuple[str, ...]
     grids: tuple[Grid, ...]
     origin: Origin
+    rejected: EncodedSample | None = None
+
+    @property
+    def answers(self) -> tuple[EncodedSample, ...]:
+        """The row's branches: itself, then its worse answer where it has one."""
+        return (self,) if self.rejected is None else (self, self.rejected)
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,6 @@ from gpt4scene.model.loading import load_model
 
 pytestmark = pytest.mark.slow
 
-SCRIPT = """
-import json, sys
-from gpt4scene.settings.config import parse
-from gpt4scene.training import processes, sft
-for words in json.load(open(sys.argv[1])):
-    sft.run(parse(words))
-processes.end_of_several(0)
-"""
-
 PUBLIC_COMMAND = """
     --tokenized_path tokenizer/qwen2vl_full_sft_mark_32_3D_img512/
     --model_name_or_path ./ckpts/models--Qwen--Qwen2-VL-7B-Instruct/
@@ -56,23 +47,6 @@ PUBLIC_COMMAND = """
 """
 
 needs_deepspeed = pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None, reason="DeepSpeed is not installed")
-
-
-@pytest.fixture
-def on_two(torchrun, flags, tmp_path):
-    """Return a function that trains several runs on two processes of four rows each, and returns their folders."""
-
-    def run(runs: dict[str, dict]):
-        words = {
-            name: flags(tmp_path / name, **{"per_device_train_batch_size": 4} | keys) for name, keys in runs.items()
-        }
-        (tmp_path / "script.py").write_text(SCRIPT)
-        (tmp_path / "runs.json").write_text(json.dumps(list(words.values())))
-        done = torchrun([str(tmp_path / "script.py"), str(tmp_path / "runs.json")], tmp_path)
-        assert done.returncode == 0, done.stderr[-3000:]
-        return {name: tmp_path / name for name in words}
-
-    return run
 
 
 def weights(folder):

@@ -121,10 +121,10 @@ def test_a_flag_switches_off_what_the_file_asks_for(tmp_path):
 @pytest.mark.parametrize(
     ("written", "sentence"),
     [
-        ({"stage": "dpo"}, "'stage' dpo is not supported: preference training"),
+        ({"stage": "kto"}, "'stage' kto is not supported: its loss holds a mean"),
+        ({"stage": "dpo", "pref_loss": "kto_pair"}, "'pref_loss' kto_pair is not supported: its loss holds a mean"),
         ({"stage": "ppo"}, "'stage' ppo is not supported: reinforcement learning"),
         ({"stage": "rm"}, "'stage' rm is not supported: reward models"),
-        ({"stage": "pt"}, "'stage' pt is not supported: pretraining"),
         ({"finetuning_type": "oft"}, "'finetuning_type' oft is not supported"),
         ({"mix_strategy": "interleave_once"}, "'mix_strategy' interleave_once is not supported"),
         ({"template": "llava"}, "template 'llava' is LLaMA-Factory's for other models"),

@@ -103,6 +103,8 @@ class Encoder:
         cutoff_len: longest row in tokens, None for no bound.
         train_on_prompt: user messages behind the cut are learned too; image tokens never are.
         mask_history: only the last answer is learned.
+
+    A row of two answers becomes one sample, with the other answer's beside it.
     """
 
     def __init__(
@@ -131,7 +133,9 @@ class Encoder:
     def encode(self, conversation: Conversation) -> EncodedSample:
         """Return a training row with labels. Raises DataError, or RowTooLong past ``cutoff_len``."""
         segments, last = self._rendered(conversation)
-        return self._assemble(segments, last, conversation.images, conversation.origin)
+        sample = self._assemble(segments, last, conversation.images, conversation.origin)
+        other = with_rejected(conversation)
+        return sample if other is None else replace(sample, rejected=self.encode(other))
 
     def encode_question(self, question: Question) -> EncodedSample:
         """Return a question that ends after the assistant's header, without labels.
@@ -189,6 +193,9 @@ class Encoder:
 
         A byte-level vocabulary has no token shorter than a byte. Raises DataError for unreadable images.
         """
+        other = with_rejected(conversation)
+        if other is not None:
+            return max(self.length_bound(replace(conversation, rejected=None)), self.length_bound(other))
         head, behind = self._outline(conversation)
         if head is not None:
             return head.text_tokens + self._tokens_of(conversation.images, conversation.origin) + behind
@@ -256,7 +263,8 @@ class Encoder:
             mask_history=self.mask_history,
             marks=self._marks,
         )
-        return segments, -1 if _answers_before_images(conversation.turns, self._marks) else _last_image(segments)
+        learned = not self.mask_history and _answers_before_images(conversation.turns, self._marks)
+        return segments, -1 if learned else _last_image(segments)
 
     def _refuse_other_marks(self, turns: Sequence[Turn], origin: Origin) -> None:
         for turn in turns:
@@ -336,6 +344,14 @@ class Encoder:
                     self._texts.clear()
                 self._texts[text] = known
         return known
+
+
+def with_rejected(conversation: Conversation) -> Conversation | None:
+    """Return the row with its worse answer in place of the last turn; None where it has no such answer."""
+    if conversation.rejected is None:
+        return None
+    turns = (*conversation.turns[:-1], replace(conversation.turns[-1], text=conversation.rejected))
+    return replace(conversation, turns=turns, rejected=None)
 
 
 def _texts(segments: Sequence[Segment]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gpt4scene.data.dataset_info import read_dataset_info
+from gpt4scene.data.dataset_info import DatasetEntry, Stage, read_dataset_info
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.errors import DataError
 from gpt4scene.files.rows import dataset_files
@@ -28,6 +28,7 @@ def fingerprint(
     model_folder: str | os.PathLike,
     datasets: Sequence[str],
     dataset_dir: str | os.PathLike,
+    stage: Stage = "sft",
     **reading: Any,
 ) -> dict[str, Any]:
     """Return every setting and file content that decides the encoded rows, as JSON values by name.
@@ -38,12 +39,13 @@ def fingerprint(
         datasets: names in ``dataset_info.json``; entries count, and their files by content. What a hub serves can't
             be looked into; its name counts.
         dataset_dir: folder of ``dataset_info.json``; may move.
+        stage: what the rows are read for.
         reading: further settings that choose rows, as given to ``load_conversations`` and to the split.
 
     Raises DataError when a file is missing.
     """
     folder = Path(dataset_dir)
-    entries = read_dataset_info(folder, datasets)
+    entries = read_dataset_info(folder, datasets, stage)
     vision = asdict(encoder.vision)
     settings = {
         "template": {key: value for key, value in asdict(encoder.template).items() if key != "usable"},
@@ -54,15 +56,21 @@ def fingerprint(
         "mask_history": encoder.mask_history,
         "image processor": vision,
         "tokenizer files": _tokenizer_files(Path(model_folder)),
-        "dataset": {entry.name: asdict(entry) for entry in entries},
+        "dataset": {entry.name: _content(entry) for entry in entries},
         "dataset files": {
             entry.name: _digests(folder / entry.file_name)
             for entry in entries
             if entry.file_name and not (entry.hf_hub_url or entry.script_url)
         },
+        **({} if stage == "sft" else {"stage": stage}),
         **reading,
     }
     return json.loads(json.dumps(settings))
+
+
+def _content(entry: DatasetEntry) -> dict[str, Any]:
+    """Return the entry's values; ``ranking`` where it is set, so that rows tokenized before it came still fit."""
+    return {key: value for key, value in asdict(entry).items() if key != "ranking" or value}
 
 
 def _digests(place: Path) -> dict[str, str]:

@@ -90,7 +90,9 @@ def _with_parents(keys: Iterable[int | None], prefixes: Mapping[int, Prefix]) ->
 
 def _rides(row: Conversation, encoder: Encoder) -> bool:
     """Return whether a row of text is short enough to ride with others."""
-    return encoder.length_bound(row) <= LONGEST_RIDER or len(encoder.encode(row).ids_L) <= LONGEST_RIDER
+    return encoder.length_bound(row) <= LONGEST_RIDER or all(
+        len(answer.ids_L) <= LONGEST_RIDER for answer in encoder.encode(row).answers
+    )
 
 
 def pieces(values: Sequence[Hashable], end: Hashable) -> tuple[Hashable, ...]:

@@ -167,7 +167,9 @@ class DataArguments(Arguments):
 class TuningArguments(Arguments):
     """What is trained, and what the loss is."""
 
-    stage: Literal["sft"] = key("Training stage; supervised fine-tuning is the only one.", "sft")
+    stage: Literal["sft", "dpo", "pt"] = key(
+        "What is learned: answers (sft), which of two answers is better (dpo), or plain text (pt).", "sft"
+    )
     finetuning_type: Literal["full", "freeze", "lora"] = key(
         "Train all weights, only some layers, or low-rank adapters.", "lora"
     )

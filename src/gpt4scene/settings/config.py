@@ -10,7 +10,7 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from gpt4scene.errors import ConfigError
 from gpt4scene.registry import nearest
@@ -20,6 +20,7 @@ from gpt4scene.settings.consistency import contradictions, trains, without_effec
 from gpt4scene.settings.entries import FLAGS, Entry, place, read_file, read_flags
 from gpt4scene.settings.families import FamilyArguments
 from gpt4scene.settings.foreign import foreign
+from gpt4scene.settings.preferences import PreferenceArguments
 from gpt4scene.settings.repeated import read_run, run_file, take_from
 from gpt4scene.settings.watching import WatchingArguments, reporters
 
@@ -30,7 +31,10 @@ BY_ITSELF = ("disable_gradient_checkpointing", "use_liger_kernel")
 """Keys that may say ``auto``, which is what they are when left out."""
 
 Section = TypeVar("Section", bound=Arguments)
-SECTIONS: tuple[type, ...] = (ModelArguments, DataArguments, TuningArguments, WatchingArguments, FamilyArguments)
+SECTIONS: tuple[type, ...] = (
+    *(ModelArguments, DataArguments, TuningArguments),
+    *(WatchingArguments, FamilyArguments, PreferenceArguments),
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class TrainConfig:
     source: str | None = None
     flags: tuple[str, ...] = field(default=())
     said: tuple[str, ...] = ()
+    preferences: PreferenceArguments = field(default_factory=PreferenceArguments)
     watching: WatchingArguments = field(default_factory=WatchingArguments)
     repeats: str | None = None
     family: FamilyArguments = field(default_factory=FamilyArguments)
@@ -60,6 +65,12 @@ class TrainConfig:
     def output_dir(self) -> str:
         """Folder of the run's results, as the user wrote it."""
         return self.training["output_dir"]
+
+    @property
+    def loss_average(self) -> Literal["row", "token"]:
+        """What a step's loss is the mean of: as said, and else rows, or tokens of plain text."""
+        plain = self.tuning.stage == "pt" and "loss_average" not in self.said
+        return "token" if plain else self.tuning.loss_average
 
     @property
     def evaluates_only(self) -> bool:
@@ -112,6 +123,7 @@ def parse(argv: Sequence[str]) -> TrainConfig:
         model=_section(ModelArguments, values),
         data=_section(DataArguments, values),
         tuning=_section(TuningArguments, values),
+        preferences=_section(PreferenceArguments, values),
         training={name: value for name, value in values.items() if name not in own} | {"do_train": trains(values)},
         notes=tuple(dict.fromkeys(notes)),
         source=source,

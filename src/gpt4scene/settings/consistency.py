@@ -12,6 +12,7 @@ from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import ImageLimits, TuningArguments
 from gpt4scene.settings.feature_cache import feature_cache_problems
 from gpt4scene.settings.foreign import foreign
+from gpt4scene.settings.preferences import preference_problems, stage_notes, text_problems
 from gpt4scene.settings.watching import watching_problems, watching_without_effect
 
 LONGEST_SIDE = 16384
@@ -34,7 +35,7 @@ def trains(values: Mapping[str, Any]) -> bool:
 def contradictions(values: Mapping[str, Any]) -> list[str]:
     """Return sentences about settings that cannot stand together; ``values`` holds what was set, by key."""
     found = [*_work(values), *_method(values), *_rows(values), *_precision(values), *_evaluation(values)]
-    return [*found, *watching_problems(values)]
+    return [*found, *watching_problems(values), *preference_problems(values), *text_problems(values)]
 
 
 def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
@@ -75,6 +76,7 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
         ),
         **watching_without_effect(values),
     }
+    yield from stage_notes(values)
     if get("learning_rate") == 0 and trains(values):
         yield "learning_rate has no effect at 0: nothing is trained, and the weights stay as they are"
     metric = str(get("metric_for_best_model") or "loss").removeprefix("eval_")

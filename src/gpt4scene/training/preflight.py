@@ -33,12 +33,13 @@ from gpt4scene.training.packages import missing_packages
 from gpt4scene.training.packing import branches_of
 from gpt4scene.training.resume import check_resume, find_checkpoint, settings_of
 from gpt4scene.training.run_data import RunData
+from gpt4scene.training.stages import reference_folder, reference_problems
 
 
 def check_settings(config: TrainConfig) -> None:
     """Raise ``ConfigError`` for missing packages, options that nobody reads, and files or variables that contradict."""
     problems = [*missing_packages(config), *option_problems(config), *launch_problems(config)]
-    if problems := [*problems, *answering_problems(config)]:
+    if problems := [*problems, *answering_problems(config), *reference_problems(config)]:
         raise ConfigError(*problems)
 
 
@@ -53,6 +54,7 @@ def check_model(config: TrainConfig, folder: Path) -> str | None:
     set_balance(network.config, config.family.moe_aux_loss_coef)
     check_reentrant(network.config, bool(options_of(config).get("use_reentrant")))
     check_target_modules(config, network)
+    reference_folder(config, folder)
     check_fusing(config.tuning.use_liger_kernel, network, *wanted_kernels(config))
     if not config.evaluates_only:
         refuse_dropout(network.config, attention_backend(config.model.flash_attn)[0])

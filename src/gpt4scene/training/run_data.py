@@ -9,11 +9,13 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase, TrainingArguments
 
+from gpt4scene.data.dataset_info import Stage
 from gpt4scene.data.datasets import LoadedRows, load_conversations
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.fingerprint import fingerprint
 from gpt4scene.data.image_rules import image_rule
 from gpt4scene.data.packs import PackDataset
+from gpt4scene.data.plain_text import TextEncoder
 from gpt4scene.data.split import split_rows
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.errors import DataError
@@ -59,8 +61,9 @@ def load_data(
     run; ValueError for an unknown template.
     """
     data = config.data
-    encoder = on_all(lambda: _encoder(data, folder, tokenizer))
+    encoder = on_all(lambda: _encoder(data, folder, tokenizer, config.tuning.stage))
     reading = {
+        "stage": config.tuning.stage,
         "media_dir": data.media_dir,
         "max_samples": data.max_samples,
         "mix_strategy": data.mix_strategy,
@@ -139,13 +142,17 @@ def _select(rows: Sequence[Conversation] | TokenizedRows, indices: Sequence[int]
     return rows.select(indices) if isinstance(rows, TokenizedRows) else [rows[index] for index in indices]
 
 
-def _encoder(data: DataArguments, folder: Path, tokenizer: PreTrainedTokenizerBase) -> Encoder:
-    """Return the encoder that the settings describe, for the checkpoint in ``folder``."""
-    return Encoder(
+def _encoder(data: DataArguments, folder: Path, tokenizer: PreTrainedTokenizerBase, stage: Stage) -> Encoder:
+    """Return the encoder that the settings describe, for the checkpoint in ``folder``.
+
+    Of pairs, the two last answers are compared, so that nothing before them is learned.
+    """
+    kind = TextEncoder if stage == "pt" else Encoder
+    return kind(
         tokenizer,
         TEMPLATES[data.template],
         image_rule(folder, **asdict(data.image_limits)),
         data.cutoff_len,
         train_on_prompt=data.train_on_prompt,
-        mask_history=data.mask_history,
+        mask_history=data.mask_history or stage == "dpo",
     )

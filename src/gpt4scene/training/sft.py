@@ -34,7 +34,6 @@ from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.known_images import keep_features
 from gpt4scene.training.launch_files import deepspeed_content
 from gpt4scene.training.manifest import Manifest
-from gpt4scene.training.objective import FineTuning
 from gpt4scene.training.optimizers import try_out
 from gpt4scene.training.output import BatchPlan, MarkComplete, open_output
 from gpt4scene.training.packing import branches_of, widest_pack
@@ -45,6 +44,7 @@ from gpt4scene.training.resume import check_resume, find_checkpoint, has_result,
 from gpt4scene.training.run_data import RunData, load_data
 from gpt4scene.training.signals import StopOnSignal
 from gpt4scene.training.speed import Operations, operations_of
+from gpt4scene.training.stages import objective_of
 from gpt4scene.training.tracking import Tracking, tracked
 from gpt4scene.training.trainer import PackTrainer
 
@@ -152,6 +152,9 @@ def _work(
     model = on_all(lambda: _model(config, arguments, folder))
     if checkpoint is None:  # nothing can be wrong any more that would be the end of an earlier run for nothing
         on_first(lambda: open_output(config.output_dir, overwrite=config.tuning.overwrite_output_dir, resume=None))
+    objective, reference = on_all(lambda: objective_of(config, arguments, folder, model))
+    if reference:
+        _say(arguments, reference)
     activations = _hasten(config, arguments, model, data, plan, manifest)
     manifest.update(parameters=_parameters(model), arguments=arguments.to_sanitized_dict())
     answers = _answers(config, arguments, data, tracking)
@@ -161,7 +164,7 @@ def _work(
         train_dataset=data.train,
         eval_dataset=data.evaluation,
         plan=plan,
-        objective=FineTuning(config.tuning.loss_average),
+        objective=objective,
         eval_branches=arguments.per_device_eval_batch_size,
         base=folder,
         tokenizer=data.train.encoder.tokenizer,
