@@ -134,7 +134,7 @@ def one_kernel_each() -> Kernels:
     """Return stand-ins for fused kernels: they read their inputs once and write their outputs once."""
     norm = _one_kernel("norm", lambda states, weight: torch.empty_like(states), 1)
     gate = _one_kernel("gate", lambda gate, up: torch.empty_like(gate), 2)
-    return Kernels("fused", lambda states, weight, eps: norm(states, weight.to(states.dtype)), gate)
+    return Kernels("fused", lambda states, weight, eps, centred: norm(states, weight.to(states.dtype)), gate)
 
 
 def build(shape: ModelShape, method: str, rank: int) -> torch.nn.Module:

@@ -20,10 +20,12 @@ IGNORED = -100
 """Label of a token that carries no loss (the value that PyTorch's cross entropy ignores)."""
 
 Role = Literal["system", "user", "assistant"]
-Grid = tuple[int, int, int]
+Grid = tuple[int, int, int] | tuple[int, int, int, float]
 """What the rule of a family's images says of one image; mostly patches: (time, rows, columns).
 
-504x392 pixels at patch size 14 is (1, 28, 36). Tokens, patches and positions of a grid are the rule's to say.
+504x392 pixels at patch size 14 is (1, 28, 36). Tokens, patches and positions of a grid are the rule's to say. That of a
+video has a fourth number, the step: how far the time position goes on from one row of frames to the next, and 0 where
+each stands in the text on its own.
 """
 
 

@@ -359,7 +359,9 @@ def test_hidden_files_and_folders_are_no_rows_and_suffixes_have_any_case(folder)
 )
 def test_media_in_a_column_that_nobody_named_are_refused(folder, value):
     (folder / "rooms.json").write_text(json.dumps([row(0, ()), {**row(1, ()), "pics": value}]))
-    with pytest.raises(DataError, match=r"rooms\.json, row 1 .*'pics' holds .*shows no image; set columns.images"):
+    with pytest.raises(
+        DataError, match=r"rooms\.json, row 1 .*'pics' holds .*shows no image and no video; set columns.images"
+    ):
         load_conversations(["rooms"], folder)
     (folder / "rooms.json").write_text(json.dumps([{**row(1), "pics": value}, {**row(2, ()), "image_id": "a.png"}]))
     assert len(load_conversations(["rooms"], folder).rows) == 2

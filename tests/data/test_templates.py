@@ -2,6 +2,7 @@ import pytest
 
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.demo.tiny_model import build_tokenizer
+from gpt4scene.families.registry import FAMILIES
 from gpt4scene.types import Turn
 
 QUESTION, ANSWER = Turn("user", "<image>\n<image>Where is it?"), Turn("assistant", "<OBJ001>.")
@@ -24,7 +25,7 @@ def as_messages(turns):
 @pytest.mark.parametrize("turns", [TALK, (Turn("system", "Be brief."), *TALK), TALK[:1], (Turn("user", "Hi"),)])
 def test_text_equals_the_tokenizers_chat_template(name, turns):
     generate = turns[-1].role == "user"
-    segments = TEMPLATES[name].render(turns, generate=generate)
+    segments = TEMPLATES[FAMILIES[name].template].render(turns, generate=generate)
     theirs = build_tokenizer(name).apply_chat_template(
         as_messages(turns), tokenize=False, add_generation_prompt=generate
     )

@@ -10,9 +10,9 @@ from scene_rows import write_image
 from transformers import AutoModelForImageTextToText
 
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.image_rules import image_rule
 from gpt4scene.data.packs import collate, make_pack
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo import tiny_model
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.model.export import export, merge_adapter
@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def encoder(folder):
-    return Encoder(load_tokenizer(folder), TEMPLATES["qwen3_vl"], VisionRule.from_folder(folder, 112))
+    return Encoder(load_tokenizer(folder), TEMPLATES["qwen3_vl"], image_rule(folder, 112))
 
 
 @pytest.fixture(scope="module")

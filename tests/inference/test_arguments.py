@@ -186,10 +186,12 @@ BOTH = {
 }
 OTHER_VALUES = {
     "template": "qwen3_vl",
+    "enable_thinking": False,
     "dtype": "float16",
     "flash_attn": "sdpa",
     "feature_cache": "off",
     "prefix_memory": 0.5,
+    "crop_to_patches": True,
     "device": "cpu",
     "num_processes": "2",
     "base_url": "http://localhost:2/v1",

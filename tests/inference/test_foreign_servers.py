@@ -19,8 +19,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import infer as main
+from hybrid import HYBRID
 from PIL import Image
 
+from gpt4scene.demo.tiny_model import build
 from gpt4scene.files import journal
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -148,10 +150,13 @@ def test_vllm_that_is_killed_in_mid_run_and_started_again_loses_nothing(vllm, as
         assert found == [ours]
 
 
-def test_transformers_serve_answers_as_our_engine(ask, ours, tiny_folder, tmp_path, port):
+@pytest.mark.parametrize("family", ["qwen2_vl", HYBRID])
+def test_transformers_serve_answers_as_our_engine(ask, tmp_path, port, family):
     python = interpreter("GPT4SCENE_SERVE_PYTHON")
+    folder = build(tmp_path / "model", family)
+    ours = ask(tmp_path / "ours", f"--model={folder}", "--dtype=float32")
     command = [str(python.parent / "transformers"), "serve", "--host", "127.0.0.1", "--port", str(port)]
     (tmp_path / "hub").mkdir()
-    flags = ("--engine=server", f"--base_url=http://127.0.0.1:{port}/v1", f"--model={tiny_folder}")
+    flags = ("--engine=server", f"--base_url=http://127.0.0.1:{port}/v1", f"--model={folder}")
     with running(command, port, tmp_path / "serve.log", HF_HUB_CACHE=str(tmp_path / "hub")):
         assert ask(tmp_path / "out", *flags) == ours

@@ -6,7 +6,8 @@ import math
 import pytest
 import torch
 from generating import SHORT, by_index, expected, generate, make_engine, transformers_own
-from scheduling import GREEDY, KINDS, run, said
+from room_runs import answers as journal_answers
+from scheduling import GREEDY, KINDS, Waits, run, said
 
 from gpt4scene.demo.tiny_model import build
 from gpt4scene.families.tiny import TinyShape
@@ -88,18 +89,32 @@ def alone(parts, requests):
     return found
 
 
-def test_answers_equal_generate(make, reference, asked):
+@pytest.mark.parametrize("places", [(3, 7, 9), pytest.param(range(17), marks=pytest.mark.slow)], ids=["few", "all"])
+def test_answers_equal_generate(make, reference, asked, places):
+    some = [asked[place] for place in places]
     engine = Engine(make())
-    answers = list(engine.answer(asked, SURE))
-    assert by_index(answers) == expected(reference, engine, asked)
-    assert len({answer.text for answer in answers}) > len(asked) // 2
+    answers = list(engine.answer(some, SURE))
+    assert by_index(answers) == expected(reference, engine, some)
+    assert by_index(Engine(make(branch_limit=1)).answer(some, SURE)) == by_index(answers)
+    assert len({answer.text for answer in answers}) > len(some) // 2
     (answer,) = [one for one in answers if one.question == asked[3]]
     scores = generate(reference, engine, asked[3], output_logits=True, return_dict_in_generate=True).logits
     for id, found, row in zip(answer.token_ids, answer.logprobs, scores, strict=True):
         assert math.isclose(found, row[0].log_softmax(-1)[id].item(), abs_tol=1e-4)
 
 
-@pytest.mark.parametrize("limit", [1, 3, 128])
+@pytest.mark.slow
+def test_experts_behind_recurrent_layers_answer_as_generate(folder, asked, tmp_path):
+    other = build(tmp_path / "model", "qwen3_5_moe", TinyShape(width=64, layers=3))
+    engine, model = make_engine(other), spread(transformers_own(other))
+    spread(engine.model)
+    found = by_index(engine.answer(asked, SHORT))
+    assert found == expected(model, engine, asked) and len(set(found.values())) > len(asked) // 2
+    engine.scheduler.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", [3, 128])
 def test_answers_do_not_hang_on_company(make, requests, alone, limit):
     scheduler = make(branch_limit=limit)
     together = run(scheduler, requests)
@@ -115,9 +130,9 @@ def test_a_scene_in_pieces_carries_on_from_piece_to_piece(make, asked):
     prepared = scheduler.arrivals.preparer.encode(asked[0]).result()
     pixels, found = scheduler.arrivals.preparer.pixels(prepared).result(), []
     for most in (None, 1):
-        prefill = network.prefill(prepared, pixels, special.image_pad)
+        prefill = network.prefill(prepared, pixels, special)
         while prefill.prefix() is None:
-            network.go_on(prefill, *prefill.next_cut(special.image_end, most))
+            network.go_on(prefill, *prefill.next_cut(most))
         found.append(prefill.prefix())
     whole, pieces = found
     assert torch.allclose(whole.states, pieces.states, atol=1e-4)
@@ -127,6 +142,7 @@ def test_a_scene_in_pieces_carries_on_from_piece_to_piece(make, asked):
     assert whole.size == whole.states.nbytes + whole.carried.nbytes <= network.held(whole.length)
 
 
+@pytest.mark.slow
 def test_words_that_questions_begin_with_are_run_once(make, scenes, monkeypatch):
     place, images = "I stand beside the bed and look at the window. What is", scenes[0][0].images
     texts = [f"{place} {what}?" for what in ("left", "behind", "the lamp")] + ["What is it?"] * 2 + ["Find it."]
@@ -140,6 +156,7 @@ def test_words_that_questions_begin_with_are_run_once(make, scenes, monkeypatch)
     assert sorted(stem.members for stem in used[0]) == [(0, 1, 2), (3, 4)]
 
 
+@pytest.mark.slow
 def test_a_watched_answer_goes_on_between_the_pieces_of_another_scene(make, requests, alone, monkeypatch):
     monkeypatch.setattr(scheduling, "PIECE_TOKENS", 25)
     scheduler = make()
@@ -150,6 +167,7 @@ def test_a_watched_answer_goes_on_between_the_pieces_of_another_scene(make, requ
     assert said(found) == said(alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [3, 128])
 def test_recorded_steps_on_padded_sizes_change_no_answer(make, requests, alone, limit):
     replayed = []
@@ -164,10 +182,22 @@ def test_recorded_steps_on_padded_sizes_change_no_answer(make, requests, alone, 
     assert replayed
 
 
+def test_a_step_waits_for_the_device_only_for_its_tokens(make, requests):
+    scheduler = make()
+    for request in requests[:4]:
+        scheduler.add(request)
+    while scheduler.waiting:
+        scheduler.step()
+    with Waits() as waits:
+        assert len(scheduler.step()) == 4
+    assert not waits.found, "what waits can't be recorded as a CUDA graph"
+
+
 def full(*_):
     raise torch.OutOfMemoryError("CUDA out of memory.\nmore")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["the model", "the sampler"])
 def test_where_memory_runs_out_in_a_step_all_wait_and_fewer_go_on(make, requests, alone, monkeypatch, place):
     sizes, (kind, name) = [], (Network, "step") if place == "the model" else (Sampler, "choose")
@@ -186,6 +216,7 @@ def test_where_memory_runs_out_in_a_step_all_wait_and_fewer_go_on(make, requests
     assert max(sizes) > 6 and min(sizes) <= 3 < scheduler._most, "all waited, fewer began, what ended made room again"
 
 
+@pytest.mark.slow
 def test_where_memory_never_suffices_for_a_step_requests_say_so(make, requests, alone, monkeypatch):
     monkeypatch.setattr(Network, "step", full)
     found = run(make(), requests[:5])
@@ -194,6 +225,7 @@ def test_where_memory_never_suffices_for_a_step_requests_say_so(make, requests, 
     assert failed and said(rest) == {number: said(alone)[number] for number in rest}
 
 
+@pytest.mark.slow
 def test_scores_that_are_no_numbers_leave_nothing_behind(make, requests, alone, monkeypatch):
     real, broken = Network.step, []
 
@@ -224,3 +256,14 @@ def test_what_branches_carry_counts_in_their_memory(make, requests):
         slots = scheduler._slots
         held = max(held, slots.states.nbytes + slots.carried.nbytes)
     assert most == 4 and room // 2 < held <= room
+
+
+@pytest.mark.slow
+def test_the_commands_answer_alike_from_images_and_from_kept_features(infer, folder, tmp_path):
+    kept = f"--feature_cache={tmp_path / 'features'}"
+    for out, flags in (("plain", ["--feature_cache=off"]), ("kept", [kept]), ("again", [kept, "--branch_limit=1"])):
+        status, _, err = infer(*flags, out=out, model=folder)
+        assert status == 0, err
+        for task in ("scanqa", "scanrefer"):
+            assert journal_answers(tmp_path / out, task) == journal_answers(tmp_path / "plain", task)
+    assert any((tmp_path / "features").iterdir())

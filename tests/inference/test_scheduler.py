@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from scheduling import GREEDY, KINDS, parts_of, run, said
-from torch.utils._python_dispatch import TorchDispatchMode
+from scheduling import GREEDY, KINDS, Waits, parts_of, run, said
 
 from gpt4scene.errors import DataError, WorkError
 from gpt4scene.inference.decoding import GenerationSettings
@@ -341,20 +340,6 @@ def test_one_long_answer_leaves_room_for_many_short_ones_behind_it(make, request
     while scheduler.step():
         most = max(most, scheduler.running)
     assert most == 4
-
-
-class Waits(TorchDispatchMode):
-    """Counts the operations that make the host wait for what a device computes."""
-
-    def __init__(self):
-        super().__init__()
-        self.found = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = str(func)
-        if any(part in name for part in ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero")):
-            self.found.append(name)
-        return func(*args, **(kwargs or {}))
 
 
 def test_a_step_waits_for_the_device_only_for_its_tokens(make, requests, monkeypatch):

@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 from commands import export as export_main
+from hybrid import HYBRID
 from peft import IA3Config, LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
@@ -18,10 +19,10 @@ from gpt4scene.model.loading import load_merged, load_model
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import TuningArguments
 
-FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
-LANGUAGE = ["q_proj", "v_proj", "down_proj"]
+FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", HYBRID)
+LANGUAGE = ["q_proj", "v_proj", "down_proj", "in_proj_qkv", "out_proj"]  # the last two are of recurrent layers
 EVERYWHERE = r".*\.(q_proj|down_proj|qkv|linear_fc1|mlp\.0|mlp\.2)$"
-LLAMA_FACTORY = r"^(?!.*(?:visual|lm_head)).*(?:q_proj|v_proj|down_proj).*"
+LLAMA_FACTORY = r"^(?!.*(?:visual|lm_head)).*(?:q_proj|v_proj|down_proj|in_proj_qkv|out_proj).*"
 
 OLDER = {
     "before 4.52": {"model.language_model.": "model.", "model.visual.": "visual."},

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from gpt4scene.model.branches import BranchFill, BranchStep, PrefixDone, PrefixFill, own_by_flash, own_by_products
+from gpt4scene.model.branches import BranchFill, BranchStep, PrefixDone, PrefixFill
+from gpt4scene.model.kept_attention import own_by_flash, own_by_products
 
 HEADS, KEY_HEADS, CHANNELS, SCALE = 6, 2, 16, 0.3
 LENGTHS, SPARE = (5, 1, 9, 3), 2

@@ -1,18 +1,18 @@
 """Layers with a recurrent state: a pack gives the losses and gradients of its rows one by one, and of transformers."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 import torch
+from hybrid import make_exact
 from scene_rows import write_image
 from transformers import AutoModelForImageTextToText
 
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.image_rules import image_rule
 from gpt4scene.data.layout import pack_layout
 from gpt4scene.data.packs import collate, make_pack
 from gpt4scene.data.templates import TEMPLATES
-from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo import tiny_model
 from gpt4scene.families.tiny import TinyShape
 from gpt4scene.model.delta import PackedDelta, delta_sentence, fork_states
@@ -22,32 +22,6 @@ from gpt4scene.model.pixels import normalise
 from gpt4scene.types import Conversation, Origin, Turn
 
 pytest.importorskip("transformers.models.qwen3_5", reason="this transformers has no Qwen3.5")
-
-
-def exact_rule(query, key, value, g, beta, initial_state=None, **_):
-    """The gated delta rule token by token, in the numbers of its inputs (arXiv 2412.06464, equation 10)."""
-    repeat = value.shape[2] // key.shape[2]
-    query, key = (one / (one.pow(2).sum(-1, keepdim=True) + 1e-6).sqrt() for one in (query, key))
-    query, key = (one.repeat_interleave(repeat, 2) for one in (query / query.shape[-1] ** 0.5, key))
-    shape = value.shape[0], value.shape[2], key.shape[-1], value.shape[-1]
-    memory, outs = value.new_zeros(shape) if initial_state is None else initial_state, []
-    for token in range(value.shape[1]):
-        memory = memory * g[:, token, :, None, None].exp()
-        missing = value[:, token] - torch.einsum("nhkv,nhk->nhv", memory, key[:, token])
-        memory = memory + torch.einsum("nhk,nhv->nhkv", key[:, token], beta[:, token, :, None] * missing)
-        outs.append(torch.einsum("nhkv,nhk->nhv", memory, query[:, token]))
-    return torch.stack(outs, 1), memory
-
-
-def make_exact(model):
-    """Let the recurrent layers of ``model`` compute in fp64: transformers' functions round to fp32."""
-    for module in model.modules():
-        if isinstance(module, PackedDelta):
-            theirs = module._functions
-            module._functions = SimpleNamespace(
-                causal_conv1d_fn=theirs.causal_conv1d_fn, torch_chunk_gated_delta_rule=exact_rule
-            )
-    return model.double()
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +83,7 @@ def test_weights_keep_their_names(layer):
 
 def test_what_would_go_unseen_is_refused(layer):
     _, ours, hidden = layer
-    for wrong in ({"attention_mask": torch.ones(1, 40)}, {"cache_params": object()}):
+    for wrong in ({"attention_mask": torch.ones(1, 40)}, {"cache_params": object(), "layout": pack_layout(40, ())}):
         with pytest.raises(ValueError, match="one packed row at a time"):
             ours(hidden, **wrong)
     with pytest.raises(ValueError, match="one packed row at a time"):
@@ -130,7 +104,7 @@ def setting(tmp_path_factory):
     """A checkpoint, its encoder, and samples: three of a scene, two of text."""
     place = tmp_path_factory.mktemp("hybrid")
     folder = tiny_model.build(place / "model", "qwen3_5", TinyShape(width=64, layers=3, vision_layers=1))
-    encoder = Encoder(load_tokenizer(folder), TEMPLATES["qwen2_vl"], VisionRule.from_folder(folder, 112))
+    encoder = Encoder(load_tokenizer(folder), TEMPLATES["qwen2_vl"], image_rule(folder, 112))
     scene = tuple(write_image(place / f"{i}.png", size, i) for i, size in enumerate(((80, 60), (112, 84))))
     rows = []
     for number, (sees, asked, answer) in enumerate(SAID):
@@ -180,6 +154,17 @@ def test_a_row_equals_transformers(setting):
             input_ids=ids, labels=torch.from_numpy(sample.labels_L)[None], mm_token_type_ids=types, **seen
         )
         assert ours.item() == pytest.approx(float(theirs.loss.detach()), rel=1e-5)
+
+
+def test_generate_of_transformers_goes_on_where_its_cache_ends(setting):
+    folder, _, _ = setting
+    ids = torch.arange(9, 21)[None]
+    loaded = [load_model(folder), AutoModelForImageTextToText.from_pretrained(folder)]
+    ours, theirs = (
+        one.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=6, do_sample=False)
+        for one in loaded
+    )
+    assert torch.equal(ours, theirs)
 
 
 def test_layers_that_are_not_exchanged_are_refused(setting):

@@ -5,6 +5,7 @@ import os
 
 import pytest
 import torch
+from hybrid import HYBRID
 from peft import LoraConfig, get_peft_model
 from PIL import Image
 from transformers import AutoModelForImageTextToText
@@ -26,7 +27,7 @@ GRIDS = ((1, 8, 6), (1, 8, 6), (1, 4, 10))
 LARGE = 10**9
 
 
-@pytest.fixture(scope="module", params=["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+@pytest.fixture(scope="module", params=["qwen2_vl", "qwen2_5_vl", "qwen3_vl", HYBRID])
 def model(request, tmp_path_factory):
     folder = tiny_model.build(tmp_path_factory.mktemp(request.param) / "model", request.param)
     return load_model(folder).eval().requires_grad_(False), image_rule(folder)

@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 from commands import export as export_main
+from hybrid import HYBRID
 
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.demo import tiny_model
@@ -135,7 +136,7 @@ def test_merged_adapter_is_a_plain_checkpoint(folder, tmp_path, capsys):
 PARTS = ("language", "tower", "merger")
 
 
-@pytest.fixture(scope="module", params=["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+@pytest.fixture(scope="module", params=["qwen2_vl", "qwen2_5_vl", "qwen3_vl", HYBRID])
 def any_folder(request, tmp_path_factory):
     return tiny_model.build(tmp_path_factory.mktemp(request.param) / "model", request.param)
 

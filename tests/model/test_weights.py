@@ -7,6 +7,7 @@ import zipfile
 
 import pytest
 import torch
+from hybrid import HYBRID
 from safetensors.torch import load_file, save_file
 
 from gpt4scene.demo import tiny_model
@@ -14,7 +15,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.model.folder import check_weights
 from gpt4scene.model.loading import check_checkpoint, load_model
 
-FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", HYBRID)
 WEIGHTS = "model.safetensors"
 
 

@@ -1,6 +1,5 @@
 """The training recipe on two processes: DDP, ZeRO-2, ZeRO-3 and FSDP train as one process does."""
 
-import importlib.util
 import json
 import shlex
 import shutil
@@ -12,6 +11,7 @@ import time
 import pytest
 import safetensors.torch
 import torch
+from launching import deepspeed_config, needs_deepspeed
 
 from gpt4scene.model.loading import load_model
 
@@ -45,8 +45,6 @@ PUBLIC_COMMAND = """
     --flash_attn fa2
     --report_to none
 """
-
-needs_deepspeed = pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None, reason="DeepSpeed is not installed")
 
 
 def weights(folder):
@@ -103,18 +101,6 @@ def test_ddp_and_fsdp_equal_one_process(on_two, train, losses_of, tmp_path):
         json.loads((folder / "eval_results.json").read_text()) for folder in (tmp_path / "adapter", runs["lora"])
     ]
     assert evaluation[0]["eval_loss"] == pytest.approx(evaluation[1]["eval_loss"], rel=1e-6)
-
-
-def deepspeed_config(folder, stage):
-    """Write a DeepSpeed file and return its path."""
-    zero = {"stage": stage, "overlap_comm": False, "contiguous_gradients": True}
-    if stage == 3:
-        zero["stage3_gather_16bit_weights_on_model_save"] = True
-    names = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping")
-    auto = dict.fromkeys(names, "auto") | {"bf16": {"enabled": "auto"}}
-    file = folder / f"zero{stage}.json"
-    file.write_text(json.dumps(auto | {"zero_optimization": zero, "zero_allow_untested_optimizer": True}))
-    return file
 
 
 @needs_deepspeed

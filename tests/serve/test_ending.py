@@ -10,6 +10,7 @@ import time
 
 import pytest
 from chat_server import wait_for
+from hybrid import HYBRID
 from stand_in import Process, web
 
 from gpt4scene import cli
@@ -69,10 +70,11 @@ def refused(port):
 
 
 @pytest.mark.slow
-def test_the_real_command_answers_with_its_key_and_ends_well(begin, url, body, tmp_path):
+@pytest.mark.parametrize("family", ["qwen2_vl", HYBRID])
+def test_the_real_command_answers_with_its_key_and_ends_well(begin, url, body, tmp_path, family):
     from gpt4scene.demo.tiny_model import build
 
-    folder = build(tmp_path / "model")
+    folder = build(tmp_path / "model", family)
     key = tmp_path / "key"
     key.write_text("secret\n")
     server = begin("serve", f"--model={folder}", f"--api_key_file={key}", "--image_resolution=112", "--grace=20")

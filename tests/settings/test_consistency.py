@@ -50,8 +50,6 @@ def test_it_trains_when_told_to_or_when_nothing_is_said(flags, trains, evaluates
         ("--save_strategy best", "save_strategy best needs eval_strategy"),
         ("--metric_for_best_model accuracy", "evaluation gives loss and loss_<task>"),
         ("--fsdp_config x.json", "fsdp_config needs fsdp"),
-        ("--neftune_noise_alpha 5 --scene_packing 8", "neftune_noise_alpha needs scene_packing: 1"),
-        ("--neftune_noise_alpha 5 --scene_packing auto", "neftune_noise_alpha needs scene_packing: 1"),
         ("--num_train_epochs 0", "nothing would be trained"),
         ("--max_steps 0", "max_steps 0 would be passed over"),
         ("--save_steps 0", "save_steps must be above 0, not 0; save_strategy: no switches it off"),

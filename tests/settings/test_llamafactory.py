@@ -43,8 +43,8 @@ def sentences(tmp_path):
 def test_every_file_of_theirs_has_its_outcome(sentences, run):
     outcome, found = sentences(run["keys"])
     if "refused" in run:
-        known = ", ".join(TEMPLATES)
-        assert (outcome, found) == ("refused", [one.replace("TEMPLATES", known) for one in run["refused"]])
+        wanted = [sentence.replace("TEMPLATES", ", ".join(TEMPLATES)) for sentence in run["refused"]]
+        assert (outcome, found) == ("refused", wanted)
     else:
         assert outcome == "noted", found
         assert list(dict.fromkeys(re.match(r"'?(\w+)", note)[1] for note in found)) == run["noted"]
@@ -103,8 +103,8 @@ def test_a_key_without_effect_is_said_once(sentences, name):
 
 
 def test_keys_of_theirs_with_one_reason_are_one_sentence(sentences):
-    _, found = sentences(LEAST | {"use_galore": True, "galore_rank": 64, "streaming": True})
-    assert len(found) == 2 and found[0].startswith("'galore_rank', 'use_galore' are not supported: GaLore")
+    _, found = sentences(LEAST | {"use_badam": True, "badam_verbose": 2, "streaming": True})
+    assert len(found) == 2 and found[0].startswith("'badam_verbose', 'use_badam' are not supported: BAdam")
 
 
 @pytest.mark.parametrize("value", ["1e-6", 0.000001, "0.000001"])
@@ -128,9 +128,8 @@ def test_a_flag_switches_off_what_the_file_asks_for(tmp_path):
         ({"finetuning_type": "oft"}, "'finetuning_type' oft is not supported"),
         ({"mix_strategy": "interleave_once"}, "'mix_strategy' interleave_once is not supported"),
         ({"template": "llava"}, "template 'llava' is LLaMA-Factory's for other models"),
-        ({"template": "qwen3_5"}, "template 'qwen3_5' is LLaMA-Factory's for other models"),
+        ({"template": "qwen3_6"}, "template 'qwen3_6' is LLaMA-Factory's for other models"),
         ({"template": "qwen2_vll"}, "template 'qwen2_vll' is not known; did you mean 'qwen2_vl'?"),
-        ({"template": "qwen3_vl", "enable_thinking": True}, "'enable_thinking' goes with LLaMA-Factory's template"),
         ({"image_resolution": AREA}, "write image_max_pixels: 262144"),
     ],
     ids=str,
@@ -141,11 +140,35 @@ def test_values_of_theirs_that_are_refused(sentences, written, sentence):
 
 
 @pytest.mark.parametrize(
-    ("theirs", "ours"), [("qwen3_vl_nothink", "qwen3_vl"), ("qwen2_vl", "qwen2_vl"), ("qwen2_5_vl", "qwen2_vl")]
+    ("theirs", "ours"),
+    [
+        ("qwen2_vl", "qwen2_vl"),
+        ("qwen2_5_vl", "qwen2_vl"),
+        *((name, name) for name in ("qwen3_vl", "qwen3_vl_nothink", "qwen3_5", "qwen3_5_nothink")),
+    ],
 )
 def test_templates_of_theirs_for_our_families(theirs, ours):
     words = [word for key, value in LEAST.items() for word in (f"--{key}", value)]
-    assert parse([*words, "--template", theirs, "--enable_thinking", "false"]).data.template == ours
+    config = parse([*words, "--template", theirs, "--enable_thinking", "false"])
+    assert config.data.template == ours and config.family.enable_thinking is False
+    thinks = ours in ("qwen3_vl", "qwen3_5")
+    assert any("all thoughts in the rows are left out" in note for note in config.notes) == thinks
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ("--template qwen3_vl", "an empty thought before an answer that has none is learned"),
+        ("--template qwen3_vl --enable_thinking null", "an empty thought before an answer that has none is given"),
+        ("--template qwen3_5 --preserve_thinking true", "preserve_thinking has no effect: it needs mask_history"),
+        ("--template qwen3_vl_nothink --enable_thinking true", "enable_thinking has no effect: template qwen3_vl_noth"),
+        ("--preserve_thinking true", "preserve_thinking has no effect: template qwen2_vl has no thoughts"),
+    ],
+)
+def test_what_becomes_of_thoughts_is_said(flags, sentence):
+    words = [word for key, value in LEAST.items() for word in (f"--{key}", value)]
+    notes = parse([*words, *flags.split()]).notes
+    assert any(sentence in note for note in notes), notes
 
 
 def test_liger_is_asked_for_under_either_name():

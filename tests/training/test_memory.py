@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hybrid import skip_unless_known
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForImageTextToText
@@ -48,13 +49,14 @@ def make(family, layers, dtype=torch.float32):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_parameters_are_counted_exactly(family):
+    skip_unless_known(family)
     model = make(family, 3)
     shape = shape_of(model.config)
     visual = {name: one.numel() for name, one in model.named_parameters() if "visual" in name}
     assert shape.parameters == sum(one.numel() for one in model.parameters())
     assert shape.tower.merger_parameters == sum(size for name, size in visual.items() if "merger" in name)
-    layer = model.get_submodule("model.language_model.layers.0")
-    assert shape.layer_parameters == sum(one.numel() for one in layer.parameters())
+    layers = list(model.get_submodule("model.language_model.layers").children())
+    assert shape.layer_parameters == max(sum(one.numel() for one in layer.parameters()) for layer in layers)
     wanted = prepare_for_training(model, TuningArguments(finetuning_type="lora", lora_rank=4), bf16=False)
     assert shape.lora_parameters(4) == sum(one.numel() for one in wanted.parameters() if one.requires_grad)
 
@@ -64,8 +66,8 @@ def test_published_sizes_are_the_published_ones():
     assert PUBLISHED["Qwen2-VL-2B"].parameters == 2_208_985_600
 
 
-def saved(family, layers, method, precision, checkpoint=False):
-    """Bytes a token that PyTorch saves for the backward pass."""
+def saved(family, layers, method, precision, checkpoint=False, tokens=TOKENS, counts=lambda one: TOKENS in one.shape):
+    """Bytes a token that PyTorch saves for the backward pass, in tensors that ``counts`` takes for activations."""
     arguments = TuningArguments(finetuning_type=method, pure_bf16=precision == "pure_bf16")
     model = prepare_for_training(make(family, layers), arguments, bf16=precision != "fp32").train()
     if checkpoint:
@@ -76,17 +78,17 @@ def saved(family, layers, method, precision, checkpoint=False):
 
     def keep(tensor):
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own and TOKENS in tensor.shape:
+        if storage.data_ptr() not in own and counts(tensor):
             kept[storage.data_ptr()] = storage  # held, so that no other takes its place
         return tensor
 
-    ids, positions = torch.zeros(1, TOKENS, dtype=torch.long), torch.arange(TOKENS).expand(3, 1, -1)
+    ids, positions = torch.zeros(1, tokens, dtype=torch.long), torch.arange(tokens).expand(3, 1, -1)
     with (
         torch.autograd.graph.saved_tensors_hooks(keep, lambda one: one),
         torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
     ):
         model(input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=torch.tensor([3, 9]))
-    return sum(storage.nbytes() for storage in kept.values()) / TOKENS
+    return sum(storage.nbytes() for storage in kept.values()) / tokens
 
 
 WAYS = [
@@ -108,6 +110,19 @@ def test_a_layer_keeps_what_is_estimated(family, method, precision):
     setup = Setup(method, precision, trained=1, kept_layers=4, rank=rank)
     measured = (saved(family, 4, method, precision) - saved(family, 2, method, precision)) / 2
     assert kept_by_layer(shape_of(config_of(family)), setup) == pytest.approx(measured, rel=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "precision"), [("lora", "bf16"), ("full", "bf16"), ("full", "fp32")])
+def test_layers_of_two_kinds_keep_what_is_estimated(method, precision):
+    """Two of three layers carry a memory, whose chunks of 64 tokens are no size of the row."""
+    skip_unless_known("qwen3_5")
+    setup = Setup(method, precision, trained=1, kept_layers=6, rank=8 if method == "lora" else 0)
+    six, three = (
+        saved("qwen3_5", layers, method, precision, tokens=640, counts=lambda one: one.numel() >= 640)
+        for layers in (6, 3)
+    )
+    assert kept_by_layer(shape_of(config_of("qwen3_5", 6)), setup) == pytest.approx((six - three) / 3, rel=0.05)
 
 
 @pytest.mark.parametrize(("method", "precision"), [("lora", "bf16"), ("full", "bf16"), ("full", "fp32")])

@@ -44,11 +44,10 @@ class ImageResolver:
         return found
 
     def _find(self, name: str, origin: Origin) -> str:
-        found = self._search.find(name)
-        if found is None:
-            tried = ", ".join(self._search.places(name))
-            raise DataError(f"{origin}: image '{name}' is not there; tried {tried}; set media_dir")
-        return found
+        try:
+            return self._search.find_named(name)
+        except DataError as error:
+            raise DataError(f"{origin}: {error}") from None
 
 
 def load_conversations(

@@ -15,9 +15,11 @@ import numpy as np
 
 from gpt4scene.data.image_files import ImageSizes
 from gpt4scene.data.image_rule import ImageRule
-from gpt4scene.data.marks import IMAGE_MARK, Marks, reason
+from gpt4scene.data.marks import MEDIA_MARKS, Marks, counted, mark_of, marked, reason
+from gpt4scene.data.spelling import LONGEST_TIME, in_pieces, spelled
 from gpt4scene.data.templates import Segment, Template
 from gpt4scene.errors import DataError
+from gpt4scene.files.media import is_video
 from gpt4scene.types import IGNORED, Conversation, EncodedSample, Grid, Origin, Question, Turn
 
 if TYPE_CHECKING:
@@ -140,15 +142,15 @@ class Encoder:
     def encode_question(self, question: Question) -> EncodedSample:
         """Return a question that ends after the assistant's header, without labels.
 
-        Images stand at the prompt's ``<image>`` marks where there is one for each, directly before the prompt where
-        it has no mark; with ``earlier`` messages, at the marks of all of them. Raises DataError for any other number
+        Images and videos stand at the prompt's marks where there is one for each, directly before the prompt where it
+        has no mark; with ``earlier`` messages, at the marks of all of them. Raises DataError for any other number
         of marks.
         """
         origin = Origin(question.task, f"questions of {question.task}", question.index)
         prompt = question.prompt
         if not question.earlier:
-            self._marks.asked(prompt, len(question.images), f"{origin}, scene {question.scene_id}")
-            prompt = prompt if self._marks.images(prompt) else IMAGE_MARK * len(question.images) + prompt
+            self._marks.asked(prompt, question.images, f"{origin}, scene {question.scene_id}")
+            prompt = prompt if self._marks.media(prompt) else "".join(map(mark_of, question.images)) + prompt
         turns = (*question.earlier, Turn("user", prompt))
         self._refuse_other_marks(turns, origin)
         rendered = self.template.render(turns, generate=True, marks=self._marks)
@@ -156,7 +158,9 @@ class Encoder:
         return self._assemble(segments, _last_image(segments), question.images, origin)
 
     def image_length(self, grid: Grid) -> int:
-        """Return the tokens of an image, those that begin and end it included."""
+        """Return the tokens of an image, what begins and ends it included; at most so many of a video with times."""
+        if in_pieces(grid):
+            return self.vision.tokens(grid) + grid[0] * (self.special.frame + LONGEST_TIME)
         return self.vision.tokens(grid) + self.special.frame
 
     def image_ends(self, ids_L: np.ndarray, grids: Sequence[Grid]) -> np.ndarray:
@@ -215,7 +219,8 @@ class Encoder:
         with something that no message may hold.
         """
         turns = conversation.turns
-        place = next((i for i in range(len(turns) - 1, -1, -1) if IMAGE_MARK in turns[i].text), -1)
+        shown = (any(mark in turn.text for mark in MEDIA_MARKS) for turn in reversed(turns))
+        place = next((len(turns) - 1 - number for number, found in enumerate(shown) if found), -1)
         first, behind = self._marks.cut(turns[place].text)
         if place < 0 or not first:
             return None, 0
@@ -228,14 +233,14 @@ class Encoder:
         later = turns[place + 1 :]
         if head is None or head.images != len(conversation.images) or not self._plain(behind, later):
             return None, 0
-        frame = f"{self.template.message_end}\n"
+        frame = f"{self.template.most_added}{self.template.message_end}\n"
         rest = [behind, frame, *(f"{self.template.message_start}{turn.role}\n{turn.text}{frame}" for turn in later)]
         return head, len("".join(rest).encode())
 
     def _head(self, conversation: Conversation) -> _Head | None:
         """Return what a row has in common with others that ends with its last image, or None where it does not."""
         segments, last = self._rendered(conversation)
-        if last < 0 or _texts(segments[last + 1 :]) != (self.template.message_end, "\n"):
+        if last < 0 or "".join(_texts(segments[last + 1 :])) != self.template.message_end + self.template.closing:
             return None
         shared = segments[: last + 1]
         text_tokens = sum(len(self._tokens(segment.text)) for segment in shared if not segment.image)
@@ -271,22 +276,22 @@ class Encoder:
             if half := HALF.search(turn.text):
                 raise DataError(f"{origin}: a {turn.role} message holds half a character ({half[0]!r}); write it anew")
             for mark in self._marks.found(turn.text):
-                if mark != IMAGE_MARK or turn.role != "user":
+                if mark not in MEDIA_MARKS or turn.role != "user":
                     raise DataError(f"{origin}: a {turn.role} message holds {mark}; {reason(mark)}")
 
     def _assemble(
         self, segments: list[Segment], last: int, images: tuple[str, ...], origin: Origin, check: bool = True
     ) -> EncodedSample:
-        marks = sum(segment.image for segment in segments)
-        if marks != len(images):
-            raise DataError(f"{origin}: {marks} {IMAGE_MARK} marks, but {len(images)} images")
+        marks = [self.template.mark_at(segment.text) for segment in segments if segment.image]
+        if marks != list(map(mark_of, images)):
+            raise DataError(f"{origin}: {marked(marks)}, but {counted(images)}; write one mark for each, in order")
         if last < 0:
             grids = self._grids(images, origin)
             prefix_P = np.empty(0, dtype=np.int64)
-            branch, labels = self._tokenise(segments, list(grids))
+            branch, labels = self._tokenise(segments, images, grids)
         else:
             prefix_P, grids = self._prefix(segments[: last + 1], images, origin)
-            branch, labels = self._tokenise(segments[last + 1 :], [])
+            branch, labels = self._tokenise(segments[last + 1 :])
         labels[:1] = IGNORED
         ids_L = np.concatenate([prefix_P, branch])
         if check and self.cutoff_len is not None and len(ids_L) > self.cutoff_len:
@@ -303,7 +308,8 @@ class Encoder:
         assert self.cutoff_len is not None, "without a bound every row fits"
         if length - seen > self.cutoff_len:
             return ["raise cutoff_len", f"shorten the text, which alone has {length - seen} tokens"]
-        return ["raise cutoff_len", *self.vision.ways_out(grids), f"show fewer images than {len(grids)}"]
+        fewer = [] if len(grids) == 1 and len(grids[0]) > 3 else [f"show fewer images than {len(grids)}"]
+        return ["raise cutoff_len", *self.vision.ways_out(grids), *fewer]
 
     def _prefix(
         self, segments: list[Segment], images: tuple[str, ...], origin: Origin
@@ -314,7 +320,7 @@ class Encoder:
             if len(self._prefixes) >= CACHED_PREFIXES:
                 self._prefixes.clear()
             grids = self._grids(images, origin)
-            ids_P, _ = self._tokenise(segments, list(grids))
+            ids_P, _ = self._tokenise(segments, images, grids)
             ids_P.setflags(write=False)
             known = self._prefixes[key] = (ids_P, grids)
         return known
@@ -322,18 +328,18 @@ class Encoder:
     def _grids(self, images: tuple[str, ...], origin: Origin) -> tuple[Grid, ...]:
         return tuple(self._sizes.grid(path, self.vision, origin, len(images)) for path in images)
 
-    def _tokenise(self, segments: list[Segment], grids: list[Grid]) -> tuple[np.ndarray, np.ndarray]:
-        """Return ids and labels of the segments; ``grids`` are those of their images, in order."""
+    def _tokenise(
+        self, segments: Sequence[Segment], images: Sequence[str] = (), grids: Sequence[Grid] = ()
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return ids and labels of the segments; ``grids`` are those of their ``images``, in order."""
         ids, labels = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
-        images = iter(grids)
-        for segment in segments:
-            piece = self._image(next(images)) if segment.image else self._tokens(segment.text)
-            ids.append(piece)
-            labels.append(piece if segment.learned else np.full(len(piece), IGNORED, dtype=np.int64))
+        clips = self._sizes.clips
+        times = [clips.showing(name, self.vision).texts if is_video(name) else () for name in images]
+        for piece, learned in spelled(segments, zip(grids, times, strict=True)):
+            part = self._tokens(piece) if isinstance(piece, str) else self.special.image(self.vision.tokens(piece))
+            ids.append(part)
+            labels.append(part if learned else np.full(len(part), IGNORED, dtype=np.int64))
         return np.concatenate(ids), np.concatenate(labels)
-
-    def _image(self, grid: Grid) -> np.ndarray:
-        return self.special.image(self.vision.tokens(grid))
 
     def _tokens(self, text: str) -> np.ndarray:
         known = self._texts.get(text)
@@ -364,5 +370,5 @@ def _last_image(segments: Sequence[Segment]) -> int:
 
 
 def _answers_before_images(turns: Sequence[Turn], marks: Marks) -> bool:
-    with_images = [index for index, turn in enumerate(turns) if turn.role == "user" and marks.images(turn.text)]
+    with_images = [index for index, turn in enumerate(turns) if turn.role == "user" and marks.media(turn.text)]
     return bool(with_images) and any(turn.role == "assistant" for turn in turns[: with_images[-1]])

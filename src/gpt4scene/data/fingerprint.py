@@ -14,6 +14,7 @@ from gpt4scene.data.dataset_info import DatasetEntry, Stage, read_dataset_info
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.errors import DataError
 from gpt4scene.files.rows import dataset_files
+from gpt4scene.files.tokenized import VIDEOS
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json")
 """Files of a checkpoint that decide token ids. The chat template is not among them: rows are written by ours."""
@@ -47,14 +48,16 @@ def fingerprint(
     folder = Path(dataset_dir)
     entries = read_dataset_info(folder, datasets, stage)
     vision = asdict(encoder.vision)
+    video = vision.pop("video", None)
     settings = {
-        "template": {key: value for key, value in asdict(encoder.template).items() if key != "usable"},
+        "template": encoder.template.identity(),
         "image_resolution": vision.pop("image_resolution"),
         **{key: area for key in AREAS if (area := vision.pop(key)) is not None},
         "cutoff_len": encoder.cutoff_len,
         "train_on_prompt": encoder.train_on_prompt,
         "mask_history": encoder.mask_history,
         "image processor": vision,
+        **({VIDEOS: video} if video is not None else {}),
         "tokenizer files": _tokenizer_files(Path(model_folder)),
         "dataset": {entry.name: _content(entry) for entry in entries},
         "dataset files": {

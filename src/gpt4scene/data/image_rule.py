@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from gpt4scene.data.video_rule import Showing
 from gpt4scene.errors import DataError
+from gpt4scene.files.clips import Clip
 from gpt4scene.types import Grid
 
 Size = tuple[int, int]
@@ -42,10 +44,13 @@ class ImageRule(ABC):
 
     @classmethod
     @abstractmethod
-    def read(cls, config: Mapping[str, Any], path: Path, limits: Mapping[str, int | None]) -> ImageRule:
+    def read(
+        cls, config: Mapping[str, Any], path: Path, limits: Mapping[str, Any], model: Mapping[str, Any]
+    ) -> ImageRule:
         """Return the rule of an image processor's ``config``, which stands in the file ``path``.
 
-        ``limits`` are the user's. Raises DataError for a value that is not computed here.
+        ``limits`` are the user's, ``model`` is the checkpoint's ``config.json``. Raises DataError for a value that is
+        not computed here.
         """
 
     @property
@@ -96,6 +101,14 @@ class ImageRule(ABC):
 
         Raises ValueError when image tokens and grids disagree.
         """
+
+    def showing(self, clip: Clip) -> Showing:
+        """Return what is shown of a video. Raises ValueError where the family takes none, or not this one."""
+        raise ValueError("videos are not read for models of this family; list frames as images")
+
+    def cut_video(self, frames_FHW3: np.ndarray) -> np.ndarray:
+        """Return the frames of ``showing``, resized, as uint8 patches ``[P, patch_length]``."""
+        raise NotImplementedError("of rules whose showing is of use")
 
     def ways_out(self, grids: Sequence[Grid]) -> list[str]:
         """Return what a user can do for images of these grids to cost fewer tokens."""

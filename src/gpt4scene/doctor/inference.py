@@ -49,8 +49,7 @@ def _model(arguments: InferArguments, checks: Checks) -> Encoder | None:
     """Return what encodes the questions, once the files of model and adapter fit each other."""
     from gpt4scene.data.encoding import Encoder
     from gpt4scene.data.image_rules import image_rule
-    from gpt4scene.data.templates import TEMPLATES
-    from gpt4scene.families.family import check_template
+    from gpt4scene.families.family import choose_template
     from gpt4scene.families.registry import family_of
     from gpt4scene.model.adapters import check_adapter
     from gpt4scene.model.folder import find_model, weights_bytes
@@ -65,9 +64,10 @@ def _model(arguments: InferArguments, checks: Checks) -> Encoder | None:
         if folder.adapter is not None:
             check_adapter(folder.adapter, network)
         family = family_of(network.config)
-        check_template(family, arguments.template or family.template)
-        vision = image_rule(folder.base, **asdict(arguments.image_limits))
-        return Encoder(load_tokenizer(folder.base), TEMPLATES[arguments.template or family.template], vision)
+        vision = image_rule(folder.base, **asdict(arguments.image_limits), video=arguments.video_limits)
+        tokenizer = load_tokenizer(folder.base)
+        template = choose_template(family, arguments.template, tokenizer.chat_template, arguments.enable_thinking)
+        return Encoder(tokenizer, template, vision)
 
     size = weights_bytes(folder.base) / GIB
     beside = f" with the adapter {folder.adapter}" if folder.adapter else ""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from gpt4scene.families.family import Family
-from gpt4scene.families.shape import ModelShape, language_shape, tower_shape
+from gpt4scene.families.shape import ModelShape, RecurrentShape, language_shape, tower_shape
 from gpt4scene.families.tiny import HALF, VISION_SPREAD, Tiny, TinyShape, chatml, qwen_image
 
 
-def _shape(config: Any) -> ModelShape:
+def hybrid_shape(config: Any, intermediate: int) -> ModelShape:
+    """Return the shape of a config with Qwen3.5's tower and layers, whose MLPs have ``intermediate`` channels."""
     text, vision = config.text_config, config.vision_config
     tower = tower_shape(
         vision,
@@ -19,10 +20,32 @@ def _shape(config: Any) -> ModelShape:
         gated=False,
         positions=vision.num_position_embeddings,
     )
-    return language_shape(config, tower, channels=text.head_dim, qkv_bias=False, qk_norm=True)
+    recurrent = RecurrentShape(
+        layers=text.layer_types.count("linear_attention"),
+        key_width=text.linear_num_key_heads * text.linear_key_head_dim,
+        heads=text.linear_num_value_heads,
+        channels=text.linear_value_head_dim,
+        memory=text.linear_key_head_dim,
+        kernel=text.linear_conv_kernel_dim,
+    )
+    return language_shape(
+        config,
+        tower,
+        intermediate=intermediate,
+        channels=text.head_dim,
+        qkv_bias=False,
+        qk_norm=True,
+        gated_query=True,
+        centred=True,
+        recurrent=recurrent,
+    )
 
 
-def tiny_text(shape: TinyShape, text: dict[str, Any]) -> dict[str, Any]:
+def _shape(config: Any) -> ModelShape:
+    return hybrid_shape(config, config.text_config.intermediate_size)
+
+
+def text_config(shape: TinyShape, text: dict[str, Any]) -> dict[str, Any]:
     """Return the language keys of a tiny model: every third layer from the last has keys, the others are recurrent."""
     channels = shape.width // shape.heads
     angles = channels // 4  # half of the channels turn, two by an angle
@@ -46,7 +69,7 @@ def tiny_text(shape: TinyShape, text: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def tiny_vision(shape: TinyShape) -> dict[str, Any]:
+def vision_config(shape: TinyShape) -> dict[str, Any]:
     """Return the keys of a tiny model's tower."""
     return {
         "depth": shape.vision_layers,
@@ -62,12 +85,13 @@ def tiny_vision(shape: TinyShape) -> dict[str, Any]:
 def _tiny(shape: TinyShape, text: dict[str, Any], ids: dict[str, Any]) -> Any:
     from transformers import Qwen3_5Config
 
-    return Qwen3_5Config(text_config=tiny_text(shape, text), vision_config=tiny_vision(shape), **ids)
+    return Qwen3_5Config(text_config=text_config(shape, text), vision_config=vision_config(shape), **ids)
 
 
 FAMILY = Family(
     name="qwen3_5",
-    template="qwen3_5",
+    template="qwen3_5_nothink",
+    thinking="qwen3_5",
     shape=_shape,
     tiny=Tiny(
         config=_tiny,
@@ -79,4 +103,5 @@ FAMILY = Family(
     gates=("Qwen3_5MLP",),
     centred=True,
     unused=("mtp.",),
+    rope_parameters=True,
 )

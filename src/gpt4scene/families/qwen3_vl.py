@@ -65,7 +65,8 @@ TINY = Tiny(
 
 FAMILY = Family(
     name="qwen3_vl",
-    template="qwen3_vl",
+    template="qwen3_vl_nothink",
+    thinking="qwen3_vl",
     shape=qwen3_shape,
     tiny=TINY,
     norms=("Qwen3VLTextRMSNorm",),

@@ -45,7 +45,8 @@ def _tiny(shape: TinyShape, text: dict[str, Any], ids: dict[str, Any]) -> Any:
 
 FAMILY = Family(
     name="qwen3_vl_moe",
-    template="qwen3_vl",
+    template="qwen3_vl_nothink",
+    thinking="qwen3_vl",
     shape=_shape,
     tiny=replace(TINY, config=_tiny),
     norms=("Qwen3VLMoeTextRMSNorm",),

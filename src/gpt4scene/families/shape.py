@@ -36,11 +36,50 @@ class TowerShape:
 
 
 @dataclass(frozen=True)
+class RecurrentShape:
+    """Those of a model's layers that carry a memory in place of keys: ``layers`` of them.
+
+    Each of ``heads`` holds ``memory`` x ``channels`` numbers. Queries and keys have ``key_width`` channels together,
+    which fewer heads than these may share. A convolution reads ``kernel`` tokens.
+    """
+
+    layers: int
+    key_width: int
+    heads: int
+    channels: int
+    memory: int
+    kernel: int
+
+    @property
+    def width(self) -> int:
+        """Channels of the values of all heads."""
+        return self.heads * self.channels
+
+    @property
+    def mixed(self) -> int:
+        """Channels of the convolution: queries, keys and values."""
+        return 2 * self.key_width + self.width
+
+    def linear(self, hidden: int) -> dict[str, tuple[int, int]]:
+        """Return the sizes (in, out) of each linear module in place of a layer's attention."""
+        rates = {f"in_proj_{name}": (hidden, self.heads) for name in "ba"}
+        inputs = {"in_proj_qkv": (hidden, self.mixed), "in_proj_z": (hidden, self.width)}
+        return {**inputs, **rates, "out_proj": (self.width, hidden)}
+
+    @property
+    def other_parameters(self) -> int:
+        """Parameters of a layer in no linear module: the convolution, rates and biases of decay, the gated norm."""
+        return self.mixed * self.kernel + 2 * self.heads + self.channels
+
+
+@dataclass(frozen=True)
 class ModelShape:
-    """A language model of equal layers, and its tower. ``tied``: the head has no weights of its own.
+    """A language model, and its tower. ``tied``: the head has no weights of its own.
 
     ``intermediate`` counts the channels inside the MLP that a token passes. With ``experts`` in a layer, a token passes
-    ``active`` of them, and ``intermediate`` are the channels of these together.
+    ``active`` of them, and ``intermediate`` are the channels of these together; ``shared`` are those of an MLP beside
+    the experts that every token passes. A ``gated_query`` brings as many channels again, which gate the attention.
+    Layers are equal, but for those that are ``recurrent``. ``centred`` norms multiply by 1 + their weights.
     """
 
     hidden: int
@@ -56,6 +95,10 @@ class ModelShape:
     tower: TowerShape
     experts: int = 0
     active: int = 0
+    shared: int = 0
+    gated_query: bool = False
+    centred: bool = False
+    recurrent: RecurrentShape | None = None
 
     @property
     def query_width(self) -> int:
@@ -67,26 +110,66 @@ class ModelShape:
         """Channels of all key heads."""
         return self.key_heads * self.channels
 
-    def linear(self) -> dict[str, tuple[int, int]]:
-        """Return the sizes (in, out) of each linear module of a layer; experts are none, but one tensor together."""
-        h, q, k, i = self.hidden, self.query_width, self.key_width, self.intermediate
-        sizes = dict(zip(LINEAR, ((h, q), (h, k), (h, k), (q, h), (h, i), (h, i), (i, h)), strict=True))
-        return {name: size for name, size in sizes.items() if not self.experts or name in ATTENTION}
+    @property
+    def recurrent_layers(self) -> int:
+        """Layers without keys."""
+        return self.recurrent.layers if self.recurrent is not None else 0
+
+    def linear(self, recurrent: bool = False) -> dict[str, tuple[int, int]]:
+        """Return the sizes (in, out) of each linear module of a layer, or of a ``recurrent`` one.
+
+        Experts are none, but one tensor together.
+        """
+        h, q, k, i = self.hidden, self.query_width, self.key_width, self.shared or self.intermediate
+        sizes = ((h, 2 * q if self.gated_query else q), (h, k), (h, k), (q, h), (h, i), (h, i), (i, h))
+        found: dict[str, tuple[int, int]] = dict(zip(LINEAR, sizes, strict=True))
+        if self.experts and not self.shared:
+            found = {name: found[name] for name in ATTENTION}
+        if self.shared:
+            found["shared_expert_gate"] = h, 1
+        if recurrent:
+            assert self.recurrent is not None, "a model of equal layers has none of these"
+            rest = {name: size for name, size in found.items() if name not in ATTENTION}
+            return self.recurrent.linear(h) | rest
+        return found
+
+    def _matmul(self, recurrent: bool = False) -> int:
+        experts = 3 * self.hidden * self.intermediate + self.hidden * self.experts if self.experts else 0
+        return sum(rows * columns for rows, columns in self.linear(recurrent).values()) + experts
 
     @property
-    def layer_matmul(self) -> int:
-        """Weights of a layer that every token is multiplied with: of experts, the active ones' and the router's."""
-        experts = 3 * self.hidden * self.intermediate + self.hidden * self.experts if self.experts else 0
-        return sum(rows * columns for rows, columns in self.linear().values()) + experts
+    def layer_matmul(self) -> float:
+        """Weights of a layer that every token is multiplied with: of experts, the active ones' and the router's.
+
+        The mean of all layers.
+        """
+        if not self.recurrent_layers:
+            return self._matmul()
+        whole = self._matmul() * (self.layers - self.recurrent_layers) + self._matmul(True) * self.recurrent_layers
+        return whole / self.layers
+
+    def _parameters(self, recurrent: bool = False) -> int:
+        """Return the parameters of a layer, norms and biases included, and all experts."""
+        idle = self.experts - self.active
+        resting = 3 * self.hidden * self.intermediate // self.active * idle if self.experts else 0
+        own = (self.query_width + 2 * self.key_width if self.qkv_bias else 0) + (2 * self.channels) * self.qk_norm
+        if recurrent:
+            assert self.recurrent is not None, "a model of equal layers has none of these"
+            own = self.recurrent.other_parameters
+        return self._matmul(recurrent) + resting + 2 * self.hidden + own
 
     @property
     def layer_parameters(self) -> int:
-        """Parameters of a language layer, norms and biases included, and all experts."""
-        bias = self.query_width + 2 * self.key_width if self.qkv_bias else 0
-        norms = 2 * self.hidden + (2 * self.channels if self.qk_norm else 0)
-        idle = self.experts - self.active
-        resting = 3 * self.hidden * self.intermediate // self.active * idle if self.experts else 0
-        return self.layer_matmul + resting + bias + norms
+        """Parameters of a language layer, the largest where there are two kinds."""
+        return max(self._parameters(recurrent) for recurrent in {False, self.recurrent_layers > 0})
+
+    @property
+    def all_layer_parameters(self) -> int:
+        """Parameters of all language layers."""
+        if not self.recurrent_layers:
+            return self.layers * self._parameters()
+        whole = self.layers - self.recurrent_layers
+        return whole * self._parameters() + self.recurrent_layers * self._parameters(True)
 
     @property
     def head_parameters(self) -> int:
@@ -96,21 +179,40 @@ class ModelShape:
     @property
     def language_parameters(self) -> int:
         """Parameters of layers, last norm, embeddings and head; tied ones once."""
-        return self.layers * self.layer_parameters + self.hidden + self.head_parameters * (1 if self.tied else 2)
+        return self.all_layer_parameters + self.hidden + self.head_parameters * (1 if self.tied else 2)
 
     @property
     def parameters(self) -> int:
         """Parameters of the whole model."""
         return self.language_parameters + self.tower.parameters + self.tower.merger_parameters
 
-    def lora_parameters(self, rank: int, targets: tuple[str, ...] = LINEAR) -> int:
-        """Return the weights that adapters of ``rank`` have in the language layers."""
-        sizes = self.linear()
-        return self.layers * sum(rank * sum(sizes[name]) for name in targets if name in sizes)
+    def lora_parameters(self, rank: int, targets: tuple[str, ...] | None = None) -> int:
+        """Return the weights that adapters of ``rank`` have in the language layers: in all linear modules for None."""
+        kinds = [(self.layers - self.recurrent_layers, self.linear())]
+        if self.recurrent_layers:
+            kinds.append((self.recurrent_layers, self.linear(recurrent=True)))
+        return sum(
+            layers * rank * sum(sum(size) for name, size in sizes.items() if targets is None or name in targets)
+            for layers, sizes in kinds
+        )
 
 
-def language_shape(config: Any, tower: TowerShape, *, channels: int, qkv_bias: bool, qk_norm: bool) -> ModelShape:
-    """Return the shape of a transformers config whose language layers are Qwen's: equal, gated, with grouped keys."""
+def language_shape(
+    config: Any,
+    tower: TowerShape,
+    *,
+    channels: int,
+    qkv_bias: bool,
+    qk_norm: bool,
+    intermediate: int | None = None,
+    gated_query: bool = False,
+    centred: bool = False,
+    recurrent: RecurrentShape | None = None,
+) -> ModelShape:
+    """Return the shape of a transformers config whose language layers are Qwen's: gated, with grouped keys.
+
+    ``intermediate`` are the channels inside the MLP, as the config says where they are left out.
+    """
     text = config.text_config
     return ModelShape(
         hidden=text.hidden_size,
@@ -118,12 +220,15 @@ def language_shape(config: Any, tower: TowerShape, *, channels: int, qkv_bias: b
         heads=text.num_attention_heads,
         key_heads=text.num_key_value_heads,
         channels=channels,
-        intermediate=text.intermediate_size,
+        intermediate=text.intermediate_size if intermediate is None else intermediate,
         vocabulary=text.vocab_size,
         tied=bool(config.tie_word_embeddings),
         qkv_bias=qkv_bias,
         qk_norm=qk_norm,
         tower=tower,
+        gated_query=gated_query,
+        centred=centred,
+        recurrent=recurrent,
     )
 
 

@@ -17,6 +17,29 @@ CLIP = MappingProxyType(
 HALF = MappingProxyType({"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]})
 """Means and deviations of pixels, as processor files write them."""
 
+_SAID = "{{ message['content'] }}"
+_ASKED = "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}"
+_OPENING = (
+    "{%- if enable_thinking is defined and not enable_thinking -%}{{ '<think>\\n\\n</think>\\n\\n' }}"
+    "{%- else -%}{{ '<think>\\n' }}{%- endif -%}"
+)
+_LAST_QUESTION = """\
+{%- set last = namespace(question=-1) -%}
+{%- for message in messages -%}
+{%- if message['role'] == 'user' -%}{%- set last.question = loop.index0 -%}{%- endif -%}
+{%- endfor -%}
+"""
+_THOUGHT = """\
+{%- set said, thought = message['content'], '' -%}
+{%- if message['role'] == 'assistant' and '</think>' in said -%}
+{%- set thought = said.split('</think>')[0].split('<think>')[-1].strip('\\n') -%}
+{%- set said = said.split('</think>')[-1].lstrip('\\n') -%}
+{%- endif -%}
+{%- if message['role'] == 'assistant' and loop.index0 > last.question -%}
+{{ '<think>\\n' + thought + '\\n</think>\\n\\n' }}
+{%- endif -%}
+{{ said }}
+"""
 _CHATML = """\
 {%- if messages and messages[0]['role'] != 'system' and default_system -%}
 {{ '<|im_start|>system\\n' + default_system + '<|im_end|>\\n' }}
@@ -39,9 +62,18 @@ _CHATML = """\
 """
 
 
-def chatml(default_system: str) -> str:
-    """Return a Jinja template of ChatML messages; ``default_system`` stands where a chat brings no system message."""
-    return f"{{%- set default_system = {default_system!r} -%}}\n" + _CHATML
+def chatml(default_system: str, *, thinks: bool = False, enable_thinking: bool = False) -> str:
+    """Return a Jinja template of ChatML messages; ``default_system`` stands where a chat brings no system message.
+
+    With ``thinks``, answers behind the last question begin with a thought, others have none, and a new one opens one.
+    With ``enable_thinking`` as well, a chat may ask for an empty one in its place (``enable_thinking=false``).
+    """
+    text = f"{{%- set default_system = {default_system!r} -%}}\n" + _CHATML
+    if not thinks:
+        return text
+    opening = _OPENING if enable_thinking else "{{ '<think>\\n' }}"
+    asked = _ASKED.replace("{%- endif", opening + "{%- endif")
+    return _LAST_QUESTION + text.replace(_SAID, _THOUGHT).replace(_ASKED, asked)
 
 
 @dataclass(frozen=True)
@@ -85,13 +117,16 @@ class Tiny:
 
     ``config`` makes the transformers config of a shape, from the keys of the language model and the token ids. It may
     change the former. ``chat_template`` is the tokenizer's. ``image`` is the content of ``preprocessor_config.json``,
-    ``video_type`` the class that reads the same settings from ``video_preprocessor_config.json``.
+    ``video_type`` the class that reads the same settings from ``video_preprocessor_config.json``. ``tokens`` are
+    special tokens beside Qwen2-VL's, ``called`` what its processor calls some of them.
     """
 
     config: Callable[[TinyShape, dict[str, Any], dict[str, Any]], Any]
     chat_template: str
     image: Mapping[str, Any]
     video_type: str
+    tokens: tuple[str, ...] = ()
+    called: tuple[tuple[str, str], ...] = ()
 
     def processor_files(self) -> dict[str, dict[str, Any]]:
         """Return the processor files as the family's hub checkpoints carry them: name, content."""

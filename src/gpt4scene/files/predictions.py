@@ -19,6 +19,7 @@ from gpt4scene.files.journal import journal_files, journal_rows, ordered_rows, r
 from gpt4scene.files.named_answers import NamedAnswer, is_public, named_of, read_named
 from gpt4scene.files.raw import Record, read_records
 from gpt4scene.files.rows import read_rows
+from gpt4scene.files.thoughts import split_thought
 from gpt4scene.files.whole import read_json, write_json
 from gpt4scene.metrics.answer_boxes import without_arrays
 
@@ -108,7 +109,19 @@ def read_predictions(folder: Path, task: str, own_keys: Sequence[str] = ()) -> P
         raise DataError(f"{folder}: the {form} of '{task}' holds no answers ({', '.join(map(str, found[form]))})")
     _refuse_duplicates(rows)
     gaps += _gaps(form, found[form])
+    notes += _thoughts([record["pred"] for _, record in records])
     return Predictions(task, _ordered(rows), (*notes, *gaps), tuple(gaps))
+
+
+def _thoughts(texts: Sequence[str]) -> list[str]:
+    """Return a sentence where answers have thoughts, which are left out."""
+    split = [(text, *split_thought(text)) for text in texts]
+    found = [answer for text, _, answer in split if answer != text]
+    if not found:
+        return []
+    alone = sum(not answer for answer in found)
+    empty = f"; {alone} of these say nothing else, and count as empty" if alone else ""
+    return [f"thoughts in {len(found)} of {len(texts)} answers are left out{empty}"]
 
 
 def _own_rows(path: Path, keys: Sequence[str]) -> tuple[Record, ...]:
@@ -231,7 +244,7 @@ def write_public(
     ``chunks`` are deleted: they would count answers twice.
     """
     kept = [
-        {name: value for name, value in row.items() if name not in OURS}
+        {name: value for name, value in row.items() if name not in OURS} | {"pred": split_thought(row["pred"])[1]}
         for row in ordered_rows(folder, task)
         if scenes is None or row["scene_id"] in scenes
     ]

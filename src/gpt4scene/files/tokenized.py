@@ -15,10 +15,12 @@ import numpy as np
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json, whole_folder, write_json
-from gpt4scene.types import IGNORED, EncodedSample, Origin
+from gpt4scene.types import IGNORED, EncodedSample, Grid, Origin
 
 FORMAT = 1
 META_FILE = "tokenized.json"
+VIDEOS = "video processor"
+"""What a fingerprint says of videos. Folders without it are older than videos, and hold none."""
 CACHED_PREFIXES = 1024
 """Prefixes that are kept unpacked, of 8 bytes a token."""
 ARRAYS = (
@@ -123,7 +125,9 @@ class TokenizedRows(Sequence[EncodedSample]):
             if start == stop:
                 continue
             values, counts = arrays["prefix_values"][start:stop], arrays["prefix_counts"][start:stop]
-            cuts = [0, *(np.flatnonzero(values == values[-1]) + 1).tolist()]
+            ends = np.flatnonzero(values == values[-1]) + 1
+            last = np.cumsum([_ends_of(grid) for grid in self._scenes[scene][1]]) - 1  # of each image's own ends
+            cuts = [0, *ends[last].tolist()]
             codes = [(values[a:b].tobytes(), counts[a:b].tobytes()) for a, b in zip(cuts, cuts[1:], strict=False)]
             found[scene] = self._scenes[scene][0], tuple(codes)
         return found
@@ -177,13 +181,20 @@ def read_tokenized(folder: str | Path, fingerprint: Mapping[str, Any]) -> Tokeni
             f"{folder}: no folder of tokenized rows of this version ({META_FILE} is missing or of another format); "
             "choose another tokenized_path or remove it"
         )
-    changed = differences(meta["fingerprint"], fingerprint)
+    known = meta["fingerprint"]
+    now = fingerprint if VIDEOS in known else {key: fingerprint[key] for key in fingerprint if key != VIDEOS}
+    changed = differences(known, now)
     if changed:
         raise DataError(
             f"{folder}: the tokenized rows were made with other settings: {'; '.join(changed)}; "
             "set these back, or choose another tokenized_path"
         )
     return TokenizedRows(folder, meta)
+
+
+def _ends_of(grid: Grid) -> int:
+    """Return how often the token that ends an image stands in one: behind each frame of a video with times."""
+    return int(grid[0]) if len(grid) > 3 and grid[3] == 0 else 1
 
 
 def _is_llamafactorys(folder: Path) -> bool:

@@ -16,8 +16,9 @@ from gpt4scene.inference.prefixes import Prefix
 from gpt4scene.inference.preparing import Prepared
 from gpt4scene.inference.slots import Slots
 from gpt4scene.inference.stems import stems_of
-from gpt4scene.model.branches import BranchFill, BranchStep, Levels, PrefixDone, Prefixes, PrefixFill
+from gpt4scene.model.branches import BranchFill, BranchStep, Levels, PrefixDone, PrefixFill
 from gpt4scene.model.carried import Carried, kinds_of
+from gpt4scene.model.kept_attention import Prefixes
 from gpt4scene.model.threads import threads_for
 from gpt4scene.model.tower import Tower
 from gpt4scene.types import Content, Images

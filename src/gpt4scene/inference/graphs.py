@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import torch
 
 from gpt4scene.inference.slots import ROOM, Slots
-from gpt4scene.model.branches import Prefixes
+from gpt4scene.model.kept_attention import Prefixes
 
 Step = Callable[[Slots, Prefixes, int, int], torch.Tensor]
 """A decoding step: slots, prefixes, rows and own keys; returns the scores of the rows."""

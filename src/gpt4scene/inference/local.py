@@ -8,8 +8,9 @@ import torch
 
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.image_rules import image_rule
-from gpt4scene.data.templates import TEMPLATES
+from gpt4scene.data.video_rule import VideoLimits
 from gpt4scene.errors import ConfigError
+from gpt4scene.families.family import choose_template
 from gpt4scene.families.registry import family_of
 from gpt4scene.inference.engine import Engine
 from gpt4scene.inference.scheduler import BRANCH_LIMIT, Scheduler
@@ -60,7 +61,10 @@ def load_engine(
     image_resolution: int | None = 512,
     image_max_pixels: int | None = None,
     image_min_pixels: int | None = None,
+    crop_to_patches: bool = False,
+    video: VideoLimits | None = None,
     template: str | None = None,
+    enable_thinking: bool | None = None,
     dtype: str = "auto",
     attention: str = "sdpa",
     device: str = "auto",
@@ -70,16 +74,17 @@ def load_engine(
 ) -> Engine:
     """Return an engine around a checkpoint, a training output folder or a LoRA output folder (merged in memory).
 
-    ``template`` defaults to that of the model's family; ``prefix_memory`` counts bytes; ``features`` keeps
-    what the vision tower makes of images. Raises ``ValueError`` that
-    names what is missing.
+    ``template`` and ``enable_thinking`` are as in ``choose_template``; ``prefix_memory`` counts bytes; ``features``
+    keeps what the vision tower makes of images. Raises ``ValueError`` that names what is missing.
     """
     folder = model if isinstance(model, ModelFolder) else find_model(model)
     place = choose_device(device)
     spare_threads(parameter_count(folder.base), place)
     options = {"dtype": choose_dtype(dtype, place), "attention": attention, "device": place}
-    vision = image_rule(folder.base, image_resolution, image_max_pixels, image_min_pixels)
+    limits = image_resolution, image_max_pixels, image_min_pixels, crop_to_patches
+    vision = image_rule(folder.base, *limits, video=video or VideoLimits())
     tokenizer = load_tokenizer(folder.base)
     network = load_merged(folder, **options)
-    encoder = Encoder(tokenizer, TEMPLATES[template or family_of(network.config).template], vision)
+    spoken = choose_template(family_of(network.config), template, tokenizer.chat_template, enable_thinking)
+    encoder = Encoder(tokenizer, spoken, vision)
     return Engine(Scheduler(network, encoder, branch_limit or BRANCH_LIMIT, prefix_memory, features=features))

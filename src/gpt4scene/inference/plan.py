@@ -13,11 +13,12 @@ from typing import Any
 from gpt4scene.benchmarks.questions import find_tasks, load_questions, question_file
 from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.data.encoding import HALF
-from gpt4scene.data.templates import ALL_MARKS
+from gpt4scene.data.templates import ALL_MARKS, TEMPLATES
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files import journal
 from gpt4scene.files.contents import Contents
 from gpt4scene.files.images import odd_scenes
+from gpt4scene.files.media import is_video
 from gpt4scene.files.whole import read_json
 from gpt4scene.inference.arguments import InferArguments, names_in
 from gpt4scene.types import Question
@@ -102,6 +103,10 @@ def make_plan(arguments: InferArguments, say: Say = lambda line: None) -> Plan:
     tasks = find_tasks(arguments.annotation_dir, arguments.tasks, arguments.split)
     questions = _questions(arguments, tasks, arguments.scenes, arguments.limit)
     asked = {question.task for question in questions}
+    if any(is_video(name) for question in questions for name in question.images):
+        if arguments.engine == "server":
+            raise ConfigError("questions show videos, which are not sent to servers; ask with --engine local")
+        settings |= asdict(arguments.video_limits)
     for task in tasks:
         if task not in asked:
             say(f"note: {task} has no question here" + (" about these scenes" if arguments.scenes else ""))
@@ -154,7 +159,7 @@ def _check_prompts(questions: Iterable[Question]) -> None:
                 f"{place_of(question)}: the prompt holds half a character (\\u{ord(half[0]):04x}), which no tokenizer "
                 "takes; mend it"
             )
-        ALL_MARKS.asked(question.prompt, len(question.images), place_of(question))
+        ALL_MARKS.asked(question.prompt, question.images, place_of(question))
 
 
 def place_of(question: Question) -> str:
@@ -204,11 +209,13 @@ def _shared_settings(arguments: InferArguments) -> dict[str, Any]:
         "model": arguments.model if folder is None else identity(folder),
         "dtype": arguments.dtype,
         "template": arguments.template,
-        **{key: limit for key, limit in asdict(arguments.image_limits).items() if key == SIDE or limit is not None},
+        **{key: limit for key, limit in asdict(arguments.image_limits).items() if key == SIDE or limit},
         "max_new_tokens": arguments.max_new_tokens,
         "temperature": arguments.temperature,
         "repetition_penalty": arguments.repetition_penalty,
     }
+    if arguments.enable_thinking is not None or (arguments.template and TEMPLATES[arguments.template].thinks):
+        settings["enable_thinking"] = arguments.enable_thinking is not False
     if arguments.temperature:
         settings |= {"top_p": arguments.top_p, "seed": arguments.seed}
     return settings

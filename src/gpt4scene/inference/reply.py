@@ -8,12 +8,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from gpt4scene.files.thoughts import split_thought
+
 ENDED = frozenset({"stop", "length", "eos", "eos_token", "end_turn", "stop_sequence"})
 """Words of servers for an answer that ended by itself, or at the longest length (``length``)."""
 STOPPED = frozenset({"abort", "aborted", "cancelled"})
 """Words of servers for an answer that they broke off, as one that is shut down does."""
-THINKING, THOUGHT = "<think>", "</think>"
-"""Marks of reasoning that a server without a parser for it leaves in the text; the first may stand in the prompt."""
 _SHOWN, _PAGE = 300, 20_000
 
 
@@ -133,11 +133,8 @@ def _answer(message: dict[str, Any], reason: object) -> str:
     text = _joined(content) if isinstance(content, list) else content
     thought = message.get("reasoning_content") or message.get("reasoning")
     if isinstance(text, str):
-        before, mark, after = text.rpartition(THOUGHT)
-        if mark:
-            thought, text = thought or before, after.lstrip()
-        elif text.lstrip().startswith(THINKING):
-            thought, text = thought or text, ""
+        inside, text = split_thought(text)  # what a server without a parser for thoughts leaves there
+        thought = thought or inside
     if thought and (text is None or is_empty(text)):
         raise NoAnswer(
             f"the reply holds reasoning but no answer (finish_reason {_short(reason)}); raise --max_new_tokens, or "

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from gpt4scene.errors import DataError, WorkError
 from gpt4scene.files import journal
 from gpt4scene.files.predictions import write_public
+from gpt4scene.files.thoughts import split_thought
 from gpt4scene.inference import launcher
 from gpt4scene.inference.arguments import InferArguments, to_flags
 from gpt4scene.inference.plan import Plan, View, make_plan
@@ -34,6 +35,10 @@ Say = Callable[[str], None]
 
 FEATURES = 2 * 10**9
 """Most bytes of memory that ``--feature_cache auto`` takes: scenes come once, their images at most a few times."""
+
+
+THOUGHT_TOKENS = 1024
+"""A thought and its answer may well be so long; fewer tokens are noted."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +186,7 @@ class _Writer:
     def write(self, answer: Answer) -> None:
         """Write one answer, or count it where it is empty."""
         question = answer.question
-        if is_empty(answer.text) and not self.keep_empty:
+        if is_empty(split_thought(answer.text)[1]) and not self.keep_empty:
             self.empty += 1
             self.first_empty = self.first_empty or question
             return
@@ -259,6 +264,7 @@ def _server(arguments: InferArguments, say: Say) -> ServerEngine:
     from gpt4scene.inference.client import ServerEngine
 
     limits = asdict(arguments.image_limits)
+    del limits["crop_to_patches"]  # the server cuts tiles as it likes
     vision = image_rule(arguments.model, **limits) if Path(arguments.model).is_dir() else VisionRule(**limits)
     assert arguments.base_url is not None
     return ServerEngine(
@@ -287,7 +293,9 @@ def _engine(arguments: InferArguments, say: Say) -> Engine:
     engine = load_engine(
         arguments.model,
         **asdict(arguments.image_limits),
+        video=arguments.video_limits,
         template=arguments.template,
+        enable_thinking=arguments.enable_thinking,
         dtype=arguments.dtype,
         attention=attention,
         device=arguments.device,
@@ -295,6 +303,12 @@ def _engine(arguments: InferArguments, say: Say) -> Engine:
         prefix_memory=gibibytes(arguments.prefix_memory),
         features=features,
     )
+    if engine.encoder.template.thought_opening and arguments.max_new_tokens < THOUGHT_TOKENS:
+        say(
+            f"note: the model thinks before it answers, and --max_new_tokens {arguments.max_new_tokens} counts both; "
+            f"an answer cut off in its thought is empty: raise it to {THOUGHT_TOKENS} or more, or write "
+            "--enable_thinking false"
+        )
     instead = "take another --dtype, or --device cpu"
     kernel = attention_sentence(engine.model.config, attention, engine.device, engine.model.dtype, instead)
     say(f"attention: {kernel}")

@@ -25,8 +25,8 @@ from gpt4scene.inference.slots import Slots, moves_of
 from gpt4scene.inference.tokens import Request, Running, Statistics, Token, stops_of
 from gpt4scene.inference.weights import Mark, weights_mark
 from gpt4scene.model.attention import require
-from gpt4scene.model.branches import Prefixes
 from gpt4scene.model.features import FeatureCache
+from gpt4scene.model.kept_attention import Prefixes
 from gpt4scene.model.tower import Tower
 
 BRANCH_LIMIT = 128
@@ -242,7 +242,9 @@ class Scheduler:
         ids, chosen = self._sampler.choose(scores_KV, first)
         self._slots.ids[first : len(rooms)] = ids
         for one in visit:
-            running = one.begun or Running(one.request, one.prepared, prefix, one.room)
+            running = one.begun or Running(
+                one.request, one.prepared, prefix, one.room, opening=self.encoder.template.thought_opening
+            )
             running.prefix = prefix
             self._running.append(running)
         self._parts = None

@@ -73,7 +73,10 @@ class Statistics:
 
 @dataclass(eq=False)
 class Running:
-    """A request while it is answered. ``prefix`` is what its branch reads, ``room`` the most own keys it may have."""
+    """A request while it is answered. ``prefix`` is what its branch reads, ``room`` the most own keys it may have.
+
+    ``opening`` is a thought's beginning that stands in the prompt, and in front of the answer's text as well.
+    """
 
     request: Request
     prepared: Prepared
@@ -82,6 +85,7 @@ class Running:
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     pending: list[int] = field(default_factory=list)
+    opening: str = ""
 
     def take(
         self,
@@ -134,7 +138,7 @@ class Running:
     def _answer(self, reason: str | None, tokenizer: PreTrainedTokenizerBase) -> Answer:
         return Answer(
             self.request.question,
-            _decode(tokenizer, self.ids),
+            self.opening + _decode(tokenizer, self.ids),
             len(self.ids),
             reason,
             sample=self.request.sample,

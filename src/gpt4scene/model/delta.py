@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from torch.nn.functional import softplus
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import Cache, PreTrainedConfig, PreTrainedModel
 
 from gpt4scene.model.branches import KeptKeys
 from gpt4scene.model.layout import padded, unpadded
@@ -50,25 +50,29 @@ class PackedDelta(torch.nn.Module):
     def forward(
         self,
         hidden_states: torch.Tensor,
-        cache_params: object = None,
+        cache_params: Cache | None = None,
         attention_mask: torch.Tensor | None = None,
         layout: PackLayout | KeptKeys | None = None,
         **_: object,
     ) -> torch.Tensor:
         """Return ``[1, L, width]`` of a packed row ``hidden_states[1, L, width]``; without ``layout`` it is one text.
 
-        ``ValueError`` for what would go unseen here: several rows, a mask, and transformers' cache.
+        ``cache_params`` of transformers may hold what came before that text. ``ValueError`` for what would go unseen
+        here: several rows, a mask of padding, and a cache beside a layout.
         """
-        if hidden_states.shape[0] != 1 or attention_mask is not None or cache_params is not None:
+        cached = cache_params is not None and layout is not None
+        if hidden_states.shape[0] != 1 or attention_mask is not None or cached:
             raise ValueError(
-                "layers with a recurrent state take one packed row at a time, without mask and cache; generate with "
-                "gpt4scene's engine, or load the model with transformers alone"
+                "layers with a recurrent state take one packed row at a time, without padding, and no cache beside a "
+                "layout; write use_cache=False, or load the model with transformers alone"
             )
         mixed, z = self.in_proj_qkv(hidden_states), self.in_proj_z(hidden_states)
         beta, rate = self.in_proj_b(hidden_states).sigmoid(), self.in_proj_a(hidden_states).float() + self.dt_bias
         decay = -self.A_log.float().exp() * softplus(rate)
         if isinstance(layout, KeptKeys):
             out = layout.advance(self.layer_idx, mixed, decay, beta, self.mix)
+        elif cache_params is not None:
+            out = self._behind(cache_params, mixed, decay, beta)
         else:
             out = self._packed(mixed, decay, beta, layout)
         normed = self.norm(out.reshape(-1, self.head_v_dim), z.reshape(-1, self.head_v_dim))
@@ -105,11 +109,25 @@ class PackedDelta(torch.nn.Module):
             )
         return out, after
 
+    def _behind(self, cache: Cache, mixed: torch.Tensor, decay: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
+        """Return ``[1, L, heads, value channels]`` of a text that goes on where ``cache`` ends; the cache moves on."""
+        before = cache.get_conv_state(self.layer_idx)
+        memory = None if before is None else cache.get_recurrent_state(self.layer_idx)
+        window = self._zeros(mixed) if before is None else before[:, :, -self.window :].transpose(1, 2)
+        out, after = self.mix(torch.cat([window, mixed], 1), decay, beta, memory)
+        cache.update_conv_state(mixed.transpose(1, 2), self.layer_idx, conv_kernel_size=self.window + 1)
+        cache.update_recurrent_state(after, self.layer_idx)
+        return out
+
+    def _zeros(self, mixed: torch.Tensor) -> torch.Tensor:
+        """Return the window before a text, ``[1, W, C]``."""
+        return mixed.new_zeros((1, self.window, mixed.shape[2]))
+
     def _packed(
         self, mixed: torch.Tensor, decay: torch.Tensor, beta: torch.Tensor, layout: PackLayout | None
     ) -> torch.Tensor:
         """Return ``[1, L, heads, value channels]`` of a row in training."""
-        nothing = mixed.new_zeros((1, self.window, mixed.shape[2]))
+        nothing = self._zeros(mixed)
         if layout is None or layout.plain:
             return self.mix(torch.cat([nothing, mixed], 1), decay, beta, None)[0]
         prefix, outs, window, memory = layout.prefix_length, [], nothing, None

@@ -30,21 +30,22 @@ def released_name(family: Family, name: str) -> str:
 def released_config(family: Family, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``config``, as transformers 5 writes it, in the form of the release.
 
-    Rotary parameters stand as ``rope_theta`` and ``rope_scaling``. Families that were released with a flat config have
-    the language model's entries at the top, and no ``text_config``.
+    Rotary parameters stand as ``rope_theta`` and ``rope_scaling``, where the family is not younger than these names.
+    Families that were released with a flat config have the language model's entries at the top, and no ``text_config``.
     """
     whole = {name: value for name, value in config.items() if name != "text_config"}
     if "dtype" in whole:
         whole["torch_dtype"] = whole.pop("dtype")
     text = dict(config.get("text_config", {}))
-    rope = dict(text.pop("rope_parameters", None) or {})
+    rope = {} if family.rope_parameters else dict(text.pop("rope_parameters", None) or {})
     if rope:
         text["rope_theta"] = rope.pop("rope_theta")
-        if family.released_names and rope.get("rope_type") == "default":
+        if family.flat and rope.get("rope_type") == "default":
             rope["type"] = "mrope"  # its name in these releases; both mean the same to later programs
             del rope["rope_type"]
-        text["rope_scaling"] = rope
-    if not family.released_names:
+        if rope != {"rope_type": "default"}:
+            text["rope_scaling"] = rope
+    if not family.flat:
         return whole | {"text_config": text}
     return {name: value for name, value in text.items() if name not in _NESTED_ONLY} | whole
 

@@ -206,12 +206,13 @@ class Chat:
     ) -> Job:
         pieces = fields.stream or bool(fields.stops)
         texts = self._texts if fields.logprobs else None
+        opening = self.encoder.template.thought_opening
         numbers = [next(self._numbers) for _ in range(fields.n)]
         job = Job(
             stream=fields.stream,
             counts_at_end=fields.stream_options is not None and fields.stream_options.include_usage,
             head=Head(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), self.model, self.fingerprint),
-            choices=[Choice(index, StopFinder(fields.stops), texts, pieces) for index in range(fields.n)],
+            choices=[Choice(index, StopFinder(fields.stops), texts, pieces, opening) for index in range(fields.n)],
             numbers=numbers,
             inbox=Inbox(self.bounds.buffered_tokens * fields.n, lambda: job.dropped(), pieces or fields.logprobs),
             started=started,

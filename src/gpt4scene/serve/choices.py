@@ -8,6 +8,7 @@ from typing import Any
 
 from gpt4scene.inference.tokens import Token
 from gpt4scene.serve.stops import StopFinder
+from gpt4scene.serve.thoughts import ThoughtFinder
 from gpt4scene.serve.token_texts import TokenTexts
 
 
@@ -16,35 +17,44 @@ class Choice:
     """One answer. ``text`` and ``entries`` are what came since they were last taken, ``tokens`` counts all that came.
 
     ``texts`` is there where log-probabilities are asked for. ``pieces`` says that text comes with every token.
+    ``thought`` is what came of a thought before the answer, ``opening`` the beginning of it that the prompt has.
     """
 
     index: int
     stops: StopFinder
     texts: TokenTexts | None
     pieces: bool
+    opening: str = ""
     text: str = ""
+    thought: str = ""
     tokens: int = 0
     finish_reason: str | None = None
     entries: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.thoughts = ThoughtFinder(bool(self.opening))
 
     def add(self, token: Token) -> None:
         """Take a token of this answer."""
         self.tokens = self.tokens + 1 if token.answer is None else token.answer.tokens
         if self.texts is not None:
             self.entries.append(self.texts.entry(token))
-        piece = token.text if self.pieces or token.answer is None else token.answer.text
-        self.text += self.stops.feed(piece)
+        piece = token.text if self.pieces or token.answer is None else token.answer.text[len(self.opening) :]
+        certain = self.stops.feed(piece)
         if self.stops.stopped:
             self.finish_reason = "stop"
         elif token.answer is not None:
-            self.text += self.stops.rest()
+            certain += self.stops.rest()
             self.finish_reason = token.finish_reason
+        thought, text = self.thoughts.feed(certain, last=self.finish_reason is not None)
+        self.thought += thought
+        self.text += text
 
-    def taken(self) -> tuple[str, list[dict[str, Any]]]:
-        """Return the text and the entries of tokens that came since, and forget them."""
-        text, entries = self.text, self.entries
-        self.text, self.entries = "", []
-        return text, entries
+    def taken(self) -> tuple[dict[str, str], list[dict[str, Any]]]:
+        """Return the texts, by their names in a reply, and the entries of tokens that came since, and forget them."""
+        texts = {"content": self.text, "reasoning_content": self.thought}
+        entries, self.text, self.thought, self.entries = self.entries, "", "", []
+        return {name: text for name, text in texts.items() if text}, entries
 
 
 @dataclass(frozen=True)
@@ -66,11 +76,11 @@ class Head:
 
     def piece(self, choice: Choice) -> dict[str, Any] | None:
         """Return the piece of a stream with what came since the last one; None where nothing did."""
-        text, entries = choice.taken()
-        if not text and not entries and choice.finish_reason is None:
+        texts, entries = choice.taken()
+        if not texts and not entries and choice.finish_reason is None:
             return None
         logprobs = None if choice.texts is None else {"content": entries, "refusal": None}
-        return self._chunk(choice.index, {"content": text} if text else {}, choice.finish_reason, logprobs)
+        return self._chunk(choice.index, texts, choice.finish_reason, logprobs)
 
     def usage(self, usage: dict[str, Any]) -> dict[str, Any]:
         """Return the piece of a stream that only counts tokens."""
@@ -86,10 +96,10 @@ class Head:
 
 
 def _whole(choice: Choice) -> dict[str, Any]:
-    text, entries = choice.taken()
+    texts, entries = choice.taken()
     return {
         "index": choice.index,
-        "message": {"role": "assistant", "content": text, "refusal": None},
+        "message": {"role": "assistant", "content": "", **texts, "refusal": None},
         "logprobs": None if choice.texts is None else {"content": entries, "refusal": None},
         "finish_reason": choice.finish_reason,
     }

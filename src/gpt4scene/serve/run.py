@@ -154,6 +154,7 @@ def load(arguments: ServeArguments) -> Loaded:
         ),
         **asdict(arguments.image_limits),
         template=arguments.template,
+        enable_thinking=arguments.enable_thinking,
         dtype=arguments.dtype,
         attention=attention,
         device=arguments.device,
@@ -165,7 +166,7 @@ def load(arguments: ServeArguments) -> Loaded:
     _say(f"attention: {kernel}")
     known = engine.encoder
     beside = Encoder(load_tokenizer(folder.base), known.template, known.vision)
-    shapes = f"{identity(folder)} {known.vision} {known.template.name} {engine.model.dtype}"
+    shapes = f"{identity(folder)} {known.vision} {known.template.name} {known.template.opening!r} {engine.model.dtype}"
     fingerprint = f"gpt4scene-{hashlib.sha256(shapes.encode()).hexdigest()[:16]}"
     context = engine.model.config.get_text_config().max_position_embeddings
     return Loaded(engine.scheduler, beside, context, fingerprint)

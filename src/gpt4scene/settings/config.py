@@ -20,8 +20,10 @@ from gpt4scene.settings.consistency import contradictions, trains, without_effec
 from gpt4scene.settings.entries import FLAGS, Entry, place, read_file, read_flags
 from gpt4scene.settings.families import FamilyArguments
 from gpt4scene.settings.foreign import foreign
+from gpt4scene.settings.methods import MethodArguments
 from gpt4scene.settings.preferences import PreferenceArguments
 from gpt4scene.settings.repeated import read_run, run_file, take_from
+from gpt4scene.settings.video import LEAST_OLD_AREA, VideoArguments
 from gpt4scene.settings.watching import WatchingArguments, reporters
 
 NEAR = 0.8
@@ -32,8 +34,8 @@ BY_ITSELF = ("disable_gradient_checkpointing", "use_liger_kernel")
 
 Section = TypeVar("Section", bound=Arguments)
 SECTIONS: tuple[type, ...] = (
-    *(ModelArguments, DataArguments, TuningArguments),
-    *(WatchingArguments, FamilyArguments, PreferenceArguments),
+    *(ModelArguments, DataArguments, TuningArguments, MethodArguments),
+    *(WatchingArguments, FamilyArguments, VideoArguments, PreferenceArguments),
 )
 
 
@@ -52,6 +54,7 @@ class TrainConfig:
     data: DataArguments
     tuning: TuningArguments
     training: dict[str, Any]
+    video: VideoArguments = field(default_factory=VideoArguments)
     notes: tuple[str, ...] = ()
     source: str | None = None
     flags: tuple[str, ...] = field(default=())
@@ -60,6 +63,7 @@ class TrainConfig:
     watching: WatchingArguments = field(default_factory=WatchingArguments)
     repeats: str | None = None
     family: FamilyArguments = field(default_factory=FamilyArguments)
+    methods: MethodArguments = field(default_factory=MethodArguments)
 
     @property
     def output_dir(self) -> str:
@@ -123,6 +127,7 @@ def parse(argv: Sequence[str]) -> TrainConfig:
         model=_section(ModelArguments, values),
         data=_section(DataArguments, values),
         tuning=_section(TuningArguments, values),
+        video=_section(VideoArguments, values),
         preferences=_section(PreferenceArguments, values),
         training={name: value for name, value in values.items() if name not in own} | {"do_train": trains(values)},
         notes=tuple(dict.fromkeys(notes)),
@@ -132,6 +137,7 @@ def parse(argv: Sequence[str]) -> TrainConfig:
         watching=_section(WatchingArguments, values),
         repeats=run_file(repeats) if repeats else None,
         family=_section(FamilyArguments, values),
+        methods=_section(MethodArguments, values),
     )
 
 
@@ -229,16 +235,6 @@ def _notice(values: dict[str, Any], entries: list[Entry], notes: list[str], prob
     """Say what is understood differently elsewhere, and which keys have no effect beside others."""
     if "finetuning_type" not in values and not values.get("tokenize_only") and trains(values):
         notes.append("finetuning_type is left out: lora, as in LLaMA-Factory; write full to train all weights")
-    if values.get("template") == "qwen3_vl":
-        thinking = [entry for entry in entries if entry.key == "enable_thinking" and entry.value is not None]
-        named = any(entry.value == "qwen3_vl_nothink" for entry in entries if entry.key == "template")
-        if thinking and not named:
-            problems.append(
-                f"{thinking[0].place} goes with LLaMA-Factory's template qwen3_vl, which puts thoughts before answers; "
-                "here qwen3_vl has none: write template: qwen3_vl_nothink"
-            )
-        elif not named:
-            notes.append("template qwen3_vl is LLaMA-Factory's qwen3_vl_nothink: no empty thought before an answer")
     notes.extend(without_effect(values))
 
 
@@ -266,6 +262,9 @@ def _value(entry: Entry, name: str, hint: Any, notes: list[str]) -> Any:
     value = coerce(entry.value if theirs is None else theirs.becomes, hint)
     if entry.key == "warmup_ratio" and value is not None and value >= 1:
         raise BadValueError(f"must be below 1 (a share of all steps), not {value}")
+    if entry.key == "video_resolution" and value is not None and value < LEAST_OLD_AREA:
+        notes.append(f"{entry.place} {value} is a side in pixels, as in LLaMA-Factory 0.9.0; the area is {value**2}")
+        return value**2
     if entry.key == "resume_from_checkpoint" and value is False:
         return None
     return value

@@ -9,10 +9,12 @@ from typing import Any
 from gpt4scene.data.mixing import probability_problems
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.registry import nearest
-from gpt4scene.settings.arguments import ImageLimits, TuningArguments
+from gpt4scene.settings.arguments import DataArguments, ImageLimits, TuningArguments
 from gpt4scene.settings.feature_cache import feature_cache_problems
 from gpt4scene.settings.foreign import foreign
+from gpt4scene.settings.methods import MethodArguments, method_problems, methods_without_effect
 from gpt4scene.settings.preferences import preference_problems, stage_notes, text_problems
+from gpt4scene.settings.video import area_problems
 from gpt4scene.settings.watching import watching_problems, watching_without_effect
 
 LONGEST_SIDE = 16384
@@ -35,7 +37,8 @@ def trains(values: Mapping[str, Any]) -> bool:
 def contradictions(values: Mapping[str, Any]) -> list[str]:
     """Return sentences about settings that cannot stand together; ``values`` holds what was set, by key."""
     found = [*_work(values), *_method(values), *_rows(values), *_precision(values), *_evaluation(values)]
-    return [*found, *watching_problems(values), *preference_problems(values), *text_problems(values)]
+    found += [*method_problems(values), *watching_problems(values)]
+    return [*found, *preference_problems(values), *text_problems(values)]
 
 
 def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
@@ -55,7 +58,10 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
         "logging_steps": ("logging_strategy: steps", get("logging_strategy", "steps") == "steps"),
         **dict.fromkeys(
             ("metric_for_best_model", "greater_is_better"),
-            ("load_best_model_at_end", bool(get("load_best_model_at_end") or get("save_strategy") == "best")),
+            (
+                "load_best_model_at_end",
+                bool(get("load_best_model_at_end") or get("save_strategy") == "best" or get("early_stopping_steps")),
+            ),
         ),
         "warmup_steps": (
             "a schedule that warms up, such as constant_with_warmup",
@@ -84,9 +90,31 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
         yield "greater_is_better: true keeps the checkpoint with the highest loss, as the metric is a loss"
     elif not metric.startswith("loss") and get("greater_is_better") is False:
         yield f"greater_is_better: false keeps the checkpoint with the lowest {metric}"
+    yield from _thoughts(values)
     for name, (needed, there) in needs.items():
         if get(name) not in (None, False) and not there:
             yield f"{name} has no effect: it needs {needed}"
+    yield from methods_without_effect(values)
+
+
+def _thoughts(values: Mapping[str, Any]) -> Iterator[str]:
+    """Sentences about thoughts before answers."""
+    name, enabled = values.get("template", DataArguments.template), values.get("enable_thinking", True)
+    if name not in TEMPLATES:
+        return
+    if TEMPLATES[name].thinks:
+        way = "is learned" if enabled else "is given, not learned"
+        removed = "all thoughts in the rows are left out, and " if enabled is False else ""
+        yield (
+            f"template {name} thinks: {removed}an empty thought before an answer that has none {way}; write template: "
+            f"{name}_nothink for a checkpoint that does not think"
+        )
+        if values.get("preserve_thinking") and values.get("stage", "sft") == "sft" and not values.get("mask_history"):
+            yield "preserve_thinking has no effect: it needs mask_history: true, without which no thought is left out"
+        return
+    for key in ("enable_thinking", "preserve_thinking"):
+        if values.get(key):
+            yield f"{key} has no effect: template {name} has no thoughts"
 
 
 def _work(values: Mapping[str, Any]) -> Iterator[str]:
@@ -125,7 +153,7 @@ def _method(values: Mapping[str, Any]) -> Iterator[str]:
     said = method if "finetuning_type" in values else "left out, which means lora"
     if method is None:
         return
-    for one in dataclasses.fields(TuningArguments):
+    for one in (*dataclasses.fields(TuningArguments), *dataclasses.fields(MethodArguments)):
         belongs = one.metadata["method"]
         if belongs and belongs != method and get(one.name) not in (None, False, 0, [], ""):
             yield f"{one.name} belongs to finetuning_type: {belongs}, but finetuning_type is {said}"
@@ -156,8 +184,6 @@ def _method(values: Mapping[str, Any]) -> Iterator[str]:
 def _rows(values: Mapping[str, Any]) -> Iterator[str]:
     """Sentences about rows, images and steps."""
     get = values.get
-    if get("scene_packing", 1) != 1 and get("neftune_noise_alpha"):
-        yield "neftune_noise_alpha needs scene_packing: 1, as its noise depends on the length of a row"
     if get("train_on_prompt") and get("mask_history"):
         yield "train_on_prompt and mask_history exclude each other: one learns more of a row, the other less"
     template = get("template")
@@ -169,6 +195,7 @@ def _rows(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"template '{template}' is not known{nearest(template, known)} (known: {', '.join(known)})"
     limits = ImageLimits.said(get("image_resolution"), get("image_max_pixels"), get("image_min_pixels"))
     yield from limits.problems()
+    yield from area_problems(get("video_max_pixels"), get("video_min_pixels"))
     yield from (f"feature_cache {words}" for words in feature_cache_problems(get("feature_cache", "auto")))
     if (get("image_resolution") or 0) > LONGEST_SIDE:
         area = get("image_resolution")

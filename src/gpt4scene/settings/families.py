@@ -16,3 +16,7 @@ class FamilyArguments(Arguments):
         None,
         least=0,
     )
+    enable_thinking: bool | None = key(
+        "With a template that thinks: learn empty thoughts (true), be given them (null), or remove all (false).", True
+    )
+    preserve_thinking: bool = key("With mask_history: keep the thoughts of earlier answers.", False)

@@ -67,7 +67,7 @@ def work_of(model: ModelShape, setup: Setup, pack: PackSize, every: int) -> Work
     tokens, own = pack.tokens, pack.branches * pack.branch
     pairs = pack.prefix**2 / 2 + own * pack.prefix + pack.branches * pack.branch**2 / 2
     forward = 2.0 * tokens * model.layer_matmul
-    attended = 4.0 * pairs * model.query_width
+    attended = 4.0 * pairs * model.query_width * (1 - model.recurrent_layers / model.layers)
     kept = setup.kept_layers
     # backward: gradients of inputs, and of weights where those learn; LoRA's own products are small
     whole = 0 if setup.method == "lora" else 1

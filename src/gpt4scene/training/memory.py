@@ -52,7 +52,8 @@ class Setup:
     ``kept_layers`` are the language layers that the backward pass goes through: the last n with ``freeze``, else all.
     ``state`` is what the optimizer keeps of a trained number, in bytes. ``offload`` keeps the optimizer in the host's
     memory, ``offload_weights`` the shards of weights, too. ``fused`` says that norms and SwiGLU run in
-    one kernel each; ``rank`` is LoRA's, 0 without.
+    one kernel each; ``rank`` is LoRA's, 0 without. ``quantised`` are the bytes of a number in the layers' matrices
+    where those are kept in few bits, scales included.
     """
 
     method: Literal["full", "freeze", "lora"]
@@ -67,6 +68,7 @@ class Setup:
     processes: int = 1
     state: float = 8.0
     fused: bool = False
+    quantised: float | None = None
 
     @property
     def computes(self) -> int:
@@ -114,30 +116,61 @@ class Memory:
 
 
 def kept_by_layer(model: ModelShape, setup: Setup) -> float:
-    """Return bytes a token that one language layer keeps for its backward pass, without checkpointing.
+    """Return bytes a token that one language layer keeps for its backward pass, without checkpointing: their mean.
 
     Each norm: its input in fp32 and the root; with a trained weight the normed values, too (fused: the input alone).
     Attention: query, keys, values, output, log-sum-exp. Each linear module that learns: its input. SwiGLU: gate,
     its SiLU and up (fused: gate and up).
     """
+    whole_layers, recurrent = model.layers - model.recurrent_layers, model.recurrent_layers
+    kept = whole_layers * (_kept_by_attention(model, setup) + 7 * setup.rank * setup.computes)
+    if recurrent:
+        kept += recurrent * (_kept_by_recurrence(model, setup) + 8 * setup.rank * setup.computes)
+    return kept / model.layers + _kept_beside(model, setup)
+
+
+def _kept_beside(model: ModelShape, setup: Setup) -> float:
+    """Bytes a token that norms, the inputs of attention and MLP, and the MLP keep."""
     c, h, i = setup.computes, model.hidden, model.intermediate
     whole = setup.method != "lora"
-    norm = 2 * _norm(h, setup, setup.residual, whole)
-    if model.qk_norm:
-        norm += _norm(model.query_width, setup, c, whole) + _norm(model.key_width, setup, c, whole)
-    attention = c * (2 * model.query_width + 2 * model.key_width) + 4 * model.heads
+    norm = 2 * _norm(h, setup, setup.residual, whole, model.centred)
     inputs = 2 * h * c + i * c  # of q, k and v; of gate and up; of down. That of o is the attention's output
     if whole and setup.residual != c:
         inputs += 3 * h * c  # autocast casts the normed values for each module anew
-    low_rank = 7 * setup.rank * c
-    return norm + attention + inputs + low_rank + (2 if setup.fused else 3) * i * c
+    return norm + inputs + (2 if setup.fused else 3) * i * c
 
 
-def _norm(width: int, setup: Setup, incoming: int, whole: bool) -> float:
-    """Bytes a token that an RMS norm keeps, its output not among them."""
+def _kept_by_attention(model: ModelShape, setup: Setup) -> float:
+    """Bytes a token: query, keys, values, output, log-sum-exp; where the query is gated, the gate and what it gave."""
+    c, whole = setup.computes, setup.method != "lora"
+    kept = c * (2 * model.query_width + 2 * model.key_width) + 4 * model.heads
+    if model.qk_norm:
+        kept += _norm(model.query_width, setup, c, whole, model.centred)
+        kept += _norm(model.key_width, setup, c, whole, model.centred)
+    return kept + (2 * c * model.query_width if model.gated_query else 0)
+
+
+def _kept_by_recurrence(model: ModelShape, setup: Setup) -> float:
+    """Bytes a token that PyTorch's gated delta rule keeps, by chunks of 64 tokens in fp32: counted of what it saves.
+
+    Twelve widths of queries or keys, five squares of a chunk, nine widths of values, a memory a chunk. In bf16 some of
+    them are 2 bytes; in fp32 more of them are views. Kernels of flash-linear-attention keep less.
+    """
+    shape, whole = model.recurrent, setup.method != "lora"
+    assert shape is not None, "a model of equal layers has none of these"
+    mixed, keys, values, head = (4, 32, 26, 1314) if setup.computes == 2 else (12.7, 42.9, 23, 1336)
+    chunk = 4 * shape.heads * shape.memory * shape.channels / 64
+    if whole:
+        values += 4 if setup.computes == 2 else 8
+    own = mixed * shape.mixed + keys * shape.heads * shape.memory + values * shape.width + head * shape.heads
+    return own + chunk
+
+
+def _norm(width: int, setup: Setup, incoming: int, whole: bool, centred: bool) -> float:
+    """Bytes a token that an RMS norm keeps, its output not among them. A ``centred`` one norms in fp32."""
     if setup.fused:
         return width * incoming + 4
-    return width * (4 + (incoming if whole else 0)) + 4
+    return width * (4 + ((4 if centred else incoming) if whole else 0)) + 4
 
 
 def kept_by_checkpoint(model: ModelShape, setup: Setup) -> float:
@@ -154,6 +187,7 @@ def estimate(model: ModelShape, setup: Setup, pack: PackSize, every: int) -> Mem
     # A layer that is computed again takes the place of the kept ones behind it, whose backward pass is over.
     last_again = again > 0 and (again - 1) * every == setup.kept_layers - 1
     working = (kept if last_again else 0) + setup.computes * (3 * model.intermediate + 3 * model.hidden)
+    whole = 0 if setup.quantised is None else setup.computes * max(i * o for i, o in model.linear().values())
     weights, copies, gathered = _weights(model, setup)
     gradients, optimizer = _learning(setup)
     logits = pack.branches * pack.labels * model.vocabulary * (setup.computes + 12)
@@ -167,7 +201,7 @@ def estimate(model: ModelShape, setup: Setup, pack: PackSize, every: int) -> Mem
         optimizer=optimizer,
         gathered=gathered,
         activations=tokens * activations,
-        working=tokens * working,
+        working=tokens * working + whole,  # a matrix of few bits is made whole for its product
         logits=logits,
         tower=tower,
     )
@@ -178,6 +212,8 @@ def _weights(model: ModelShape, setup: Setup) -> tuple[float, float, float]:
     frozen = model.parameters - (0 if setup.rank else setup.trained)
     shards = setup.processes if setup.sharding in ("zero3", "fsdp2") else 1
     weights = (setup.trained * setup.stored + frozen * setup.computes) / shards
+    if setup.quantised is not None:
+        weights -= model.layers * model.layer_matmul * (setup.computes - setup.quantised)
     if setup.offload_weights:
         weights = 0.0
     copies = 0.0
@@ -187,7 +223,7 @@ def _weights(model: ModelShape, setup: Setup) -> tuple[float, float, float]:
     if setup.sharding == "zero3":
         gathered = setup.computes * float(min(GATHERED, model.parameters))
     elif setup.sharding == "fsdp2":
-        rest = model.parameters - model.layers * model.layer_parameters
+        rest = model.parameters - model.all_layer_parameters
         gathered = setup.computes * float(2 * model.layer_parameters + rest)
     return weights, copies, gathered
 

@@ -13,16 +13,19 @@ from gpt4scene.errors import ConfigError
 from gpt4scene.families.family import check_template
 from gpt4scene.families.registry import family_of
 from gpt4scene.files.whole import read_json
+from gpt4scene.model.adapter_chain import check_chain
 from gpt4scene.model.attention import attention_sentence, refuse_dropout
 from gpt4scene.model.fused import check_fusing
 from gpt4scene.model.kernels import use_flash_3
 from gpt4scene.model.loading import check_checkpoint, meta_model, unused_weights
 from gpt4scene.model.recompute import check_reentrant
+from gpt4scene.model.rope import refuse_growing_positions
 from gpt4scene.model.router import set_balance
 from gpt4scene.model.tuning import check_tuning
 from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig
+from gpt4scene.training.adapter_start import starting_adapters
 from gpt4scene.training.checkpointing import options_of
 from gpt4scene.training.fitting import wanted_kernels
 from gpt4scene.training.held_out import answering_problems
@@ -31,6 +34,7 @@ from gpt4scene.training.optimizers import check_target_modules, option_problems
 from gpt4scene.training.output import MARK, BatchPlan
 from gpt4scene.training.packages import missing_packages
 from gpt4scene.training.packing import branches_of
+from gpt4scene.training.parameter_groups import check_low_rank_targets
 from gpt4scene.training.resume import check_resume, find_checkpoint, settings_of
 from gpt4scene.training.run_data import RunData
 from gpt4scene.training.stages import reference_folder, reference_problems
@@ -39,7 +43,7 @@ from gpt4scene.training.stages import reference_folder, reference_problems
 def check_settings(config: TrainConfig) -> None:
     """Raise ``ConfigError`` for missing packages, options that nobody reads, and files or variables that contradict."""
     problems = [*missing_packages(config), *option_problems(config), *launch_problems(config)]
-    if problems := [*problems, *answering_problems(config), *reference_problems(config)]:
+    if problems := [*problems, *reference_problems(config), *answering_problems(config)]:
         raise ConfigError(*problems)
 
 
@@ -52,13 +56,17 @@ def check_model(config: TrainConfig, folder: Path) -> str | None:
     network = meta_model(folder) if config.data.tokenize_only else check_checkpoint(folder)
     check_template(family_of(network.config), config.data.template)
     set_balance(network.config, config.family.moe_aux_loss_coef)
+    refuse_growing_positions(network.config, config.data.cutoff_len)
     check_reentrant(network.config, bool(options_of(config).get("use_reentrant")))
     check_target_modules(config, network)
+    check_low_rank_targets(network, config.methods, family_of(network.config))
     reference_folder(config, folder)
     check_fusing(config.tuning.use_liger_kernel, network, *wanted_kernels(config))
     if not config.evaluates_only:
         refuse_dropout(network.config, attention_backend(config.model.flash_attn)[0])
-    about = check_tuning(network, config.tuning, config.model.adapter_name_or_path, config.said)
+    merged, adapter = starting_adapters(config)
+    check_chain(merged, network, folder)
+    about = check_tuning(network, config.tuning, adapter, config.said, config.methods)
     return "; ".join(filter(None, (unused_weights(folder), about))) or None
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase, TrainingArguments
 
-from gpt4scene.data.dataset_info import Stage
 from gpt4scene.data.datasets import LoadedRows, load_conversations
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.fingerprint import fingerprint
@@ -61,7 +60,7 @@ def load_data(
     run; ValueError for an unknown template.
     """
     data = config.data
-    encoder = on_all(lambda: _encoder(data, folder, tokenizer, config.tuning.stage))
+    encoder = on_all(lambda: _encoder(config, folder, tokenizer))
     reading = {
         "stage": config.tuning.stage,
         "media_dir": data.media_dir,
@@ -142,16 +141,17 @@ def _select(rows: Sequence[Conversation] | TokenizedRows, indices: Sequence[int]
     return rows.select(indices) if isinstance(rows, TokenizedRows) else [rows[index] for index in indices]
 
 
-def _encoder(data: DataArguments, folder: Path, tokenizer: PreTrainedTokenizerBase, stage: Stage) -> Encoder:
+def _encoder(config: TrainConfig, folder: Path, tokenizer: PreTrainedTokenizerBase) -> Encoder:
     """Return the encoder that the settings describe, for the checkpoint in ``folder``.
 
     Of pairs, the two last answers are compared, so that nothing before them is learned.
     """
+    data, thoughts, stage = config.data, config.family, config.tuning.stage
     kind = TextEncoder if stage == "pt" else Encoder
     return kind(
         tokenizer,
-        TEMPLATES[data.template],
-        image_rule(folder, **asdict(data.image_limits)),
+        TEMPLATES[data.template].told(thoughts.enable_thinking, thoughts.preserve_thinking),
+        image_rule(folder, **asdict(data.image_limits), video=config.video.limits),
         data.cutoff_len,
         train_on_prompt=data.train_on_prompt,
         mask_history=data.mask_history or stage == "dpo",

@@ -14,19 +14,24 @@ from transformers import TrainingArguments, set_seed
 
 from gpt4scene.data.packs import PackDataset
 from gpt4scene.errors import Stopped
-from gpt4scene.families.registry import shape_of
+from gpt4scene.families.registry import family_of, shape_of
+from gpt4scene.model.adapter_chain import merge_all
 from gpt4scene.model.folder import ModelFolder, identity, local_folder, parameter_count
 from gpt4scene.model.fused import fuse
 from gpt4scene.model.loading import load_model, load_tokenizer
+from gpt4scene.model.noise import add_noise
+from gpt4scene.model.quantized import quantised_on
 from gpt4scene.model.recompute import inner_model, recompute
 from gpt4scene.model.router import set_balance
 from gpt4scene.model.threads import spare_threads
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig, parse
+from gpt4scene.training.adapter_start import AdapterStart, starting_adapters
 from gpt4scene.training.advice import advice
 from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
 from gpt4scene.training.checkpointing import Choice, choose, options_of, told_when_memory_runs_out
+from gpt4scene.training.early_stopping import StopEarly
 from gpt4scene.training.finite import RefuseBrokenStart
 from gpt4scene.training.fitting import free_bytes, kernels_of, setup_of
 from gpt4scene.training.held_out import HeldOutAnswers
@@ -37,6 +42,7 @@ from gpt4scene.training.manifest import Manifest
 from gpt4scene.training.optimizers import try_out
 from gpt4scene.training.output import BatchPlan, MarkComplete, open_output
 from gpt4scene.training.packing import branches_of, widest_pack
+from gpt4scene.training.parts_table import content, parts_of, size_of, table
 from gpt4scene.training.preflight import attention_of, check_best_metric, check_model, check_settings, plan_of
 from gpt4scene.training.processes import alike, gather_all, leave_in_order, on_all, on_first
 from gpt4scene.training.repeating import check_repeat
@@ -157,6 +163,11 @@ def _work(
         _say(arguments, reference)
     activations = _hasten(config, arguments, model, data, plan, manifest)
     manifest.update(parameters=_parameters(model), arguments=arguments.to_sanitized_dict())
+    if not config.evaluates_only:
+        parts = parts_of(model, config.methods, arguments.learning_rate, family_of(model.config))
+        manifest.update(parts=content(parts))
+        _say(arguments, table(parts))
+    start = AdapterStart(config.methods, model, starting_adapters(config)[0])
     answers = _answers(config, arguments, data, tracking)
     trainer = PackTrainer(
         model=model,
@@ -164,6 +175,8 @@ def _work(
         train_dataset=data.train,
         eval_dataset=data.evaluation,
         plan=plan,
+        methods=config.methods,
+        family=family_of(model.config),
         objective=objective,
         eval_branches=arguments.per_device_eval_batch_size,
         base=folder,
@@ -174,7 +187,9 @@ def _work(
         callbacks=[
             stop,
             RefuseBrokenStart(checkpoint or config.model.adapter_name_or_path or folder),
+            start,
             MarkComplete(config.output_dir, plan, settings),
+            *([StopEarly(patience)] if (patience := config.methods.early_stopping_steps) else []),
             tracking,
             *([] if config.evaluates_only else [StepLog(config.output_dir, _progress(config, arguments))]),
         ],
@@ -185,7 +200,7 @@ def _work(
         return _evaluate_only(trainer, config, arguments)
     with told_when_memory_runs_out(config, activations, trainer):
         metrics = _train(trainer, config, stop, checkpoint)
-    return _finish(trainer, config, arguments, metrics if left else None)
+    return _finish(trainer, config, arguments, metrics if left else None, start)
 
 
 def _train(trainer: PackTrainer, config: TrainConfig, stop: StopOnSignal, checkpoint: Path | None) -> dict:
@@ -207,12 +222,16 @@ def _features(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArgu
     return keep_features(trainer.tower, config.model.feature_cache, processes, lambda line: _say(arguments, line))
 
 
-def _finish(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArguments, metrics: dict | None) -> str:
+def _finish(
+    trainer: PackTrainer, config: TrainConfig, arguments: TrainingArguments, metrics: dict | None, start: AdapterStart
+) -> str:
     """Save the trained model and the figures; evaluate where rows were held out.
 
     Without ``metrics``, no step was left to take.
     """
     trainer.save_trained()
+    if also := on_first(lambda: start.finish(Path(config.output_dir))):
+        _say(arguments, also)
     sentence = f"no step was left after step {trainer.state.global_step}"
     if metrics:
         trainer.save_metrics("train", metrics)
@@ -266,21 +285,28 @@ def _model(config: TrainConfig, arguments: TrainingArguments, folder: Path):
     bf16 = arguments.bf16 or config.tuning.pure_bf16
     deepspeed = arguments.deepspeed is not None
     computing = torch.bfloat16 if bf16 else torch.float16 if arguments.fp16 else torch.float32
-    model = load_model(folder, dtype=computing if deepspeed else "auto", attention=attention)
+    model = load_model(
+        folder,
+        dtype=computing if deepspeed else "auto",
+        attention=attention,
+        **quantised_on(config.methods, folder, computing, arguments.device),
+    )
     set_balance(model.config, config.family.moe_aux_loss_coef)
+    merged, adapter = starting_adapters(config)
     return prepare_for_training(
-        model,
+        merge_all(model, merged),
         config.tuning,
+        methods=config.methods,
         bf16=bf16,
-        adapter=config.model.adapter_name_or_path,
+        adapter=adapter,
         said=config.said,
         keep_dtype=deepspeed,
     )
 
 
 def _adapter(config: TrainConfig) -> Path | None:
-    named = config.model.adapter_name_or_path
-    return Path(named) if named else None
+    merged, last = starting_adapters(config)
+    return last or (merged[-1] if merged else None)
 
 
 def _hasten(
@@ -293,6 +319,8 @@ def _hasten(
 ) -> Choice:
     """Fuse kernels and set what is computed again; ``run.json`` says both. Return how much is computed again."""
     inner = inner_model(model)
+    if alpha := config.training.get("neftune_noise_alpha"):
+        add_noise(inner, alpha)
     kernels, sentence = kernels_of(config, inner, arguments.device)
     if sentence:
         _say(arguments, sentence)
@@ -367,8 +395,8 @@ def _batch(plan: BatchPlan) -> dict:
 
 
 def _parameters(model: torch.nn.Module) -> dict[str, int]:
-    """Return how many numbers there are and how many are trained; ZeRO-3 leaves the whole count in ``ds_numel``."""
-    sizes = [(getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in model.parameters()]
+    """Return how many numbers there are and how many are trained."""
+    sizes = [(size_of(parameter), parameter.requires_grad) for parameter in model.parameters()]
     return {"all": sum(size for size, _ in sizes), "trained": sum(size for size, trained in sizes if trained)}
 
 
