@@ -40,6 +40,9 @@ def test_a_run_is_repeated_to_the_bit(train, workshop, tmp_path, capsys):
     assert "image_resolution was 56 and is 84" in capsys.readouterr().err
 
 
+ANSWERS = ("Red.", "Two lamps on a table.", "A chair.", "No.")
+
+
 def log_of(folder):
     return [json.loads(line) for line in (folder / "trainer_log.jsonl").read_text().splitlines()]
 
@@ -182,3 +185,16 @@ def test_trackers_write_files_without_a_network(train, flags, tmp_path, monkeypa
     finally:
         mlflow.set_tracking_uri(None)
     assert not (tmp_path / "other/trainer_log.jsonl").exists()
+
+
+@pytest.mark.slow
+def test_pairs_are_asked_for_the_better_answer(train, tmp_path):
+    """Answers beside preferences: the truth is the chosen one, and a pair counts as one question of the speed."""
+    keys = {"dataset": "pairs", "stage": "dpo", "finetuning_type": "lora", "val_size": 0.5, "eval_strategy": "epoch"}
+    train(tmp_path / "run", **keys, num_train_epochs=1, eval_generate=2, eval_generate_tokens=4)
+    first, evaluation = log_of(tmp_path / "run")[:2]
+    assert 0 <= evaluation["eval_word_f1"] <= 1
+    answers = [json.loads(line) for line in (tmp_path / "run/eval_answers.jsonl").read_text().splitlines()]
+    assert len(answers) == 2 and {line["truth"] for line in answers} <= {*ANSWERS}
+    per_question = first["tokens_per_second"] / first["questions_per_second"]
+    assert per_question > 2 * 20, "both answers of a pair, and the scene"

@@ -48,7 +48,7 @@ def check_config(folder: Path) -> dict[str, Any]:
             f"{path}: model_type {family!r} is no family that is known here ({', '.join(sorted(FAMILIES))}); give a "
             "checkpoint of one of them"
         )
-    text, texts = _text(config), FAMILIES[family].texts
+    text, texts = _text(config), FAMILIES[str(family)].texts
     if texts and text.get("model_type", texts[0]) not in texts:
         raise DataError(
             f"{path}: the language model of this {family} is a {text.get('model_type')}, which is not known here "
