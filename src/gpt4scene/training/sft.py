@@ -34,7 +34,7 @@ from gpt4scene.training.checkpointing import Choice, choose, options_of, told_wh
 from gpt4scene.training.early_stopping import StopEarly
 from gpt4scene.training.finite import RefuseBrokenStart
 from gpt4scene.training.fitting import free_bytes, kernels_of, setup_of
-from gpt4scene.training.held_out import HeldOutAnswers
+from gpt4scene.training.held_out import answers_of
 from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.known_images import keep_features
 from gpt4scene.training.launch_files import deepspeed_content
@@ -49,7 +49,7 @@ from gpt4scene.training.repeating import check_repeat
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
 from gpt4scene.training.run_data import RunData, load_data
 from gpt4scene.training.signals import StopOnSignal
-from gpt4scene.training.speed import Operations, operations_of
+from gpt4scene.training.speed import run_operations
 from gpt4scene.training.stages import objective_of
 from gpt4scene.training.tracking import Tracking, tracked
 from gpt4scene.training.trainer import PackTrainer
@@ -168,7 +168,7 @@ def _work(
         manifest.update(parts=content(parts))
         _say(arguments, table(parts))
     start = AdapterStart(config.methods, model, starting_adapters(config)[0])
-    answers = _answers(config, arguments, data, tracking)
+    answers = answers_of(data.evaluation, config, arguments.seed, tracking, lambda line: _say(arguments, line))
     trainer = PackTrainer(
         model=model,
         args=arguments,
@@ -182,7 +182,7 @@ def _work(
         base=folder,
         tokenizer=data.train.encoder.tokenizer,
         stop=(stop := StopOnSignal()),
-        operations=_operations(config, arguments, model),
+        operations=run_operations(config, arguments.world_size, model),
         answers=answers,
         callbacks=[
             stop,
@@ -355,21 +355,6 @@ def _spare_memory(
     if choice.memory is not None:
         _say(arguments, choice.sentence)
     return choice
-
-
-def _answers(
-    config: TrainConfig, arguments: TrainingArguments, data: RunData, tracking: Tracking
-) -> HeldOutAnswers | None:
-    """Return what answers held-out questions at each evaluation, None where nobody asked for it."""
-    if not config.watching.eval_generate or data.evaluation is None:
-        return None
-    return HeldOutAnswers(data.evaluation, config, arguments.seed, tracking, lambda line: _say(arguments, line))
-
-
-def _operations(config: TrainConfig, arguments: TrainingArguments, model: torch.nn.Module) -> Operations:
-    """Return what counts the useful operations of a pack of this run."""
-    shape = shape_of(model.config)
-    return operations_of(shape, setup_of(config, shape, arguments.world_size, deepspeed=deepspeed_content(config)))
 
 
 def _too_large_for_cpu(folder: Path) -> bool:
