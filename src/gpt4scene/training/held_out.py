@@ -121,6 +121,15 @@ class HeldOutAnswers:
         self._tracking.text("answers", [("task", "question", "truth", "answer"), *rows], step)
 
 
+def answers_of(
+    held_out: PackDataset | None, config: TrainConfig, seed: int, tracking: Tracking, say: Callable[[str], None]
+) -> HeldOutAnswers | None:
+    """Return what answers held-out questions at each evaluation, None where nobody asked for it."""
+    if not config.watching.eval_generate or held_out is None:
+        return None
+    return HeldOutAnswers(held_out, config, seed, tracking, say)
+
+
 def answering_problems(config: TrainConfig) -> Iterator[str]:
     """Yield why questions can't be answered in training as the run is set up: its weights are shared out."""
     content = deepspeed_content(config) if config.watching.eval_generate else None

@@ -26,7 +26,6 @@ from gpt4scene.training.packing import widest_pack
 from gpt4scene.training.parts_table import size_of
 from gpt4scene.training.planned_run import PlannedRun
 from gpt4scene.training.processes import gather_all, on_first
-from gpt4scene.training.speed import Operations, operations_of
 
 
 def ready_model(run: PlannedRun) -> torch.nn.Module:
@@ -104,9 +103,3 @@ def parameters_of(model: torch.nn.Module) -> dict[str, int]:
     """Return how many numbers there are and how many are trained."""
     sizes = [(size_of(parameter), parameter.requires_grad) for parameter in model.parameters()]
     return {"all": sum(size for size, _ in sizes), "trained": sum(size for size, trained in sizes if trained)}
-
-
-def useful_operations(run: PlannedRun, model: torch.nn.Module) -> Operations:
-    """Return what counts the useful operations of a pack of this run."""
-    shape, world = shape_of(model.config), run.arguments.world_size
-    return operations_of(shape, setup_of(run.config, shape, world, deepspeed=deepspeed_content(run.config)))

@@ -22,7 +22,7 @@ from gpt4scene.training.callbacks import Progress, StepLog
 from gpt4scene.training.checkpointing import told_when_memory_runs_out
 from gpt4scene.training.early_stopping import StopEarly
 from gpt4scene.training.finite import RefuseBrokenStart
-from gpt4scene.training.held_out import HeldOutAnswers
+from gpt4scene.training.held_out import answers_of
 from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.known_images import keep_features
 from gpt4scene.training.manifest import Manifest
@@ -33,12 +33,13 @@ from gpt4scene.training.parts_table import content, parts_of, table
 from gpt4scene.training.planned_run import PlannedRun, batch_content, say
 from gpt4scene.training.preflight import attention_of, check_best_metric, check_model, check_settings, plan_of
 from gpt4scene.training.processes import alike, leave_in_order, on_all, on_first
-from gpt4scene.training.ready_model import hasten, last_adapter, parameters_of, ready_model, useful_operations
+from gpt4scene.training.ready_model import hasten, last_adapter, parameters_of, ready_model
 from gpt4scene.training.repeating import check_repeat
 from gpt4scene.training.results import evaluate_only, finish, take_steps
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
 from gpt4scene.training.run_data import load_data
 from gpt4scene.training.signals import StopOnSignal
+from gpt4scene.training.speed import run_operations
 from gpt4scene.training.stages import objective_of
 from gpt4scene.training.tracking import Tracking, tracked
 from gpt4scene.training.trainer import PackTrainer
@@ -147,7 +148,7 @@ def _work(run: PlannedRun, tracking: Tracking) -> str:
         manifest.update(parts=content(parts))
         run.say(table(parts))
     start, stop = AdapterStart(config.methods, model, starting_adapters(config)[0]), StopOnSignal()
-    answers = _answers(run, tracking)
+    answers = answers_of(run.data.evaluation, config, arguments.seed, tracking, run.say)
     trainer = PackTrainer(
         model=model,
         args=arguments,
@@ -161,7 +162,7 @@ def _work(run: PlannedRun, tracking: Tracking) -> str:
         base=run.folder,
         tokenizer=run.data.train.encoder.tokenizer,
         stop=stop,
-        operations=useful_operations(run, model),
+        operations=run_operations(config, arguments.world_size, model),
         answers=answers,
         callbacks=_callbacks(run, stop, start, tracking),
     )
@@ -196,13 +197,6 @@ def _features(run: PlannedRun, trainer: PackTrainer) -> str:
     """Let the tower keep what it makes of images, as the settings say, and return a word about it."""
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return keep_features(trainer.tower, run.config.model.feature_cache, processes, run.say)
-
-
-def _answers(run: PlannedRun, tracking: Tracking) -> HeldOutAnswers | None:
-    """Return what answers held-out questions at each evaluation, None where nobody asked for it."""
-    if not run.config.watching.eval_generate or run.data.evaluation is None:
-        return None
-    return HeldOutAnswers(run.data.evaluation, run.config, run.arguments.seed, tracking, run.say)
 
 
 def _too_large_for_cpu(folder: Path) -> bool:

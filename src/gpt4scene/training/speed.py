@@ -14,8 +14,12 @@ from contextlib import contextmanager
 
 import torch
 
+from gpt4scene.families.registry import shape_of
 from gpt4scene.families.shape import ModelShape
+from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training.costs import DEVICES, work_of
+from gpt4scene.training.fitting import setup_of
+from gpt4scene.training.launch_files import deepspeed_content
 from gpt4scene.training.memory import PackSize, Setup
 from gpt4scene.types import Batch
 
@@ -146,3 +150,9 @@ def operations_of(model: ModelShape, setup: Setup) -> Operations:
         return work_of(model, setup, pack, every=0).useful
 
     return count
+
+
+def run_operations(config: TrainConfig, processes: int, model: torch.nn.Module) -> Operations:
+    """Return what counts the useful operations of a pack of a run."""
+    shape = shape_of(model.config)
+    return operations_of(shape, setup_of(config, shape, processes, deepspeed=deepspeed_content(config)))
