@@ -191,6 +191,7 @@ OTHER_VALUES = {
     "flash_attn": "sdpa",
     "feature_cache": "off",
     "prefix_memory": 0.5,
+    "crop_to_patches": True,
     "device": "cpu",
     "num_processes": "2",
     "base_url": "http://localhost:2/v1",

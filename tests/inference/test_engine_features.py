@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gpt4scene.data import vision
+from gpt4scene.data import image_files
 from gpt4scene.files.features import FeatureFolder
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.local import load_engine
@@ -17,7 +17,7 @@ SETTINGS = GenerationSettings(max_new_tokens=6, temperature=1.0)  # drawn, so th
 def work(monkeypatch):
     """Images decoded, and images that the tower was run on."""
     done = {"decoded": 0, "run": 0}
-    decode, encode = vision.patches, Tower.encode
+    decode, encode = image_files.patches, Tower.encode
 
     def decoded(*args):
         done["decoded"] += 1
@@ -27,7 +27,7 @@ def work(monkeypatch):
         done["run"] += len(grids)
         return encode(self, grids, *rest)
 
-    monkeypatch.setattr(vision, "patches", decoded)
+    monkeypatch.setattr(image_files, "patches", decoded)
     monkeypatch.setattr(Tower, "encode", run)
     return done
 

@@ -7,7 +7,7 @@ import time
 import pytest
 from PIL import Image
 
-from gpt4scene.data import vision
+from gpt4scene.data import image_files
 from gpt4scene.files import contents
 from gpt4scene.model.features import FeatureCache
 from gpt4scene.model.tower import Tower
@@ -20,7 +20,7 @@ KEYS = {"scene_packing": 4, "finetuning_type": "lora", "learning_rate": 1e-2, "l
 def work(monkeypatch, tmp_path):
     """What was done: images that this process ran the tower on, and a file of those decoded, by workers as well."""
     done = {"run": [], "decoded": tmp_path / "decoded"}
-    decode, encode, real = vision.patches, Tower.encode, time.time_ns
+    decode, encode, real = image_files.patches, Tower.encode, time.time_ns
     monkeypatch.setattr(contents.time, "time_ns", lambda: real() + 60 * 10**9)  # files just written are old
 
     def counted(path, *rest):
@@ -28,7 +28,7 @@ def work(monkeypatch, tmp_path):
             file.write(f"{path}\n")
         return decode(path, *rest)
 
-    monkeypatch.setattr(vision, "patches", counted)
+    monkeypatch.setattr(image_files, "patches", counted)
     monkeypatch.setattr(
         Tower, "encode", lambda self, grids, *rest: done["run"].extend(grids) or encode(self, grids, *rest)
     )

@@ -73,4 +73,4 @@ def test_attention(monkeypatch, wanted, installed, backend):
     ],
 )
 def test_an_area_takes_the_place_of_the_side_that_nobody_named(said, limits):
-    assert dataclasses.astuple(ImageLimits.said(*said)) == limits
+    assert dataclasses.astuple(ImageLimits.said(*said)) == (*limits, False)

@@ -228,7 +228,7 @@ class Encoder:
     def _head(self, conversation: Conversation) -> _Head | None:
         """Return what a row has in common with others that ends with its last image, or None where it does not."""
         segments, last = self._rendered(conversation)
-        if last < 0 or _texts(segments[last + 1 :]) != (self.template.message_end, "\n"):
+        if last < 0 or "".join(_texts(segments[last + 1 :])) != self.template.message_end + self.template.closing:
             return None
         shared = segments[: last + 1]
         text_tokens = sum(len(self._tokens(segment.text)) for segment in shared if not segment.image)

@@ -42,10 +42,13 @@ class ImageRule(ABC):
 
     @classmethod
     @abstractmethod
-    def read(cls, config: Mapping[str, Any], path: Path, limits: Mapping[str, int | None]) -> ImageRule:
+    def read(
+        cls, config: Mapping[str, Any], path: Path, limits: Mapping[str, Any], model: Mapping[str, Any]
+    ) -> ImageRule:
         """Return the rule of an image processor's ``config``, which stands in the file ``path``.
 
-        ``limits`` are the user's. Raises DataError for a value that is not computed here.
+        ``limits`` are the user's, ``model`` is the checkpoint's ``config.json``. Raises DataError for a value that is
+        not computed here.
         """
 
     @property

@@ -8,9 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from gpt4scene.data.anyres import AnyresRule
 from gpt4scene.data.image_rule import ImageRule
+from gpt4scene.data.tiles import TileRule
 from gpt4scene.data.vision import VisionRule
-from gpt4scene.errors import DataError
+from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files.whole import read_json
 
 RULES: Mapping[str, type[ImageRule]] = MappingProxyType(
@@ -18,9 +20,13 @@ RULES: Mapping[str, type[ImageRule]] = MappingProxyType(
         "Qwen2VLImageProcessor": VisionRule,
         "Qwen2_5_VLImageProcessor": VisionRule,
         "Qwen3VLImageProcessor": VisionRule,
+        "GotOcr2ImageProcessor": TileRule,
+        "LlavaOnevisionImageProcessor": AnyresRule,
     }
 )
 """Rules by the names of Hugging Face's image processors, which may end in ``Fast`` or ``Pil``."""
+
+CROPPED = "crop_to_patches cuts images into tiles, which InternVL alone does; leave it out"
 
 
 def image_rule(
@@ -28,14 +34,17 @@ def image_rule(
     image_resolution: int | None = 512,
     image_max_pixels: int | None = None,
     image_min_pixels: int | None = None,
+    crop_to_patches: bool = False,
 ) -> ImageRule:
     """Return the rule of a checkpoint folder, from its ``preprocessor_config.json`` or ``processor_config.json``.
 
     A file that names no processor is taken for one of Qwen's. Raises DataError when neither file is there or readable,
-    and for a processor or a value that is not computed here.
+    and for a processor or a value that is not computed here; ConfigError for a key that the family does not have.
     """
     config, path = processor_config(Path(folder))
-    limits = {
+    described = path.parent / "config.json"
+    model = read_json(described, "model's description") if described.is_file() else {}
+    limits: dict[str, Any] = {
         "image_resolution": image_resolution,
         "image_max_pixels": image_max_pixels,
         "image_min_pixels": image_min_pixels,
@@ -47,7 +56,11 @@ def image_rule(
             f"{path}: image_processor_type {name!r} is none that is known here ({', '.join(sorted(RULES))}); copy the "
             "processor files of the base model, or take a checkpoint of a known family"
         )
-    return rule.read(config, path, limits)
+    if rule is TileRule:
+        limits["crop_to_patches"] = crop_to_patches
+    elif crop_to_patches:
+        raise ConfigError(CROPPED)
+    return rule.read(config, path, limits, model)
 
 
 def processor_config(folder: Path) -> tuple[dict[str, Any], Path]:

@@ -27,6 +27,8 @@ THINK = ("<think>\n", "\n</think>\n\n")
 """What a thought stands between, as Qwen's templates and LLaMA-Factory write it."""
 EMPTY_THOUGHT = "".join(THINK)
 THOUGHT_FIELDS = ("thinks", "enable_thinking", "preserve_thinking")
+LATER_FIELDS = (*THOUGHT_FIELDS, "role_end", "text_start", "closing")
+"""Fields that say nothing about a template at their defaults: checkpoints of before had none of them."""
 
 MEDIA_TOKENS = ("<|vision_pad|>", "<|video_pad|>", "<|endoftext|>")
 """Tokens of Qwen's tokenizers that mean something to the model, and that these templates never write."""
@@ -51,6 +53,9 @@ class Segment:
 class Template:
     """A ChatML-style template. An empty ``default_system`` means no system message unless the row brings one.
 
+    ``role_end`` stands behind the role of a message that is no answer, ``text_start`` before its first text, behind
+    images that come before it, unless the text begins so; ``closing`` behind the end of every message.
+
     With ``thinks``, a thought stands before an answer, and ``enable_thinking`` and ``preserve_thinking`` mean what they
     do in LLaMA-Factory. An answer without a thought gets an empty one: it is learned where thinking is enabled (True),
     given where that is None or False. False also takes all thoughts out of the rows. Thoughts of earlier turns are
@@ -67,6 +72,9 @@ class Template:
     image_start: str = "<|vision_start|>"
     image_pad: str = "<|image_pad|>"
     image_end: str = "<|vision_end|>"
+    role_end: str = "\n"
+    text_start: str = ""
+    closing: str = "\n"
 
     @property
     def opening(self) -> str:
@@ -95,9 +103,10 @@ class Template:
         """Return what decides the text of a row, by name: the same for a template without thoughts as before there
         were others.
         """
-        fields = asdict(self)
-        if not self.thinks:
-            fields = {name: value for name, value in fields.items() if name not in THOUGHT_FIELDS}
+        plain, mine = asdict(Template(self.name, self.default_system)), asdict(self)
+        fields = {name: one for name, one in mine.items() if name not in LATER_FIELDS or one != plain[name]}
+        if self.thinks:
+            fields |= {name: mine[name] for name in THOUGHT_FIELDS}
         return fields | {"name": self.name.removesuffix("_nothink")}
 
     @property
@@ -109,9 +118,13 @@ class Template:
     def control_tokens(self) -> tuple[str, ...]:
         """Tokens that structure the row or stand for media, and so may not occur inside a message."""
         return (
-            *(self.message_start, self.message_end, self.image_start, self.image_pad, self.image_end),
+            *(token for token in self._own if token),
             *MEDIA_TOKENS,
         )
+
+    @property
+    def _own(self) -> tuple[str, ...]:
+        return self.message_start, self.message_end, self.image_start, self.image_pad, self.image_end
 
     @cached_property
     def marks(self) -> Marks:
@@ -172,11 +185,15 @@ class Template:
 
         An empty ``thought`` is learned with the answer where thinking is enabled.
         """
-        header = f"{self.message_start}{turn.role}\n"
+        answer = turn.role == "assistant"
+        header = f"{self.message_start}{turn.role}" + ("\n" if answer else self.role_end)
         pieces = marks.pieces(turn.text)
+        first = next((parts for parts in pieces if any(parts)), None)
+        if first is not None and not answer and not first[0].startswith(self.text_start):
+            first[0] = self.text_start + first[0]
         pieces[-1][-1] += self.message_end
         segments = []
-        if turn.role == "assistant":
+        if answer:
             segments += [Segment(header), Segment(thought, learned and bool(self.enable_thinking))]
         else:
             pieces[0][0] = header + pieces[0][0]
@@ -185,9 +202,9 @@ class Template:
             segments += [Segment(part, learned) for part in parts]
         if turn.role == "system":
             last = segments.pop()
-            segments.append(Segment(last.text + "\n"))
+            segments.append(Segment(last.text + self.closing))
         else:
-            segments.append(Segment("\n"))
+            segments.append(Segment(self.closing))
         return [segment for segment in segments if segment.text]
 
 
@@ -197,6 +214,29 @@ TEMPLATES.add("qwen2_vl", Template("qwen2_vl", default_system="You are a helpful
 for name in ("qwen3_vl", "qwen3_5"):
     TEMPLATES.add(name, Template(name, default_system="", thinks=True))
     TEMPLATES.add(f"{name}_nothink", Template(f"{name}_nothink", default_system=""))
+TEMPLATES.add(
+    "intern_vl",
+    Template(
+        "intern_vl",
+        default_system="你是书生·万象，英文名是InternVL，是由上海人工智能实验室、清华大学及多家合作单位联合开发的多模态大语言模型。",
+        image_start="<img>",
+        image_pad="<IMG_CONTEXT>",
+        image_end="</img>",
+    ),
+)
+TEMPLATES.add(
+    "llava_onevision",
+    Template(
+        "llava_onevision",
+        default_system="",
+        image_start="",
+        image_pad="<image>",
+        image_end="",
+        role_end=" ",
+        text_start="\n",
+        closing="",
+    ),
+)
 
 ALL_MARKS = Marks({token for name in TEMPLATES for token in TEMPLATES[name].control_tokens}, OTHER_TOKENS)
 """Finds the marks of every template, where it is not known which one a text meets, as on a server."""

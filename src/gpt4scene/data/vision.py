@@ -60,7 +60,9 @@ class VisionRule(ImageRule):
         return 1, self.merge_size, self.merge_size
 
     @classmethod
-    def read(cls, config: Mapping[str, Any], path: Path, limits: Mapping[str, int | None]) -> VisionRule:
+    def read(
+        cls, config: Mapping[str, Any], path: Path, limits: Mapping[str, Any], model: Mapping[str, Any]
+    ) -> VisionRule:
         """Return the rule of a processor's config.
 
         Takes both spellings of the area bounds: ``min_pixels`` / ``max_pixels``, which win where both are given, and

@@ -50,7 +50,7 @@ def build_tokenizer(family: str = "qwen2_vl"):
     from tokenizers.models import BPE
     from transformers import Qwen2Tokenizer
 
-    learner = Tokenizer(BPE())
+    tiny, learner = FAMILIES[family].tiny, Tokenizer(BPE())
     learner.pre_tokenizer = Qwen2Tokenizer().backend_tokenizer.pre_tokenizer
     trainer = trainers.BpeTrainer(
         vocab_size=1200,
@@ -66,10 +66,11 @@ def build_tokenizer(family: str = "qwen2_vl"):
         merges=merges,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
-        additional_special_tokens=list(SPECIAL_TOKENS),
+        additional_special_tokens=[*SPECIAL_TOKENS, *tiny.tokens],
+        **({"extra_special_tokens": dict(tiny.called)} if tiny.called else {}),
     )
     tokenizer.model_max_length = 32768
-    tokenizer.chat_template = FAMILIES[family].tiny.chat_template
+    tokenizer.chat_template = tiny.chat_template
     return tokenizer
 
 
@@ -92,6 +93,7 @@ def build(out: str | Path, family: str = "qwen2_vl", shape: TinyShape | None = N
         "video_token_id": id_of("<|video_pad|>"),
         "vision_start_token_id": id_of("<|vision_start|>"),
         "vision_end_token_id": id_of("<|vision_end|>"),
+        **{token: id_of(token) for token in tiny.tokens},
     }
     text = shape.text_config(len(tokenizer))
     text |= {"bos_token_id": id_of("<|endoftext|>"), "eos_token_id": id_of("<|im_end|>")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from gpt4scene.data.templates import TEMPLATES, Template
 from gpt4scene.errors import ConfigError
@@ -17,6 +17,11 @@ OLDER_NAMES = (
     ("model.embed_tokens", "model.language_model.embed_tokens"),
     ("model.norm", "model.language_model.norm"),
     ("visual.", "model.visual."),
+    ("vision_tower.vision_model.", "model.vision_tower."),
+    ("model.vision_tower.vision_model.", "model.vision_tower."),
+    ("vision_tower.", "model.vision_tower."),
+    ("multi_modal_projector.", "model.multi_modal_projector."),
+    ("image_newline", "model.image_newline"),
     ("language_model.model.", "model.language_model."),
     ("language_model.lm_head", "lm_head"),
     ("language_model.", "model.language_model."),
@@ -31,22 +36,27 @@ BEFORE_4_52 = (("model.visual.", "visual."), ("model.language_model.", "model.")
 
 @dataclass(frozen=True)
 class Family:
-    """A family of vision-language models that shares Qwen2-VL's prefix of image tokens and 3-row positions.
+    """A family of vision-language models.
 
     ``name`` is the ``model_type`` of its config. ``template`` is the chat template that it was trained with,
     ``thinking`` that of its checkpoints that think before they answer, where it has such.
     ``shape`` counts the sizes of a transformers config, ``tiny`` makes a checkpoint of a few hundred thousand weights.
 
-    ``tower`` is the vision tower, ``mergers`` the modules inside it that map to the language model's width,
+    ``tower`` is the vision tower, ``mergers`` the modules, in it or beside it, that map to the language model's width,
     ``layers`` the list of language layers; all are module paths from the top of the model. ``norms`` and ``gates``
     name the classes of its root-mean-square norms and SwiGLU MLPs that fused kernels can stand in for. Norms that are
-    ``centred`` multiply by 1 + their weights.
+    ``centred`` multiply by 1 + their weights. ``idle`` are modules whose output nobody reads, so that they can't learn.
+
+    ``texts`` are the ``model_type`` of language models that it may have, where there are several in its name.
+    ``plain``: the position of a token is one running number, not three. ``seeing`` says what the tower takes:
+    ``patches`` of all images in one row, ``tiles``, a batch of squares, or ``anyres``, such tiles whose features are
+    put together by the size of the image.
 
     ``released_names`` are beginnings of today's tensor names and what they were in the release, where that was before
-    transformers 4.52 and ``config.json`` was flat. ``released_swapped`` are endings of the names of tensors that the
-    release holds with their last two axes swapped. ``unused`` are beginnings of the names of tensors that the release
-    holds and that neither transformers nor we load. ``rope_parameters`` says that rotary settings stand in its config
-    under this name, as transformers 5 writes them.
+    transformers 4.52; ``flat``: its ``config.json`` has the language model's entries at the top. ``released_swapped``
+    are endings of the names of tensors that the release holds with their last two axes swapped. ``unused`` are
+    beginnings of the names of tensors that the release holds and that neither transformers nor we load.
+    ``rope_parameters`` says that rotary settings stand in its config under this name, as transformers 5 writes them.
     """
 
     name: str
@@ -59,7 +69,12 @@ class Family:
     tower: str = "model.visual"
     mergers: tuple[str, ...] = ("model.visual.merger",)
     layers: str = "model.language_model.layers"
+    texts: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
+    plain: bool = False
+    seeing: Literal["patches", "tiles", "anyres"] = "patches"
     released_names: tuple[tuple[str, str], ...] = ()
+    flat: bool = False
     released_swapped: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     rope_parameters: bool = False
@@ -73,7 +88,7 @@ class Family:
 
     def part_of(self, parameter: str) -> str:
         """Return which part a parameter belongs to: ``"merger"``, ``"tower"`` or ``"language"``."""
-        if any(parameter.startswith(merger + ".") for merger in self.mergers):
+        if any(parameter == merger or parameter.startswith(merger + ".") for merger in self.mergers):
             return "merger"
         return "tower" if parameter.startswith(self.tower + ".") else "language"
 

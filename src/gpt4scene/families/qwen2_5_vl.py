@@ -45,4 +45,5 @@ FAMILY = Family(
     norms=("Qwen2_5_VLRMSNorm",),
     gates=("Qwen2MLP",),
     released_names=BEFORE_4_52,
+    flat=True,
 )

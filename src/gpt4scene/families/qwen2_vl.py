@@ -44,4 +44,5 @@ FAMILY = Family(
     norms=("Qwen2VLRMSNorm",),
     gates=("Qwen2MLP",),
     released_names=BEFORE_4_52,
+    flat=True,
 )

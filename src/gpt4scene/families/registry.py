@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpt4scene.families import qwen2_5_vl, qwen2_vl, qwen3_5, qwen3_5_moe, qwen3_vl, qwen3_vl_moe
+from gpt4scene.families import (
+    internvl,
+    llava_onevision,
+    qwen2_5_vl,
+    qwen2_vl,
+    qwen3_5,
+    qwen3_5_moe,
+    qwen3_vl,
+    qwen3_vl_moe,
+)
 from gpt4scene.families.family import Family
 from gpt4scene.families.shape import ModelShape
 from gpt4scene.registry import Registry
@@ -17,6 +26,8 @@ for family in (
     qwen3_vl_moe.FAMILY,
     qwen3_5.FAMILY,
     qwen3_5_moe.FAMILY,
+    internvl.FAMILY,
+    llava_onevision.FAMILY,
 ):
     FAMILIES.add(family.name, family)
 

@@ -117,13 +117,16 @@ class Tiny:
 
     ``config`` makes the transformers config of a shape, from the keys of the language model and the token ids. It may
     change the former. ``chat_template`` is the tokenizer's. ``image`` is the content of ``preprocessor_config.json``,
-    ``video_type`` the class that reads the same settings from ``video_preprocessor_config.json``.
+    ``video_type`` the class that reads the same settings from ``video_preprocessor_config.json``. ``tokens`` are
+    special tokens beside Qwen2-VL's, ``called`` what its processor calls some of them.
     """
 
     config: Callable[[TinyShape, dict[str, Any], dict[str, Any]], Any]
     chat_template: str
     image: Mapping[str, Any]
     video_type: str
+    tokens: tuple[str, ...] = ()
+    called: tuple[tuple[str, str], ...] = ()
 
     def processor_files(self) -> dict[str, dict[str, Any]]:
         """Return the processor files as the family's hub checkpoints carry them: name, content."""

@@ -17,6 +17,7 @@ from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.inference.requests import RETRIES
 from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import (
+    CROP_HELP,
     LEAST_HELP,
     MOST_HELP,
     PREFIX_HELP,
@@ -45,6 +46,7 @@ class InferArguments(Arguments):
     image_resolution: int | None = key(RESOLUTION_HELP, None, least=28)
     image_max_pixels: int | None = key(MOST_HELP, None, least=1)
     image_min_pixels: int | None = key(LEAST_HELP, None, least=1)
+    crop_to_patches: bool = key(CROP_HELP, False)
     template: str | None = key("Name of the chat template; that of the checkpoint when left out.", None)
     enable_thinking: bool | None = key(
         "Let a model that thinks do so, or give it an empty thought (false); it thinks when left out.", None
@@ -83,8 +85,9 @@ class InferArguments(Arguments):
 
     @property
     def image_limits(self) -> ImageLimits:
-        """The limits of images that the three flags say together."""
-        return ImageLimits.said(self.image_resolution, self.image_max_pixels, self.image_min_pixels)
+        """The limits of images that the four flags say together."""
+        said = self.image_resolution, self.image_max_pixels, self.image_min_pixels, self.crop_to_patches
+        return ImageLimits.said(*said)
 
     def problems(self) -> list[str]:
         """Return a sentence for every wrong value."""
@@ -144,10 +147,8 @@ class InferArguments(Arguments):
 
 USED_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        **dict.fromkeys(
-            ("template", "enable_thinking", "dtype", "flash_attn", "feature_cache", "prefix_memory"), ("local",)
-        ),
-        **dict.fromkeys(("device", "num_processes"), ("local",)),
+        **dict.fromkeys(("template", "dtype", "flash_attn", "feature_cache", "prefix_memory"), ("local",)),
+        **dict.fromkeys(("enable_thinking", "device", "num_processes", "crop_to_patches"), ("local",)),
         **dict.fromkeys(("base_url", "timeout", "retries"), ("server",)),
     }
 )

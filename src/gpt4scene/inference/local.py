@@ -60,6 +60,7 @@ def load_engine(
     image_resolution: int | None = 512,
     image_max_pixels: int | None = None,
     image_min_pixels: int | None = None,
+    crop_to_patches: bool = False,
     template: str | None = None,
     enable_thinking: bool | None = None,
     dtype: str = "auto",
@@ -78,7 +79,8 @@ def load_engine(
     place = choose_device(device)
     spare_threads(parameter_count(folder.base), place)
     options = {"dtype": choose_dtype(dtype, place), "attention": attention, "device": place}
-    vision = image_rule(folder.base, image_resolution, image_max_pixels, image_min_pixels)
+    limits = image_resolution, image_max_pixels, image_min_pixels, crop_to_patches
+    vision = image_rule(folder.base, *limits)
     tokenizer = load_tokenizer(folder.base)
     network = load_merged(folder, **options)
     spoken = choose_template(family_of(network.config), template, tokenizer.chat_template, enable_thinking)

@@ -204,7 +204,7 @@ def _shared_settings(arguments: InferArguments) -> dict[str, Any]:
         "model": arguments.model if folder is None else identity(folder),
         "dtype": arguments.dtype,
         "template": arguments.template,
-        **{key: limit for key, limit in asdict(arguments.image_limits).items() if key == SIDE or limit is not None},
+        **{key: limit for key, limit in asdict(arguments.image_limits).items() if key == SIDE or limit},
         "max_new_tokens": arguments.max_new_tokens,
         "temperature": arguments.temperature,
         "repetition_penalty": arguments.repetition_penalty,

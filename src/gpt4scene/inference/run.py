@@ -264,6 +264,7 @@ def _server(arguments: InferArguments, say: Say) -> ServerEngine:
     from gpt4scene.inference.client import ServerEngine
 
     limits = asdict(arguments.image_limits)
+    del limits["crop_to_patches"]  # the server cuts tiles as it likes
     vision = image_rule(arguments.model, **limits) if Path(arguments.model).is_dir() else VisionRule(**limits)
     assert arguments.base_url is not None
     return ServerEngine(

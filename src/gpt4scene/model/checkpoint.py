@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.errors import DataError
 from gpt4scene.families.registry import FAMILIES
 from gpt4scene.files.whole import read_json
@@ -17,14 +18,16 @@ from gpt4scene.model.weight_files import Stored
 
 _DTYPES = ("float32", "bfloat16", "float16", "auto")
 _ROPES = ("default", "mrope", "linear", "yarn")
+_PLAIN_ROPES = ("default", "linear", "yarn", "dynamic")
+"""Kinds of rotary positions for three rows of them, and for one running number."""
 _EMBEDDINGS = ("model.embed_tokens.weight", "model.language_model.embed_tokens.weight")
 _PATCHES = (
     ("patch_size", "patch_size"),
     ("merge_size", "spatial_merge_size"),
     ("temporal_patch_size", "temporal_patch_size"),
 )
-_IMAGE_TOKENS = (
-    ("image_token_id", "<|image_pad|>"),
+_IMAGE_KEYS = ("image_token_id", "image_token_index")
+_OTHER_TOKENS = (
     ("video_token_id", "<|video_pad|>"),
     ("vision_start_token_id", "<|vision_start|>"),
     ("vision_end_token_id", "<|vision_end|>"),
@@ -45,7 +48,12 @@ def check_config(folder: Path) -> dict[str, Any]:
             f"{path}: model_type {family!r} is no family that is known here ({', '.join(sorted(FAMILIES))}); give a "
             "checkpoint of one of them"
         )
-    text = _text(config)
+    text, texts = _text(config), FAMILIES[family].texts
+    if texts and text.get("model_type", texts[0]) not in texts:
+        raise DataError(
+            f"{path}: the language model of this {family} is a {text.get('model_type')}, which is not known here "
+            f"({', '.join(texts)}); take a checkpoint with one of these"
+        )
     for part in (config, text):
         if part.get("quantization_config"):
             method = part["quantization_config"]
@@ -57,12 +65,15 @@ def check_config(folder: Path) -> dict[str, Any]:
         for key in ("dtype", "torch_dtype"):
             if part.get(key) is not None and str(part[key]).removeprefix("torch.") not in _DTYPES:
                 raise DataError(f"{path}: '{key}: {part[key]}' is not supported; known are {', '.join(_DTYPES)}")
-    _check_rope(path, text)
+    _check_rope(path, text, plain=FAMILIES[family].plain)
     return config
 
 
-def _check_rope(path: Path, text: Mapping[str, Any]) -> None:
-    """Raise ``DataError`` where rotary positions are of an unknown kind, or their sections do not fill a head."""
+def _check_rope(path: Path, text: Mapping[str, Any], plain: bool) -> None:
+    """Raise ``DataError`` where rotary positions are of an unknown kind, or their sections do not fill a head.
+
+    ``plain``: a position is one number, so that there are no sections.
+    """
     name = "rope_parameters" if text.get("rope_parameters") else "rope_scaling"
     rope = text.get(name)
     if rope is None:
@@ -70,11 +81,14 @@ def _check_rope(path: Path, text: Mapping[str, Any]) -> None:
     if not isinstance(rope, dict):
         raise DataError(f"{path}: '{name}' must be an object, found {rope!r}")
     kinds = {rope[key] for key in ("rope_type", "type") if rope.get(key) is not None}
-    unknown = sorted(str(kind) for kind in kinds - set(_ROPES))
+    known = _PLAIN_ROPES if plain else _ROPES
+    unknown = sorted(str(kind) for kind in kinds - set(known))
     if unknown:
         raise DataError(
-            f"{path}: '{name}' is of the kind '{unknown[0]}', which is not computed here (known: {', '.join(_ROPES)})"
+            f"{path}: '{name}' is of the kind '{unknown[0]}', which is not computed here (known: {', '.join(known)})"
         )
+    if plain:
+        return
     heads, width = text.get("num_attention_heads"), text.get("hidden_size")
     channels = text.get("head_dim") or (width // heads if isinstance(heads, int) and isinstance(width, int) else None)
     sections = rope.get("mrope_section")
@@ -123,7 +137,8 @@ def check_vocabulary(folder: Path, config: Mapping[str, Any], stored: Mapping[st
             f"{path}: the tokenizer's tokens go up to {highest}, but the embedding has {rows} rows; take the tokenizer "
             "files of this checkpoint"
         )
-    for key, token in _IMAGE_TOKENS:
+    pad = TEMPLATES[FAMILIES[config["model_type"]].template].image_pad
+    for key, token in (*((key, pad) for key in _IMAGE_KEYS), *_OTHER_TOKENS):
         wanted = config.get(key, _text(config).get(key))
         if wanted is not None and ids.get(token) != wanted:
             raise DataError(

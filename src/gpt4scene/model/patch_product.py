@@ -29,8 +29,14 @@ class PatchProduct(torch.nn.Conv3d):
 
 
 def embed_by_products(model: PreTrainedModel) -> None:
-    """Exchange the convolution that embeds patches; its weights stay under their names."""
-    embed = model.get_submodule(family_of(model.config).tower).get_submodule("patch_embed")
+    """Exchange the convolution that embeds patches; its weights stay under their names.
+
+    Towers that see tiles keep theirs: a 2-D convolution.
+    """
+    family = family_of(model.config)
+    if family.seeing != "patches":
+        return
+    embed = model.get_submodule(family.tower).get_submodule("patch_embed")
     conv = embed.get_submodule("proj")
     assert isinstance(conv, torch.nn.Conv3d) and conv.kernel_size == conv.stride
     embed.register_module("proj", PatchProduct(conv).train(conv.training))

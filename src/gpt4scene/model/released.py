@@ -40,11 +40,12 @@ def released_config(family: Family, config: Mapping[str, Any]) -> dict[str, Any]
     rope = {} if family.rope_parameters else dict(text.pop("rope_parameters", None) or {})
     if rope:
         text["rope_theta"] = rope.pop("rope_theta")
-        if family.released_names and rope.get("rope_type") == "default":
+        if family.flat and rope.get("rope_type") == "default":
             rope["type"] = "mrope"  # its name in these releases; both mean the same to later programs
             del rope["rope_type"]
-        text["rope_scaling"] = rope
-    if not family.released_names:
+        if rope != {"rope_type": "default"}:
+            text["rope_scaling"] = rope
+    if not family.flat:
         return whole | {"text_config": text}
     return {name: value for name, value in text.items() if name not in _NESTED_ONLY} | whole
 

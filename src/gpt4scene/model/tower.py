@@ -25,6 +25,7 @@ from gpt4scene.model import tower_attention
 from gpt4scene.model.features import FeatureCache, Features, feature_key, weights_digest
 from gpt4scene.model.pixels import normalise, numbers_of
 from gpt4scene.model.tower_plan import TowerPlans
+from gpt4scene.model.tower_tiles import AnyresPlans, TilePlans
 from gpt4scene.types import Grid, Images
 
 _BESIDE = ("transformers_version", "_name_or_path", "dtype")
@@ -77,8 +78,12 @@ class Tower:
         assert network is not None, "a model of transformers, or a wrapper around one"
         self.network, self.rule, self.whole, self._autocast = network, rule, whole, autocast
         family = family_of(network.config)
-        self.module = network.get_submodule(family.tower)
-        self.plans = TowerPlans(self.module, network.config.vision_config)
+        self.plans: TowerPlans | TilePlans
+        if family.seeing == "patches":
+            self.plans = TowerPlans(network.get_submodule(family.tower), network.config.vision_config)
+        else:
+            self.plans = {"tiles": TilePlans, "anyres": AnyresPlans}[family.seeing](network, family)
+        self.module = self.plans.module
         self._deepstack = any("deepstack" in merger for merger in family.mergers)
         base = network.get_submodule(family.tower.rpartition(".")[0])
         self._takes_features = "mm_encoder_outputs" in inspect.signature(base.forward).parameters
@@ -114,9 +119,9 @@ class Tower:
     ) -> dict[str, Any]:
         """Return the keyword arguments about ``images`` for a call of the model with ``input_ids[1, L]``.
 
-        ``patches_u8[P, 3*T*p*p]`` are those of all images, on any device; without rows, images whose features are not
-        kept are decoded here. Where nothing of the tower learns it is run here, without a graph; else the model gets
-        pixels and runs it itself. ``mark`` differs once weights were changed in ways that PyTorch does not count.
+        ``patches_u8[P, patch length]`` are those of all images, on any device; without rows, images whose features are
+        not kept are decoded here. Where nothing of the tower learns it is run here, without a graph; else the model
+        gets pixels and runs it itself. ``mark`` differs once weights were changed in ways that PyTorch does not count.
         """
         if not images.grids:
             return {}
@@ -124,8 +129,7 @@ class Tower:
         if self._runs_apart():
             return self.given(self._encoded(images, patches_u8, device, mark), input_ids)
         pixels = self._normalised(self._patches(images, patches_u8, range(len(images.grids))), device)
-        plan = self.plans(images.grids, device)
-        return {"pixel_values": pixels} | {f"image_{name}": value for name, value in plan.items()}
+        return self.plans.arguments(images.grids, pixels)
 
     def given(self, encoded: EncodedImages, input_ids: torch.Tensor) -> dict[str, Any]:
         """Return the keyword arguments that give the model features in place of images.
@@ -133,7 +137,7 @@ class Tower:
         transformers 5.17 has none for them: there they are put among the embeddings of ``input_ids``.
         """
         if self._takes_features:
-            return {"mm_encoder_outputs": {"image": encoded}}
+            return {"mm_encoder_outputs": {"image": self.plans.form(encoded)}}
         embed = self.network.get_input_embeddings()
         assert embed is not None and not self._deepstack
         embeddings = embed(input_ids)
@@ -142,16 +146,13 @@ class Tower:
         return {"input_ids": None, "inputs_embeds": embeddings.masked_scatter(places, features)}
 
     def encode(self, grids: tuple[Grid, ...], pixels: torch.Tensor) -> EncodedImages:
-        """Return what the tower makes of normalised ``pixels[P, 3*T*p*p]`` of images of ``grids``, without a graph.
+        """Return what the tower makes of normalised ``pixels[P, patch length]`` of images, without a graph.
 
         The tensors may be saved for a backward pass later, also where inference mode is on around this call.
         """
-        plan = self.plans(grids, pixels.device)
         with torch.inference_mode(False), torch.no_grad(), self._autocast():
-            out = self.module(pixels, **plan)
-            sizes = list(map(self.rule.tokens, grids))
-            deep = out.deepstack_features if self._deepstack else ()
-            return EncodedImages(out.pooler_output.split(sizes), tuple(layer.split(sizes) for layer in deep))
+            merged, deep = self.plans.run(grids, pixels, self.rule)
+            return EncodedImages(merged, deep)
 
     def _runs_apart(self) -> bool:
         """Return whether the tower can be run outside of the model's own call."""

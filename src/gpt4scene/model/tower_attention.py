@@ -98,12 +98,15 @@ def attend_images(
 ) -> tuple[torch.Tensor, None]:
     """Return attention ``[1, T, heads, channels]`` of all T patches, each in its sequence.
 
-    ``states`` are query, key and value ``[1, heads, T, channels]``. Without ``sequences`` all patches see each other:
-    transformers has split them then.
+    ``states`` are query, key and value ``[1, heads, T, channels]``. Without ``sequences``, all patches of each of N see
+    each other, ``[N, heads, T, channels]``: transformers has split them then, or they are tiles.
     """
     assert attention_mask is None, "towers of these families have no masks"
-    total = states[0].shape[2]
-    layout = sequences.of(module) if sequences is not None else Sequences(((1, total),))
+    if sequences is None:
+        with fused_kernels(states[0].device):
+            out = scaled_dot_product_attention(*states, dropout_p=dropout, scale=scaling)
+        return out.transpose(1, 2).contiguous(), None
+    total, layout = states[0].shape[2], sequences.of(module)
     rows = [one[0].transpose(0, 1) for one in states]
     if layout.order is not None:
         rows = [one.index_select(0, layout.order) for one in rows]

@@ -17,6 +17,7 @@ from transformers.vision_utils import (
     get_vision_window_index,
 )
 
+from gpt4scene.data.image_rule import ImageRule
 from gpt4scene.model import tower_attention
 from gpt4scene.model.tower_attention import Sequences, TowerLayout
 from gpt4scene.types import Grid
@@ -58,6 +59,24 @@ class TowerPlans:
                 self._known.popitem(last=False)
         self._known[key] = plan
         return plan
+
+    def arguments(self, grids: tuple[Grid, ...], pixels: torch.Tensor) -> dict[str, Any]:
+        """Return the keyword arguments about images for the model, which runs the tower itself."""
+        plan = self(grids, pixels.device)
+        return {"pixel_values": pixels} | {f"image_{name}": value for name, value in plan.items()}
+
+    def run(
+        self, grids: tuple[Grid, ...], pixels: torch.Tensor, rule: ImageRule
+    ) -> tuple[tuple[torch.Tensor, ...], tuple[tuple[torch.Tensor, ...], ...]]:
+        """Return the features ``[tokens, width]`` of each image of ``grids``, and those of inner layers."""
+        sizes = list(map(rule.tokens, grids))
+        out = self.module(pixels, **self(grids, pixels.device))
+        deep = out.get("deepstack_features") or ()
+        return out.pooler_output.split(sizes), tuple(layer.split(sizes) for layer in deep)
+
+    def form(self, encoded: Any) -> Any:
+        """Return features as the model's ``mm_encoder_outputs`` takes those of images: as they are."""
+        return encoded
 
     def windowed(self) -> frozenset[int]:
         """Return the identities (``id``) of the attention modules that attend within windows."""

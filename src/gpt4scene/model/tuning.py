@@ -72,6 +72,8 @@ def _choose(model: PreTrainedModel, family: Family, arguments: TuningArguments) 
     {"full": _train_full, "freeze": _train_some_layers, "lora": _freeze_all}[arguments.finetuning_type](
         model, family, arguments
     )
+    for path in family.idle:
+        model.get_submodule(path).requires_grad_(False)
 
 
 def _refuse_nothing(model: torch.nn.Module) -> None:

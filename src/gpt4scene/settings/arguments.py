@@ -74,6 +74,7 @@ class Arguments:
 
 RESOLUTION_HELP = "Longest side of an image in pixels before it is fitted to patches; 512, unless an area is given."
 MOST_HELP = "Largest area of an image in pixels; 589824 where image_min_pixels alone is given."
+CROP_HELP = "Cut images into tiles, as many as their shape asks for; InternVL alone does."
 LEAST_HELP = "Smallest area of an image in pixels; 1024 where image_max_pixels alone is given."
 
 PREFIX_HELP = (
@@ -101,13 +102,17 @@ class ImageLimits:
     image_resolution: int | None = SIDE
     image_max_pixels: int | None = None
     image_min_pixels: int | None = None
+    crop_to_patches: bool = False
 
     @classmethod
-    def said(cls, resolution: int | None, most: int | None, least: int | None) -> ImageLimits:
-        """Return the limits that the three keys say together; None is a key that was left out."""
+    def said(
+        cls, resolution: int | None, most: int | None, least: int | None, crop_to_patches: bool = False
+    ) -> ImageLimits:
+        """Return the limits that the keys say together; None is a key that was left out."""
         if most is None and least is None:
-            return cls(SIDE if resolution is None else resolution)
-        return cls(resolution, MOST_AREA if most is None else most, LEAST_AREA if least is None else least)
+            return cls(SIDE if resolution is None else resolution, crop_to_patches=crop_to_patches)
+        most, least = MOST_AREA if most is None else most, LEAST_AREA if least is None else least
+        return cls(resolution, most, least, crop_to_patches)
 
     def problems(self) -> list[str]:
         """Return a sentence where the limits exclude each other."""
@@ -139,6 +144,7 @@ class DataArguments(Arguments):
     image_resolution: int | None = key(RESOLUTION_HELP, None, least=28)
     image_max_pixels: int | None = key(MOST_HELP, None, least=1)
     image_min_pixels: int | None = key(LEAST_HELP, None, least=1)
+    crop_to_patches: bool = key(CROP_HELP, False)
     max_samples: int | None = key("Take at most this many rows of each dataset.", None, least=1)
     train_on_prompt: bool = key("Learn the questions as well as the answers.", False)
     mask_history: bool = key("Learn only the last answer of a conversation.", False)
@@ -159,8 +165,9 @@ class DataArguments(Arguments):
 
     @property
     def image_limits(self) -> ImageLimits:
-        """The limits of images that the three keys say together."""
-        return ImageLimits.said(self.image_resolution, self.image_max_pixels, self.image_min_pixels)
+        """The limits of images that the four keys say together."""
+        said = self.image_resolution, self.image_max_pixels, self.image_min_pixels, self.crop_to_patches
+        return ImageLimits.said(*said)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from gpt4scene.model.fused import check_fusing
 from gpt4scene.model.kernels import use_flash_3
 from gpt4scene.model.loading import check_checkpoint, meta_model, unused_weights
 from gpt4scene.model.recompute import check_reentrant
+from gpt4scene.model.rope import refuse_growing_positions
 from gpt4scene.model.router import set_balance
 from gpt4scene.model.tuning import check_tuning
 from gpt4scene.settings.arguments import attention_backend
@@ -48,6 +49,7 @@ def check_model(config: TrainConfig, folder: Path) -> str | None:
     network = meta_model(folder) if config.data.tokenize_only else check_checkpoint(folder)
     check_template(family_of(network.config), config.data.template)
     set_balance(network.config, config.family.moe_aux_loss_coef)
+    refuse_growing_positions(network.config, config.data.cutoff_len)
     check_reentrant(network.config, bool(options_of(config).get("use_reentrant")))
     check_target_modules(config, network)
     check_fusing(config.tuning.use_liger_kernel, network, *wanted_kernels(config))
