@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes the environment .venv: this package with the versions of constraints.txt. Quick when nothing has changed.
 #
-#   bash scripts/setup.sh [EXTRA …]        extras beside torch and metrics: dev, deepspeed, server, serve, video
+#   bash scripts/setup.sh [EXTRA …]        extras beside torch and metrics: dev, deepspeed, server, serve, video, quant,
+#                                          optimizers, tracking, flash-attn, qwen-vl-utils
 #
 # PYTHON=/path/to/python3 chooses the interpreter (3.10 or newer). pip's own settings choose where packages come from.
 set -euo pipefail
@@ -14,7 +15,7 @@ done
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 for extra in "$@"; do
-    if ! sed -n '/^\[project.optional-dependencies\]/,/^\[project.scripts\]/s/^\([a-z]*\) = .*/\1/p' pyproject.toml | grep -qx -- "$extra"; then
+    if ! sed -n '/^\[project.optional-dependencies\]/,/^\[project.scripts\]/s/^\([a-z][a-z-]*\) = .*/\1/p' pyproject.toml | grep -qx -- "$extra"; then
         echo "setup.sh: '$extra' is no extra of pyproject.toml; --help names them" >&2
         exit 2
     fi
@@ -69,7 +70,12 @@ echo "setup.sh: $step; minutes the first time, then seconds" >&2
 quiet=--quiet
 if [ -t 2 ]; then quiet=; fi
 rm -f "$stamp"
-"$venv/bin/python" -m pip install $quiet --disable-pip-version-check -c constraints.txt -e ".[$extras]" >&2
+now=$(tr ',' '\n' <<<"$extras" | grep -vx flash-attn | paste -sd, -)
+"$venv/bin/python" -m pip install $quiet --disable-pip-version-check -c constraints.txt -e ".[$now]" >&2
+if [ "$now" != "$extras" ]; then # it is built against the torch that is there by now
+    step="building flash-attn, which needs nvcc and takes long"
+    "$venv/bin/python" -m pip install $quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e ".[flash-attn]" >&2
+fi
 
 step="importing the package"
 "$venv/bin/python" -c 'import gpt4scene.cli'

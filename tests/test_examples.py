@@ -37,7 +37,7 @@ PUBLISHED_TRAINING = {
 @pytest.mark.parametrize("path", YAMLS, ids=[path.stem for path in YAMLS])
 def test_training_yamls(path):
     config = parse([str(path)])
-    named = [entry.name for entry in read_dataset_info(ROOT / "data", config.data.dataset)]
+    named = [entry.name for entry in read_dataset_info(ROOT / "data", config.data.dataset, config.tuning.stage)]
     assert named == config.data.dataset
     deepspeed = config.training.get("deepspeed")
     assert deepspeed is None or (ROOT / deepspeed).is_file()

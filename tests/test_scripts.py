@@ -80,6 +80,15 @@ def test_setup_adds_extras_and_keeps_them(checkout):
     assert "-e .[deepspeed,metrics,torch]" in calls
 
 
+def test_setup_takes_extras_with_hyphens_and_builds_flash_attn_against_torch(checkout):
+    done, calls = run(checkout, "qwen-vl-utils", "flash-attn")
+    assert done.returncode == 0, done.stderr
+    first, second = [line for line in calls.splitlines() if " install " in line]
+    assert "-e .[metrics,qwen-vl-utils,torch]" in first and "--no-build-isolation -e .[flash-attn]" in second
+    done, _ = run(checkout, "flash")
+    assert done.returncode == 2 and "'flash' is no extra" in done.stderr
+
+
 def test_setup_says_which_step_failed_and_tries_again(checkout):
     done, _ = run(checkout, fail="pip install")
     assert done.returncode != 0
@@ -91,7 +100,7 @@ def test_setup_says_which_step_failed_and_tries_again(checkout):
 def test_test_script_sets_up_and_hands_its_arguments_to_pytest(checkout):
     done, calls = run(checkout, "-q", "tests/data", script="test.sh")
     assert done.returncode == 0, done.stderr
-    assert "-e .[deepspeed,dev,metrics,serve,server,torch,video]" in calls
+    assert "-e .[deepspeed,dev,metrics,optimizers,quant,serve,server,torch,tracking,video]" in calls
     last = calls.splitlines()[-1]
     assert "-m pytest -n auto" in last and last.endswith("-q tests/data")
     done, _ = run(checkout, script="test.sh", fail="pytest")

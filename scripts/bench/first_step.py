@@ -176,7 +176,7 @@ def train(settings: Path) -> None:
         "check rows": (run_data, "screen"),
         "fingerprint": (run_data, "fingerprint"),
         "hold rows out": (run_data, "split_rows"),
-        "model": (sft, "_model"),
+        "model": (sft, "ready_model"),
         "scenes of rows": (packs, "group_rows"),
         "first batches": (trainer.PackTrainer, "get_batch_samples"),
     }

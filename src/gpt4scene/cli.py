@@ -8,6 +8,7 @@ when they are called, so that ``--help`` needs neither torch nor time.
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -71,6 +72,8 @@ def _imported(place: str) -> Any:
 
 _SECTIONS = (
     *(f"gpt4scene.settings.arguments:{kind}Arguments" for kind in ("Model", "Data", "Tuning")),
+    "gpt4scene.settings.methods:MethodArguments",
+    "gpt4scene.settings.preferences:PreferenceArguments",
     "gpt4scene.settings.watching:WatchingArguments",
     "gpt4scene.settings.families:FamilyArguments",
 )
@@ -247,6 +250,8 @@ def guarded(work: Callable[[], int], stopped: str = "") -> int:
 
     ``stopped`` is said after Ctrl-C or SIGTERM. Errors that nobody foresaw keep their traceback.
     """
+    # Said of every import of peft on some CPUs. Seen in 2026-11 with bitsandbytes 0.50; remove when it is silent.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     try:
         with _signals_stop():
             return work()

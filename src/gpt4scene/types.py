@@ -20,20 +20,31 @@ IGNORED = -100
 """Label of a token that carries no loss (the value that PyTorch's cross entropy ignores)."""
 
 Role = Literal["system", "user", "assistant"]
-Grid = tuple[int, int, int]
+Grid = tuple[int, int, int] | tuple[int, int, int, float]
 """What the rule of a family's images says of one image; mostly patches: (time, rows, columns).
 
-504x392 pixels at patch size 14 is (1, 28, 36). Tokens, patches and positions of a grid are the rule's to say.
+504x392 pixels at patch size 14 is (1, 28, 36). Tokens, patches and positions of a grid are the rule's to say. That of a
+video has a fourth number, the step: how far the time position goes on from one row of frames to the next, and 0 where
+each stands in the text on its own.
 """
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a row came from, for error messages: dataset name, file, and index in the file (0-based)."""
+    """Where a row came from, for messages: dataset name, file, and index in the file (0-based).
+
+    ``task`` is what the row says that it is about, such as the benchmark that it was made of.
+    """
 
     dataset: str
     file: str
     row: int
+    task: str | None = None
+
+    @property
+    def group(self) -> str:
+        """Under what the row's loss and answers are counted: its task, else its dataset."""
+        return self.task or self.dataset
 
     def __str__(self) -> str:
         return f"{self.file}, row {self.row} (dataset '{self.dataset}')"
@@ -52,12 +63,14 @@ class Conversation:
     """One training row: turns in order, and the images that its ``<image>`` marks stand for, in order.
 
     ``images`` are paths as they will be opened. Rows about one scene share one tuple object, so that
-    165K rows of 33 images cost one list of paths per scene.
+    165K rows of 33 images cost one list of paths per scene. ``rejected`` is an answer that is worse than that of the
+    last turn, in a row of a preference data set.
     """
 
     turns: tuple[Turn, ...]
     images: tuple[str, ...]
     origin: Origin
+    rejected: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,7 @@ class EncodedSample:
 
     ``cut`` follows the last image, or is 0 where nothing can be shared (no image, or an answer
     before the last image). ``labels_L`` holds the token itself where it is learned, ``IGNORED`` elsewhere.
+    ``rejected`` is the same row with its worse answer.
     """
 
     ids_L: np.ndarray
@@ -74,6 +88,12 @@ class EncodedSample:
     images: tuple[str, ...]
     grids: tuple[Grid, ...]
     origin: Origin
+    rejected: EncodedSample | None = None
+
+    @property
+    def answers(self) -> tuple[EncodedSample, ...]:
+        """The row's branches: itself, then its worse answer where it has one."""
+        return (self,) if self.rejected is None else (self, self.rejected)
 
 
 @dataclass(frozen=True)

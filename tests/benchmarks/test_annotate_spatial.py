@@ -26,6 +26,7 @@ from gpt4scene.benchmarks.questions import load_questions
 from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.benchmarks.signature import split_named
 from gpt4scene.errors import ConfigError, DataError
+from gpt4scene.files.media import is_video
 from gpt4scene.files.whole import read_json
 
 
@@ -377,3 +378,21 @@ def test_flags_about_images_that_no_task_shows_are_refused(make, scenes, tmp_pat
         keys["scenes"] = scenes
     with pytest.raises(ConfigError, match=said):
         make(task=task, **keys)
+
+
+def test_recordings_are_shown_as_videos_where_that_is_asked_for(make, tmp_path):
+    """The lists name the recordings, nothing is written of them, and questions show them."""
+    folder = tmp_path / "videos" / SCENES[0]
+    folder.mkdir(parents=True)
+    (folder / "0.png").write_bytes(picture(0))
+    (tmp_path / "videos" / f"{SCENES[1]}.mp4").write_bytes(b"not looked at here")
+    make(task="vsibench", videos=tmp_path / "videos", as_video=True)
+    assert not list(make.out.glob("frames_*"))
+    assert {tuple(map(Path, paths))[0].name for paths in listed(make.out, "vsibench").values()} <= {
+        SCENES[0],
+        f"{SCENES[1]}.mp4",
+    }
+    shown = {question.images for question in load_questions(make.out, "vsibench")}
+    assert all(len(names) == 1 and is_video(names[0]) for names in shown) and len(shown) == 2
+    with pytest.raises(ConfigError, match="--frames are taken by video_fps and video_maxlen with --as_video"):
+        make(task="vsibench", videos=tmp_path / "videos", as_video=True, frames=4)

@@ -95,7 +95,6 @@ def test_wrong_alpaca_rows_are_named(row, words):
 
 
 UNUSED = {
-    "videos": ["a.mp4"],
     "video": "a.mp4",
     "audios": ["a.wav"],
     "audio": "a.wav",
@@ -122,7 +121,7 @@ def test_a_column_that_means_something_and_is_not_used_is_refused(formatting, ke
         FORMATS[formatting](row | {key: nothing}, Columns(), Tags(), ORIGIN)
 
 
-@pytest.mark.parametrize("column", ["videos", "audios", "tools", "chosen", "rejected", "kto_tag"])
+@pytest.mark.parametrize("column", ["audios", "tools", "chosen", "rejected", "kto_tag"])
 def test_a_column_of_another_name_is_refused_too(column):
     row = {"conversations": [{"from": "human", "value": "A?"}, {"from": "gpt", "value": "B."}], "clips": ["a"]}
     with pytest.raises(DataError, match="'clips' holds"):

@@ -359,7 +359,9 @@ def test_hidden_files_and_folders_are_no_rows_and_suffixes_have_any_case(folder)
 )
 def test_media_in_a_column_that_nobody_named_are_refused(folder, value):
     (folder / "rooms.json").write_text(json.dumps([row(0, ()), {**row(1, ()), "pics": value}]))
-    with pytest.raises(DataError, match=r"rooms\.json, row 1 .*'pics' holds .*shows no image; set columns.images"):
+    with pytest.raises(
+        DataError, match=r"rooms\.json, row 1 .*'pics' holds .*shows no image and no video; set columns.images"
+    ):
         load_conversations(["rooms"], folder)
     (folder / "rooms.json").write_text(json.dumps([{**row(1), "pics": value}, {**row(2, ()), "image_id": "a.png"}]))
     assert len(load_conversations(["rooms"], folder).rows) == 2
@@ -368,3 +370,11 @@ def test_media_in_a_column_that_nobody_named_are_refused(folder, value):
 def test_a_media_dir_that_is_not_there_is_refused_also_where_images_are_found_elsewhere(folder, tmp_path):
     with pytest.raises(DataError, match="gone: media_dir is no folder"):
         load_conversations(["rooms"], folder, tmp_path / "gone")
+
+
+@pytest.mark.parametrize(("task", "kept"), [("scan qa", "scan qa"), (" ", None), (["a"], None), (None, None)])
+def test_a_row_may_say_its_task(folder, task, kept):
+    (folder / "rows.json").write_text(json.dumps([row(0) | {"task": task}]))
+    register(folder, "tasks", file_name="rows.json", formatting="sharegpt")
+    (origin,) = [one.origin for one in load_conversations(["tasks"], folder).rows]
+    assert origin.task == kept and origin.group == (kept or "tasks")

@@ -41,7 +41,7 @@ PIECES = st.sampled_from(["\\", "<image>", "<video>", "<|im_end|>", "<|box_start
 def test_what_a_stranger_wrote_is_heard_letter_by_letter_but_for_usable_tokens(text):
     marks = Marks(TOKENS, OTHER_TOKENS)
     heard = marks.heard(text)
-    assert marks.found(heard) == [] and marks.images(heard) == 0
+    assert marks.found(heard) == [] and marks.media(heard) == []
     assert marks.plain(heard) == text
     parts = [part for piece in marks.pieces(heard) for part in piece]
     assert not any(token in part for part in parts for token in TOKENS), "a tokenizer would take it for the token"

@@ -5,9 +5,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from gpt4scene.data.encoding import Encoder
-from gpt4scene.data.marks import Marks
+from gpt4scene.data.marks import IMAGE_MARK, VIDEO_MARK, Marks
 from gpt4scene.data.templates import Template
 from gpt4scene.errors import DataError
+from gpt4scene.files.media import video_name
 from gpt4scene.training.run_data import screen
 from gpt4scene.types import Conversation, Origin, Turn
 
@@ -50,8 +51,9 @@ def test_outlines_are_those_of_rendered_rows(both, path, texts, system):
     outlining, rendering = both
     roles = [*(["system"] if system else []), *(["user", "assistant"] * 3)]
     turns = tuple(map(Turn, roles, texts))
-    shown = sum(Marks().images(turn.text) for turn in turns)
-    row = Conversation(turns, (path,) * shown, Origin("rows", "rows.json", 0))
+    names = {IMAGE_MARK: path, VIDEO_MARK: video_name([path])}
+    shown = tuple(names[mark] for turn in turns for mark in Marks().media(turn.text))
+    row = Conversation(turns, shown, Origin("rows", "rows.json", 0))
     assert said(outlining.prefix_key, row) == said(rendering.prefix_key, row)
     bound, exact = said(outlining.length_bound, row), said(rendering.length_bound, row)
     letters = sum(turn.text.count("\\") for turn in turns)

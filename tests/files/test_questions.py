@@ -5,6 +5,7 @@ import pytest
 from gpt4scene.benchmarks.questions import find_tasks, load_questions
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files.images import image_list_file
+from gpt4scene.files.media import paths_of, video_name
 from gpt4scene.files.questions import read_questions
 
 
@@ -151,9 +152,7 @@ def test_zero_byte_list_of_images(folder):
         load_questions(folder, ["scanqa"])
 
 
-@pytest.mark.parametrize(
-    "name", ["images", "image", "videos", "audios", "tools", "system", "messages", "conversations"]
-)
+@pytest.mark.parametrize("name", ["images", "image", "video", "audios", "tools", "system", "messages", "conversations"])
 def test_a_key_that_would_change_what_is_asked_is_refused(tmp_path, name):
     path = tmp_path / "scanqa_val.json"
     rows = [{"scene_id": "a", "prompt": "What?"}, {"scene_id": "a", "prompt": "What?", name: ["x.png"]}]
@@ -162,3 +161,27 @@ def test_a_key_that_would_change_what_is_asked_is_refused(tmp_path, name):
         read_questions(path, "scanqa")
     path.write_text(json.dumps([{**rows[0], name: None}, {**rows[0], name: []}, {**rows[0], "split": "val"}]))
     assert len(read_questions(path, "scanqa")) == 3
+
+
+def test_a_row_with_videos_shows_these_and_needs_no_list(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    (tmp_path / "frames").mkdir()
+    rows = [
+        {"scene_id": "a", "prompt": "What?", "videos": ["a.mp4"]},
+        {"scene_id": "a", "prompt": "Who?", "videos": "a.mp4"},
+        {"scene_id": "b", "prompt": "<video> Where?", "videos": ["frames"]},
+    ]
+    path = tmp_path / "scanqa_val.json"
+    path.write_text(json.dumps(rows))
+    a, _, b = load_questions(tmp_path, ["scanqa"])
+    assert a.images == (video_name([str(tmp_path / "a.mp4")]),) and paths_of(b.images[0]) == [str(tmp_path / "frames")]
+    for row, words in (
+        ({"videos": ["b.mp4"]}, "row 1: video 'b.mp4' is not there; tried .*set media_dir"),
+        ({"videos": ["frames"]}, "row 1: shows other 'videos' than row 0 of the same scene 'a'"),
+        ({"videos": [["0.jpg"]]}, "row 1: 'videos' must be a list of paths"),
+        ({}, "row 1: shows other 'videos'"),
+    ):
+        first = rows[0] if words.startswith("row 1: shows") else {**rows[0], "scene_id": "c"}
+        path.write_text(json.dumps([first, {"scene_id": "a", "prompt": "What?", **row}]))
+        with pytest.raises(DataError, match=words):
+            load_questions(tmp_path, ["scanqa"])

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -181,3 +182,16 @@ def test_llamafactorys_tokens_are_named_and_left_alone(tmp_path, files):
     with pytest.raises(DataError, match="LLaMA-Factory's form, which are not read and not needed"):
         read_tokenized(tmp_path, {})
     assert all((tmp_path / name).read_text() == "{}" for name in files)
+
+
+def test_tasks_of_rows_are_kept(tmp_path, encoder, make_row, images):
+    rows = [make_row(images, f"Question {i}?", "Yes.", i) for i in range(3)]
+    rows = [
+        replace(row, origin=replace(row.origin, task=task)) for row, task in zip(rows, ("a", None, "b"), strict=True)
+    ]
+    write_tokenized(tmp_path / "tasks", map(encoder.encode, rows), {})
+    read = read_tokenized(tmp_path / "tasks", {})
+    assert [row.origin for row in read] == [row.origin for row in rows]
+    dataset = rows[0].origin.dataset
+    assert read.groups() == {"a", "b", dataset} and read.datasets() == {dataset}
+    assert read.select([0]).groups() == {"a"}

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from transformers import AutoModelForImageTextToText
 
 from gpt4scene.data.image_files import image_pixels
 from gpt4scene.data.image_rules import image_rule
+from gpt4scene.data.video_rule import VideoLimits, VideoRule
 from gpt4scene.data.vision import VisionRule
 from gpt4scene.demo import tiny_model
 from gpt4scene.files import features as files
@@ -143,6 +145,9 @@ def test_a_key_hangs_on_all_that_features_hang_on(small, tmp_path):
     base = feature_key("a", rule, "w", "c")
     others = [feature_key("b", rule, "w", "c"), feature_key("a", rule, "v", "c"), feature_key("a", rule, "w", "d")]
     others.append(feature_key("a", VisionRule(image_resolution=100), "w", "c"))
+    fewer = replace(rule, video=VideoRule(VideoLimits(video_maxlen=4)))
+    assert feature_key("a", fewer, "w", "c") == base, "what is said of videos is nothing to images"
+    assert feature_key("va", fewer, "w", "c") != feature_key("va", rule, "w", "c")
     assert len({base, *others}) == 5
     folder = tiny_model.build(tmp_path / "model")
     keys = set()

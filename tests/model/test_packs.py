@@ -26,7 +26,7 @@ from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import FlashAttention, TuningArguments, attention_backend
 from gpt4scene.types import Conversation, Origin, Question, Turn
 
-FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", HYBRID, pytest.param("qwen3_vl_moe", marks=pytest.mark.slow))
+FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", pytest.param("qwen3_vl_moe", marks=pytest.mark.slow), HYBRID)
 ROWS = (("What color is the chair?", "Red."), ("How many lamps are in the room?", "Two lamps."), ("Where?", "No."))
 
 

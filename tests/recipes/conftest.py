@@ -14,7 +14,10 @@ from gpt4scene.demo import tiny_model
 from gpt4scene.settings.config import parse
 from gpt4scene.training import sft
 
-SCRIPT = """
+ANSWERS = ("Red.", "Two lamps on a table.", "A chair.", "No.")
+DATASET = "rooms"
+
+SEVERAL_RUNS = """
 import json, sys
 from gpt4scene.settings.config import parse
 from gpt4scene.training import processes, sft
@@ -23,15 +26,13 @@ for words in json.load(open(sys.argv[1])):
 processes.end_of_several(0)
 """
 
-ANSWERS = ("Red.", "Two lamps on a table.", "A chair.", "No.")
-DATASET = "rooms"
-
 
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory) -> Path:
     """``model/`` and ``data/``: two scenes of two images, four questions each, answers of unequal length.
 
-    The dataset ``words`` has two rows without images.
+    The dataset ``words`` has two rows without images, ``texts`` four plain texts, and ``pairs`` the questions of
+    ``rooms``, each with its answer and a worse one.
     """
     folder = tmp_path_factory.mktemp("workshop")
     shape = tiny_model.TinyShape(width=64, layers=2, heads=4, key_value_heads=2, vision_width=32, vision_layers=1)
@@ -57,6 +58,17 @@ def workshop(tmp_path_factory) -> Path:
     words = [{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Yes."}]}] * 2
     (data / "words.json").write_text(json.dumps(words))
     entries = {DATASET: entry, "words": entry | {"file_name": "words.json", "columns": {"messages": "messages"}}}
+    pairs = [
+        {"messages": row["messages"][:1], "images": row["images"]}
+        | {"chosen": row["messages"][1], "rejected": {"role": "assistant", "content": f"{number} pink elephants."}}
+        for number, row in enumerate(rows)
+    ]
+    (data / "pairs.json").write_text(json.dumps(pairs))
+    columns = entry["columns"] | {"chosen": "chosen", "rejected": "rejected"}
+    entries["pairs"] = entry | {"file_name": "pairs.json", "ranking": True, "columns": columns}
+    texts = [{"text": f"Room {number} holds {answer.lower()}" * (number + 1)} for number, answer in enumerate(ANSWERS)]
+    (data / "texts.json").write_text(json.dumps(texts))
+    entries["texts"] = {"file_name": "texts.json", "columns": {"prompt": "text"}}
     (data / "dataset_info.json").write_text(json.dumps(entries))
     return folder
 
@@ -129,7 +141,7 @@ def on_two(torchrun, flags, tmp_path):
         words = {
             name: flags(tmp_path / name, **{"per_device_train_batch_size": 4} | keys) for name, keys in runs.items()
         }
-        (tmp_path / "script.py").write_text(SCRIPT)
+        (tmp_path / "script.py").write_text(SEVERAL_RUNS)
         (tmp_path / "runs.json").write_text(json.dumps(list(words.values())))
         done = torchrun([str(tmp_path / "script.py"), str(tmp_path / "runs.json")], tmp_path)
         assert done.returncode == 0, done.stderr[-3000:]

@@ -21,7 +21,7 @@ def test_a_tiny_variant_trains_for_two_steps(path, workshop, tmp_path):
     output = tmp_path / "run"
     keys = SMALL | {
         "model_name_or_path": workshop / "model",
-        "dataset": "rooms",
+        "dataset": "pairs" if written.get("stage") == "dpo" else "rooms",
         "dataset_dir": workshop / "data",
         "output_dir": output,
     }

@@ -6,9 +6,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gpt4scene.errors import DataError
+from gpt4scene.errors import ConfigError, DataError
+from gpt4scene.inference.decoding import GenerationSettings
+from gpt4scene.inference.engine import Engine
+from gpt4scene.inference.scheduler import Scheduler
+from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.settings.config import parse
 from gpt4scene.training import sft
+from gpt4scene.training.hf_arguments import training_arguments
+from gpt4scene.types import Question
 
 
 @pytest.mark.slow
@@ -32,3 +38,163 @@ def test_a_run_is_repeated_to_the_bit(train, workshop, tmp_path, capsys):
     capsys.readouterr()
     assert sft.run(parse([*words, "--accept_changes"])) == 0
     assert "image_resolution was 56 and is 84" in capsys.readouterr().err
+
+
+ANSWERS = ("Red.", "Two lamps on a table.", "A chair.", "No.")
+
+
+def log_of(folder):
+    return [json.loads(line) for line in (folder / "trainer_log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_answers_leave_the_training_alone(train, tmp_path, workshop, capsys):
+    """Losses and weights are the same to the bit with and without answers, whose words are the engine's own."""
+    keys = {"dataset": "rooms,words", "scene_packing": 2, "per_device_train_batch_size": 2, "val_size": 0.4}
+    keys |= {"finetuning_type": "lora", "lora_dropout": 0.2, "eval_strategy": "epoch", "num_train_epochs": 2}
+    for bf16 in (False, True):
+        plain, asked = tmp_path / f"plain{bf16}", tmp_path / f"asked{bf16}"
+        losses = train(plain, **keys, bf16=bf16)
+        assert train(asked, **keys, bf16=bf16, eval_generate=3, eval_generate_tokens=6) == losses
+        one, other = (load_file(folder / "adapter_model.safetensors") for folder in (plain, asked))
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    assert "answers to 3 held-out questions after step" in capsys.readouterr().err
+    answers = [json.loads(line) for line in (asked / "eval_answers.jsonl").read_text().splitlines()]
+    evaluations = [line for line in log_of(asked) if "eval_loss" in line]
+    assert [line["step"] for line in answers] == [line["current_steps"] for line in evaluations for _ in range(3)]
+    assert {line["task"] for line in answers} == {"rooms", "words"}
+    assert all(0 <= line["eval_word_f1"] <= 1 and "eval_exact_match_words" in line for line in evaluations)
+    results = json.loads((asked / "eval_results.json").read_text())
+    assert results["eval_exact_match"] == evaluations[-1]["eval_exact_match"]
+
+
+@pytest.mark.slow
+def test_the_best_checkpoint_is_chosen_by_answers(train, flags, tmp_path, workshop):
+    keys = {"scene_packing": 4, "per_device_train_batch_size": 4, "val_size": 0.5, "num_train_epochs": 16}
+    keys |= {
+        "eval_strategy": "steps",
+        "eval_steps": 4,
+        "save_strategy": "steps",
+        "save_steps": 4,
+        "learning_rate": 5e-3,
+    }
+    keys |= {"eval_generate": 0.99, "eval_generate_tokens": 12, "load_best_model_at_end": True}
+    out = tmp_path / "run"
+    train(out, **keys, metric_for_best_model="exact_match")
+    lines = [line for line in log_of(out) if "eval_loss" in line]
+    by_answers = max(lines[:4], key=lambda line: line["eval_exact_match"])
+    by_loss = min(lines[:4], key=lambda line: line["eval_loss"])
+    assert by_answers["eval_exact_match"] > 0 and by_answers["current_steps"] != by_loss["current_steps"]
+    state = json.loads((out / "trainer_state.json").read_text())
+    assert state["best_model_checkpoint"].endswith(f"checkpoint-{by_answers['current_steps']}")
+    assert json.loads((out / "eval_results.json").read_text())["eval_loss"] == by_answers["eval_loss"]
+    with pytest.raises(ConfigError, match=r"exact_matsh is not among the figures.*did you mean 'exact_match'"):
+        sft.run(parse(flags(tmp_path / "other", **keys, metric_for_best_model="exact_matsh")))
+    config = parse(flags(tmp_path / "other", **keys | {"model_name_or_path": out}))
+    data = sft.load_data(config, out, load_tokenizer(out), training_arguments(config))
+    engine = Engine(Scheduler(load_model(out), data.train.encoder))
+    rows = [json.loads(line) for line in (out / "eval_answers.jsonl").read_text().splitlines()][-4:]
+    scene = int(rows[0]["row"].removeprefix("rooms/")) // 4
+    images = tuple(str(workshop / f"data/scene{scene}_{index}.png") for index in range(2))
+    asked = [Question("rooms", index, "scene", row["question"], images) for index, row in enumerate(rows)]
+    said = {one.question.index: one.text for one in engine.answer(asked, GenerationSettings(max_new_tokens=12))}
+    assert [said[index] for index in range(4)] == [row["answer"] for row in rows]
+    engine.scheduler.close()
+
+
+@pytest.mark.slow
+def test_two_processes_log_what_one_does(train, flags, torchrun, tmp_path, root):
+    """Losses of tasks are the same however rows are shared out, and so are scores of answers."""
+    keys = {"dataset": "rooms,words", "val_size": 0.4, "eval_strategy": "epoch", "num_train_epochs": 2, "seed": 1}
+    keys |= {"eval_generate": 3, "eval_generate_tokens": 4, "logging_steps": 1}
+    train(tmp_path / "one", **keys, per_device_train_batch_size=4)
+    words = flags(tmp_path / "two", **keys, per_device_train_batch_size=2)
+    done = torchrun([str(root / "src/train.py"), *words], tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = log_of(tmp_path / "one"), log_of(tmp_path / "two")
+    names = [name for name in one[0] | one[-1] if "loss" in name or "match" in name]
+    assert {"loss_rooms", "loss_words", "eval_loss_rooms", "eval_exact_match"} <= set(names)
+    for first, second in zip(one, two, strict=True):
+        assert {name: first[name] for name in names if name in first} == pytest.approx(
+            {name: second[name] for name in names if name in second}, rel=1e-5
+        )
+    assert (tmp_path / "one/eval_answers.jsonl").read_text() == (tmp_path / "two/eval_answers.jsonl").read_text()
+
+
+@pytest.mark.slow
+def test_trackers_write_files_without_a_network(train, flags, tmp_path, monkeypatch, capsys):
+    """One run, four trackers, each offline: figures, settings and answers are in their files."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"HOME": home, "WANDB_MODE": "offline", "WANDB_SILENT": "true"}.items():
+        monkeypatch.setenv(name, str(value))
+    for name in ("MAX_RETRIES", "TIMEOUT"):
+        monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_{name}", "1")
+    for name in ("WANDB_API_KEY", "MLFLOW_TRACKING_URI", "SWANLAB_API_KEY", "SWANLAB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    for module in ("tensorboard", "wandb", "mlflow", "swanlab"):
+        pytest.importorskip(module)
+    keys = {"dataset": "rooms,words", "val_size": 0.4, "eval_strategy": "epoch", "num_train_epochs": 2}
+    keys |= {
+        "eval_generate": 3,
+        "eval_generate_tokens": 4,
+        "report_to": "tensorboard,wandb,mlflow",
+        "run_name": "first",
+    }
+    keys |= {
+        "use_swanlab": True,
+        "swanlab_mode": "offline",
+        "swanlab_logdir": tmp_path / "swan",
+        "logging_dir": "board",
+    }
+    losses = train(tmp_path / "run", **keys)
+    line = log_of(tmp_path / "run")[-1]
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = EventAccumulator(str(tmp_path / "board"))
+    board.Reload()
+    assert [round(event.value, 5) for event in board.Scalars("train/loss")] == [round(loss, 5) for loss in losses]
+    assert board.Scalars("eval/loss_rooms")[-1].value == pytest.approx(line["eval_loss_rooms"])
+    assert {"train/learning_rate", "train/tokens_per_second", "eval/exact_match"} <= set(board.Tags()["scalars"])
+    assert {"settings/text_summary", "answers/text_summary"} <= set(board.Tags()["tensors"])
+
+    (run,) = tmp_path.glob("mlruns/*/*/meta.yaml")
+    assert "run_name: first" in run.read_text() and "status: 3" in run.read_text(), "finished"
+    assert [float(row.split()[1]) for row in (run.parent / "metrics/loss").read_text().splitlines()] == losses
+    assert (run.parent / "params/learning_rate").read_text() == "0.001"
+    assert json.loads((run.parent / "artifacts/settings.json").read_text())["eval_generate"] == 3
+    assert "| task | question | truth | answer |" in (run.parent / "artifacts/answers/step_2.md").read_text()
+
+    (bundle,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    content = bundle.read_bytes()
+    for text in ("train/loss", "eval/loss_words", "train/learning_rate", str(losses[0]), "image_resolution", "first"):
+        assert text.encode() in content, text
+    assert list(bundle.parent.glob("files/media/table/eval/answers_*.json"))
+
+    (swan,) = (tmp_path / "swan").glob("run-*")
+    assert "image_resolution" in (swan / "files/config.yaml").read_text()
+    assert all(name in next(swan.glob("*.swanlab")).read_bytes() for name in (b"train/loss", b"eval/exact_match"))
+
+    import mlflow
+
+    mlflow.set_tracking_uri("http://127.0.0.1:9")  # nobody listens there
+    try:
+        with pytest.raises(ConfigError, match="report_to: mlflow could not begin .*correct MLFLOW_TRACKING_URI"):
+            sft.run(parse(flags(tmp_path / "other", report_to="mlflow")))
+    finally:
+        mlflow.set_tracking_uri(None)
+    assert not (tmp_path / "other/trainer_log.jsonl").exists()
+
+
+@pytest.mark.slow
+def test_pairs_are_asked_for_the_better_answer(train, tmp_path):
+    """Answers beside preferences: the truth is the chosen one, and a pair counts as one question of the speed."""
+    keys = {"dataset": "pairs", "stage": "dpo", "finetuning_type": "lora", "val_size": 0.5, "eval_strategy": "epoch"}
+    train(tmp_path / "run", **keys, num_train_epochs=1, eval_generate=2, eval_generate_tokens=4)
+    first, evaluation = log_of(tmp_path / "run")[:2]
+    assert 0 <= evaluation["eval_word_f1"] <= 1
+    answers = [json.loads(line) for line in (tmp_path / "run/eval_answers.jsonl").read_text().splitlines()]
+    assert len(answers) == 2 and {line["truth"] for line in answers} <= {*ANSWERS}
+    per_question = first["tokens_per_second"] / first["questions_per_second"]
+    assert per_question > 2 * 20, "both answers of a pair, and the scene"

@@ -29,6 +29,13 @@ def test_the_first_image_of_a_room_is_the_birds_eye_view(folder):
     assert [(image.name, image.width) for image in shown] == [("bird's-eye view", 1000), ("first", 640)]
 
 
+def test_a_video_of_a_list_is_said_to_be_one(folder):
+    (folder / "walk.mp4").write_bytes(b"x")
+    (folder / MARKED).write_text(json.dumps({"room": ["walk.mp4"]}))
+    (shown,) = copy_scene(Listed.read(folder), "room", None, folder / "out", "images/room")
+    assert shown.missing == "walk.mp4 is a video, of which pages show nothing"
+
+
 def test_without_a_list_of_its_own_the_marked_images_are_shown(folder):
     (folder / OWN.format(split="val")).unlink()
     assert Listed.read(folder, OWN) == Listed.read(folder)

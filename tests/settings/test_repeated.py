@@ -8,27 +8,9 @@ from gpt4scene.errors import ConfigError
 from gpt4scene.settings.config import parse
 
 FLAGS = [
-    "--model_name_or_path",
-    "m",
-    "--dataset",
-    "a,b",
-    "--output_dir",
-    "out",
-    "--template",
-    "qwen2_vl",
-    "--learning_rate",
-    "5e-6",
-    "--warmup_ratio",
-    "0.1",
-    "--scene_packing",
-    "auto",
-    "--overwrite_output_dir",
-    "--finetuning_type",
-    "full",
-    "--lr_scheduler_kwargs",
-    "{}",
-    "--val_size",
-    "0.1",
+    *("--model_name_or_path", "m", "--dataset", "a,b", "--output_dir", "out", "--template", "qwen2_vl"),
+    *("--learning_rate", "5e-6", "--warmup_ratio", "0.1", "--scene_packing", "auto", "--overwrite_output_dir"),
+    *("--finetuning_type", "full", "--lr_scheduler_kwargs", "{}", "--val_size", "0.1"),
 ]
 
 

@@ -31,7 +31,7 @@ def test_log_has_llama_factorys_keys(tmp_path):
     go(StepLog(tmp_path), 0, 2)
     first, second = lines(tmp_path)
     assert list(first) == [
-        "current_steps", "total_steps", "loss", "lr", "epoch", "percentage", "elapsed_time", "remaining_time",
+        "current_steps", "total_steps", "loss", "lr", "epoch", "percentage", "elapsed_time", "remaining_time", "ends",
     ]  # fmt: skip
     assert (first["current_steps"], first["total_steps"], first["loss"], first["lr"]) == (1, 4, 4.0, 1e-3)
     assert second["percentage"] == 50.0 and second["elapsed_time"] == "0:00:00"

@@ -42,3 +42,13 @@ def test_a_cpu_is_used_where_there_is_no_accelerator(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     flags = f"--model_name_or_path m --dataset d --output_dir {tmp_path} --bf16".split()
     assert training_arguments(parse(flags)).use_cpu is True
+
+
+@pytest.mark.parametrize(
+    ("metric", "greater"), [("loss", False), ("loss_rooms", False), ("eval_loss_rooms", False), ("exact_match", True)]
+)
+def test_losses_are_better_when_they_are_lower(made, metric, greater):
+    flags = "--val_size 2 --eval_strategy steps --load_best_model_at_end --eval_generate 2"
+    flags += f" --metric_for_best_model {metric}"
+    assert made(flags).greater_is_better is greater
+    assert made(f"{flags} --greater_is_better {not greater}").greater_is_better is not greater

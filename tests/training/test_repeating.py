@@ -8,6 +8,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.settings.config import TrainConfig, parse
 from gpt4scene.training.repeating import check_repeat
 
+LEAST = ["--model_name_or_path", "m", "--dataset", "a", "--output_dir", "o"]
 THEN = {
     "git": {"commit": "a" * 40, "changed": False},
     "versions": {"torch": "2.0", "peft": "1"},
@@ -22,9 +23,7 @@ THEN = {
 def repeat(tmp_path):
     """Return a function: content of the earlier file, whether changes are accepted, changes now -> sentences."""
     file = tmp_path / "run.json"
-    file.write_text(
-        json.dumps({"config": parse(["--model_name_or_path", "m", "--dataset", "a", "--output_dir", "o"]).resolved()})
-    )
+    file.write_text(json.dumps({"config": parse(LEAST).resolved()}))
 
     def check(then=THEN, accept=False, **now):
         config = parse(["--from", str(file), *(["--accept_changes"] if accept else [])])
@@ -66,6 +65,13 @@ def test_other_rows_weights_and_processes_are_refused_unless_told(repeat, now, s
     with pytest.raises(DataError, match=f"can't be repeated: .*{said}.*--accept_changes true"):
         repeat(**now)
     assert any(said in note for note in repeat(accept=True, **now))
+
+
+def test_what_only_one_version_notes_is_no_difference_but_limits_of_images_are(repeat):
+    rows = THEN["data"]["fingerprint"]
+    assert repeat(data={"fingerprint": rows | {"a setting of later": 3}}) == []
+    with pytest.raises(DataError, match="image_max_pixels was None and is 50176"):
+        repeat(data={"fingerprint": rows | {"image_max_pixels": 50176}})
 
 
 def test_images_may_lie_elsewhere(repeat):

@@ -37,6 +37,7 @@ OF_IMAGES: dict[str, set[Kind]] = {
     "marks": {"scenes"},
     "frames": {"scenes", "videos"},
     "videos": {"videos"},
+    "as_video": {"videos"},
     "media_dir": {"own"},
     "absent_images": {"own"},
 }
@@ -60,6 +61,7 @@ class AnnotateArguments(Arguments):
     bev: bool = key("show the bird's-eye view of a prepared scene before its frames", True)
     marks: bool = key("show the images of a prepared scene with object marks", True)
     videos: str = key("folder of recordings, <scene>.mp4 or folders of pictures, in place of --scenes", "")
+    as_video: bool = key("show recordings as videos, of which the model's own rule takes frames", False)
     media_dir: str = key("folder that names of images in official rows start from", "")
     absent_images: Literal["refuse", "drop"] = key(
         "questions whose own images are not found: refuse, or drop", "refuse"
@@ -84,6 +86,8 @@ class AnnotateArguments(Arguments):
             wrong.append("--out is missing, or has no value")
         if self.tokenizer and self.geometry == "none":
             wrong.append("--tokenizer counts the tokens of --geometry; give --geometry text, or leave it out")
+        if self.as_video and self.frames:
+            wrong.append("--frames are taken by video_fps and video_maxlen with --as_video; leave one of them out")
         if self.videos and self.geometry != "none":
             wrong.append(f"--geometry {self.geometry} tells of prepared scenes, not of --videos; leave one of them out")
         return wrong
@@ -176,6 +180,7 @@ def _sources(arguments: AnnotateArguments, benchmarks: Sequence[Benchmark], say:
         shown=arguments.shown,
         scenes=Path(arguments.scenes) if arguments.scenes else None,
         videos=Path(arguments.videos) if arguments.videos else None,
+        as_video=arguments.as_video,
         media_dir=arguments.media_dir,
         absent=arguments.absent_images,
         min_iou=arguments.min_iou,
@@ -302,7 +307,7 @@ def _write_training(arguments: AnnotateArguments, made: dict[str, _Made], source
     """Write the rows, called by their task where all are made of scenes alone, and as published otherwise."""
     of_scenes = all(one.benchmark.from_scenes for one in made.values())
     name = dataset_name("_".join(made) if of_scenes else "chat_scene", arguments.shown, sources.frames)
-    rows = [(row, one.scenes) for one in made.values() for row in one.rows.rows]
+    rows = [(row, one.scenes, one.benchmark.name) for one in made.values() for row in one.rows.rows]
     return write_training(rows, Path(arguments.out), name)
 
 

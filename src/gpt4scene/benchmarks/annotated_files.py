@@ -10,25 +10,30 @@ from gpt4scene.benchmarks.matching import Scenes
 from gpt4scene.benchmarks.rows import AnnotatedRows, QuestionRow, TrainingRow
 from gpt4scene.benchmarks.scene_frames import Shown
 from gpt4scene.benchmarks.scene_text import before_images, block_of
+from gpt4scene.data.marks import mark_of
 from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import GROUND_TRUTH, PROPOSALS
+from gpt4scene.files.media import is_video, paths_of
 from gpt4scene.files.raw import Record
 from gpt4scene.files.whole import copy_file, read_json, write_json
 
 
-def write_training(made: Iterable[tuple[TrainingRow, Scenes]], out: Path, name: str) -> list[Path]:
-    """Write the rows, each with the scenes it is of, as one ShareGPT file; enter it in ``dataset_info.json``.
+def write_training(made: Iterable[tuple[TrainingRow, Scenes, str]], out: Path, name: str) -> list[Path]:
+    """Write the rows, each with the scenes and the task it is of, as one ShareGPT file, and enter it in the registry.
 
-    Returns both paths. Official texts are letters: what would be a mark in them gets a backslash.
+    Returns both paths. Training counts losses by the rows' ``task``; other programs pass over the key. Official texts
+    are letters: what would be a mark in them gets a backslash.
     """
     rows = []
-    for row, scenes in made:
+    for row, scenes, task in made:
         images = scenes.images[row.scene_id]
-        shown = block_of(scenes, row.scene_id) + "<image>" * len(images)
+        shown = block_of(scenes, row.scene_id) + "".join(map(mark_of, images))
         question = {"role": "user", "content": shown + ALL_MARKS.escaped(row.question)}
         answer = {"role": "assistant", "content": ALL_MARKS.escaped(row.answer)}
-        rows.append({"messages": [question, answer], "images": list(images)})
+        videos = {"videos": [path for name in images if is_video(name) for path in paths_of(name)]}
+        rows.append({"messages": [question, answer], "images": [name for name in images if not is_video(name)]})
+        rows[-1] |= (videos if videos["videos"] else {}) | {"task": task}
     info_path = out / "dataset_info.json"
     info = read_json(info_path) if info_path.is_file() else {}
     if not isinstance(info, dict):
@@ -55,14 +60,19 @@ def write_questions(benchmark: Benchmark, made: AnnotatedRows[QuestionRow], scen
     rows = [{**row, "prompt": prompt} for row, prompt in zip(made.rows, prompts, strict=True)]
     written = [write_json(out / benchmark.question_name("val"), rows)]
     if benchmark.image_list:
-        asked = {row["scene_id"]: list(scenes.images[row["scene_id"]]) for row in rows}
+        asked = {row["scene_id"]: _listed(scenes.images[row["scene_id"]]) for row in rows}
         written.append(write_json(out / benchmark.image_list.format(split="val"), asked))
     return written
 
 
 def write_images(scenes: Scenes, out: Path, name: str) -> Path:
     """Write the list of images that tasks share; return its path."""
-    return write_json(out / name, {scene: list(paths) for scene, paths in scenes.images.items() if paths})
+    return write_json(out / name, {scene: _listed(paths) for scene, paths in scenes.images.items() if paths})
+
+
+def _listed(names: Iterable[str]) -> list[str]:
+    """Return images and videos as a list of images names them: by their paths."""
+    return [path for name in names for path in paths_of(name)]
 
 
 def copy_boxes(scenes: Path, out: Path) -> list[Path]:

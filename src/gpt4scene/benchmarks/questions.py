@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gpt4scene.benchmarks.registry import BENCHMARKS, task_names
 from gpt4scene.errors import ConfigError, DataError
-from gpt4scene.files.images import image_list_file, read_image_list, scene_images
+from gpt4scene.files.images import ImageSearch, image_list_file, read_image_list, scene_images
 from gpt4scene.files.questions import find_question_file, read_questions
 from gpt4scene.registry import nearest
 from gpt4scene.types import Question
@@ -55,7 +55,8 @@ def load_questions(
 ) -> list[Question]:
     """Return all questions of ``tasks`` with their images resolved, in file order, task after task.
 
-    Images come from the list that ``list_of_task`` returns; ``images`` names one, where the folder holds several.
+    A row with ``videos`` shows these, which are found as images are, and needs no list. Images come from the list that
+    ``list_of_task`` returns; ``images`` names one, where the folder holds several.
     ``scenes`` leaves only questions about these, ``limit`` then the first so many of each task. Rows without ``qid``
     and rows that share one are all asked.
     ``DataError`` names file, row or scene and the way out; a scene without a question is a ``ConfigError``.
@@ -64,12 +65,12 @@ def load_questions(
     for task in find_tasks(annotation_dir, tasks, split):
         path = question_file(annotation_dir, task, split)
         assert path is not None, "find_tasks names tasks with a file only"
-        questions += read_questions(path, task, BENCHMARKS[task].type_key)
+        questions += _with_videos(read_questions(path, task, BENCHMARKS[task].type_key), path, media_dir)
     questions = _chosen(questions, scenes, limit)
     if not questions:
         return []
     asked: dict[str, set[str]] = {}
-    for question in questions:
+    for question in (one for one in questions if not one.images):
         asked.setdefault(question.task, set()).add(question.scene_id)
     lists = {task: list_of_task(annotation_dir, task, of_task, split, images) for task, of_task in asked.items()}
     wanted: dict[Path, set[str]] = {}
@@ -77,8 +78,35 @@ def load_questions(
         wanted.setdefault(path, set()).update(asked[task])
     found = {path: scene_images(path, of_list, media_dir) for path, of_list in wanted.items()}
     return [
-        dataclasses.replace(question, images=found[lists[question.task]][question.scene_id]) for question in questions
+        question
+        if question.images
+        else dataclasses.replace(question, images=found[lists[question.task]][question.scene_id])
+        for question in questions
     ]
+
+
+def _with_videos(questions: list[Question], path: Path, media_dir: str | Path | None) -> list[Question]:
+    """Return the questions of the file ``path`` with their own videos found.
+
+    Raises ``DataError`` for one that is not there, and where questions about a scene show different ones: answers are
+    kept by scene.
+    """
+    if not any(question.images for question in questions):
+        return questions
+    search, shown, found = ImageSearch.around(path, media_dir), {}, []
+    for question in questions:
+        first = shown.setdefault(question.scene_id, question)
+        where = f"{path}, row {question.index}"
+        if first.images != question.images:
+            raise DataError(
+                f"{where}: shows other 'videos' than row {first.index} of the same scene '{question.scene_id}'; give "
+                "rows that show something else a scene_id of their own"
+            )
+        try:
+            found.append(dataclasses.replace(question, images=tuple(map(search.find_named, question.images))))
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from None
+    return found
 
 
 def list_of_task(

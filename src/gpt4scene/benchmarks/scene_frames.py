@@ -12,6 +12,7 @@ from gpt4scene.benchmarks.own_images import from_folder
 from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import GROUND_TRUTH, PROPOSALS, read_attributes
 from gpt4scene.files.images import IMAGE_LIST, ImageSearch, image_list_file, read_image_list
+from gpt4scene.files.media import video_name
 from gpt4scene.files.scenes import UNMARKED_LIST
 from gpt4scene.files.videos import frames_of, pictures_of, recordings, spread
 from gpt4scene.files.whole import read_json, whole_folder, write_json
@@ -115,12 +116,14 @@ class Recordings:
     """Recordings in ``folder`` by scene; ``frames`` of each are written below ``out`` when they are asked for.
 
     A video is ``<scene>.mp4`` in any folder, a folder of pictures is called as its scene, each perhaps with words and
-    a hyphen before it. A scene without one has no images.
+    a hyphen before it. A scene without one has no images. ``whole``: the recording itself is shown, and nothing of it
+    is written.
     """
 
     folder: Path
     out: Path
     frames: int = FRAMES
+    whole: bool = False
     images: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _found: dict[str, list[Path]] | None = None
 
@@ -138,7 +141,10 @@ class Recordings:
                 f"{self.folder}: several recordings of scene '{scene}' ({', '.join(map(str, paths))}); name the folder "
                 "that holds one of them with --videos"
             )
-        self.images[scene] = self._frames(scene, paths[0]) if paths else ()
+        if self.whole:
+            self.images[scene] = tuple(video_name([from_folder(path, self.out)]) for path in paths)
+        else:
+            self.images[scene] = self._frames(scene, paths[0]) if paths else ()
 
     def _frames(self, scene: str, recording: Path) -> tuple[str, ...]:
         """Return the frames as paths from ``out``; frames of the same recording that are there are not read again."""

@@ -29,7 +29,8 @@ SHOWN: dict[Kind, str] = {
 class Sources:
     """Where images come from: ``scenes`` that were prepared, ``videos``, and ``media_dir`` for names in official rows.
 
-    ``absent`` says what becomes of questions whose own images are not found. ``boxes`` of prepared scenes are read on
+    ``as_video`` shows recordings as they are, not frames of them. ``absent`` says what becomes of questions whose own
+    images are not found. ``boxes`` of prepared scenes are read on
     request, and ``told`` adds what is told of them in words.
     """
 
@@ -38,6 +39,7 @@ class Sources:
     shown: Shown
     scenes: Path | None = None
     videos: Path | None = None
+    as_video: bool = False
     media_dir: str = ""
     absent: Literal["refuse", "drop"] = "refuse"
     min_iou: float = 0.5
@@ -54,7 +56,7 @@ class Sources:
     @cached_property
     def _recordings(self) -> Recordings:
         assert self.videos is not None, "asked for by kind"
-        return Recordings(self.videos, self.out, self.shown.frames or FRAMES)
+        return Recordings(self.videos, self.out, self.shown.frames or FRAMES, self.as_video)
 
     @property
     def frames(self) -> int:

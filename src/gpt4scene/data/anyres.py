@@ -125,12 +125,12 @@ class AnyresRule(ImageRule):
 
     def arranged(self, grid: Grid) -> tuple[int, int]:
         """Return the rows and columns of tiles of an image that is alone in its row."""
-        rows, columns = self.best(*grid[1:])
+        rows, columns = self.best(grid[1], grid[2])
         return rows // self.tile, columns // self.tile
 
     def tokens(self, grid: Grid) -> int:
         """Return the number of image tokens: of one tile and a row's end, or of the thumbnail and rows with ends."""
-        shown, height, width = grid
+        shown, height, width = grid[:3]
         if shown == AMONG:
             return self.side**2 + 1
         rows, columns = (tiles * self.side for tiles in self.arranged(grid))

@@ -11,7 +11,8 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
-from gpt4scene.data.marks import IMAGE_MARK, Marks, reason
+from gpt4scene.data.marks import MEDIA_MARKS, Marks, reason
+from gpt4scene.data.media_columns import row_media
 from gpt4scene.errors import DataError
 from gpt4scene.types import Conversation, Origin, Role, Turn
 
@@ -28,7 +29,7 @@ class Columns:
     response: str = "output"
     history: str = "history"
     tools: str | None = None
-    videos: str | None = None
+    videos: str = "videos"
     audios: str | None = None
     chosen: str | None = None
     rejected: str | None = None
@@ -36,10 +37,10 @@ class Columns:
 
 
 NOT_USED: Mapping[str, str] = {
-    "videos": "videos are not supported; take frames as images",
-    "video": "videos are not supported; take frames as images",
-    "video_path": "videos are not supported; take frames as images",
-    "video_url": "videos are not supported; take frames as images",
+    **dict.fromkeys(
+        ("video", "video_path", "video_paths", "video_url", "video_urls"),
+        "videos are listed under 'videos', with a mark in the text for each",
+    ),
     "audios": "audio is not supported",
     "audio_path": "audio is not supported",
     "audio": "audio is not supported",
@@ -81,12 +82,12 @@ NOT_USED_IN_MESSAGES: Mapping[str, tuple[str, tuple[Any, ...]]] = {
     "reasoning_content": ("thoughts beside the answer are not supported; write them into the text", ()),
     "images": ("images are listed for the whole row", ()),
     "image": ("images are listed for the whole row", ()),
-    "videos": ("videos are not supported; take frames as images", ()),
+    "videos": ("videos are listed for the whole row", ()),
     "audio": ("audio is not supported", ()),
     "image_url": ("images are listed for the whole row", ()),
     "image_urls": ("images are listed for the whole row", ()),
-    "video": ("videos are not supported; take frames as images", ()),
-    "video_url": ("videos are not supported; take frames as images", ()),
+    "video": ("videos are listed for the whole row", ()),
+    "video_url": ("videos are listed for the whole row", ()),
     "audios": ("audio is not supported", ()),
     "tools": ("tools and function calls are not supported", ()),
     "tool_call_id": ("tools and function calls are not supported", ()),
@@ -136,7 +137,7 @@ def sharegpt_conversation(row: Any, columns: Columns, tags: Tags, origin: Origin
     list that ``columns`` names is read in the other style where it has that one's list.
 
     Raises DataError naming ``origin`` for missing keys, unknown speakers, speakers that don't take turns, and
-    ``<image>`` marks that differ from the images in number.
+    marks that differ from the images and videos in number.
     """
     messages = _mapping(row, origin).get(columns.messages)
     if messages is None:
@@ -245,34 +246,28 @@ def _checked(
     for turn in spoken:
         if not any(char.isprintable() and not char.isspace() for char in turn.text):
             raise DataError(f"{origin}: a {turn.role} message is empty; write it or remove the row")
-    marks = 0
+    marks = []
     for turn in turns:
         for mark in MARKS.found(turn.text):
-            if mark != IMAGE_MARK or turn.role != "user":
+            if mark not in MEDIA_MARKS or turn.role != "user":
                 raise DataError(f"{origin}: a {turn.role} message holds {mark}; {reason(mark)}")
-            marks += 1
-    images = _images(row, columns, origin)
-    if marks != len(images):
-        raise DataError(
-            f"{origin}: {marks} {IMAGE_MARK} marks, but {len(images)} images under '{columns.images}'; "
-            f"write one mark for each image, and \\{IMAGE_MARK} for the letters"
-        )
-    return Conversation(tuple(turns), images, origin)
+            marks.append(mark)
+    return Conversation(tuple(turns), row_media(row, columns.images, columns.videos, marks, origin), origin)
 
 
 def _refuse_unused(row: Mapping[str, Any], columns: Columns, origin: Origin, used: Set[str | None]) -> None:
     """Raise ``DataError`` for a column that holds something, means something, and is not among ``used``."""
-    used = used | {columns.system, columns.images}
+    used = used | {columns.system, columns.images, columns.videos}
     if not _looked_for(columns).isdisjoint(row):
         _refuse_named(row, columns, origin, used)
-    if not _is_empty(row.get(columns.images)):
+    if not _is_empty(row.get(columns.images)) or not _is_empty(row.get(columns.videos)):
         return
     used |= {getattr(columns, field.name) for field in fields(columns)}
     for key, value in row.items():
         if key not in used and not key.endswith("id") and _is_media(value):
             raise DataError(
-                f"{origin}: '{key}' holds {_short(value)}, but the row shows no image; set columns.images in "
-                "dataset_info.json, or remove it"
+                f"{origin}: '{key}' holds {_short(value)}, but the row shows no image and no video; set "
+                "columns.images or columns.videos in dataset_info.json, or remove it"
             )
 
 
@@ -316,13 +311,3 @@ def _is_empty(value: Any) -> bool:
 
 def _is_nothing(value: Any) -> bool:
     return value is None or (isinstance(value, str | list | tuple | dict) and value in ("", [], (), {}, "[]", "{}"))
-
-
-def _images(row: Mapping[str, Any], columns: Columns, origin: Origin) -> tuple[str, ...]:
-    value = row.get(columns.images)
-    if value is None:
-        return ()
-    listed = [value] if isinstance(value, str) else value
-    if not isinstance(listed, Sequence) or not all(isinstance(path, str) for path in listed):
-        raise DataError(f"{origin}: '{columns.images}' is no list of image paths ({_short(value)})")
-    return tuple(listed)

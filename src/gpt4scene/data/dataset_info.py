@@ -6,7 +6,7 @@ import os
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gpt4scene.data.conversations import FORMATS, Columns, Tags
 from gpt4scene.errors import DataError
@@ -25,6 +25,9 @@ ELSEWHERE = {
 """Keys of LLaMA-Factory's entries that are accepted beside another source -> why they lead to no rows alone."""
 
 
+Stage = Literal["sft", "dpo", "pt"]
+"""What rows are read for: answers to learn, pairs of answers, or plain text."""
+
 OF_FORMAT: Mapping[str, tuple[str, ...]] = {
     "sharegpt": ("messages",),
     "alpaca": ("prompt", "query", "response", "history"),
@@ -40,13 +43,14 @@ class DatasetEntry:
     """One dataset of ``dataset_info.json``. Exactly one of ``file_name``, ``hf_hub_url``, ``script_url`` leads to rows.
 
     ``num_samples`` draws that many rows at random, repeating some when there are fewer. ``subset``, ``split`` and
-    ``folder`` go to ``datasets.load_dataset``.
+    ``folder`` go to ``datasets.load_dataset``. Rows of a ``ranking`` data set have two answers.
     """
 
     name: str
     columns: Columns
     tags: Tags
     formatting: str = "alpaca"
+    ranking: bool = False
     file_name: str | None = None
     hf_hub_url: str | None = None
     script_url: str | None = None
@@ -63,8 +67,11 @@ class DatasetEntry:
         return {column: key for column, key in named.items() if key and key != usual[column]}
 
 
-def read_dataset_info(dataset_dir: Path, names: Sequence[str]) -> list[DatasetEntry]:
-    """Return the entries of ``names`` in ``dataset_info.json``. Raises DataError for unknown names and bad entries."""
+def read_dataset_info(dataset_dir: Path, names: Sequence[str], stage: Stage = "sft") -> list[DatasetEntry]:
+    """Return the entries of ``names`` in ``dataset_info.json``.
+
+    Raises DataError for unknown names, bad entries, and rows that ``stage`` can't use.
+    """
     path = dataset_dir / DATASET_INFO
     if not path.is_file():
         raise DataError(f"{path}: the file does not exist; dataset_dir must be the folder that holds it")
@@ -76,7 +83,7 @@ def read_dataset_info(dataset_dir: Path, names: Sequence[str]) -> list[DatasetEn
         if name not in known:
             listed = ", ".join(sorted(known))
             raise DataError(f"{path}: dataset '{name}' is not in it{nearest(name, list(known))} (known: {listed})")
-        entries.append(_entry(name, known[name], path))
+        entries.append(_entry(name, known[name], path, stage))
     _refuse_same_rows(entries, path)
     return entries
 
@@ -98,26 +105,47 @@ def _refuse_same_rows(entries: Sequence[DatasetEntry], path: Path) -> None:
                 )
 
 
-def _entry(name: str, values: Any, path: Path) -> DatasetEntry:
+def _entry(name: str, values: Any, path: Path, stage: Stage) -> DatasetEntry:
     where = f"{path}: dataset '{name}'"
     if not isinstance(values, Mapping):
         raise DataError(f"{where} must be an object with file_name or hf_hub_url")
-    if values.get("ranking"):
-        raise DataError(f"{where} holds preference pairs (ranking: true), which supervised fine-tuning can't use")
+    if not isinstance(values.get("ranking") or False, bool):
+        raise DataError(f"{where}: ranking must be true or false, not {values['ranking']!r}")
     formatting = values.get("formatting", "alpaca")
     if formatting not in FORMATS:
         raise DataError(f"{where}: formatting '{formatting}' is none of {', '.join(FORMATS)}")
-    simple = {field.name for field in fields(DatasetEntry)} - {"name", "columns", "tags", "formatting"}
+    simple = {field.name for field in fields(DatasetEntry)} - {"name", "columns", "tags", "formatting", "ranking"}
     _check_keys(values, simple, where)
     entry = DatasetEntry(
         name=name,
         formatting=formatting,
+        ranking=bool(values.get("ranking")),
         columns=_named(Columns, values.get("columns"), f"{where}: columns"),
         tags=_named(Tags, values.get("tags"), f"{where}: tags"),
         **{key: values[key] for key in simple if values.get(key) is not None},
     )
     _check_names(entry, where)
+    _check_stage(entry, where, stage)
     return entry
+
+
+def _check_stage(entry: DatasetEntry, where: str, stage: Stage) -> None:
+    """Raise DataError for rows that ``stage`` can't use."""
+    if entry.ranking and stage != "dpo":
+        raise DataError(
+            f"{where} holds preference pairs (ranking: true), which stage: {stage} can't use; write stage: dpo"
+        )
+    if stage == "dpo":
+        if not entry.ranking:
+            raise DataError(f"{where} holds no preference pairs, which stage: dpo needs; if it does: ranking: true")
+        absent = [name for name in ("chosen", "rejected") if not getattr(entry.columns, name)]
+        if absent:
+            raise DataError(f"{where}: columns.{absent[0]} is missing; name the key of the rows that holds this answer")
+    if stage == "pt" and entry.formatting != "alpaca":
+        raise DataError(
+            f"{where}: formatting {entry.formatting} holds conversations, and stage: pt learns plain text; write "
+            "formatting: alpaca and columns.prompt, the key of the text"
+        )
 
 
 def _check_names(entry: DatasetEntry, where: str) -> None:

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from gpt4scene.data.conversations import FORMATS
-from gpt4scene.data.dataset_info import DATASET_INFO, DatasetEntry, read_dataset_info
+from gpt4scene.data.dataset_info import DATASET_INFO, DatasetEntry, Stage, read_dataset_info
 from gpt4scene.data.mixing import mix, resample
+from gpt4scene.data.pairs import PAIRS
+from gpt4scene.data.plain_text import plain_text
 from gpt4scene.errors import DataError
 from gpt4scene.files.images import ImageSearch
 from gpt4scene.files.rows import dataset_files, read_rows
@@ -42,11 +44,10 @@ class ImageResolver:
         return found
 
     def _find(self, name: str, origin: Origin) -> str:
-        found = self._search.find(name)
-        if found is None:
-            tried = ", ".join(self._search.places(name))
-            raise DataError(f"{origin}: image '{name}' is not there; tried {tried}; set media_dir")
-        return found
+        try:
+            return self._search.find_named(name)
+        except DataError as error:
+            raise DataError(f"{origin}: {error}") from None
 
 
 def load_conversations(
@@ -54,6 +55,7 @@ def load_conversations(
     dataset_dir: str | os.PathLike,
     media_dir: str | os.PathLike | None = None,
     *,
+    stage: Stage = "sft",
     max_samples: int | None = None,
     mix_strategy: str = "concat",
     interleave_probs: Sequence[float] | None = None,
@@ -66,6 +68,7 @@ def load_conversations(
         datasets: names in ``dataset_info.json``.
         dataset_dir: folder of ``dataset_info.json``.
         media_dir: where relative image paths are looked for first, before ``dataset_dir`` and the file's own folder.
+        stage: what the rows are read for.
         max_samples: at most this many rows of each dataset, from its start.
         mix_strategy: ``concat``, ``interleave_under`` or ``interleave_over``.
         interleave_probs: chance of each dataset when interleaving; None takes turns.
@@ -77,11 +80,11 @@ def load_conversations(
     folder = Path(dataset_dir)
     if media_dir is not None and not Path(media_dir).is_dir():
         raise DataError(f"{media_dir}: media_dir is no folder; correct it, or leave it out")
-    entries = read_dataset_info(folder, datasets)
+    entries = read_dataset_info(folder, datasets, stage)
     skipped: list[str] = []
     loaded = []
     for index, entry in enumerate(entries):
-        rows = _load(entry, folder, media_dir, max_samples, skipped if skip_bad_rows else None)
+        rows = _load(entry, folder, media_dir, max_samples, skipped if skip_bad_rows else None, stage)
         if entry.num_samples is not None:
             rows = resample(rows, entry.num_samples, np.random.default_rng([seed, index]))
         loaded.append(rows)
@@ -98,13 +101,14 @@ def _load(
     media_dir: str | os.PathLike | None,
     max_samples: int | None,
     skipped: list[str] | None,
+    stage: Stage,
 ) -> list[Conversation]:
     """Return the rows of one dataset; wrong rows go to ``skipped`` where it is a list, else they raise.
 
     A column that the entry names and no row has is an error, also where ``max_samples`` are without it.
     """
     rows: list[Conversation] = []
-    convert = FORMATS[entry.formatting]
+    convert = plain_text if stage == "pt" else (PAIRS if stage == "dpo" else FORMATS)[entry.formatting]
     seen, keys = 0, set()
     named = {column: key for column, key in entry.mapped.items() if column not in ("messages", "prompt", "response")}
     for source in _sources(entry, dataset_dir):
@@ -118,7 +122,7 @@ def _load(
                 continue
             seen += 1
             try:
-                origin = Origin(entry.name, str(source), index)
+                origin = Origin(entry.name, str(source), index, _task(row))
                 conversation = convert(row, entry.columns, entry.tags, origin)
                 rows.append(replace(conversation, images=find(conversation.images, origin)))
             except DataError as error:
@@ -132,6 +136,12 @@ def _load(
             f"{', '.join(sorted(keys))}); correct it, or leave it out"
         )
     return rows
+
+
+def _task(row: Any) -> str | None:
+    """Return what the row says that it is about, under the key ``task``; None where it says nothing, or no word."""
+    task = row.get("task") if isinstance(row, dict) else None
+    return task.strip() or None if isinstance(task, str) else None
 
 
 def _sources(entry: DatasetEntry, dataset_dir: Path) -> Sequence[Path | str]:

@@ -15,9 +15,11 @@ import numpy as np
 
 from gpt4scene.data.image_files import ImageSizes
 from gpt4scene.data.image_rule import ImageRule
-from gpt4scene.data.marks import IMAGE_MARK, Marks, reason
+from gpt4scene.data.marks import MEDIA_MARKS, Marks, counted, mark_of, marked, reason
+from gpt4scene.data.spelling import LONGEST_TIME, in_pieces, spelled
 from gpt4scene.data.templates import Segment, Template
 from gpt4scene.errors import DataError
+from gpt4scene.files.media import is_video
 from gpt4scene.types import IGNORED, Conversation, EncodedSample, Grid, Origin, Question, Turn
 
 if TYPE_CHECKING:
@@ -103,6 +105,8 @@ class Encoder:
         cutoff_len: longest row in tokens, None for no bound.
         train_on_prompt: user messages behind the cut are learned too; image tokens never are.
         mask_history: only the last answer is learned.
+
+    A row of two answers becomes one sample, with the other answer's beside it.
     """
 
     def __init__(
@@ -131,20 +135,22 @@ class Encoder:
     def encode(self, conversation: Conversation) -> EncodedSample:
         """Return a training row with labels. Raises DataError, or RowTooLong past ``cutoff_len``."""
         segments, last = self._rendered(conversation)
-        return self._assemble(segments, last, conversation.images, conversation.origin)
+        sample = self._assemble(segments, last, conversation.images, conversation.origin)
+        other = with_rejected(conversation)
+        return sample if other is None else replace(sample, rejected=self.encode(other))
 
     def encode_question(self, question: Question) -> EncodedSample:
         """Return a question that ends after the assistant's header, without labels.
 
-        Images stand at the prompt's ``<image>`` marks where there is one for each, directly before the prompt where
-        it has no mark; with ``earlier`` messages, at the marks of all of them. Raises DataError for any other number
+        Images and videos stand at the prompt's marks where there is one for each, directly before the prompt where it
+        has no mark; with ``earlier`` messages, at the marks of all of them. Raises DataError for any other number
         of marks.
         """
         origin = Origin(question.task, f"questions of {question.task}", question.index)
         prompt = question.prompt
         if not question.earlier:
-            self._marks.asked(prompt, len(question.images), f"{origin}, scene {question.scene_id}")
-            prompt = prompt if self._marks.images(prompt) else IMAGE_MARK * len(question.images) + prompt
+            self._marks.asked(prompt, question.images, f"{origin}, scene {question.scene_id}")
+            prompt = prompt if self._marks.media(prompt) else "".join(map(mark_of, question.images)) + prompt
         turns = (*question.earlier, Turn("user", prompt))
         self._refuse_other_marks(turns, origin)
         rendered = self.template.render(turns, generate=True, marks=self._marks)
@@ -152,7 +158,9 @@ class Encoder:
         return self._assemble(segments, _last_image(segments), question.images, origin)
 
     def image_length(self, grid: Grid) -> int:
-        """Return the tokens of an image, those that begin and end it included."""
+        """Return the tokens of an image, what begins and ends it included; at most so many of a video with times."""
+        if in_pieces(grid):
+            return self.vision.tokens(grid) + grid[0] * (self.special.frame + LONGEST_TIME)
         return self.vision.tokens(grid) + self.special.frame
 
     def image_ends(self, ids_L: np.ndarray, grids: Sequence[Grid]) -> np.ndarray:
@@ -189,6 +197,9 @@ class Encoder:
 
         A byte-level vocabulary has no token shorter than a byte. Raises DataError for unreadable images.
         """
+        other = with_rejected(conversation)
+        if other is not None:
+            return max(self.length_bound(replace(conversation, rejected=None)), self.length_bound(other))
         head, behind = self._outline(conversation)
         if head is not None:
             return head.text_tokens + self._tokens_of(conversation.images, conversation.origin) + behind
@@ -208,7 +219,8 @@ class Encoder:
         with something that no message may hold.
         """
         turns = conversation.turns
-        place = next((i for i in range(len(turns) - 1, -1, -1) if IMAGE_MARK in turns[i].text), -1)
+        shown = (any(mark in turn.text for mark in MEDIA_MARKS) for turn in reversed(turns))
+        place = next((len(turns) - 1 - number for number, found in enumerate(shown) if found), -1)
         first, behind = self._marks.cut(turns[place].text)
         if place < 0 or not first:
             return None, 0
@@ -256,29 +268,30 @@ class Encoder:
             mask_history=self.mask_history,
             marks=self._marks,
         )
-        return segments, -1 if _answers_before_images(conversation.turns, self._marks) else _last_image(segments)
+        learned = not self.mask_history and _answers_before_images(conversation.turns, self._marks)
+        return segments, -1 if learned else _last_image(segments)
 
     def _refuse_other_marks(self, turns: Sequence[Turn], origin: Origin) -> None:
         for turn in turns:
             if half := HALF.search(turn.text):
                 raise DataError(f"{origin}: a {turn.role} message holds half a character ({half[0]!r}); write it anew")
             for mark in self._marks.found(turn.text):
-                if mark != IMAGE_MARK or turn.role != "user":
+                if mark not in MEDIA_MARKS or turn.role != "user":
                     raise DataError(f"{origin}: a {turn.role} message holds {mark}; {reason(mark)}")
 
     def _assemble(
         self, segments: list[Segment], last: int, images: tuple[str, ...], origin: Origin, check: bool = True
     ) -> EncodedSample:
-        marks = sum(segment.image for segment in segments)
-        if marks != len(images):
-            raise DataError(f"{origin}: {marks} {IMAGE_MARK} marks, but {len(images)} images")
+        marks = [self.template.mark_at(segment.text) for segment in segments if segment.image]
+        if marks != list(map(mark_of, images)):
+            raise DataError(f"{origin}: {marked(marks)}, but {counted(images)}; write one mark for each, in order")
         if last < 0:
             grids = self._grids(images, origin)
             prefix_P = np.empty(0, dtype=np.int64)
-            branch, labels = self._tokenise(segments, list(grids))
+            branch, labels = self._tokenise(segments, images, grids)
         else:
             prefix_P, grids = self._prefix(segments[: last + 1], images, origin)
-            branch, labels = self._tokenise(segments[last + 1 :], [])
+            branch, labels = self._tokenise(segments[last + 1 :])
         labels[:1] = IGNORED
         ids_L = np.concatenate([prefix_P, branch])
         if check and self.cutoff_len is not None and len(ids_L) > self.cutoff_len:
@@ -295,7 +308,8 @@ class Encoder:
         assert self.cutoff_len is not None, "without a bound every row fits"
         if length - seen > self.cutoff_len:
             return ["raise cutoff_len", f"shorten the text, which alone has {length - seen} tokens"]
-        return ["raise cutoff_len", *self.vision.ways_out(grids), f"show fewer images than {len(grids)}"]
+        fewer = [] if len(grids) == 1 and len(grids[0]) > 3 else [f"show fewer images than {len(grids)}"]
+        return ["raise cutoff_len", *self.vision.ways_out(grids), *fewer]
 
     def _prefix(
         self, segments: list[Segment], images: tuple[str, ...], origin: Origin
@@ -306,7 +320,7 @@ class Encoder:
             if len(self._prefixes) >= CACHED_PREFIXES:
                 self._prefixes.clear()
             grids = self._grids(images, origin)
-            ids_P, _ = self._tokenise(segments, list(grids))
+            ids_P, _ = self._tokenise(segments, images, grids)
             ids_P.setflags(write=False)
             known = self._prefixes[key] = (ids_P, grids)
         return known
@@ -314,18 +328,18 @@ class Encoder:
     def _grids(self, images: tuple[str, ...], origin: Origin) -> tuple[Grid, ...]:
         return tuple(self._sizes.grid(path, self.vision, origin, len(images)) for path in images)
 
-    def _tokenise(self, segments: list[Segment], grids: list[Grid]) -> tuple[np.ndarray, np.ndarray]:
-        """Return ids and labels of the segments; ``grids`` are those of their images, in order."""
+    def _tokenise(
+        self, segments: Sequence[Segment], images: Sequence[str] = (), grids: Sequence[Grid] = ()
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return ids and labels of the segments; ``grids`` are those of their ``images``, in order."""
         ids, labels = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
-        images = iter(grids)
-        for segment in segments:
-            piece = self._image(next(images)) if segment.image else self._tokens(segment.text)
-            ids.append(piece)
-            labels.append(piece if segment.learned else np.full(len(piece), IGNORED, dtype=np.int64))
+        clips = self._sizes.clips
+        times = [clips.showing(name, self.vision).texts if is_video(name) else () for name in images]
+        for piece, learned in spelled(segments, zip(grids, times, strict=True)):
+            part = self._tokens(piece) if isinstance(piece, str) else self.special.image(self.vision.tokens(piece))
+            ids.append(part)
+            labels.append(part if learned else np.full(len(part), IGNORED, dtype=np.int64))
         return np.concatenate(ids), np.concatenate(labels)
-
-    def _image(self, grid: Grid) -> np.ndarray:
-        return self.special.image(self.vision.tokens(grid))
 
     def _tokens(self, text: str) -> np.ndarray:
         known = self._texts.get(text)
@@ -338,6 +352,14 @@ class Encoder:
         return known
 
 
+def with_rejected(conversation: Conversation) -> Conversation | None:
+    """Return the row with its worse answer in place of the last turn; None where it has no such answer."""
+    if conversation.rejected is None:
+        return None
+    turns = (*conversation.turns[:-1], replace(conversation.turns[-1], text=conversation.rejected))
+    return replace(conversation, turns=turns, rejected=None)
+
+
 def _texts(segments: Sequence[Segment]) -> tuple[str, ...]:
     """Return the texts one by one: joined, letters that were cut apart would look like the token."""
     return tuple(segment.text for segment in segments)
@@ -348,5 +370,5 @@ def _last_image(segments: Sequence[Segment]) -> int:
 
 
 def _answers_before_images(turns: Sequence[Turn], marks: Marks) -> bool:
-    with_images = [index for index, turn in enumerate(turns) if turn.role == "user" and marks.images(turn.text)]
+    with_images = [index for index, turn in enumerate(turns) if turn.role == "user" and marks.media(turn.text)]
     return bool(with_images) and any(turn.role == "assistant" for turn in turns[: with_images[-1]])

@@ -10,10 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gpt4scene.data.dataset_info import read_dataset_info
+from gpt4scene.data.dataset_info import DatasetEntry, Stage, read_dataset_info
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.errors import DataError
 from gpt4scene.files.rows import dataset_files
+from gpt4scene.files.tokenized import VIDEOS
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json")
 """Files of a checkpoint that decide token ids. The chat template is not among them: rows are written by ours."""
@@ -28,6 +29,7 @@ def fingerprint(
     model_folder: str | os.PathLike,
     datasets: Sequence[str],
     dataset_dir: str | os.PathLike,
+    stage: Stage = "sft",
     **reading: Any,
 ) -> dict[str, Any]:
     """Return every setting and file content that decides the encoded rows, as JSON values by name.
@@ -38,13 +40,15 @@ def fingerprint(
         datasets: names in ``dataset_info.json``; entries count, and their files by content. What a hub serves can't
             be looked into; its name counts.
         dataset_dir: folder of ``dataset_info.json``; may move.
+        stage: what the rows are read for.
         reading: further settings that choose rows, as given to ``load_conversations`` and to the split.
 
     Raises DataError when a file is missing.
     """
     folder = Path(dataset_dir)
-    entries = read_dataset_info(folder, datasets)
+    entries = read_dataset_info(folder, datasets, stage)
     vision = asdict(encoder.vision)
+    video = vision.pop("video", None)
     settings = {
         "template": encoder.template.identity(),
         "image_resolution": vision.pop("image_resolution"),
@@ -53,16 +57,23 @@ def fingerprint(
         "train_on_prompt": encoder.train_on_prompt,
         "mask_history": encoder.mask_history,
         "image processor": vision,
+        **({VIDEOS: video} if video is not None else {}),
         "tokenizer files": _tokenizer_files(Path(model_folder)),
-        "dataset": {entry.name: asdict(entry) for entry in entries},
+        "dataset": {entry.name: _content(entry) for entry in entries},
         "dataset files": {
             entry.name: _digests(folder / entry.file_name)
             for entry in entries
             if entry.file_name and not (entry.hf_hub_url or entry.script_url)
         },
+        **({} if stage == "sft" else {"stage": stage}),
         **reading,
     }
     return json.loads(json.dumps(settings))
+
+
+def _content(entry: DatasetEntry) -> dict[str, Any]:
+    """Return the entry's values; ``ranking`` where it is set, so that rows tokenized before it came still fit."""
+    return {key: value for key, value in asdict(entry).items() if key != "ranking" or value}
 
 
 def _digests(place: Path) -> dict[str, str]:

@@ -6,7 +6,7 @@ parent's packs, where their further images become part of their branches. Rows o
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -77,8 +77,8 @@ def group_rows(rows: Iterable[Conversation] | TokenizedRows, encoder: Encoder) -
             found.append(numbers.setdefault(key, len(numbers)))
         else:
             found.append(TEXT if not row.images and _rides(row, encoder) else None)
-    mark = encoder.template.image_text
-    return _with_parents(found, {number: (images, pieces(texts, mark)) for (images, texts), number in numbers.items()})
+    ends = encoder.template.image_text, encoder.template.video_text
+    return _with_parents(found, {number: (images, pieces(texts, ends)) for (images, texts), number in numbers.items()})
 
 
 def _with_parents(keys: Iterable[int | None], prefixes: Mapping[int, Prefix]) -> Groups:
@@ -90,12 +90,14 @@ def _with_parents(keys: Iterable[int | None], prefixes: Mapping[int, Prefix]) ->
 
 def _rides(row: Conversation, encoder: Encoder) -> bool:
     """Return whether a row of text is short enough to ride with others."""
-    return encoder.length_bound(row) <= LONGEST_RIDER or len(encoder.encode(row).ids_L) <= LONGEST_RIDER
+    return encoder.length_bound(row) <= LONGEST_RIDER or all(
+        len(answer.ids_L) <= LONGEST_RIDER for answer in encoder.encode(row).answers
+    )
 
 
-def pieces(values: Sequence[Hashable], end: Hashable) -> tuple[Hashable, ...]:
-    """Return ``values``, the last of which is ``end``, cut behind every ``end``."""
-    cuts = [0, *(index + 1 for index, value in enumerate(values) if value == end)]
+def pieces(values: Sequence[Hashable], ends: Collection[Hashable]) -> tuple[Hashable, ...]:
+    """Return ``values``, the last of which is among ``ends``, cut behind every one of these."""
+    cuts = [0, *(index + 1 for index, value in enumerate(values) if value in ends)]
     return tuple(tuple(values[start:stop]) for start, stop in pairwise(cuts))
 
 

@@ -1,5 +1,7 @@
 """Image files: their sizes, read from headers alone, and their pixels, for training and inference alike.
 
+Where an image is named, a video may be (``files.media``); ``video`` has what is of videos alone.
+
 Images are opened as stored: an EXIF orientation tag is not applied, because Qwen's own loader
 (``Image.open(...).convert("RGB")``) and the released annotations do not apply it either.
 """
@@ -15,7 +17,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from gpt4scene.data.image_rule import ImageRule, Size
+from gpt4scene.data.video import Clips, video_patches
 from gpt4scene.errors import DataError
+from gpt4scene.files.media import called, is_video
 from gpt4scene.files.pixels import rgb, still
 from gpt4scene.types import Grid, Origin
 
@@ -28,6 +32,7 @@ class ImageSizes:
 
     def __init__(self) -> None:
         self._sizes: dict[str, Size] = {}
+        self.clips = Clips()
 
     def __call__(self, path: str, origin: Origin | None = None) -> Size:
         """Return (width, height) as stored in the file. Raises DataError that names the file and ``origin``."""
@@ -42,7 +47,9 @@ class ImageSizes:
 
         What can't be read is left alone, for whoever asks for it to be told.
         """
-        new = [path for path in dict.fromkeys(paths) if path not in self._sizes]
+        paths = list(dict.fromkeys(paths))
+        self.clips.read(path for path in paths if is_video(path))
+        new = [path for path in paths if path not in self._sizes and not is_video(path)]
         if len(new) < FILES_WORTH_THREADS:
             return
 
@@ -56,6 +63,8 @@ class ImageSizes:
 
     def grid(self, path: str, rule: ImageRule, origin: Origin | None = None, images: int = 1) -> Grid:
         """Return the grid of the image at ``path``, one of so many of its row; its header is read. Raises DataError."""
+        if is_video(path):
+            return self.clips.showing(path, rule, origin).grid
         try:
             return rule.grid(self(path, origin), images)
         except ValueError as error:
@@ -93,6 +102,8 @@ def patches(path: str, rule: ImageRule, origin: Origin | None = None, grid: Grid
     Without ``grid`` it is taken for the only image of its row. Raises DataError for a missing, truncated or unreadable
     file.
     """
+    if is_video(path):
+        return video_patches(path, rule, origin)
     with open_image(path, origin) as image:
         try:
             return rule.cut(rgb(still(image)), rule.grid(image.size) if grid is None else grid)
@@ -122,8 +133,8 @@ def image_pixels(
         if len(part) != len(place):
             needed = "" if origin is None else f" (needed by {origin})"
             raise DataError(
-                f"image {paths[index]}{needed} has {len(part)} patches, but {len(place)} when its row was encoded: the "
-                "file changed; start again so that rows and images agree"
+                f"{called(paths[index])}{needed} has {len(part)} patches, but {len(place)} when its row was encoded: "
+                "the file changed; start again so that rows and images agree"
             )
         place[:] = part
 

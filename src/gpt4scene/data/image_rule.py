@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from gpt4scene.data.video_rule import Showing
 from gpt4scene.errors import DataError
+from gpt4scene.files.clips import Clip
 from gpt4scene.types import Grid
 
 Size = tuple[int, int]
@@ -99,6 +101,14 @@ class ImageRule(ABC):
 
         Raises ValueError when image tokens and grids disagree.
         """
+
+    def showing(self, clip: Clip) -> Showing:
+        """Return what is shown of a video. Raises ValueError where the family takes none, or not this one."""
+        raise ValueError("videos are not read for models of this family; list frames as images")
+
+    def cut_video(self, frames_FHW3: np.ndarray) -> np.ndarray:
+        """Return the frames of ``showing``, resized, as uint8 patches ``[P, patch_length]``."""
+        raise NotImplementedError("of rules whose showing is of use")
 
     def ways_out(self, grids: Sequence[Grid]) -> list[str]:
         """Return what a user can do for images of these grids to cost fewer tokens."""

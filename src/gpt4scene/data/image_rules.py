@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from gpt4scene.data.anyres import AnyresRule
 from gpt4scene.data.image_rule import ImageRule
 from gpt4scene.data.tiles import TileRule
+from gpt4scene.data.video_rule import VideoLimits, VideoRule, refuse_other_patches, style_of
 from gpt4scene.data.vision import VisionRule
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files.whole import read_json
@@ -35,10 +37,13 @@ def image_rule(
     image_max_pixels: int | None = None,
     image_min_pixels: int | None = None,
     crop_to_patches: bool = False,
+    *,
+    video: VideoLimits | None = None,
 ) -> ImageRule:
     """Return the rule of a checkpoint folder, from its ``preprocessor_config.json`` or ``processor_config.json``.
 
-    A file that names no processor is taken for one of Qwen's. Raises DataError when neither file is there or readable,
+    A file that names no processor is taken for one of Qwen's. ``video`` are the limits of videos; without them, none is
+    read. Raises DataError when neither file is there or readable,
     and for a processor or a value that is not computed here; ConfigError for a key that the family does not have.
     """
     config, path = processor_config(Path(folder))
@@ -60,7 +65,12 @@ def image_rule(
         limits["crop_to_patches"] = crop_to_patches
     elif crop_to_patches:
         raise ConfigError(CROPPED)
-    return rule.read(config, path, limits, model)
+    made = rule.read(config, path, limits, model)
+    style = style_of(model)
+    if not isinstance(made, VisionRule) or video is None or style is None:
+        return made
+    refuse_other_patches(folder, made.patch_size, made.mean)
+    return replace(made, video=VideoRule.from_folder(folder, video, style))
 
 
 def processor_config(folder: Path) -> tuple[dict[str, Any], Path]:

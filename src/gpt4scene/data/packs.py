@@ -78,7 +78,7 @@ class PackDataset(Dataset[Batch]):
             return with_dummy_image(None, self.encoder)
         rows = [self.rows[index] for index in indices]
         samples = [row if isinstance(row, EncodedSample) else self.encoder.encode(row) for row in rows]
-        pack = make_pack(samples, self.encoder)
+        pack = make_pack([answer for sample in samples for answer in sample.answers], self.encoder)
         for branch in pack.branches:
             if not (branch.labels_L != IGNORED).any():
                 raise DataError(f"{branch.origin}: has no token to learn, so its loss would be that of nothing")
@@ -95,10 +95,11 @@ def make_pack(samples: Sequence[EncodedSample], encoder: Encoder | None = None) 
     """Return one pack of all ``samples``: rows that begin with the same images, and rows of text alone.
 
     The prefix ends behind the last image that all rows share; a row's further images are part of its branch. Rows of
-    text come last and do not see the prefix. A single row that can share nothing makes a pack without a prefix. The
-    first label of every branch is ignored: its prediction would hang on the prefix's last token, which all branches
-    share. ``encoder`` says where images end; without it, they end with the last token of their rows' prefix. Raises
-    ValueError for samples that don't belong together.
+    text come last and do not see the prefix. A single row that can share nothing makes a pack without a prefix. Samples
+    with images keep their order, and so do those of text, so that two answers to a question stay together. The first
+    label of every branch is ignored: its prediction would hang on the prefix's last token, which all branches share.
+    ``encoder`` says where images end; without it, they end with the last token of their rows' prefix. Raises ValueError
+    for samples that don't belong together.
     """
     with_images = [sample for sample in samples if sample.images]
     texts = [sample for sample in samples if not sample.images]

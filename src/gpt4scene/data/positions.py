@@ -19,28 +19,39 @@ def grid_positions(
     """Return int64 positions ``[3, L]`` (time, row, column) of one row of tokens that begins at ``start``.
 
     Text counts up on all three rows. The tokens of an image lie on its merged grid, offset by the position reached;
-    the text after it goes on at that position + the grid's longer side. Raises ValueError when image tokens and
-    grids disagree.
+    the text after it goes on at that position + the grid's longest side, that of time included (Qwen2-VL's paper,
+    section 2.1). A video's frames are its grid's step apart. Raises ValueError when image tokens and grids disagree.
     """
     length = len(ids_L)
+    grids = [piece for grid in grids for piece in _pieces(grid)]
     positions_3L = np.empty((3, length), dtype=np.int64)
     pads = np.flatnonzero(ids_L == image_token_id)
-    counts = [time * rows * columns // merge_size**2 for time, rows, columns in grids]
+    counts = [time * rows * columns // merge_size**2 for time, rows, columns, _ in grids]
     if len(pads) != sum(counts):
         raise ValueError(f"{len(pads)} image tokens, but the grids of {len(grids)} images make {sum(counts)}")
     done, used, position = 0, 0, start
-    for (time, rows, columns), count in zip(grids, counts, strict=True):
+    for (time, rows, columns, step), count in zip(grids, counts, strict=True):
         first = int(pads[used])
         if pads[used + count - 1] != first + count - 1:
             raise ValueError(f"the {count} tokens of an image are not in one piece")
         positions_3L[:, done:first] = np.arange(position, position + first - done)
         position += first - done
         rows, columns = rows // merge_size, columns // merge_size
-        positions_3L[:, first : first + count] = np.indices((time, rows, columns)).reshape(3, -1) + position
-        position += max(rows, columns)
+        places = np.indices((time, rows, columns)).reshape(3, -1)
+        if time > 1:
+            places[0] = (places[0].astype(np.float32) * np.float32(step)).astype(np.int64)
+        positions_3L[:, first : first + count] = places + position
+        position += int(places.max()) + 1
         done, used = first + count, used + count
     positions_3L[:, done:] = np.arange(position, position + length - done)
     return positions_3L
+
+
+def _pieces(grid: Grid) -> list[tuple[int, int, int, float]]:
+    """Return the grids of a video's frames where each stands on its own, else the grid alone, with its step."""
+    time, rows, columns = grid[:3]
+    step = grid[3] if len(grid) > 3 else 1.0
+    return [(1, rows, columns, 1.0)] * time if step == 0 else [(time, rows, columns, step)]
 
 
 def plain_positions(ids_L: np.ndarray, images: Sequence[int], image_token_id: int, start: int = 0) -> np.ndarray:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from gpt4scene.data.marks import Marks
+from gpt4scene.data.marks import IMAGE_MARK, VIDEO_MARK, Marks
 from gpt4scene.registry import Registry
 from gpt4scene.types import Turn
 
@@ -30,8 +30,9 @@ THOUGHT_FIELDS = ("thinks", "enable_thinking", "preserve_thinking")
 LATER_FIELDS = (*THOUGHT_FIELDS, "role_end", "text_start", "closing")
 """Fields that say nothing about a template at their defaults: checkpoints of before had none of them."""
 
-MEDIA_TOKENS = ("<|vision_pad|>", "<|video_pad|>", "<|endoftext|>")
-"""Tokens of Qwen's tokenizers that mean something to the model, and that these templates never write."""
+VIDEO_PAD = "<|video_pad|>"
+MEDIA_TOKENS = ("<|vision_pad|>", VIDEO_PAD, "<|endoftext|>")
+"""Tokens of Qwen's tokenizers that mean something to the model, and that no message may hold."""
 
 
 def without_thought(text: str) -> str:
@@ -42,7 +43,7 @@ def without_thought(text: str) -> str:
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of text. ``image`` marks an image's place (start, one pad, end), which is never learned."""
+    """A piece of text. ``image``: the place of an image or a video (start, one pad, end), which is never learned."""
 
     text: str
     learned: bool = False
@@ -113,6 +114,19 @@ class Template:
     def image_text(self) -> str:
         """An image's place in the text."""
         return self.image_start + self.image_pad + self.image_end
+
+    @property
+    def video_text(self) -> str:
+        """A video's place in the text."""
+        return self.image_start + VIDEO_PAD + self.image_end
+
+    def mark_at(self, place: str) -> str:
+        """Return the mark whose place this is."""
+        return VIDEO_MARK if place == self.video_text else IMAGE_MARK
+
+    def place_of(self, mark: str) -> str:
+        """Return what a mark of the text stands for: the place of an image or of a video."""
+        return self.video_text if mark == VIDEO_MARK else self.image_text
 
     @property
     def control_tokens(self) -> tuple[str, ...]:
@@ -187,7 +201,7 @@ class Template:
         """
         answer = turn.role == "assistant"
         header = f"{self.message_start}{turn.role}" + ("\n" if answer else self.role_end)
-        pieces = marks.pieces(turn.text)
+        pieces, media = marks.pieces(turn.text), marks.media(turn.text)
         first = next((parts for parts in pieces if any(parts)), None)
         if first is not None and not answer and not first[0].startswith(self.text_start):
             first[0] = self.text_start + first[0]
@@ -198,7 +212,8 @@ class Template:
         else:
             pieces[0][0] = header + pieces[0][0]
         for number, parts in enumerate(pieces):
-            segments += [Segment(self.image_text, image=True)] * (number > 0)
+            if number:
+                segments.append(Segment(self.place_of(media[number - 1]), image=True))
             segments += [Segment(part, learned) for part in parts]
         if turn.role == "system":
             last = segments.pop()

@@ -115,15 +115,15 @@ class TileRule(ImageRule):
         """Return (tiles, rows, columns); how many ``images`` its row has is all one."""
         columns, rows = self.arranged(self.limited(size))
         tiles = columns * rows
-        return (tiles + (tiles > 1), *self.blank[1:])
+        return tiles + (tiles > 1), self.blank[1], self.blank[2]
 
     def tokens(self, grid: Grid) -> int:
         """Return the number of image tokens, 256 for each tile of 448 pixels."""
-        return math.prod(grid) // self.merge_size**2
+        return math.prod(grid[:3]) // self.merge_size**2
 
     def patches(self, grid: Grid) -> int:
         """Return the number of patches of all tiles."""
-        return math.prod(grid)
+        return math.prod(grid[:3])
 
     def cut(self, image: Image.Image, grid: Grid) -> np.ndarray:
         """Return ``[P, 3 * p * p]`` patches: of the tiles row by row, then of the thumbnail."""

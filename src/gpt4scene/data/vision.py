@@ -18,6 +18,8 @@ from PIL import Image
 
 from gpt4scene.data.image_rule import ImageRule, Size, of_channels, refuse_switches
 from gpt4scene.data.positions import grid_positions
+from gpt4scene.data.video_rule import Showing, VideoRule, showing
+from gpt4scene.files.clips import Clip
 from gpt4scene.types import Grid
 
 MAX_ASPECT = 200
@@ -29,6 +31,7 @@ class VisionRule(ImageRule):
     """How an image becomes patches for Qwen: the values of a checkpoint's image processor, and the user's limits.
 
     ``min_pixels`` and ``max_pixels`` bound the area after smart resize. A grid counts patches: frames, rows, columns.
+    ``video`` is what becomes of videos, None where a caller did not ask for them.
     """
 
     mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
@@ -38,6 +41,7 @@ class VisionRule(ImageRule):
     temporal_patch_size: int = 2
     min_pixels: int = 56 * 56
     max_pixels: int = 28 * 28 * 1280
+    video: VideoRule | None = None
 
     @property
     def factor(self) -> int:
@@ -86,7 +90,9 @@ class VisionRule(ImageRule):
             std=of_channels(config.get("image_std") or defaults.std),
             min_pixels=bound("min_pixels", "shortest_edge", defaults.min_pixels),
             max_pixels=bound("max_pixels", "longest_edge", defaults.max_pixels),
-            **limits,
+            image_resolution=limits["image_resolution"],
+            image_max_pixels=limits["image_max_pixels"],
+            image_min_pixels=limits["image_min_pixels"],
         )
 
     def fit(self, size: Size) -> Size:
@@ -119,12 +125,11 @@ class VisionRule(ImageRule):
 
     def tokens(self, grid: Grid) -> int:
         """Return the number of image tokens of a grid, one for every merged patch: (1, 28, 36) costs 252."""
-        time, rows, columns = grid
-        return time * rows * columns // self.merge_size**2
+        return self.patches(grid) // self.merge_size**2
 
     def patches(self, grid: Grid) -> int:
         """Return the number of patches of a grid."""
-        return math.prod(grid)
+        return math.prod(grid[:3])
 
     def cut(self, image: Image.Image, grid: Grid) -> np.ndarray:
         """Return the image, resized, as ``[P, 3 * T * p * p]`` patches."""
@@ -135,13 +140,21 @@ class VisionRule(ImageRule):
 
         P follows 2x2 merge blocks row by row; inside a patch: channel, time (the still repeated), row, column.
         """
-        height, width, channels = pixels_HW3.shape
+        return self.cut_video(np.broadcast_to(pixels_HW3, (self.temporal_patch_size, *pixels_HW3.shape)))
+
+    def showing(self, clip: Clip) -> Showing:
+        """Return what is shown of a video; a grid of it has its step as a fourth number."""
+        if self.video is None:
+            return super().showing(clip)
+        return showing(clip, self.video, self.patch_size, self.merge_size, self.temporal_patch_size)
+
+    def cut_video(self, frames_FHW3: np.ndarray) -> np.ndarray:
+        """Return ``[P, 3 * T * p * p]`` patches of frames, T at a time: those of ``patchify``, one after the other."""
+        frames, height, width, channels = frames_FHW3.shape
         patch, merge, time = self.patch_size, self.merge_size, self.temporal_patch_size
-        blocks = pixels_HW3.reshape(
-            height // self.factor, merge, patch, width // self.factor, merge, patch, channels
-        ).transpose(0, 3, 1, 4, 6, 2, 5)
-        repeated = np.broadcast_to(blocks[:, :, :, :, :, None], (*blocks.shape[:5], time, patch, patch))
-        return repeated.reshape(-1, self.patch_length)
+        rows, columns = height // self.factor, width // self.factor
+        blocks = frames_FHW3.reshape(frames // time, time, rows, merge, patch, columns, merge, patch, channels)
+        return blocks.transpose(0, 2, 5, 3, 6, 8, 1, 4, 7).reshape(-1, self.patch_length)
 
     def positions(self, ids_L: np.ndarray, grids: Sequence[Grid], image_token_id: int, start: int = 0) -> np.ndarray:
         """Return int64 positions ``[3, L]`` of one row of tokens: time, row, column."""
@@ -149,6 +162,12 @@ class VisionRule(ImageRule):
 
     def ways_out(self, grids: Sequence[Grid]) -> list[str]:
         """Return what a user can do for images of these grids to cost fewer tokens."""
-        areas = [rows * columns * self.patch_size**2 for _, rows, columns in grids]
-        grown = self.image_min_pixels is not None and min(areas) < 1.25 * self.image_min_pixels  # sides are rounded
-        return [*super().ways_out(grids), *(["lower image_min_pixels"] if grown else [])]
+        images, videos = ([grid for grid in grids if (len(grid) > 3) is video] for video in (False, True))
+        areas = [rows * columns * self.patch_size**2 for _, rows, columns in (grid[:3] for grid in images)]
+        least = self.image_min_pixels
+        grown = least is not None and min(areas, default=least * 2) < 1.25 * least  # sides are rounded
+        return [
+            *(["lower video_max_pixels, video_fps or video_maxlen"] if videos else []),
+            *(super().ways_out(grids) if images else []),
+            *(["lower image_min_pixels"] if grown else []),
+        ]

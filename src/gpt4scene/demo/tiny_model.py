@@ -61,13 +61,14 @@ def build_tokenizer(family: str = "qwen2_vl"):
     learner.train_from_iterator(_words(), trainer)
     model = json.loads(learner.to_str())["model"]
     merges: Any = [tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in model["merges"]]
+    named: dict[str, Any] = {"extra_special_tokens": dict(tiny.called)} if tiny.called else {}
     tokenizer = Qwen2Tokenizer(
         vocab=model["vocab"],
         merges=merges,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
         additional_special_tokens=[*SPECIAL_TOKENS, *tiny.tokens],
-        **({"extra_special_tokens": dict(tiny.called)} if tiny.called else {}),
+        **named,
     )
     tokenizer.model_max_length = 32768
     tokenizer.chat_template = tiny.chat_template

@@ -64,7 +64,7 @@ def _model(arguments: InferArguments, checks: Checks) -> Encoder | None:
         if folder.adapter is not None:
             check_adapter(folder.adapter, network)
         family = family_of(network.config)
-        vision = image_rule(folder.base, **asdict(arguments.image_limits))
+        vision = image_rule(folder.base, **asdict(arguments.image_limits), video=arguments.video_limits)
         tokenizer = load_tokenizer(folder.base)
         template = choose_template(family, arguments.template, tokenizer.chat_template, arguments.enable_thinking)
         return Encoder(tokenizer, template, vision)

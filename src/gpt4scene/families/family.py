@@ -46,11 +46,10 @@ class Family:
     ``layers`` the list of language layers; all are module paths from the top of the model. ``norms`` and ``gates``
     name the classes of its root-mean-square norms and SwiGLU MLPs that fused kernels can stand in for. Norms that are
     ``centred`` multiply by 1 + their weights. ``idle`` are modules whose output nobody reads, so that they can't learn.
-
     ``texts`` are the ``model_type`` of language models that it may have, where there are several in its name.
     ``plain``: the position of a token is one running number, not three. ``seeing`` says what the tower takes:
-    ``patches`` of all images in one row, ``tiles``, a batch of squares, or ``anyres``, such tiles whose features are
-    put together by the size of the image.
+    ``patches`` of all images in one row, ``tiles``, a batch of squares, or ``anyres``, tiles whose features are put
+    together by the size of the image.
 
     ``released_names`` are beginnings of today's tensor names and what they were in the release, where that was before
     transformers 4.52; ``flat``: its ``config.json`` has the language model's entries at the top. ``released_swapped``
@@ -74,10 +73,10 @@ class Family:
     plain: bool = False
     seeing: Literal["patches", "tiles", "anyres"] = "patches"
     released_names: tuple[tuple[str, str], ...] = ()
-    flat: bool = False
     released_swapped: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     rope_parameters: bool = False
+    flat: bool = False
     thinking: str = ""
 
     @property

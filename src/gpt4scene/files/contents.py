@@ -11,19 +11,23 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from gpt4scene.errors import DataError
+from gpt4scene.files.clips import files_of
+from gpt4scene.files.media import called, is_video
 from gpt4scene.types import Content
 
 _DOUBT_NS = 2 * 10**9
 """A file this young, by its own clock, may be written again without a change of its times: the coarsest clock of a
 file system (FAT) ticks every two seconds."""
 _THREADS = 8
+_BLOCK = 1 << 22
 
 
 @dataclass
 class Contents:
     """The identity of files by content: equal hashes are equal bytes, wherever the files lie and whatever their names.
 
-    A file is read once; after that a look at its size and times is enough. It is read again when one of them differs,
+    A path may be the name of a video (``media``), whose files are taken together; its hash begins with ``v``. A file is
+    read once; after that a look at its size and times is enough. It is read again when one of them differs,
     and, as git does with its index, when it was so young at the last reading that a later change may not show.
     """
 
@@ -42,12 +46,11 @@ class Contents:
                 known = self._known.get(path)
             if known is not None and known.state == state and not known.young:
                 return known
-            with open(path, "rb") as file:
-                digest = hashlib.blake2b(file.read(), digest_size=16).hexdigest()
+            digest = _video_digest(path) if is_video(path) else _digest(path)
         except FileNotFoundError:
-            raise DataError(f"image {path}: the file does not exist; check media_dir and dataset_dir") from None
+            raise DataError(f"{called(path)}: the file does not exist; check media_dir and dataset_dir") from None
         except OSError as error:
-            raise DataError(f"image {path}: the file can't be read ({error.strerror})") from None
+            raise DataError(f"{called(path)}: the file can't be read ({error.strerror})") from None
         content = Content(digest, state, young)
         self.learn(path, content)
         return content
@@ -65,7 +68,7 @@ class Contents:
             return None
         try:
             return known.digest if _look(path)[0] == known.state else None
-        except OSError:
+        except (OSError, DataError):  # a folder of frames may have become empty
             return None
 
     def __getstate__(self) -> dict[str, object]:
@@ -86,8 +89,25 @@ class Contents:
                     raise error
 
 
+def _digest(path: str) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _video_digest(name: str) -> str:
+    """Return the hash of a video's files in their order, which is that of no image."""
+    digests = "\n".join(map(_digest, files_of(name)))
+    return "v" + hashlib.blake2b(digests.encode(), digest_size=16).hexdigest()[1:]
+
+
 def _look(path: str) -> tuple[tuple[int, ...], bool]:
     """Return what the file system says about a file, and whether it is too young for that to be enough."""
-    found = os.stat(path)
-    young = max(found.st_mtime_ns, found.st_ctime_ns) > time.time_ns() - _DOUBT_NS
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns), young
+    state, young = [], False
+    for file in files_of(path) if is_video(path) else [path]:
+        found = os.stat(file)
+        young |= max(found.st_mtime_ns, found.st_ctime_ns) > time.time_ns() - _DOUBT_NS
+        state += [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+    return tuple(state), young

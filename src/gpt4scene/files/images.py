@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpt4scene.errors import DataError
+from gpt4scene.files.media import VIDEO_FILES, is_video, paths_of, video_name
 from gpt4scene.files.whole import read_json
 
 IMAGE_LIST = "selected_images_mark_3D_{split}_{frames}.json"
@@ -49,9 +50,32 @@ class ImageSearch:
             return [name]
         return list(dict.fromkeys([name, *(os.path.join(folder, name) for folder in self.folders)]))
 
-    def find(self, name: str) -> str | None:
-        """Return the first of ``places`` that is a file, or ``None``."""
-        return next((place for place in self.places(name) if os.path.isfile(place)), None)
+    def find(self, name: str, *, folders: bool = False) -> str | None:
+        """Return the first of ``places`` that is a file, or also a folder where ``folders`` will do, or ``None``."""
+        there = os.path.exists if folders else os.path.isfile
+        return next((place for place in self.places(name) if there(place)), None)
+
+    def find_listed(self, name: str) -> str | None:
+        """Return what ``find`` does of an entry of a list; of a video file or a folder of frames its name."""
+        place = self.find(name, folders=True)
+        if place is None or not (os.path.isdir(place) or place.lower().endswith(VIDEO_FILES)):
+            return place
+        return video_name([place])
+
+    def find_named(self, name: str) -> str:
+        """Return the name of an image or a video with its paths as they are found.
+
+        Raises ``DataError``, as a phrase that a row goes before, for one that is not there.
+        """
+        video = is_video(name)
+        found: list[str] = []
+        for path in paths_of(name):
+            place = self.find(path, folders=video)
+            if place is None:
+                kind, tried = "video" if video else "image", ", ".join(self.places(path))
+                raise DataError(f"{kind} '{path}' is not there; tried {tried}; set media_dir")
+            found.append(place)
+        return video_name(found) if video else found[0]
 
 
 def image_list_file(
@@ -102,7 +126,8 @@ def read_image_list(path: Path) -> dict[str, list[str]]:
 def scene_images(path: Path, scenes: Iterable[str], media_dir: str | Path | None = None) -> dict[str, tuple[str, ...]]:
     """Return ``{scene: image paths}`` for ``scenes`` from the list ``path``, every path an existing file.
 
-    A scene that the list does not name, a scene without images and an image found nowhere raise ``DataError``.
+    An entry that is a video file, or a folder of frames, becomes the name of a video (``media``). A scene that the list
+    does not name, a scene without images and an image found nowhere raise ``DataError``.
     """
     listed, wanted = read_image_list(path), sorted(set(scenes))
     absent = [scene for scene in wanted if scene not in listed]
@@ -115,7 +140,7 @@ def scene_images(path: Path, scenes: Iterable[str], media_dir: str | Path | None
     if empty:
         raise DataError(f"{path}: scene '{empty[0]}'{_more(empty, 'scenes')} has no images; prepare it again")
     search = ImageSearch.around(path, media_dir)
-    found = {scene: [search.find(image) for image in listed[scene]] for scene in wanted}
+    found = {scene: [search.find_listed(image) for image in listed[scene]] for scene in wanted}
     missing = [
         (scene, image)
         for scene in wanted

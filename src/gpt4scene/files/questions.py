@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from gpt4scene.errors import DataError
+from gpt4scene.files.media import video_name
 from gpt4scene.files.whole import read_json
 from gpt4scene.types import Question
 
 _PROPOSALS = "_mask3d"
-_NOT_ASKED = ("images", "image", "videos", "video", "audios", "audio", "tools", "system", "messages", "conversations")
-"""Keys that would change what is asked or shown; questions show the images of their scene, and their prompt alone."""
+_NOT_ASKED = ("images", "image", "video", "audios", "audio", "tools", "system", "messages", "conversations")
+"""Keys that would change what is asked or shown; questions show the images of their scene, or their own ``videos``."""
 
 
 def find_question_file(annotation_dir: str | Path, name: str) -> Path | None:
@@ -41,7 +42,9 @@ def read_question_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def read_questions(path: Path, task: str, type_key: str | None = None, *, to_ask: bool = True) -> list[Question]:
-    """Return the questions of one file, without images. ``type_key`` names the key of the question's type, if any.
+    """Return the questions of one file, without the images of their scenes, with the names of their own videos.
+
+    ``type_key`` names the key of the question's type, if any.
 
     What a row does not say is ``None``. A row without prompt is an error unless it is not ``to_ask``.
     """
@@ -61,7 +64,13 @@ def _question(row: dict[str, Any], task: str, index: int, where: str, type_key: 
     if passed_over:
         raise DataError(
             f"{where}: '{passed_over[0]}' is not asked; a question shows its scene's images, which the list of images "
-            "names, and its 'prompt'; remove the key"
+            "names, or the videos under 'videos', and its 'prompt'; remove the key"
+        )
+    videos = row.get("videos") or ()
+    videos = [videos] if isinstance(videos, str) else videos
+    if not isinstance(videos, list | tuple) or not all(isinstance(video, str) and video for video in videos):
+        raise DataError(
+            f"{where}: 'videos' must be a list of paths of videos, or of folders of frames, found {videos!r}"
         )
     captions = row.get("ref_captions")
     captions = captions if captions is None or isinstance(captions, list) else [captions]
@@ -82,6 +91,7 @@ def _question(row: dict[str, Any], task: str, index: int, where: str, type_key: 
         index=index,
         scene_id=row["scene_id"],
         prompt=_text(row, "prompt", where) if to_ask or row.get("prompt") else "",
+        images=tuple(video_name([video]) for video in videos),
         qid=qid,
         obj_id=_whole_number(row, "obj_id" if "obj_id" in row else "gt_id", where),
         pred_id=_whole_number(row, "pred_id", where),

@@ -15,10 +15,12 @@ import numpy as np
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json, whole_folder, write_json
-from gpt4scene.types import IGNORED, EncodedSample, Origin
+from gpt4scene.types import IGNORED, EncodedSample, Grid, Origin
 
 FORMAT = 1
 META_FILE = "tokenized.json"
+VIDEOS = "video processor"
+"""What a fingerprint says of videos. Folders without it are older than videos, and hold none."""
 CACHED_PREFIXES = 1024
 """Prefixes that are kept unpacked, of 8 bytes a token."""
 ARRAYS = (
@@ -68,8 +70,8 @@ class TokenizedRows(Sequence[EncodedSample]):
         branch = arrays["branch_ids"][start:stop].astype(np.int64)
         labels = np.full(len(prefix_P) + len(branch), IGNORED, dtype=np.int64)
         labels[len(prefix_P) :] = np.where(arrays["branch_learned"][start:stop], branch, IGNORED)
-        dataset, file = self._meta["sources"][arrays["row_sources"][row]]
-        origin = Origin(dataset, file, int(arrays["row_numbers"][row]))
+        dataset, file, *task = self._meta["sources"][arrays["row_sources"][row]]
+        origin = Origin(dataset, file, int(arrays["row_numbers"][row]), *task)
         return EncodedSample(np.concatenate([prefix_P, branch]), labels, len(prefix_P), images, grids, origin)
 
     def _prefix(self, scene: int) -> np.ndarray:
@@ -89,6 +91,18 @@ class TokenizedRows(Sequence[EncodedSample]):
     def own_lengths(self) -> np.ndarray:
         """Return the number of tokens of each row behind its prefix."""
         return np.diff(self._arrays["branch_starts"])[self._chosen]
+
+    def groups(self) -> set[str]:
+        """Return under what the losses of the rows are counted: their tasks, else their datasets."""
+        return {(task or [dataset])[0] for dataset, _, *task in self._sources()}
+
+    def datasets(self) -> set[str]:
+        """Return the names of the rows' datasets."""
+        return {dataset for dataset, *_ in self._sources()}
+
+    def _sources(self) -> list[list[str]]:
+        numbers = np.unique(self._arrays["row_sources"][self._chosen]).tolist()
+        return [self._meta["sources"][number] for number in numbers]
 
     def images(self) -> list[tuple[str, ...]]:
         """Return the images of every row."""
@@ -111,7 +125,9 @@ class TokenizedRows(Sequence[EncodedSample]):
             if start == stop:
                 continue
             values, counts = arrays["prefix_values"][start:stop], arrays["prefix_counts"][start:stop]
-            cuts = [0, *(np.flatnonzero(values == values[-1]) + 1).tolist()]
+            ends = np.flatnonzero(values == values[-1]) + 1
+            last = np.cumsum([_ends_of(grid) for grid in self._scenes[scene][1]]) - 1  # of each image's own ends
+            cuts = [0, *ends[last].tolist()]
             codes = [(values[a:b].tobytes(), counts[a:b].tobytes()) for a, b in zip(cuts, cuts[1:], strict=False)]
             found[scene] = self._scenes[scene][0], tuple(codes)
         return found
@@ -165,13 +181,20 @@ def read_tokenized(folder: str | Path, fingerprint: Mapping[str, Any]) -> Tokeni
             f"{folder}: no folder of tokenized rows of this version ({META_FILE} is missing or of another format); "
             "choose another tokenized_path or remove it"
         )
-    changed = differences(meta["fingerprint"], fingerprint)
+    known = meta["fingerprint"]
+    now = fingerprint if VIDEOS in known else {key: fingerprint[key] for key in fingerprint if key != VIDEOS}
+    changed = differences(known, now)
     if changed:
         raise DataError(
             f"{folder}: the tokenized rows were made with other settings: {'; '.join(changed)}; "
             "set these back, or choose another tokenized_path"
         )
     return TokenizedRows(folder, meta)
+
+
+def _ends_of(grid: Grid) -> int:
+    """Return how often the token that ends an image stands in one: behind each frame of a video with times."""
+    return int(grid[0]) if len(grid) > 3 and grid[3] == 0 else 1
 
 
 def _is_llamafactorys(folder: Path) -> bool:
@@ -208,7 +231,7 @@ def has_tokenized(folder: str | Path) -> bool:
 def _columns(samples: Iterable[EncodedSample]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return the numbered tables and the arrays of ``samples``."""
     scenes: dict[Hashable, int] = {}
-    sources: dict[tuple[str, str], int] = {}
+    sources: dict[tuple[str, ...], int] = {}
     tables: list[dict[str, Any]] = []
     runs: list[tuple[np.ndarray, np.ndarray]] = []
     rows: list[tuple[int, int, int]] = []
@@ -222,7 +245,8 @@ def _columns(samples: Iterable[EncodedSample]) -> tuple[dict[str, Any], dict[str
             tables.append({"images": sample.images, "grids": sample.grids})
             runs.append(_runs(prefix_P))
         origin = sample.origin
-        source = sources.setdefault((origin.dataset, origin.file), len(sources))
+        named = (origin.task,) if origin.task else ()
+        source = sources.setdefault((origin.dataset, origin.file, *named), len(sources))
         rows.append((scenes[key], source, origin.row))
         ids.append(sample.ids_L[sample.cut :].astype(np.int32))
         learned.append(sample.labels_L[sample.cut :] != IGNORED)

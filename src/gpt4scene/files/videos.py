@@ -97,24 +97,24 @@ class _Read:
 
 def _count(path: Path) -> int:
     """Return how many pieces of picture data a video holds, which is as many frames, without decoding them."""
-    with _opened(path) as container:
+    with opened(path) as container:
         return sum(packet.size > 0 for packet in container.demux(container.streams.video[0]))
 
 
 def _decoded(path: Path, chosen: Sequence[int]) -> _Read:
     wanted, found, seen = set(chosen), [], 0
-    with _opened(path) as container:
+    with opened(path) as container:
         container.streams.video[0].thread_type = "AUTO"
         for frame in container.decode(video=0):
             if seen in wanted:
-                found.append((seen, _as_shown(frame, path)))
+                found.append((seen, as_shown(frame, path)))
             seen += 1
             if seen > max(wanted, default=0):
                 break
     return _Read(found, seen)
 
 
-def _as_shown(frame: Any, path: Path) -> Image.Image:
+def as_shown(frame: Any, path: Path) -> Image.Image:
     """Return the picture of a decoded frame as its display matrix wants it; ``DataError`` for a slanted one."""
     image, matrix = frame.to_image(), frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
@@ -130,7 +130,7 @@ def _as_shown(frame: Any, path: Path) -> Image.Image:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def opened(path: Path) -> Iterator[Any]:
     """Give the opened video; ``DataError`` where it can't be read, ``ConfigError`` without the package ``av``."""
     try:
         import av

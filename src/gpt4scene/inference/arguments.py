@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from gpt4scene.benchmarks.registry import task_names
 from gpt4scene.data.templates import TEMPLATES
+from gpt4scene.data.video_rule import VideoLimits
 from gpt4scene.inference.requests import RETRIES
 from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import (
@@ -27,6 +28,9 @@ from gpt4scene.settings.arguments import (
     key,
 )
 from gpt4scene.settings.feature_cache import HELP, feature_cache_problems
+from gpt4scene.settings.video import FPS, FPS_HELP, LEAST_AREA, MAXLEN, MAXLEN_HELP, MOST_AREA, area_problems
+from gpt4scene.settings.video import LEAST_HELP as LEAST_FRAME_HELP
+from gpt4scene.settings.video import MOST_HELP as MOST_FRAME_HELP
 
 MOST_SHARDS = 100_000
 """More shards are a slip: no benchmark has as many scenes."""
@@ -47,6 +51,10 @@ class InferArguments(Arguments):
     image_max_pixels: int | None = key(MOST_HELP, None, least=1)
     image_min_pixels: int | None = key(LEAST_HELP, None, least=1)
     crop_to_patches: bool = key(CROP_HELP, False)
+    video_fps: float = key(FPS_HELP, FPS, least=0.001)
+    video_maxlen: int = key(MAXLEN_HELP, MAXLEN, least=1)
+    video_max_pixels: int = key(MOST_FRAME_HELP, MOST_AREA, least=1)
+    video_min_pixels: int = key(LEAST_FRAME_HELP, LEAST_AREA, least=1)
     template: str | None = key("Name of the chat template; that of the checkpoint when left out.", None)
     enable_thinking: bool | None = key(
         "Let a model that thinks do so, or give it an empty thought (false); it thinks when left out.", None
@@ -89,10 +97,16 @@ class InferArguments(Arguments):
         said = self.image_resolution, self.image_max_pixels, self.image_min_pixels, self.crop_to_patches
         return ImageLimits.said(*said)
 
+    @property
+    def video_limits(self) -> VideoLimits:
+        """The limits of videos that the four flags say together."""
+        return VideoLimits(self.video_fps, self.video_maxlen, self.video_max_pixels, self.video_min_pixels)
+
     def problems(self) -> list[str]:
         """Return a sentence for every wrong value."""
         wrong = super().problems() + self._wrong_numbers() + self._without_effect()
         wrong += [f"--{sentence}" for sentence in self.image_limits.problems()]
+        wrong += [f"--{sentence}" for sentence in area_problems(self.video_max_pixels, self.video_min_pixels)]
         wrong += [f"--feature_cache {words}" for words in feature_cache_problems(self.feature_cache)]
         if self.engine == "server" and not self.base_url:
             wrong.append("--engine server needs --base_url, such as http://localhost:8000/v1")
@@ -147,8 +161,11 @@ class InferArguments(Arguments):
 
 USED_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        **dict.fromkeys(("template", "dtype", "flash_attn", "feature_cache", "prefix_memory"), ("local",)),
-        **dict.fromkeys(("enable_thinking", "device", "num_processes", "crop_to_patches"), ("local",)),
+        **dict.fromkeys(
+            ("template", "enable_thinking", "dtype", "flash_attn", "feature_cache", "prefix_memory"), ("local",)
+        ),
+        **dict.fromkeys(("device", "num_processes", "crop_to_patches"), ("local",)),
+        **dict.fromkeys(("video_fps", "video_maxlen", "video_max_pixels", "video_min_pixels"), ("local",)),
         **dict.fromkeys(("base_url", "timeout", "retries"), ("server",)),
     }
 )

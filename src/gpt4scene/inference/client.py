@@ -257,7 +257,7 @@ class ServerEngine:
         """Return the images, then the prompt; images stand at the prompt's marks where it has them."""
         images = self._pictures(question.images)
         place = f"{question.task}, row {question.index}, scene {question.scene_id}"
-        first, *rest = ALL_MARKS.asked(question.prompt, len(images), place)
+        first, *rest = ALL_MARKS.asked(question.prompt, question.images, place)
         if letters := ALL_MARKS.letters(question.prompt):
             raise DataError(f"{place}: a server would take the letters {letters[0]} for the token; ask without them")
         content: list[str | Picture] = [first]

@@ -70,6 +70,7 @@ class Network:
     def __init__(self, model: PreTrainedModel, tower: Tower) -> None:
         text = model.config.get_text_config()
         self.model, self.device, self.tower = model, model.device, tower
+        self.dtype = computing_dtype(model)
         self.kinds = kinds_of(text)
         layers = text.num_hidden_layers if self.kinds is None else self.kinds.key_layers
         channels = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
@@ -81,12 +82,12 @@ class Network:
     def token_bytes(self) -> int:
         """Bytes of one token's keys and values in all layers."""
         layers, heads, channels = self.shape
-        return 2 * layers * heads * channels * self.model.dtype.itemsize
+        return 2 * layers * heads * channels * self.dtype.itemsize
 
     @property
     def carried_keys(self) -> int:
         """Tokens whose keys take as much memory as what recurrent layers carry of one prefix or branch."""
-        return 0 if self.kinds is None else -(-self.kinds.sequence_bytes(self.model.dtype) // self.token_bytes)
+        return 0 if self.kinds is None else -(-self.kinds.sequence_bytes(self.dtype) // self.token_bytes)
 
     def held(self, tokens: int) -> int:
         """Return the bytes that so many tokens of one prefix or branch hold."""
@@ -94,10 +95,10 @@ class Network:
 
     def reserve(self, slots: Slots, count: int, longest: int) -> torch.Tensor:
         """Return the states of ``slots``, with room for ``count`` of ``longest`` own keys."""
-        return slots.reserve(count, longest, self.shape, self.model.dtype, self.kinds)
+        return slots.reserve(count, longest, self.shape, self.dtype, self.kinds)
 
     def _carried(self, count: int) -> Carried | None:
-        return None if self.kinds is None else self.kinds.new(count, self.model.dtype, self.device)
+        return None if self.kinds is None else self.kinds.new(count, self.dtype, self.device)
 
     def prefill(self, prepared: Prepared, pixels: np.ndarray, special: SpecialTokens, mark: Hashable = None) -> Prefill:
         """Return the prefix of a question, nothing of it computed yet.
@@ -109,7 +110,7 @@ class Network:
         ends = special.image_ends(ids_P, grids, rule)
         layers, heads, channels = self.shape
         sizes = (layers, 2, heads, len(prepared.prefix_P), channels)
-        states = torch.empty(sizes, dtype=self.model.dtype, device=self.device)
+        states = torch.empty(sizes, dtype=self.dtype, device=self.device)
         return Prefill(prepared, pixels, mark, positions_RP, ends, states, self._carried(1))
 
     @torch.inference_mode()
@@ -212,6 +213,12 @@ class Network:
 
     def _row(self, ids: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(ids, dtype=np.int64)).to(self.device)[None]
+
+
+def computing_dtype(model: PreTrainedModel) -> torch.dtype:
+    """Return what keys are computed in: that of autocast where it is on (a model in training), else the weights'."""
+    device = model.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else model.dtype
 
 
 def prefixes_of(used: Sequence[Prefix], device: torch.device) -> Prefixes:

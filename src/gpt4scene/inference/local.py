@@ -8,6 +8,7 @@ import torch
 
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.image_rules import image_rule
+from gpt4scene.data.video_rule import VideoLimits
 from gpt4scene.errors import ConfigError
 from gpt4scene.families.family import choose_template
 from gpt4scene.families.registry import family_of
@@ -61,6 +62,7 @@ def load_engine(
     image_max_pixels: int | None = None,
     image_min_pixels: int | None = None,
     crop_to_patches: bool = False,
+    video: VideoLimits | None = None,
     template: str | None = None,
     enable_thinking: bool | None = None,
     dtype: str = "auto",
@@ -80,7 +82,7 @@ def load_engine(
     spare_threads(parameter_count(folder.base), place)
     options = {"dtype": choose_dtype(dtype, place), "attention": attention, "device": place}
     limits = image_resolution, image_max_pixels, image_min_pixels, crop_to_patches
-    vision = image_rule(folder.base, *limits)
+    vision = image_rule(folder.base, *limits, video=video or VideoLimits())
     tokenizer = load_tokenizer(folder.base)
     network = load_merged(folder, **options)
     spoken = choose_template(family_of(network.config), template, tokenizer.chat_template, enable_thinking)

@@ -18,6 +18,7 @@ from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files import journal
 from gpt4scene.files.contents import Contents
 from gpt4scene.files.images import odd_scenes
+from gpt4scene.files.media import is_video
 from gpt4scene.files.whole import read_json
 from gpt4scene.inference.arguments import InferArguments, names_in
 from gpt4scene.types import Question
@@ -102,6 +103,10 @@ def make_plan(arguments: InferArguments, say: Say = lambda line: None) -> Plan:
     tasks = find_tasks(arguments.annotation_dir, arguments.tasks, arguments.split)
     questions = _questions(arguments, tasks, arguments.scenes, arguments.limit)
     asked = {question.task for question in questions}
+    if any(is_video(name) for question in questions for name in question.images):
+        if arguments.engine == "server":
+            raise ConfigError("questions show videos, which are not sent to servers; ask with --engine local")
+        settings |= asdict(arguments.video_limits)
     for task in tasks:
         if task not in asked:
             say(f"note: {task} has no question here" + (" about these scenes" if arguments.scenes else ""))
@@ -154,7 +159,7 @@ def _check_prompts(questions: Iterable[Question]) -> None:
                 f"{place_of(question)}: the prompt holds half a character (\\u{ord(half[0]):04x}), which no tokenizer "
                 "takes; mend it"
             )
-        ALL_MARKS.asked(question.prompt, len(question.images), place_of(question))
+        ALL_MARKS.asked(question.prompt, question.images, place_of(question))
 
 
 def place_of(question: Question) -> str:

@@ -293,6 +293,7 @@ def _engine(arguments: InferArguments, say: Say) -> Engine:
     engine = load_engine(
         arguments.model,
         **asdict(arguments.image_limits),
+        video=arguments.video_limits,
         template=arguments.template,
         enable_thinking=arguments.enable_thinking,
         dtype=arguments.dtype,

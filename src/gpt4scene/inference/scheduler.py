@@ -49,6 +49,7 @@ class Scheduler:
         prefix_memory: bytes of prefixes that are kept for further questions; those of running questions always are.
         branch_memory: bytes for the branches' own keys; what does not fit waits.
         features: keeps what the vision tower makes of images, in less memory than their prefix takes.
+        graphs: record steps as CUDA graphs, which pays where many follow, and not under autocast.
 
     Where the bytes are left out, they are 4 GiB each, or a quarter of what is free on the GPU.
     """
@@ -61,6 +62,7 @@ class Scheduler:
         prefix_memory: int | None = None,
         branch_memory: int | None = None,
         features: FeatureCache | None = None,
+        graphs: bool = True,
     ) -> None:
         if branch_limit < 1:
             raise ValueError(f"branch_limit must be at least 1, found {branch_limit}")
@@ -75,7 +77,8 @@ class Scheduler:
         most_keys = self.branch_memory // self._network.token_bytes
         self._slots = Slots(branch_limit, model.device, most_keys, self._network.carried_keys)
         self._sampler = Sampler(branch_limit, model.config.get_text_config().vocab_size, model.device)
-        self._graphs = StepGraphs(self._network.step, on_cuda(model.device)) if model.device.type == "cuda" else None
+        graphs = graphs and model.device.type == "cuda"
+        self._graphs = StepGraphs(self._network.step, on_cuda(model.device)) if graphs else None
         self._mark: Mark | None = None
         self._running: list[Running] = []
         self._parts: Prefixes | None = None

@@ -14,42 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from gpt4scene.errors import DataError
 from gpt4scene.families.family import Family
 from gpt4scene.families.registry import family_of
-from gpt4scene.files.whole import read_json
+from gpt4scene.model.adapter_files import Adapter, read_adapter
 from gpt4scene.model.compat import wrapped_by_peft
 from gpt4scene.model.folder import ADAPTER_CONFIG, adapter_weights
-from gpt4scene.model.weight_files import load_pickle, read_header
+from gpt4scene.model.pissa import as_plain_lora
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
 
 _WRAPPERS = ("base_model.model.", "module.", "_fsdp_wrapped_module.", "_orig_mod.")
-_UNSUPPORTED = (
-    "layer_replication",
-    "alora_invocation_tokens",
-    "target_parameters",
-    "trainable_token_indices",
-    "megatron_config",
-    "arrow_config",
-    "use_qalora",
-    "use_bdlora",
-)
 _DEFAULT = "default"
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """An adapter as its folder holds it."""
-
-    folder: Path
-    weights: Path
-    description: dict[str, Any]
-    tensors: dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -61,38 +40,13 @@ class _Place:
     rest: str
 
 
-def read_adapter(folder: Path) -> Adapter:
-    """Return the LoRA adapter in ``folder``.
-
-    Raises ``DataError`` where it is of another method, asks for what is not done here, or has a broken or non-finite
-    weight file.
-    """
-    weights = adapter_weights(folder)
-    path = folder / ADAPTER_CONFIG
-    description = read_json(path, "adapter's description")
-    if not isinstance(description, dict):
-        raise DataError(f"{path}: not a description of an adapter; fetch it again")
-    _check_method(path, description)
-    if weights.suffix == ".safetensors":
-        read_header(weights)
-        tensors = load_file(weights)
-    else:
-        tensors = load_pickle(weights)
-    if not tensors:
-        raise DataError(f"{weights}: holds no tensors, so there is no adapter to use")
-    for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise DataError(f"{weights}: '{name}' holds NaN or infinite numbers; its training has failed")
-    return Adapter(folder, weights, description, tensors)
-
-
 def check_adapter(adapter: Path, model: PreTrainedModel) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
     """Return peft's description and tensors of the adapter in a folder, for ``model``.
 
     The model may lie on the meta device. Tensors are named ``base_model.model.<module>.<part>``, with its modules.
     Raises ``DataError`` where the adapter does not fit.
     """
-    return _fit(read_adapter(adapter), model)
+    return _fit(as_plain_lora(read_adapter(adapter)), model)
 
 
 def load_adapter(model: PreTrainedModel, folder: Path, *, trainable: bool = False) -> PeftModel:
@@ -103,11 +57,11 @@ def load_adapter(model: PreTrainedModel, folder: Path, *, trainable: bool = Fals
     """
     from peft import set_peft_model_state_dict
 
-    adapter = read_adapter(folder)
+    adapter = as_plain_lora(read_adapter(folder))
     config, state = _fit(adapter, model)
     config.inference_mode = not trainable
     config.base_model_name_or_path = model.name_or_path
-    _untie(model, config)
+    untie(model, config)
     try:
         tuned = wrapped_by_peft(model, config)
         result = set_peft_model_state_dict(tuned, state)
@@ -153,22 +107,6 @@ def _merge_layers(tuned: PeftModel) -> int:
             saved = module.modules_to_save[_DEFAULT].state_dict()
             changed += any(not torch.equal(old, saved[key]) for key, old in module.original_module.state_dict().items())
     return changed
-
-
-def _check_method(path: Path, description: Mapping[str, Any]) -> None:
-    from peft import LoraConfig
-
-    method = description.get("peft_type")
-    if method != "LORA":
-        named = f"of the method {method}" if method else "of no named method ('peft_type' is missing)"
-        raise DataError(f"{path}: an adapter {named}; only LoRA adapters are used here")
-    unsupported = sorted(name for name in _UNSUPPORTED if description.get(name))
-    if unsupported:
-        raise DataError(f"{path}: asks for {', '.join(unsupported)}, which is not done here")
-    known = {field.name for field in fields(LoraConfig)}
-    unknown = sorted(name for name, value in description.items() if name not in known and value)
-    if unknown:
-        raise DataError(f"{path}: asks for {', '.join(unsupported + unknown)}, which the installed peft does not know")
 
 
 def _fit(adapter: Adapter, model: PreTrainedModel) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
@@ -320,7 +258,7 @@ def condensed(chosen: set[str], modules: list[str]) -> str | list[str]:
     return pattern if same else sorted(chosen)
 
 
-def _untie(model: PreTrainedModel, config: LoraConfig) -> None:
+def untie(model: PreTrainedModel, config: LoraConfig) -> None:
     """Part the LM head from the embedding where the adapter changes one of them, since it was trained on that alone."""
     head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
     if not isinstance(head, torch.nn.Linear) or not isinstance(embedding, torch.nn.Embedding):

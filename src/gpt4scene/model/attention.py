@@ -160,6 +160,7 @@ def _kept(
     """Return the attention of a layer on kept keys."""
     layer = module.layer_idx
     assert isinstance(layer, int), "layers of the language part are numbered"
+    query, key, value = one_precision(query, key, value)
     return layout.attend(layer, query, key, value, query.shape[-1] ** -0.5 if scaling is None else scaling)
 
 

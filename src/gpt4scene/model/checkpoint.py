@@ -48,7 +48,7 @@ def check_config(folder: Path) -> dict[str, Any]:
             f"{path}: model_type {family!r} is no family that is known here ({', '.join(sorted(FAMILIES))}); give a "
             "checkpoint of one of them"
         )
-    text, texts = _text(config), FAMILIES[family].texts
+    text, texts = _text(config), FAMILIES[str(family)].texts
     if texts and text.get("model_type", texts[0]) not in texts:
         raise DataError(
             f"{path}: the language model of this {family} is a {text.get('model_type')}, which is not known here "
@@ -65,7 +65,7 @@ def check_config(folder: Path) -> dict[str, Any]:
         for key in ("dtype", "torch_dtype"):
             if part.get(key) is not None and str(part[key]).removeprefix("torch.") not in _DTYPES:
                 raise DataError(f"{path}: '{key}: {part[key]}' is not supported; known are {', '.join(_DTYPES)}")
-    _check_rope(path, text, plain=FAMILIES[family].plain)
+    _check_rope(path, text, plain=FAMILIES[str(family)].plain)
     return config
 
 

@@ -16,7 +16,7 @@ from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.families.family import check_template
 from gpt4scene.families.registry import family_of
 from gpt4scene.files.whole import whole_folder, write_json
-from gpt4scene.model.adapters import check_adapter, merge_adapter_into
+from gpt4scene.model.adapter_chain import chain, check_chain, merge_all
 from gpt4scene.model.folder import (
     ModelFolder,
     base_of_adapter,
@@ -26,7 +26,6 @@ from gpt4scene.model.folder import (
 )
 from gpt4scene.model.loading import load_merged, load_tokenizer, meta_model
 from gpt4scene.model.released import released_config, released_name, write_released_tokenizer
-from gpt4scene.model.weight_samples import refuse_other_base
 from gpt4scene.settings.arguments import Arguments, key
 
 Layout = Literal["released", "current"]
@@ -49,13 +48,12 @@ def export(
     does not fit, was trained on another base, or changes no weight.
     """
     with whole_folder(out) as partial:
-        for adapter in adapters[1:]:
-            check_adapter(adapter, meta_model(base))
-            refuse_other_base(adapter, base)
+        adapters = chain(adapters)
+        if adapters[1:]:
+            check_chain(adapters[1:], meta_model(base), base)
         folder = ModelFolder(base, adapters[0] if adapters else None)
         model = load_merged(folder, dtype=dtype if dtype == "auto" else getattr(torch, dtype))
-        for adapter in adapters[1:]:
-            model = merge_adapter_into(model, adapter)
+        model = merge_all(model, adapters[1:])
         _save(model, partial, f"{shard_gb}GB", layout)
         load_tokenizer(base).save_pretrained(partial)
         save_processor_files(base, partial)

@@ -72,9 +72,12 @@ def weights_digest(tower: torch.nn.Module) -> str:
 def feature_key(content: str, rule: ImageRule, weights: str, computing: str) -> str:
     """Return the key, 32 hex digits, of an image of hash ``content`` under a tower of hash ``weights``.
 
-    ``computing`` names precision, attention and config.
+    ``computing`` names precision, attention and config. What the rule says of videos counts for these alone.
     """
-    words = "\n".join([content, repr(sorted(asdict(rule).items())), weights, computing])
+    settings = asdict(rule)
+    video = settings.pop("video", None)
+    of_video = [repr(video)] if content.startswith("v") else []
+    words = "\n".join([content, repr(sorted(settings.items())), weights, computing, *of_video])
     return hashlib.sha256(words.encode()).hexdigest()[:32]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,24 +19,35 @@ from gpt4scene.types import Batch
 def row_losses(model: torch.nn.Module, batch: Batch, rule: ImageRule, tower: Tower | None = None) -> torch.Tensor:
     """Return ``float32[K]``: each branch's mean cross entropy over its labels; 0 for a branch without any.
 
-    ``batch`` is on the device of the model; ``tower`` is the model's, made anew where it is left out. The logits are
-    ``[1, M, vocabulary]``, in the order of ``label_ids``; the arithmetic on them is fp32. The loss of the router is
-    added where the model's config asks for it (``balance_of``).
+    ``batch`` is on the device of the model; ``tower`` is the model's, made anew where it is left out. The loss of the
+    router is added where the model's config asks for it (``balance_of``).
     """
-    require(model)
     tower = tower or Tower(model, rule)
     config, inputs = tower.network.config, model_inputs(batch, tower)
     if balance := balance_of(config):
         inputs |= {"output_router_logits": True, "branches_only": False}  # routers of the prefix's tokens count, too
-    out = model(**inputs)
-    losses = cross_entropy(out.logits[0].float(), batch.label_ids, reduction="none")
-    zeros = torch.zeros(len(batch.weights), device=losses.device)
-    counts = zeros.index_add(0, batch.label_owners, torch.ones_like(losses))
-    rows = zeros.index_add(0, batch.label_owners, losses) / counts.clamp(min=1)
+    losses, out = label_losses(model, batch, inputs)
+    rows = by_branch(losses, batch) / by_branch(torch.ones_like(losses), batch).clamp(min=1)
     if balance:
         active = config.get_text_config().num_experts_per_tok
         rows = rows + balance * balance_losses(out.router_logits, batch.layout, active)
     return rows
+
+
+def label_losses(model: torch.nn.Module, batch: Batch, inputs: Mapping[str, Any]) -> tuple[torch.Tensor, Any]:
+    """Return ``float32[M]``, the cross entropy of each label (minus its log-probability), and the model's output.
+
+    ``inputs`` are those of ``model_inputs``. The logits are ``[1, M, vocabulary]``, in the order of ``label_ids``; the
+    arithmetic on them is fp32.
+    """
+    require(model)
+    out = model(**inputs)
+    return cross_entropy(out.logits[0].float(), batch.label_ids, reduction="none"), out
+
+
+def by_branch(values_M: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Return ``float32[K]``: the sum of the values of each branch's labels."""
+    return torch.zeros(len(batch.weights), device=values_M.device).index_add(0, batch.label_owners, values_M)
 
 
 def model_inputs(batch: Batch, tower: Tower) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -19,7 +19,7 @@ from transformers import (
 
 from gpt4scene.errors import DataError
 from gpt4scene.families.registry import FAMILIES, family_of
-from gpt4scene.model.adapters import check_adapter, merge_adapter_into
+from gpt4scene.model.adapter_chain import chain, check_chain, merge_all
 from gpt4scene.model.attention import text_attention
 from gpt4scene.model.checkpoint import check_config
 from gpt4scene.model.compat import check_versions, hide_bars_from_logs, keep_used_renamings, whole_models
@@ -30,7 +30,10 @@ from gpt4scene.model.kernels import use_flash_3
 from gpt4scene.model.patch_product import embed_by_products
 from gpt4scene.model.tower import tower_attention_name
 from gpt4scene.model.weight_files import check_files
-from gpt4scene.model.weight_samples import broken_tensor, check_twins, refuse_other_base
+from gpt4scene.model.weight_samples import broken_tensor, check_twins
+
+if TYPE_CHECKING:
+    from transformers import BitsAndBytesConfig
 
 
 def load_tokenizer(model_name_or_path: str | Path) -> PreTrainedTokenizerBase:
@@ -48,6 +51,7 @@ def load_model(
     dtype: torch.dtype | str = "auto",
     attention: str = "sdpa",
     device: torch.device | str | None = None,
+    quantization_config: BitsAndBytesConfig | None = None,
 ) -> PreTrainedModel:
     """Return the model with our pack attention in its language part and ``attention`` in its vision tower.
 
@@ -56,7 +60,7 @@ def load_model(
     Old checkpoints (flat config, ``visual.*`` and ``model.layers.*`` keys) load the same. A checkpoint with missing or
     mismatched weights is refused, since random weights would go unnoticed. Whatever ``attention`` is, the branches of
     a pack do not see each other: ``eager`` takes our plain attention for the language part, every other value our fused
-    one.
+    one. ``quantization_config`` quantises weights as they are loaded, on ``device``.
     """
     check_versions()
     hide_bars_from_logs()
@@ -73,6 +77,7 @@ def load_model(
             attn_implementation=parts,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported, and refused below
+            **_quantised_on(device, quantization_config),
         )
     except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
         raise DataError(f"{folder}: the weights can't be loaded ({_in_one_line(error)})") from error
@@ -87,9 +92,16 @@ def load_model(
     keep_used_renamings(model)
     embed_by_products(model)
     fork_states(model)
-    if device is not None:
+    if device is not None and quantization_config is None:
         model.to(device)  # pyright: ignore[reportArgumentType]  (a decorated method, whose type forgets self)
     return model
+
+
+def _quantised_on(device: torch.device | str | None, quantization_config: BitsAndBytesConfig | None) -> dict[str, Any]:
+    """Return what ``from_pretrained`` must be told to quantise weights where they will be used."""
+    if quantization_config is None:
+        return {}
+    return {"quantization_config": quantization_config, "device_map": {"": str(device or "cpu")}}
 
 
 def _refuse_sliding_window(model: PreTrainedModel, folder: Path) -> None:
@@ -110,16 +122,15 @@ def _refuse_non_finite(model: PreTrainedModel, folder: Path) -> None:
 
 
 def load_merged(folder: ModelFolder, **options: Any) -> PreTrainedModel:
-    """Return the model of ``folder``, with its LoRA adapter, if it has one, merged in memory.
+    """Return the model of ``folder``, with its LoRA adapter, if it has one, and those below it merged in memory.
 
     ``options`` are those of ``load_model``. An adapter that does not fit, or is of another base, is refused before the
     model is loaded.
     """
-    if folder.adapter is not None:
-        check_adapter(folder.adapter, meta_model(folder.base))
-        refuse_other_base(folder.adapter, folder.base)
-    model = load_model(folder.base, **options)
-    return model if folder.adapter is None else merge_adapter_into(model, folder.adapter)
+    adapters = [] if folder.adapter is None else chain([folder.adapter])
+    if adapters:
+        check_chain(adapters, meta_model(folder.base), folder.base)
+    return merge_all(load_model(folder.base, **options), adapters)
 
 
 def meta_model(folder: Path) -> PreTrainedModel:

@@ -1,8 +1,7 @@
-"""LoRA in training: a new adapter, or one to go on with, which the settings must agree with."""
+"""LoRA in training: which modules get it, and an adapter to go on with, which the settings must agree with."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,6 @@ from transformers import PreTrainedModel
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.families.registry import family_of, shape_of
 from gpt4scene.model.adapters import check_adapter, few, load_adapter
-from gpt4scene.model.compat import wrapped_by_peft
 from gpt4scene.model.folder import adapter_weights
 from gpt4scene.model.weight_samples import refuse_other_base
 from gpt4scene.settings.arguments import TuningArguments
@@ -34,21 +32,6 @@ def is_frozen(part: str, arguments: TuningArguments) -> bool:
         "merger": arguments.freeze_multi_modal_projector,
         "language": arguments.freeze_language_model,
     }[part]
-
-
-def add_lora(model: PreTrainedModel, arguments: TuningArguments) -> PeftModel:
-    """Return ``model`` wrapped by peft, with a new adapter."""
-    from peft import LoraConfig
-
-    names = _targets(model, arguments)
-    config = LoraConfig(
-        task_type="CAUSAL_LM",
-        r=arguments.lora_rank,
-        lora_alpha=arguments.lora_scale,
-        lora_dropout=arguments.lora_dropout,
-        target_modules="|".join(sorted({re.sub(r"\\\.\d+\\\.", r"\\.\\d+\\.", re.escape(name)) for name in names})),
-    )
-    return wrapped_by_peft(model, config)
 
 
 def continue_lora(
@@ -83,11 +66,6 @@ def spare_casts(tuned: torch.nn.Module) -> int:
             module.cast_input_dtype_enabled = False
             spared += 1
     return spared
-
-
-def check_targets(model: PreTrainedModel, arguments: TuningArguments) -> None:
-    """Raise ``ConfigError`` where ``lora_target`` names no linear module of ``model`` that may learn."""
-    _targets(model, arguments)
 
 
 def check_continued(
@@ -128,7 +106,7 @@ def _learning(model: PreTrainedModel, arguments: TuningArguments) -> set[str]:
     }
 
 
-def _targets(model: PreTrainedModel, arguments: TuningArguments) -> set[str]:
+def targets(model: PreTrainedModel, arguments: TuningArguments) -> set[str]:
     """Return the names of the modules that ``lora_target`` asks for; frozen parts of the model never get LoRA."""
     wanted, learning = set(arguments.lora_target), _learning(model, arguments)
     known = {name.rsplit(".", 1)[-1] for name in learning}
@@ -167,7 +145,7 @@ def _differences(
         if asks(name) and asked not in (None, has):
             wrong.append(f"{name} is {asked}, but the adapter to go on with has {has}; leave the key out")
     if asks("lora_target"):
-        asked, learning = _targets(model, arguments), _learning(model, arguments)
+        asked, learning = targets(model, arguments), _learning(model, arguments)
         parted = [("lacks", asked - modules), ("has LoRA also in", (modules & learning) - asked)]
         said_so = [f"{word} {few(sorted(names))}" for word, names in parted if names]
         if said_so:

@@ -76,7 +76,7 @@ class Tower:
     ) -> None:
         network = next((module for module in model.modules() if isinstance(module, PreTrainedModel)), None)
         assert network is not None, "a model of transformers, or a wrapper around one"
-        self.network, self.rule, self.whole, self._autocast = network, rule, whole, autocast
+        self.network, self.rule, self.whole, self.autocast = network, rule, whole, autocast
         family = family_of(network.config)
         self.plans: TowerPlans | TilePlans
         if family.seeing == "patches":
@@ -150,7 +150,7 @@ class Tower:
 
         The tensors may be saved for a backward pass later, also where inference mode is on around this call.
         """
-        with torch.inference_mode(False), torch.no_grad(), self._autocast():
+        with torch.inference_mode(False), torch.no_grad(), self.autocast():
             merged, deep = self.plans.run(grids, pixels, self.rule)
             return EncodedImages(merged, deep)
 
@@ -224,7 +224,7 @@ class Tower:
         if self._weights is None or self._weights[0] != state:
             self._weights = state, weights_digest(self.module)
         device = next(self.module.parameters()).device.type
-        with self._autocast():
+        with self.autocast():
             autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         dtypes = sorted({str(part.dtype) for part in self.module.parameters()})
         computing = f"{dtypes} {autocast} {self.plans.attention} {self._built}"

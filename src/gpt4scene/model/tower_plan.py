@@ -22,6 +22,9 @@ from gpt4scene.model import tower_attention
 from gpt4scene.model.tower_attention import Sequences, TowerLayout
 from gpt4scene.types import Grid
 
+Sizes = tuple[tuple[int, int, int], ...]
+"""Frames, rows and columns of patches of each image."""
+
 _REMEMBERED = 32
 """Sets of image sizes; a scene's images are mostly of the sizes of another's."""
 
@@ -37,7 +40,9 @@ class TowerPlans:
     def __init__(self, module: torch.nn.Module, config: Any) -> None:
         self.module, self.config = module, config
         self.merge: int = config.spatial_merge_size
-        self._known: OrderedDict[tuple[tuple[Grid, ...], torch.device, str], dict[str, Any]] = OrderedDict()
+        self._known: OrderedDict[tuple[tuple[tuple[int, int, int], ...], torch.device, str], dict[str, Any]] = (
+            OrderedDict()
+        )
 
     @property
     def attention(self) -> str:
@@ -50,6 +55,7 @@ class TowerPlans:
 
     def __call__(self, grids: tuple[Grid, ...], device: torch.device) -> dict[str, Any]:
         """Return the arguments beside pixels and grids; no device waits where the sizes came before."""
+        grids = tuple(grid[:3] for grid in grids)  # when the frames of a video were is nothing to the tower
         key = grids, device, self.attention
         plan = self._known.pop(key, None)
         if plan is None:
@@ -86,7 +92,7 @@ class TowerPlans:
         blocks = self.module.get_submodule("blocks").children()
         return frozenset(id(block.get_submodule("attn")) for number, block in enumerate(blocks) if number not in whole)
 
-    def _made(self, grids: tuple[Grid, ...], device: torch.device) -> dict[str, Any]:
+    def _made(self, grids: Sizes, device: torch.device) -> dict[str, Any]:
         sizes = torch.tensor(grids)
         tensors = {"position_ids": get_vision_position_ids(sizes, self.merge)}
         lengths = [rows * columns for time, rows, columns in grids for _ in range(time)]

@@ -11,8 +11,13 @@ from transformers import PreTrainedModel
 from gpt4scene.errors import ConfigError
 from gpt4scene.families.family import Family
 from gpt4scene.families.registry import family_of
-from gpt4scene.model.lora import add_lora, check_continued, check_targets, continue_lora, is_frozen, spare_casts
+from gpt4scene.model.lora import check_continued, continue_lora, is_frozen, spare_casts
+from gpt4scene.model.new_lora import add_lora, check_new_lora
 from gpt4scene.settings.arguments import TuningArguments
+from gpt4scene.settings.methods import MethodArguments
+
+PLAIN = MethodArguments()
+"""What a run that names no method of its own asks for."""
 
 
 def prepare_for_training(
@@ -20,9 +25,10 @@ def prepare_for_training(
     arguments: TuningArguments,
     *,
     bf16: bool,
-    adapter: str | None = None,
+    adapter: str | Path | None = None,
     said: Collection[str] = (),
     keep_dtype: bool = False,
+    methods: MethodArguments = PLAIN,
 ):
     """Return ``model`` (wrapped by peft for LoRA) with the right parts trainable, in the right precision.
 
@@ -35,7 +41,7 @@ def prepare_for_training(
     _choose(model, family, arguments)
     tuned: torch.nn.Module = model
     if arguments.finetuning_type == "lora":
-        tuned = continue_lora(model, arguments, Path(adapter), said) if adapter else add_lora(model, arguments)
+        tuned = continue_lora(model, arguments, Path(adapter), said) if adapter else add_lora(model, arguments, methods)
     _refuse_nothing(tuned)
     _spare_frozen_tower(model, family)
     if not keep_dtype:
@@ -50,6 +56,7 @@ def check_tuning(
     arguments: TuningArguments,
     adapter: str | Path | None = None,
     said: Collection[str] = (),
+    methods: MethodArguments = PLAIN,
 ) -> str | None:
     """Raise what ``prepare_for_training`` would; ``model`` may lie on the meta device, so that no weight is read.
 
@@ -61,7 +68,7 @@ def check_tuning(
     if arguments.finetuning_type != "lora":
         _refuse_nothing(model)
     elif adapter is None:
-        check_targets(model, arguments)
+        check_new_lora(model, arguments, methods)
     else:
         return check_continued(model, arguments, Path(adapter), said)
     return None
@@ -158,6 +165,8 @@ def _train_some_layers(model: PreTrainedModel, family: Family, arguments: Tuning
 
 def _set_precision(model: torch.nn.Module, *, bf16: bool, pure_bf16: bool) -> None:
     for parameter in model.parameters():
+        if not parameter.is_floating_point():
+            continue  # kept in few bits
         if pure_bf16 or (bf16 and not parameter.requires_grad):
             parameter.data = parameter.data.to(torch.bfloat16)
         elif parameter.requires_grad or not bf16:

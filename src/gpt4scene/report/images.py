@@ -10,6 +10,7 @@ from PIL import Image
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.images import ImageSearch, image_list_file, read_image_list
+from gpt4scene.files.media import is_video
 from gpt4scene.files.pixels import rgb, still
 
 TOP_SIDE, FRAME_SIDE = 1000, 640
@@ -63,11 +64,14 @@ def copy_scene(listed: Listed, scene: str, media_dir: Path | None, out: Path, fo
     search = ImageSearch.around(listed.source, media_dir)
     shown = []
     for number, written in enumerate(names):
-        path = search.find(written)
+        path = search.find_listed(written)
         top = number == 0 and (listed.from_above or Path(written).stem == "bev")
         name = "bird's-eye view" if top else Path(written).stem
         if path is None:
             shown.append(PageImage(name, missing=f"{written} was not found; tried {', '.join(search.places(written))}"))
+            continue
+        if is_video(path):
+            shown.append(PageImage(name, missing=f"{written} is a video, of which pages show nothing"))
             continue
         side = TOP_SIDE if top else FRAME_SIDE
         shown.append(shrink(Path(path), out, f"{folder}/{number:02d}.jpg", side, name))

@@ -125,7 +125,9 @@ class ModelArguments(Arguments):
     """Which model, and how it attends."""
 
     model_name_or_path: str = key("Folder or hub name of the checkpoint to start from.")
-    adapter_name_or_path: str | None = key("Folder of a LoRA adapter to go on training.", None)
+    adapter_name_or_path: str | None = key(
+        "LoRA adapter to go on training; of several, separated by commas, all but the last are merged first.", None
+    )
     flash_attn: FlashAttention = key(
         "Attention: fa2 or fa3 (flash-attn), sdpa (PyTorch), disabled (plain products), or auto (sdpa).", "auto"
     )
@@ -174,7 +176,9 @@ class DataArguments(Arguments):
 class TuningArguments(Arguments):
     """What is trained, and what the loss is."""
 
-    stage: Literal["sft"] = key("Training stage; supervised fine-tuning is the only one.", "sft")
+    stage: Literal["sft", "dpo", "pt"] = key(
+        "What is learned: answers (sft), which of two answers is better (dpo), or plain text (pt).", "sft"
+    )
     finetuning_type: Literal["full", "freeze", "lora"] = key(
         "Train all weights, only some layers, or low-rank adapters.", "lora"
     )

@@ -10,7 +10,7 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from gpt4scene.errors import ConfigError
 from gpt4scene.registry import nearest
@@ -20,7 +20,10 @@ from gpt4scene.settings.consistency import contradictions, trains, without_effec
 from gpt4scene.settings.entries import FLAGS, Entry, place, read_file, read_flags
 from gpt4scene.settings.families import FamilyArguments
 from gpt4scene.settings.foreign import foreign
+from gpt4scene.settings.methods import MethodArguments
+from gpt4scene.settings.preferences import PreferenceArguments
 from gpt4scene.settings.repeated import read_run, run_file, take_from
+from gpt4scene.settings.video import LEAST_OLD_AREA, VideoArguments
 from gpt4scene.settings.watching import WatchingArguments, reporters
 
 NEAR = 0.8
@@ -30,7 +33,10 @@ BY_ITSELF = ("disable_gradient_checkpointing", "use_liger_kernel")
 """Keys that may say ``auto``, which is what they are when left out."""
 
 Section = TypeVar("Section", bound=Arguments)
-SECTIONS: tuple[type, ...] = (ModelArguments, DataArguments, TuningArguments, WatchingArguments, FamilyArguments)
+SECTIONS: tuple[type, ...] = (
+    *(ModelArguments, DataArguments, TuningArguments, MethodArguments),
+    *(WatchingArguments, FamilyArguments, VideoArguments, PreferenceArguments),
+)
 
 
 @dataclass(frozen=True)
@@ -48,18 +54,27 @@ class TrainConfig:
     data: DataArguments
     tuning: TuningArguments
     training: dict[str, Any]
+    video: VideoArguments = field(default_factory=VideoArguments)
     notes: tuple[str, ...] = ()
     source: str | None = None
     flags: tuple[str, ...] = field(default=())
     said: tuple[str, ...] = ()
+    preferences: PreferenceArguments = field(default_factory=PreferenceArguments)
     watching: WatchingArguments = field(default_factory=WatchingArguments)
     repeats: str | None = None
     family: FamilyArguments = field(default_factory=FamilyArguments)
+    methods: MethodArguments = field(default_factory=MethodArguments)
 
     @property
     def output_dir(self) -> str:
         """Folder of the run's results, as the user wrote it."""
         return self.training["output_dir"]
+
+    @property
+    def loss_average(self) -> Literal["row", "token"]:
+        """What a step's loss is the mean of: as said, and else rows, or tokens of plain text."""
+        plain = self.tuning.stage == "pt" and "loss_average" not in self.said
+        return "token" if plain else self.tuning.loss_average
 
     @property
     def evaluates_only(self) -> bool:
@@ -112,6 +127,8 @@ def parse(argv: Sequence[str]) -> TrainConfig:
         model=_section(ModelArguments, values),
         data=_section(DataArguments, values),
         tuning=_section(TuningArguments, values),
+        video=_section(VideoArguments, values),
+        preferences=_section(PreferenceArguments, values),
         training={name: value for name, value in values.items() if name not in own} | {"do_train": trains(values)},
         notes=tuple(dict.fromkeys(notes)),
         source=source,
@@ -120,6 +137,7 @@ def parse(argv: Sequence[str]) -> TrainConfig:
         watching=_section(WatchingArguments, values),
         repeats=run_file(repeats) if repeats else None,
         family=_section(FamilyArguments, values),
+        methods=_section(MethodArguments, values),
     )
 
 
@@ -244,6 +262,9 @@ def _value(entry: Entry, name: str, hint: Any, notes: list[str]) -> Any:
     value = coerce(entry.value if theirs is None else theirs.becomes, hint)
     if entry.key == "warmup_ratio" and value is not None and value >= 1:
         raise BadValueError(f"must be below 1 (a share of all steps), not {value}")
+    if entry.key == "video_resolution" and value is not None and value < LEAST_OLD_AREA:
+        notes.append(f"{entry.place} {value} is a side in pixels, as in LLaMA-Factory 0.9.0; the area is {value**2}")
+        return value**2
     if entry.key == "resume_from_checkpoint" and value is False:
         return None
     return value

@@ -12,6 +12,9 @@ from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import DataArguments, ImageLimits, TuningArguments
 from gpt4scene.settings.feature_cache import feature_cache_problems
 from gpt4scene.settings.foreign import foreign
+from gpt4scene.settings.methods import MethodArguments, method_problems, methods_without_effect
+from gpt4scene.settings.preferences import preference_problems, stage_notes, text_problems
+from gpt4scene.settings.video import area_problems
 from gpt4scene.settings.watching import watching_problems, watching_without_effect
 
 LONGEST_SIDE = 16384
@@ -34,7 +37,8 @@ def trains(values: Mapping[str, Any]) -> bool:
 def contradictions(values: Mapping[str, Any]) -> list[str]:
     """Return sentences about settings that cannot stand together; ``values`` holds what was set, by key."""
     found = [*_work(values), *_method(values), *_rows(values), *_precision(values), *_evaluation(values)]
-    return [*found, *watching_problems(values)]
+    found += [*method_problems(values), *watching_problems(values)]
+    return [*found, *preference_problems(values), *text_problems(values)]
 
 
 def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
@@ -54,7 +58,10 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
         "logging_steps": ("logging_strategy: steps", get("logging_strategy", "steps") == "steps"),
         **dict.fromkeys(
             ("metric_for_best_model", "greater_is_better"),
-            ("load_best_model_at_end", bool(get("load_best_model_at_end") or get("save_strategy") == "best")),
+            (
+                "load_best_model_at_end",
+                bool(get("load_best_model_at_end") or get("save_strategy") == "best" or get("early_stopping_steps")),
+            ),
         ),
         "warmup_steps": (
             "a schedule that warms up, such as constant_with_warmup",
@@ -75,14 +82,19 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
         ),
         **watching_without_effect(values),
     }
+    yield from stage_notes(values)
     if get("learning_rate") == 0 and trains(values):
         yield "learning_rate has no effect at 0: nothing is trained, and the weights stay as they are"
-    if get("greater_is_better"):
-        yield "greater_is_better: true keeps the checkpoint with the highest loss, as the metric is the loss"
+    metric = str(get("metric_for_best_model") or "loss").removeprefix("eval_")
+    if metric.startswith("loss") and get("greater_is_better"):
+        yield "greater_is_better: true keeps the checkpoint with the highest loss, as the metric is a loss"
+    elif not metric.startswith("loss") and get("greater_is_better") is False:
+        yield f"greater_is_better: false keeps the checkpoint with the lowest {metric}"
     yield from _thoughts(values)
     for name, (needed, there) in needs.items():
         if get(name) not in (None, False) and not there:
             yield f"{name} has no effect: it needs {needed}"
+    yield from methods_without_effect(values)
 
 
 def _thoughts(values: Mapping[str, Any]) -> Iterator[str]:
@@ -141,7 +153,7 @@ def _method(values: Mapping[str, Any]) -> Iterator[str]:
     said = method if "finetuning_type" in values else "left out, which means lora"
     if method is None:
         return
-    for one in dataclasses.fields(TuningArguments):
+    for one in (*dataclasses.fields(TuningArguments), *dataclasses.fields(MethodArguments)):
         belongs = one.metadata["method"]
         if belongs and belongs != method and get(one.name) not in (None, False, 0, [], ""):
             yield f"{one.name} belongs to finetuning_type: {belongs}, but finetuning_type is {said}"
@@ -172,8 +184,6 @@ def _method(values: Mapping[str, Any]) -> Iterator[str]:
 def _rows(values: Mapping[str, Any]) -> Iterator[str]:
     """Sentences about rows, images and steps."""
     get = values.get
-    if get("scene_packing", 1) != 1 and get("neftune_noise_alpha"):
-        yield "neftune_noise_alpha needs scene_packing: 1, as its noise depends on the length of a row"
     if get("train_on_prompt") and get("mask_history"):
         yield "train_on_prompt and mask_history exclude each other: one learns more of a row, the other less"
     template = get("template")
@@ -185,6 +195,7 @@ def _rows(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"template '{template}' is not known{nearest(template, known)} (known: {', '.join(known)})"
     limits = ImageLimits.said(get("image_resolution"), get("image_max_pixels"), get("image_min_pixels"))
     yield from limits.problems()
+    yield from area_problems(get("video_max_pixels"), get("video_min_pixels"))
     yield from (f"feature_cache {words}" for words in feature_cache_problems(get("feature_cache", "auto")))
     if (get("image_resolution") or 0) > LONGEST_SIDE:
         area = get("image_resolution")
@@ -221,5 +232,14 @@ def _evaluation(values: Mapping[str, Any]) -> Iterator[str]:
         yield "load_best_model_at_end needs eval_strategy and val_size"
     if get("save_strategy") == "best" and not evaluates:
         yield "save_strategy best needs eval_strategy and val_size"
-    if get("metric_for_best_model") not in (None, "loss", "eval_loss"):
-        yield f"metric_for_best_model {get('metric_for_best_model')} is not known; evaluation gives the loss alone"
+    metric = str(get("metric_for_best_model") or "loss").removeprefix("eval_")
+    if (
+        metric != "loss"
+        and not metric.startswith("loss_")
+        and not get("eval_generate")
+        and get("stage", "sft") == "sft"
+    ):
+        yield (
+            f"metric_for_best_model {get('metric_for_best_model')} is not known: evaluation gives loss and "
+            "loss_<task>, and scores of answers where eval_generate is set"
+        )

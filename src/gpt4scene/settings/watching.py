@@ -52,6 +52,8 @@ def watching_problems(values: Mapping[str, Any]) -> Iterator[str]:
         yield "eval_generate needs val_size, the scenes to hold out"
     if asked and get("tokenized_path"):
         yield "eval_generate needs the words of questions, and tokenized_path holds tokens; leave one of them out"
+    if asked and get("stage") == "pt":
+        yield "eval_generate asks the questions of rows, and plain text (stage: pt) has none; leave it out"
     if asked and get("fsdp"):
         yield (
             "eval_generate needs whole weights in each process, and fsdp shares them out; use plain processes or "

@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,28 @@ from transformers import TrainerCallback
 from gpt4scene.files.whole import whole_file, write_text
 
 LOG = "trainer_log.jsonl"
+LEFT_OUT = ("epoch", "total_flos", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second")
+"""Figures of transformers that have no place in a line, or another name there."""
 LINE_EVERY_S = 10.0
 """Seconds between two progress lines where the output is no terminal."""
+
+
+SHOWN = (
+    ("eval_exact_match", "exact match", ".1%"),
+    ("questions_per_second", "questions/s", ".2f"),
+    ("tokens_per_second", "tokens/s", ",.0f"),
+    ("data_wait_share", "waiting for data", ".0%"),
+    ("utilisation", "utilisation", ".0%"),
+)
+"""Figures of a line that the terminal shows: key, words and form; all of them are in the file."""
 
 
 class StepLog(TrainerCallback):
     """Appends a line per logged step to ``trainer_log.jsonl``, flushed at once, in LLaMA-Factory's keys.
 
-    Keys: ``current_steps, total_steps, loss | eval_loss, lr, epoch, percentage, elapsed_time, remaining_time``. A fresh
-    run starts an empty file; a resumed one drops the lines after its checkpoint first. ``show`` gets every line too.
+    Keys: ``current_steps, total_steps, loss | eval_loss, lr, epoch, percentage, elapsed_time, remaining_time``; then
+    ``ends``, the time of day here, and every other figure that was logged: losses by task, speed, scores of answers. A
+    fresh run starts an empty file; a resumed one drops the lines after its checkpoint. ``show`` gets every line too.
     """
 
     def __init__(self, output_dir: str | Path, show: Progress | None = None) -> None:
@@ -68,6 +81,7 @@ class StepLog(TrainerCallback):
         done = state.global_step - self._start_step
         elapsed = time.monotonic() - self._start_time
         remaining = elapsed / done * (state.max_steps - state.global_step) if done else 0.0
+        ends = datetime.now().astimezone() + timedelta(seconds=remaining)
         names = {"loss": "loss", "eval_loss": "eval_loss", "learning_rate": "lr", "grad_norm": "grad_norm"}
         return {
             "current_steps": state.global_step,
@@ -77,6 +91,8 @@ class StepLog(TrainerCallback):
             "percentage": round(100 * state.global_step / max(state.max_steps, 1), 2),
             "elapsed_time": duration(elapsed),
             "remaining_time": duration(remaining),
+            "ends": ends.isoformat(timespec="minutes"),
+            **{name: value for name, value in logs.items() if name not in names and name not in LEFT_OUT},
         }
 
 
@@ -101,9 +117,10 @@ class Progress:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[ends]}"),
         )
         self._bar = bar = RichProgress(*columns, console=Console(file=self._stream))
-        self._task = bar.add_task("training", total=total, completed=step, loss="")
+        self._task = bar.add_task("training", total=total, completed=step, loss="", ends="")
         bar.start()
 
     def step(self, step: int) -> None:
@@ -114,26 +131,31 @@ class Progress:
     def line(self, line: Mapping[str, Any]) -> None:
         """Show a line of the step log."""
         kind = "loss" if "loss" in line else "eval_loss"
-        if self._bar is not None:
-            self._bar.update(self._task, loss=f"{kind} {line[kind]:.4f}")
-            return
         last = line["current_steps"] >= line["total_steps"]
+        ends = "" if last else f"ends about {clock(line['ends'])}"
+        if self._bar is not None:
+            self._bar.update(self._task, loss=f"{kind} {line[kind]:.4f}", ends=ends)
+            return
         if kind == "loss" and not last and time.monotonic() - self._last_line < LINE_EVERY_S:
             return
         self._last_line = time.monotonic()
-        rate = f", lr {line['lr']:.2e}" if "lr" in line else ""
-        print(
-            f"step {line['current_steps']}/{line['total_steps']}: {kind} {line[kind]:.4f}{rate}, "
-            f"{line['elapsed_time']} passed, {line['remaining_time']} left",
-            file=self._stream,
-            flush=True,
-        )
+        said = [f"step {line['current_steps']}/{line['total_steps']}: {kind} {line[kind]:.4f}"]
+        said += [f"lr {line['lr']:.2e}"] if "lr" in line else []
+        said += [f"{words} {line[name]:{form}}" for name, words, form in SHOWN if name in line]
+        said += [f"{line['elapsed_time']} passed", f"{line['remaining_time']} left", *filter(None, [ends])]
+        print(", ".join(said), file=self._stream, flush=True)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def clock(moment: str, now: datetime | None = None) -> str:
+    """Return the time of day of an ISO ``moment``, with the day where that is not today."""
+    then, now = datetime.fromisoformat(moment), now or datetime.now().astimezone()
+    return then.strftime("%H:%M" if then.date() == now.date() else "%a %d %b, %H:%M")
 
 
 def duration(seconds: float) -> str:

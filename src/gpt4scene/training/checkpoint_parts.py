@@ -15,11 +15,12 @@ from transformers.trainer_pt_utils import safe_globals
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json
-from gpt4scene.model.adapters import read_adapter
+from gpt4scene.model.adapter_files import read_adapter
 from gpt4scene.model.folder import is_adapter
 from gpt4scene.model.weight_files import check_files, check_pickle
 from gpt4scene.model.weight_samples import broken_tensor, pieces
 from gpt4scene.training.output import MARK
+from gpt4scene.training.own_optimizer import known_projectors
 
 STATE = "trainer_state.json"
 _WHOLE = ("exp_avg", "exp_avg_sq", "momentum_buffer", "square_avg")
@@ -103,7 +104,7 @@ def _check_optimizer(path: Path, shapes: set[tuple[int, ...]], keeps: bool) -> N
         for name, value in one.items():
             if not isinstance(value, torch.Tensor):
                 continue
-            if name in _WHOLE and tuple(value.shape) not in shapes:
+            if name in _WHOLE and "projector" not in one and tuple(value.shape) not in shapes:
                 raise DataError(
                     f"{path}: the optimizer's {name} is of {list(value.shape)}, and no weight here is; {_ANEW}"
                 )
@@ -123,7 +124,8 @@ def _dicts(path: Path, kept: object) -> dict[Any, dict[str, Any]]:
 
 def _load(path: Path, key: str) -> dict[str, Any]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with known_projectors():
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # a damaged file makes torch's unpickler fail in every way there is
         said = (" ".join(str(error).split()) or type(error).__name__)[:200]
         raise DataError(f"{path}: can't be read ({said}); {_ANEW}") from error

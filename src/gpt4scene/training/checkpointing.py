@@ -133,7 +133,10 @@ def pack_size(dataset: PackDataset, branches: int) -> PackSize:
         (alone if keys[index] is None else shared).append(
             row if isinstance(row, EncodedSample) else encoder.encode(row)
         )
-    sizes = [_size([sample], 1, encoder) for sample in alone] + ([_size(shared, branches, encoder)] if shared else [])
+    sizes = [_size(sample.answers, len(sample.answers), encoder) for sample in alone]
+    if shared:
+        answers = [answer for sample in shared for answer in sample.answers]
+        sizes.append(_size(answers, branches * len(shared[0].answers), encoder))
     return max(sizes, key=lambda size: size.tokens)
 
 
@@ -159,7 +162,7 @@ def _telling(rows: Sequence[Conversation] | TokenizedRows, branches: int, keys: 
         images, lengths = rows.images(), rows.own_lengths().tolist()
     else:
         images = [row.images for row in rows]
-        lengths = [sum(len(turn.text) for turn in row.turns) for row in rows]
+        lengths = [sum(len(turn.text) for turn in row.turns) + len(row.rejected or "") for row in rows]
     scenes: dict[tuple[str, ...], int] = {}
     for index, paths in enumerate(images):
         scenes.setdefault(paths, index)

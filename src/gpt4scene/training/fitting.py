@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +15,8 @@ from gpt4scene.files.whole import read_json
 from gpt4scene.model.folder import ADAPTER_CONFIG
 from gpt4scene.model.fused import Kernels, choose_kernels
 from gpt4scene.settings.config import TrainConfig
+from gpt4scene.settings.methods import MethodArguments
+from gpt4scene.training.adapter_start import starting_adapters
 from gpt4scene.training.memory import Precision, Setup, Sharding
 
 STATES = (
@@ -26,6 +27,7 @@ STATES = (
     (r"lion|.*_lion", 4.0),
     (r"sgd|rmsprop|adagrad", 4.0),
     (r"(ada)?lomo|galore|apollo", 1.0),
+    (r"muon", 4.0),
 )
 """Beginning of ``optim`` -> bytes of state a trained number; 8 (two fp32 numbers) for all others."""
 
@@ -45,7 +47,9 @@ def setup_of(
 
     An adapter that is gone on with counts by its own rank.
     """
-    tuning, optim = config.tuning, str(config.training.get("optim", "adamw_torch"))
+    tuning, methods = config.tuning, config.methods
+    named = str(config.training.get("optim", "adamw_torch"))
+    optim = methods.low_rank or ("muon" if methods.use_muon else named)
     precision: Precision = "bf16" if config.training.get("bf16") else "fp32"  # fp16 keeps frozen weights in fp32
     layers = min(abs(tuning.freeze_trainable_layers), model.layers)
     last_ones = tuning.finetuning_type == "freeze" and tuning.freeze_trainable_layers > 0
@@ -65,7 +69,17 @@ def setup_of(
         processes=processes,
         state=_state(optim, halved=tuning.pure_bf16 and deepspeed is None) + _whole_embeddings(config, model, optim),
         fused=fused,
+        quantised=quantised_bytes(methods),
     )
+
+
+def quantised_bytes(methods: MethodArguments) -> float | None:
+    """Return the bytes of a quantised number: bitsandbytes keeps a scale for 64 of them, in 8 bits where it may."""
+    if methods.quantization_bit is None:
+        return None
+    if methods.quantization_bit == 8:
+        return 1.0
+    return 0.5 + (1 / 64 + 4 / (64 * 256) if methods.double_quantization else 4 / 64)
 
 
 def _offloaded(zero: Mapping[str, Any], part: str) -> bool:
@@ -107,8 +121,8 @@ def _rank(config: TrainConfig) -> int:
     """Return the rank of the adapters, 0 without."""
     if config.tuning.finetuning_type != "lora":
         return 0
-    adapter = config.model.adapter_name_or_path
-    return config.tuning.lora_rank if adapter is None else read_json(Path(adapter) / ADAPTER_CONFIG)["r"]
+    _, adapter = starting_adapters(config)
+    return config.tuning.lora_rank if adapter is None else read_json(adapter / ADAPTER_CONFIG)["r"]
 
 
 def _trained(config: TrainConfig, model: ModelShape, layers: int, rank: int) -> int:

@@ -37,8 +37,10 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         "lr_scheduler_type": "cosine",
         "logging_steps": 1,
     }
-    if given.get("save_strategy") == "best":
+    if given.get("save_strategy") == "best" or config.methods.early_stopping_steps:
         derived["metric_for_best_model"] = "loss"
+    metric = str(given.get("metric_for_best_model") or "loss").removeprefix("eval_")
+    derived["greater_is_better"] = None if metric == "loss" else not metric.startswith("loss")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         derived["ddp_find_unused_parameters"] = False
     fixed: dict[str, Any] = {
@@ -50,7 +52,7 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         "logging_nan_inf_filter": False,  # it logs an older loss for one that is no number; the run must stop there
         "use_cache": True,  # the Trainer writes this into the model's config, where it would slow generation down
     }
-    for key in (*OPTIONS, "liger_kernel_config"):  # ours to do, see training.checkpointing and model.fused
+    for key in (*OPTIONS, "liger_kernel_config", "neftune_noise_alpha"):  # ours: training.checkpointing, model.fused
         given.pop(key, None)
     if config.tuning.pure_bf16:
         fixed["bf16"] = bool(given.get("deepspeed"))

@@ -129,6 +129,9 @@ def _replacements(name: str, content: Mapping[str, Any], config: TrainConfig) ->
     ):
         if content.get(block) and config.training.get(key) is not None:
             yield f"{name}: its {block} would take the place of {key}: {config.training[key]}; leave one of them out"
+    for key in ("loraplus_lr_ratio", "tower_learning_rate", "merger_learning_rate"):
+        if content.get("optimizer") and getattr(config.methods, key) is not None:
+            yield f"{name}: its optimizer has one rate, but the run says {key}; leave the file's optimizer out"
 
 
 def _at(content: Any, path: str) -> Any:

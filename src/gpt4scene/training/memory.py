@@ -52,7 +52,8 @@ class Setup:
     ``kept_layers`` are the language layers that the backward pass goes through: the last n with ``freeze``, else all.
     ``state`` is what the optimizer keeps of a trained number, in bytes. ``offload`` keeps the optimizer in the host's
     memory, ``offload_weights`` the shards of weights, too. ``fused`` says that norms and SwiGLU run in
-    one kernel each; ``rank`` is LoRA's, 0 without.
+    one kernel each; ``rank`` is LoRA's, 0 without. ``quantised`` are the bytes of a number in the layers' matrices
+    where those are kept in few bits, scales included.
     """
 
     method: Literal["full", "freeze", "lora"]
@@ -67,6 +68,7 @@ class Setup:
     processes: int = 1
     state: float = 8.0
     fused: bool = False
+    quantised: float | None = None
 
     @property
     def computes(self) -> int:
@@ -185,6 +187,7 @@ def estimate(model: ModelShape, setup: Setup, pack: PackSize, every: int) -> Mem
     # A layer that is computed again takes the place of the kept ones behind it, whose backward pass is over.
     last_again = again > 0 and (again - 1) * every == setup.kept_layers - 1
     working = (kept if last_again else 0) + setup.computes * (3 * model.intermediate + 3 * model.hidden)
+    whole = 0 if setup.quantised is None else setup.computes * max(i * o for i, o in model.linear().values())
     weights, copies, gathered = _weights(model, setup)
     gradients, optimizer = _learning(setup)
     logits = pack.branches * pack.labels * model.vocabulary * (setup.computes + 12)
@@ -198,7 +201,7 @@ def estimate(model: ModelShape, setup: Setup, pack: PackSize, every: int) -> Mem
         optimizer=optimizer,
         gathered=gathered,
         activations=tokens * activations,
-        working=tokens * working,
+        working=tokens * working + whole,  # a matrix of few bits is made whole for its product
         logits=logits,
         tower=tower,
     )
@@ -209,6 +212,8 @@ def _weights(model: ModelShape, setup: Setup) -> tuple[float, float, float]:
     frozen = model.parameters - (0 if setup.rank else setup.trained)
     shards = setup.processes if setup.sharding in ("zero3", "fsdp2") else 1
     weights = (setup.trained * setup.stored + frozen * setup.computes) / shards
+    if setup.quantised is not None:
+        weights -= model.layers * model.layer_matmul * (setup.computes - setup.quantised)
     if setup.offload_weights:
         weights = 0.0
     copies = 0.0

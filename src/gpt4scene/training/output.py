@@ -25,8 +25,12 @@ ORDER = 3
 Rule 2 spread shares of several packs over all steps, and let no row of text and none with an image of its own join.
 """
 
+ANSWERS = "eval_answers.jsonl"
+"""File of answers to held-out questions."""
+
 _RUN_FILES = (
     callbacks.LOG,
+    ANSWERS,
     "trainer_state.json",
     "train_results.json",
     "eval_results.json",

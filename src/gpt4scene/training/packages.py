@@ -83,6 +83,13 @@ def _needed(config: TrainConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
     for beginning, modules in OPTIMIZERS:
         if re.match(beginning, str(get("optim", ""))):
             yield f"optim: {training['optim']}", modules
+    for key, wanted, modules in (
+        ("use_galore", config.methods.use_galore, ("galore_torch",)),
+        ("use_apollo", config.methods.use_apollo, ("apollo_torch",)),
+        ("quantization_bit", config.methods.quantization_bit, ("bitsandbytes",)),
+    ):
+        if wanted:
+            yield key, modules
     if config.tuning.use_liger_kernel:
         yield "use_liger_kernel", ("liger_kernel",)
     if get("deepspeed"):

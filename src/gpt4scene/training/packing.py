@@ -46,7 +46,9 @@ def branches_of(
     fused = kernels is not None and kernels.both
     setup = setup_of(config, model, arguments.world_size, deepspeed=deepspeed_content(config), fused=fused)
     pack = on_first(lambda: widest_pack(rows, questions))
-    return largest_pack(model, setup, pack, min(known), most=questions, every=recomputed_in_packs(config))
+    answers = 2 if config.tuning.stage == "dpo" else 1
+    most = largest_pack(model, setup, pack, min(known), most=questions * answers, every=recomputed_in_packs(config))
+    return max(1, most // answers)
 
 
 def recomputed_in_packs(config: TrainConfig) -> int:

@@ -13,6 +13,7 @@ from gpt4scene.errors import ConfigError
 from gpt4scene.families.family import check_template
 from gpt4scene.families.registry import family_of
 from gpt4scene.files.whole import read_json
+from gpt4scene.model.adapter_chain import check_chain
 from gpt4scene.model.attention import attention_sentence, refuse_dropout
 from gpt4scene.model.fused import check_fusing
 from gpt4scene.model.kernels import use_flash_3
@@ -21,22 +22,28 @@ from gpt4scene.model.recompute import check_reentrant
 from gpt4scene.model.rope import refuse_growing_positions
 from gpt4scene.model.router import set_balance
 from gpt4scene.model.tuning import check_tuning
+from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig
+from gpt4scene.training.adapter_start import starting_adapters
 from gpt4scene.training.checkpointing import options_of
 from gpt4scene.training.fitting import wanted_kernels
+from gpt4scene.training.held_out import answering_problems
 from gpt4scene.training.launch_files import launch_problems
 from gpt4scene.training.optimizers import check_target_modules, option_problems
 from gpt4scene.training.output import MARK, BatchPlan
 from gpt4scene.training.packages import missing_packages
 from gpt4scene.training.packing import branches_of
+from gpt4scene.training.parameter_groups import check_low_rank_targets
 from gpt4scene.training.resume import check_resume, find_checkpoint, settings_of
 from gpt4scene.training.run_data import RunData
+from gpt4scene.training.stages import reference_folder, reference_problems
 
 
 def check_settings(config: TrainConfig) -> None:
     """Raise ``ConfigError`` for missing packages, options that nobody reads, and files or variables that contradict."""
-    if problems := [*missing_packages(config), *option_problems(config), *launch_problems(config)]:
+    problems = [*missing_packages(config), *option_problems(config), *launch_problems(config)]
+    if problems := [*problems, *reference_problems(config), *answering_problems(config)]:
         raise ConfigError(*problems)
 
 
@@ -52,11 +59,26 @@ def check_model(config: TrainConfig, folder: Path) -> str | None:
     refuse_growing_positions(network.config, config.data.cutoff_len)
     check_reentrant(network.config, bool(options_of(config).get("use_reentrant")))
     check_target_modules(config, network)
+    check_low_rank_targets(network, config.methods, family_of(network.config))
+    reference_folder(config, folder)
     check_fusing(config.tuning.use_liger_kernel, network, *wanted_kernels(config))
     if not config.evaluates_only:
         refuse_dropout(network.config, attention_backend(config.model.flash_attn)[0])
-    about = check_tuning(network, config.tuning, config.model.adapter_name_or_path, config.said)
+    merged, adapter = starting_adapters(config)
+    check_chain(merged, network, folder)
+    about = check_tuning(network, config.tuning, adapter, config.said, config.methods)
     return "; ".join(filter(None, (unused_weights(folder), about))) or None
+
+
+def check_best_metric(arguments: TrainingArguments, known: list[str]) -> None:
+    """Raise ``ConfigError`` where ``metric_for_best_model`` is none of the figures that an evaluation will have."""
+    metric = arguments.metric_for_best_model
+    chooses = arguments.load_best_model_at_end or arguments.save_strategy == "best"
+    if chooses and metric and metric.removeprefix("eval_") not in known:
+        raise ConfigError(
+            f"metric_for_best_model {metric} is not among the figures of this run's evaluation"
+            f"{nearest(metric.removeprefix('eval_'), known)} (they are: {', '.join(known)})"
+        )
 
 
 def attention_of(config: TrainConfig, arguments: TrainingArguments, folder: Path) -> str:

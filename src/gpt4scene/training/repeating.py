@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gpt4scene.data.fingerprint import AREAS
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json
 from gpt4scene.settings.config import TrainConfig
@@ -33,13 +34,14 @@ def check_repeat(config: TrainConfig, now: Mapping[str, Any]) -> list[str]:
 
 
 def _rows(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return what differs in the rows; files of images are not looked into."""
+    """Return what differs in the rows, of what both versions note; files of images are not looked into."""
     old = (then.get("data") or {}).get("fingerprint")
     new = now["data"]["fingerprint"]
     if not old:
         return ["it does not say which rows it was trained on"]
-    changed = [key for key in {**old, **new} if old.get(key) != new.get(key) and key not in _MAY_MOVE]
-    return [_row_difference(key, old.get(key), new.get(key)) for key in changed]
+    noted = [key for key in old if key in new and key not in _MAY_MOVE]
+    changed = [key for key in [*noted, *AREAS] if old.get(key) != new.get(key)]
+    return [_row_difference(key, old.get(key), new.get(key)) for key in dict.fromkeys(changed)]
 
 
 def _row_difference(key: str, old: Any, new: Any) -> str:

@@ -36,8 +36,8 @@ _KEPT_BY_THE_OPTIMIZER = (
 )
 _KEPT_BY_THE_DATA = ("val_size", "val_split", "train_on_prompt", "mask_history")
 _SAME_ANYWAY = (
-    *("stage", "disable_gradient_checkpointing", "use_liger_kernel", "scene_packing", "plot_loss"),
-    "overwrite_output_dir",
+    *("disable_gradient_checkpointing", "use_liger_kernel", "scene_packing", "plot_loss"),
+    *("overwrite_output_dir", "early_stopping_steps", "pissa_convert"),
 )
 _MAY_MOVE = ("media_dir",)
 _ROWS = "rows: "
@@ -48,14 +48,16 @@ def settings_of(config: TrainConfig, arguments: TrainingArguments, fingerprint: 
 
     Files and settings that shape the rows come as a digest for each part of the data's ``fingerprint``.
     """
-    kinds = asdict(config.tuning) | asdict(config.family)
+    kinds = asdict(config.tuning) | asdict(config.methods) | asdict(config.family)
     tuning = {key: value for key, value in kinds.items() if key not in _SAME_ANYWAY}
+    tuning["loss_average"] = config.loss_average
     data = {key: value for key, value in asdict(config.data).items() if key in _KEPT_BY_THE_DATA}
     optimizer = {key: getattr(arguments, key) for key in _KEPT_BY_THE_OPTIMIZER}
     rows = {f"{_ROWS}{key}": _digest(value) for key, value in fingerprint.items() if key not in _MAY_MOVE}
     precision = {key: getattr(arguments, key) for key in ("bf16", "fp16")}
     ways = {"deepspeed": bool(arguments.deepspeed), "fsdp": bool(arguments.fsdp)}
-    return json.loads(json.dumps(tuning | data | optimizer | precision | ways | rows, default=str))
+    pairs = asdict(config.preferences) if config.tuning.stage == "dpo" else {}
+    return json.loads(json.dumps(tuning | pairs | data | optimizer | precision | ways | rows, default=str))
 
 
 def check_resume(checkpoint: Path, arguments: TrainingArguments, plan: BatchPlan, settings: Mapping[str, Any]) -> int:

@@ -14,6 +14,7 @@ from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.fingerprint import fingerprint
 from gpt4scene.data.image_rules import image_rule
 from gpt4scene.data.packs import PackDataset
+from gpt4scene.data.plain_text import TextEncoder
 from gpt4scene.data.split import split_rows
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.errors import DataError
@@ -61,6 +62,7 @@ def load_data(
     data = config.data
     encoder = on_all(lambda: _encoder(config, folder, tokenizer))
     reading = {
+        "stage": config.tuning.stage,
         "media_dir": data.media_dir,
         "max_samples": data.max_samples,
         "mix_strategy": data.mix_strategy,
@@ -140,13 +142,17 @@ def _select(rows: Sequence[Conversation] | TokenizedRows, indices: Sequence[int]
 
 
 def _encoder(config: TrainConfig, folder: Path, tokenizer: PreTrainedTokenizerBase) -> Encoder:
-    """Return the encoder that the settings describe, for the checkpoint in ``folder``."""
-    data, thoughts = config.data, config.family
-    return Encoder(
+    """Return the encoder that the settings describe, for the checkpoint in ``folder``.
+
+    Of pairs, the two last answers are compared, so that nothing before them is learned.
+    """
+    data, thoughts, stage = config.data, config.family, config.tuning.stage
+    kind = TextEncoder if stage == "pt" else Encoder
+    return kind(
         tokenizer,
         TEMPLATES[data.template].told(thoughts.enable_thinking, thoughts.preserve_thinking),
-        image_rule(folder, **asdict(data.image_limits)),
+        image_rule(folder, **asdict(data.image_limits), video=config.video.limits),
         data.cutoff_len,
         train_on_prompt=data.train_on_prompt,
-        mask_history=data.mask_history,
+        mask_history=data.mask_history or stage == "dpo",
     )

@@ -7,21 +7,22 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gpt4scene.errors import DataError
 from gpt4scene.model.folder import save_processor_files
 from gpt4scene.model.loading import load_model
 from gpt4scene.training.finite import Watch
+from gpt4scene.training.own_optimizer import OwnOptimizer
 
 
-class SavingTrainer(Trainer):
+class SavingTrainer(OwnOptimizer):
     """Saves checkpoints that load on their own, unless their weights are broken.
 
     Args:
         base: checkpoint folder that training starts from; its processor files go into every checkpoint.
         tokenizer: of the run; it goes into every checkpoint, too.
-        kwargs: of ``Trainer``.
+        kwargs: of ``OwnOptimizer`` and ``Trainer``.
     """
 
     def __init__(self, *, base: Path, tokenizer: PreTrainedTokenizerBase, **kwargs: Any) -> None:
@@ -100,7 +101,8 @@ class SavingTrainer(Trainer):
         memory = getattr(self.optimizer, "state", {}) if checkpoint else {}
         for parameter, kept in memory.items():
             for name in ("exp_avg", "exp_avg_sq", "momentum_buffer"):
-                if name in kept and kept[name] is not None and kept[name].shape != parameter.shape:
+                other = kept.get(name) is not None and "projector" not in kept
+                if other and kept[name].shape != parameter.shape:
                     raise DataError(
                         f"{checkpoint}: its optimizer's {name} is of shape {list(kept[name].shape)}, and the parameter "
                         f"of {list(parameter.shape)}; take an earlier checkpoint"

@@ -1,47 +1,45 @@
-"""Supervised fine-tuning, from top to bottom: settings, output folder, data, model, trainer, training, results."""
+"""Training, from top to bottom: settings, output folder, data, model, trainer, steps, results."""
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
-from transformers import TrainingArguments, set_seed
+from transformers import TrainerCallback, TrainingArguments, set_seed
 
-from gpt4scene.data.packs import PackDataset
 from gpt4scene.errors import Stopped
-from gpt4scene.families.registry import shape_of
+from gpt4scene.families.registry import family_of
 from gpt4scene.model.folder import ModelFolder, identity, local_folder, parameter_count
-from gpt4scene.model.fused import fuse
-from gpt4scene.model.loading import load_model, load_tokenizer
-from gpt4scene.model.recompute import inner_model, recompute
-from gpt4scene.model.router import set_balance
+from gpt4scene.model.loading import load_tokenizer
 from gpt4scene.model.threads import spare_threads
-from gpt4scene.model.tuning import prepare_for_training
-from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig, parse
-from gpt4scene.training.callbacks import Progress, StepLog, plot_losses
-from gpt4scene.training.checkpointing import Choice, choose, options_of, told_when_memory_runs_out
+from gpt4scene.training.adapter_start import AdapterStart, starting_adapters
+from gpt4scene.training.advice import advice
+from gpt4scene.training.callbacks import Progress, StepLog
+from gpt4scene.training.checkpointing import told_when_memory_runs_out
+from gpt4scene.training.early_stopping import StopEarly
 from gpt4scene.training.finite import RefuseBrokenStart
-from gpt4scene.training.fitting import free_bytes, kernels_of, setup_of
+from gpt4scene.training.held_out import HeldOutAnswers
 from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.known_images import keep_features
-from gpt4scene.training.launch_files import deepspeed_content
 from gpt4scene.training.manifest import Manifest
-from gpt4scene.training.objective import FineTuning
 from gpt4scene.training.optimizers import try_out
-from gpt4scene.training.output import BatchPlan, MarkComplete, open_output
-from gpt4scene.training.packing import branches_of, widest_pack
-from gpt4scene.training.preflight import attention_of, check_model, check_settings, plan_of
-from gpt4scene.training.processes import alike, gather_all, leave_in_order, on_all, on_first
+from gpt4scene.training.output import MarkComplete, open_output
+from gpt4scene.training.packing import branches_of
+from gpt4scene.training.parts_table import content, parts_of, table
+from gpt4scene.training.planned_run import PlannedRun, batch_content, say
+from gpt4scene.training.preflight import attention_of, check_best_metric, check_model, check_settings, plan_of
+from gpt4scene.training.processes import alike, leave_in_order, on_all, on_first
+from gpt4scene.training.ready_model import hasten, last_adapter, parameters_of, ready_model, useful_operations
 from gpt4scene.training.repeating import check_repeat
+from gpt4scene.training.results import evaluate_only, finish, take_steps
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
-from gpt4scene.training.run_data import RunData, load_data
+from gpt4scene.training.run_data import load_data
 from gpt4scene.training.signals import StopOnSignal
+from gpt4scene.training.stages import objective_of
 from gpt4scene.training.tracking import Tracking, tracked
 from gpt4scene.training.trainer import PackTrainer
 
@@ -98,7 +96,7 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     """Do the work and return one sentence about how it ended."""
     folder = on_all(lambda: local_folder(config.model.model_name_or_path))
     if about := on_all(lambda: check_model(config, folder)):
-        _say(arguments, about)
+        say(arguments, about)
     spare_threads(parameter_count(folder), arguments.device)
     tokenizer = on_all(lambda: load_tokenizer(folder))
     stops = bool(config.data.tokenized_path) and (config.data.tokenize_only or _too_large_for_cpu(folder))
@@ -107,212 +105,104 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     plan = plan_of(config, arguments, data, branches_of(config, arguments, folder, data.train, checkpoint))
     if checkpoint is None:
         manifest.release()
-    weights = on_first(lambda: identity(ModelFolder(folder, _adapter(config))))
-    manifest.update(data=data.summary, batch=_batch(plan), attention=attention, checkpoint=weights)
+    weights, batch = on_first(lambda: identity(ModelFolder(folder, last_adapter(config)))), batch_content(plan)
+    manifest.update(data=data.summary, batch=batch, attention=attention, checkpoint=weights)
     for note in on_first(lambda: check_repeat(config, manifest.content)) if config.repeats else ():
-        _say(arguments, f"note: {note}")
-    _say(arguments, f"{data.sentence}; {_batch(plan)['sentence']}")
+        say(arguments, f"note: {note}")
+    say(arguments, f"{data.sentence}; {batch['sentence']}")
     if stops:
         return _stop_after_tokenizing(arguments, config)
     settings = settings_of(config, arguments, data.summary["fingerprint"])
     left = total = total_steps(arguments, plan)
+    notes = on_first(lambda: advice(config, arguments, data, plan, total))
+    manifest.update(advice=notes)
+    for note in notes:
+        say(arguments, f"note: {note}")
     if checkpoint is not None:
         left = on_first(lambda: check_resume(checkpoint, arguments, plan, settings))
         if not (left or config.evaluates_only) and on_first(lambda: has_result(config.output_dir)):
             sentence = f"finished before: {checkpoint} is the end of all {total} steps, and nothing was changed"
-            _say(arguments, f"{sentence}; raise num_train_epochs or max_steps to train on")
+            say(arguments, f"{sentence}; raise num_train_epochs or max_steps to train on")
             return sentence
         manifest.release()
+    run = PlannedRun(config, arguments, folder, checkpoint, manifest, data, plan, settings, left)
+    about = {"batch": batch["sentence"], "rows": len(data.train), "resumed_from": str(checkpoint or "")}
+    with tracked(config, arguments.process_index == 0, run.say, **about) as tracking:
+        return _work(run, tracking)
 
-    about = {"batch": _batch(plan)["sentence"], "rows": len(data.train), "resumed_from": str(checkpoint or "")}
-    with tracked(config, arguments.process_index == 0, lambda line: _say(arguments, line), **about) as tracking:
-        return _work(config, arguments, folder, checkpoint, manifest, data, plan, settings, left, tracking)
 
-
-def _work(
-    config: TrainConfig,
-    arguments: TrainingArguments,
-    folder: Path,
-    checkpoint: Path | None,
-    manifest: Manifest,
-    data: RunData,
-    plan: BatchPlan,
-    settings: dict,
-    left: int,
-    tracking: Tracking,
-) -> str:
+def _work(run: PlannedRun, tracking: Tracking) -> str:
     """Load the model, train or evaluate it, save what came of it, and return one sentence about that."""
-    model = on_all(lambda: _model(config, arguments, folder))
-    if checkpoint is None:  # nothing can be wrong any more that would be the end of an earlier run for nothing
+    config, arguments, manifest = run.config, run.arguments, run.manifest
+    model = on_all(lambda: ready_model(run))
+    if run.checkpoint is None:  # nothing can be wrong any more that would be the end of an earlier run for nothing
         on_first(lambda: open_output(config.output_dir, overwrite=config.tuning.overwrite_output_dir, resume=None))
-    activations = _hasten(config, arguments, model, data, plan, manifest)
-    manifest.update(parameters=_parameters(model), arguments=arguments.to_sanitized_dict())
+    objective, reference = on_all(lambda: objective_of(config, arguments, run.folder, model))
+    if reference:
+        run.say(reference)
+    activations, family = hasten(run, model), family_of(model.config)
+    manifest.update(parameters=parameters_of(model), arguments=arguments.to_sanitized_dict())
+    if not config.evaluates_only:
+        parts = parts_of(model, config.methods, arguments.learning_rate, family)
+        manifest.update(parts=content(parts))
+        run.say(table(parts))
+    start, stop = AdapterStart(config.methods, model, starting_adapters(config)[0]), StopOnSignal()
+    answers = _answers(run, tracking)
     trainer = PackTrainer(
         model=model,
         args=arguments,
-        train_dataset=data.train,
-        eval_dataset=data.evaluation,
-        plan=plan,
-        objective=FineTuning(config.tuning.loss_average),
+        train_dataset=run.data.train,
+        eval_dataset=run.data.evaluation,
+        plan=run.plan,
+        methods=config.methods,
+        family=family,
+        objective=objective,
         eval_branches=arguments.per_device_eval_batch_size,
-        base=folder,
-        tokenizer=data.train.encoder.tokenizer,
-        stop=(stop := StopOnSignal()),
-        callbacks=[
-            stop,
-            RefuseBrokenStart(checkpoint or config.model.adapter_name_or_path or folder),
-            MarkComplete(config.output_dir, plan, settings),
-            tracking,
-            *([] if config.evaluates_only else [StepLog(config.output_dir, _progress(config, arguments))]),
-        ],
+        base=run.folder,
+        tokenizer=run.data.train.encoder.tokenizer,
+        stop=stop,
+        operations=useful_operations(run, model),
+        answers=answers,
+        callbacks=_callbacks(run, stop, start, tracking),
     )
-    manifest.update(feature_cache=_features(trainer, config, arguments))
+    manifest.update(feature_cache=_features(run, trainer))
+    check_best_metric(arguments, trainer.evaluated + (answers.names if answers else []))
     if config.evaluates_only:
-        return _evaluate_only(trainer, config, arguments)
+        return evaluate_only(run, trainer)
     with told_when_memory_runs_out(config, activations, trainer):
-        metrics = _train(trainer, config, stop, checkpoint)
-    return _finish(trainer, config, arguments, metrics if left else None)
+        metrics = take_steps(run, trainer, stop)
+    return finish(run, trainer, metrics if run.left else None, start)
 
 
-def _train(trainer: PackTrainer, config: TrainConfig, stop: StopOnSignal, checkpoint: Path | None) -> dict:
-    """Take the steps that are left and return their figures; ``Stopped`` where a signal ended them."""
-    with stop:
-        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if stop.received:
-        _plot(trainer, config)
-        name = signal.Signals(stop.received).name
-        step, total = trainer.state.global_step, trainer.state.max_steps
-        kept = f"after step {step} of {total}, saved in checkpoint-{step}"
-        raise Stopped(f"stopped by {name} {kept}; go on with --resume_from_checkpoint true", stop.received)
-    return result.metrics
+def _callbacks(run: PlannedRun, stop: StopOnSignal, start: AdapterStart, tracking: Tracking) -> list[TrainerCallback]:
+    """Return what acts between steps, in this order."""
+    config = run.config
+    found = [
+        stop,
+        RefuseBrokenStart(run.checkpoint or config.model.adapter_name_or_path or run.folder),
+        start,
+        MarkComplete(config.output_dir, run.plan, run.settings),
+    ]
+    if patience := config.methods.early_stopping_steps:
+        found.append(StopEarly(patience))
+    found.append(tracking)
+    if not config.evaluates_only:
+        shows = run.arguments.process_index == 0 and not config.training.get("disable_tqdm")
+        found.append(StepLog(config.output_dir, Progress() if shows else None))
+    return found
 
 
-def _features(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArguments) -> str:
+def _features(run: PlannedRun, trainer: PackTrainer) -> str:
     """Let the tower keep what it makes of images, as the settings say, and return a word about it."""
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return keep_features(trainer.tower, config.model.feature_cache, processes, lambda line: _say(arguments, line))
+    return keep_features(trainer.tower, run.config.model.feature_cache, processes, run.say)
 
 
-def _finish(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArguments, metrics: dict | None) -> str:
-    """Save the trained model and the figures; evaluate where rows were held out.
-
-    Without ``metrics``, no step was left to take.
-    """
-    trainer.save_trained()
-    sentence = f"no step was left after step {trainer.state.global_step}"
-    if metrics:
-        trainer.save_metrics("train", metrics)
-        sentence = f"trained {trainer.state.global_step} steps, mean loss {metrics['train_loss']:.4f}"
-    if trainer.eval_dataset is not None and config.training.get("do_eval") is not False:
-        evaluation = _last_evaluation(trainer) or trainer.evaluate()
-        trainer.save_metrics("eval", evaluation)
-        sentence += f", evaluation loss {evaluation['eval_loss']:.4f}"
-    trainer.save_state()
-    _plot(trainer, config)
-    _say(arguments, f"{sentence}; saved in {config.output_dir}")
-    return sentence
-
-
-def _evaluate_only(trainer: PackTrainer, config: TrainConfig, arguments: TrainingArguments) -> str:
-    """Save the figures of the held-out rows, and nothing else: no training was asked for."""
-    evaluation = trainer.evaluate()
-    trainer.save_metrics("eval", evaluation)
-    sentence = f"evaluation loss {evaluation['eval_loss']:.4f} of {len(_held_out(trainer))} held-out rows, not trained"
-    _say(arguments, f"{sentence}; figures in {config.output_dir}/eval_results.json")
-    return sentence
-
-
-def _held_out(trainer: PackTrainer) -> PackDataset:
-    assert isinstance(trainer.eval_dataset, PackDataset)
-    return trainer.eval_dataset
-
-
-def _plot(trainer: PackTrainer, config: TrainConfig) -> None:
-    if config.tuning.plot_loss and trainer.is_world_process_zero():
-        plot_losses(trainer.state.log_history, Path(config.output_dir) / "training_loss.png")
-
-
-def _last_evaluation(trainer: PackTrainer) -> dict | None:
-    """Return the evaluation of the weights that were saved, where the last step has had one."""
-    if trainer.args.load_best_model_at_end:
+def _answers(run: PlannedRun, tracking: Tracking) -> HeldOutAnswers | None:
+    """Return what answers held-out questions at each evaluation, None where nobody asked for it."""
+    if not run.config.watching.eval_generate or run.data.evaluation is None:
         return None
-    now = [entry for entry in trainer.state.log_history if entry["step"] == trainer.state.global_step]
-    return next((entry for entry in reversed(now) if "eval_loss" in entry), None)
-
-
-def _model(config: TrainConfig, arguments: TrainingArguments, folder: Path):
-    """Return the model, ready to train.
-
-    Weights come in the precision of their file and are then set by ``prepare_for_training``. DeepSpeed instead wants
-    all of them in the precision that it computes in, and keeps fp32 masters itself.
-    """
-    attention, note = attention_backend(config.model.flash_attn)
-    if note:
-        _say(arguments, note)
-    bf16 = arguments.bf16 or config.tuning.pure_bf16
-    deepspeed = arguments.deepspeed is not None
-    computing = torch.bfloat16 if bf16 else torch.float16 if arguments.fp16 else torch.float32
-    model = load_model(folder, dtype=computing if deepspeed else "auto", attention=attention)
-    set_balance(model.config, config.family.moe_aux_loss_coef)
-    return prepare_for_training(
-        model,
-        config.tuning,
-        bf16=bf16,
-        adapter=config.model.adapter_name_or_path,
-        said=config.said,
-        keep_dtype=deepspeed,
-    )
-
-
-def _adapter(config: TrainConfig) -> Path | None:
-    named = config.model.adapter_name_or_path
-    return Path(named) if named else None
-
-
-def _hasten(
-    config: TrainConfig,
-    arguments: TrainingArguments,
-    model: torch.nn.Module,
-    data: RunData,
-    plan: BatchPlan,
-    manifest: Manifest,
-) -> Choice:
-    """Fuse kernels and set what is computed again; ``run.json`` says both. Return how much is computed again."""
-    inner = inner_model(model)
-    kernels, sentence = kernels_of(config, inner, arguments.device)
-    if sentence:
-        _say(arguments, sentence)
-    if kernels is not None:
-        fuse(inner, kernels)
-    fused = kernels is not None and kernels.both
-    activations = _spare_memory(config, arguments, model, data, plan, fused=fused)
-    manifest.update(activations=activations.content(), fused_kernels=kernels.name if kernels else None)
-    return activations
-
-
-def _spare_memory(
-    config: TrainConfig,
-    arguments: TrainingArguments,
-    model: torch.nn.Module,
-    data: RunData,
-    plan: BatchPlan,
-    *,
-    fused: bool,
-) -> Choice:
-    """Set which layers compute their activations again, the same ones on all processes, and return what was chosen."""
-    found = gather_all(free_bytes(arguments.device))
-    free = None if None in found or config.evaluates_only else min(size for size in found if size is not None)
-    pack = None
-    if free is not None and config.tuning.disable_gradient_checkpointing is None:
-        pack = on_first(lambda: widest_pack(data.train, plan.questions_per_pack))
-    shape = shape_of(model.config)
-    setup = setup_of(config, shape, arguments.world_size, deepspeed=deepspeed_content(config), fused=fused)
-    setup = replace(setup, trained=_parameters(model)["trained"])
-    choice = choose(config, shape, setup, pack, free)
-    recompute(model, choice.every, options_of(config))
-    if choice.memory is not None:
-        _say(arguments, choice.sentence)
-    return choice
+    return HeldOutAnswers(run.data.evaluation, run.config, run.arguments.seed, tracking, run.say)
 
 
 def _too_large_for_cpu(folder: Path) -> bool:
@@ -324,29 +214,5 @@ def _stop_after_tokenizing(arguments: TrainingArguments, config: TrainConfig) ->
     sentence = f"rows are tokenized in {config.data.tokenized_path}; training was not started"
     if not config.data.tokenize_only:
         sentence += ", because a model of over 1 billion parameters needs an accelerator and there is none here"
-    _say(arguments, sentence)
+    say(arguments, sentence)
     return sentence
-
-
-def _batch(plan: BatchPlan) -> dict:
-    """Return the batch arithmetic, as figures and as a sentence."""
-    here, packing = plan.questions_per_step, plan.questions_per_pack
-    total = here * plan.processes
-    packs = f"in packs of up to {packing}" if packing > 1 else "one by one"
-    sentence = f"{total} questions a step ({here} on each of {plan.processes} processes, {packs})"
-    return {"questions_per_step": total, "scene_packing": packing, "sentence": sentence}
-
-
-def _parameters(model: torch.nn.Module) -> dict[str, int]:
-    """Return how many numbers there are and how many are trained; ZeRO-3 leaves the whole count in ``ds_numel``."""
-    sizes = [(getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in model.parameters()]
-    return {"all": sum(size for size, _ in sizes), "trained": sum(size for size, trained in sizes if trained)}
-
-
-def _progress(config: TrainConfig, arguments: TrainingArguments) -> Progress | None:
-    return Progress() if arguments.process_index == 0 and not config.training.get("disable_tqdm") else None
-
-
-def _say(arguments: TrainingArguments, sentence: str) -> None:
-    if arguments.process_index == 0:
-        print(sentence, file=sys.stderr, flush=True)

@@ -283,8 +283,10 @@ def open_trackers(config: TrainConfig, settings: Mapping[str, Any], say: Callabl
             say(f"note: {', '.join(ignored)} has no effect: figures, settings and answers are tracked, weights are not")
         try:
             opened[tracker] = TRACKERS[tracker](about)
-        except Exception as error:  # noqa: BLE001 (each tracker has its own)
+        except BaseException as error:
             Tracking(opened, say).close("failed")
+            if not isinstance(error, Exception):
+                raise
             raise ConfigError(
                 f"report_to: {tracker} could not begin ({_first_line(error)}); {WAYS_OUT[tracker]}, or leave it out"
             ) from None

@@ -8,7 +8,8 @@ way to cut the step into packs, micro-batches and processes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, cast
 
@@ -30,6 +31,8 @@ from gpt4scene.training.output import BatchPlan
 from gpt4scene.training.processes import raise_first
 from gpt4scene.training.saving import SavingTrainer
 from gpt4scene.training.signals import StopOnSignal
+from gpt4scene.training.speed import Operations, Speed, peak_operations
+from gpt4scene.training.tasks import TaskLosses, task_names
 from gpt4scene.types import Batch
 
 
@@ -41,6 +44,8 @@ class PackTrainer(SavingTrainer):
         objective: what a step makes smaller.
         eval_branches: questions of one scene in a pack of the evaluation.
         stop: what signals of this process become; also one of ``callbacks``.
+        operations: counts those of a pack that are useful, for the utilisation.
+        answers: asks held-out questions at each evaluation, and returns figures about the answers.
         kwargs: of ``SavingTrainer``.
     """
 
@@ -53,6 +58,8 @@ class PackTrainer(SavingTrainer):
         objective: Objective,
         eval_branches: int = 1,
         stop: StopOnSignal | None = None,
+        operations: Operations | None = None,
+        answers: Callable[[PackTrainer], dict[str, float]] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -61,6 +68,12 @@ class PackTrainer(SavingTrainer):
         self._operations_per_token: float | None = None
         self._eval_sums = torch.zeros(2)
         self._means, self._eval_means = (Means(objective.figures, self.args.device) for _ in range(2))
+        self._answers = answers
+        names = task_names(_packs(self.train_dataset), cast("PackDataset | None", self.eval_dataset))
+        self._tasks, self._eval_tasks = (TaskLosses(names, self.args.device) for _ in range(2))
+        place, device = self._place(), self.args.device
+        peak = peak_operations(device, self.args.bf16 or self.args.fp16)
+        self.speed = Speed(device, place["rank"], place["ranks"], operations, peak)
         self.remove_callback(PrinterCallback)
         rows = _packs(self.train_dataset)
         self.tower = Tower(
@@ -77,10 +90,17 @@ class PackTrainer(SavingTrainer):
     def train(self, *args: Any, **kwargs: Any):
         """Train as ``Trainer`` does; when it ends, features are in their folder and no worker is left."""
         try:
-            return super().train(*args, **kwargs)
+            result = super().train(*args, **kwargs)
+            self.speed.take(self._all)
+            return result
         finally:
             self.tower.close()
             self._let_workers_go()
+
+    @property
+    def evaluated(self) -> list[str]:
+        """The names of what an evaluation gives, but for answers to questions."""
+        return ["loss", *self._eval_tasks.names, *self.objective.figures]
 
     def _let_workers_go(self) -> None:
         """End persistent workers now: left to the garbage collector, each would be waited for five seconds."""
@@ -162,9 +182,15 @@ class PackTrainer(SavingTrainer):
         """
         if self.state.global_step >= self.state.max_steps:
             return [], torch.zeros((), device=device)  # resumed at its end; the Trainer would take one step more
-        loaded = islice(epoch_iterator, num_batches)
+        if self.state.global_step == self._initial_global_step:
+            self.speed.begin()  # what happens before the first step is no part of its speed
+        asked = time.perf_counter()
+        loaded = list(islice(epoch_iterator, num_batches))
+        waited = time.perf_counter() - asked
         batches = [self._instead_of(item) if isinstance(item, DataError) else item for item in loaded]
-        rows = sum(float(self.objective.counts(batch).numpy().sum()) for batch in batches if batch is not None)
+        counts = [self.objective.counts(batch).numpy() for batch in batches if batch is not None]
+        self.speed.loaded(batches, sum(int((one > 0).sum()) for one in counts), waited)
+        rows = sum(float(one.sum()) for one in counts)
         here = torch.full((), rows, device=device)
         return batches, self._all(here)
 
@@ -179,11 +205,23 @@ class PackTrainer(SavingTrainer):
         assert num_items_in_batch is not None and not return_outputs
         rows = self._losses(model, inputs)
         self._means.add(rows.figures, rows.weights)
+        self._tasks.add(rows)
         return (rows.losses * rows.counts).sum() * self.accelerator.num_processes / num_items_in_batch
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log with the loss the means of the objective's further figures; every process calls this."""
-        super().log(logs | self._means.take(self._all) if "loss" in logs else logs, *args, **kwargs)
+        """Log with the loss its parts by task, further figures and the speed; every process calls this."""
+        if "loss" in logs:
+            logs |= self._tasks.take(self._all) | self._means.take(self._all) | self.speed.take(self._all)
+        super().log(logs, *args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Evaluate; the time is no part of the training's speed."""
+        with self.speed.paused():
+            return super().evaluate(*args, **kwargs)
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        with self.speed.paused():
+            super()._save_checkpoint(*args, **kwargs)
 
     def _all(self, here: torch.Tensor) -> torch.Tensor:
         """Return the sum over all processes."""
@@ -233,6 +271,7 @@ class PackTrainer(SavingTrainer):
             rows = self._losses(model, self._prepare_inputs(inputs))
         total, count = (rows.losses * rows.counts).sum(), rows.counts.sum()
         self._eval_means.add(rows.figures, rows.weights)
+        self._eval_tasks.add(rows)
         self._eval_sums = self._eval_sums.to(total.device) + torch.stack([total, count])
         return total / count.clamp(min=1), None, None
 
@@ -257,7 +296,9 @@ class PackTrainer(SavingTrainer):
         loss = total / count
         self._watch.evaluation(self.state.global_step, loss)
         prefix = kwargs.get("metric_key_prefix", "eval")
-        found = {"loss": loss} | self._eval_means.take(self._all)
+        found = {"loss": loss} | self._eval_tasks.take(self._all) | self._eval_means.take(self._all)
+        if self._answers is not None:
+            found |= self._answers(self)
         output.metrics.update({f"{prefix}_{name}": value for name, value in found.items()})
         return output
 

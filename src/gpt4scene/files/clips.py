@@ -1,0 +1,186 @@
+"""Videos as rows name them: how many frames they hold, how large and how long, and chosen frames as pictures.
+
+The facts come from a file's header and the index of its pieces; of the pictures, only the first is decoded, which says
+how the video is turned. Files are read by way of the package ``av``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from gpt4scene.errors import DataError
+from gpt4scene.files.media import paths_of
+from gpt4scene.files.pixels import rgb, still
+from gpt4scene.files.videos import as_shown, opened, pictures_of
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What is known of a video before it is decoded: its frames, their width and height as shown, its length.
+
+    ``seconds`` is None where nothing says how long frames stand: in a folder and in a list. ``listed``: the row names
+    every frame itself.
+    """
+
+    frames: int
+    size: Size
+    seconds: float | None = None
+    listed: bool = False
+
+
+def clip(name: str) -> Clip:
+    """Return the facts of a video, by its name of ``media.video_name``.
+
+    Raises ``DataError`` for a file that is missing, cut off or no video, an empty folder, and frames of several sizes;
+    ``ConfigError`` without the package ``av``, which folders and lists don't need.
+    """
+    paths = paths_of(name)
+    if len(paths) > 1 or _is_picture(paths[0]):
+        return Clip(len(paths), _size_of_all(paths), listed=True)
+    if os.path.isdir(paths[0]):
+        frames = _pictures(paths[0])
+        return Clip(len(frames), _picture_size(frames[0]))
+    if not os.path.isfile(paths[0]):
+        raise DataError("the file does not exist; check media_dir and dataset_dir")
+    return _clip_of_file(Path(paths[0]))
+
+
+def files_of(name: str) -> list[str]:
+    """Return the files that a video is made of. Raises ``DataError`` for a folder without pictures."""
+    paths = paths_of(name)
+    return _pictures(paths[0]) if len(paths) == 1 and os.path.isdir(paths[0]) else paths
+
+
+def clip_frames(name: str, facts: Clip, chosen: Sequence[int]) -> Iterator[Image.Image]:
+    """Yield the frames at the ``chosen`` places, which rise or repeat, in RGB and as players show them.
+
+    Raises ``DataError`` where a frame can't be read, has another size than ``facts`` say, or is not there.
+    """
+    paths = paths_of(name)
+    if len(paths) > 1 or os.path.isdir(paths[0]) or _is_picture(paths[0]):
+        files = files_of(name)
+        yield from (_picture(files[place], facts.size) for place in chosen)
+        return
+    yield from _frames_of_file(Path(paths[0]), facts, chosen)
+
+
+def _clip_of_file(path: Path) -> Clip:
+    with opened(path) as container:
+        stream = container.streams.video[0]
+        entries = stream.index_entries
+        if stream.frames and len(entries) >= stream.frames:
+            _refuse_cut_off(path, max(entry.pos + entry.size for entry in entries))
+            frames = sum(not entry.is_discard for entry in entries)
+            seconds = _length(container, stream) if frames == len(entries) else None
+        else:
+            frames, seconds = _counted(container, stream)
+    with opened(path) as container:
+        first = next(container.decode(video=0), None)
+        if first is None or not frames:
+            raise DataError("holds no frame that can be read; copy it again")
+        size = as_shown(first, path).size
+    if seconds is None:
+        rate = stream.average_rate
+        seconds = frames / float(rate) if rate else None
+    return Clip(frames, size, seconds or None)
+
+
+def _refuse_cut_off(path: Path, end: int) -> None:
+    there = os.path.getsize(path)
+    if there < end:
+        raise DataError(f"is cut off: its index goes to byte {end}, and the file ends at {there}; copy it again")
+
+
+def _length(container: Any, stream: Any) -> float | None:
+    """Return the seconds that the header says, or None."""
+    if stream.duration is not None:
+        return float(stream.duration * stream.time_base)
+    return None if container.duration is None else container.duration / 1e6
+
+
+def _counted(container: Any, stream: Any) -> tuple[int, float | None]:
+    """Return frames and seconds of a video without an index of all frames: its pieces are gone through undecoded."""
+    frames, start, end = 0, None, None
+    for packet in container.demux(stream):
+        if packet.size <= 0 or packet.is_discard:
+            continue
+        frames += 1
+        if packet.pts is not None:
+            start = packet.pts if start is None else min(start, packet.pts)
+            end = max(packet.pts + (packet.duration or 0), end or 0)
+    known = start is not None and end is not None and end > start
+    return frames, float((end - start) * stream.time_base) if known else None  # pyright: ignore[reportOptionalOperand]
+
+
+def _frames_of_file(path: Path, facts: Clip, chosen: Sequence[int]) -> Iterator[Image.Image]:
+    waiting, seen = list(chosen), 0
+    with opened(path) as container:
+        container.streams.video[0].thread_type = "AUTO"
+        for frame in container.decode(video=0):
+            if waiting and waiting[0] == seen:
+                image = as_shown(frame, path)
+                if image.size != facts.size:
+                    raise DataError(_other_size(f"frame {seen}", image.size, facts.size))
+                while waiting and waiting[0] == seen:
+                    yield image
+                    waiting.pop(0)
+            seen += 1
+            if not waiting:
+                return
+    raise DataError(
+        f"only {seen} of its {facts.frames} frames can be decoded; copy it again, or write it anew: "
+        f"ffmpeg -i {path.name} whole{path.suffix}"
+    )
+
+
+def _is_picture(path: str) -> bool:
+    return os.path.isfile(path) and path.lower().endswith((".jpg", ".jpeg", ".png", ".webp", ".bmp"))
+
+
+def _pictures(folder: str) -> list[str]:
+    found = [str(path) for path in pictures_of(Path(folder))]
+    if not found:
+        raise DataError("the folder holds no picture (jpg, png or webp); name the folder of the frames")
+    return found
+
+
+def _size_of_all(paths: Sequence[str]) -> Size:
+    first = _picture_size(paths[0])
+    for path in paths[1:]:
+        if (size := _picture_size(path)) != first:
+            raise DataError(_other_size(path, size, first))
+    return first
+
+
+def _picture_size(path: str) -> Size:
+    try:
+        with Image.open(path) as image:
+            return still(image).size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"frame {path} can't be read ({error}); copy it again") from None
+
+
+def _picture(path: str, size: Size) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            read = rgb(still(image))
+            read.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"frame {path} can't be read ({error}); copy it again") from None
+    if read.size != size:
+        raise DataError(_other_size(path, read.size, size))
+    return read
+
+
+def _other_size(which: str, found: Size, first: Size) -> str:
+    return (
+        f"{which} is {found[0]}x{found[1]}, the first frame {first[0]}x{first[1]}; the frames of a video have one size"
+    )

@@ -1,0 +1,101 @@
+"""The keys of preference training (``stage: dpo``), and what must be so for them and for plain text (``stage: pt``)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gpt4scene.settings.arguments import Arguments, key
+
+PreferenceLoss = Literal["sigmoid", "hinge", "ipo", "orpo", "simpo"]
+
+WITHOUT_REFERENCE = ("orpo", "simpo")
+"""Losses that compare the model with no other."""
+
+_NOTHING = (None, False, "", [])
+
+
+@dataclass(frozen=True)
+class PreferenceArguments(Arguments):
+    """What is learned of pairs of answers."""
+
+    pref_loss: PreferenceLoss = key(
+        "With stage dpo: sigmoid (DPO), hinge, ipo, or without a reference model orpo and simpo.", "sigmoid"
+    )
+    pref_beta: float = key("How strongly a pair counts against staying near the reference.", 0.1, least=0)
+    pref_ftx: float = key("Share of the chosen answer's own loss that is added.", 0.0, least=0)
+    simpo_gamma: float = key("Margin that simpo asks for between the answers.", 0.5, least=0)
+    dpo_label_smoothing: float = key(
+        "With pref_loss sigmoid: share of pairs taken to be the wrong way round.", 0.0, least=0, most=0.5
+    )
+    ld_alpha: float | None = key(
+        "Weight of tokens beyond the shorter answer's length (LD-DPO); all count alike when left out.",
+        None,
+        least=0,
+        most=1,
+    )
+    ref_model: str | None = key(
+        "Folder of the reference model; the model that training starts from when left out.", None
+    )
+    ref_model_adapters: str | None = key("Folder of a LoRA adapter to merge into ref_model.", None)
+
+    @property
+    def refers(self) -> bool:
+        """Whether the loss compares the model with a reference."""
+        return self.pref_loss not in WITHOUT_REFERENCE
+
+
+def preference_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield sentences about keys of preference training that contradict others; ``values`` holds what was set."""
+    stage, loss = values.get("stage", "sft"), values.get("pref_loss", "sigmoid")
+    if stage == "dpo":
+        yield from _pairs(values, loss)
+        return
+    for one in dataclasses.fields(PreferenceArguments):
+        if values.get(one.name) not in (one.default, *_NOTHING):
+            yield f"{one.name} belongs to stage: dpo, but stage is {stage}"
+
+
+def _pairs(values: Mapping[str, Any], loss: str | None) -> Iterator[str]:
+    get = values.get
+    if get("pref_beta") == 0:
+        yield "pref_beta must be above 0, as pairs count for nothing without it"
+    if get("dpo_label_smoothing") and loss != "sigmoid":
+        yield f"dpo_label_smoothing belongs to pref_loss: sigmoid, but pref_loss is {loss}"
+    if get("simpo_gamma") not in (None, 0.5) and loss != "simpo":
+        yield f"simpo_gamma belongs to pref_loss: simpo, but pref_loss is {loss}"
+    if get("ref_model") and loss in WITHOUT_REFERENCE:
+        yield f"ref_model has no use with pref_loss: {loss}, which compares the model with no other; leave it out"
+    if get("ref_model_adapters") and not get("ref_model"):
+        yield "ref_model_adapters needs ref_model, the model that they are merged into (such as model_name_or_path)"
+    if get("loss_average") == "token":
+        yield "loss_average: token can't be with stage: dpo, where a pair has one loss; leave it out"
+    if get("train_on_prompt"):
+        yield "train_on_prompt has no use with stage: dpo, where both answers have the same prompt; leave it out"
+    if get("tokenized_path"):
+        yield "tokenized_path has no form for pairs (stage: dpo); leave it out: rows are tokenized when they are used"
+    if get("moe_aux_loss_coef"):
+        yield "moe_aux_loss_coef has no use with stage: dpo, as in LLaMA-Factory; leave it out"
+    if get("neftune_noise_alpha"):
+        yield "neftune_noise_alpha would add noise to what stage: dpo compares; leave it out"
+
+
+def text_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield sentences about keys that plain text (``stage: pt``) has no use for."""
+    if values.get("stage") == "pt":
+        for name in ("train_on_prompt", "mask_history"):
+            if values.get(name):
+                yield f"{name} has no use with stage: pt, where every token of a text is learned; leave it out"
+        if values.get("eval_generate"):
+            yield "eval_generate has no use with stage: pt, whose rows are texts without a question; leave it out"
+
+
+def stage_notes(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield sentences about keys that a stage understands in its own way."""
+    stage = values.get("stage", "sft")
+    if stage == "dpo" and values.get("lora_dropout"):
+        yield "lora_dropout has no effect with stage: dpo, which trains without dropout, as in LLaMA-Factory and TRL"
+    if stage == "pt" and "loss_average" not in values:
+        yield "loss_average is left out: token with stage: pt, so that all tokens count alike, as in LLaMA-Factory"

@@ -1,0 +1,49 @@
+"""Images and videos of a row: named in the order of their marks, each list in its own order; what is wrong is named."""
+
+import pytest
+
+from gpt4scene.data.conversations import FORMATS, Columns, Tags
+from gpt4scene.errors import DataError
+from gpt4scene.files.media import video_name
+from gpt4scene.types import Origin
+
+ORIGIN = Origin("demo", "rows.json", 4)
+
+
+def read(text, **media):
+    row = {"conversations": [{"from": "human", "value": text}, {"from": "gpt", "value": "That."}], **media}
+    return FORMATS["sharegpt"](row, Columns(), Tags(), ORIGIN)
+
+
+def test_names_are_in_the_order_of_the_marks():
+    found = read(r"<video>a<image>\<video> <video>?", images=["i.png"], videos=["v.mp4", ["0.jpg", "1.jpg"]])
+    assert found.images == (video_name(["v.mp4"]), "i.png", video_name(["0.jpg", "1.jpg"]))
+    assert read("<video>?", videos="frames").images == (video_name(["frames"]),)
+
+
+@pytest.mark.parametrize(
+    ("text", "media", "words"),
+    [
+        (
+            "<video>?",
+            {"videos": []},
+            r"1 <video> marks, but 0 videos under 'videos'; write one mark for each video, and \\",
+        ),
+        ("<video>?", {"images": ["a.mp4"]}, "0 <image> marks, but 1 images under 'images'"),
+        ("?", {"videos": ["a.mp4"]}, "0 <video> marks, but 1 videos"),
+        ("<video>?", {"videos": [{"path": "a.mp4"}]}, "'videos' is no list of videos .*or a list of the paths of its"),
+        ("<video>?", {"videos": [[]]}, "'videos' is no list of videos"),
+        ("<video>?", {"video": "a.mp4"}, "'video' holds 'a.mp4', but videos are listed under 'videos'"),
+        ("<video><audio>?", {"videos": ["a.mp4"]}, "<audio>; audio is not supported"),
+        ("<|video|>?", {"videos": ["a.mp4"]}, "the mark of a video is <video>"),
+    ],
+)
+def test_what_does_not_fit_is_named(text, media, words):
+    with pytest.raises(DataError, match=f"row 4 .*{words}"):
+        read(text, **media)
+
+
+def test_an_answer_may_not_show_a_video():
+    row = {"conversations": [{"from": "human", "value": "?"}, {"from": "gpt", "value": "<video>"}], "videos": ["a.mp4"]}
+    with pytest.raises(DataError, match="a assistant message holds <video>; videos belong to user messages"):
+        FORMATS["sharegpt"](row, Columns(), Tags(), ORIGIN)

@@ -1,0 +1,123 @@
+"""Videos as rows name them: what is known before they are decoded is what decoding gives, whatever holds them."""
+
+import os
+import sys
+
+import numpy as np
+import pytest
+from videos import picture, write_frames, write_video
+
+from gpt4scene.errors import ConfigError, DataError
+from gpt4scene.files.clips import Clip, clip, clip_frames
+from gpt4scene.files.contents import Contents
+from gpt4scene.files.media import called, is_video, paths_of, video_name
+
+
+@pytest.mark.parametrize(
+    ("file", "codec"),
+    [("a.mp4", "mpeg4"), ("a.mov", "libx264"), ("a.mkv", "mpeg4"), ("a.webm", "libvpx"), ("a.avi", "mpeg4")],
+)
+def test_the_facts_of_a_file_are_those_of_its_decoded_frames(tmp_path, file, codec):
+    name = video_name([write_video(tmp_path / file, frames=21, codec=codec)])
+    facts = clip(name)
+    assert (facts.frames, facts.size, facts.listed) == (21, (64, 48), False)
+    assert facts.seconds == pytest.approx(2.1, abs=0.11)
+    frames = list(clip_frames(name, facts, [0, 7, 20, 20]))
+    for number, frame in zip((0, 7, 20, 20), frames, strict=True):
+        assert np.abs(np.asarray(frame).astype(int) - picture(number)).mean() < 12, number
+
+
+def test_frames_in_a_folder_and_in_a_list_have_no_times(tmp_path):
+    paths = write_frames(tmp_path / "frames", 11)
+    folder, listed = video_name([str(tmp_path / "frames")]), video_name(paths)
+    assert clip(folder) == Clip(11, (64, 48)) and clip(listed) == Clip(11, (64, 48), listed=True)
+    for name in (folder, listed):
+        (frame,) = clip_frames(name, clip(name), [10])
+        assert np.array_equal(np.asarray(frame), picture(10))
+    assert clip(video_name(paths[:1])) == Clip(1, (64, 48), listed=True)
+
+
+def test_a_video_is_as_large_as_players_show_it(tmp_path):
+    name = video_name([write_video(tmp_path / "phone.mov", turned=90)])
+    facts = clip(name)
+    assert facts.size == (48, 64) and next(clip_frames(name, facts, [3])).size == (48, 64)
+
+
+def test_a_file_that_is_cut_off_broken_or_gone_is_refused_with_the_reason(tmp_path):
+    path = write_video(tmp_path / "a.avi", frames=30)
+    with open(path, "r+b") as file:
+        file.truncate(os.path.getsize(path) * 2 // 3)
+    with pytest.raises(DataError, match="cut off|can't be read|can be decoded|holds no frame"):
+        facts = clip(video_name([path]))
+        list(clip_frames(video_name([path]), facts, [29]))
+    (tmp_path / "b.mp4").write_bytes(b"no video")
+    with pytest.raises(DataError, match="can't be read as a video"):
+        clip(video_name([str(tmp_path / "b.mp4")]))
+    with pytest.raises(DataError, match="does not exist"):
+        clip(video_name([str(tmp_path / "c.mp4")]))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no picture"):
+        clip(video_name([str(tmp_path / "empty")]))
+
+
+def test_a_file_whose_index_comes_first_is_found_to_be_cut_off_without_decoding(tmp_path):
+    av = pytest.importorskip("av")
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(30):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number), format="rgb24")))
+        container.mux(stream.encode())
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 500)
+    with pytest.raises(DataError, match=r"is cut off: its index goes to byte \d+, and the file ends at \d+; copy"):
+        clip(video_name([str(path)]))
+
+
+def test_a_video_that_became_shorter_or_smaller_says_so_when_it_is_decoded(tmp_path):
+    name = video_name([write_video(tmp_path / "a.mp4", frames=20)])
+    facts = clip(name)
+    write_video(tmp_path / "a.mp4", frames=8)
+    with pytest.raises(DataError, match="only 8 of its 20 frames can be decoded"):
+        list(clip_frames(name, facts, [0, 19]))
+    write_video(tmp_path / "a.mp4", size=(32, 32))
+    with pytest.raises(DataError, match="32x32, the first frame 64x48"):
+        list(clip_frames(name, facts, [0]))
+
+
+def test_frames_of_several_sizes_are_no_video(tmp_path):
+    paths = [*write_frames(tmp_path / "a", 2), *write_frames(tmp_path / "b", 1, (32, 32))]
+    with pytest.raises(DataError, match="b/0.png is 32x32, the first frame 64x48"):
+        clip(video_name(paths))
+
+
+def test_without_the_package_a_file_says_how_to_get_it_and_frames_are_read(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "a.mp4")
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(ConfigError, match=r"gpt4scene\[video\]"):
+        clip(video_name([path]))
+    assert clip(video_name(write_frames(tmp_path / "f", 2))).frames == 2
+
+
+def test_names_tell_videos_from_images_and_messages_call_them_so():
+    assert is_video(video_name(["a.mp4"])) and not is_video("a.mp4")
+    assert paths_of(video_name(["a", "b"])) == ["a", "b"] and paths_of("a.png") == ["a.png"]
+    assert [called(name) for name in ("a.png", video_name(["b.mp4"]), video_name(["0.jpg", "1.jpg"]))] == [
+        "image a.png",
+        "video b.mp4",
+        "video of 2 frames, 0.jpg …",
+    ]
+
+
+def test_the_content_of_a_video_is_that_of_its_files_and_never_that_of_an_image(tmp_path):
+    contents, paths = Contents(), write_frames(tmp_path / "f", 3)
+    folder, listed, image = video_name([str(tmp_path / "f")]), video_name(paths), paths[0]
+    assert contents(folder) == contents(listed) != contents(video_name(paths[:2]))
+    assert contents(folder).startswith("v") and len(contents(folder)) == len(contents(image)) == 32
+    assert contents(video_name([image])) != contents(image)
+    before = contents(listed)
+    write_frames(tmp_path / "f", 3, (32, 32))
+    assert contents(listed) != before
+    with pytest.raises(DataError, match="^video .*gone.mp4: the file does not exist"):
+        contents(video_name([str(tmp_path / "gone.mp4")]))

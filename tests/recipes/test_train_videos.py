@@ -1,0 +1,89 @@
+"""Rows about videos through the real command: shared prefixes, kept features, tokenized rows, broken files."""
+
+import json
+import shutil
+
+import pytest
+from videos import write_frames, write_video
+
+from gpt4scene.cli import main
+from gpt4scene.errors import DataError
+from gpt4scene.files.journal import ordered_rows
+
+QUESTIONS = (("<video>What is it?", "A room."), ("<video>What is there?", "Two lamps."), ("<video>Who?", "No."))
+
+
+@pytest.fixture(scope="module")
+def videos(workshop, tmp_path_factory):
+    """A folder of rows in the shape of LLaMA-Factory's ``mllm_video_demo``: two files and a folder of frames."""
+    folder = tmp_path_factory.mktemp("videos")
+    shown = folder / "mllm_demo_data"
+    shown.mkdir()
+    write_video(shown / "1.mp4", frames=30, rate=10)
+    write_video(shown / "2.mkv", frames=12, rate=6, start=9)
+    frames = [f"mllm_demo_data/3/{number}.png" for number in range(len(write_frames(shown / "3", 4)))]
+    rows = [
+        {
+            "messages": [{"content": asked, "role": "user"}, {"content": answer, "role": "assistant"}],
+            "videos": [video],
+        }
+        for video in ("mllm_demo_data/1.mp4", "mllm_demo_data/2.mkv", frames)
+        for asked, answer in QUESTIONS
+    ]
+    (folder / "mllm_video_demo.json").write_text(json.dumps(rows[:-1]))
+    tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
+    columns = {"messages": "messages", "videos": "videos"}
+    entry = {"file_name": "mllm_video_demo.json", "formatting": "sharegpt", "columns": columns, "tags": tags}
+    (folder / "dataset_info.json").write_text(json.dumps({"mllm_video_demo": entry}))
+    return folder
+
+
+@pytest.mark.slow
+def test_rows_about_videos_train_the_same_however_they_are_packed_read_and_kept(train, videos, tmp_path):
+    keys = {"dataset_dir": videos, "dataset": "mllm_video_demo", "video_maxlen": 6, "finetuning_type": "lora"}
+    keys |= {"lora_target": "q_proj,v_proj", "learning_rate": 1e-2}
+    plain = train(tmp_path / "plain", **keys, feature_cache="off", scene_packing=1)
+    assert len(plain) == 3 and plain[-1] < plain[0]
+    packed = train(tmp_path / "packed", **keys, feature_cache="off", scene_packing=4, dataloader_num_workers=1)
+    assert packed == pytest.approx(plain, rel=1e-5)
+    apart = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 8}
+    assert train(tmp_path / "apart", **keys, **apart) == pytest.approx(plain, rel=1e-5)
+    kept = train(tmp_path / "kept", **keys, scene_packing=4, tokenized_path=tmp_path / "tokens")
+    assert kept == pytest.approx(plain, rel=1e-5)
+    assert train(tmp_path / "again", **keys, scene_packing=4, tokenized_path=tmp_path / "tokens") == kept
+    with pytest.raises(DataError, match="made with other settings: video processor"):
+        train(tmp_path / "other", **keys | {"video_maxlen": 4}, tokenized_path=tmp_path / "tokens")
+
+
+@pytest.mark.slow
+def test_a_broken_video_ends_with_its_row_or_is_left_out(train, videos, tmp_path):
+    folder = shutil.copytree(videos, tmp_path / "data")
+    (folder / "mllm_demo_data" / "2.mkv").write_bytes(b"no video")
+    keys = {"dataset_dir": folder, "dataset": "mllm_video_demo", "video_maxlen": 6}
+    with pytest.raises(
+        DataError, match=r"video .*2.mkv \(needed by .*mllm_video_demo.json, row 3 .*can't be read as a"
+    ):
+        train(tmp_path / "stopped", **keys)
+    train(tmp_path / "run", **keys, skip_bad_rows=True)
+    assert len(json.loads((tmp_path / "run" / "run.json").read_text())["data"]["skipped"]) == 3
+    with pytest.raises(DataError, match="cutoff_len is 40; raise cutoff_len, lower video_max_pixels, video_fps or"):
+        train(tmp_path / "long", **keys | {"dataset_dir": videos}, cutoff_len=40)
+
+
+@pytest.mark.slow
+def test_questions_about_videos_are_answered_by_the_command(workshop, videos, tmp_path, capsys):
+    rows = [
+        {"scene_id": scene, "prompt": asked, "ref_captions": ["A room."], "videos": [video]}
+        for scene, video in (("one", "mllm_demo_data/1.mp4"), ("three", "mllm_demo_data/3"))
+        for asked in ("What is it?", "<video>Who is there?")
+    ]
+    (videos / "scanqa_val.json").write_text(json.dumps(rows))
+    words = ["infer", "--model", workshop / "model", "--annotation_dir", videos, "--output_dir", tmp_path / "out"]
+    words = [*map(str, words), "--max_new_tokens", "4"]
+    assert main([*words, "--video_maxlen", "6"]) == 0
+    assert len(ordered_rows(tmp_path / "out", "scanqa")) == 4
+    capsys.readouterr()
+    assert main([*words, "--video_maxlen", "4"]) == 1
+    assert "video_maxlen" in capsys.readouterr().err
+    assert main([*words, "--engine", "server", "--base_url", "http://localhost:1/v1"]) == 2
+    assert "videos, which are not sent to servers" in capsys.readouterr().err
