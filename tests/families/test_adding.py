@@ -49,7 +49,7 @@ def test_one_file_and_one_line_are_enough(root, tmp_path):
     file, line = re.findall(r"```(?:python|text)\n(.*?)```", page, re.DOTALL)
     folder = tmp_path / "src" / "gpt4scene" / "families"
     registry = (folder / "registry.py").read_text(encoding="utf-8")
-    assert registry.count(line) == 1 and "qwen2_5_vl, " in registry
+    assert registry.count(line) == 1 and registry.count("    qwen2_5_vl,\n") == 1
 
     def run():
         environment = os.environ | {"PYTHONPATH": str(tmp_path / "src"), "HF_HUB_OFFLINE": "1"}
@@ -57,7 +57,7 @@ def test_one_file_and_one_line_are_enough(root, tmp_path):
         return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
 
     (folder / "qwen2_5_vl.py").unlink()
-    bare = registry.replace(line, "").replace("qwen2_5_vl, ", "")
+    bare = registry.replace(line, "").replace("    qwen2_5_vl,\n", "")
     (folder / "registry.py").write_text(bare, encoding="utf-8")
     assert "model family 'qwen2_5_vl' is not known" in run().stderr
     (folder / "qwen2_5_vl.py").write_text(file, encoding="utf-8")

@@ -18,7 +18,7 @@ from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.model.export import export, merge_adapter
 from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import check_checkpoint, load_model, load_tokenizer
-from gpt4scene.model.lora import check_targets
+from gpt4scene.model.lora import targets
 from gpt4scene.model.pixels import normalise
 from gpt4scene.model.recompute import recompute
 from gpt4scene.model.router import set_balance
@@ -165,7 +165,7 @@ def test_adapters_are_on_attention_and_experts_are_refused_by_name(folder, tmp_p
     model = load_model(folder)
     for name in ("gate_up_proj", "experts", "gate"):
         with pytest.raises(ConfigError, match=f"lora_target: .*{name}"):
-            check_targets(model, TuningArguments(finetuning_type="lora", lora_target=[name]))
+            targets(model, TuningArguments(finetuning_type="lora", lora_target=[name]))
     tuned = prepare_for_training(model, TuningArguments(finetuning_type="lora", lora_rank=4), bf16=False)
     trained = {name for name, one in tuned.named_parameters() if one.requires_grad}
     assert len(trained) == 16 and all(".self_attn." in name for name in trained)

@@ -187,6 +187,10 @@ BOTH = {
 OTHER_VALUES = {
     "template": "qwen3_vl",
     "enable_thinking": False,
+    "video_fps": 1.0,
+    "video_maxlen": 8,
+    "video_max_pixels": 100_000,
+    "video_min_pixels": 1_000,
     "dtype": "float16",
     "flash_attn": "sdpa",
     "feature_cache": "off",

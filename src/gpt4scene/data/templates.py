@@ -27,6 +27,8 @@ THINK = ("<think>\n", "\n</think>\n\n")
 """What a thought stands between, as Qwen's templates and LLaMA-Factory write it."""
 EMPTY_THOUGHT = "".join(THINK)
 THOUGHT_FIELDS = ("thinks", "enable_thinking", "preserve_thinking")
+LATER_FIELDS = (*THOUGHT_FIELDS, "role_end", "text_start", "closing")
+"""Fields that say nothing about a template at their defaults: checkpoints of before had none of them."""
 
 VIDEO_PAD = "<|video_pad|>"
 MEDIA_TOKENS = ("<|vision_pad|>", VIDEO_PAD, "<|endoftext|>")
@@ -102,9 +104,10 @@ class Template:
         """Return what decides the text of a row, by name: the same for a template without thoughts as before there
         were others.
         """
-        fields = asdict(self)
-        if not self.thinks:
-            fields = {name: value for name, value in fields.items() if name not in THOUGHT_FIELDS}
+        plain, mine = asdict(Template(self.name, self.default_system)), asdict(self)
+        fields = {name: one for name, one in mine.items() if name not in LATER_FIELDS or one != plain[name]}
+        if self.thinks:
+            fields |= {name: mine[name] for name in THOUGHT_FIELDS}
         return fields | {"name": self.name.removesuffix("_nothink")}
 
     @property
