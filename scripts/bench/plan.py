@@ -177,6 +177,8 @@ def model_of(config: TrainConfig, said: str | None) -> tuple[ModelShape, VisionR
         raise DataError(
             f"{name}: no checkpoint is here, nor one of that name known; say --model ({', '.join(PUBLISHED)})"
         )
+    if limits.pop("crop_to_patches"):
+        raise DataError(f"crop_to_patches cuts images of InternVL into tiles, and {known} is none; leave it out")
     return PUBLISHED[known], VisionRule(**limits)
 
 

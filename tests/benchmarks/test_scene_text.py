@@ -159,7 +159,7 @@ def test_marks_in_labels_are_letters(make, scenes):
     attributes(scenes, change)
     folder, _ = make(scenes=scenes)
     for prompt in prompts(folder):
-        before, *images, asked = ALL_MARKS.asked(prompt, 4, "here")
+        before, *images, asked = ALL_MARKS.asked(prompt, ["image.png"] * 4, "here")
         assert "<OBJ000> <image> of a <|im_end|> " in before and not any(images) and asked
 
 

@@ -192,7 +192,7 @@ BROKEN = {
     "another family": (of_another_family, "", "llama"),
     "a missing shard": (shards_are_missing, "", "model-00001-of-00002.safetensors"),
     "no tracker": (nothing, "--report_to neptune", "neptune"),
-    "no optimizer package": (nothing, "--optim galore_adamw --optim_target_modules all", "galore"),
+    "no optimizer package": (nothing, "--optim grokadamw", "grokadamw"),
     "no Liger": (nothing, "--use_liger_kernel true", "liger-kernel"),
     "a LoRA target of nothing": (nothing, "--finetuning_type lora --lora_target q_prox", "q_prox"),
     "more layers than there are": (nothing, "--finetuning_type freeze --freeze_trainable_layers 99", "99"),

@@ -14,8 +14,9 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
 from gpt4scene.demo import tiny_model
 from gpt4scene.model.export import export
 from gpt4scene.model.loading import load_model
-from gpt4scene.model.lora import add_lora
+from gpt4scene.model.new_lora import add_lora
 from gpt4scene.settings.arguments import TuningArguments
+from gpt4scene.settings.methods import MethodArguments
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", HYBRID)
 
@@ -32,7 +33,7 @@ def qwen2(tmp_path_factory):
 
 def adapter_of(base, folder, seed):
     torch.manual_seed(seed)
-    tuned = add_lora(load_model(base), TuningArguments(lora_rank=2))
+    tuned = add_lora(load_model(base), TuningArguments(lora_rank=2), MethodArguments())
     for name, parameter in tuned.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)

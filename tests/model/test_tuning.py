@@ -210,7 +210,8 @@ def test_keys_that_a_continued_adapter_would_not_obey_are_refused(folder, tmp_pa
 
 def test_the_template_is_that_of_the_family():
     for family in FAMILIES.values():
-        check_template(family, family.template)
-        for other in set(TEMPLATES) - {family.template}:
-            with pytest.raises(ConfigError, match=f"write template: {family.template}"):
+        for own in family.templates:
+            check_template(family, own)
+        for other in set(TEMPLATES) - set(family.templates):
+            with pytest.raises(ConfigError, match=f"write template: {' or '.join(family.templates)}"):
                 check_template(family, other)

@@ -7,7 +7,7 @@ import torch
 
 from gpt4scene.errors import DataError
 from gpt4scene.settings.config import parse
-from gpt4scene.training import sft
+from gpt4scene.training import ready_model, sft
 from gpt4scene.training.trainer import PackTrainer
 
 GB = 10**9
@@ -27,7 +27,7 @@ def test_run_json_says_what_is_computed_again(train, tmp_path):
 def test_a_device_with_room_keeps_all_and_learns_the_same(train, tmp_path, monkeypatch, capsys):
     """The device is a CPU that says what a GPU would."""
     again = train(tmp_path / "again", max_steps=2, scene_packing=4)
-    monkeypatch.setattr(sft, "free_bytes", lambda device: 10 * GB)
+    monkeypatch.setattr(ready_model, "free_bytes", lambda device: 10 * GB)
     kept = train(tmp_path / "kept", max_steps=2, scene_packing=4)
     assert kept == pytest.approx(again, rel=2e-6)
     found = activations_of(tmp_path / "kept")

@@ -38,7 +38,8 @@ def config_of(family, layers=2):
     shape = TinyShape(width=128, layers=layers)
     names = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
     text = shape.text_config(1031) | {"bos_token_id": 0, "eos_token_id": 1}
-    return FAMILIES[family].tiny.config(shape, text, {name: index for index, name in enumerate(names, 5)})
+    tokens = {name: index for index, name in enumerate(FAMILIES[family].tiny.tokens, 9)}
+    return FAMILIES[family].tiny.config(shape, text, {name: index for index, name in enumerate(names, 5)} | tokens)
 
 
 def make(family, layers, dtype=torch.float32):
@@ -52,10 +53,11 @@ def test_parameters_are_counted_exactly(family):
     skip_unless_known(family)
     model = make(family, 3)
     shape = shape_of(model.config)
-    visual = {name: one.numel() for name, one in model.named_parameters() if "visual" in name}
+    part_of = FAMILIES[family].part_of
+    mergers = [one.numel() for name, one in model.named_parameters() if part_of(name) == "merger"]
     assert shape.parameters == sum(one.numel() for one in model.parameters())
-    assert shape.tower.merger_parameters == sum(size for name, size in visual.items() if "merger" in name)
-    layers = list(model.get_submodule("model.language_model.layers").children())
+    assert shape.tower.merger_parameters == sum(mergers)
+    layers = list(model.get_submodule(FAMILIES[family].layers).children())
     assert shape.layer_parameters == max(sum(one.numel() for one in layer.parameters()) for layer in layers)
     wanted = prepare_for_training(model, TuningArguments(finetuning_type="lora", lora_rank=4), bf16=False)
     assert shape.lora_parameters(4) == sum(one.numel() for one in wanted.parameters() if one.requires_grad)

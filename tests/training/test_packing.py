@@ -93,6 +93,7 @@ def test_fused_kernels_count_as_they_do_when_layers_are_chosen(branches, monkeyp
 
 def test_an_adapter_counts_by_its_own_rank(tmp_path):
     (tmp_path / "adapter_config.json").write_text('{"r": 64}')
+    (tmp_path / "adapter_model.safetensors").touch()
     seven = PUBLISHED["Qwen2-VL-7B"]
     words = ["--model_name_or_path", "m", "--dataset", "d", "--output_dir", "o", "--adapter_name_or_path"]
     assert setup_of(parse([*words, str(tmp_path)]), seven, 1).trained == seven.lora_parameters(64)

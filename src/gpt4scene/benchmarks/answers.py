@@ -16,6 +16,7 @@ from gpt4scene.benchmarks.questions import question_file
 from gpt4scene.benchmarks.references import References
 from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.benchmarks.signature import UNKNOWN, split_named
+from gpt4scene.benchmarks.thoughts import named_without, rows_without
 from gpt4scene.errors import DataError
 from gpt4scene.files.answers import AnswerRow, require_all
 from gpt4scene.files.judgements import read_judgements
@@ -124,6 +125,9 @@ def answered(
     task = found.task
     benchmark = BENCHMARKS[task]
     said = tuple(note for note in found.notes if note not in found.gaps)
+    if not benchmark.reads_thoughts:
+        rows, notes = rows_without(found.rows)
+        found, said = replace(found, rows=rows), (*said, *notes)
     path = None if annotation_dir is None else question_file(annotation_dir, task)
     if references is not None:
         folder = None if annotation_dir is None else Path(annotation_dir)
@@ -154,8 +158,9 @@ def _joined(
     if found.own and benchmark.public_answers is not None:
         named = tuple(benchmark.public_answers(found.own, questions))
     if named:
+        named, left_out = (named, []) if benchmark.reads_thoughts else named_without(named)
         rows, notes, boxes = answers_by_name(named, questions, place, benchmark)
-        said = (*said, *notes)
+        said = (*said, *left_out, *notes)
     _refuse_another(rows, benchmark, themselves=False)
     before = {row.index: row.origin for row in rows}
     rows, notes = join(rows, questions, place, benchmark.needs)

@@ -95,7 +95,8 @@ class Benchmark:
     task whose answers in the same folder the figures look at, and ``with_beside`` gives rows what they say.
 
     Foreign files: ``public_answers`` reads the rows of a prediction file in the benchmark's own public form, which has
-    one of ``public_keys`` in its first row; ``files.named_answers`` reads all other forms.
+    one of ``public_keys`` in its first row; ``files.named_answers`` reads all other forms. ``reads_thoughts`` says that
+    its rules look at what a model wrote in ``<think>`` themselves; elsewhere thoughts are no part of an answer.
     """
 
     name: str
@@ -137,6 +138,7 @@ class Benchmark:
     public_answers: PublicAnswers | None = None
     beside: str = ""
     with_beside: Callable[[Sequence[AnswerRow], Sequence[AnswerRow], Annotation], list[AnswerRow]] | None = None
+    reads_thoughts: bool = False
 
     @property
     def rule_names(self) -> tuple[str, ...]:

@@ -197,6 +197,7 @@ def spatial_benchmark(
         needs=("source",),
         prompts=("{question}",),
         own_images=own_images,
+        reads_thoughts=True,
         image_list=f"images_{name}_{{split}}.json",
         **fields,
         **more,

@@ -125,8 +125,8 @@ def choose_template(
     """
     writes = isinstance(chat_template, str) and THINKING in chat_template
     name = asked or (family.thinking if family.thinking and writes else family.template)
-    check_template(family, name)
     template = TEMPLATES[name]
+    check_template(family, name)
     if enable_thinking and not template.thinks:
         other = f"; write template: {family.thinking}" if family.thinking else ""
         raise ConfigError(f"enable_thinking: template {name} has no thoughts{other}, or leave enable_thinking out")

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from gpt4scene.errors import DataError
-from gpt4scene.files.thoughts import split_thought
 from gpt4scene.types import Answer, Judgement
 
 KEYS = ("scene_id", "qid", "gt_id", "pred_id", "prompt", "pred", "ref_captions", "type_info")
@@ -117,8 +116,7 @@ def record_of(answer: Answer) -> dict[str, Any]:
 def read_row(record: object, origin: str) -> AnswerRow:
     """Return the row that ``record`` (a mapping with the public keys) stands for.
 
-    A thought in ``pred`` is no part of the answer, and left out. Raises ``DataError`` naming ``origin`` when
-    ``scene_id`` or ``pred`` is missing or a value has the wrong kind.
+    Raises ``DataError`` naming ``origin`` when ``scene_id`` or ``pred`` is missing or a value has the wrong kind.
     """
     if not isinstance(record, Mapping):
         raise DataError(f"{origin}: a prediction must be an object with the keys {', '.join(KEYS)}")
@@ -140,7 +138,7 @@ def read_row(record: object, origin: str) -> AnswerRow:
                 raise DataError(f"{origin}: '{key}' must hold texts or numbers, found {value!r}{place}")
     return AnswerRow(
         scene_id=record["scene_id"],
-        pred=split_thought(record["pred"])[1],
+        pred=record["pred"],
         gt_id=_whole(record.get("gt_id"), "gt_id", origin),
         pred_id=_whole(record.get("pred_id"), "pred_id", origin),
         prompt=record.get("prompt") or "",

@@ -14,7 +14,6 @@ from typing import Any
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.raw import Record, read_official
-from gpt4scene.files.thoughts import split_thought
 from gpt4scene.files.whole import read_json
 
 PLACES = ("index", "doc_id")
@@ -241,8 +240,6 @@ def _plain(value: Any, origin: str) -> Any:
         value = value[0]
     if isinstance(value, float) and math.isnan(value):
         return None
-    if isinstance(value, str):
-        return split_thought(value)[1]
     if value is None or (isinstance(value, str | int | float | list | tuple) and not isinstance(value, bool)):
         return value
     raise DataError(f"{origin}: the answer must be a text, a number or a list, found {value!r}")

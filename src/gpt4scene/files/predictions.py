@@ -109,19 +109,7 @@ def read_predictions(folder: Path, task: str, own_keys: Sequence[str] = ()) -> P
         raise DataError(f"{folder}: the {form} of '{task}' holds no answers ({', '.join(map(str, found[form]))})")
     _refuse_duplicates(rows)
     gaps += _gaps(form, found[form])
-    notes += _thoughts([record["pred"] for _, record in records])
     return Predictions(task, _ordered(rows), (*notes, *gaps), tuple(gaps))
-
-
-def _thoughts(texts: Sequence[str]) -> list[str]:
-    """Return a sentence where answers have thoughts, which are left out."""
-    split = [(text, *split_thought(text)) for text in texts]
-    found = [answer for text, _, answer in split if answer != text]
-    if not found:
-        return []
-    alone = sum(not answer for answer in found)
-    empty = f"; {alone} of these say nothing else, and count as empty" if alone else ""
-    return [f"thoughts in {len(found)} of {len(texts)} answers are left out{empty}"]
 
 
 def _own_rows(path: Path, keys: Sequence[str]) -> tuple[Record, ...]:
