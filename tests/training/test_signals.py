@@ -63,7 +63,7 @@ def test_a_second_signal_stops_at_once():
     running = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert running.stdout.readline() == "ready\n"
     os.kill(running.pid, signal.SIGTERM)
-    assert "stopping after this step" in running.stderr.readline() + running.stderr.readline()
+    assert any("stopping after this step" in line for line in running.stderr)  # libraries may write lines before it
     time.sleep(0.2)
     assert running.poll() is None
     os.kill(running.pid, signal.SIGTERM)
