@@ -116,6 +116,14 @@ def test_public_files_of_any_answer_can_be_read_again(tmp_path, pred):
     assert [one.pred for one in read_predictions(tmp_path / "run", "scanqa").rows] == [pred]
 
 
+@pytest.mark.parametrize(("thoughts", "said"), [(False, "B."), (True, "<think>A or B?</think>B.")])
+def test_public_files_keep_thoughts_where_they_are_looked_at(tmp_path, thoughts, said):
+    row = {"scene_id": "s", "index": 0, "pred": "<think>A or B?</think>B.", "task": "mmsi"}
+    write(tmp_path / "run" / "mmsi.jsonl", json.dumps(row) + "\n")
+    path = write_public(tmp_path / "run", "mmsi", "m", thoughts=thoughts)
+    assert [one["pred"] for one in json.loads(path.read_text())] == [said]
+
+
 def test_a_key_that_stands_twice_is_refused(tmp_path):
     write(tmp_path / "scanqa.json", '[{"scene_id": "s", "pred": "a", "pred": "b"}]')
     with pytest.raises(DataError, match="scanqa.json: an object has 'pred' twice .*; keep one"):

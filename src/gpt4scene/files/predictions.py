@@ -225,14 +225,17 @@ def write_public(
     chunk: int = 0,
     chunks: int = 1,
     scenes: Container[str] | None = None,
+    thoughts: bool = False,
 ) -> Path:
     """Write answers of ``task`` as ``<model>_<task>/predictions_chunk_<chunk>.json`` in ``folder``; return that file.
 
     The rows carry the public keys and ``index``; with ``scenes``, only answers about those. Files of chunks past
-    ``chunks`` are deleted: they would count answers twice.
+    ``chunks`` are deleted: they would count answers twice. ``thoughts`` stay in answers for public scorers that look at
+    them.
     """
     kept = [
-        {name: value for name, value in row.items() if name not in OURS} | {"pred": split_thought(row["pred"])[1]}
+        {name: value for name, value in row.items() if name not in OURS}
+        | {"pred": row["pred"] if thoughts else split_thought(row["pred"])[1]}
         for row in ordered_rows(folder, task)
         if scenes is None or row["scene_id"] in scenes
     ]

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.errors import DataError, WorkError
 from gpt4scene.files import journal
 from gpt4scene.files.predictions import write_public
@@ -329,7 +330,9 @@ def _finish(arguments: InferArguments, plan: Plan, scenes: set[str]) -> dict[str
         else:
             files[task] = journal.journal_path(out, task, arguments.shard, arguments.num_shards)
         if arguments.public_name:
-            write_public(out, task, arguments.public_name, arguments.shard, arguments.num_shards, scenes)
+            place = arguments.shard, arguments.num_shards
+            reads = task in BENCHMARKS and BENCHMARKS[task].reads_thoughts
+            write_public(out, task, arguments.public_name, *place, scenes, thoughts=reads)
     return files
 
 
