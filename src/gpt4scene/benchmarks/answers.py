@@ -158,7 +158,8 @@ def _joined(
     if found.own and benchmark.public_answers is not None:
         named = tuple(benchmark.public_answers(found.own, questions))
     if named:
-        named, left_out = (named, []) if benchmark.reads_thoughts else named_without(named)
+        whole = benchmark.reads_thoughts or found.own  # in its own public form, a text is what the public scorer sees
+        named, left_out = (named, []) if whole else named_without(named)
         rows, notes, boxes = answers_by_name(named, questions, place, benchmark)
         said = (*said, *left_out, *notes)
     _refuse_another(rows, benchmark, themselves=False)
