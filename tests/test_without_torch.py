@@ -26,6 +26,7 @@ def rooms(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_rooms_to_scores(tmp_path, rooms):
     scenes, raw, questions, answers = (tmp_path / name for name in ("scenes", "raw", "questions", "answers"))
     size = ("--frames", 2, "--bev_size", 128)

@@ -113,6 +113,7 @@ def test_training_rows_share_it_too_in_the_words_of_the_question_files(make):
     assert blocks(row.turns[0].text for row in rows) == asked and len(asked) == 2
 
 
+@pytest.mark.slow
 def test_infer_computes_each_prefix_once_and_its_answers_are_scored(make, tmp_path, monkeypatch):
     folder, _ = make("text", task="scanqa")
     filled = []

@@ -142,6 +142,7 @@ def test_tasks_weigh_alike_however_many_rows_they_have():
 
 @pytest.mark.parametrize("rules", RULES)
 @given(order=st.randoms())
+@pytest.mark.slow
 def test_the_order_of_rows_does_not_matter(rules, order):
     answers = ("A", "", "2", "move_up:1", "two B")
     rows = [given_answer(pred, row(task, "2" if task in LOW else "A")) for task in TASKS[::3] for pred in answers]

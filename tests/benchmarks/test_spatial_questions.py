@@ -27,6 +27,7 @@ def made(folder, out, *words):
     return json.loads((out / "spatial_val.json").read_text())
 
 
+@pytest.mark.slow
 def test_question_files_are_written_without_official_files(folder, tmp_path, capsys):
     rows = made(folder, tmp_path / "out", "--seed", "3")
     said = capsys.readouterr().out

@@ -161,6 +161,7 @@ def test_the_best_checkpoint_becomes_the_result(train, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["full", "lora", "bf16"])
+@pytest.mark.slow
 def test_resuming_in_the_middle_of_an_epoch_is_exact(train, tmp_path, kind):
     keys = {
         "per_device_train_batch_size": 2,

@@ -84,6 +84,7 @@ def test_dropped_features_are_made_again_from_the_files(train, tmp_path, work, p
     assert decoded(work) == IMAGES * EPOCHS
 
 
+@pytest.mark.slow
 def test_an_image_that_changes_between_epochs_is_seen_anew(train, tmp_path, work, workshop, flags):
     """Its features are not those of its predecessor, although the path is the same."""
     path = workshop / "data" / "scene0_0.png"

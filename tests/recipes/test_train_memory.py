@@ -17,6 +17,7 @@ def activations_of(output):
     return json.loads((output / "run.json").read_text())["activations"]
 
 
+@pytest.mark.slow
 def test_run_json_says_what_is_computed_again(train, tmp_path):
     train(tmp_path / "run", max_steps=1)
     assert activations_of(tmp_path / "run")["recomputed_every"] == 1
@@ -24,6 +25,7 @@ def test_run_json_says_what_is_computed_again(train, tmp_path):
     assert activations_of(tmp_path / "kept")["recomputed_every"] == 0
 
 
+@pytest.mark.slow
 def test_a_device_with_room_keeps_all_and_learns_the_same(train, tmp_path, monkeypatch, capsys):
     """The device is a CPU that says what a GPU would."""
     again = train(tmp_path / "again", max_steps=2, scene_packing=4)

@@ -91,6 +91,7 @@ def test_labels_of_any_script_and_large_numbers(make_room, tmp_path, capsys):
         assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_depth_of_another_resolution_gives_the_same_markers(make_room, tmp_path):
     room = make_room(2, 200, 150)
     whole = prepared(room.write(tmp_path / "room", mesh=False, align=np.eye(4)), tmp_path / "whole")

@@ -36,6 +36,7 @@ def test_fused_points_lie_on_the_surface_in_its_colour(box_room, depth_scan):
     assert on_sofa.sum() > 50 and np.abs(cloud.colors[on_sofa].astype(int) - shade).max() <= 3
 
 
+@pytest.mark.slow
 def test_the_smooth_surface_is_closer_than_its_voxels_and_faces_the_cameras(box_room, depth_scan):
     mesh = fuse_mesh(depth_scan.frames[::2])
     a, b, c = (mesh.vertices[mesh.faces[:, i]] for i in range(3))

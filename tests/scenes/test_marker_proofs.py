@@ -136,6 +136,7 @@ def check_rooms(plans, view, tmp_path, bev_size, **more):
 
 
 @pytest.mark.parametrize("marker_place", ["inside", "centroid"])
+@pytest.mark.slow
 def test_markers_of_a_synthetic_room_are_true(tmp_path, marker_place):
     plans, view = choose_plans(2, seed=3)[:1], View(320, 240, FRAMES)
     markers, truth, scene = check_rooms(plans, view, tmp_path, 320, marker_place=marker_place)

@@ -55,6 +55,7 @@ def test_few_points_are_all_kept_and_many_are_thinned(monkeypatch):
 
 
 @pytest.mark.parametrize("large", [False, True])
+@pytest.mark.slow
 def test_a_large_cloud_is_set_upright_by_some_of_its_points(box_room_folder, monkeypatch, large):
     scan = read_posed(box_room_folder)
     points = spread_points(scan.mesh)

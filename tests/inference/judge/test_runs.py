@@ -62,6 +62,7 @@ def test_a_run_without_all_marks_is_not_complete(server, call, folder, capsys):
     assert "3 answers have no mark by a judge" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_whole_set_judged_by_a_server_has_the_figure_of_the_public_script(server, call, folder, spatial_oracle):
     """Official prompts or not, eight requests at a time: the judge's words by what it was shown."""
     place = spatial_oracle / "open_eqa"
@@ -169,6 +170,7 @@ def test_a_judgement_without_a_mark_is_kept_named_and_asked_again_not_for_ever(s
     assert call("--asks=3")[0] == 0 and kept()["q1"].mark == 1
 
 
+@pytest.mark.slow
 def test_every_output_that_stops_the_public_script_is_kept_without_a_mark(server, call, folder, kept, spatial_oracle):
     outputs = json.loads((spatial_oracle / "open_eqa" / "expected.json").read_text())["judge_parsing"]
     (folder / "open-eqa-v0.json").write_text(json.dumps(dataset(len(outputs))))
