@@ -88,22 +88,24 @@ class VideoRule:
         That is ``video_processor`` in ``processor_config.json``, and else the image processor's file: transformers and
         LLaMA-Factory take a processor of videos from there too. Raises DataError for an unreadable file.
         """
-        config = _video_config(Path(folder))
-        size = config.get("size") or {}
         defaults = cls()
+        return cls(limits, style, *area_bounds(_video_config(Path(folder)), defaults.least, defaults.most))
 
-        def bound(flat: str, nested: str, default: int) -> int:
-            for value in (config.get(flat), size.get(nested), size.get(flat)):
-                if value is not None:
-                    return int(value)
-            return default
 
-        return cls(
-            limits,
-            style,
-            bound("min_pixels", "shortest_edge", defaults.least),
-            bound("max_pixels", "longest_edge", defaults.most),
-        )
+def area_bounds(config: Mapping[str, Any], least: int, most: int) -> tuple[int, int]:
+    """Return the smallest and largest area in pixels that a processor's config says; ``least`` and ``most`` without.
+
+    Both spellings are taken: ``min_pixels`` / ``max_pixels``, which win, and ``size: {shortest_edge, longest_edge}``.
+    """
+    size = config.get("size") or {}
+
+    def bound(flat: str, nested: str, default: int) -> int:
+        for value in (config.get(flat), size.get(nested), size.get(flat)):
+            if value is not None:
+                return int(value)
+        return default
+
+    return bound("min_pixels", "shortest_edge", least), bound("max_pixels", "longest_edge", most)
 
 
 def _video_config(folder: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from gpt4scene.data.image_rule import ImageRule, Size, of_channels, refuse_switches
 from gpt4scene.data.positions import grid_positions
-from gpt4scene.data.video_rule import Showing, VideoRule, showing
+from gpt4scene.data.video_rule import Showing, VideoRule, area_bounds, showing
 from gpt4scene.files.clips import Clip
 from gpt4scene.types import Grid
 
@@ -67,29 +67,18 @@ class VisionRule(ImageRule):
     def read(
         cls, config: Mapping[str, Any], path: Path, limits: Mapping[str, Any], model: Mapping[str, Any]
     ) -> VisionRule:
-        """Return the rule of a processor's config.
-
-        Takes both spellings of the area bounds: ``min_pixels`` / ``max_pixels``, which win where both are given, and
-        ``size: {shortest_edge, longest_edge}``.
-        """
+        """Return the rule of a processor's config."""
         refuse_switches(config, path, "Qwen's")
-        size = config.get("size") or {}
         defaults = cls()
-
-        def bound(flat: str, nested: str, default: int) -> int:
-            for value in (config.get(flat), size.get(nested), size.get(flat)):
-                if value is not None:
-                    return int(value)
-            return default
-
+        least, most = area_bounds(config, defaults.min_pixels, defaults.max_pixels)
         return cls(
             patch_size=int(config.get("patch_size", defaults.patch_size)),
             merge_size=int(config.get("merge_size", defaults.merge_size)),
             temporal_patch_size=int(config.get("temporal_patch_size", defaults.temporal_patch_size)),
             mean=of_channels(config.get("image_mean") or defaults.mean),
             std=of_channels(config.get("image_std") or defaults.std),
-            min_pixels=bound("min_pixels", "shortest_edge", defaults.min_pixels),
-            max_pixels=bound("max_pixels", "longest_edge", defaults.max_pixels),
+            min_pixels=least,
+            max_pixels=most,
             image_resolution=limits["image_resolution"],
             image_max_pixels=limits["image_max_pixels"],
             image_min_pixels=limits["image_min_pixels"],

@@ -7,7 +7,7 @@ releases are written, which all of them read, and vLLM too. Nothing here imports
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def write_released_tokenizer(folder: Path) -> None:
     path = folder / _TOKENIZER
     if not path.is_file():
         return
-    described = {name: value for name, value in read_json(path, "description of the tokenizer").items()}
+    described = dict(read_json(path, "description of the tokenizer"))
     extra = described.get("extra_special_tokens")
     if isinstance(extra, list):
         del described["extra_special_tokens"]
@@ -80,6 +80,6 @@ def write_released_tokenizer(folder: Path) -> None:
         _write_missing(folder / "merges.txt", lambda place: write_text(place, lines))
 
 
-def _write_missing(path: Path, write) -> None:
+def _write_missing(path: Path, write: Callable[[Path], object]) -> None:
     if not path.exists():
         write(path)
