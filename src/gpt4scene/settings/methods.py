@@ -119,7 +119,7 @@ def method_problems(values: Mapping[str, Any]) -> Iterator[str]:
     yield from _rates(values)
     get = values.get
     if get("early_stopping_steps") and get("eval_strategy", "no") == "no":
-        yield "early_stopping_steps needs evaluations; write eval_strategy: steps, eval_steps and val_size"
+        yield "early_stopping_steps needs evaluations; write eval_strategy: steps, and val_size or eval_dataset"
 
 
 def _adapters(values: Mapping[str, Any]) -> Iterator[str]:
