@@ -73,7 +73,7 @@ def make_rooms(out: Path, sizes: dict[str, Any]) -> None:
     rows = AnnotateArguments(raw=raw, scenes=scenes, out=str(out / "data"), split="train", wordings=1)
     annotate(rows, lambda _: None)
     (file,) = (out / "data").glob("sharegpt*.json")
-    file.rename(out / "data" / "rooms.json")
+    write_json(out / "data" / "rooms.json", read_json(file))
 
 
 def make_sqa3d(out: Path, raw: Path, sizes: dict[str, Any]) -> None:
