@@ -40,7 +40,7 @@ from gpt4scene.files.whole import read_json, write_json
 from gpt4scene.scenes.prepare import PrepareArguments, prepare
 
 FULL = {"rooms": 60, "frames": 8, "sqa3d": None, "epochs": {"rooms": 4, "sqa3d": 4}, "asked": 200, "seen": 5}
-SMALL = {"rooms": 5, "frames": 2, "sqa3d": 40, "epochs": {"rooms": 1, "sqa3d": 1}, "asked": 4, "seen": 1}
+SMALL = {"rooms": 2, "frames": 2, "sqa3d": 40, "epochs": {"rooms": 1, "sqa3d": 1}, "asked": 4, "seen": 1}
 HELD_OUT = {"rooms": "scene", "sqa3d": "row"}
 """What is held out: whole scenes, or single questions about scenes that are learned."""
 FIGURES = ("train_loss", "held_out_loss", "least_held_out_loss", "exact_match", "word_f1")
