@@ -268,6 +268,10 @@ def test_a_run_that_fails_at_its_start_leaves_an_earlier_one_as_it_is(train, fla
             sft.run(parse(flags(out, overwrite_output_dir=True, **wrong)))
         with pytest.raises((DataError, ConfigError)):
             sft.run(parse(flags(tmp_path / "new", **wrong)))
+    with pytest.raises(DataError, match="learning_rate was 0.001 and is 0.1"):
+        sft.run(parse(flags(out, resume_from_checkpoint=True, learning_rate=0.1, num_train_epochs=2)))
+    with pytest.raises(DataError, match="can't be repeated: image_resolution was 56 and is 84"):
+        sft.main(["--from", str(out), "--overwrite_output_dir", "true", "--image_resolution", "84"])
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
     assert not (tmp_path / "new").exists()
 
@@ -279,7 +283,7 @@ def test_a_folder_with_a_run_is_not_overwritten_unasked(train, flags, tmp_path, 
         sft.run(parse(flags(tmp_path / "run", **keys)))
     with pytest.raises(DataError, match=r"scene_packing was 1 and is 2.*ignore_data_skip"):
         sft.run(parse(flags(tmp_path / "run", **keys, scene_packing=2, resume_from_checkpoint=True)))
-    assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "failed"
+    assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "finished", "the earlier run's own"
     assert len(train(tmp_path / "run", **keys, max_steps=2, overwrite_output_dir=True)) == 2
     assert not (tmp_path / "run/checkpoint-1").exists() and (tmp_path / "run/checkpoint-2").is_dir()
     with pytest.raises(DataError, match="no complete checkpoint to resume from"):

@@ -129,8 +129,11 @@ def test_a_run_that_gets_no_better_ends_early_with_its_best(train, flags, tmp_pa
     assert len(losses) < 20 and found.index(min(found)) == len(losses) - 3
     assert loss(tmp_path / "run") == pytest.approx(min(found), rel=1e-6)
     assert "got no better in 2 evaluations" in capsys.readouterr().err
+    figures = (tmp_path / "run" / "train_results.json").read_text()
     again = flags(tmp_path / "run", **LORA, **keys, **saved, resume_from_checkpoint=True)
     assert sft.run(parse(again)) == 0
+    assert f"no step was left after step {len(losses)}, evaluation loss" in capsys.readouterr().err
+    assert (tmp_path / "run" / "train_results.json").read_text() == figures, "a mean loss of no step is none"
     assert len(list((tmp_path / "run").glob("checkpoint-*"))) == len(losses)
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from launching import deepspeed_config, needs_deepspeed
 from safetensors.torch import load_file
 
 from gpt4scene.errors import ConfigError, DataError
@@ -14,6 +15,7 @@ from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.settings.config import parse
 from gpt4scene.training import sft
 from gpt4scene.training.hf_arguments import training_arguments
+from gpt4scene.training.tracking import flat_settings, open_trackers
 from gpt4scene.types import Question
 
 
@@ -64,6 +66,8 @@ def test_answers_leave_the_training_alone(train, tmp_path, workshop, capsys):
     assert [line["step"] for line in answers] == [line["current_steps"] for line in evaluations for _ in range(3)]
     assert {line["task"] for line in answers} == {"rooms", "words"}
     assert all(0 <= line["eval_word_f1"] <= 1 and "eval_exact_match_words" in line for line in evaluations)
+    rows = [line["row"] for line in answers]
+    assert rows[:3] == rows[3:], "the same questions at every evaluation"
     results = json.loads((asked / "eval_results.json").read_text())
     assert results["eval_exact_match"] == evaluations[-1]["eval_exact_match"]
 
@@ -93,7 +97,10 @@ def test_the_best_checkpoint_is_chosen_by_answers(train, flags, tmp_path, worksh
     config = parse(flags(tmp_path / "other", **keys | {"model_name_or_path": out}))
     data = sft.load_data(config, out, load_tokenizer(out), training_arguments(config))
     engine = Engine(Scheduler(load_model(out), data.train.encoder))
-    rows = [json.loads(line) for line in (out / "eval_answers.jsonl").read_text().splitlines()][-4:]
+    assert [line.get("eval_best_step") for line in lines] == [None] * 4 + [by_answers["current_steps"]]
+    answers = [json.loads(line) for line in (out / "eval_answers.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in answers] == [step for step in (4, 8, 12, 16) for _ in range(4)], "each step once"
+    rows = [line for line in answers if line["step"] == by_answers["current_steps"]]
     scene = int(rows[0]["row"].removeprefix("rooms/")) // 4
     images = tuple(str(workshop / f"data/scene{scene}_{index}.png") for index in range(2))
     asked = [Question("rooms", index, "scene", row["question"], images) for index, row in enumerate(rows)]
@@ -103,22 +110,24 @@ def test_the_best_checkpoint_is_chosen_by_answers(train, flags, tmp_path, worksh
 
 
 @pytest.mark.slow
-def test_two_processes_log_what_one_does(train, flags, torchrun, tmp_path, root):
-    """Losses of tasks are the same however rows are shared out, and so are scores of answers."""
+@needs_deepspeed
+def test_two_processes_log_what_one_does(train, on_two, tmp_path):
+    """Losses of tasks are the same however rows are shared out, and so are scores of answers; under ZeRO-2, too."""
     keys = {"dataset": "rooms,words", "val_size": 0.4, "eval_strategy": "epoch", "num_train_epochs": 2, "seed": 1}
-    keys |= {"eval_generate": 3, "eval_generate_tokens": 4, "logging_steps": 1}
+    keys |= {"eval_generate": 3, "eval_generate_tokens": 4, "logging_steps": 1, "loss_average": "token"}
+    keys |= {"save_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": "loss_words"}
     train(tmp_path / "one", **keys, per_device_train_batch_size=4)
-    words = flags(tmp_path / "two", **keys, per_device_train_batch_size=2)
-    done = torchrun([str(root / "src/train.py"), *words], tmp_path)
-    assert done.returncode == 0, done.stderr[-2000:]
-    one, two = log_of(tmp_path / "one"), log_of(tmp_path / "two")
+    half = keys | {"per_device_train_batch_size": 2}
+    runs = on_two({"two": half, "zero2": half | {"deepspeed": deepspeed_config(tmp_path, 2)}})
+    one = log_of(tmp_path / "one")
     names = [name for name in one[0] | one[-1] if "loss" in name or "match" in name]
     assert {"loss_rooms", "loss_words", "eval_loss_rooms", "eval_exact_match"} <= set(names)
-    for first, second in zip(one, two, strict=True):
-        assert {name: first[name] for name in names if name in first} == pytest.approx(
-            {name: second[name] for name in names if name in second}, rel=1e-5
-        )
-    assert (tmp_path / "one/eval_answers.jsonl").read_text() == (tmp_path / "two/eval_answers.jsonl").read_text()
+    for folder in runs.values():
+        for first, second in zip(one, log_of(folder), strict=True):
+            assert {name: first[name] for name in names if name in first} == pytest.approx(
+                {name: second[name] for name in names if name in second}, rel=2e-5
+            )
+        assert (tmp_path / "one/eval_answers.jsonl").read_text() == (folder / "eval_answers.jsonl").read_text()
 
 
 @pytest.mark.slow
@@ -178,6 +187,13 @@ def test_trackers_write_files_without_a_network(train, flags, tmp_path, monkeypa
 
     import mlflow
 
+    monkeypatch.setenv("MLFLOW_RUN_ID", run.parent.name)  # goes on with that run, whose settings are kept
+    again = parse(flags(tmp_path / "run", report_to="mlflow", learning_rate=5e-4))
+    open_trackers(again, flat_settings(again), print).close("finished")
+    monkeypatch.delenv("MLFLOW_RUN_ID")
+    assert (run.parent / "params/learning_rate").read_text() == "0.001" and len(
+        list(tmp_path.glob("mlruns/*/*/meta.yaml"))
+    ) == 1
     mlflow.set_tracking_uri("http://127.0.0.1:9")  # nobody listens there
     try:
         with pytest.raises(ConfigError, match="report_to: mlflow could not begin .*correct MLFLOW_TRACKING_URI"):

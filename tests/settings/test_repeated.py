@@ -1,6 +1,7 @@
 """``--from run.json``: the settings of an earlier run, with flags that win over them."""
 
 import json
+import os
 
 import pytest
 
@@ -56,14 +57,25 @@ def test_files_of_earlier_versions(written):
         (["--from"], "'--from' takes one file"),
         (["--from", "none.json"], "none.json"),
         (["--from", "{folder}/list.json"], "no settings under 'config'"),
+        (["{folder}/run.json"], "is the record of a run, not its settings; --from .*run.json repeats that run"),
+        (["none.yaml"], "none.yaml: cannot be read"),
         (["run.yaml", "--from", "{folder}/run.json"], "two sources of settings; keep one"),
     ],
 )
 def test_what_is_wrong_is_said(written, words, said):
     folder = written[0].parent
     (folder / "list.json").write_text("[]")
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=said) as error:
         parse([word.format(folder=folder) for word in words])
+    assert not any("is missing" in sentence for sentence in error.value.problems), "what was not read is not missing"
+
+
+def test_another_working_directory_is_said_before_any_file_is_missing(written):
+    file, content = written
+    for folder, notes in ((os.getcwd(), 0), ("/elsewhere", 1)):
+        file.write_text(json.dumps(content | {"hardware": {"folder": folder}}))
+        found = parse(["--from", str(file)]).notes
+        assert len(found) == notes and all("ran in /elsewhere, and this one runs in" in note for note in found)
 
 
 def test_accepting_changes_needs_a_run(written):

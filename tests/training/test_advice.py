@@ -52,6 +52,8 @@ def test_a_usual_run_has_none(notes):
     assert notes(packed=8, held_out=50, val_size=50, eval_strategy="steps", eval_steps=20) == []
     assert notes(image_resolution=512, text="<OBJ012>?", max_samples=100000) == []
     assert notes(optim="sgd", learning_rate=1e-6) == [], "other optimizers have other rates"
+    for optimizer in ("use_muon", "use_galore", "use_apollo"):
+        assert notes(finetuning_type="full", learning_rate=2e-4, **{optimizer: True}) == [], optimizer
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,13 @@
 """Stopping early counts as transformers does, and a resumed run as the uninterrupted one did."""
 
+from types import SimpleNamespace
+
 import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
+from gpt4scene.errors import ConfigError
 from gpt4scene.training.early_stopping import StopEarly
+from gpt4scene.training.preflight import check_best_metric
 
 
 def arguments(folder, **keys):
@@ -55,3 +59,14 @@ def test_the_end_is_said_once_with_the_reason(tmp_path, capsys):
     evaluated(arguments(tmp_path), [2.0, 3.0, 3.0])
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "eval_loss was 2.0000 and got no better in 2 evaluations" in said
+
+
+@pytest.mark.parametrize("strategy", ["no", "epoch"])
+def test_a_figure_that_no_evaluation_has_is_refused_whatever_it_is_for(strategy):
+    """transformers looks for it at each evaluation, also where nothing is chosen by it."""
+    arguments = SimpleNamespace(metric_for_best_model="exact_matsh", eval_strategy=strategy)
+    if strategy == "no":
+        check_best_metric(arguments, ["loss"])
+        return
+    with pytest.raises(ConfigError, match=r"exact_matsh is not among.*did you mean 'exact_match'"):
+        check_best_metric(arguments, ["loss", "exact_match"])

@@ -4,7 +4,16 @@ from dataclasses import replace
 import pytest
 
 from gpt4scene.errors import DataError
-from gpt4scene.training.output import MARK, BatchPlan, check_output_folder, check_plan, newest_checkpoint, open_output
+from gpt4scene.training.output import (
+    MARK,
+    BatchPlan,
+    check_output_folder,
+    check_plan,
+    holds_run,
+    leave_one_model,
+    newest_checkpoint,
+    open_output,
+)
 
 PLAN = BatchPlan(questions_per_step=8, questions_per_pack=4, processes=2, training_rows=100, seed=42)
 
@@ -97,3 +106,18 @@ def test_looking_deletes_nothing(tmp_path):
     path = checkpoint(tmp_path, 9)
     assert check_output_folder(tmp_path, overwrite=True, resume=None) is None and path.is_dir()
     assert open_output(tmp_path, overwrite=True, resume=None) is None and not path.exists()
+
+
+def test_an_earlier_adapter_is_not_left_beside_a_whole_model(tmp_path):
+    """Whoever loads the folder would take the adapter, and pass over what was trained."""
+    assert not holds_run(tmp_path) and leave_one_model(tmp_path, adapter=False) == ""
+    for name in ("adapter_config.json", "adapter_model.safetensors", "model-00001-of-00002.safetensors", "notes.txt"):
+        (tmp_path / name).write_text("{}")
+    assert holds_run(tmp_path)
+    said = leave_one_model(tmp_path, adapter=True)
+    assert (
+        "still holds model-00001-of-00002.safetensors of an earlier run" in said and len(list(tmp_path.iterdir())) == 4
+    )
+    assert "adapter_config.json of an earlier run was deleted" in leave_one_model(tmp_path, adapter=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model-00001-of-00002.safetensors", "notes.txt"]
+    assert leave_one_model(tmp_path, adapter=False) == ""

@@ -14,7 +14,7 @@ from gpt4scene.model.fused import Kernels, plain_gate, plain_norm
 from gpt4scene.settings.config import parse
 from gpt4scene.training import packing
 from gpt4scene.training.checkpointing import pack_size
-from gpt4scene.training.fitting import setup_of
+from gpt4scene.training.fitting import reference_bytes, setup_of
 from gpt4scene.training.memory import PUBLISHED_PACK
 from gpt4scene.training.output import MARK
 from gpt4scene.training.packing import branches_of, widest_pack
@@ -54,6 +54,24 @@ def test_a_number_is_taken_as_it_is_written_but_made_even(branches):
     sizes = [branches(f"--scene_packing {size}", (80 * GB,), each=16) for size in (1, 8, 12, 6, 50)]
     assert sizes == [1, 8, 8, 6, 16]
     assert branches() == 1
+
+
+def test_a_reference_takes_its_part_of_the_memory(branches, monkeypatch):
+    """The second model of preferences lies whole on each device: packs get what is left."""
+    words = "--scene_packing auto --stage dpo"
+    assert branches(words, (80 * GB,)) == 16
+    monkeypatch.setattr(packing, "reference_bytes", lambda config, model: 80 * GB)
+    assert branches(words, (80 * GB,)) == 1
+    monkeypatch.undo()
+    model, least = PUBLISHED["Qwen2-VL-7B"], ["--model_name_or_path", "m", "--dataset", "d", "--stage", "dpo"]
+    for words, size in (
+        ("--finetuning_type full --bf16", 2 * model.parameters),
+        ("--finetuning_type full", 4 * model.parameters),
+        ("--finetuning_type full --pref_loss simpo", 0),
+        ("--finetuning_type lora --bf16", 0),
+        ("--finetuning_type lora --bf16 --ref_model other", 2 * model.parameters),
+    ):
+        assert reference_bytes(parse([*least, "--output_dir", "o", *words.split()]), model) == size, words
 
 
 def test_auto_leaves_four_packs_to_a_step_without_an_accelerator_or_with_room(branches):

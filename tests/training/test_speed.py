@@ -5,7 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from gpt4scene.training.speed import Speed, operations_of, peak_memory, peak_of
+from gpt4scene.settings.config import parse
+from gpt4scene.training.hf_arguments import training_arguments
+from gpt4scene.training.speed import Speed, in_half, operations_of, peak_memory, peak_of
 
 CPU = torch.device("cpu")
 
@@ -76,10 +78,19 @@ def test_utilisation_needs_a_known_device():
         ("NVIDIA GeForce RTX 4090", 24e9, 165e12),
         ("NVIDIA GeForce RTX 4090 D", 24e9, None),
         ("Tesla T4", 16e9, None),
+        ("NVIDIA A100-SXM4-80GB MIG 3g.40gb", 40e9, None),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", 10e9, None),
     ],
 )
 def test_data_sheets(name, memory, peak):
     assert peak_of(name, memory) == peak
+
+
+def test_half_precision_is_known_for_every_way_to_ask_for_it():
+    least = ["--model_name_or_path", "m", "--dataset", "d", "--output_dir", "o", "--finetuning_type", "full"]
+    for flag, half in (("--bf16", True), ("--pure_bf16", True), ("--tf32 false", False)):
+        config = parse([*least, *flag.split()])
+        assert in_half(config, training_arguments(config)) == half, flag
 
 
 def test_operations_grow_with_what_is_computed():

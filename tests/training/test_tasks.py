@@ -7,7 +7,7 @@ import torch
 
 from gpt4scene.training import tasks
 from gpt4scene.training.objective import RowLosses
-from gpt4scene.training.tasks import TaskLosses, spelled, task_names
+from gpt4scene.training.tasks import TaskLosses, spelled, spellings, task_names
 from gpt4scene.types import Origin
 
 CPU = torch.device("cpu")
@@ -54,3 +54,10 @@ def test_names_are_tasks_or_datasets(monkeypatch):
     found.add(rows([1.0], [1.0], [origin("mix", "task 7")]))
     assert found.take(lambda sums: sums) == {"loss_mix": 1.0}
     assert spelled("3D QA/val") == "3D_QA_val"
+
+
+def test_no_task_is_lost_where_two_are_spelled_alike():
+    assert spellings(["a b", "a/b", "a_b", "c"]) == {"a b": "a_b", "a/b": "a_b.2", "a_b": "a_b.3", "c": "c"}
+    found = TaskLosses(["a b", "a/b"], CPU)
+    found.add(rows([1.0, 3.0], [1.0, 1.0], [origin("a b"), origin("a/b")]))
+    assert found.take(lambda sums: sums) == {"loss_a_b": 1.0, "loss_a_b.2": 3.0}

@@ -142,6 +142,7 @@ def test_keys_without_their_tracker_are_said(words, said):
         ("--eval_generate 2.5 --val_size 0.1", "a share below 1 or a whole number of questions, not 2.5"),
         ("--eval_generate 2 --val_size 0.1 --tokenized_path t", "eval_generate needs the words of questions"),
         ("--eval_generate 2 --val_size 0.1 --fsdp full_shard", "eval_generate needs whole weights in each process"),
+        ("--eval_generate 2 --val_size 0.1 --do_eval false", "eval_generate needs an evaluation, and do_eval: false"),
         ("--use_swanlab --report_to none", "use_swanlab: true and report_to: none exclude each other"),
         ("--swanlab_mode remote", "swanlab_mode"),
         ("--swanlab_api_key k", "SWANLAB_API_KEY"),
@@ -167,6 +168,16 @@ def test_swanlabs_dashboard_is_asked_for_before_anything_is_written(monkeypatch)
     monkeypatch.setattr(tracking, "_is_there", lambda module: False)
     with pytest.raises(ConfigError, match=r"local needs the dashboard, pip install 'swanlab\[dashboard\]'"):
         open_trackers(parse([*LEAST, "--use_swanlab", "--swanlab_mode", "local"]), {}, print)
+
+
+def test_no_password_of_an_address_is_said():
+    def refuse(about):
+        raise RuntimeError("https://me:secret@host/api does not answer")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracking, "TRACKERS", {"mlflow": refuse})
+        with pytest.raises(ConfigError, match=r"\(https://host/api does not answer\)"):
+            open_trackers(parse([*LEAST, "--report_to", "mlflow"]), {}, print)
 
 
 def test_variables_that_nobody_reads_are_said(monkeypatch):

@@ -60,7 +60,8 @@ class Benchmark:
 
     Files: ``name`` is the task in flags and file names, ``title`` stands on pages. ``raw_files`` are the official
     files' names with ``{split}``, ``read`` makes records of them. ``question_file`` is the name of the question file
-    (``<name>_{split}.json`` when empty), ``type_key`` the key of its rows that holds the question's type.
+    (``<name>_{split}.json`` when empty), ``type_key`` the key of its rows that holds the question's type,
+    and ``type_of`` tells it from a prompt, for rows that do not say it.
     ``from_scenes`` makes records of a folder's prepared scenes, where there are no official files, and counts what was
     dropped.
     ``companions`` makes further files of the records, file name -> content; it can ask for ScanNet's label map.
@@ -112,6 +113,7 @@ class Benchmark:
     read: ReadRecords = read_all
     question_file: str = ""
     type_key: str | None = None
+    type_of: Callable[[str], str | int] | None = None
     companions: Companions | None = None
     from_scenes: RecordsOfScenes | None = None
     question_records: Arrange = as_they_are

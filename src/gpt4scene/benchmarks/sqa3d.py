@@ -168,6 +168,13 @@ def question_type(question: str) -> int:
     return next((kind for kind, word in enumerate(TYPES[:-1]) if start.startswith(word)), len(TYPES) - 1)
 
 
+def type_of_prompt(prompt: str) -> int:
+    """Return the type of the question in a prompt: of its last sentence that asks, else of its last one."""
+    sentences = re.split(r"(?<=[.!?:])\s+|[\n\"]+", prompt.strip())
+    asking = [sentence for sentence in sentences if sentence.rstrip().endswith("?")]
+    return question_type((asking or sentences)[-1])
+
+
 def joined(questions: Iterable[Record], annotations: Iterable[Record]) -> list[Record]:
     """Return the records of the official question file with ``answers`` from the annotation file, by question id.
 
@@ -255,6 +262,7 @@ BENCHMARK = Benchmark(
     raw_files=("v1_balanced_questions_{split}_scannetv2.json", "v1_balanced_sqa_annotations_{split}_scannetv2.json"),
     read=lambda paths: joined(read_records(paths[0], "questions"), read_records(paths[1], "annotations")),
     type_key="sqa_type",
+    type_of=type_of_prompt,
     question_rows=question_rows,
     training_rows=training_rows,
     text_groups=lambda rows, annotation: text_groups(rows),

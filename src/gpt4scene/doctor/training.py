@@ -53,6 +53,8 @@ def training_findings(config: TrainConfig, full: bool = False) -> Iterator[Findi
     if data is not None:
         rows, chosen = data.train, spread(len(data.train), full)
         checks.check("rows", lambda: [rows[index,] for index in chosen], f"{len(chosen)} rows decoded from end to end")
+        if agree and not checks.wrong:
+            checks.check("advice", lambda: _advice(config, arguments, data, checks))
     _output(config, arguments, data, checks)
     yield from checks.take()
 
@@ -96,6 +98,19 @@ def _data(config: TrainConfig, folder: Path, arguments: TrainingArguments, check
     return checks.check(
         "data", lambda: load_data(config, folder, load_tokenizer(folder), arguments), lambda found: found.sentence
     )
+
+
+def _advice(config: TrainConfig, arguments: TrainingArguments, data: RunData, checks: Checks) -> None:
+    """Note the usual mistakes that the run would be warned of, with as many processes as there are here."""
+    from gpt4scene.training.advice import advice
+    from gpt4scene.training.packing import branches_of
+    from gpt4scene.training.preflight import plan_of
+    from gpt4scene.training.resume import total_steps
+
+    branches = branches_of(config, arguments, Path(config.model.model_name_or_path), data.train, None)
+    plan = plan_of(config, arguments, data, branches)
+    for sentence in advice(config, arguments, data, plan, total_steps(arguments, plan)):
+        checks.note(f"advice ({plan.processes} process{'es' if plan.processes > 1 else ''}): {sentence}")
 
 
 def _output(config: TrainConfig, arguments: TrainingArguments, data: RunData | None, checks: Checks) -> None:

@@ -22,7 +22,7 @@ from gpt4scene.settings.families import FamilyArguments
 from gpt4scene.settings.foreign import foreign
 from gpt4scene.settings.methods import MethodArguments
 from gpt4scene.settings.preferences import PreferenceArguments
-from gpt4scene.settings.repeated import read_run, run_file, take_from
+from gpt4scene.settings.repeated import moved, read_run, run_file, take_from
 from gpt4scene.settings.video import LEAST_OLD_AREA, VideoArguments
 from gpt4scene.settings.watching import WatchingArguments, reporters
 
@@ -108,15 +108,19 @@ def parse(argv: Sequence[str]) -> TrainConfig:
     """
     problems: list[str] = []
     source, words = (argv[0], argv[1:]) if argv and not argv[0].startswith("--") else (None, argv)
-    repeats, flags = take_from(read_flags(words, problems), problems)
+    flags = read_flags(words, problems)
+    before = len(problems)
+    repeats, flags = take_from(flags, problems)
     if source and repeats:
         problems.append(f"{source} and --from {repeats} are two sources of settings; keep one")
     entries = read_file(source, problems) if source else read_run(repeats, SECTIONS, problems) if repeats else []
+    unread = len(problems) > before
     entries += flags
     hints = training_hints() | _own_hints()
-    notes: list[str] = []
+    notes = [note] if repeats and not unread and (note := moved(repeats)) else []
     values = _resolve(entries, hints, notes, problems)
-    _require(values, entries, source or repeats, problems)
+    if not unread:  # what a file that can't be read would have said is not missing
+        _require(values, entries, source or repeats, problems)
     problems += contradictions(values)
     if problems:
         raise ConfigError(*dict.fromkeys(problems))

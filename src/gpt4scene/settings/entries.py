@@ -77,6 +77,9 @@ def read_file(path: str, problems: list[str]) -> list[Entry]:
     if not isinstance(content, dict):
         problems.append(f"{path}: must hold 'key: value' lines" + (", but it is empty" if content is None else ""))
         return []
+    if isinstance(config := content.get("config"), dict) and "training" in config:
+        problems.append(f"{path}: is the record of a run, not its settings; --from {path} repeats that run")
+        return []
     return [Entry(str(name), value, path) for name, value in content.items()]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ def read_run(path: str, sections: Sequence[type], problems: list[str]) -> list[E
     except DataError as error:
         problems.append(str(error))
         return []
-    config = content.get("config") if isinstance(content, dict) else None
+    content = content if isinstance(content, dict) else {}
+    config = content.get("config")
     if not isinstance(config, dict) or not isinstance(config.get("training"), dict):
         problems.append(f"{file}: is no run.json of a training run: it has no settings under 'config'")
         return []
@@ -57,6 +59,15 @@ def read_run(path: str, sections: Sequence[type], problems: list[str]) -> list[E
     if content.get("resumed_from"):
         entries["resume_from_checkpoint"] = content["resumed_from"]
     return [Entry(key, value, file) for key, value in entries.items() if value is not None]
+
+
+def moved(path: str) -> str | None:
+    """Return a sentence where the run of a ``run.json`` ran in another working directory, from which paths count."""
+    content = read_json(run_file(path), "record of a run")
+    then = (content.get("hardware") or {}).get("folder")
+    if then is None or then == os.getcwd():
+        return None
+    return f"{path}: the earlier run ran in {then}, and this one runs in {os.getcwd()}; relative paths count from there"
 
 
 def run_file(path: str) -> str:

@@ -51,6 +51,8 @@ def watching_problems(values: Mapping[str, Any]) -> Iterator[str]:
         yield f"eval_generate must be a share below 1 or a whole number of questions, not {asked:g}"
     if asked and not holds_out(values):
         yield f"eval_generate needs {NEEDED}"
+    if asked and get("do_eval") is False and get("eval_strategy", "no") == "no":
+        yield "eval_generate needs an evaluation, and do_eval: false leaves that at the end out; leave one of them out"
     if asked and get("tokenized_path"):
         yield "eval_generate needs the words of questions, and tokenized_path holds tokens; leave one of them out"
     if asked and get("stage") == "pt":

@@ -46,7 +46,8 @@ def advice(config: TrainConfig, arguments: TrainingArguments, data: RunData, pla
 
 def _learning_rate(config: TrainConfig, arguments: TrainingArguments) -> Iterator[str]:
     rate, lora = arguments.learning_rate, config.tuning.finetuning_type == "lora"
-    if "adam" not in _word(arguments.optim) or config.tuning.stage != "sft":  # others have other rates
+    other = config.methods.low_rank or config.methods.use_muon or "adam" not in _word(arguments.optim)
+    if other or config.tuning.stage != "sft":  # others have other rates
         return
     if lora and 0 < rate < LOW_FOR_LORA:
         yield (

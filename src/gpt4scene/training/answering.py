@@ -6,7 +6,7 @@ training changes by it: neither random states nor gradients, modes or kept featu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
@@ -19,6 +19,7 @@ from gpt4scene.inference.engine import Engine
 from gpt4scene.inference.scheduler import BRANCH_LIMIT, Scheduler
 from gpt4scene.model.features import FeatureCache
 from gpt4scene.model.recompute import inner_model
+from gpt4scene.training.tasks import task_of
 from gpt4scene.types import Answer, Conversation, Question
 
 MEMORY_SHARE = 4
@@ -34,30 +35,35 @@ class HeldOut:
     truth: str
 
 
-def held_out_questions(rows: Sequence[Conversation], amount: float, seed: int) -> list[HeldOut]:
+def held_out_questions(
+    rows: Sequence[Conversation], amount: float, seed: int, tasks: Container[str] | None = None
+) -> list[HeldOut]:
     """Return ``amount`` of the rows as questions (a share below 1, else a number), in the order of the rows.
 
-    Drawn by ``seed``, from every task in turn, so that each has its share. What is asked is the last question of a
-    row; what was said before it stays.
+    Drawn by ``seed``, from every task in turn, so that each has its share. ``tasks`` are those that are told apart, as
+    for losses; those of ``rows`` when left out. What is asked is the last question of a row; what was said before it
+    stays.
     """
+    tasks = {row.origin.group for row in rows} if tasks is None else tasks
+    named = [task_of(row.origin, tasks) for row in rows]
     generator = np.random.default_rng(seed)
     by_task: dict[str, list[int]] = {}
     for index in generator.permutation(len(rows)).tolist():
-        by_task.setdefault(rows[index].origin.group, []).append(index)
+        by_task.setdefault(named[index], []).append(index)
     wanted = max(1, round(amount * len(rows))) if amount < 1 else int(amount)
     chosen: list[int] = []
     while len(chosen) < min(wanted, len(rows)):
         for task in sorted(by_task):
             if by_task[task] and len(chosen) < wanted:
                 chosen.append(by_task[task].pop())
-    return [_held_out(rows[index]) for index in sorted(chosen)]
+    return [_held_out(rows[index], named[index]) for index in sorted(chosen)]
 
 
-def _held_out(row: Conversation) -> HeldOut:
+def _held_out(row: Conversation, task: str) -> HeldOut:
     *earlier, asked, answer = row.turns
     origin = row.origin
     question = Question(
-        task=origin.group,
+        task=task,
         index=origin.row,
         scene_id=f"{origin.dataset}/{origin.row}",
         prompt=asked.text,

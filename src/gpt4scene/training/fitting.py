@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +16,7 @@ from gpt4scene.model.fused import Kernels, choose_kernels
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.settings.methods import MethodArguments
 from gpt4scene.training.adapter_start import starting_adapters
+from gpt4scene.training.launch_files import uses_fsdp
 from gpt4scene.training.memory import Precision, Setup, Sharding
 
 STATES = (
@@ -71,6 +71,18 @@ def setup_of(
         fused=fused,
         quantised=quantised_bytes(methods),
     )
+
+
+def reference_bytes(config: TrainConfig, model: ModelShape) -> float:
+    """Return the bytes of the second model that answers are compared with, whole on each device; 0 without one."""
+    pairs = config.preferences
+    if config.tuning.stage != "dpo" or not pairs.refers:
+        return 0.0
+    if config.tuning.finetuning_type == "lora" and not pairs.ref_model:
+        return 0.0  # the model itself, without its adapter
+    half = config.training.get("bf16") or config.tuning.pure_bf16
+    half = half or (config.training.get("fp16") and config.training.get("deepspeed"))
+    return float(model.parameters * (2 if half else 4))
 
 
 def quantised_bytes(methods: MethodArguments) -> float | None:
@@ -144,7 +156,7 @@ def _trained(config: TrainConfig, model: ModelShape, layers: int, rank: int) -> 
 def _sharding(config: TrainConfig, zero: Mapping[str, Any] | None, processes: int) -> Sharding:
     if zero is not None:
         return ("zero0", "zero1", "zero2", "zero3")[int(zero.get("stage", 0))]
-    if config.training.get("fsdp") or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
+    if uses_fsdp(config):
         return "fsdp2"
     return "ddp" if processes > 1 else "one"
 

@@ -13,15 +13,18 @@ from accelerate import Accelerator
 from gpt4scene.data.packs import PackDataset
 from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.errors import DataError
+from gpt4scene.files.thoughts import split_thought
 from gpt4scene.files.whole import write_text
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.model.tower import Tower
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training.answering import HeldOut, answer, held_out_questions
-from gpt4scene.training.launch_files import deepspeed_content
+from gpt4scene.training.launch_files import deepspeed_content, uses_fsdp
 from gpt4scene.training.output import ANSWERS
 from gpt4scene.training.processes import gather_all, on_all
+from gpt4scene.training.run_data import RunData
 from gpt4scene.training.scoring import EXACT, figures_of
+from gpt4scene.training.tasks import task_names
 from gpt4scene.training.tracking import Tracking
 from gpt4scene.types import Conversation
 
@@ -32,18 +35,23 @@ LONGEST = 160
 
 
 class Learner(Protocol):
-    """What is asked of a trainer: the model, where it computes, what its tower keeps, and the step."""
+    """What is asked of a trainer: the model, where it computes, what its tower keeps, and steps.
+
+    ``step_of_best`` is that of the best checkpoint, once the model holds its weights.
+    """
 
     model: Any
     accelerator: Accelerator
     tower: Tower
     state: Any
+    step_of_best: int | None
 
 
 class HeldOutAnswers:
     """Asks a trainer's model questions and returns figures about its answers; every process calls it.
 
-    Questions are shared out to processes by their images. All answers go to ``eval_answers.jsonl``, a few are said.
+    Questions are shared out to processes by their images. ``begun`` is the step that the run goes on from, ``tasks``
+    those that are told apart. All answers go to ``eval_answers.jsonl``, a few are said.
     """
 
     def __init__(
@@ -51,14 +59,16 @@ class HeldOutAnswers:
         held_out: PackDataset,
         config: TrainConfig,
         seed: int,
+        begun: int,
+        tasks: Sequence[str],
         tracking: Tracking,
         say: Callable[[str], None],
     ) -> None:
         rows = [row for row in held_out.rows if isinstance(row, Conversation)]
         self._encoder, self._file = held_out.encoder, Path(config.output_dir) / ANSWERS
-        self._asked = held_out_questions(rows, config.watching.eval_generate, seed)
+        self._asked = held_out_questions(rows, config.watching.eval_generate, seed, tasks)
         self._settings = GenerationSettings(max_new_tokens=config.watching.eval_generate_tokens)
-        self._tracking, self._say = tracking, say
+        self._tracking, self._say, self._begun = tracking, say, begun
 
     @property
     def names(self) -> list[str]:
@@ -67,7 +77,8 @@ class HeldOutAnswers:
 
     def __call__(self, trainer: Learner) -> dict[str, float]:
         """Answer the questions with the model as it is now."""
-        accelerator, step = trainer.accelerator, trainer.state.global_step
+        accelerator, last, best = trainer.accelerator, trainer.state.global_step, trainer.step_of_best
+        step = last if best is None else best
         mine = shares(self._asked, accelerator.num_processes)[accelerator.process_index]
 
         def work() -> list[tuple[int, str, int]]:
@@ -88,14 +99,18 @@ class HeldOutAnswers:
         texts = [text for _, text, _ in found]
         figures = figures_of(self._asked, texts)
         if accelerator.is_main_process:
-            self._keep(step, texts, [tokens for _, _, tokens in found])
+            self._keep(step, last, texts, [tokens for _, _, tokens in found])
             self._show(step, texts, figures)
         return figures
 
-    def _keep(self, step: int, texts: Sequence[str], tokens: Sequence[int]) -> None:
-        """Write the answers of this step behind those of earlier ones; what a resumed run has left there goes."""
-        lines = [line for line in _lines(self._file) if line["step"] < step]
-        lines += [
+    def _keep(self, step: int, last: int, texts: Sequence[str], tokens: Sequence[int]) -> None:
+        """Write the answers of the weights of ``step`` among those of others.
+
+        Those of steps after the one that this run began at are of a run that it does not go on with: they go.
+        """
+        lines = [line for line in _lines(self._file) if line["step"] <= self._begun and line["step"] != step]
+        self._begun = last
+        new = [
             {
                 "step": step,
                 "task": one.question.task,
@@ -107,6 +122,7 @@ class HeldOutAnswers:
             }
             for one, text, count in zip(self._asked, texts, tokens, strict=True)
         ]
+        lines = sorted([*lines, *new], key=lambda line: line["step"])
         write_text(self._file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
     def _show(self, step: int, texts: Sequence[str], figures: Mapping[str, float]) -> None:
@@ -116,28 +132,34 @@ class HeldOutAnswers:
         rows = [
             (one.question.task, asked_words(one), one.truth, text) for one, text in zip(self._asked, texts, strict=True)
         ]
-        for task, question, truth, text in _spread(rows, SHOWN):
-            self._say(f"  {task}: {short(question)}\n    truth:  {short(truth)}\n    answer: {short(text)}")
+        for task, question, *pair in _spread(rows, SHOWN):
+            truth, text = (short(answered(one)) for one in pair)
+            self._say(f"  {task}: {short(question)}\n    truth:  {truth}\n    answer: {text}")
         self._tracking.text("answers", [("task", "question", "truth", "answer"), *rows], step)
 
 
 def answers_of(
-    held_out: PackDataset | None, config: TrainConfig, seed: int, tracking: Tracking, say: Callable[[str], None]
+    data: RunData, config: TrainConfig, seed: int, begun: int, tracking: Tracking, say: Callable[[str], None]
 ) -> HeldOutAnswers | None:
-    """Return what answers held-out questions at each evaluation, None where nobody asked for it."""
-    if not config.watching.eval_generate or held_out is None:
+    """Return what answers held-out questions at each evaluation, None where nobody asked for it.
+
+    ``begun`` is the step that the run goes on from, 0 for a fresh one.
+    """
+    if not config.watching.eval_generate or data.evaluation is None:
         return None
-    return HeldOutAnswers(held_out, config, seed, tracking, say)
+    tasks = task_names(data.train, data.evaluation)
+    return HeldOutAnswers(data.evaluation, config, seed, begun, tasks, tracking, say)
 
 
 def answering_problems(config: TrainConfig) -> Iterator[str]:
     """Yield why questions can't be answered in training as the run is set up: its weights are shared out."""
-    content = deepspeed_content(config) if config.watching.eval_generate else None
-    stage = ((content or {}).get("zero_optimization") or {}).get("stage")
-    if stage == 3:
+    if not config.watching.eval_generate:
+        return
+    stage = ((deepspeed_content(config) or {}).get("zero_optimization") or {}).get("stage")
+    if by := "ZeRO-3 shares" if stage == 3 else "FSDP shares" if uses_fsdp(config) else "":
         yield (
-            "eval_generate needs whole weights in each process, and ZeRO-3 shares them out; use ZeRO-2 "
-            "(examples/deepspeed/ds_z2_config.json), or gpt4scene infer on the checkpoints"
+            f"eval_generate needs whole weights in each process, and {by} them out; use ZeRO-2 "
+            "(examples/deepspeed/ds_z2_config.json), plain processes, or gpt4scene infer on the checkpoints"
         )
 
 
@@ -157,6 +179,11 @@ def asked_words(one: HeldOut) -> str:
     return " ".join(ALL_MARKS.question(one.question.prompt).split())
 
 
+def answered(text: str) -> str:
+    """Return what stands behind the thought of an answer, all of it where nothing does."""
+    return split_thought(text)[1] or text
+
+
 def short(text: str) -> str:
     """Return the text in one line of at most ``LONGEST`` letters."""
     line = " ".join(text.split())
@@ -170,4 +197,4 @@ def _spread(rows: Sequence[tuple[str, ...]], most: int) -> list[tuple[str, ...]]
 
 def _lines(file: Path) -> list[dict[str, Any]]:
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    return [json.loads(line) for line in text.split("\n")[:-1]]  # splitlines() would cut at U+2028 in answers, too

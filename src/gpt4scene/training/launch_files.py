@@ -29,6 +29,16 @@ def deepspeed_content(config: TrainConfig) -> Mapping[str, Any] | None:
     return _content(config, "deepspeed", [])
 
 
+def uses_fsdp(config: TrainConfig) -> bool:
+    """Return whether weights are shared out by FSDP: by the settings, or by accelerate's launcher."""
+    return bool(config.training.get("fsdp")) or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+
+
+def launched(config: TrainConfig) -> dict[str, Any]:
+    """Return what shares the work out beside the settings, as ``run.json`` has it."""
+    return {"deepspeed": deepspeed_content(config), "fsdp": uses_fsdp(config)}
+
+
 def _deepspeed(config: TrainConfig) -> Iterator[str]:
     problems: list[str] = []
     content = _content(config, "deepspeed", problems)

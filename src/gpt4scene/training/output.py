@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json, write_json
-from gpt4scene.model.folder import step_folders
+from gpt4scene.model.folder import ADAPTER_CONFIG, step_folders, weight_files
 from gpt4scene.training import callbacks
 
 MARK = "batches.json"
@@ -115,6 +115,28 @@ def _leftovers(folder: Path) -> list[Path]:
     """Return the files and checkpoints of a run in ``folder``."""
     files = [folder / name for name in _RUN_FILES]
     return [file for file in files if file.is_file() and file.stat().st_size] + step_folders(folder)
+
+
+def holds_run(output_dir: str | Path) -> bool:
+    """Return whether files, checkpoints or weights of a run are in the folder."""
+    return bool(_leftovers(Path(output_dir)) or weight_files(Path(output_dir)))
+
+
+def leave_one_model(output_dir: str | Path, *, adapter: bool) -> str:
+    """Return what to say of an earlier run's weights beside those that were saved; its adapter is deleted.
+
+    Else whoever loads the folder would take the earlier adapter for the result, since an adapter goes before a model.
+    A whole model beside an adapter stays.
+    """
+    folder = Path(output_dir)
+    whole = [path for path in weight_files(folder) if not path.name.startswith("adapter_model")]
+    if adapter:
+        also = f"{whole[0].name} of an earlier run" if whole else ""
+        return f"note: {folder} still holds {also}; gpt4scene takes the adapter, other programs may not" if also else ""
+    stale = [path for path in (folder / ADAPTER_CONFIG, *weight_files(folder)) if path not in whole and path.is_file()]
+    for path in stale:
+        path.unlink()
+    return f"note: {stale[0]} of an earlier run was deleted, as it would be taken for the result" if stale else ""
 
 
 def newest_checkpoint(folder: Path) -> Path:

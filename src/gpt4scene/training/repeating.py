@@ -16,15 +16,18 @@ SHOWN = 12
 """Differences that a message lists."""
 
 
-def check_repeat(config: TrainConfig, now: Mapping[str, Any]) -> list[str]:
+def earlier_run(config: TrainConfig) -> dict[str, Any]:
+    """Return the record of the run that this one repeats, empty without one; to be read before this run has one."""
+    return read_json(config.repeats, "record of a run") if config.repeats else {}
+
+
+def check_repeat(config: TrainConfig, then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return sentences about how this run's surroundings differ from those of the run that it repeats.
 
-    ``now`` is the content of this run's ``run.json``. Raises DataError where rows, weights or the number of processes
-    are others, unless ``accept_changes`` says that they may be: then these are among the sentences.
+    ``then`` and ``now`` are the contents of the ``run.json`` of both. Raises DataError where rows, weights or the
+    number of processes are others, unless ``accept_changes`` says that they may be: then these are among the sentences.
     """
-    assert config.repeats is not None
-    then = read_json(config.repeats, "record of a run")
-    grave = [*_rows(then, now), *_weights(then, now), *_processes(then, now)]
+    grave = [*_rows(then, now), *_weights(then, now), *_processes(then, now), *_launch(then, now)]
     light = [*_code(then, now), *_machine(then, now)]
     if grave and not config.watching.accept_changes:
         raise DataError(
@@ -70,9 +73,20 @@ def _weights(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def _processes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     old, new = ((of.get("hardware") or {}).get("processes") for of in (then, now))
     batch = [(of.get("batch") or {}).get("questions_per_step") for of in (then, now)]
+    if batch[0] is None:
+        return ["it does not say how many questions a step had, as it ended before that was known"]
     if old == new and batch[0] == batch[1]:
         return []
     return [f"it ran on {old} processes with {batch[0]} questions a step, and this is {new} with {batch[1]}"]
+
+
+def _launch(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return what differs in how work is shared out; files of before do not say it."""
+    old, new = then.get("launch"), now.get("launch") or {}
+    if not isinstance(old, Mapping):
+        return []
+    words = {"deepspeed": "the content of the DeepSpeed file", "fsdp": "the use of FSDP"}
+    return [f"{word} is another" for name, word in words.items() if old.get(name) != new.get(name)]
 
 
 def _code(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -93,11 +107,11 @@ def _code(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def _machine(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     old, new = then.get("hardware") or {}, now.get("hardware") or {}
-    names = {"accelerators": "accelerators", "processor": "processor", "folder": "working directory"}
+    names = {"accelerators": "accelerators", "processor": "processor"}
     return [
         f"{word} was {_plain(old.get(name))} and is {_plain(new.get(name))}"
         for name, word in names.items()
-        if old.get(name) != new.get(name) and not (name == "folder" and name not in old)
+        if old.get(name) != new.get(name)
     ]
 
 

@@ -9,6 +9,7 @@ from gpt4scene.data.packs import PackDataset
 from gpt4scene.errors import Stopped
 from gpt4scene.training.adapter_start import AdapterStart
 from gpt4scene.training.callbacks import plot_losses
+from gpt4scene.training.output import leave_one_model
 from gpt4scene.training.planned_run import PlannedRun
 from gpt4scene.training.processes import on_first
 from gpt4scene.training.signals import StopOnSignal
@@ -16,7 +17,7 @@ from gpt4scene.training.trainer import PackTrainer
 
 
 def take_steps(run: PlannedRun, trainer: PackTrainer, stop: StopOnSignal) -> dict:
-    """Take the steps that are left and return their figures; ``Stopped`` where a signal ended them."""
+    """Take the steps that are left and return their figures, none where there were none; ``Stopped`` after a signal."""
     with stop:
         result = trainer.train(resume_from_checkpoint=str(run.checkpoint) if run.checkpoint else None)
     if stop.received:
@@ -25,6 +26,8 @@ def take_steps(run: PlannedRun, trainer: PackTrainer, stop: StopOnSignal) -> dic
         step, total = trainer.state.global_step, trainer.state.max_steps
         kept = f"after step {step} of {total}, saved in checkpoint-{step}"
         raise Stopped(f"stopped by {name} {kept}; go on with --resume_from_checkpoint true", stop.received)
+    if trainer.state.global_step == trainer._initial_global_step:  # it had stopped early at its checkpoint
+        return {}
     return result.metrics | {f"train_{name}": value for name, value in trainer.speed.total().items()}
 
 
@@ -35,6 +38,8 @@ def finish(run: PlannedRun, trainer: PackTrainer, metrics: dict | None, start: A
     """
     output = run.config.output_dir
     trainer.save_trained()
+    if about := on_first(lambda: leave_one_model(output, adapter=run.config.tuning.finetuning_type == "lora")):
+        run.say(about)
     if also := on_first(lambda: start.finish(Path(output))):
         run.say(also)
     sentence = f"no step was left after step {trainer.state.global_step}"

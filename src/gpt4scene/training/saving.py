@@ -28,6 +28,7 @@ class SavingTrainer(OwnOptimizer):
     def __init__(self, *, base: Path, tokenizer: PreTrainedTokenizerBase, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.base, self._tokenizer = base, tokenizer
+        self.step_of_best: int | None = None
         self._watch = Watch(self._folder(), self.args.device, fp16=self.args.fp16)
 
     def save_trained(self) -> None:
@@ -109,9 +110,13 @@ class SavingTrainer(OwnOptimizer):
                     )
 
     def _load_best_model(self) -> None:
-        """Load the weights of the best checkpoint, key names translated as in ``_load_from_checkpoint``."""
+        """Load the weights of the best checkpoint, key names translated as in ``_load_from_checkpoint``.
+
+        ``step_of_best`` is its step from then on.
+        """
+        assert self.state.best_model_checkpoint is not None
+        self.step_of_best = int(self.state.best_model_checkpoint.rpartition("-")[2])
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             super()._load_best_model()
             return
-        assert self.state.best_model_checkpoint is not None
         self._load_from_checkpoint(self.state.best_model_checkpoint)

@@ -25,21 +25,22 @@ from gpt4scene.training.finite import RefuseBrokenStart
 from gpt4scene.training.held_out import answers_of
 from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.known_images import keep_features
+from gpt4scene.training.launch_files import launched
 from gpt4scene.training.manifest import Manifest
 from gpt4scene.training.optimizers import try_out
-from gpt4scene.training.output import MarkComplete, open_output
+from gpt4scene.training.output import MarkComplete, holds_run, open_output
 from gpt4scene.training.packing import branches_of
 from gpt4scene.training.parts_table import content, parts_of, table
 from gpt4scene.training.planned_run import PlannedRun, batch_content, say
 from gpt4scene.training.preflight import attention_of, check_best_metric, check_model, check_settings, plan_of
 from gpt4scene.training.processes import alike, leave_in_order, on_all, on_first
 from gpt4scene.training.ready_model import hasten, last_adapter, parameters_of, ready_model
-from gpt4scene.training.repeating import check_repeat
+from gpt4scene.training.repeating import check_repeat, earlier_run
 from gpt4scene.training.results import evaluate_only, finish, take_steps
 from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
 from gpt4scene.training.run_data import load_data
 from gpt4scene.training.signals import StopOnSignal
-from gpt4scene.training.speed import run_operations
+from gpt4scene.training.speed import in_half, run_operations
 from gpt4scene.training.stages import objective_of
 from gpt4scene.training.tracking import Tracking, tracked
 from gpt4scene.training.trainer import PackTrainer
@@ -74,9 +75,8 @@ def run(config: TrainConfig) -> int:
     set_seed(arguments.seed)  # the Trainer does so too, but only after adapters have drawn their first weights
     first = arguments.process_index == 0
     checkpoint = on_first(lambda: find_checkpoint(config))
-    kept = checkpoint is None or on_first(lambda: has_result(config.output_dir))
-    manifest = Manifest(config.output_dir, config.resolved(), writes=first, held=kept)
-    manifest.update(resumed_from=str(checkpoint) if checkpoint else None)
+    manifest = Manifest(config.output_dir, config.resolved(), writes=first, held=True)
+    manifest.update(resumed_from=str(checkpoint) if checkpoint else None, launch=launched(config))
     try:
         status = _run(config, arguments, checkpoint, manifest)
     except Stopped as stop:
@@ -84,8 +84,6 @@ def run(config: TrainConfig) -> int:
         leave_in_order()
         raise
     except BaseException as error:
-        if checkpoint is not None:
-            manifest.release()
         manifest.end("failed", note=f"{type(error).__name__}: {error}")
         raise
     manifest.end("finished", note=status)
@@ -94,7 +92,11 @@ def run(config: TrainConfig) -> int:
 
 
 def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | None, manifest: Manifest) -> str:
-    """Do the work and return one sentence about how it ended."""
+    """Do the work and return one sentence about how it ended.
+
+    What an earlier run has left in ``output_dir``, its ``run.json`` too, stays until nothing can be wrong any more.
+    """
+    earlier = on_first(lambda: (earlier_run(config), holds_run(config.output_dir)))
     folder = on_all(lambda: local_folder(config.model.model_name_or_path))
     if about := on_all(lambda: check_model(config, folder)):
         say(arguments, about)
@@ -104,11 +106,11 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     attention = None if stops else on_all(lambda: attention_of(config, arguments, folder))
     data = load_data(config, folder, tokenizer, arguments)
     plan = plan_of(config, arguments, data, branches_of(config, arguments, folder, data.train, checkpoint))
-    if checkpoint is None:
+    if checkpoint is None and not earlier[1]:
         manifest.release()
     weights, batch = on_first(lambda: identity(ModelFolder(folder, last_adapter(config)))), batch_content(plan)
     manifest.update(data=data.summary, batch=batch, attention=attention, checkpoint=weights)
-    for note in on_first(lambda: check_repeat(config, manifest.content)) if config.repeats else ():
+    for note in on_first(lambda: check_repeat(config, earlier[0], manifest.content)) if config.repeats else ():
         say(arguments, f"note: {note}")
     say(arguments, f"{data.sentence}; {batch['sentence']}")
     if stops:
@@ -138,6 +140,7 @@ def _work(run: PlannedRun, tracking: Tracking) -> str:
     model = on_all(lambda: ready_model(run))
     if run.checkpoint is None:  # nothing can be wrong any more that would be the end of an earlier run for nothing
         on_first(lambda: open_output(config.output_dir, overwrite=config.tuning.overwrite_output_dir, resume=None))
+        manifest.release()
     objective, reference = on_all(lambda: objective_of(config, arguments, run.folder, model))
     if reference:
         run.say(reference)
@@ -148,7 +151,8 @@ def _work(run: PlannedRun, tracking: Tracking) -> str:
         manifest.update(parts=content(parts))
         run.say(table(parts))
     start, stop = AdapterStart(config.methods, model, starting_adapters(config)[0]), StopOnSignal()
-    answers = answers_of(run.data.evaluation, config, arguments.seed, tracking, run.say)
+    begun = total_steps(arguments, run.plan) - run.left
+    answers = answers_of(run.data, config, arguments.seed, begun, tracking, run.say)
     trainer = PackTrainer(
         model=model,
         args=arguments,
@@ -162,6 +166,7 @@ def _work(run: PlannedRun, tracking: Tracking) -> str:
         base=run.folder,
         tokenizer=run.data.train.encoder.tokenizer,
         stop=stop,
+        half=in_half(config, arguments),
         operations=run_operations(config, arguments.world_size, model),
         answers=answers,
         callbacks=_callbacks(run, stop, start, tracking),

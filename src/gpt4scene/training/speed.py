@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from transformers import TrainingArguments
 
 from gpt4scene.families.registry import shape_of
 from gpt4scene.families.shape import ModelShape
@@ -23,7 +24,7 @@ from gpt4scene.training.launch_files import deepspeed_content
 from gpt4scene.training.memory import PackSize, Setup
 from gpt4scene.types import Batch
 
-SLOWER = frozenset({"PCIe", "NVL", "D", "Laptop", "MIG"})
+SLOWER = frozenset({"PCIe", "NVL", "D", "Laptop"})
 """Words of names of cards that reach less than the data sheet of their name says."""
 
 Operations = Callable[[Batch], float]
@@ -115,6 +116,11 @@ def peak_memory(device: torch.device) -> float:
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 
 
+def in_half(config: TrainConfig, arguments: TrainingArguments) -> bool:
+    """Return whether a run multiplies matrices in 16 bits; of ``pure_bf16`` the Trainer's arguments say nothing."""
+    return bool(arguments.bf16 or arguments.fp16 or config.tuning.pure_bf16)
+
+
 def peak_operations(device: torch.device, half: bool) -> float | None:
     """Return the dense operations a second of a GPU by its data sheet, None where it is not known.
 
@@ -129,9 +135,11 @@ def peak_operations(device: torch.device, half: bool) -> float | None:
 def peak_of(name: str, memory: float) -> float | None:
     """Return what ``peak_operations`` does for a GPU of this name with so many bytes.
 
-    Cards of the same name that are slower (PCIe, NVL, for laptops) are not known.
+    Cards of the same name that are slower (PCIe, NVL, for laptops) are not known, and neither are parts of one (MIG).
     """
     words = set(name.replace("-", " ").split())
+    if "MIG" in words:
+        return None
     if "A100" in words:
         return DEVICES["A100-80" if memory > 50e9 else "A100-40"].flops
     if words & SLOWER:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
@@ -16,7 +15,7 @@ from gpt4scene.model.reference import Reference
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training.fitting import kernels_of
-from gpt4scene.training.launch_files import deepspeed_content
+from gpt4scene.training.launch_files import deepspeed_content, uses_fsdp
 from gpt4scene.training.objective import FineTuning, Objective
 from gpt4scene.training.preferences import Preference
 
@@ -74,8 +73,7 @@ def reference_problems(config: TrainConfig) -> list[str]:
     if config.tuning.stage != "dpo" or not config.preferences.refers or not whole:
         return []
     zero = (deepspeed_content(config) or {}).get("zero_optimization", {})
-    fsdp = config.training.get("fsdp") or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
-    sharded = "fsdp" if fsdp else "ZeRO-3" if zero.get("stage") == 3 else None
+    sharded = "fsdp" if uses_fsdp(config) else "ZeRO-3" if zero.get("stage") == 3 else None
     if sharded is None:
         return []
     return [

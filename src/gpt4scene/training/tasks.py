@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 import torch
 
 from gpt4scene.data.packs import PackDataset
 from gpt4scene.files.tokenized import TokenizedRows
 from gpt4scene.training.objective import RowLosses
+from gpt4scene.types import Origin
 
 MOST_TASKS = 24
 """Tasks that are told apart; rows that say more different ones are counted by their dataset."""
@@ -24,12 +25,13 @@ class TaskLosses:
 
     def __init__(self, names: Iterable[str], device: torch.device) -> None:
         self._names = {name: number for number, name in enumerate(sorted(names))}
+        self._spelled = spellings(self._names)
         self._device, self._known = device, []
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the figures: ``loss_<task>``."""
-        return tuple(f"loss_{spelled(name)}" for name in self._names) if len(self._names) > 1 else ()
+        return tuple(f"loss_{self._spelled[name]}" for name in self._names) if len(self._names) > 1 else ()
 
     def add(self, rows: RowLosses) -> None:
         """Note the losses of a pack. Waits for no device."""
@@ -56,7 +58,7 @@ class TaskLosses:
         """Return the number of a row's task; filling has the last one, which is nobody's."""
         if origin is None:
             return len(self._names)
-        return self._names.get(origin.group, self._names.get(origin.dataset, len(self._names)))
+        return self._names.get(task_of(origin, self._names), len(self._names))
 
 
 def task_names(*datasets: PackDataset | None) -> list[str]:
@@ -75,6 +77,24 @@ def task_names(*datasets: PackDataset | None) -> list[str]:
     return sorted(names if len(names) <= MOST_TASKS else plain)
 
 
+def task_of(origin: Origin, names: Container[str]) -> str:
+    """Return the task that a row is counted under: its own where that is among ``names``, else its dataset."""
+    return origin.group if origin.group in names else origin.dataset
+
+
 def spelled(name: str) -> str:
     """Return a task as part of a figure's name: letters, digits, ``_``, ``-`` and ``.``, which all trackers take."""
     return re.sub(r"[^\w.-]+", "_", name)
+
+
+def spellings(names: Iterable[str]) -> dict[str, str]:
+    """Return how each task is ``spelled``; of those that would be spelled alike, the later ones get a number."""
+    found: dict[str, str] = {}
+    for name in sorted(names):
+        plain = spelled(name)
+        taken, number, word = set(found.values()), 1, plain
+        while word in taken:
+            number += 1
+            word = f"{plain}.{number}"
+        found[name] = word
+    return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -137,9 +138,10 @@ class _MLflow:
         if uri.startswith("file:") or "://" not in uri:
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         run = mlflow.start_run(run_name=about.name)
-        self.place = f"{uri} (run {run.info.run_id})"
+        self.place = f"{without_password(uri)} (run {run.info.run_id})"
         longest = validation.MAX_PARAM_VAL_LENGTH
-        values = {key: str(value)[:longest] for key, value in about.settings.items()}
+        known = run.data.params  # of a run that MLFLOW_RUN_ID names; MLflow lets nobody change them
+        values = {key: str(value)[:longest] for key, value in about.settings.items() if key not in known}
         most = validation.MAX_PARAMS_TAGS_PER_BATCH
         items = list(values.items())
         for first in range(0, len(items), most):
@@ -320,6 +322,11 @@ def _is_there(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
+def without_password(text: str) -> str:
+    """Return ``text`` without what stands before the host of an address: a name and a password."""
+    return re.sub(r"://[^/@\s]+@", "://", text)
+
+
 def _first_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = without_password(" ".join(str(error).split())) or type(error).__name__
     return text if len(text) <= 200 else f"{text[:200]} …"

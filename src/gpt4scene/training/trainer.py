@@ -45,6 +45,7 @@ class PackTrainer(SavingTrainer):
         eval_branches: questions of one scene in a pack of the evaluation.
         stop: what signals of this process become; also one of ``callbacks``.
         operations: counts those of a pack that are useful, for the utilisation.
+        half: whether matrices are multiplied in 16 bits.
         answers: asks held-out questions at each evaluation, and returns figures about the answers.
         kwargs: of ``SavingTrainer``.
     """
@@ -59,6 +60,7 @@ class PackTrainer(SavingTrainer):
         eval_branches: int = 1,
         stop: StopOnSignal | None = None,
         operations: Operations | None = None,
+        half: bool = False,
         answers: Callable[[PackTrainer], dict[str, float]] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -72,7 +74,7 @@ class PackTrainer(SavingTrainer):
         names = task_names(_packs(self.train_dataset), cast("PackDataset | None", self.eval_dataset))
         self._tasks, self._eval_tasks = (TaskLosses(names, self.args.device) for _ in range(2))
         place, device = self._place(), self.args.device
-        peak = peak_operations(device, self.args.bf16 or self.args.fp16)
+        peak = peak_operations(device, half)
         self.speed = Speed(device, place["rank"], place["ranks"], operations, peak)
         self.remove_callback(PrinterCallback)
         rows = _packs(self.train_dataset)
@@ -299,6 +301,8 @@ class PackTrainer(SavingTrainer):
         found = {"loss": loss} | self._eval_tasks.take(self._all) | self._eval_means.take(self._all)
         if self._answers is not None:
             found |= self._answers(self)
+        if self.step_of_best is not None:
+            found["best_step"] = self.step_of_best
         output.metrics.update({f"{prefix}_{name}": value for name, value in found.items()})
         return output
 
