@@ -47,6 +47,7 @@ REFUSED = [
     (FULL | {"use_galore": "true", "optim": "sgd"}, "use_galore goes with optim: adamw_torch or .*, not sgd"),
     (FULL | {"use_galore": "true", "galore_layerwise": "true"}, "galore_layerwise is not done here"),
     (FULL | {"use_apollo": "true", "deepspeed": "z3.json"}, "use_apollo needs whole gradients"),
+    (FULL | {"use_apollo": "true", "apollo_proj_type": "left"}, "apollo_proj_type: left has no scales of channels"),
     (FULL | {"use_muon": "true", "fsdp": "full_shard"}, "use_muon needs whole gradients"),
     (FULL | {"loraplus_lr_ratio": 16}, "loraplus_lr_ratio belongs to finetuning_type: lora, but .* is full"),
     (FULL | {"quantization_bit": 4}, "quantization_bit belongs to finetuning_type: lora"),
@@ -89,6 +90,15 @@ def test_what_can_not_stand_together_is_refused(keys, sentence):
         ({"loraplus_lr_embedding": 1e-5}, "loraplus_lr_embedding has no effect: it needs loraplus_lr_ratio"),
         ({"galore_rank": 16, "quantization_method": "bitsandbytes"}, None),
         ({"quantization_type": "fp4", "quantization_bit": 4}, None),
+        (
+            {"quantization_type": "fp4", "quantization_bit": 8},
+            "quantization_type has no effect: it is for quantization_bit: 4",
+        ),
+        (
+            {"loraplus_lr_embedding": 1e-5, "loraplus_lr_ratio": 4},
+            "loraplus_lr_embedding has no effect: a new adapter has LoRA on linear modules alone, none on embeddings",
+        ),
+        ({"loraplus_lr_embedding": 1e-5, "loraplus_lr_ratio": 4, "adapter_name_or_path": "a"}, None),
     ],
     ids=str,
 )

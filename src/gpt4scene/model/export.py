@@ -9,10 +9,11 @@ from typing import Literal
 
 import torch
 from huggingface_hub import HfApi, save_torch_state_dict
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from transformers import PreTrainedModel
 
-from gpt4scene.errors import ConfigError, DataError
+from gpt4scene.errors import DataError
 from gpt4scene.families.family import check_template
 from gpt4scene.families.registry import family_of
 from gpt4scene.files.whole import whole_folder, write_json
@@ -130,6 +131,10 @@ class ExportArguments(Arguments):
         wrong = [] if self.adapters or self.model else ["--adapter is missing; name one, or a checkpoint with --model"]
         if self.upload and not self.hub_model_id:
             wrong.append("--upload needs --hub_model_id, the name on the model hub")
+        try:
+            validate_repo_id(self.hub_model_id or "someone/model")
+        except HFValidationError as error:
+            wrong.append(f"--hub_model_id '{self.hub_model_id}' is no name of the hub ({error})")
         return [*super().problems(), *wrong]
 
 
@@ -163,8 +168,6 @@ def _upload(folder: Path, name: str) -> str:
         address = hub.create_repo(name, exist_ok=True)
         hub.upload_folder(repo_id=name, folder_path=folder)
         return str(address)
-    except HFValidationError as error:
-        raise ConfigError(f"--hub_model_id '{name}' is no name of the hub ({error})") from None
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except Exception as error:  # those of the HTTP library among them, which differs by the hub's version
         shown = " ".join(str(error).split())[:200]
         raise DataError(f"{folder} was not uploaded to {name} ({shown}); the folder is complete") from error

@@ -109,6 +109,19 @@ def methods_without_effect(values: Mapping[str, Any]) -> Iterator[str]:
         alias = name == "quantization_method"  # two names of one method
         if switch and name != switch and not same and not alias and not values.get(switch):
             yield f"{name} has no effect: it needs {switch}"
+    yield from _idle(values)
+
+
+def _idle(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for every key that its method passes over in this run."""
+    get, defaults = values.get, MethodArguments()
+    for name in ("quantization_type", "double_quantization") if get("quantization_bit") == 8 else ():
+        if get(name) not in (None, getattr(defaults, name)):
+            yield f"{name} has no effect: it is for quantization_bit: 4"
+    goes_on = get("adapter_name_or_path") and not get("create_new_adapter")
+    other = get("loraplus_lr_embedding") not in (None, defaults.loraplus_lr_embedding)
+    if get("loraplus_lr_ratio") and other and not goes_on:
+        yield "loraplus_lr_embedding has no effect: a new adapter has LoRA on linear modules alone, none on embeddings"
 
 
 def method_problems(values: Mapping[str, Any]) -> Iterator[str]:
@@ -190,6 +203,12 @@ def _optimizers(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name} needs whole gradients, which DeepSpeed and FSDP share out; run on plain processes (DDP)"
         if name != "use_muon" and get("finetuning_type", "lora") == "lora":
             yield f"{name} is for full or freeze training: LoRA's matrices are of a low rank already"
+    side = get("apollo_proj_type")
+    if get("use_apollo") and side in ("left", "right") and get("apollo_scale_type", "channel") == "channel":
+        yield (
+            f"apollo_proj_type: {side} has no scales of channels; write std, which takes the fitting side of each "
+            "matrix, or apollo_scale_type: tensor"
+        )
     for name in ("galore_layerwise", "apollo_layerwise"):
         if get(name):
             yield f"{name} is not done here: a checkpoint would hold nothing of what it keeps; leave it out"
@@ -203,5 +222,6 @@ def _rates(values: Mapping[str, Any]) -> Iterator[str]:
         ("tower_learning_rate", "freeze_vision_tower"),
         ("merger_learning_rate", "freeze_multi_modal_projector"),
     ):
-        if get(name) is not None and get(frozen, True):
+        whole = get("additional_target") and not get("adapter_name_or_path")  # the model tells what it names
+        if get(name) is not None and get(frozen, True) and not whole:
             yield f"{name} is for a part that learns; write {frozen}: false"

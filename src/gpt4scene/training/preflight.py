@@ -25,7 +25,7 @@ from gpt4scene.model.tuning import check_tuning
 from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig
-from gpt4scene.training.adapter_start import starting_adapters
+from gpt4scene.training.adapter_start import check_same_start, starting_adapters
 from gpt4scene.training.checkpointing import options_of
 from gpt4scene.training.fitting import wanted_kernels
 from gpt4scene.training.held_out import answering_problems
@@ -116,7 +116,9 @@ def check_output(config: TrainConfig, arguments: TrainingArguments, data: RunDat
     checkpoint = find_checkpoint(config)
     if checkpoint is not None and data is not None:
         processes = read_json(checkpoint / MARK).get("processes", 1)
-        branches = branches_of(config, arguments, Path(config.model.model_name_or_path), data.train, checkpoint)
+        folder = Path(config.model.model_name_or_path)
+        branches = branches_of(config, arguments, folder, data.train, checkpoint)
         plan = replace(plan_of(config, arguments, data, branches), processes=processes)
         check_resume(checkpoint, arguments, plan, settings_of(config, arguments, data.summary["fingerprint"]))
+        check_same_start(checkpoint, folder, starting_adapters(config)[0])
     return checkpoint
