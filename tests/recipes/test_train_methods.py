@@ -117,7 +117,7 @@ def test_an_adapter_on_top_of_others_is_one_on_their_merged_base(train, tmp_path
     with pytest.raises(ConfigError, match="would have to be merged into a base that is quantised"):
         train(tmp_path / "no", **LORA, adapter_name_or_path=second, quantization_bit=4)
     for changed, said in (
-        ({"adapter_name_or_path": second}, "its run merged .*first into the base first, and this one .*first, .*second"),
+        ({"adapter_name_or_path": second}, "its run merged .*first into the base first, and this one .*, .*second"),
         ({"model_name_or_path": merged}, "was trained on .*, whose weights are not those of .*merged"),
     ):
         with pytest.raises(DataError, match=said):

@@ -53,6 +53,14 @@ REFUSED = [
     (FULL | {"quantization_bit": 4}, "quantization_bit belongs to finetuning_type: lora"),
     (FULL | {"additional_target": "lm_head"}, "additional_target belongs to finetuning_type: lora"),
     (LORA | {"loraplus_lr_ratio": 0}, "loraplus_lr_ratio 0 would train none"),
+    (
+        LORA | {"optim": "galore_adamw", "optim_target_modules": "mlp", "loraplus_lr_ratio": 4},
+        "loraplus_lr_ratio and optim: galore_adamw exclude each other",
+    ),
+    (
+        FULL | {"optim": "adalomo", "tower_learning_rate": 1e-5, "freeze_vision_tower": "false"},
+        "tower_learning_rate and optim: adalomo exclude each other",
+    ),
     (LORA | {"quantization_bit": 3}, "quantization_bit must be 4 or 8, not 3"),
     (LORA | {"quantization_bit": 4, "pissa_init": "true"}, "pissa_init decomposes whole weights"),
     (LORA | {"quantization_bit": 4, "quantization_device_map": "auto"}, "quantization_device_map: auto is for infer"),

@@ -90,6 +90,8 @@ class MethodArguments(Arguments):
         return "galore" if self.use_galore else "apollo" if self.use_apollo else None
 
 
+_OWN_GROUPS = ("galore", "apollo", "lomo", "adalomo")
+"""Beginnings of transformers' optimizers that take the model, or groups of their own, in place of ours."""
 _QUANTISED = ("quantization_method", "quantization_type", "double_quantization", "quantization_device_map")
 
 
@@ -218,6 +220,10 @@ def _optimizers(values: Mapping[str, Any]) -> Iterator[str]:
 
 def _rates(values: Mapping[str, Any]) -> Iterator[str]:
     get = values.get
+    optim = str(get("optim") or "")
+    for name in ("loraplus_lr_ratio", "tower_learning_rate", "merger_learning_rate"):
+        if get(name) is not None and optim.startswith(_OWN_GROUPS):
+            yield f"{name} and optim: {optim} exclude each other, since that one makes its groups itself; leave one out"
     for name, frozen in (
         ("tower_learning_rate", "freeze_vision_tower"),
         ("merger_learning_rate", "freeze_multi_modal_projector"),

@@ -71,10 +71,12 @@ def check_model(config: TrainConfig, folder: Path) -> str | None:
 
 
 def check_best_metric(arguments: TrainingArguments, known: list[str]) -> None:
-    """Raise ``ConfigError`` where ``metric_for_best_model`` is none of the figures that an evaluation will have."""
+    """Raise ``ConfigError`` where ``metric_for_best_model`` is none of the figures that an evaluation will have.
+
+    The Trainer looks it up at every evaluation, also where nothing is chosen by it.
+    """
     metric = arguments.metric_for_best_model
-    chooses = arguments.load_best_model_at_end or arguments.save_strategy == "best"
-    if chooses and metric and metric.removeprefix("eval_") not in known:
+    if arguments.eval_strategy != "no" and metric and metric.removeprefix("eval_") not in known:
         raise ConfigError(
             f"metric_for_best_model {metric} is not among the figures of this run's evaluation"
             f"{nearest(metric.removeprefix('eval_'), known)} (they are: {', '.join(known)})"
