@@ -103,7 +103,7 @@ def test_several_adapters_are_merged_one_after_the_other(qwen2, tmp_path):
     path = tmp_path / "merge.yaml"
     keys = {
         "model_name_or_path": str(qwen2),
-        "adapter_name_or_path": f"{first},{second}",
+        "adapter_name_or_path": f"{first}, {second},",
         "template": "qwen2_vl",
         "finetuning_type": "lora",
         "trust_remote_code": True,

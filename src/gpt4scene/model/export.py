@@ -28,6 +28,7 @@ from gpt4scene.model.folder import (
 from gpt4scene.model.loading import load_merged, load_tokenizer, meta_model
 from gpt4scene.model.released import released_config, released_name, write_released_tokenizer
 from gpt4scene.settings.arguments import Arguments, key
+from gpt4scene.settings.methods import adapter_names
 
 Layout = Literal["released", "current"]
 
@@ -124,7 +125,7 @@ class ExportArguments(Arguments):
     @property
     def adapters(self) -> list[Path]:
         """The folders of the adapters in their order; names may also be separated by commas."""
-        return [Path(part) for name in self.adapter for part in name.split(",") if part]
+        return [Path(one) for name in self.adapter for one in adapter_names(name)]
 
     def problems(self) -> list[str]:
         """Return a sentence for every value that cannot be."""

@@ -90,6 +90,11 @@ class MethodArguments(Arguments):
         return "galore" if self.use_galore else "apollo" if self.use_apollo else None
 
 
+def adapter_names(given: object) -> list[str]:
+    """Return the folders that ``adapter_name_or_path`` names, in their order; commas part them."""
+    return [one.strip() for one in str(given or "").split(",") if one.strip()]
+
+
 _OWN_GROUPS = ("galore", "apollo", "lomo", "adalomo")
 """Beginnings of transformers' optimizers that take the model, or groups of their own, in place of ours."""
 _QUANTISED = ("quantization_method", "quantization_type", "double_quantization", "quantization_device_map")
@@ -140,7 +145,7 @@ def method_problems(values: Mapping[str, Any]) -> Iterator[str]:
 def _adapters(values: Mapping[str, Any]) -> Iterator[str]:
     get = values.get
     given = get("adapter_name_or_path")
-    several = len([one for one in str(given or "").split(",") if one.strip()]) > 1
+    several = len(adapter_names(given)) > 1
     if get("create_new_adapter") and not given:
         yield "create_new_adapter needs adapter_name_or_path, the adapters to merge first; a run without is new anyway"
     if given and not get("create_new_adapter"):
@@ -174,8 +179,7 @@ def _quantised(values: Mapping[str, Any]) -> Iterator[str]:
         yield f"quantization_bit must be 4 or 8, not {bits}"
     if get("pissa_init"):
         yield "pissa_init decomposes whole weights, and quantization_bit keeps few bits of them; leave one of them out"
-    given = str(get("adapter_name_or_path") or "")
-    if get("create_new_adapter") or "," in given:
+    if get("create_new_adapter") or len(adapter_names(get("adapter_name_or_path"))) > 1:
         yield "adapters can't be merged into a quantised base; merge them first with gpt4scene export"
     if get("quantization_device_map"):
         yield "quantization_device_map: auto is for inference, as in LLaMA-Factory; leave it out to train"

@@ -15,7 +15,7 @@ from gpt4scene.model.folder import ModelFolder, check_adapter_folder, identity, 
 from gpt4scene.model.pissa import started_from, write_converted, write_start
 from gpt4scene.model.weight_samples import refuse_other_base
 from gpt4scene.settings.config import TrainConfig
-from gpt4scene.settings.methods import MethodArguments
+from gpt4scene.settings.methods import MethodArguments, adapter_names
 
 
 def starting_adapters(config: TrainConfig) -> tuple[list[Path], Path | None]:
@@ -24,7 +24,7 @@ def starting_adapters(config: TrainConfig) -> tuple[list[Path], Path | None]:
     As in LLaMA-Factory, all that are named but the last are merged, and that one, too, with ``create_new_adapter``.
     Raises ``ConfigError`` where some would have to be merged into a quantised or sharded base.
     """
-    named = [Path(one.strip()) for one in (config.model.adapter_name_or_path or "").split(",") if one.strip()]
+    named = [Path(one) for one in adapter_names(config.model.adapter_name_or_path)]
     if not named:
         return [], None
     for one in named:

@@ -18,6 +18,7 @@ from gpt4scene.model.attention import attention_sentence, refuse_dropout
 from gpt4scene.model.fused import check_fusing
 from gpt4scene.model.kernels import use_flash_3
 from gpt4scene.model.loading import check_checkpoint, meta_model, unused_weights
+from gpt4scene.model.noise import check_noise
 from gpt4scene.model.recompute import check_reentrant
 from gpt4scene.model.rope import refuse_growing_positions
 from gpt4scene.model.router import set_balance
@@ -61,6 +62,8 @@ def check_model(config: TrainConfig, folder: Path) -> str | None:
     check_target_modules(config, network)
     check_low_rank_targets(network, config.methods, family_of(network.config))
     reference_folder(config, folder)
+    if config.training.get("neftune_noise_alpha"):
+        check_noise(network)
     check_fusing(config.tuning.use_liger_kernel, network, *wanted_kernels(config))
     if not config.evaluates_only:
         refuse_dropout(network.config, attention_backend(config.model.flash_attn)[0])
