@@ -144,13 +144,20 @@ def _trained(config: TrainConfig, model: ModelShape, layers: int, rank: int) -> 
         targets = None if "all" in tuning.lora_target else tuple(tuning.lora_target)
         language = 0 if tuning.freeze_language_model else model.lora_parameters(rank, targets)
         share = tower.depth * rank * 2 * (4 * tower.width + tower.intermediate)
-        return language + (0 if tuning.freeze_vision_tower else share)
+        return language + (0 if tuning.freeze_vision_tower else share) + _whole(config, model)
     language = model.language_parameters if tuning.finetuning_type == "full" else layers * model.layer_parameters
     return (
         (0 if tuning.freeze_language_model else language)
         + (0 if tuning.freeze_vision_tower else tower.parameters)
         + (0 if tuning.freeze_multi_modal_projector else tower.merger_parameters)
     )
+
+
+def _whole(config: TrainConfig, model: ModelShape) -> int:
+    """Return how many numbers of large modules are trained whole beside LoRA; those of others are few."""
+    sizes = {"embed_tokens": model.head_parameters, "lm_head": model.head_parameters}
+    sizes["merger"] = model.tower.merger_parameters
+    return sum(sizes.get(name.rpartition(".")[2], 0) for name in config.methods.additional_target or ())
 
 
 def _sharding(config: TrainConfig, zero: Mapping[str, Any] | None, processes: int) -> Sharding:
