@@ -11,7 +11,7 @@ from transformers import AutoConfig, TrainingArguments
 from gpt4scene.data.planning import even_size
 from gpt4scene.errors import ConfigError
 from gpt4scene.families.family import check_template
-from gpt4scene.families.registry import family_of
+from gpt4scene.families.registry import family_of, shape_of
 from gpt4scene.files.whole import read_json
 from gpt4scene.model.adapter_chain import check_chain
 from gpt4scene.model.attention import attention_sentence, refuse_dropout
@@ -19,6 +19,7 @@ from gpt4scene.model.fused import check_fusing
 from gpt4scene.model.kernels import use_flash_3
 from gpt4scene.model.loading import check_checkpoint, meta_model, unused_weights
 from gpt4scene.model.noise import check_noise
+from gpt4scene.model.quantized import unquantised
 from gpt4scene.model.recompute import check_reentrant
 from gpt4scene.model.rope import refuse_growing_positions
 from gpt4scene.model.router import set_balance
@@ -49,7 +50,7 @@ def check_settings(config: TrainConfig) -> None:
 
 
 def check_model(config: TrainConfig, folder: Path) -> str | None:
-    """Return a sentence about weights that the run passes over, and the adapter that it goes on with, if any.
+    """Return a sentence about weights that are passed over or stay whole, and the adapter to go on with, if any.
 
     Raises ``DataError`` or ``ConfigError`` where the checkpoint in ``folder`` can't be trained as ``config`` says.
     Looks at its files' headers and at a model without weights, so it costs seconds and no memory.
@@ -70,7 +71,8 @@ def check_model(config: TrainConfig, folder: Path) -> str | None:
     merged, adapter = starting_adapters(config)
     check_chain(merged, network, folder)
     about = check_tuning(network, config.tuning, adapter, config.said, config.methods)
-    return "; ".join(filter(None, (unused_weights(folder), about))) or None
+    whole = unquantised(config.methods, shape_of(network.config))
+    return "; ".join(filter(None, (unused_weights(folder), whole, about))) or None
 
 
 def check_best_metric(arguments: TrainingArguments, known: list[str]) -> None:
