@@ -1,6 +1,7 @@
 """``scene_packing: auto`` and what a run makes of a number of questions a pack."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +15,7 @@ from gpt4scene.model.fused import Kernels, plain_gate, plain_norm
 from gpt4scene.settings.config import parse
 from gpt4scene.training import packing
 from gpt4scene.training.checkpointing import pack_size
-from gpt4scene.training.fitting import reference_bytes, setup_of
+from gpt4scene.training.fitting import setup_of
 from gpt4scene.training.memory import PUBLISHED_PACK
 from gpt4scene.training.output import MARK
 from gpt4scene.training.packing import branches_of, widest_pack
@@ -60,9 +61,8 @@ def test_a_reference_takes_its_part_of_the_memory(branches, monkeypatch):
     """The second model of preferences lies whole on each device: packs get what is left."""
     words = "--scene_packing auto --stage dpo"
     assert branches(words, (80 * GB,)) == 16
-    monkeypatch.setattr(packing, "reference_bytes", lambda config, model: 80 * GB)
+    monkeypatch.setattr(packing, "setup_of", lambda *of, **more: replace(setup_of(*of, **more), beside=80 * GB))
     assert branches(words, (80 * GB,)) == 1
-    monkeypatch.undo()
     model, least = PUBLISHED["Qwen2-VL-7B"], ["--model_name_or_path", "m", "--dataset", "d", "--stage", "dpo"]
     for words, size in (
         ("--finetuning_type full --bf16", 2 * model.parameters),
@@ -71,7 +71,7 @@ def test_a_reference_takes_its_part_of_the_memory(branches, monkeypatch):
         ("--finetuning_type lora --bf16", 0),
         ("--finetuning_type lora --bf16 --ref_model other", 2 * model.parameters),
     ):
-        assert reference_bytes(parse([*least, "--output_dir", "o", *words.split()]), model) == size, words
+        assert setup_of(parse([*least, "--output_dir", "o", *words.split()]), model, 1).beside == size, words
 
 
 def test_auto_leaves_four_packs_to_a_step_without_an_accelerator_or_with_room(branches):

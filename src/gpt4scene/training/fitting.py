@@ -70,19 +70,15 @@ def setup_of(
         state=_state(optim, halved=tuning.pure_bf16 and deepspeed is None) + _whole_embeddings(config, model, optim),
         fused=fused,
         quantised=quantised_bytes(methods),
+        beside=model.parameters * reference_dtype(config).itemsize if config.keeps_reference else 0,
     )
 
 
-def reference_bytes(config: TrainConfig, model: ModelShape) -> float:
-    """Return the bytes of the second model that answers are compared with, whole on each device; 0 without one."""
-    pairs = config.preferences
-    if config.tuning.stage != "dpo" or not pairs.refers:
-        return 0.0
-    if config.tuning.finetuning_type == "lora" and not pairs.ref_model:
-        return 0.0  # the model itself, without its adapter
-    half = config.training.get("bf16") or config.tuning.pure_bf16
-    half = half or (config.training.get("fp16") and config.training.get("deepspeed"))
-    return float(model.parameters * (2 if half else 4))
+def reference_dtype(config: TrainConfig) -> torch.dtype:
+    """Return the precision that a reference of its own is kept in: that of the run's frozen parts."""
+    if config.training.get("bf16") or config.tuning.pure_bf16:
+        return torch.bfloat16
+    return torch.float16 if config.training.get("fp16") and config.training.get("deepspeed") else torch.float32
 
 
 def quantised_bytes(methods: MethodArguments) -> float | None:

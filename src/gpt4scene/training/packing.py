@@ -13,7 +13,7 @@ from gpt4scene.files.whole import read_json
 from gpt4scene.model.loading import meta_model
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training.checkpointing import options_of, pack_size
-from gpt4scene.training.fitting import free_bytes, kernels_of, reference_bytes, setup_of
+from gpt4scene.training.fitting import free_bytes, kernels_of, setup_of
 from gpt4scene.training.launch_files import deepspeed_content
 from gpt4scene.training.memory import PackSize, largest_pack
 from gpt4scene.training.output import MARK
@@ -52,8 +52,7 @@ def branches_of(
     setup = setup_of(config, model, arguments.world_size, deepspeed=deepspeed_content(config), fused=fused)
     pack = on_first(lambda: widest_pack(rows, questions))
     answers = 2 if config.tuning.stage == "dpo" else 1
-    room = min(known) - reference_bytes(config, model)
-    most = largest_pack(model, setup, pack, room, most=questions * answers, every=recomputed_in_packs(config))
+    most = largest_pack(model, setup, pack, min(known), most=questions * answers, every=recomputed_in_packs(config))
     return max(1, most // answers)
 
 
