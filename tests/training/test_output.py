@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 
 from gpt4scene.errors import DataError
-from gpt4scene.training.output import MARK, BatchPlan, check_output_folder, check_plan, newest_checkpoint, open_output
+from gpt4scene.training.output import MARK, BatchPlan, check_output_folder, newest_checkpoint, open_output
+from gpt4scene.training.same_steps import check_plan
 
 PLAN = BatchPlan(questions_per_step=8, questions_per_pack=4, processes=2, training_rows=100, seed=42)
 
