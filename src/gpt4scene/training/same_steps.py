@@ -1,6 +1,6 @@
 """Whether a resumed run takes the steps that its checkpoint's run would have taken, and what to write where not.
 
-Another number of processes may go on where every step holds the same questions in the same packs (see ``plan_steps``).
+Another number of processes may go on where every step holds the same questions (see ``plan_steps``).
 DeepSpeed cuts the optimizer into a part for each process, and reads it back by as many only.
 """
 
@@ -59,7 +59,7 @@ def check_plan(checkpoint: Path, now: BatchPlan, *, other_rows: bool = False, in
 
 
 def _same_steps(then: Mapping[str, Any], now: BatchPlan) -> bool:
-    """Return whether both plans deal the same rows to every step, in the same packs: those of ``plan_steps``."""
+    """Return whether ``plan_steps`` deals the same rows to every step under both plans."""
     packs = then["branches"]
     whole = then["questions"] % packs == now.questions_per_step % packs == 0
     return whole and then["questions"] * then["processes"] == now.total
