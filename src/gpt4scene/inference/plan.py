@@ -18,7 +18,7 @@ from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files import journal
 from gpt4scene.files.contents import Contents
 from gpt4scene.files.images import odd_scenes
-from gpt4scene.files.media import is_video
+from gpt4scene.files.media import is_video, paths_of
 from gpt4scene.files.whole import read_json
 from gpt4scene.inference.arguments import InferArguments, names_in
 from gpt4scene.types import Question
@@ -261,6 +261,6 @@ def _names_and_sizes(questions: Iterable[Question]) -> str:
     """Return the hash of one task's images by order, name and size in bytes, which earlier versions wrote."""
     digest = hashlib.sha256()
     for scene, images in sorted({question.scene_id: question.images for question in questions}.items()):
-        parts = [f"{os.path.basename(path)} {os.path.getsize(path)}" for path in images]
+        parts = [f"{os.path.basename(path)} {os.path.getsize(path)}" for name in images for path in paths_of(name)]
         digest.update("\n".join([scene, *parts, ""]).encode())
     return digest.hexdigest()[:16]
