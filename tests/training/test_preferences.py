@@ -159,6 +159,7 @@ def test_losses_without_a_reference_and_smoothed_ones_are_those_of_trl():
     from trl.experimental.orpo import ORPOTrainer
 
     logps = -torch.rand(8, 2, generator=torch.Generator().manual_seed(0)) - 0.01
+    logps[4:] *= torch.tensor([[1e-3, 1.0], [1.0, 1e-3], [20.0, 1.0], [1.0, 20.0]])
     chosen, rejected = logps.unbind(1)
     nothing = torch.zeros_like(logps)
     trainer = SimpleNamespace(beta=0.4, accelerator=SimpleNamespace(device="cpu"), alpha=0.0, simpo_gamma=0.7)
@@ -171,6 +172,14 @@ def test_losses_without_a_reference_and_smoothed_ones_are_those_of_trl():
     trainer.loss_type, trainer.label_smoothing = "sigmoid", 0.2  # of log-probabilities, or of their ratios, is one
     ours_ = pair_losses(logps, nothing, PreferenceArguments(pref_beta=0.4, dpo_label_smoothing=0.2))
     assert torch.allclose(ours_, CPOTrainer.cpo_loss(trainer, chosen, rejected)[0], rtol=1e-6)
+
+
+def test_the_odds_of_a_sure_answer_are_finite_and_its_gradient_is():
+    """Also where fp32 rounds its probability to 1 or to 0."""
+    logps = torch.tensor([[0.0, -1.0], [-1e-9, -90.0], [-30.0, 0.0]], requires_grad=True)
+    losses = pair_losses(logps, torch.zeros_like(logps), PreferenceArguments(pref_loss="orpo"))
+    losses.sum().backward()
+    assert losses.isfinite().all() and logps.grad is not None and logps.grad.isfinite().all()
 
 
 @pytest.mark.slow

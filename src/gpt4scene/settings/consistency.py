@@ -13,7 +13,13 @@ from gpt4scene.settings.arguments import DataArguments, ImageLimits, TuningArgum
 from gpt4scene.settings.feature_cache import feature_cache_problems
 from gpt4scene.settings.foreign import foreign
 from gpt4scene.settings.methods import MethodArguments, method_problems, methods_without_effect
-from gpt4scene.settings.preferences import preference_problems, stage_notes, text_problems
+from gpt4scene.settings.preferences import (
+    figures_of,
+    lower_is_better,
+    preference_problems,
+    stage_notes,
+    text_problems,
+)
 from gpt4scene.settings.video import area_problems
 from gpt4scene.settings.watching import watching_problems, watching_without_effect
 
@@ -86,9 +92,10 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
     if get("learning_rate") == 0 and trains(values):
         yield "learning_rate has no effect at 0: nothing is trained, and the weights stay as they are"
     metric = str(get("metric_for_best_model") or "loss").removeprefix("eval_")
-    if metric.startswith("loss") and get("greater_is_better"):
-        yield "greater_is_better: true keeps the checkpoint with the highest loss, as the metric is a loss"
-    elif not metric.startswith("loss") and get("greater_is_better") is False:
+    if lower_is_better(metric) and get("greater_is_better"):
+        kind = ", as the metric is a loss" if "loss" in metric else ""
+        yield f"greater_is_better: true keeps the checkpoint with the highest {metric}{kind}"
+    elif not lower_is_better(metric) and get("greater_is_better") is False:
         yield f"greater_is_better: false keeps the checkpoint with the lowest {metric}"
     yield from _thoughts(values)
     for name, (needed, there) in needs.items():
@@ -100,6 +107,11 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
 def _thoughts(values: Mapping[str, Any]) -> Iterator[str]:
     """Sentences about thoughts before answers."""
     name, enabled = values.get("template", DataArguments.template), values.get("enable_thinking", True)
+    if values.get("stage") == "pt":
+        for key in ("enable_thinking", "preserve_thinking"):
+            if key in values:
+                yield f"{key} has no effect: stage: pt writes no template around its texts"
+        return
     if name not in TEMPLATES:
         return
     if TEMPLATES[name].thinks:
@@ -232,14 +244,12 @@ def _evaluation(values: Mapping[str, Any]) -> Iterator[str]:
         yield "load_best_model_at_end needs eval_strategy and val_size"
     if get("save_strategy") == "best" and not evaluates:
         yield "save_strategy best needs eval_strategy and val_size"
-    metric = str(get("metric_for_best_model") or "loss").removeprefix("eval_")
-    if (
-        metric != "loss"
-        and not metric.startswith("loss_")
-        and not get("eval_generate")
-        and get("stage", "sft") == "sft"
-    ):
+    metric, figures = str(get("metric_for_best_model") or "loss").removeprefix("eval_"), figures_of(values)
+    sure = metric == "loss" or metric.startswith("loss_") or metric in figures
+    if not sure and not get("eval_generate"):
+        answers = "" if get("stage") == "pt" else ", and scores of answers where eval_generate is set"
+        beside = f", {', '.join(figures)}" if figures else ""
         yield (
-            f"metric_for_best_model {get('metric_for_best_model')} is not known: evaluation gives loss and "
-            "loss_<task>, and scores of answers where eval_generate is set"
+            f"metric_for_best_model {get('metric_for_best_model')} is not known{nearest(metric, list(figures))}: "
+            f"evaluation gives loss and loss_<task>{beside}{answers}"
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gpt4scene.settings.arguments import Arguments, key
+from gpt4scene.settings.preferences import WITHOUT_REFERENCE, compares
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def _adapters(values: Mapping[str, Any]) -> Iterator[str]:
         yield "pissa_iter must be 1 or more, or -1 for the exact decomposition, not 0"
     if get("pissa_init") and (get("deepspeed") or get("fsdp")):
         yield "pissa_init decomposes whole weights, which DeepSpeed and FSDP may share out; leave one of them out"
-    compared = get("stage") == "dpo" and get("pref_loss") not in ("orpo", "simpo") and not get("ref_model")
+    compared = compares(values) and get("pref_loss") not in WITHOUT_REFERENCE and not get("ref_model")
     if get("pissa_init") and compared:
         yield "pissa_init takes its start out of the base, which would be the reference; write ref_model: the base"
     if get("pissa_convert") and get("use_dora"):
