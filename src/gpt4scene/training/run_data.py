@@ -114,7 +114,8 @@ def _read_rows(
 def screen(rows: Sequence[Conversation], encoder: Encoder, *, skip_bad_rows: bool = False) -> LoadedRows:
     """Return the rows that can be trained on: images open, and no row is longer than ``cutoff_len``.
 
-    Every image's header is read once. A row is tokenised only where its bytes alone might pass ``cutoff_len``.
+    Every image's header is read once. A row is tokenised only where its bytes alone might pass ``cutoff_len``, or its
+    two answers might differ in thoughts that are left out.
     Raises DataError at the first wrong row, or lists them all with ``skip_bad_rows``.
     """
     good: list[Conversation] = []
@@ -123,7 +124,8 @@ def screen(rows: Sequence[Conversation], encoder: Encoder, *, skip_bad_rows: boo
     for row in rows:
         try:
             bound = encoder.length_bound(row)
-            if encoder.cutoff_len is not None and bound > encoder.cutoff_len:
+            long = encoder.cutoff_len is not None and bound > encoder.cutoff_len
+            if long or (row.rejected is not None and encoder.template.enable_thinking is False):
                 encoder.encode(row)
             good.append(row)
         except DataError as error:
