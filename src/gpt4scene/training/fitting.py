@@ -70,7 +70,15 @@ def setup_of(
         state=_state(optim, halved=tuning.pure_bf16 and deepspeed is None) + _whole_embeddings(config, model, optim),
         fused=fused,
         quantised=quantised_bytes(methods),
+        beside=model.parameters * reference_dtype(config).itemsize if config.keeps_reference else 0,
     )
+
+
+def reference_dtype(config: TrainConfig) -> torch.dtype:
+    """Return the precision that a reference of its own is kept in: that of the run's frozen parts."""
+    if config.training.get("bf16") or config.tuning.pure_bf16:
+        return torch.bfloat16
+    return torch.float16 if config.training.get("fp16") and config.training.get("deepspeed") else torch.float32
 
 
 def quantised_bytes(methods: MethodArguments) -> float | None:

@@ -53,7 +53,8 @@ class Setup:
     ``state`` is what the optimizer keeps of a trained number, in bytes. ``offload`` keeps the optimizer in the host's
     memory, ``offload_weights`` the shards of weights, too. ``fused`` says that norms and SwiGLU run in
     one kernel each; ``rank`` is LoRA's, 0 without. ``quantised`` are the bytes of a number in the layers' matrices
-    where those are kept in few bits, scales included.
+    where those are kept in few bits, scales included. ``beside`` are the bytes of a frozen model that answers are
+    compared by.
     """
 
     method: Literal["full", "freeze", "lora"]
@@ -69,6 +70,7 @@ class Setup:
     state: float = 8.0
     fused: bool = False
     quantised: float | None = None
+    beside: float = 0.0
 
     @property
     def computes(self) -> int:
@@ -216,6 +218,7 @@ def _weights(model: ModelShape, setup: Setup) -> tuple[float, float, float]:
         weights -= model.layers * model.layer_matmul * (setup.computes - setup.quantised)
     if setup.offload_weights:
         weights = 0.0
+    weights += setup.beside
     copies = 0.0
     if setup.precision == "bf16" and not setup.engine:
         copies = 2.0 * setup.trained  # autocast keeps a cast of every trained weight until the forward pass is over

@@ -37,7 +37,7 @@ from gpt4scene.training.packing import branches_of
 from gpt4scene.training.parameter_groups import check_low_rank_targets
 from gpt4scene.training.resume import check_resume, find_checkpoint, settings_of
 from gpt4scene.training.run_data import RunData
-from gpt4scene.training.stages import reference_folder, reference_problems
+from gpt4scene.training.stages import reference_place, reference_problems
 
 
 def check_settings(config: TrainConfig) -> None:
@@ -60,7 +60,7 @@ def check_model(config: TrainConfig, folder: Path) -> str | None:
     check_reentrant(network.config, bool(options_of(config).get("use_reentrant")))
     check_target_modules(config, network)
     check_low_rank_targets(network, config.methods, family_of(network.config))
-    reference_folder(config, folder)
+    reference_place(config, folder)
     check_fusing(config.tuning.use_liger_kernel, network, *wanted_kernels(config))
     if not config.evaluates_only:
         refuse_dropout(network.config, attention_backend(config.model.flash_attn)[0])
