@@ -10,9 +10,10 @@ from transformers import AutoModelForImageTextToText
 
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.image_rules import image_rule
-from gpt4scene.data.packs import PackDataset
+from gpt4scene.data.packs import PackDataset, WithoutPixels
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.demo import tiny_model
+from gpt4scene.model.features import FeatureCache
 from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.model.pixels import normalise
 from gpt4scene.model.reference import Reference
@@ -211,3 +212,27 @@ def test_pairs_in_packs_are_those_one_by_one(scene, ftx):
     objective = Preference(arguments, base)
     counts = [objective.counts(ridden.data[indices]).tolist() for indices in ((0, 1, 2, 3), (3,), ())]
     assert counts == [[1, 1, 1, 1], [1, 0], [0]]
+
+
+@pytest.mark.slow
+def test_a_reference_of_its_own_keeps_its_features_beside_the_models(scene, monkeypatch):
+    """Images that the model need not see again are not decoded for its reference; a frozen tower of both runs once."""
+    model, same, other = (load_model(place) for place in (scene.model, scene.model, scene.other))
+    made, plain = [], Tower.encode
+    monkeypatch.setattr(Tower, "encode", lambda self, *given: made.append(self) or plain(self, *given))
+    model.get_submodule("model.visual").requires_grad_(False)
+
+    def found(reference, tower, *batches):
+        objective = Preference(PreferenceArguments(), reference)
+        with torch.no_grad():
+            return [objective.losses(model, batch, tower).losses for batch in batches]
+
+    for network, towers in ((same, 1), (other, 2)):
+        made.clear()
+        wanted = found(Reference(network), Tower(model, scene.encoder.vision), scene.data[(0, 1)])[0]
+        assert len(made) == 2
+        made.clear()
+        tower = Tower(model, scene.encoder.vision, cache=FeatureCache(2**20))
+        unseen = scene.data[WithoutPixels((0, 1))]
+        losses = found(Reference(network), tower, scene.data[(0, 1)], unseen, unseen)
+        assert len(made) == towers and all(relative(one, wanted) < 1e-6 for one in losses)
