@@ -138,9 +138,6 @@ def _work(run: PlannedRun, tracking: Tracking) -> str:
     """Load the model, train or evaluate it, save what came of it, and return one sentence about that."""
     config, arguments, manifest = run.config, run.arguments, run.manifest
     model = on_all(lambda: ready_model(run))
-    if run.checkpoint is None:  # nothing can be wrong any more that would be the end of an earlier run for nothing
-        on_first(lambda: open_output(config.output_dir, overwrite=config.tuning.overwrite_output_dir, resume=None))
-        manifest.release()
     objective, reference = on_all(lambda: objective_of(config, arguments, run.folder, model))
     if reference:
         run.say(reference)
@@ -173,6 +170,9 @@ def _work(run: PlannedRun, tracking: Tracking) -> str:
     )
     manifest.update(feature_cache=_features(run, trainer))
     check_best_metric(arguments, trainer.evaluated + (answers.names if answers else []))
+    if run.checkpoint is None:  # nothing can be wrong any more that would be the end of an earlier run for nothing
+        on_first(lambda: open_output(config.output_dir, overwrite=config.tuning.overwrite_output_dir, resume=None))
+        manifest.release()
     if config.evaluates_only:
         return evaluate_only(run, trainer)
     with told_when_memory_runs_out(config, activations, trainer):
