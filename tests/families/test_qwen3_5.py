@@ -28,6 +28,7 @@ from gpt4scene.model.router import set_balance
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.model.weight_files import Stored
 from gpt4scene.settings.arguments import TuningArguments
+from gpt4scene.settings.methods import MethodArguments
 from gpt4scene.types import Conversation, Origin, Turn
 
 pytest.importorskip("transformers.models.qwen3_5", reason="this transformers has no Qwen3.5")
@@ -105,6 +106,13 @@ def test_all_linear_modules_of_recurrent_layers_learn_as_the_keys_say(dense):
     trained = [name for name, one in model.named_parameters() if one.requires_grad and "language" in name]
     assert len(trained) == 9 and all(".layers.1.linear_attn." in name for name in trained)
     assert model.get_parameter("model.language_model.layers.0.linear_attn.A_log").dtype == torch.bfloat16
+    asked = TuningArguments(finetuning_type="lora", lora_target=["q_proj"])
+    tuned = prepare_for_training(
+        load_model(dense), asked, bf16=False, methods=MethodArguments(additional_target=["linear_attn"])
+    )
+    tuned(input_ids=torch.arange(9)[None], use_cache=False).logits.sum().backward()
+    whole = {name: one.grad for name, one in tuned.named_parameters() if "modules_to_save" in name}
+    assert len(whole) == 18 and all(gradient.any() for gradient in whole.values())
     wrong = TuningArguments(finetuning_type="freeze", freeze_trainable_modules=["linear_atn"])
     with pytest.raises(ConfigError, match="known: .*linear_attn"):
         prepare_for_training(load_model(dense), wrong, bf16=False)

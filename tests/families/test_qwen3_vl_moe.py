@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,15 +16,19 @@ from gpt4scene.data.packs import collate, make_pack
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.demo import tiny_model
 from gpt4scene.errors import ConfigError, DataError
+from gpt4scene.families.registry import shape_of
 from gpt4scene.model.export import export, merge_adapter
 from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import check_checkpoint, load_model, load_tokenizer
 from gpt4scene.model.lora import targets
 from gpt4scene.model.pixels import normalise
+from gpt4scene.model.quantized import unquantised
 from gpt4scene.model.recompute import recompute
 from gpt4scene.model.router import set_balance
 from gpt4scene.model.tuning import prepare_for_training
 from gpt4scene.settings.arguments import TuningArguments
+from gpt4scene.settings.methods import MethodArguments
+from gpt4scene.training.memory import PUBLISHED_PACK, Setup, estimate
 from gpt4scene.types import Conversation, Origin, Turn
 
 ROWS = (("What color is the chair?", "Red."), ("How many lamps are in the room?", "Two lamps."), ("Where?", "No."))
@@ -178,6 +183,19 @@ def test_adapters_are_on_attention_and_experts_are_refused_by_name(folder, tmp_p
     merged = AutoModelForImageTextToText.from_pretrained(merge_adapter(tmp_path / "adapter", tmp_path / "out", folder))
     assert relative(merged(input_ids=ids).logits, wanted) < 1e-5
     assert relative(load_model(folder)(input_ids=ids).logits, wanted) > 1e-3
+
+
+def test_few_bits_are_those_of_linear_modules_alone(folder):
+    """A run says so, and its estimate of memory counts the experts whole."""
+    model, asked = load_model(folder), MethodArguments(quantization_bit=4)
+    shape = shape_of(model.config)
+    linear = [one.weight.numel() for one in model.model.language_model.modules() if isinstance(one, torch.nn.Linear)]
+    assert shape.linear_weights == sum(linear)
+    assert "experts are no linear modules and stay whole, so that 2.46e-05 of the" in unquantised(asked, shape)
+    assert unquantised(MethodArguments(), shape) is unquantised(asked, replace(shape, experts=0)) is None
+    plain = Setup("lora", "bf16", 1, 2, rank=8)
+    sizes = [estimate(shape, one, PUBLISHED_PACK, 0).weights for one in (plain, replace(plain, quantised=0.5))]
+    assert sizes[0] - sizes[1] == 1.5 * sum(linear)
 
 
 def test_freezing_takes_parts_of_layers_with_experts(folder):

@@ -1,6 +1,6 @@
 """Videos as rows name them: what is known before they are decoded is what decoding gives, whatever holds them."""
 
-import os
+import shutil
 import sys
 
 import numpy as np
@@ -43,36 +43,70 @@ def test_a_video_is_as_large_as_players_show_it(tmp_path):
     assert facts.size == (48, 64) and next(clip_frames(name, facts, [3])).size == (48, 64)
 
 
-def test_a_file_that_is_cut_off_broken_or_gone_is_refused_with_the_reason(tmp_path):
-    path = write_video(tmp_path / "a.avi", frames=30)
-    with open(path, "r+b") as file:
-        file.truncate(os.path.getsize(path) * 2 // 3)
-    with pytest.raises(DataError, match="cut off|can't be read|can be decoded|holds no frame"):
-        facts = clip(video_name([path]))
-        list(clip_frames(video_name([path]), facts, [29]))
+def test_a_file_that_is_broken_gone_or_without_pictures_is_refused_with_the_reason(tmp_path):
+    av = pytest.importorskip("av")
     (tmp_path / "b.mp4").write_bytes(b"no video")
-    with pytest.raises(DataError, match="can't be read as a video"):
+    with pytest.raises(DataError, match=r"b.mp4: can't be read as a video \(Invalid data [^/]*\); copy or download"):
         clip(video_name([str(tmp_path / "b.mp4")]))
     with pytest.raises(DataError, match="does not exist"):
         clip(video_name([str(tmp_path / "c.mp4")]))
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no picture"):
         clip(video_name([str(tmp_path / "empty")]))
+    song = str(tmp_path / "song.mp3")
+    with av.open(song, "w") as container:  # a song with its cover
+        audio, cover = container.add_stream("libmp3lame", rate=44100), container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 48, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(picture(0), format="rgb24")))
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1152), np.float32), format="fltp", layout="mono")
+        sound.rate = 44100
+        container.mux([*cover.encode(None), *audio.encode(sound), *audio.encode(None)])
+    with pytest.raises(DataError, match="song.mp3: holds no video; name a video file"):
+        clip(video_name([song]))
 
 
-def test_a_file_whose_index_comes_first_is_found_to_be_cut_off_without_decoding(tmp_path):
+@pytest.mark.parametrize(
+    ("file", "options"),
+    [
+        ("a.mp4", {"movflags": "faststart"}),
+        ("a.mp4", {"movflags": "frag_keyframe+empty_moov"}),
+        ("a.mov", {"movflags": "frag_keyframe"}),
+        ("a.mkv", {}),
+        ("a.webm", {}),
+        ("a.avi", {}),
+    ],
+)
+def test_a_file_that_is_cut_off_is_told_from_a_short_one_without_decoding(tmp_path, file, options):
+    codec = "libvpx" if file == "a.webm" else "mpeg4"
+    name = video_name([write_video(tmp_path / file, frames=30, codec=codec, options=options)])
+    whole = (tmp_path / file).read_bytes()
+    assert clip(name).frames == 30
+    for tenths in (8, 9):
+        (tmp_path / file).write_bytes(whole[: tenths * len(whole) // 10])
+        with pytest.raises(DataError, match=rf"{file}: is cut off: it goes to byte \d+ by its own index, .*; copy"):
+            clip(name)
+
+
+def test_pieces_that_no_player_shows_and_odd_names_and_titles_are_no_hindrance(tmp_path, monkeypatch):
+    """VP8's hidden pictures, a title in Latin-1, a path that looks like an address, a last frame of no length."""
+    path = tmp_path / "hidden.webm"
+    write_video(path, frames=12, codec="libvpx")
     av = pytest.importorskip("av")
-    path = tmp_path / "a.mp4"
-    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
-        stream = container.add_stream("mpeg4", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for number in range(30):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number), format="rgb24")))
-        container.mux(stream.encode())
-    with path.open("r+b") as file:
-        file.truncate(path.stat().st_size - 500)
-    with pytest.raises(DataError, match=r"is cut off: its index goes to byte \d+, and the file ends at \d+; copy"):
-        clip(video_name([str(path)]))
+    with av.open(str(path)) as container:
+        pieces = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    hidden = path.read_bytes().replace(pieces[5], bytes([pieces[5][0] & ~0x10]) + pieces[5][1:])
+    path.write_bytes(hidden)
+    name = video_name([str(path)])
+    assert clip(name).frames == len(list(clip_frames(name, clip(name), range(11)))) == 11
+    monkeypatch.chdir(tmp_path)
+    write_video("K\xfcche 1:2.avi", metadata={"title": "Kuche"})
+    titled = (tmp_path / "K\xfcche 1:2.avi").read_bytes()
+    (tmp_path / "walk:1.avi").write_bytes(titled.replace(b"Kuche", b"K\xfcche"))
+    assert clip(video_name(["walk:1.avi"])).frames == 20
+    assert clip(video_name([write_video("a.flv", frames=8, codec="flv", rate=4)])).seconds == pytest.approx(2.0)
+    with pytest.raises(DataError, match="holds a line break; rename"):
+        video_name(["a\nb.mp4"])
 
 
 def test_a_video_that_became_shorter_or_smaller_says_so_when_it_is_decoded(tmp_path):
@@ -110,10 +144,12 @@ def test_names_tell_videos_from_images_and_messages_call_them_so():
     ]
 
 
-def test_the_content_of_a_video_is_that_of_its_files_and_never_that_of_an_image(tmp_path):
+def test_the_content_of_a_video_is_that_of_its_files_and_how_they_are_named_and_never_an_images(tmp_path):
     contents, paths = Contents(), write_frames(tmp_path / "f", 3)
     folder, listed, image = video_name([str(tmp_path / "f")]), video_name(paths), paths[0]
-    assert contents(folder) == contents(listed) != contents(video_name(paths[:2]))
+    shutil.copytree(tmp_path / "f", tmp_path / "g")
+    assert contents(folder) == contents(video_name([str(tmp_path / "g")])) != contents(listed)
+    assert contents(listed) not in (contents(folder), contents(video_name(paths[:2])), contents(image))
     assert contents(folder).startswith("v") and len(contents(folder)) == len(contents(image)) == 32
     assert contents(video_name([image])) != contents(image)
     before = contents(listed)

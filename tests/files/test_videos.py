@@ -119,3 +119,12 @@ def test_a_video_is_turned_and_mirrored_as_players_show_it(tmp_path, matrix, cor
 def test_a_video_to_be_shown_at_a_slant_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"phone.mp4: .* at a slant.*ffmpeg -i phone.mp4 upright.mp4"):
         shown(tmp_path / "phone.mp4", 0.8, 0.6, -0.6, 0.8)
+
+
+@pytest.mark.parametrize("version", ["13.1.0", "14.4.0"])
+def test_a_package_that_is_too_old_says_so(tmp_path, monkeypatch, version):
+    av = pytest.importorskip("av")
+    monkeypatch.setattr(av, "__version__", version)
+    (tmp_path / "room.mp4").write_bytes(b"x")
+    with pytest.raises(ConfigError, match=rf"room.mp4: .* av {version} is too old .*'av>=15', or give"):
+        list(frames_of(tmp_path / "room.mp4", 4))

@@ -12,8 +12,9 @@ from gpt4scene.model.adapter_chain import NOTE, chain, note_earlier
 def folders(tmp_path):
     """``c`` was trained on top of ``a`` and ``b``, ``b`` on top of ``a``."""
     found = {name: tmp_path / name for name in "abc"}
-    for folder in found.values():
+    for name, folder in found.items():
         folder.mkdir()
+        (folder / "adapter_config.json").write_text(json.dumps({"r": name}))
     note_earlier(found["a"], [])
     note_earlier(found["b"], [found["a"]])
     note_earlier(found["c"], [found["a"], found["b"]])
@@ -26,7 +27,12 @@ def test_each_comes_after_those_below_it(folders, named, order):
     assert not (folders["a"] / NOTE).exists()
 
 
-def test_one_that_has_gone_is_named(folders):
+def test_one_that_has_gone_or_changed_is_named(folders):
+    (folders["b"] / "adapter_config.json").write_text(json.dumps({"r": "b", "base_model_name_or_path": "moved"}))
+    assert chain([folders["c"]])[1] == folders["b"]
+    (folders["b"] / "adapter_config.json").write_text(json.dumps({"r": "trained anew"}))
+    with pytest.raises(DataError, match="b was merged into the base before .*, and has other weights now"):
+        chain([folders["c"]])
     folders["a"].rename(folders["a"].with_name("elsewhere"))
     with pytest.raises(DataError, match="a was merged into the base before this adapter was trained, and is not here"):
         chain([folders["c"]])

@@ -103,7 +103,7 @@ def test_several_adapters_are_merged_one_after_the_other(qwen2, tmp_path):
     path = tmp_path / "merge.yaml"
     keys = {
         "model_name_or_path": str(qwen2),
-        "adapter_name_or_path": f"{first},{second}",
+        "adapter_name_or_path": f"{first}, {second},",
         "template": "qwen2_vl",
         "finetuning_type": "lora",
         "trust_remote_code": True,
@@ -161,11 +161,17 @@ def test_keys_that_ask_for_something_else_are_refused(qwen2, tmp_path, capsys, k
 
 def test_flags_win_over_the_file(qwen2, tmp_path, capsys):
     path = tmp_path / "merge.yaml"
-    path.write_text(yaml.safe_dump({"model_name_or_path": str(qwen2), "export_dir": str(tmp_path / "out")}))
+    keys = {"model_name_or_path": str(qwen2), "export_dir": str(tmp_path / "out"), "template": "qwen2_5_vl"}
+    path.write_text(yaml.safe_dump(keys))  # another name of qwen2_vl, in training as well
     assert export_main([str(path), "--export_dir", tmp_path / "other", "--export_device", "auto"]) == 0
     said = capsys.readouterr()
     assert (tmp_path / "other" / "config.json").is_file() and not (tmp_path / "out").exists()
     assert "'--export_device' has no effect: weights are merged on the CPU" in said.err
+
+
+def unreachable(*_, **__):
+    """Fail as an HTTP library does, whose errors are none of Python's own."""
+    raise type("ConnectError", (Exception,), {})("no route")
 
 
 def test_nothing_is_uploaded_unasked(qwen2, tmp_path, capsys, monkeypatch):
@@ -177,6 +183,12 @@ def test_nothing_is_uploaded_unasked(qwen2, tmp_path, capsys, monkeypatch):
     assert "not uploaded: add --upload" in capsys.readouterr().out and not sent
     assert export_main([*words, "--out", tmp_path / "b", "--upload"]) == 0
     assert sent == [{"repo_id": "someone/room", "folder_path": tmp_path / "b"}]
+    monkeypatch.setattr(HfApi, "create_repo", unreachable)
+    assert export_main([*words, "--out", tmp_path / "e", "--upload"]) == 1
+    assert "was not uploaded to someone/room (no route); the folder is complete" in capsys.readouterr().err
+    assert export_main(["--model", qwen2, "--out", tmp_path / "c", "--hub_model_id", "no name!", "--upload"]) == 2
+    assert "--hub_model_id 'no name!' is no name of the hub" in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()
     assert export_main(["--model", str(qwen2), "--out", str(tmp_path / "c"), "--upload"]) == 2
     assert "--upload needs --hub_model_id" in capsys.readouterr().err
     assert export_main(["--out", str(tmp_path / "c")]) == 2

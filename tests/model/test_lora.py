@@ -133,6 +133,17 @@ def test_matrices_that_are_both_zero_can_never_learn(base, adapters, tmp_path, n
     refused(DataError, "both matrices are zero, so that they can never learn", base, dead)
 
 
+def test_a_module_that_an_adapter_holds_whole_goes_on_learning(base, adapters):
+    """Also where its part is frozen, as in the run that named it; and where nothing else learns."""
+    for frozen in ({}, {"freeze_language_model": True}):
+        arguments = TuningArguments(finetuning_type="lora", **frozen)
+        check_tuning(meta_model(base), arguments, adapters / "merger whole")
+        tuned = prepare_for_training(load_model(base), arguments, bf16=False, adapter=adapters / "merger whole")
+        learning = {name for name, one in tuned.named_parameters() if one.requires_grad}
+        assert any(".merger.modules_to_save." in name for name in learning)
+        assert any(".lora_" in name for name in learning) == (not frozen)
+
+
 def test_zeros_in_a_part_that_is_frozen_do_no_harm(base, adapters, tmp_path):
     quiet = spoiled(adapters / "everywhere", tmp_path / "quiet", lambda key, t: t * 0 if "visual" in key else t)
     assert both(base, quiet)

@@ -1,5 +1,7 @@
 """A new adapter of each variant, and modules that are trained whole beside it."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -46,12 +48,22 @@ def test_every_variant_starts_where_the_base_is(base, methods):
     assert torch.allclose(logits(tuned.eval()), logits(load_model(base).eval()), atol=2e-5)
 
 
-def test_what_is_named_is_trained_whole_and_the_tied_head_is_parted(base):
-    tuned = prepared(base, MethodArguments(additional_target=["embed_tokens", "merger"]))
+def test_what_is_named_is_trained_whole_and_the_tied_head_is_parted(base, tmp_path):
+    """A module inside another one is trained once, and a part that is trained so may have a rate of its own."""
+    model = load_model(base)
+    model.lm_head.weight = model.get_input_embeddings().weight
+    model.config.tie_word_embeddings = model.config.text_config.tie_word_embeddings = True
+    tied = shutil.copytree(base, tmp_path / "tied")
+    model.save_pretrained(tied)
+    methods = MethodArguments(additional_target=["embed_tokens", "ln_q", "merger"], merger_learning_rate=1e-4)
+    tuned = prepared(tied, methods)
     learning = {name for name, one in tuned.named_parameters() if one.requires_grad and "lora_" not in name}
     assert {name.split(".modules_to_save.")[0].rpartition(".")[2] for name in learning} == {"embed_tokens", "merger"}
     inner = tuned.get_base_model()
     assert inner.lm_head.weight is not inner.get_input_embeddings().weight
+    head = load_model(tied).lm_head.weight
+    assert torch.equal(inner.lm_head.weight, head) and torch.equal(inner.get_input_embeddings().weight, head)
+    assert not inner.config.tie_word_embeddings and not inner.config.text_config.tie_word_embeddings
 
 
 @pytest.mark.parametrize(
@@ -76,3 +88,11 @@ def test_a_module_of_few_bits_is_not_trained_whole(base):
     arguments = TuningArguments(finetuning_type="lora", lora_target=["q_proj"])
     with pytest.raises(ConfigError, match="o_proj' is kept in 4 bits"):
         check_tuning(meta_model(base), arguments, methods=methods)
+    norms = MethodArguments(additional_target=["input_layernorm"], quantization_bit=4)  # which stay as they are
+    assert check_tuning(meta_model(base), arguments, methods=norms) is None
+
+
+def test_a_rate_for_a_part_in_which_nothing_learns_is_refused(base):
+    methods = MethodArguments(additional_target=["lm_head"], merger_learning_rate=1e-4)
+    with pytest.raises(ConfigError, match="merger_learning_rate is for a part that learns; .*or name its modules in"):
+        check_tuning(meta_model(base), TuningArguments(finetuning_type="lora"), methods=methods)

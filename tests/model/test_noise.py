@@ -6,8 +6,9 @@ from transformers.integrations.neftune import activate_neftune
 
 from gpt4scene.data.layout import pack_layout
 from gpt4scene.demo import tiny_model
+from gpt4scene.errors import ConfigError
 from gpt4scene.model.loading import load_model
-from gpt4scene.model.noise import add_noise, row_lengths
+from gpt4scene.model.noise import add_noise, check_noise, row_lengths
 
 
 def test_the_row_of_each_token():
@@ -48,6 +49,13 @@ def test_a_row_alone_has_the_noise_of_transformers(model, tmp_path):
     torch.manual_seed(3)
     assert torch.allclose(ours, noise(theirs, None, 40), atol=1e-6)
     assert ours.abs().max() > 0
+
+
+def test_a_model_that_takes_no_features_is_refused(model, monkeypatch):
+    check_noise(model)
+    monkeypatch.setattr(type(model.model), "forward", lambda self, input_ids=None: None)  # as in transformers 5.17
+    with pytest.raises(ConfigError, match="neftune_noise_alpha needs a newer transformers than"):
+        check_noise(model)
 
 
 def test_branches_of_a_pack_have_the_noise_of_their_own_rows(model):

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
-from gpt4scene.errors import ConfigError
+from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.model.export import merge_adapter
 from gpt4scene.settings.config import parse
 from gpt4scene.training import sft
@@ -116,6 +116,12 @@ def test_an_adapter_on_top_of_others_is_one_on_their_merged_base(train, tmp_path
     assert all(one == pytest.approx(losses[0], rel=1e-6) for one in losses) and losses[0][0] < on_top[-1]
     with pytest.raises(ConfigError, match="would have to be merged into a base that is quantised"):
         train(tmp_path / "no", **LORA, adapter_name_or_path=second, quantization_bit=4)
+    for changed, said in (
+        ({"adapter_name_or_path": second}, "its run merged .*first into the base first, and this one .*, .*second"),
+        ({"model_name_or_path": merged}, "was trained on .*, whose weights are not those of .*merged"),
+    ):
+        with pytest.raises(DataError, match=said):
+            train(tmp_path / "else", **keys | changed, resume_from_checkpoint=second / "checkpoint-2")
     few = train(tmp_path / "few", **LORA, adapter_name_or_path=first, quantization_bit=4, num_train_epochs=1)
     assert few[0] == pytest.approx(on_top[0], rel=1e-2)  # as adapters of LoftQ are gone on with
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from gpt4scene.errors import ConfigError
+from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.settings.config import parse
 from gpt4scene.training import sft
 
@@ -102,3 +102,22 @@ def test_one_process_needs_no_launcher(train, flags, environment, losses_of, tmp
     done = subprocess.run(words, env=clean, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert losses_of(tmp_path / "alone") == pytest.approx(plain, rel=1e-5)
+
+
+def test_other_data_sets_are_held_out_and_what_they_share_is_counted(train, tmp_path, workshop):
+    out, keys = tmp_path / "run", {"num_train_epochs": 1, "learning_rate": 0.0, "per_device_train_batch_size": 8}
+    losses = train(out, **keys, eval_dataset="rooms,words", eval_strategy="epoch", eval_generate=2)
+    run = json.loads((out / "run.json").read_text())
+    data, rows = run["data"], 8
+    assert data["rows"] == rows and data["held_out"] > rows and data["held_out_with_trained_images"] == rows
+    assert any(f"{rows} of {data['held_out']} rows of eval_dataset show images" in one for one in run["advice"])
+    figures = json.loads((out / "eval_results.json").read_text())
+    assert figures["eval_loss_rooms"] == pytest.approx(losses[0], rel=1e-6), "the same rows as those trained on"
+    assert {"eval_loss_words", "eval_exact_match"} <= figures.keys()
+    words = json.loads((workshop / "data" / "words.json").read_text())
+    (workshop / "data" / "words.json").write_text(json.dumps(words[:-1]))
+    try:
+        with pytest.raises(DataError, match="held out: dataset files of the rows differ: words"):
+            sft.run(parse(["--from", str(out / "run.json"), "--output_dir", str(tmp_path / "again")]))
+    finally:
+        (workshop / "data" / "words.json").write_text(json.dumps(words))

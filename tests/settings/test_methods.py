@@ -47,11 +47,20 @@ REFUSED = [
     (FULL | {"use_galore": "true", "optim": "sgd"}, "use_galore goes with optim: adamw_torch or .*, not sgd"),
     (FULL | {"use_galore": "true", "galore_layerwise": "true"}, "galore_layerwise is not done here"),
     (FULL | {"use_apollo": "true", "deepspeed": "z3.json"}, "use_apollo needs whole gradients"),
+    (FULL | {"use_apollo": "true", "apollo_proj_type": "left"}, "apollo_proj_type: left has no scales of channels"),
     (FULL | {"use_muon": "true", "fsdp": "full_shard"}, "use_muon needs whole gradients"),
     (FULL | {"loraplus_lr_ratio": 16}, "loraplus_lr_ratio belongs to finetuning_type: lora, but .* is full"),
     (FULL | {"quantization_bit": 4}, "quantization_bit belongs to finetuning_type: lora"),
     (FULL | {"additional_target": "lm_head"}, "additional_target belongs to finetuning_type: lora"),
     (LORA | {"loraplus_lr_ratio": 0}, "loraplus_lr_ratio 0 would train none"),
+    (
+        LORA | {"optim": "galore_adamw", "optim_target_modules": "mlp", "loraplus_lr_ratio": 4},
+        "loraplus_lr_ratio and optim: galore_adamw exclude each other",
+    ),
+    (
+        FULL | {"optim": "adalomo", "tower_learning_rate": 1e-5, "freeze_vision_tower": "false"},
+        "tower_learning_rate and optim: adalomo exclude each other",
+    ),
     (LORA | {"quantization_bit": 3}, "quantization_bit must be 4 or 8, not 3"),
     (LORA | {"quantization_bit": 4, "pissa_init": "true"}, "pissa_init decomposes whole weights"),
     (LORA | {"quantization_bit": 4, "quantization_device_map": "auto"}, "quantization_device_map: auto is for infer"),
@@ -89,6 +98,15 @@ def test_what_can_not_stand_together_is_refused(keys, sentence):
         ({"loraplus_lr_embedding": 1e-5}, "loraplus_lr_embedding has no effect: it needs loraplus_lr_ratio"),
         ({"galore_rank": 16, "quantization_method": "bitsandbytes"}, None),
         ({"quantization_type": "fp4", "quantization_bit": 4}, None),
+        (
+            {"quantization_type": "fp4", "quantization_bit": 8},
+            "quantization_type has no effect: it is for quantization_bit: 4",
+        ),
+        (
+            {"loraplus_lr_embedding": 1e-5, "loraplus_lr_ratio": 4},
+            "loraplus_lr_embedding has no effect: a new adapter has LoRA on linear modules alone, none on embeddings",
+        ),
+        ({"loraplus_lr_embedding": 1e-5, "loraplus_lr_ratio": 4, "adapter_name_or_path": "a"}, None),
     ],
     ids=str,
 )

@@ -104,6 +104,12 @@ def test_the_optimizer_keeps_what_is_estimated(flags, state):
         assert setup_of(config, SEVEN, 1, deepspeed={}).state == 8  # beside DeepSpeed's own masters
 
 
+def test_modules_that_are_trained_whole_are_counted():
+    words, whole = f"{LEAST} --finetuning_type lora".split(), ["--additional_target", "embed_tokens,lm_head"]
+    plain, more = (setup_of(parse(given), SEVEN, 1).trained for given in (words, [*words, *whole]))
+    assert more - plain == 2 * SEVEN.head_parameters
+
+
 def test_pack_size_is_that_of_the_longest_rows(encoder, images, make_row):
     rows = [make_row(images, "What is it? " * number, "A chair.") for number in (1, 9, 4)]
     size = pack_size(PackDataset(rows, encoder), 2)

@@ -55,6 +55,14 @@ def test_a_metric_that_should_grow(tmp_path):
     assert evaluated(args, [1.9], [1.0, 2.0, 1.5]) == 1
 
 
+def test_a_metric_that_no_evaluation_has_is_refused_before_the_first_one(tmp_path):
+    known = ["loss", "loss_rooms"]
+    check_best_metric(arguments(tmp_path, metric_for_best_model="eval_loss_rooms"), known)
+    check_best_metric(arguments(tmp_path, metric_for_best_model="loss_room", eval_strategy="no"), known)
+    with pytest.raises(ConfigError, match="loss_room is not among the figures .*did you mean 'loss_rooms'"):
+        check_best_metric(arguments(tmp_path, metric_for_best_model="loss_room"), known)
+
+
 def test_the_end_is_said_once_with_the_reason(tmp_path, capsys):
     evaluated(arguments(tmp_path), [2.0, 3.0, 3.0])
     said = capsys.readouterr().err

@@ -116,15 +116,17 @@ def test_a_layer_keeps_what_is_estimated(family, method, precision):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "precision"), [("lora", "bf16"), ("full", "bf16"), ("full", "fp32")])
-def test_layers_of_two_kinds_keep_what_is_estimated(method, precision):
-    """Two of three layers carry a memory, whose chunks of 64 tokens are no size of the row."""
-    skip_unless_known("qwen3_5")
-    setup = Setup(method, precision, trained=1, kept_layers=6, rank=8 if method == "lora" else 0)
-    six, three = (
-        saved("qwen3_5", layers, method, precision, tokens=640, counts=lambda one: one.numel() >= 640)
-        for layers in (6, 3)
+@pytest.mark.parametrize(("family", "equal"), [("qwen3_5", 3), ("qwen3_5_moe", 3), ("qwen3_vl_moe", 1)])
+def test_layers_that_carry_a_memory_or_have_experts_keep_what_is_estimated(family, equal, method, precision):
+    """Two of three layers carry a memory; its chunks of 64 tokens, and pairs of token and expert, are no row's size."""
+    skip_unless_known(family)
+    setup = Setup(method, precision, trained=1, kept_layers=2 * equal, rank=8 if method == "lora" else 0)
+    many, few = (
+        saved(family, layers, method, precision, tokens=640, counts=lambda one: one.numel() >= 640)
+        for layers in (2 * equal, equal)
     )
-    assert kept_by_layer(shape_of(config_of("qwen3_5", 6)), setup) == pytest.approx((six - three) / 3, rel=0.05)
+    shape = shape_of(config_of(family, 2 * equal))
+    assert kept_by_layer(shape, setup) == pytest.approx((many - few) / equal, rel=0.05)
 
 
 @pytest.mark.parametrize(("method", "precision"), [("lora", "bf16"), ("full", "bf16"), ("full", "fp32")])

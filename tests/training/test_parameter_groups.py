@@ -1,5 +1,7 @@
 """Groups of parameters: LoRA+ as peft makes it, low-rank optimizers and Muon as LLaMA-Factory does, rates of parts."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from peft.optimizers import create_loraplus_optimizer
@@ -122,6 +124,10 @@ def test_a_plain_run_is_left_to_the_trainer_and_unknown_targets_are_named():
     model = make("full")
     for methods in (GALORE, APOLLO, MethodArguments()):
         check_low_rank_targets(model, methods, family_of(model.config))
+    for rank, fits in ((15, True), (16, False)):  # the keys' matrices have 16 rows and 32 columns
+        methods = MethodArguments(use_galore=True, galore_rank=rank, galore_proj_type="reverse_std")
+        with nullcontext() if fits else pytest.raises(ConfigError, match="needs a galore_rank below 16, .*k_proj"):
+            check_low_rank_targets(model, methods, family_of(model.config))
     with pytest.raises(ConfigError, match="galore_target: 'attention' is in no linear module's name .known: .*q_proj"):
         wrong = MethodArguments(use_galore=True, galore_target=["attention"])
         check_low_rank_targets(model, wrong, family_of(model.config))

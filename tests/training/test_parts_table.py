@@ -1,5 +1,7 @@
 """The table before a run: which part learns how, in which numbers, at which rate; each parameter counted once."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -78,3 +80,19 @@ def test_the_lines_stand_in_columns_and_the_content_is_json(base):
     places = {line.index(part.precision) for line, part in zip(lines[1:-1], found, strict=True)}
     assert places == {lines[0].index("precision")}
     assert content(found)[0]["name"] == "tower"
+
+
+@pytest.mark.slow
+def test_the_table_of_the_page_is_what_is_printed(tmp_path):
+    pytest.importorskip("bitsandbytes")
+    from gpt4scene.model.quantized import quantised_on
+
+    shape = tiny_model.TinyShape(width=64, layers=2, heads=4, key_value_heads=2, vision_width=32, vision_layers=1)
+    base = tiny_model.build(tmp_path / "model", shape=shape)
+    methods = MethodArguments(
+        quantization_bit=4, additional_target=["merger"], loraplus_lr_ratio=16, tower_learning_rate=1e-5
+    )
+    model = load_model(base, **quantised_on(methods, base, torch.bfloat16, torch.device("cpu")))
+    tuned = prepare_for_training(model, TuningArguments(freeze_vision_tower=False), bf16=True, methods=methods)
+    page = (Path(__file__).parents[2] / "docs" / "methods.md").read_text()
+    assert f"```\n{table(parts_of(tuned, methods, 1e-3, family_of(model.config)))}\n```" in page

@@ -160,6 +160,8 @@ def _check_names(entry: DatasetEntry, where: str) -> None:
             "leave it out"
         )
     keys = {field.name: getattr(entry.columns, field.name) for field in fields(Columns)}
+    if entry.ranking and "response" not in entry.mapped:
+        keys["response"] = None  # rows of two answers have no third one, so that its usual key is free for one of them
     for column, key in entry.mapped.items():
         twin = [name for name in keys if name != column and keys[name] == key and name not in OF_FORMAT[other]]
         if twin:

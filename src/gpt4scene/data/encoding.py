@@ -137,7 +137,15 @@ class Encoder:
         segments, last = self._rendered(conversation)
         sample = self._assemble(segments, last, conversation.images, conversation.origin)
         other = with_rejected(conversation)
-        return sample if other is None else replace(sample, rejected=self.encode(other))
+        if other is None:
+            return sample
+        rejected = self.encode(other)
+        if np.array_equal(sample.ids_L, rejected.ids_L):
+            raise DataError(
+                f"{conversation.origin}: both answers are the same once thoughts are left out; remove the row, or "
+                "leave enable_thinking: false out"
+            )
+        return replace(sample, rejected=rejected)
 
     def encode_question(self, question: Question) -> EncodedSample:
         """Return a question that ends after the assistant's header, without labels.

@@ -31,17 +31,20 @@ def sharegpt_pair(row: Any, columns: Columns, tags: Tags, origin: Origin) -> Con
     """
 
     def answered(rest: Mapping[str, Any], answer: Any, key: str) -> dict[str, Any]:
+        styles = {columns.messages: tags} | {name: one for name, one in STYLES.items() if name != columns.messages}
+        place = next((name for name in styles if rest.get(name) is not None), columns.messages)
+        messages, style = rest.get(place), styles[place]
         if not isinstance(answer, Mapping):
             raise DataError(
-                f"{origin}: '{key}' must be one message with '{tags.role_tag}' and '{tags.content_tag}'; for answers "
+                f"{origin}: '{key}' must be one message with '{style.role_tag}' and '{style.content_tag}'; for answers "
                 "as texts write formatting: alpaca"
             )
-        speaker = answer.get(tags.role_tag)
-        if speaker != tags.assistant_tag:
-            raise DataError(f"{origin}: '{key}' is said by {speaker!r}, not by '{tags.assistant_tag}'; correct the row")
-        names = [columns.messages, *STYLES]
-        place = next((name for name in names if rest.get(name) is not None), columns.messages)
-        messages = rest.get(place)
+        speaker = answer.get(style.role_tag)
+        if speaker != style.assistant_tag:
+            raise DataError(
+                f"{origin}: '{key}' is said by {speaker!r}, not by '{style.assistant_tag}'; correct the row, or set "
+                "tags in dataset_info.json"
+            )
         if not isinstance(messages, Sequence) or isinstance(messages, str):
             return dict(rest)  # refused with its own sentence
         return {**rest, place: [*messages, answer]}
@@ -89,7 +92,7 @@ def _pair(
     better, worse = (read(answered(rest, row[key], key), plain, tags, origin) for key in (chosen, rejected))
     if better.turns == worse.turns:
         raise DataError(
-            f"{origin}: '{chosen}' and '{rejected}' are the same answer, of which nothing is learned; remove the row"
+            f"{origin}: '{chosen}' and '{rejected}' are the same answer, so that none is better; remove the row"
         )
     return replace(better, rejected=worse.turns[-1].text)
 

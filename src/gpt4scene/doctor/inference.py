@@ -51,7 +51,7 @@ def _model(arguments: InferArguments, checks: Checks) -> Encoder | None:
     from gpt4scene.data.image_rules import image_rule
     from gpt4scene.families.family import choose_template
     from gpt4scene.families.registry import family_of
-    from gpt4scene.model.adapters import check_adapter
+    from gpt4scene.model.adapter_chain import chain, check_chain
     from gpt4scene.model.folder import find_model, weights_bytes
     from gpt4scene.model.loading import check_checkpoint, load_tokenizer
 
@@ -62,7 +62,7 @@ def _model(arguments: InferArguments, checks: Checks) -> Encoder | None:
     def look() -> Encoder:
         network = check_checkpoint(folder.base)
         if folder.adapter is not None:
-            check_adapter(folder.adapter, network)
+            check_chain(chain([folder.adapter]), network, folder.base)
         family = family_of(network.config)
         vision = image_rule(folder.base, **asdict(arguments.image_limits), video=arguments.video_limits)
         tokenizer = load_tokenizer(folder.base)

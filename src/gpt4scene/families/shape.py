@@ -138,6 +138,17 @@ class ModelShape:
         return sum(rows * columns for rows, columns in self.linear(recurrent).values()) + experts
 
     @property
+    def _kinds(self) -> list[tuple[int, dict[str, tuple[int, int]]]]:
+        """How many layers there are of each kind, and the sizes of their linear modules."""
+        whole = [(self.layers - self.recurrent_layers, self.linear())]
+        return [*whole, (self.recurrent_layers, self.linear(recurrent=True))] if self.recurrent_layers else whole
+
+    @property
+    def linear_weights(self) -> int:
+        """Weights of the linear modules of all language layers, which experts and routers are not."""
+        return sum(layers * sum(i * o for i, o in sizes.values()) for layers, sizes in self._kinds)
+
+    @property
     def layer_matmul(self) -> float:
         """Weights of a layer that every token is multiplied with: of experts, the active ones' and the router's.
 
@@ -188,12 +199,9 @@ class ModelShape:
 
     def lora_parameters(self, rank: int, targets: tuple[str, ...] | None = None) -> int:
         """Return the weights that adapters of ``rank`` have in the language layers: in all linear modules for None."""
-        kinds = [(self.layers - self.recurrent_layers, self.linear())]
-        if self.recurrent_layers:
-            kinds.append((self.recurrent_layers, self.linear(recurrent=True)))
         return sum(
             layers * rank * sum(sum(size) for name, size in sizes.items() if targets is None or name in targets)
-            for layers, sizes in kinds
+            for layers, sizes in self._kinds
         )
 
 

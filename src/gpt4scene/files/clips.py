@@ -15,9 +15,9 @@ from typing import Any
 from PIL import Image
 
 from gpt4scene.errors import DataError
-from gpt4scene.files.media import paths_of
+from gpt4scene.files.media import FRAME_FILES, paths_of
 from gpt4scene.files.pixels import rgb, still
-from gpt4scene.files.videos import as_shown, opened, pictures_of
+from gpt4scene.files.videos import as_shown, full_index, opened, pictures_of
 
 Size = tuple[int, int]
 
@@ -43,7 +43,7 @@ def clip(name: str) -> Clip:
     ``ConfigError`` without the package ``av``, which folders and lists don't need.
     """
     paths = paths_of(name)
-    if len(paths) > 1 or _is_picture(paths[0]):
+    if is_listed(name):
         return Clip(len(paths), _size_of_all(paths), listed=True)
     if os.path.isdir(paths[0]):
         frames = _pictures(paths[0])
@@ -51,6 +51,12 @@ def clip(name: str) -> Clip:
     if not os.path.isfile(paths[0]):
         raise DataError("the file does not exist; check media_dir and dataset_dir")
     return _clip_of_file(Path(paths[0]))
+
+
+def is_listed(name: str) -> bool:
+    """Return whether the name is that of a list of frames, all of which are shown."""
+    paths = paths_of(name)
+    return len(paths) > 1 or _is_picture(paths[0])
 
 
 def files_of(name: str) -> list[str]:
@@ -65,7 +71,7 @@ def clip_frames(name: str, facts: Clip, chosen: Sequence[int]) -> Iterator[Image
     Raises ``DataError`` where a frame can't be read, has another size than ``facts`` say, or is not there.
     """
     paths = paths_of(name)
-    if len(paths) > 1 or os.path.isdir(paths[0]) or _is_picture(paths[0]):
+    if is_listed(name) or os.path.isdir(paths[0]):
         files = files_of(name)
         yield from (_picture(files[place], facts.size) for place in chosen)
         return
@@ -73,17 +79,14 @@ def clip_frames(name: str, facts: Clip, chosen: Sequence[int]) -> Iterator[Image
 
 
 def _clip_of_file(path: Path) -> Clip:
-    with opened(path) as container:
-        stream = container.streams.video[0]
-        entries = stream.index_entries
-        if stream.frames and len(entries) >= stream.frames:
-            _refuse_cut_off(path, max(entry.pos + entry.size for entry in entries))
+    with opened(path) as (container, stream):
+        if entries := full_index(stream):
             frames = sum(not entry.is_discard for entry in entries)
             seconds = _length(container, stream) if frames == len(entries) else None
         else:
             frames, seconds = _counted(container, stream)
-    with opened(path) as container:
-        first = next(container.decode(video=0), None)
+    with opened(path) as (container, stream):
+        first = next(container.decode(stream), None)
         if first is None or not frames:
             raise DataError("holds no frame that can be read; copy it again")
         size = as_shown(first, path).size
@@ -91,12 +94,6 @@ def _clip_of_file(path: Path) -> Clip:
         rate = stream.average_rate
         seconds = frames / float(rate) if rate else None
     return Clip(frames, size, seconds or None)
-
-
-def _refuse_cut_off(path: Path, end: int) -> None:
-    there = os.path.getsize(path)
-    if there < end:
-        raise DataError(f"is cut off: its index goes to byte {end}, and the file ends at {there}; copy it again")
 
 
 def _length(container: Any, stream: Any) -> float | None:
@@ -107,24 +104,37 @@ def _length(container: Any, stream: Any) -> float | None:
 
 
 def _counted(container: Any, stream: Any) -> tuple[int, float | None]:
-    """Return frames and seconds of a video without an index of all frames: its pieces are gone through undecoded."""
-    frames, start, end = 0, None, None
+    """Return frames and seconds of a video without an index of all frames: its pieces are gone through undecoded.
+
+    A frame without a length of its own counts for as long as the others do on average.
+    """
+    frames, start, last, end = 0, None, None, None
+    hides = stream.codec_context.name.endswith("vp8")
     for packet in container.demux(stream):
-        if packet.size <= 0 or packet.is_discard:
+        if packet.size <= 0 or packet.is_discard or (hides and _is_hidden(packet)):
             continue
         frames += 1
         if packet.pts is not None:
             start = packet.pts if start is None else min(start, packet.pts)
+            last = packet.pts if last is None else max(last, packet.pts)
             end = max(packet.pts + (packet.duration or 0), end or 0)
-    known = start is not None and end is not None and end > start
-    return frames, float((end - start) * stream.time_base) if known else None  # pyright: ignore[reportOptionalOperand]
+    if start is None or last is None or end is None or end <= start:
+        return frames, None
+    if end == last:
+        end += (last - start) / (frames - 1)
+    return frames, float((end - start) * stream.time_base)
+
+
+def _is_hidden(packet: Any) -> bool:
+    """Return whether a piece of VP8 is a picture that others refer to and no player shows (RFC 6386, section 9.1)."""
+    return not bytes(packet)[0] & 0x10
 
 
 def _frames_of_file(path: Path, facts: Clip, chosen: Sequence[int]) -> Iterator[Image.Image]:
     waiting, seen = list(chosen), 0
-    with opened(path) as container:
-        container.streams.video[0].thread_type = "AUTO"
-        for frame in container.decode(video=0):
+    with opened(path) as (container, stream):
+        stream.thread_type = "AUTO"
+        for frame in container.decode(stream):
             if waiting and waiting[0] == seen:
                 image = as_shown(frame, path)
                 if image.size != facts.size:
@@ -142,13 +152,13 @@ def _frames_of_file(path: Path, facts: Clip, chosen: Sequence[int]) -> Iterator[
 
 
 def _is_picture(path: str) -> bool:
-    return os.path.isfile(path) and path.lower().endswith((".jpg", ".jpeg", ".png", ".webp", ".bmp"))
+    return os.path.isfile(path) and path.lower().endswith(FRAME_FILES)
 
 
 def _pictures(folder: str) -> list[str]:
     found = [str(path) for path in pictures_of(Path(folder))]
     if not found:
-        raise DataError("the folder holds no picture (jpg, png or webp); name the folder of the frames")
+        raise DataError(f"the folder holds no picture ({', '.join(FRAME_FILES)}); name the folder of the frames")
     return found
 
 

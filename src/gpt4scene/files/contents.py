@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from gpt4scene.errors import DataError
-from gpt4scene.files.clips import files_of
+from gpt4scene.files.clips import files_of, is_listed
 from gpt4scene.files.media import called, is_video
 from gpt4scene.types import Content
 
@@ -98,8 +98,11 @@ def _digest(path: str) -> str:
 
 
 def _video_digest(name: str) -> str:
-    """Return the hash of a video's files in their order, which is that of no image."""
-    digests = "\n".join(map(_digest, files_of(name)))
+    """Return the hash of a video's files in their order, which is that of no image.
+
+    A list of frames, which is shown whole, has another one than their folder, of which a choice is shown.
+    """
+    digests = "\n".join([*map(_digest, files_of(name)), *(["listed"] if is_listed(name) else [])])
     return "v" + hashlib.blake2b(digests.encode(), digest_size=16).hexdigest()[1:]
 
 

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gpt4scene.errors import DataError
+
 _VIDEO = "video:"
 _NEXT = "\n"
 VIDEO_FILES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv", ".3gp", ".ts")
 """How the names of video files end, where nothing else says that a file is one."""
+FRAME_FILES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+"""How the names of frames of a video end."""
 
 
 def video_name(paths: Sequence[str]) -> str:
-    """Return the name of a video in one file or folder, or of one in several frames, in order."""
+    """Return the name of a video in one file or folder, or of one in several frames, in order.
+
+    Raises ``DataError`` for a path with a line break, which would be taken for two.
+    """
+    if broken := next((path for path in paths if _NEXT in path), None):
+        raise DataError(f"video {broken!r}: the path holds a line break; rename the file")
     return _VIDEO + _NEXT.join(paths)
 
 

@@ -13,10 +13,12 @@ import numpy as np
 from PIL import Image
 
 from gpt4scene.errors import ConfigError, DataError
+from gpt4scene.files.cut_off import declared_end
+from gpt4scene.files.media import FRAME_FILES, VIDEO_FILES
 from gpt4scene.files.pixels import rgb, still
 
-VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
-PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+LEAST_AV = 15
+"""The first version of the package ``av`` that tells a cover from a video."""
 
 _SHOWN = {
     (1, 0, 0, 1): None,
@@ -48,10 +50,10 @@ def recordings(folder: Path, made: str) -> dict[str, list[Path]]:
     """
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in VIDEOS and path.is_file():
+        if path.suffix.lower() in VIDEO_FILES and path.is_file():
             found.setdefault(path.stem, []).append(path)
         elif (
-            path.suffix.lower() in PICTURES
+            path.suffix.lower() in FRAME_FILES
             and path.parent not in found.get(path.parent.name, ())
             and not (path.parent / made).is_file()
         ):
@@ -64,7 +66,7 @@ def pictures_of(folder: Path) -> list[Path]:
 
     Where some are called ``…-rgb``, the others are something else, such as depth.
     """
-    paths = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES]
+    paths = [path for path in folder.iterdir() if path.suffix.lower() in FRAME_FILES]
     paths = [path for path in paths if path.stem.endswith("-rgb")] or paths
     return sorted(paths, key=lambda path: ([int(digits) for digits in re.findall(r"\d+", path.stem)], path.name))
 
@@ -97,15 +99,15 @@ class _Read:
 
 def _count(path: Path) -> int:
     """Return how many pieces of picture data a video holds, which is as many frames, without decoding them."""
-    with opened(path) as container:
-        return sum(packet.size > 0 for packet in container.demux(container.streams.video[0]))
+    with opened(path) as (container, stream):
+        return sum(packet.size > 0 for packet in container.demux(stream))
 
 
 def _decoded(path: Path, chosen: Sequence[int]) -> _Read:
     wanted, found, seen = set(chosen), [], 0
-    with opened(path) as container:
-        container.streams.video[0].thread_type = "AUTO"
-        for frame in container.decode(video=0):
+    with opened(path) as (container, stream):
+        stream.thread_type = "AUTO"
+        for frame in container.decode(stream):
             if seen in wanted:
                 found.append((seen, as_shown(frame, path)))
             seen += 1
@@ -130,8 +132,12 @@ def as_shown(frame: Any, path: Path) -> Image.Image:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """Give the opened video; ``DataError`` where it can't be read, ``ConfigError`` without the package ``av``."""
+def opened(path: Path) -> Iterator[tuple[Any, Any]]:
+    """Give the opened video and its stream of pictures, the first that is no cover of a piece of music.
+
+    Raises ``DataError`` where it can't be read, is cut off or holds no video, ``ConfigError`` without the package
+    ``av``.
+    """
     try:
         import av
         from av.error import FFmpegError
@@ -140,13 +146,45 @@ def opened(path: Path) -> Iterator[Any]:
             f"{path.name}: videos are read with the package av, which is not installed; run pip install "
             "'gpt4scene[video]', or give folders of frames as pictures"
         ) from None
+    if int(av.__version__.split(".")[0]) < LEAST_AV:
+        raise ConfigError(
+            f"{path.name}: the package av {av.__version__} is too old to read videos; run pip install "
+            f"'av>={LEAST_AV}', or give folders of frames as pictures"
+        )
+    from av.stream import Disposition
+
     try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise DataError(f"{path}: holds no video")
-            yield container
+        # an absolute path: before a colon FFmpeg would look for a protocol; titles may be in any encoding
+        with av.open(str(path.absolute()), metadata_errors="replace") as container:
+            covers = Disposition.attached_pic
+            streams = [stream for stream in container.streams.video if not stream.disposition & covers]
+            if not streams:
+                raise DataError(f"{path}: holds no video; name a video file, or a folder of its frames")
+            _refuse_cut_off(path, container, streams[0])
+            yield container, streams[0]
     except (FFmpegError, OSError) as error:
-        raise DataError(f"{path}: can't be read as a video ({error}); download it again") from None
+        raise DataError(f"{path}: can't be read as a video ({error.strerror}); copy or download it again") from None
+
+
+def full_index(stream: Any) -> Sequence[Any]:
+    """Return a stream's index, where it names all the frames that the header counts, as in an mp4, a mov and an avi.
+
+    Without one it is empty, and so it is before version 17 of ``av``, which gives none.
+    """
+    entries = getattr(stream, "index_entries", ())
+    return entries if 0 < stream.frames <= len(entries) else ()
+
+
+def _refuse_cut_off(path: Path, container: Any, stream: Any) -> None:
+    """Raise ``DataError`` where the file ends before its index, or its outermost lengths, say that it does."""
+    ends = [entry.pos + entry.size for entry in full_index(stream)]
+    if not ends or "avi" not in container.format.name:  # an avi with all of its index lacks no picture
+        ends.append(declared_end(path) or 0)
+    there, end = path.stat().st_size, max(ends)
+    if there < end:
+        raise DataError(
+            f"{path}: is cut off: it goes to byte {end} by its own index, and ends at {there}; copy it again"
+        )
 
 
 def _of_folder(folder: Path, wanted: int) -> Iterator[tuple[int, Image.Image]]:

@@ -269,7 +269,8 @@ def untie(model: PreTrainedModel, config: LoraConfig) -> None:
     touched = ends & {*targets, *(config.modules_to_save or ())} or any(re.fullmatch(pattern, name) for name in ends)
     if touched and head.weight is embedding.weight and not config.ensure_weight_tying:
         head.weight = torch.nn.Parameter(head.weight.detach().clone())
-        model.config.tie_word_embeddings = False
+        for described in (model.config, model.config.get_text_config()):  # programs read one or the other
+            described.tie_word_embeddings = False
 
 
 def _first_line(error: Exception) -> str:

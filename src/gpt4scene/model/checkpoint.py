@@ -12,6 +12,7 @@ from typing import Any
 
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.errors import DataError
+from gpt4scene.families.others import why_unknown
 from gpt4scene.families.registry import FAMILIES
 from gpt4scene.files.whole import read_json
 from gpt4scene.model.weight_files import Stored
@@ -34,20 +35,28 @@ _OTHER_TOKENS = (
 )
 
 
+def known_config(folder: Path) -> dict[str, Any]:
+    """Return ``config.json`` of a checkpoint folder; ``DataError`` where it is cut off, or of no known family."""
+    path = folder / "config.json"
+    config = _read(path, "model's description")
+    family = config.get("model_type")
+    if not isinstance(family, str) or family not in FAMILIES:
+        why = f": {said}" if (said := why_unknown(family)) else ""
+        raise DataError(
+            f"{path}: model_type {family!r} is no family that is known here{why}; give a checkpoint of one of "
+            f"{', '.join(sorted(FAMILIES))}"
+        )
+    return config
+
+
 def check_config(folder: Path) -> dict[str, Any]:
     """Return ``config.json`` of a checkpoint folder, of a known family and with nothing in it that is not done here.
 
     Raises ``DataError`` where it is cut off, of another family, of quantised weights, in an unknown number format, or
     asks for rotary positions that are not computed here.
     """
-    path = folder / "config.json"
-    config = _read(path, "model's description")
-    family = config.get("model_type")
-    if family not in FAMILIES:
-        raise DataError(
-            f"{path}: model_type {family!r} is no family that is known here ({', '.join(sorted(FAMILIES))}); give a "
-            "checkpoint of one of them"
-        )
+    path, config = folder / "config.json", known_config(folder)
+    family = config["model_type"]
     text, texts = _text(config), FAMILIES[str(family)].texts
     if texts and text.get("model_type", texts[0]) not in texts:
         raise DataError(

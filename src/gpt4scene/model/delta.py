@@ -15,6 +15,7 @@ import importlib
 import importlib.util
 import inspect
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -27,6 +28,9 @@ from gpt4scene.types import PackLayout
 
 KINDS = ("Qwen3_5GatedDeltaNet", "Qwen3_5MoeGatedDeltaNet")
 """Classes of transformers that are exchanged, by name."""
+
+FUNCTIONS = ("causal_conv1d_fn", "torch_chunk_gated_delta_rule", "torch_recurrent_gated_delta_rule")
+"""What they compute with. A layer holds these, not their module, which would not be copied with it."""
 
 
 class PackedDelta(torch.nn.Module):
@@ -45,7 +49,10 @@ class PackedDelta(torch.nn.Module):
         self.head_k_dim, self.head_v_dim = int(known["head_k_dim"]), int(known["head_v_dim"])
         self.key_dim, self.value_dim = self.num_k_heads * self.head_k_dim, self.num_v_heads * self.head_v_dim
         self.window = int(known["conv_kernel_size"]) - 1
-        self._functions = importlib.import_module(type(layer).__module__)
+        theirs = importlib.import_module(type(layer).__module__)
+        self._functions = SimpleNamespace(
+            **{name: getattr(theirs, name) for name in FUNCTIONS}
+        )  # copies with the layer
 
     def forward(
         self,

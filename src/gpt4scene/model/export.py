@@ -9,10 +9,11 @@ from typing import Literal
 
 import torch
 from huggingface_hub import HfApi, save_torch_state_dict
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from transformers import PreTrainedModel
 
-from gpt4scene.errors import ConfigError, DataError
+from gpt4scene.errors import DataError
 from gpt4scene.families.family import check_template
 from gpt4scene.families.registry import family_of
 from gpt4scene.files.whole import whole_folder, write_json
@@ -27,6 +28,7 @@ from gpt4scene.model.folder import (
 from gpt4scene.model.loading import load_merged, load_tokenizer, meta_model
 from gpt4scene.model.released import released_config, released_name, write_released_tokenizer
 from gpt4scene.settings.arguments import Arguments, key
+from gpt4scene.settings.methods import adapter_names
 
 Layout = Literal["released", "current"]
 
@@ -123,13 +125,17 @@ class ExportArguments(Arguments):
     @property
     def adapters(self) -> list[Path]:
         """The folders of the adapters in their order; names may also be separated by commas."""
-        return [Path(part) for name in self.adapter for part in name.split(",") if part]
+        return [Path(one) for name in self.adapter for one in adapter_names(name)]
 
     def problems(self) -> list[str]:
         """Return a sentence for every value that cannot be."""
         wrong = [] if self.adapters or self.model else ["--adapter is missing; name one, or a checkpoint with --model"]
         if self.upload and not self.hub_model_id:
             wrong.append("--upload needs --hub_model_id, the name on the model hub")
+        try:
+            validate_repo_id(self.hub_model_id or "someone/model")
+        except HFValidationError as error:
+            wrong.append(f"--hub_model_id '{self.hub_model_id}' is no name of the hub ({error})")
         return [*super().problems(), *wrong]
 
 
@@ -163,8 +169,6 @@ def _upload(folder: Path, name: str) -> str:
         address = hub.create_repo(name, exist_ok=True)
         hub.upload_folder(repo_id=name, folder_path=folder)
         return str(address)
-    except HFValidationError as error:
-        raise ConfigError(f"--hub_model_id '{name}' is no name of the hub ({error})") from None
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except Exception as error:  # those of the HTTP library among them, which differs by the hub's version
         shown = " ".join(str(error).split())[:200]
         raise DataError(f"{folder} was not uploaded to {name} ({shown}); the folder is complete") from error

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import copy_file, read_json
-from gpt4scene.model.checkpoint import check_config, check_generation, check_processor, check_vocabulary
+from gpt4scene.model.checkpoint import check_config, check_generation, check_processor, check_vocabulary, known_config
 from gpt4scene.model.weight_files import Stored, check_files
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -83,7 +83,7 @@ def is_hub_name(model: str | Path) -> bool:
 def local_folder(model: str | Path) -> Path:
     """Return the folder of a checkpoint: the path itself, or the hub snapshot of that name (downloaded if need be).
 
-    Raises ``DataError`` where there is neither.
+    Raises ``DataError`` where there is neither; and for a family that is not known here, before weights are downloaded.
     """
     folder = Path(model)
     if folder.is_dir():
@@ -96,7 +96,12 @@ def local_folder(model: str | Path) -> Path:
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
+        described = Path(snapshot_download(str(model), allow_patterns="config.json"))
+        if (described / "config.json").is_file():  # an adapter has none
+            known_config(described)
         return Path(snapshot_download(str(model)))
+    except DataError:
+        raise
     except (OSError, ValueError, HfHubHTTPError) as error:
         raise DataError(
             f"{model}: neither a folder here nor reachable on the model hub ({type(error).__name__})"
@@ -104,7 +109,9 @@ def local_folder(model: str | Path) -> Path:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise ``DataError`` that lists everything a checkpoint folder lacks."""
+    """Raise ``DataError`` that lists everything a checkpoint folder lacks, or says that its family is none here."""
+    if (folder / "config.json").is_file():
+        known_config(folder)
     missing = [name for name in ("config.json", "preprocessor_config.json") if not (folder / name).is_file()]
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
         missing.append("tokenizer.json")

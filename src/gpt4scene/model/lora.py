@@ -37,12 +37,16 @@ def is_frozen(part: str, arguments: TuningArguments) -> bool:
 def continue_lora(
     model: PreTrainedModel, arguments: TuningArguments, adapter: Path, said: Collection[str] = ()
 ) -> PeftModel:
-    """Return ``model`` wrapped by peft, with the adapter in a folder to go on training; raises as the checks do."""
+    """Return ``model`` wrapped by peft, with the adapter in a folder to go on training; raises as the checks do.
+
+    LoRA in frozen parts stays as it is. Modules that the adapter holds whole go on learning, whatever their part is.
+    """
     check_continued(model, arguments, adapter, said)
     family = family_of(model.config)
     tuned = load_adapter(model, adapter, trainable=True)
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad and is_frozen(family.part_of(name), arguments):
+        whole = ".modules_to_save." in name
+        if parameter.requires_grad and not whole and is_frozen(family.part_of(name), arguments):
             parameter.requires_grad_(False)
     return tuned
 
@@ -160,7 +164,7 @@ def _differences(
             wrong.append(
                 f"{key} is false, but the adapter to go on with has nothing to learn in {called}; leave it out"
             )
-    if not wrong and all(is_frozen(part, arguments) for part in held):
+    if not wrong and not config.modules_to_save and all(is_frozen(part, arguments) for part in held):
         wrong.append("nothing is left to train: every part that the adapter to go on with changes is frozen")
     return wrong
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+import torch
 from transformers import PreTrainedModel
 
 from gpt4scene.errors import ConfigError
+from gpt4scene.families.family import Family
 from gpt4scene.families.registry import family_of
-from gpt4scene.model.adapters import few, untie
+from gpt4scene.model.adapters import condensed, few, untie
 from gpt4scene.model.compat import wrapped_by_peft
 from gpt4scene.model.lora import targets
 from gpt4scene.registry import nearest
@@ -34,7 +35,7 @@ def add_lora(model: PreTrainedModel, arguments: TuningArguments, methods: Method
         r=arguments.lora_rank,
         lora_alpha=arguments.lora_scale,
         lora_dropout=arguments.lora_dropout,
-        target_modules="|".join(sorted({re.sub(r"\\\.\d+\\\.", r"\\.\\d+\\.", re.escape(name)) for name in names})),
+        target_modules=condensed(names, [name for name, _ in model.named_modules()]),
         modules_to_save=whole or None,
         use_dora=methods.use_dora,
         use_rslora=methods.use_rslora,
@@ -45,16 +46,19 @@ def add_lora(model: PreTrainedModel, arguments: TuningArguments, methods: Method
 
 
 def check_new_lora(model: PreTrainedModel, arguments: TuningArguments, methods: MethodArguments) -> None:
-    """Raise ``ConfigError`` where ``lora_target`` or ``additional_target`` names nothing that may learn."""
+    """Raise ``ConfigError`` where ``lora_target`` or ``additional_target`` names nothing that may learn.
+
+    Also where a part has a learning rate of its own, and nothing in it learns.
+    """
     _chosen(model, arguments, methods)
 
 
 def _chosen(model: PreTrainedModel, arguments: TuningArguments, methods: MethodArguments) -> tuple[set[str], list[str]]:
     """Return the names of the modules that get LoRA, and of those that are trained whole."""
     whole = _whole(model, methods.additional_target or ())
-    names, layers = targets(model, arguments), family_of(model.config).layers
+    names, family = targets(model, arguments), family_of(model.config)
     for one in whole:
-        if methods.quantization_bit and one.startswith(f"{layers}."):
+        if methods.quantization_bit and _has_few_bits(model.get_submodule(one), one, family):
             raise ConfigError(
                 f"additional_target: '{one}' is kept in {methods.quantization_bit} bits, so it can't be trained whole"
             )
@@ -63,11 +67,30 @@ def _chosen(model: PreTrainedModel, arguments: TuningArguments, methods: MethodA
                 f"additional_target: '{one}' is trained whole, but lora_target gives LoRA to {few(inside)} in it; name "
                 "other modules in one of them"
             )
+    learning = {family.part_of(f"{name}.") for name in (*names, *whole)}
+    for part, rate, frozen in (
+        ("tower", methods.tower_learning_rate, "freeze_vision_tower"),
+        ("merger", methods.merger_learning_rate, "freeze_multi_modal_projector"),
+    ):
+        if rate is not None and part not in learning:
+            raise ConfigError(
+                f"{part}_learning_rate is for a part that learns; write {frozen}: false, or name its modules in "
+                "additional_target"
+            )
     return names, whole
 
 
+def _has_few_bits(module: torch.nn.Module, name: str, family: Family) -> bool:
+    """Return whether weights in a module of this name are quantised: linear modules of the language layers are."""
+    linear = any(isinstance(one, torch.nn.Linear) for one in module.modules())
+    return linear and name.startswith(f"{family.layers}.")
+
+
 def _whole(model: PreTrainedModel, wanted: Collection[str]) -> list[str]:
-    """Return the full names of the modules that ``additional_target`` names, by the end of their names."""
+    """Return the full names of the modules that ``additional_target`` names, by the end of their names.
+
+    A module inside another one of them is left out, since it learns with that one.
+    """
     family, found = family_of(model.config), []
     modules = [name for name, module in model.named_modules() if any(True for _ in module.parameters())]
     for one in wanted:
@@ -87,4 +110,4 @@ def _whole(model: PreTrainedModel, wanted: Collection[str]) -> list[str]:
                     f"additional_target: '{one}' is a whole part of the model; write finetuning_type: full or freeze"
                 )
         found += named
-    return sorted(set(found))
+    return sorted({name for name in found if not any(name.startswith(f"{other}.") for other in found)})

@@ -13,9 +13,19 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from transformers import PreTrainedModel
 
+from gpt4scene.errors import ConfigError
+from gpt4scene.model.tower import takes_features
 from gpt4scene.types import PackLayout
+
+
+def check_noise(model: PreTrainedModel) -> None:
+    """Raise ``ConfigError`` where embeddings are made outside of the model's call, which alone knows the pack."""
+    if not takes_features(model):
+        version = transformers.__version__
+        raise ConfigError(f"neftune_noise_alpha needs a newer transformers than {version}: pip install -U transformers")
 
 
 def add_noise(model: PreTrainedModel, alpha: float) -> None:

@@ -1,7 +1,8 @@
-"""PiSSA adapters as plain LoRA: what they started from lies beside them, so that any base takes them, exactly.
+"""PiSSA adapters as plain LoRA: what they started from lies beside them, so that the whole base takes them.
 
 PiSSA (arXiv 2404.02948) trains W - s B0 A0 + s B A, where s B0 A0 are the largest singular parts of the weight W. As a
-plain LoRA on W that is s (B A - B0 A0), of twice the rank.
+plain LoRA on W that is s (B A - B0 A0), of twice the rank. It is exact in fp32. Where W is kept in bf16, peft rounds
+W - s B0 A0 to bf16, which the plain LoRA leaves out.
 """
 
 from __future__ import annotations

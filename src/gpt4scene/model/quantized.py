@@ -10,6 +10,7 @@ import torch
 
 from gpt4scene.families.family import Family
 from gpt4scene.families.registry import FAMILIES
+from gpt4scene.families.shape import ModelShape
 from gpt4scene.model.checkpoint import check_config
 from gpt4scene.settings.methods import MethodArguments
 
@@ -47,6 +48,17 @@ def quantised_on(
         return {}
     family = FAMILIES[check_config(folder)["model_type"]]
     return {"quantization_config": quantisation(methods, family, computing), "device": device}
+
+
+def unquantised(methods: MethodArguments, shape: ModelShape) -> str | None:
+    """Return a sentence about what stays whole in a language model with experts, if it is to be quantised."""
+    if methods.quantization_bit is None or not shape.experts:
+        return None
+    few, all_of_them = shape.linear_weights / 1e9, shape.all_layer_parameters / 1e9
+    return (
+        f"quantization_bit: experts are no linear modules and stay whole, so that {few:.3g} of the {all_of_them:.3g} "
+        f"billion numbers of the layers are kept in {methods.quantization_bit} bits"
+    )
 
 
 def is_quantised(module: torch.nn.Module) -> bool:

@@ -35,17 +35,22 @@ class Reference:
         with torch.no_grad():
             if self._network is not None:
                 with tower.autocast():
-                    own = model_inputs(batch, self._own(tower, self._network))
+                    own = model_inputs(batch, self._own(tower, self._network, keeps=True))
                     return -label_losses(self._network, batch, own)[0]
             with adapters_off(policy):
                 if _adapted(tower) or "inputs_embeds" in inputs:
                     inputs = model_inputs(batch, self._own(tower, tower.network))
                 return -label_losses(policy, batch, inputs)[0]
 
-    def _own(self, tower: Tower, network: PreTrainedModel) -> Tower:
-        """Return a tower that shares no features with the policy's, whose weights may differ."""
+    def _own(self, tower: Tower, network: PreTrainedModel, *, keeps: bool = False) -> Tower:
+        """Return the reference's tower. One that ``keeps`` features does so beside the policy's, by its own weights.
+
+        With adapters off, weights are others than those that features are kept by, so nothing is kept.
+        """
         if self._tower is None:
             self._tower = Tower(network, tower.rule, whole=tower.whole, autocast=tower.autocast)
+        if keeps and self._tower.can_keep:
+            self._tower.cache, self._tower.contents = tower.cache, tower.contents
         return self._tower
 
 

@@ -51,6 +51,12 @@ def tower_attention_name(attention: str) -> str:
     return tower_attention.NAME if attention == "sdpa" else attention
 
 
+def takes_features(network: PreTrainedModel) -> bool:
+    """Return whether a model can be given features in place of pixels; those of transformers 5.17 can't."""
+    base = network.get_submodule(family_of(network.config).tower.rpartition(".")[0])
+    return "mm_encoder_outputs" in inspect.signature(base.forward).parameters
+
+
 class Tower:
     """Runs the vision tower of a model.
 
@@ -85,8 +91,7 @@ class Tower:
             self.plans = {"tiles": TilePlans, "anyres": AnyresPlans}[family.seeing](network, family)
         self.module = self.plans.module
         self._deepstack = any("deepstack" in merger for merger in family.mergers)
-        base = network.get_submodule(family.tower.rpartition(".")[0])
-        self._takes_features = "mm_encoder_outputs" in inspect.signature(base.forward).parameters
+        self._takes_features = takes_features(network)
         self.cache = cache if self.can_keep else None
         self.contents = contents if contents is not None else Contents()
         self._weights: tuple[object, str] | None = None

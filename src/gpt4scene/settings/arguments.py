@@ -159,6 +159,9 @@ class DataArguments(Arguments):
     val_split: Literal["scene", "row"] = key(
         "Hold out whole scenes, or single rows (rows of one scene then stand on both sides).", "scene"
     )
+    eval_dataset: list[str] | None = key(
+        "Names in dataset_info.json whose rows are held out, separated by commas; instead of val_size.", None
+    )
     skip_bad_rows: bool = key("Leave out, count and list wrong rows instead of stopping at the first.", False)
     tokenized_path: str | None = key(
         "Folder of tokenized rows: read when it fits this run, written when missing.", None

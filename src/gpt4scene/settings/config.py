@@ -77,6 +77,12 @@ class TrainConfig:
         return "token" if plain else self.tuning.loss_average
 
     @property
+    def keeps_reference(self) -> bool:
+        """Whether each device holds a second model, the reference that answers are compared by."""
+        own = self.tuning.finetuning_type != "lora" or bool(self.preferences.ref_model)
+        return self.tuning.stage == "dpo" and self.preferences.refers and own
+
+    @property
     def evaluates_only(self) -> bool:
         """Whether the held-out rows are evaluated and nothing is trained."""
         return not self.training["do_train"] and bool(self.training.get("do_eval"))

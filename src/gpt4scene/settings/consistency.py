@@ -12,8 +12,15 @@ from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import DataArguments, ImageLimits, TuningArguments
 from gpt4scene.settings.feature_cache import feature_cache_problems
 from gpt4scene.settings.foreign import foreign
+from gpt4scene.settings.held_out import NEEDED, held_out_problems, holds_out
 from gpt4scene.settings.methods import MethodArguments, method_problems, methods_without_effect
-from gpt4scene.settings.preferences import preference_problems, stage_notes, text_problems
+from gpt4scene.settings.preferences import (
+    figures_of,
+    lower_is_better,
+    preference_problems,
+    stage_notes,
+    text_problems,
+)
 from gpt4scene.settings.video import area_problems
 from gpt4scene.settings.watching import watching_problems, watching_without_effect
 
@@ -49,7 +56,8 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
     needs = {
         **dict.fromkeys(("eval_steps",), ("eval_strategy: steps", get("eval_strategy") == "steps")),
         **dict.fromkeys(("eval_delay",), ("eval_strategy", get("eval_strategy", "no") != "no")),
-        **dict.fromkeys(("per_device_eval_batch_size", "val_split"), ("val_size", bool(get("val_size")))),
+        "per_device_eval_batch_size": (NEEDED, holds_out(values)),
+        "val_split": ("val_size", bool(get("val_size"))),
         "overwrite_output_dir": (
             "resume_from_checkpoint left out, beside which nothing is deleted",
             not get("resume_from_checkpoint"),
@@ -86,9 +94,10 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
     if get("learning_rate") == 0 and trains(values):
         yield "learning_rate has no effect at 0: nothing is trained, and the weights stay as they are"
     metric = str(get("metric_for_best_model") or "loss").removeprefix("eval_")
-    if metric.startswith("loss") and get("greater_is_better"):
-        yield "greater_is_better: true keeps the checkpoint with the highest loss, as the metric is a loss"
-    elif not metric.startswith("loss") and get("greater_is_better") is False:
+    if lower_is_better(metric) and get("greater_is_better"):
+        kind = ", as the metric is a loss" if "loss" in metric else ""
+        yield f"greater_is_better: true keeps the checkpoint with the highest {metric}{kind}"
+    elif not lower_is_better(metric) and get("greater_is_better") is False:
         yield f"greater_is_better: false keeps the checkpoint with the lowest {metric}"
     yield from _thoughts(values)
     for name, (needed, there) in needs.items():
@@ -100,6 +109,11 @@ def without_effect(values: Mapping[str, Any]) -> Iterator[str]:
 def _thoughts(values: Mapping[str, Any]) -> Iterator[str]:
     """Sentences about thoughts before answers."""
     name, enabled = values.get("template", DataArguments.template), values.get("enable_thinking", True)
+    if values.get("stage") == "pt":
+        for key in ("enable_thinking", "preserve_thinking"):
+            if key in values:
+                yield f"{key} has no effect: stage: pt writes no template around its texts"
+        return
     if name not in TEMPLATES:
         return
     if TEMPLATES[name].thinks:
@@ -136,8 +150,8 @@ def _work(values: Mapping[str, Any]) -> Iterator[str]:
         every = get(name)
         if every is not None and every <= 0:
             yield f"{name} must be above 0, not {every}; {name.removesuffix('_steps')}_strategy: no switches it off"
-    if get("do_eval") and not get("val_size"):
-        yield "do_eval needs val_size, the scenes to hold out"
+    if get("do_eval") and not holds_out(values):
+        yield f"do_eval needs {NEEDED}"
     if get("tokenize_only") and not get("tokenized_path"):
         yield "tokenize_only needs tokenized_path, the folder to write to"
     if get("deepspeed") and get("fsdp"):
@@ -203,9 +217,7 @@ def _rows(values: Mapping[str, Any]) -> Iterator[str]:
     named = get("dataset") or []
     if twice := [name for name in dict.fromkeys(named) if named.count(name) > 1]:
         yield f"dataset names '{twice[0]}' twice; name it once; num_samples in dataset_info.json repeats rows"
-    held_out = get("val_size") or 0
-    if held_out > 1 and held_out != int(held_out):
-        yield f"val_size must be a share below 1 or a whole number of rows, not {held_out:g}"
+    yield from held_out_problems(values)
     mixing = get("mix_strategy", "concat"), get("interleave_probs"), len(get("dataset") or [])
     yield from probability_problems(*mixing)
 
@@ -222,24 +234,22 @@ def _evaluation(values: Mapping[str, Any]) -> Iterator[str]:
     """Sentences about evaluation while training, and the checkpoint that it chooses."""
     get = values.get
     evaluates = get("eval_strategy", "no") != "no"
-    if evaluates and not get("val_size"):
-        yield "eval_strategy needs val_size, the scenes to hold out"
+    if evaluates and not holds_out(values):
+        yield f"eval_strategy needs {NEEDED}"
     if evaluates and get("do_eval") is False:
         yield f"do_eval is false, but eval_strategy is {get('eval_strategy')}; leave one of them out"
-    if get("eval_on_start") and not (evaluates and get("val_size")):
-        yield "eval_on_start needs eval_strategy and val_size"
+    if get("eval_on_start") and not (evaluates and holds_out(values)):
+        yield f"eval_on_start needs eval_strategy and {NEEDED}"
     if get("load_best_model_at_end") and not evaluates:
-        yield "load_best_model_at_end needs eval_strategy and val_size"
+        yield f"load_best_model_at_end needs eval_strategy and {NEEDED}"
     if get("save_strategy") == "best" and not evaluates:
-        yield "save_strategy best needs eval_strategy and val_size"
-    metric = str(get("metric_for_best_model") or "loss").removeprefix("eval_")
-    if (
-        metric != "loss"
-        and not metric.startswith("loss_")
-        and not get("eval_generate")
-        and get("stage", "sft") == "sft"
-    ):
+        yield f"save_strategy best needs eval_strategy and {NEEDED}"
+    metric, figures = str(get("metric_for_best_model") or "loss").removeprefix("eval_"), figures_of(values)
+    sure = metric == "loss" or metric.startswith("loss_") or metric in figures
+    if not sure and not get("eval_generate"):
+        answers = "" if get("stage") == "pt" else ", and scores of answers where eval_generate is set"
+        beside = f", {', '.join(figures)}" if figures else ""
         yield (
-            f"metric_for_best_model {get('metric_for_best_model')} is not known: evaluation gives loss and "
-            "loss_<task>, and scores of answers where eval_generate is set"
+            f"metric_for_best_model {get('metric_for_best_model')} is not known{nearest(metric, list(figures))}: "
+            f"evaluation gives loss and loss_<task>{beside}{answers}"
         )

@@ -75,6 +75,8 @@ def export_flags(words: Sequence[str]) -> list[str]:
 def _flag(entry: Entry, problems: list[str]) -> list[str]:
     """Return the flag that a key stands for: none where it asks for nothing."""
     known, value = foreign().keys.get(entry.key), entry.value
+    theirs = foreign().values.get(entry.key, {}).get(str(value))
+    value = value if theirs is None or theirs.becomes is None else theirs.becomes
     asks = known.asks(value) if known is not None else value not in (None, "", False)
     if entry.key in USED.values():
         return [f"--{entry.key}={_word(value)}"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gpt4scene.settings.arguments import Arguments, key
+from gpt4scene.settings.preferences import WITHOUT_REFERENCE, compares
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,13 @@ class MethodArguments(Arguments):
         return "galore" if self.use_galore else "apollo" if self.use_apollo else None
 
 
+def adapter_names(given: object) -> list[str]:
+    """Return the folders that ``adapter_name_or_path`` names, in their order; commas part them."""
+    return [one.strip() for one in str(given or "").split(",") if one.strip()]
+
+
+_OWN_GROUPS = ("galore", "apollo", "lomo", "adalomo")
+"""Beginnings of transformers' optimizers that take the model, or groups of their own, in place of ours."""
 _QUANTISED = ("quantization_method", "quantization_type", "double_quantization", "quantization_device_map")
 
 
@@ -109,6 +117,19 @@ def methods_without_effect(values: Mapping[str, Any]) -> Iterator[str]:
         alias = name == "quantization_method"  # two names of one method
         if switch and name != switch and not same and not alias and not values.get(switch):
             yield f"{name} has no effect: it needs {switch}"
+    yield from _idle(values)
+
+
+def _idle(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for every key that its method passes over in this run."""
+    get, defaults = values.get, MethodArguments()
+    for name in ("quantization_type", "double_quantization") if get("quantization_bit") == 8 else ():
+        if get(name) not in (None, getattr(defaults, name)):
+            yield f"{name} has no effect: it is for quantization_bit: 4"
+    goes_on = get("adapter_name_or_path") and not get("create_new_adapter")
+    other = get("loraplus_lr_embedding") not in (None, defaults.loraplus_lr_embedding)
+    if get("loraplus_lr_ratio") and other and not goes_on:
+        yield "loraplus_lr_embedding has no effect: a new adapter has LoRA on linear modules alone, none on embeddings"
 
 
 def method_problems(values: Mapping[str, Any]) -> Iterator[str]:
@@ -119,13 +140,13 @@ def method_problems(values: Mapping[str, Any]) -> Iterator[str]:
     yield from _rates(values)
     get = values.get
     if get("early_stopping_steps") and get("eval_strategy", "no") == "no":
-        yield "early_stopping_steps needs evaluations; write eval_strategy: steps, eval_steps and val_size"
+        yield "early_stopping_steps needs evaluations; write eval_strategy: steps, and val_size or eval_dataset"
 
 
 def _adapters(values: Mapping[str, Any]) -> Iterator[str]:
     get = values.get
     given = get("adapter_name_or_path")
-    several = len([one for one in str(given or "").split(",") if one.strip()]) > 1
+    several = len(adapter_names(given)) > 1
     if get("create_new_adapter") and not given:
         yield "create_new_adapter needs adapter_name_or_path, the adapters to merge first; a run without is new anyway"
     if given and not get("create_new_adapter"):
@@ -143,7 +164,7 @@ def _adapters(values: Mapping[str, Any]) -> Iterator[str]:
         yield "pissa_iter must be 1 or more, or -1 for the exact decomposition, not 0"
     if get("pissa_init") and (get("deepspeed") or get("fsdp")):
         yield "pissa_init decomposes whole weights, which DeepSpeed and FSDP may share out; leave one of them out"
-    compared = get("stage") == "dpo" and get("pref_loss") not in ("orpo", "simpo") and not get("ref_model")
+    compared = compares(values) and get("pref_loss") not in WITHOUT_REFERENCE and not get("ref_model")
     if get("pissa_init") and compared:
         yield "pissa_init takes its start out of the base, which would be the reference; write ref_model: the base"
     if get("pissa_convert") and get("use_dora"):
@@ -159,8 +180,7 @@ def _quantised(values: Mapping[str, Any]) -> Iterator[str]:
         yield f"quantization_bit must be 4 or 8, not {bits}"
     if get("pissa_init"):
         yield "pissa_init decomposes whole weights, and quantization_bit keeps few bits of them; leave one of them out"
-    given = str(get("adapter_name_or_path") or "")
-    if get("create_new_adapter") or "," in given:
+    if get("create_new_adapter") or len(adapter_names(get("adapter_name_or_path"))) > 1:
         yield "adapters can't be merged into a quantised base; merge them first with gpt4scene export"
     if get("quantization_device_map"):
         yield "quantization_device_map: auto is for inference, as in LLaMA-Factory; leave it out to train"
@@ -190,6 +210,12 @@ def _optimizers(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name} needs whole gradients, which DeepSpeed and FSDP share out; run on plain processes (DDP)"
         if name != "use_muon" and get("finetuning_type", "lora") == "lora":
             yield f"{name} is for full or freeze training: LoRA's matrices are of a low rank already"
+    side = get("apollo_proj_type")
+    if get("use_apollo") and side in ("left", "right") and get("apollo_scale_type", "channel") == "channel":
+        yield (
+            f"apollo_proj_type: {side} has no scales of channels; write std, which takes the fitting side of each "
+            "matrix, or apollo_scale_type: tensor"
+        )
     for name in ("galore_layerwise", "apollo_layerwise"):
         if get(name):
             yield f"{name} is not done here: a checkpoint would hold nothing of what it keeps; leave it out"
@@ -199,9 +225,14 @@ def _optimizers(values: Mapping[str, Any]) -> Iterator[str]:
 
 def _rates(values: Mapping[str, Any]) -> Iterator[str]:
     get = values.get
+    optim = str(get("optim") or "")
+    for name in ("loraplus_lr_ratio", "tower_learning_rate", "merger_learning_rate"):
+        if get(name) is not None and optim.startswith(_OWN_GROUPS):
+            yield f"{name} and optim: {optim} exclude each other, since that one makes its groups itself; leave one out"
     for name, frozen in (
         ("tower_learning_rate", "freeze_vision_tower"),
         ("merger_learning_rate", "freeze_multi_modal_projector"),
     ):
-        if get(name) is not None and get(frozen, True):
+        whole = get("additional_target") and not get("adapter_name_or_path")  # the model tells what it names
+        if get(name) is not None and get(frozen, True) and not whole:
             yield f"{name} is for a part that learns; write {frozen}: false"

@@ -14,7 +14,14 @@ PreferenceLoss = Literal["sigmoid", "hinge", "ipo", "orpo", "simpo"]
 WITHOUT_REFERENCE = ("orpo", "simpo")
 """Losses that compare the model with no other."""
 
-_NOTHING = (None, False, "", [])
+FIGURES = (
+    *("rewards/chosen", "rewards/rejected", "rewards/accuracies", "rewards/margins"),
+    *("logps/chosen", "logps/rejected"),
+)
+"""What is logged of every pair, by TRL's and LLaMA-Factory's names."""
+
+OF_ORPO = ("sft_loss", "odds_ratio_loss")
+"""The two parts of ORPO's loss, logged with it."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +53,37 @@ class PreferenceArguments(Arguments):
         """Whether the loss compares the model with a reference."""
         return self.pref_loss not in WITHOUT_REFERENCE
 
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """The names of what is logged of every pair beside its loss."""
+        return (*FIGURES, *(OF_ORPO if self.pref_loss == "orpo" else ()))
+
+
+def figures_of(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of what evaluations give beside losses and scores of answers; ``values`` holds what was set."""
+    return PreferenceArguments(pref_loss=values.get("pref_loss", "sigmoid")).figures if compares(values) else ()
+
+
+def compares(values: Mapping[str, Any]) -> bool:
+    """Return whether the run learns of pairs of answers."""
+    return values.get("stage") == "dpo"
+
+
+def lower_is_better(metric: str) -> bool:
+    """Return whether ``metric_for_best_model`` is a loss, or a figure of rejected answers."""
+    name = metric.removeprefix("eval_")
+    return name.startswith("loss") or name.endswith(("_loss", "/rejected"))
+
 
 def preference_problems(values: Mapping[str, Any]) -> Iterator[str]:
     """Yield sentences about keys of preference training that contradict others; ``values`` holds what was set."""
-    stage, loss = values.get("stage", "sft"), values.get("pref_loss", "sigmoid")
-    if stage == "dpo":
-        yield from _pairs(values, loss)
+    if compares(values):
+        yield from _pairs(values, values.get("pref_loss", "sigmoid"))
         return
     for one in dataclasses.fields(PreferenceArguments):
-        if values.get(one.name) not in (one.default, *_NOTHING):
-            yield f"{one.name} belongs to stage: dpo, but stage is {stage}"
+        said = values.get(one.name)
+        if said not in (None, "") and said != one.default:
+            yield f"{one.name} belongs to stage: dpo, but stage is {values.get('stage', 'sft')}"
 
 
 def _pairs(values: Mapping[str, Any], loss: str | None) -> Iterator[str]:
@@ -88,8 +116,6 @@ def text_problems(values: Mapping[str, Any]) -> Iterator[str]:
         for name in ("train_on_prompt", "mask_history"):
             if values.get(name):
                 yield f"{name} has no use with stage: pt, where every token of a text is learned; leave it out"
-        if values.get("eval_generate"):
-            yield "eval_generate has no use with stage: pt, whose rows are texts without a question; leave it out"
 
 
 def stage_notes(values: Mapping[str, Any]) -> Iterator[str]:

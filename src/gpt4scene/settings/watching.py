@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gpt4scene.settings.arguments import Arguments, key
+from gpt4scene.settings.held_out import NEEDED, holds_out
 
 SWANLAB_MODES = {"cloud": "online", "local": "local", "online": "online", "offline": "offline", "disabled": "disabled"}
 """``swanlab_mode`` -> SwanLab's own word for it; ``cloud`` is LLaMA-Factory's."""
@@ -48,8 +49,8 @@ def watching_problems(values: Mapping[str, Any]) -> Iterator[str]:
     asked = get("eval_generate") or 0
     if asked > 1 and asked != int(asked):
         yield f"eval_generate must be a share below 1 or a whole number of questions, not {asked:g}"
-    if asked and not get("val_size"):
-        yield "eval_generate needs val_size, the scenes to hold out"
+    if asked and not holds_out(values):
+        yield f"eval_generate needs {NEEDED}"
     if asked and get("do_eval") is False and get("eval_strategy", "no") == "no":
         yield "eval_generate needs an evaluation, and do_eval: false leaves that at the end out; leave one of them out"
     if asked and get("tokenized_path"):

@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 from transformers import TrainerCallback
 
-from gpt4scene.errors import ConfigError
+from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.model.adapter_chain import chain, note_earlier
 from gpt4scene.model.adapter_files import read_adapter
-from gpt4scene.model.folder import check_adapter_folder
+from gpt4scene.model.folder import ModelFolder, check_adapter_folder, identity, is_adapter
 from gpt4scene.model.pissa import started_from, write_converted, write_start
+from gpt4scene.model.weight_samples import refuse_other_base
 from gpt4scene.settings.config import TrainConfig
-from gpt4scene.settings.methods import MethodArguments
+from gpt4scene.settings.methods import MethodArguments, adapter_names
 
 
 def starting_adapters(config: TrainConfig) -> tuple[list[Path], Path | None]:
@@ -23,7 +24,7 @@ def starting_adapters(config: TrainConfig) -> tuple[list[Path], Path | None]:
     As in LLaMA-Factory, all that are named but the last are merged, and that one, too, with ``create_new_adapter``.
     Raises ``ConfigError`` where some would have to be merged into a quantised or sharded base.
     """
-    named = [Path(one.strip()) for one in (config.model.adapter_name_or_path or "").split(",") if one.strip()]
+    named = [Path(one) for one in adapter_names(config.model.adapter_name_or_path)]
     if not named:
         return [], None
     for one in named:
@@ -36,6 +37,23 @@ def starting_adapters(config: TrainConfig) -> tuple[list[Path], Path | None]:
             "merge it first with gpt4scene export"
         )
     return merged, last
+
+
+def check_same_start(checkpoint: Path, folder: Path, merged: Sequence[Path]) -> None:
+    """Raise ``DataError`` where a LoRA checkpoint lies on another base than ``folder`` with ``merged`` adapters in it.
+
+    Its own files hold the adapter alone, so that it would go on, on other weights, without a word.
+    """
+    if not is_adapter(checkpoint):
+        return
+    refuse_other_base(checkpoint, folder)
+    then, now = chain([checkpoint])[:-1], list(merged)
+    if [identity(ModelFolder(one)) for one in then] != [identity(ModelFolder(one)) for one in now]:
+        names = [", ".join(map(str, some)) or "no adapter" for some in (then, now)]
+        raise DataError(
+            f"{checkpoint}: can't be continued exactly: its run merged {names[0]} into the base first, and this one "
+            f"{names[1]}; write adapter_name_or_path and create_new_adapter as in that run"
+        )
 
 
 class AdapterStart(TrainerCallback):

@@ -15,7 +15,7 @@ from gpt4scene.files.tokenized import TokenizedRows
 from gpt4scene.metrics.object_ids import object_ids
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training.output import BatchPlan
-from gpt4scene.training.run_data import RunData
+from gpt4scene.training.run_data import SHARED, RunData
 from gpt4scene.types import Conversation
 
 LOW_FOR_LORA, HIGH_FOR_ALL = 2e-5, 1e-4
@@ -134,12 +134,18 @@ def _evaluation(
 ) -> Iterator[str]:
     if data.evaluation is None:
         return
+    shared = data.summary.get(SHARED, 0)
+    if config.data.eval_dataset and shared:
+        yield (
+            f"{shared} of {len(data.evaluation)} rows of eval_dataset show images that are trained on: figures say "
+            "little about new scenes"
+        )
     times, held_out = _times(arguments.eval_strategy, arguments.eval_steps, total, plan), len(data.evaluation)
     trained = total * plan.questions_per_step * plan.processes
     if times > 1 and times * held_out > EVALUATED * trained:
         yield (
             f"{times} evaluations of {held_out} rows take longer than training on {trained}; raise eval_steps or lower "
-            "val_size"
+            f"{'max_samples' if config.data.eval_dataset else 'val_size'}"
         )
 
 

@@ -14,8 +14,11 @@ import torch
 from transformers.trainer_pt_utils import safe_globals
 
 from gpt4scene.errors import DataError
+from gpt4scene.families.registry import FAMILIES
 from gpt4scene.files.whole import read_json
 from gpt4scene.model.adapter_files import read_adapter
+from gpt4scene.model.checkpoint import check_config
+from gpt4scene.model.experts import joined
 from gpt4scene.model.folder import is_adapter
 from gpt4scene.model.weight_files import check_files, check_pickle
 from gpt4scene.model.weight_samples import broken_tensor, pieces
@@ -55,13 +58,17 @@ def check_parts(checkpoint: Path) -> None:
 
 
 def _shapes(checkpoint: Path) -> set[tuple[int, ...]]:
-    """Return the shapes of the checkpoint's weights, which must be finite numbers."""
+    """Return the shapes that the checkpoint's weights have in a model, and in files; they must be finite numbers.
+
+    Files may hold the experts of a layer one by one, or with their axes swapped.
+    """
     if is_adapter(checkpoint):
         return {tuple(tensor.shape) for tensor in read_adapter(checkpoint).tensors.values()}
     held = check_files(checkpoint)
     if name := broken_tensor(checkpoint):
         raise DataError(f"{checkpoint}: '{name}' holds NaN or infinite numbers; {_ANEW}")
-    return {one.shape for one in held.values()}
+    family = FAMILIES[check_config(checkpoint)["model_type"]]
+    return {shape for name, one in joined(held).items() for shape in family.stored_shapes(name, one.shape)}
 
 
 def _read(path: Path, number: str) -> dict[str, Any]:

@@ -70,19 +70,15 @@ def setup_of(
         state=_state(optim, halved=tuning.pure_bf16 and deepspeed is None) + _whole_embeddings(config, model, optim),
         fused=fused,
         quantised=quantised_bytes(methods),
+        beside=model.parameters * reference_dtype(config).itemsize if config.keeps_reference else 0,
     )
 
 
-def reference_bytes(config: TrainConfig, model: ModelShape) -> float:
-    """Return the bytes of the second model that answers are compared with, whole on each device; 0 without one."""
-    pairs = config.preferences
-    if config.tuning.stage != "dpo" or not pairs.refers:
-        return 0.0
-    if config.tuning.finetuning_type == "lora" and not pairs.ref_model:
-        return 0.0  # the model itself, without its adapter
-    half = config.training.get("bf16") or config.tuning.pure_bf16
-    half = half or (config.training.get("fp16") and config.training.get("deepspeed"))
-    return float(model.parameters * (2 if half else 4))
+def reference_dtype(config: TrainConfig) -> torch.dtype:
+    """Return the precision that a reference of its own is kept in: that of the run's frozen parts."""
+    if config.training.get("bf16") or config.tuning.pure_bf16:
+        return torch.bfloat16
+    return torch.float16 if config.training.get("fp16") and config.training.get("deepspeed") else torch.float32
 
 
 def quantised_bytes(methods: MethodArguments) -> float | None:
@@ -144,13 +140,20 @@ def _trained(config: TrainConfig, model: ModelShape, layers: int, rank: int) -> 
         targets = None if "all" in tuning.lora_target else tuple(tuning.lora_target)
         language = 0 if tuning.freeze_language_model else model.lora_parameters(rank, targets)
         share = tower.depth * rank * 2 * (4 * tower.width + tower.intermediate)
-        return language + (0 if tuning.freeze_vision_tower else share)
+        return language + (0 if tuning.freeze_vision_tower else share) + _whole(config, model)
     language = model.language_parameters if tuning.finetuning_type == "full" else layers * model.layer_parameters
     return (
         (0 if tuning.freeze_language_model else language)
         + (0 if tuning.freeze_vision_tower else tower.parameters)
         + (0 if tuning.freeze_multi_modal_projector else tower.merger_parameters)
     )
+
+
+def _whole(config: TrainConfig, model: ModelShape) -> int:
+    """Return how many numbers of large modules are trained whole beside LoRA; those of others are few."""
+    sizes = {"embed_tokens": model.head_parameters, "lm_head": model.head_parameters}
+    sizes["merger"] = model.tower.merger_parameters
+    return sum(sizes.get(name.rpartition(".")[2], 0) for name in config.methods.additional_target or ())
 
 
 def _sharding(config: TrainConfig, zero: Mapping[str, Any] | None, processes: int) -> Sharding:

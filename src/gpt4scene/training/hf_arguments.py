@@ -10,6 +10,7 @@ from transformers import TrainingArguments
 
 from gpt4scene.errors import ConfigError
 from gpt4scene.settings.config import TrainConfig
+from gpt4scene.settings.preferences import lower_is_better
 from gpt4scene.training.checkpointing import OPTIONS
 from gpt4scene.training.processes import join_alone
 from gpt4scene.training.tracking import other_trackers
@@ -40,7 +41,7 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
     if given.get("save_strategy") == "best" or config.methods.early_stopping_steps:
         derived["metric_for_best_model"] = "loss"
     metric = str(given.get("metric_for_best_model") or "loss").removeprefix("eval_")
-    derived["greater_is_better"] = None if metric == "loss" else not metric.startswith("loss")
+    derived["greater_is_better"] = None if metric == "loss" else not lower_is_better(metric)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         derived["ddp_find_unused_parameters"] = False
     fixed: dict[str, Any] = {

@@ -53,7 +53,8 @@ class Setup:
     ``state`` is what the optimizer keeps of a trained number, in bytes. ``offload`` keeps the optimizer in the host's
     memory, ``offload_weights`` the shards of weights, too. ``fused`` says that norms and SwiGLU run in
     one kernel each; ``rank`` is LoRA's, 0 without. ``quantised`` are the bytes of a number in the layers' matrices
-    where those are kept in few bits, scales included.
+    where those are kept in few bits, scales included. ``beside`` are the bytes of a frozen model that answers are
+    compared by.
     """
 
     method: Literal["full", "freeze", "lora"]
@@ -69,6 +70,7 @@ class Setup:
     state: float = 8.0
     fused: bool = False
     quantised: float | None = None
+    beside: float = 0.0
 
     @property
     def computes(self) -> int:
@@ -123,21 +125,40 @@ def kept_by_layer(model: ModelShape, setup: Setup) -> float:
     its SiLU and up (fused: gate and up).
     """
     whole_layers, recurrent = model.layers - model.recurrent_layers, model.recurrent_layers
-    kept = whole_layers * (_kept_by_attention(model, setup) + 7 * setup.rank * setup.computes)
+    inner = setup.rank * setup.computes  # of the adapter of one linear module
+    kept = whole_layers * (_kept_by_attention(model, setup) + len(model.linear()) * inner)
     if recurrent:
-        kept += recurrent * (_kept_by_recurrence(model, setup) + 8 * setup.rank * setup.computes)
-    return kept / model.layers + _kept_beside(model, setup)
+        kept += recurrent * (_kept_by_recurrence(model, setup) + len(model.linear(recurrent=True)) * inner)
+    experts = _kept_by_experts(model, setup) if model.experts else 0
+    return kept / model.layers + _kept_beside(model, setup) + experts
 
 
 def _kept_beside(model: ModelShape, setup: Setup) -> float:
-    """Bytes a token that norms, the inputs of attention and MLP, and the MLP keep."""
-    c, h, i = setup.computes, model.hidden, model.intermediate
+    """Bytes a token that norms, the inputs of attention and MLP, and the MLP keep; experts are not the MLP."""
+    c, h, i = setup.computes, model.hidden, model.shared if model.experts else model.intermediate
     whole = setup.method != "lora"
     norm = 2 * _norm(h, setup, setup.residual, whole, model.centred)
-    inputs = 2 * h * c + i * c  # of q, k and v; of gate and up; of down. That of o is the attention's output
-    if whole and setup.residual != c:
-        inputs += 3 * h * c  # autocast casts the normed values for each module anew
+    inputs = h * c  # of q, k and v. That of o is the attention's output
+    if i or whole:
+        inputs += h * c + i * c  # of gate and up, or of the router; of down
+    if whole and setup.residual != c:  # autocast casts the normed values for each module anew: one of each was counted
+        inputs += (1 + (2 if i else 0) + (model.experts > 0) + (model.shared > 0)) * h * c
     return norm + inputs + (2 if setup.fused else 3) * i * c
+
+
+def _kept_by_experts(model: ModelShape, setup: Setup) -> float:
+    """Bytes a token that the products of its active experts keep, grouped as transformers does it; and the router.
+
+    Of each pair of token and expert: what the expert gives; gate, its SiLU and up; with trained weights the inputs of
+    both products, too. Autocast does not reach them, so that they are of the precision of the experts. An MLP beside
+    them keeps its output, which a gate weighs.
+    """
+    whole = setup.method != "lora"
+    wide = whole and setup.precision == "bf16" and not setup.engine
+    size, given = 4 if wide else setup.computes, model.active * model.hidden
+    kept = size * (given + 3 * model.intermediate + (given + model.intermediate if whole else 0))
+    beside = setup.computes * model.hidden if model.shared else 0
+    return kept + beside + 8 * model.experts + 40 * model.active  # chances; numbers of tokens and experts
 
 
 def _kept_by_attention(model: ModelShape, setup: Setup) -> float:
@@ -186,7 +207,8 @@ def estimate(model: ModelShape, setup: Setup, pack: PackSize, every: int) -> Mem
     activations = again * kept_by_checkpoint(model, setup) + (setup.kept_layers - again) * kept
     # A layer that is computed again takes the place of the kept ones behind it, whose backward pass is over.
     last_again = again > 0 and (again - 1) * every == setup.kept_layers - 1
-    working = (kept if last_again else 0) + setup.computes * (3 * model.intermediate + 3 * model.hidden)
+    channels = 3 * (model.intermediate + model.shared) + (3 + 2 * model.active) * model.hidden
+    working = (kept if last_again else 0) + setup.computes * channels
     whole = 0 if setup.quantised is None else setup.computes * max(i * o for i, o in model.linear().values())
     weights, copies, gathered = _weights(model, setup)
     gradients, optimizer = _learning(setup)
@@ -213,9 +235,10 @@ def _weights(model: ModelShape, setup: Setup) -> tuple[float, float, float]:
     shards = setup.processes if setup.sharding in ("zero3", "fsdp2") else 1
     weights = (setup.trained * setup.stored + frozen * setup.computes) / shards
     if setup.quantised is not None:
-        weights -= model.layers * model.layer_matmul * (setup.computes - setup.quantised)
+        weights -= model.linear_weights * (setup.computes - setup.quantised)
     if setup.offload_weights:
         weights = 0.0
+    weights += setup.beside
     copies = 0.0
     if setup.precision == "bf16" and not setup.engine:
         copies = 2.0 * setup.trained  # autocast keeps a cast of every trained weight until the forward pass is over

@@ -49,6 +49,8 @@ class OwnOptimizer(Trainer):
         """Load what optimizer and schedule keep, projectors of low-rank gradients among it."""
         with known_projectors():
             super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint and self.optimizer is not None:
+            bring_projectors(self.optimizer)
 
 
 @contextmanager
@@ -58,3 +60,18 @@ def known_projectors() -> Iterator[None]:
     kinds: list[Callable[..., Any]] = [getattr(importlib.import_module(module), name) for module, name in there]
     with torch.serialization.safe_globals([*kinds]):
         yield
+
+
+def bring_projectors(optimizer: torch.optim.Optimizer) -> None:
+    """Bring the matrices of projectors to their parameters' devices, as PyTorch does with tensors of the state.
+
+    The Trainer reads a checkpoint to the CPU, and PyTorch passes over tensors inside of objects.
+    """
+    for parameter, kept in optimizer.state.items():
+        if (projector := kept.get("projector")) is None:
+            continue
+        held = projector.ortho_matrix
+        if isinstance(held, torch.Tensor):
+            projector.ortho_matrix = held.to(parameter.device)
+        elif held is not None:  # one matrix for each side
+            projector.ortho_matrix = [one.to(parameter.device) for one in held]

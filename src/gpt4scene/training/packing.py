@@ -13,12 +13,15 @@ from gpt4scene.files.whole import read_json
 from gpt4scene.model.loading import meta_model
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training.checkpointing import options_of, pack_size
-from gpt4scene.training.fitting import free_bytes, kernels_of, reference_bytes, setup_of
+from gpt4scene.training.fitting import free_bytes, kernels_of, setup_of
 from gpt4scene.training.launch_files import deepspeed_content
 from gpt4scene.training.memory import PackSize, largest_pack
 from gpt4scene.training.output import MARK
 from gpt4scene.training.processes import gather_all, on_first
 from gpt4scene.types import EncodedSample
+
+LEAST_PACKS = 4
+"""Packs of a step that ``auto`` leaves, so that a step sees several scenes: ``scripts/bench/study_packing.py``."""
 
 
 def branches_of(
@@ -27,14 +30,16 @@ def branches_of(
     """Return the most questions of one pack; every process calls this, before a weight is loaded.
 
     It is what the settings say, or with ``auto`` what ``checkpoint`` was trained with. Without one, it is the questions
-    of a step and process, or as many as the memory of the smallest device holds by the estimate. Without an accelerator
-    nothing is estimated. With plain attention on one it is 1: whole score matrices are kept.
+    of a step and process that leave ``LEAST_PACKS`` packs to the step of all processes, or as many as the memory of the
+    smallest device holds by the estimate. Without an accelerator nothing is estimated. With plain attention on one it
+    is 1: whole score matrices are kept.
     """
-    said, questions = config.tuning.scene_packing, config.rows_per_step
+    said = config.tuning.scene_packing
     if said != "auto":
         return said
     if checkpoint is not None:
         return on_first(lambda: read_json(checkpoint / MARK)["branches"])
+    questions = most_by_scenes(config.rows_per_step, arguments.world_size)
     free = gather_all(free_bytes(arguments.device))
     known = [size for size in free if size is not None]
     if len(known) < len(free) or questions == 1:
@@ -47,9 +52,13 @@ def branches_of(
     setup = setup_of(config, model, arguments.world_size, deepspeed=deepspeed_content(config), fused=fused)
     pack = on_first(lambda: widest_pack(rows, questions))
     answers = 2 if config.tuning.stage == "dpo" else 1
-    room = min(known) - reference_bytes(config, model)
-    most = largest_pack(model, setup, pack, room, most=questions * answers, every=recomputed_in_packs(config))
+    most = largest_pack(model, setup, pack, min(known), most=questions * answers, every=recomputed_in_packs(config))
     return max(1, most // answers)
+
+
+def most_by_scenes(questions: int, processes: int) -> int:
+    """Return the most of a process's ``questions`` of a step that may share a pack, so that it sees enough scenes."""
+    return max(1, min(questions, questions * processes // LEAST_PACKS))
 
 
 def recomputed_in_packs(config: TrainConfig) -> int:

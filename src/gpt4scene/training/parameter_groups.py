@@ -6,7 +6,7 @@ Trainer's own: none for biases and norms.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -92,7 +92,11 @@ def special_options(methods: MethodArguments) -> dict[str, Any]:
 
 
 def check_low_rank_targets(model: torch.nn.Module, methods: MethodArguments, family: Family) -> None:
-    """Raise ``ConfigError`` where a name in ``galore_target`` or ``apollo_target`` is in no linear module's name."""
+    """Raise ``ConfigError`` where a name in ``galore_target`` or ``apollo_target`` is in no linear module's name.
+
+    Also where ``galore_proj_type: reverse_std`` could not tell which side of a matrix it has projected: of a wide one
+    it keeps ``rank`` columns, which must be fewer than its rows.
+    """
     if methods.low_rank is None:
         return
     linear = list(_linear(model, family))
@@ -100,6 +104,15 @@ def check_low_rank_targets(model: torch.nn.Module, methods: MethodArguments, fam
         if one != "all" and not any(one in name for name in linear):
             known = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in linear}))
             raise ConfigError(f"{methods.low_rank}_target: '{one}' is in no linear module's name (known: {known})")
+    if not methods.use_galore or methods.galore_proj_type != "reverse_std":
+        return
+    for name in _chosen(linear, methods):
+        rows, columns = model.get_submodule(name).get_parameter("weight").shape
+        if rows < columns and rows <= methods.galore_rank:
+            raise ConfigError(
+                f"galore_proj_type: reverse_std needs a galore_rank below {rows}, the rows of {name}, which has "
+                f"{columns} columns; write a lower rank, or std"
+            )
 
 
 def _special(model: torch.nn.Module, methods: MethodArguments, family: Family) -> set[str]:
@@ -112,9 +125,13 @@ def _special(model: torch.nn.Module, methods: MethodArguments, family: Family) -
         }
     if methods.low_rank is None:
         return set()
+    return {f"{name}.weight" for name in _chosen(_linear(model, family), methods)}
+
+
+def _chosen(linear: Iterable[str], methods: MethodArguments) -> Iterator[str]:
+    """Yield the names of those linear modules that GaLore or APOLLO is for."""
     wanted = _wanted(methods)
-    chosen = [name for name in _linear(model, family) if "all" in wanted or any(one in name for one in wanted)]
-    return {f"{name}.weight" for name in chosen}
+    yield from (name for name in linear if "all" in wanted or any(one in name for one in wanted))
 
 
 def _wanted(methods: MethodArguments) -> list[str]:

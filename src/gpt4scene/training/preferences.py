@@ -10,24 +10,20 @@ SimPO, 2405.14734 (eq. 6); LD-DPO, 2409.06411 (eq. 10), of the model alone, as i
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch.nn.functional import logsigmoid
 
 from gpt4scene.model.inputs import by_branch, label_losses, model_inputs
 from gpt4scene.model.reference import Reference
 from gpt4scene.model.tower import Tower
-from gpt4scene.settings.preferences import PreferenceArguments
+from gpt4scene.settings.preferences import FIGURES, OF_ORPO, PreferenceArguments
 from gpt4scene.training.objective import RowLosses
 from gpt4scene.types import Batch
 
 OF_MEANS = ("ipo", "orpo", "simpo")
 """Losses that take an answer's mean log-probability of a token, not their sum."""
-
-FIGURES = (
-    *("rewards/chosen", "rewards/rejected", "rewards/accuracies", "rewards/margins"),
-    *("logps/chosen", "logps/rejected"),
-)
-"""What is logged of every pair, by TRL's and LLaMA-Factory's names."""
 
 
 class Preference:
@@ -41,7 +37,7 @@ class Preference:
     def __init__(self, arguments: PreferenceArguments, reference: Reference | None) -> None:
         assert arguments.refers == (reference is not None)
         self._arguments, self._reference = arguments, reference
-        self.figures = (*FIGURES, *(("sft_loss", "odds_ratio_loss") if arguments.pref_loss == "orpo" else ()))
+        self.figures = arguments.figures
 
     def counts(self, batch: Batch) -> torch.Tensor:
         """Return 1 for each pair, and 0 for the filling."""
@@ -54,7 +50,7 @@ class Preference:
         logps_M = -label_losses(model, batch, inputs)[0]
         policy_K = self._answers(logps_M, batch, arguments.ld_alpha)
         reference_K = torch.zeros_like(policy_K)
-        if self._reference is not None:
+        if self._reference is not None:  # second: FSDP notes at its first pass which weights learn
             known_M = self._reference.log_probabilities(model, batch, tower, inputs)
             reference_K = self._answers(known_M, batch, None)
         policy, reference = policy_K[: 2 * pairs].view(pairs, 2), reference_K[: 2 * pairs].view(pairs, 2)
@@ -88,7 +84,7 @@ class Preference:
         found = dict(zip(FIGURES, values, strict=True))
         if self._arguments.pref_loss == "orpo":
             own = losses + self._arguments.pref_ftx * chosen
-            found |= {"sft_loss": -chosen, "odds_ratio_loss": (own + chosen) / self._arguments.pref_beta}
+            found |= dict(zip(OF_ORPO, (-chosen, (own + chosen) / self._arguments.pref_beta), strict=True))
         return found
 
 
@@ -111,8 +107,14 @@ def pair_losses(policy_P2: torch.Tensor, reference_P2: torch.Tensor, arguments: 
             return -logsigmoid(beta * gap - arguments.simpo_gamma)
         case "orpo":
             chosen, rejected = policy_P2.unbind(1)
-            odds = gap - (torch.log(-torch.expm1(chosen)) - torch.log(-torch.expm1(rejected)))
+            odds = gap - (_log_of_rest(chosen) - _log_of_rest(rejected))
             return -chosen - beta * logsigmoid(odds)
+
+
+def _log_of_rest(logs: torch.Tensor) -> torch.Tensor:
+    """Return log(1 - exp(logs)); finite, with a finite gradient, also where fp32 rounds a probability to 1."""
+    below = logs.clamp(max=-torch.finfo(torch.float32).eps)
+    return torch.where(below < -math.log(2), torch.log1p(-torch.exp(below)), torch.log(-torch.expm1(below)))
 
 
 def _by_pair(values_K: torch.Tensor) -> torch.Tensor:

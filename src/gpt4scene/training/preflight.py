@@ -11,13 +11,15 @@ from transformers import AutoConfig, TrainingArguments
 from gpt4scene.data.planning import even_size
 from gpt4scene.errors import ConfigError
 from gpt4scene.families.family import check_template
-from gpt4scene.families.registry import family_of
+from gpt4scene.families.registry import family_of, shape_of
 from gpt4scene.files.whole import read_json
 from gpt4scene.model.adapter_chain import check_chain
 from gpt4scene.model.attention import attention_sentence, refuse_dropout
 from gpt4scene.model.fused import check_fusing
 from gpt4scene.model.kernels import use_flash_3
 from gpt4scene.model.loading import check_checkpoint, meta_model, unused_weights
+from gpt4scene.model.noise import check_noise
+from gpt4scene.model.quantized import unquantised
 from gpt4scene.model.recompute import check_reentrant
 from gpt4scene.model.rope import refuse_growing_positions
 from gpt4scene.model.router import set_balance
@@ -25,7 +27,7 @@ from gpt4scene.model.tuning import check_tuning
 from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig
-from gpt4scene.training.adapter_start import starting_adapters
+from gpt4scene.training.adapter_start import check_same_start, starting_adapters
 from gpt4scene.training.checkpointing import options_of
 from gpt4scene.training.fitting import wanted_kernels
 from gpt4scene.training.held_out import answering_problems
@@ -37,7 +39,7 @@ from gpt4scene.training.packing import branches_of
 from gpt4scene.training.parameter_groups import check_low_rank_targets
 from gpt4scene.training.resume import check_resume, find_checkpoint, settings_of
 from gpt4scene.training.run_data import RunData
-from gpt4scene.training.stages import reference_folder, reference_problems
+from gpt4scene.training.stages import reference_place, reference_problems
 
 
 def check_settings(config: TrainConfig) -> None:
@@ -48,7 +50,7 @@ def check_settings(config: TrainConfig) -> None:
 
 
 def check_model(config: TrainConfig, folder: Path) -> str | None:
-    """Return a sentence about weights that the run passes over, and the adapter that it goes on with, if any.
+    """Return a sentence about weights that are passed over or stay whole, and the adapter to go on with, if any.
 
     Raises ``DataError`` or ``ConfigError`` where the checkpoint in ``folder`` can't be trained as ``config`` says.
     Looks at its files' headers and at a model without weights, so it costs seconds and no memory.
@@ -60,21 +62,26 @@ def check_model(config: TrainConfig, folder: Path) -> str | None:
     check_reentrant(network.config, bool(options_of(config).get("use_reentrant")))
     check_target_modules(config, network)
     check_low_rank_targets(network, config.methods, family_of(network.config))
-    reference_folder(config, folder)
+    reference_place(config, folder)
+    if config.training.get("neftune_noise_alpha"):
+        check_noise(network)
     check_fusing(config.tuning.use_liger_kernel, network, *wanted_kernels(config))
     if not config.evaluates_only:
         refuse_dropout(network.config, attention_backend(config.model.flash_attn)[0])
     merged, adapter = starting_adapters(config)
     check_chain(merged, network, folder)
     about = check_tuning(network, config.tuning, adapter, config.said, config.methods)
-    return "; ".join(filter(None, (unused_weights(folder), about))) or None
+    whole = unquantised(config.methods, shape_of(network.config))
+    return "; ".join(filter(None, (unused_weights(folder), whole, about))) or None
 
 
 def check_best_metric(arguments: TrainingArguments, known: list[str]) -> None:
-    """Raise ``ConfigError`` where ``metric_for_best_model`` is none of the figures that an evaluation will have."""
+    """Raise ``ConfigError`` where ``metric_for_best_model`` is none of the figures that an evaluation will have.
+
+    The Trainer looks it up at every evaluation, also where nothing is chosen by it.
+    """
     metric = arguments.metric_for_best_model
-    evaluates = arguments.eval_strategy != "no"  # whether or not anything is chosen by it, the Trainer looks for it
-    if evaluates and metric and metric.removeprefix("eval_") not in known:
+    if arguments.eval_strategy != "no" and metric and metric.removeprefix("eval_") not in known:
         raise ConfigError(
             f"metric_for_best_model {metric} is not among the figures of this run's evaluation"
             f"{nearest(metric.removeprefix('eval_'), known)} (they are: {', '.join(known)})"
@@ -116,7 +123,9 @@ def check_output(config: TrainConfig, arguments: TrainingArguments, data: RunDat
     checkpoint = find_checkpoint(config)
     if checkpoint is not None and data is not None:
         processes = read_json(checkpoint / MARK).get("processes", 1)
-        branches = branches_of(config, arguments, Path(config.model.model_name_or_path), data.train, checkpoint)
+        folder = Path(config.model.model_name_or_path)
+        branches = branches_of(config, arguments, folder, data.train, checkpoint)
         plan = replace(plan_of(config, arguments, data, branches), processes=processes)
         check_resume(checkpoint, arguments, plan, settings_of(config, arguments, data.summary["fingerprint"]))
+        check_same_start(checkpoint, folder, starting_adapters(config)[0])
     return checkpoint

@@ -20,7 +20,7 @@ from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training.adapter_start import starting_adapters
 from gpt4scene.training.checkpointing import Choice, choose, options_of
-from gpt4scene.training.fitting import free_bytes, kernels_of, reference_bytes, setup_of
+from gpt4scene.training.fitting import free_bytes, kernels_of, setup_of
 from gpt4scene.training.launch_files import deepspeed_content
 from gpt4scene.training.packing import widest_pack
 from gpt4scene.training.parts_table import size_of
@@ -92,8 +92,6 @@ def _spare_memory(run: PlannedRun, model: torch.nn.Module, *, fused: bool) -> Ch
     shape = shape_of(model.config)
     setup = setup_of(config, shape, arguments.world_size, deepspeed=deepspeed_content(config), fused=fused)
     setup = replace(setup, trained=parameters_of(model)["trained"])
-    if free is not None:  # the reference lies there already, in memory that counts as this process's own
-        free -= int(reference_bytes(config, shape))
     choice = choose(config, shape, setup, pack, free)
     recompute(model, choice.every, options_of(config))
     if choice.memory is not None:

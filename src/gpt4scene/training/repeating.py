@@ -9,6 +9,7 @@ from gpt4scene.data.fingerprint import AREAS
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json
 from gpt4scene.settings.config import TrainConfig
+from gpt4scene.training.run_data import HELD_OUT_PRINT
 
 _MAY_MOVE = ("media_dir",)
 SHOWN = 12
@@ -38,10 +39,18 @@ def check_repeat(config: TrainConfig, then: Mapping[str, Any], now: Mapping[str,
 
 def _rows(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return what differs in the rows, of what both versions note; files of images are not looked into."""
-    old = (then.get("data") or {}).get("fingerprint")
-    new = now["data"]["fingerprint"]
-    if not old:
+    before, today = then.get("data") or {}, now["data"]
+    if not before.get("fingerprint"):
         return ["it does not say which rows it was trained on"]
+    held_out = [of.get(HELD_OUT_PRINT) or {} for of in (before, today)]
+    return [
+        *_rows_of(before["fingerprint"], today["fingerprint"]),
+        *(f"held out: {one}" for one in _rows_of(*held_out)),
+    ]
+
+
+def _rows_of(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return what differs between two fingerprints."""
     noted = [key for key in old if key in new and key not in _MAY_MOVE]
     changed = [key for key in [*noted, *AREAS] if old.get(key) != new.get(key)]
     return [_row_difference(key, old.get(key), new.get(key)) for key in dict.fromkeys(changed)]

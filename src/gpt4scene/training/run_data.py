@@ -24,6 +24,9 @@ from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training.processes import on_all, on_first
 from gpt4scene.types import Conversation
 
+HELD_OUT_PRINT, SHARED = "held_out_fingerprint", "held_out_with_trained_images"
+"""Keys of ``run.json``: what shaped the rows of ``eval_dataset``, and how many held-out rows show trained images."""
+
 
 @dataclass(frozen=True)
 class RunData:
@@ -75,38 +78,69 @@ def load_data(
 
         def write_missing() -> None:
             if not has_tokenized(path):
-                usable, left_out = _read_rows(data, encoder, reading)
+                usable, left_out = _read_rows(data.dataset, data, encoder, reading)
                 write_tokenized(path, map(encoder.encode, usable), expected, left_out)
 
         on_first(write_missing)
         rows = on_all(lambda: read_tokenized(path, expected))
         skipped = rows.skipped
     else:
-        rows, skipped = on_all(lambda: _read_rows(data, encoder, reading))
-    images = rows.images() if isinstance(rows, TokenizedRows) else [row.images for row in rows]
-    kept, held_out = on_all(lambda: split_rows(images, data.val_size, seed=arguments.seed, by=data.val_split))
+        rows, skipped = on_all(lambda: _read_rows(data.dataset, data, encoder, reading))
+    images = _images(rows)
+    kept, chosen = on_all(lambda: split_rows(images, data.val_size, seed=arguments.seed, by=data.val_split))
+    held_out, noted = _select(rows, chosen), {}
+    if data.eval_dataset:
+        held_out, noted, more = _other_rows(data.eval_dataset, config, folder, encoder, reading)
+        skipped = (*skipped, *more)
     # Every process must run the vision tower in every step where parameters are sharded, or gradients reduced.
     dummy = arguments.world_size > 1 or not config.tuning.freeze_vision_tower
     summary = {
         "rows": len(kept),
         "scenes": len({images[index] for index in kept}),
         "held_out": len(held_out),
+        **_shared_images([images[index] for index in kept], held_out),
         "fingerprint": expected,
+        **noted,
         "skipped": skipped,
     }
     return RunData(
         PackDataset(_select(rows, kept), encoder, dummy_image=dummy),
-        PackDataset(_select(rows, held_out), encoder, dummy_image=dummy) if held_out else None,
+        PackDataset(held_out, encoder, dummy_image=dummy) if held_out else None,
         tuple(skipped),
         summary,
     )
 
 
+def _other_rows(
+    names: Sequence[str], config: TrainConfig, folder: Path, encoder: Encoder, reading: dict[str, Any]
+) -> tuple[list[Conversation], dict[str, Any], tuple[str, ...]]:
+    """Return the rows of the data sets that are held out, what ``run.json`` notes of them, and what was skipped.
+
+    They are read as those to train on, end to end.
+    """
+    data = config.data
+    reading = {**reading, "mix_strategy": "concat", "interleave_probs": None}
+    noted = on_first(lambda: fingerprint(encoder, folder, names, data.dataset_dir, **reading))
+    rows, skipped = on_all(lambda: _read_rows(names, data, encoder, reading))
+    return rows, {HELD_OUT_PRINT: noted}, skipped
+
+
+def _shared_images(trained: Sequence[tuple[str, ...]], held_out: Sequence[Any]) -> dict[str, int]:
+    """Return how many held-out rows show images that are trained on too, empty where none does."""
+    known = {path for shown in trained for path in shown}
+    count = sum(not known.isdisjoint(shown) for shown in _images(held_out))
+    return {SHARED: count} if count else {}
+
+
+def _images(rows: Sequence[Conversation] | TokenizedRows) -> list[tuple[str, ...]]:
+    return rows.images() if isinstance(rows, TokenizedRows) else [row.images for row in rows]
+
+
 def _read_rows(
-    data: DataArguments, encoder: Encoder, reading: dict[str, Any]
+    names: Sequence[str], data: DataArguments, encoder: Encoder, reading: dict[str, Any]
 ) -> tuple[list[Conversation], tuple[str, ...]]:
-    """Return the usable rows of the datasets, and a sentence for each that was skipped."""
-    loaded = load_conversations(data.dataset, data.dataset_dir, **reading)
+    """Return the usable rows of the data sets ``names``, and a sentence for each that was skipped."""
+    loaded = load_conversations(names, data.dataset_dir, **reading)
     usable = screen(loaded.rows, encoder, skip_bad_rows=data.skip_bad_rows)
     return usable.rows, (*loaded.skipped, *usable.skipped)
 
@@ -114,7 +148,8 @@ def _read_rows(
 def screen(rows: Sequence[Conversation], encoder: Encoder, *, skip_bad_rows: bool = False) -> LoadedRows:
     """Return the rows that can be trained on: images open, and no row is longer than ``cutoff_len``.
 
-    Every image's header is read once. A row is tokenised only where its bytes alone might pass ``cutoff_len``.
+    Every image's header is read once. A row is tokenised only where its bytes alone might pass ``cutoff_len``, or its
+    two answers might differ in thoughts that are left out.
     Raises DataError at the first wrong row, or lists them all with ``skip_bad_rows``.
     """
     good: list[Conversation] = []
@@ -123,7 +158,8 @@ def screen(rows: Sequence[Conversation], encoder: Encoder, *, skip_bad_rows: boo
     for row in rows:
         try:
             bound = encoder.length_bound(row)
-            if encoder.cutoff_len is not None and bound > encoder.cutoff_len:
+            long = encoder.cutoff_len is not None and bound > encoder.cutoff_len
+            if long or (row.rejected is not None and encoder.template.enable_thinking is False):
                 encoder.encode(row)
             good.append(row)
         except DataError as error:
@@ -137,7 +173,7 @@ def screen(rows: Sequence[Conversation], encoder: Encoder, *, skip_bad_rows: boo
     return LoadedRows(good, skipped)
 
 
-def _select(rows: Sequence[Conversation] | TokenizedRows, indices: Sequence[int]):
+def _select(rows: Any, indices: Sequence[int]) -> Any:
     return rows.select(indices) if isinstance(rows, TokenizedRows) else [rows[index] for index in indices]
 
 

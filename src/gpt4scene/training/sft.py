@@ -16,7 +16,7 @@ from gpt4scene.model.folder import ModelFolder, identity, local_folder, paramete
 from gpt4scene.model.loading import load_tokenizer
 from gpt4scene.model.threads import spare_threads
 from gpt4scene.settings.config import TrainConfig, parse
-from gpt4scene.training.adapter_start import AdapterStart, starting_adapters
+from gpt4scene.training.adapter_start import AdapterStart, check_same_start, starting_adapters
 from gpt4scene.training.advice import advice
 from gpt4scene.training.callbacks import Progress, StepLog
 from gpt4scene.training.checkpointing import told_when_memory_runs_out
@@ -123,6 +123,7 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         say(arguments, f"note: {note}")
     if checkpoint is not None:
         left = on_first(lambda: check_resume(checkpoint, arguments, plan, settings))
+        on_first(lambda: check_same_start(checkpoint, folder, starting_adapters(config)[0]))
         if not (left or config.evaluates_only) and on_first(lambda: has_result(config.output_dir)):
             sentence = f"finished before: {checkpoint} is the end of all {total} steps, and nothing was changed"
             say(arguments, f"{sentence}; raise num_train_epochs or max_steps to train on")

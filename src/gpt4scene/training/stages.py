@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from transformers import AutoConfig, PreTrainedModel, TrainingArguments
 
 from gpt4scene.errors import DataError
-from gpt4scene.model.folder import ModelFolder, find_model, local_folder
+from gpt4scene.model.adapter_chain import chain, check_chain, merge_all
+from gpt4scene.model.folder import check_adapter_folder, find_model
 from gpt4scene.model.fused import fuse
-from gpt4scene.model.loading import load_merged
+from gpt4scene.model.loading import check_checkpoint, load_model
 from gpt4scene.model.reference import Reference
 from gpt4scene.settings.arguments import attention_backend
 from gpt4scene.settings.config import TrainConfig
-from gpt4scene.training.fitting import kernels_of
+from gpt4scene.training.fitting import kernels_of, reference_dtype
 from gpt4scene.training.launch_files import deepspeed_content, uses_fsdp
 from gpt4scene.training.objective import FineTuning, Objective
 from gpt4scene.training.preferences import Preference
@@ -35,26 +37,41 @@ def objective_of(
             module.p = 0.0
     if not config.preferences.refers:
         return Preference(config.preferences, None), None
-    found = reference_folder(config, folder)
+    found = reference_place(config, folder)
     if found is None:
-        reference, what = Reference(), "the model without its adapter"
-    else:
-        reference, what = Reference(_load(config, arguments, found)), str(found.adapter or found.base)
-    return Preference(config.preferences, reference), f"the reference is {what}"
+        return Preference(config.preferences, Reference()), "the reference is the model without its adapter"
+    network = _load(config, arguments, found)
+    return Preference(config.preferences, Reference(network)), f"the reference is {found}"
 
 
-def reference_folder(config: TrainConfig, folder: Path) -> ModelFolder | None:
+@dataclass(frozen=True)
+class ReferencePlace:
+    """Where the reference lies: ``base`` holds the checkpoint, ``adapters`` those that are merged into it, in order."""
+
+    base: Path
+    adapters: tuple[Path, ...] = ()
+
+    def __str__(self) -> str:
+        return " with ".join(map(str, (self.base, *self.adapters)))
+
+
+def reference_place(config: TrainConfig, folder: Path) -> ReferencePlace | None:
     """Return where the reference model lies; None where it is the trained one without its adapter, or there is none.
 
-    Raises DataError where no model is there, or one that can't be compared with that in ``folder``.
+    Raises DataError where no whole model is there, or one that can't be compared with that in ``folder``, or where an
+    adapter does not fit it. No weight is loaded.
     """
-    said, adapter = config.preferences.ref_model, config.preferences.ref_model_adapters
-    if config.tuning.stage != "dpo" or not config.preferences.refers:
+    said, named = config.preferences.ref_model, (config.preferences.ref_model_adapters or "").split(",")
+    if not config.keeps_reference:
         return None
-    if said is None:
-        return None if config.tuning.finetuning_type == "lora" else ModelFolder(folder)
-    found = ModelFolder(local_folder(said), local_folder(adapter)) if adapter else find_model(said)
-    ours, theirs = AutoConfig.from_pretrained(folder), AutoConfig.from_pretrained(found.base)
+    if not said:
+        return ReferencePlace(folder)
+    found, adapters = find_model(said), [Path(one.strip()) for one in named if one.strip()]
+    for one in adapters:
+        check_adapter_folder(one)
+    every = chain([*filter(None, [found.adapter]), *adapters])
+    network, ours = check_checkpoint(found.base), AutoConfig.from_pretrained(folder)
+    theirs = network.config
     for name, own, other in (
         ("model_type", ours.model_type, theirs.model_type),
         ("vocab_size", ours.get_text_config().vocab_size, theirs.get_text_config().vocab_size),
@@ -64,13 +81,13 @@ def reference_folder(config: TrainConfig, folder: Path) -> ModelFolder | None:
                 f"ref_model {found.base}: {name} is {other}, but that of {folder} is {own}; both must read the same "
                 "tokens and images: take a reference of the same family"
             )
-    return found
+    check_chain(every, network, found.base)
+    return ReferencePlace(found.base, tuple(every))
 
 
 def reference_problems(config: TrainConfig) -> list[str]:
     """Return a sentence where the run would need a second whole model on each device of sharded training."""
-    whole = config.tuning.finetuning_type != "lora" or bool(config.preferences.ref_model)
-    if config.tuning.stage != "dpo" or not config.preferences.refers or not whole:
+    if not config.keeps_reference:
         return []
     zero = (deepspeed_content(config) or {}).get("zero_optimization", {})
     sharded = "fsdp" if uses_fsdp(config) else "ZeRO-3" if zero.get("stage") == 3 else None
@@ -82,14 +99,13 @@ def reference_problems(config: TrainConfig) -> list[str]:
     ]
 
 
-def _load(config: TrainConfig, arguments: TrainingArguments, found: ModelFolder) -> PreTrainedModel:
+def _load(config: TrainConfig, arguments: TrainingArguments, found: ReferencePlace) -> PreTrainedModel:
     """Return the frozen reference on the device, in the precision of the run's frozen parts, and its kernels."""
     attention, _ = attention_backend(config.model.flash_attn)
-    dtype = torch.bfloat16 if arguments.bf16 or config.tuning.pure_bf16 else torch.float32
-    if arguments.fp16 and arguments.deepspeed:
-        dtype = torch.float16
-    model = load_merged(found, dtype=dtype, attention=attention, device=arguments.device)
-    kernels, _ = kernels_of(config, model, arguments.device)
+    dtype, device = reference_dtype(config), arguments.device
+    model = load_model(found.base, dtype=dtype, attention=attention, device=device)
+    model = merge_all(model, found.adapters)
+    kernels, _ = kernels_of(config, model, device)
     if kernels is not None:
         fuse(model, kernels)
     return model

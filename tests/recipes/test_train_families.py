@@ -1,0 +1,43 @@
+"""Every family by the command: however a step is cut, shared out, stopped and gone on with, one run."""
+
+import pytest
+import torch
+from hybrid import skip_unless_known
+from safetensors.torch import load_file
+
+from gpt4scene.demo import tiny_model
+from gpt4scene.families.registry import FAMILIES
+from gpt4scene.model.export import export
+
+pytestmark = pytest.mark.slow
+
+ALL_LEARN = {"freeze_vision_tower": False, "freeze_multi_modal_projector": False}
+LORA = {"finetuning_type": "lora", "learning_rate": 1e-2, "lora_rank": 4}
+DPO = LORA | {"dataset": "pairs", "stage": "dpo"}
+ONES = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 8, "scene_packing": 1}
+WAYS = {"full": ALL_LEARN, "lora": LORA | {"freeze_vision_tower": False}, "dpo": DPO}
+SHAPE = tiny_model.TinyShape(width=64, layers=3, heads=4, key_value_heads=2, vision_width=32, vision_layers=1)
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request, tmp_path):
+    """Keys of a run on a tiny checkpoint of the family; Qwen3-VL's experts have their axes as in its release."""
+    skip_unless_known(request.param)
+    folder = tiny_model.build(tmp_path / "made", request.param, SHAPE)
+    if request.param == "qwen3_vl_moe":
+        folder = export(folder, [], tmp_path / "released")
+    return {"model_name_or_path": folder, "template": FAMILIES[request.param].template, "max_steps": 3}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_step_is_the_same_however_it_is_cut_and_after_a_pause(family, train, tmp_path, way):
+    keys = family | WAYS[way]
+    ones = train(tmp_path / "ones", **keys | ONES)
+    packs = keys | {"scene_packing": 4, "save_strategy": "steps", "save_steps": 2}
+    found = train(tmp_path / "packs", **packs)
+    assert found == pytest.approx(ones, rel=2e-5) and found[2] < found[0]
+    again = train(tmp_path / "again", **packs, resume_from_checkpoint=tmp_path / "packs" / "checkpoint-2")
+    assert again == found[2:]
+    file = "model.safetensors" if way == "full" else "adapter_model.safetensors"
+    one, other = (load_file(tmp_path / name / file) for name in ("packs", "again"))
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
