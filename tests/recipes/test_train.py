@@ -270,6 +270,9 @@ def test_a_run_that_fails_at_its_start_leaves_an_earlier_one_as_it_is(train, fla
             sft.run(parse(flags(tmp_path / "new", **wrong)))
     with pytest.raises(DataError, match="learning_rate was 0.001 and is 0.1"):
         sft.run(parse(flags(out, resume_from_checkpoint=True, learning_rate=0.1, num_train_epochs=2)))
+    with pytest.raises(ConfigError, match="metric_for_best_model loss_words is not among"):
+        wrong = {"metric_for_best_model": "loss_words", "eval_strategy": "epoch", "val_size": 4}
+        sft.run(parse(flags(out, overwrite_output_dir=True, **wrong)))
     with pytest.raises(DataError, match="can't be repeated: image_resolution was 56 and is 84"):
         sft.main(["--from", str(out), "--overwrite_output_dir", "true", "--image_resolution", "84"])
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before

@@ -115,8 +115,10 @@ def test_two_processes_log_what_one_does(train, on_two, tmp_path):
     """Losses of tasks are the same however rows are shared out, and so are scores of answers; under ZeRO-2, too."""
     keys = {"dataset": "rooms,words", "val_size": 0.4, "eval_strategy": "epoch", "num_train_epochs": 2, "seed": 1}
     keys |= {"eval_generate": 3, "eval_generate_tokens": 4, "logging_steps": 1, "loss_average": "token"}
-    keys |= {"save_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": "loss_words"}
+    keys |= {"save_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": "loss_rooms"}
     train(tmp_path / "one", **keys, per_device_train_batch_size=4)
+    with pytest.raises(ConfigError, match="loss_words is not among the figures"):  # no row of it is held out
+        train(tmp_path / "none", **keys | {"metric_for_best_model": "loss_words"})
     half = keys | {"per_device_train_batch_size": 2}
     runs = on_two({"two": half, "zero2": half | {"deepspeed": deepspeed_config(tmp_path, 2)}})
     one = log_of(tmp_path / "one")
@@ -190,7 +192,7 @@ def test_trackers_write_files_without_a_network(train, flags, tmp_path, monkeypa
     monkeypatch.setenv("MLFLOW_RUN_ID", run.parent.name)  # goes on with that run, whose settings are kept
     again = parse(flags(tmp_path / "run", report_to="mlflow", learning_rate=5e-4))
     open_trackers(again, flat_settings(again), print).close("finished")
-    monkeypatch.delenv("MLFLOW_RUN_ID")
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
     assert (run.parent / "params/learning_rate").read_text() == "0.001" and len(
         list(tmp_path.glob("mlruns/*/*/meta.yaml"))
     ) == 1

@@ -1,5 +1,9 @@
+import json
+import re
+
 import pytest
 import torch
+import yaml
 
 from gpt4scene.settings.config import parse
 from gpt4scene.training.hf_arguments import training_arguments
@@ -56,3 +60,22 @@ def test_losses_are_better_when_they_are_lower(made, metric, greater):
     flags += f" --metric_for_best_model {metric}"
     assert made(flags).greater_is_better is greater
     assert made(f"{flags} --greater_is_better {not greater}").greater_is_better is not greater
+
+
+def test_settings_on_pages_are_taken_by_the_trainer(root, tmp_path):
+    """A YAML block of a page, with what every run needs, asks for nothing that is refused or has no effect."""
+    blocks = [
+        block for page in root.glob("docs/*.md") for block in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.S)
+    ]
+    assert blocks
+    for block in blocks:
+        needed = {
+            "model_name_or_path": "m",
+            "dataset": "d",
+            "output_dir": str(tmp_path / "o"),
+            "finetuning_type": "full",
+        }
+        (tmp_path / "run.yaml").write_text(json.dumps(needed | yaml.safe_load(block)))
+        config = parse([str(tmp_path / "run.yaml")])
+        training_arguments(config)
+        assert not config.notes, block

@@ -53,6 +53,8 @@ def test_names_are_tasks_or_datasets(monkeypatch):
     found = TaskLosses(["mix", "plain"], CPU)
     found.add(rows([1.0], [1.0], [origin("mix", "task 7")]))
     assert found.take(lambda sums: sums) == {"loss_mix": 1.0}
+    assert found.names_in(dataset) == ("loss_mix",), "held-out rows have a figure for what is among them alone"
+    assert TaskLosses(["task 1", "plain"], CPU).names_in(other) == ("loss_plain",)
     assert spelled("3D QA/val") == "3D_QA_val"
 
 

@@ -33,6 +33,15 @@ class TaskLosses:
         """The names of the figures: ``loss_<task>``."""
         return tuple(f"loss_{self._spelled[name]}" for name in self._names) if len(self._names) > 1 else ()
 
+    def names_in(self, dataset: PackDataset) -> tuple[str, ...]:
+        """Return those of ``names`` that the rows of ``dataset`` give a figure for."""
+        rows = dataset.rows
+        if isinstance(rows, TokenizedRows):
+            there = rows.groups() | rows.datasets()
+        else:
+            there = {task_of(row.origin, self._names) for row in rows}
+        return tuple(f"loss_{self._spelled[name]}" for name in self._names if name in there and len(self._names) > 1)
+
     def add(self, rows: RowLosses) -> None:
         """Note the losses of a pack. Waits for no device."""
         if len(self._names) > 1:

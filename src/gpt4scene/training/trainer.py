@@ -102,7 +102,8 @@ class PackTrainer(SavingTrainer):
     @property
     def evaluated(self) -> list[str]:
         """The names of what an evaluation gives, but for answers to questions."""
-        return ["loss", *self._eval_tasks.names, *self.objective.figures]
+        tasks = self._eval_tasks.names_in(_packs(self.eval_dataset)) if self.eval_dataset is not None else ()
+        return ["loss", *tasks, *self.objective.figures]
 
     def _let_workers_go(self) -> None:
         """End persistent workers now: left to the garbage collector, each would be waited for five seconds."""
