@@ -148,6 +148,12 @@ class ModelShape:
         whole = self._matmul() * (self.layers - self.recurrent_layers) + self._matmul(True) * self.recurrent_layers
         return whole / self.layers
 
+    @property
+    def linear_parameters(self) -> int:
+        """Weights of the linear modules of all layers, which can be kept in few bits; experts are none of them."""
+        kinds = ((self.layers - self.recurrent_layers, False), (self.recurrent_layers, True))
+        return sum(n * sum(i * o for i, o in self.linear(kind).values()) for n, kind in kinds if n)
+
     def _parameters(self, recurrent: bool = False) -> int:
         """Return the parameters of a layer, norms and biases included, and all experts."""
         idle = self.experts - self.active

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from transformers import PreTrainedConfig
 
 from gpt4scene.families.family import Family
-from gpt4scene.families.registry import FAMILIES
+from gpt4scene.families.registry import FAMILIES, shape_of
 from gpt4scene.model.checkpoint import check_config
 from gpt4scene.settings.methods import MethodArguments
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 def quantisation(methods: MethodArguments, family: Family, computing: torch.dtype) -> BitsAndBytesConfig | None:
     """Return what transformers must know to quantise a checkpoint while it is loaded; None where nobody asked.
 
-    Vision tower, mergers, embeddings and LM head stay whole. ``computing`` is the precision that 4 bits are multiplied
-    in. 8 bits split off channels with numbers above 6, as bitsandbytes has it.
+    Vision tower, mergers, embeddings, LM head and experts stay whole. ``computing`` is the precision that 4 bits are
+    multiplied in. 8 bits split off channels with numbers above 6, as bitsandbytes has it.
     """
     if methods.quantization_bit is None:
         return None
@@ -49,6 +50,8 @@ def quantised_on(
     return {"quantization_config": quantisation(methods, family, computing), "device": device}
 
 
-def is_quantised(module: torch.nn.Module) -> bool:
-    """Return whether a linear module keeps its weight in few bits."""
-    return isinstance(module, torch.nn.Linear) and not module.weight.is_floating_point()
+def whole_experts(methods: MethodArguments, config: PreTrainedConfig) -> str | None:
+    """Return a sentence where experts, most of a model's weights, stay whole: they are no linear modules."""
+    if methods.quantization_bit is None or not shape_of(config).experts:
+        return None
+    return f"quantization_bit: {methods.quantization_bit} is for linear modules; the experts stay whole"

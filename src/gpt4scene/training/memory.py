@@ -213,7 +213,7 @@ def _weights(model: ModelShape, setup: Setup) -> tuple[float, float, float]:
     shards = setup.processes if setup.sharding in ("zero3", "fsdp2") else 1
     weights = (setup.trained * setup.stored + frozen * setup.computes) / shards
     if setup.quantised is not None:
-        weights -= model.layers * model.layer_matmul * (setup.computes - setup.quantised)
+        weights -= model.linear_parameters * (setup.computes - setup.quantised)
     if setup.offload_weights:
         weights = 0.0
     copies = 0.0

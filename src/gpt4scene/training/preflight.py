@@ -19,6 +19,7 @@ from gpt4scene.model.fused import check_fusing
 from gpt4scene.model.kernels import use_flash_3
 from gpt4scene.model.loading import check_checkpoint, meta_model, unused_weights
 from gpt4scene.model.noise import check_noise
+from gpt4scene.model.quantized import whole_experts
 from gpt4scene.model.recompute import check_reentrant
 from gpt4scene.model.rope import refuse_growing_positions
 from gpt4scene.model.router import set_balance
@@ -70,7 +71,9 @@ def check_model(config: TrainConfig, folder: Path) -> str | None:
     merged, adapter = starting_adapters(config)
     check_chain(merged, network, folder)
     about = check_tuning(network, config.tuning, adapter, config.said, config.methods)
-    return "; ".join(filter(None, (unused_weights(folder), about))) or None
+    return (
+        "; ".join(filter(None, (unused_weights(folder), whole_experts(config.methods, network.config), about))) or None
+    )
 
 
 def check_best_metric(arguments: TrainingArguments, known: list[str]) -> None:
