@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from gpt4scene.demo import tiny_model
-from gpt4scene.families.registry import FAMILIES, family_of
+from gpt4scene.families.registry import FAMILIES, family_of, shape_of
 from gpt4scene.model.loading import load_model
-from gpt4scene.model.quantized import is_quantised, quantised_on
+from gpt4scene.model.quantized import quantised_on, unquantised
 from gpt4scene.settings.methods import MethodArguments
 from gpt4scene.training.fitting import quantised_bytes
 from gpt4scene.training.parts_table import size_of
@@ -14,6 +14,10 @@ from gpt4scene.training.parts_table import size_of
 pytest.importorskip("bitsandbytes")
 pytestmark = pytest.mark.slow
 CPU = torch.device("cpu")
+
+
+def is_quantised(module):
+    return isinstance(module, torch.nn.Linear) and not module.weight.is_floating_point()
 
 
 def loaded(base, **keys):
@@ -31,6 +35,11 @@ def test_tower_merger_and_head_stay_whole(tmp_path, family, bits):
     assert {name for name, module in linear.items() if is_quantised(module)} == {
         name for name in linear if name.startswith(layers)
     }
+    experts = [one for name, one in model.named_parameters() if ".experts." in name]
+    assert all(one.is_floating_point() for one in experts) and bool(experts) == ("moe" in family)
+    shape = shape_of(model.config)
+    said = unquantised(MethodArguments(quantization_bit=bits), shape)
+    assert bool(said) == bool(experts) and unquantised(MethodArguments(), shape) is None
     sizes = {name: one.numel() for name, one in plain.named_parameters()}
     assert {name: size_of(one) for name, one in model.named_parameters()} == sizes
 

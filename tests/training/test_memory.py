@@ -207,3 +207,14 @@ def test_memory_grows_with_all_that_costs_memory():
     totals = [estimate(SEVEN, setup, pack, every).total for every in (1, 2, 3, 7, 28, 0)]
     assert totals == sorted(totals), "the more is kept, the more memory"
     assert estimate(SEVEN, replace(setup, fused=True), pack, 0).total < estimate(SEVEN, setup, pack, 0).total
+
+
+def test_few_bits_are_counted_of_linear_modules_alone():
+    assert SEVEN.linear_weights == SEVEN.layers * SEVEN.layer_matmul
+    mixed = shape_of(config_of("qwen3_vl_moe"))
+    few, whole = (Setup("lora", "bf16", 0, 2, rank=8, quantised=bytes_) for bytes_ in (0.5, None))
+    spared = estimate(mixed, whole, PUBLISHED_PACK, 1).weights - estimate(mixed, few, PUBLISHED_PACK, 1).weights
+    with torch.device("meta"):
+        layers = make("qwen3_vl_moe", 2).model.language_model.layers
+    linear = [one for one in layers.modules() if isinstance(one, torch.nn.Linear)]
+    assert spared == 1.5 * sum(one.weight.numel() for one in linear)

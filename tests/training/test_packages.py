@@ -28,6 +28,13 @@ def test_every_reporter_of_transformers(nothing_installed, monkeypatch, reporter
     assert sentence.startswith(f"report_to: {reporter} needs the package ") and "pip install" in sentence
 
 
+def test_a_torch_without_muon_is_named(monkeypatch):
+    assert not missing("--use_muon true")
+    monkeypatch.delattr("torch.optim.Muon")
+    (sentence,) = missing("--use_muon true")
+    assert sentence.startswith("use_muon needs torch 2.9 or newer, and here is ")
+
+
 def test_the_reporters_are_those_of_transformers():
     from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 

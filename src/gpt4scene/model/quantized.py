@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def quantisation(methods: MethodArguments, family: Family, computing: torch.dtype) -> BitsAndBytesConfig | None:
     """Return what transformers must know to quantise a checkpoint while it is loaded; None where nobody asked.
 
-    Vision tower, mergers, embeddings and LM head stay whole. ``computing`` is the precision that 4 bits are multiplied
-    in. 8 bits split off channels with numbers above 6, as bitsandbytes has it.
+    Vision tower, mergers, embeddings, LM head and experts stay whole. ``computing`` is the precision that 4 bits are
+    multiplied in. 8 bits split off channels with numbers above 6, as bitsandbytes has it.
     """
     if methods.quantization_bit is None:
         return None
@@ -59,8 +59,3 @@ def unquantised(methods: MethodArguments, shape: ModelShape) -> str | None:
         f"quantization_bit: experts are no linear modules and stay whole, so that {few:.3g} of the {all_of_them:.3g} "
         f"billion numbers of the layers are kept in {methods.quantization_bit} bits"
     )
-
-
-def is_quantised(module: torch.nn.Module) -> bool:
-    """Return whether a linear module keeps its weight in few bits."""
-    return isinstance(module, torch.nn.Linear) and not module.weight.is_floating_point()

@@ -71,6 +71,8 @@ def missing_packages(config: TrainConfig) -> list[str]:
     """
     missing = [(setting, modules) for setting, modules in _needed(config) if not _is_there(modules)]
     found = [f"{setting} needs {_package(modules)}" for setting, modules in missing]
+    if config.methods.use_muon and "Muon" not in vars(torch.optim):
+        found.append(f"use_muon needs torch 2.9 or newer, and here is {torch.__version__}: pip install -U torch")
     return [*found, *_unknown_reporters(config), *_compiler(config)]
 
 

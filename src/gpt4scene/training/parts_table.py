@@ -37,6 +37,7 @@ class _Count:
     learning: int = 0
     adapters: int = 0
     copies: int = 0
+    lengths: bool = False
     ranks: set[int] = field(default_factory=set)
     frozen: set[str] = field(default_factory=set)
     trained: set[str] = field(default_factory=set)
@@ -53,6 +54,7 @@ def parts_of(model: torch.nn.Module, methods: MethodArguments, rate: float, fami
         count.parameters += 0 if lora or copy else size
         if "lora_A" in plain:
             count.ranks.add(_shape(parameter)[0])
+        count.lengths |= "lora_magnitude" in plain
         if not parameter.requires_grad:
             count.frozen |= set() if lora else {_precision(parameter)}
             continue
@@ -61,7 +63,7 @@ def parts_of(model: torch.nn.Module, methods: MethodArguments, rate: float, fami
         count.learning += 0 if lora or copy else size
         count.trained.add(_precision(parameter))
         count.rates.add(rate_of(name, len(_shape(parameter)), methods, rate, family))
-    return [_described(name, counts[name], methods) for name in _ORDER if name in counts]
+    return [_described(name, counts[name]) for name in _ORDER if name in counts]
 
 
 def table(parts: Sequence[Part]) -> str:
@@ -121,9 +123,9 @@ def _part(name: str, family: Family) -> str:
     return "embeddings" if "embed_tokens." in name else "layers"
 
 
-def _described(name: str, count: _Count, methods: MethodArguments) -> Part:
+def _described(name: str, count: _Count) -> Part:
     """Return what is said of a part."""
-    kind = "DoRA" if methods.use_dora else "LoRA"
+    kind = "DoRA" if count.lengths else "LoRA"
     ways = [f"{kind}, rank {'/'.join(map(str, sorted(count.ranks)))}"] if count.adapters else []
     ways += ["a copy, whole"] if count.copies else []
     if count.learning:
