@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gpt4scene.data.datasets import read_dataset_info
+from gpt4scene.errors import ConfigError
 from gpt4scene.settings.config import parse
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -212,3 +213,28 @@ def test_slurm_training_starts_torchrun_on_every_node(commands):
     assert done.returncode == 0, done.stderr
     assert words[0] == "srun" and words[-3:] == ["run.yaml", "--seed", "3"]
     assert any("torchrun --nnodes" in word for word in words)
+
+
+@pytest.mark.parametrize(
+    ("restarts", "words", "goes_on"),
+    [
+        ("0", [], False),
+        ("1", [], True),
+        ("1", ["--resume_from_checkpoint", "out/checkpoint-7"], False),
+        ("2", ["--overwrite_output_dir", "true"], True),
+    ],
+)
+def test_a_slurm_job_that_starts_again_goes_on(commands, tmp_path, restarts, words, goes_on):
+    job = {"SLURM_SUBMIT_DIR": str(ROOT), "SLURM_JOB_ID": "12", "SLURM_JOB_NODELIST": "node7"}
+    job["SLURM_RESTART_COUNT"] = restarts
+    yaml = tmp_path / "run.yaml"
+    yaml.write_text("model_name_or_path: m\ndataset: d\noutput_dir: out\n")
+    done, called = commands("examples/slurm/train.sh", str(yaml), *words, **job)
+    assert done.returncode == 0, done.stderr
+    given = called[called.index(str(yaml)) :]
+    assert given == [str(yaml), *words, *(["--resume_from_checkpoint", "auto"] if goes_on else [])]
+    if "--overwrite_output_dir" in words:  # it must neither delete what it has saved nor go on with another run
+        with pytest.raises(ConfigError, match="auto goes on with the run in output_dir, and overwrite_output_dir"):
+            parse(given)
+    yaml.write_text("resume_from_checkpoint: true\n")
+    assert "auto" not in commands("examples/slurm/train.sh", str(yaml), **job)[1]

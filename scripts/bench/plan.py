@@ -45,7 +45,7 @@ from gpt4scene.training.memory import (
     least_checkpointing,
     usable,
 )
-from gpt4scene.training.packing import most_by_scenes, recomputed_in_packs
+from gpt4scene.training.packing import recomputed_in_packs
 
 GPUS = (1, 2, 4, 8, 16, 64, 256, 1024)
 ROWS, SCENES, IMAGES = 165_000, 562, 33
@@ -140,8 +140,7 @@ class Way:
         pack, questions = pack_of(rule), config.rows_per_step
         wanted = branches or config.tuning.scene_packing
         if wanted == "auto":
-            most = most_by_scenes(questions, gpus)
-            wanted = largest_pack(model, setup, pack, room, most=most, every=recomputed_in_packs(config))
+            wanted = largest_pack(model, setup, pack, room, most=questions, every=recomputed_in_packs(config))
         pack = replace(pack, branches=even_size(questions, wanted))
         choice, kept = choose(config, model, setup, pack, int(room)), feature_cache(config.model.feature_cache)
         every = None if estimate(model, setup, pack, choice.every).total > usable(room) else choice.every

@@ -1,7 +1,12 @@
 """Images and videos of a row: named in the order of their marks, each list in its own order; what is wrong is named."""
 
+import json
+
 import pytest
 
+from gpt4scene.benchmarks.annotated_files import write_training
+from gpt4scene.benchmarks.rows import TrainingRow
+from gpt4scene.benchmarks.scene_frames import without_boxes
 from gpt4scene.data.conversations import FORMATS, Columns, Tags
 from gpt4scene.errors import DataError
 from gpt4scene.files.media import video_name
@@ -31,6 +36,10 @@ def test_names_are_in_the_order_of_the_marks():
         ),
         ("<video>?", {"images": ["a.mp4"]}, "0 <image> marks, but 1 images under 'images'"),
         ("?", {"videos": ["a.mp4"]}, "0 <video> marks, but 1 videos"),
+        ("?", {"clip": "walk.ts"}, "'clip' holds 'walk.ts', but the row shows no image and no video"),
+        ("<video>?", {"videos": [""]}, "'videos' is no list of videos"),
+        ("<image>?", {"images": ["video:1.png"]}, "image 'video:1.png': a path may not begin with 'video:'; write"),
+        ("<video>?", {"videos": ["a\nb.mp4"]}, "the path holds a line break; rename the file"),
         ("<video>?", {"videos": [{"path": "a.mp4"}]}, "'videos' is no list of videos .*or a list of the paths of its"),
         ("<video>?", {"videos": [[]]}, "'videos' is no list of videos"),
         ("<video>?", {"video": "a.mp4"}, "'video' holds 'a.mp4', but videos are listed under 'videos'"),
@@ -47,3 +56,16 @@ def test_an_answer_may_not_show_a_video():
     row = {"conversations": [{"from": "human", "value": "?"}, {"from": "gpt", "value": "<video>"}], "videos": ["a.mp4"]}
     with pytest.raises(DataError, match="a assistant message holds <video>; videos belong to user messages"):
         FORMATS["sharegpt"](row, Columns(), Tags(), ORIGIN)
+
+
+def test_annotated_rows_that_show_videos_are_read_by_their_own_entry(tmp_path):
+    """Other programs read the columns that the entry names alone."""
+    images = {"walk": (video_name(["walk.mp4"]), "map.png")}
+    write_training([(TrainingRow("walk", "Where?", "There."), without_boxes(images), "t")], tmp_path, "walks")
+    entry = json.loads((tmp_path / "dataset_info.json").read_text())["walks"]
+    assert entry["columns"] == {"messages": "messages", "images": "images", "videos": "videos"}
+    (row,) = json.loads((tmp_path / "walks.json").read_text())
+    found = FORMATS["sharegpt"](row, Columns(**entry["columns"]), Tags(**entry["tags"]), ORIGIN)
+    assert found.images == images["walk"]
+    write_training([(TrainingRow("walk", "Where?", "There."), without_boxes({"walk": ("a.png",)}), "t")], tmp_path, "b")
+    assert "videos" not in json.loads((tmp_path / "dataset_info.json").read_text())["b"]["columns"]

@@ -114,10 +114,16 @@ def test_a_pack_with_images_gets_no_blank_one(encoder, rows):
     assert batch.weights.tolist() == [1.0] * 3
 
 
-def test_a_changed_image_is_named(encoder, rows, images):
-    pack = make_pack([encoder.encode(row) for row in rows])
-    Path(images[0]).write_bytes(Path(images[2]).read_bytes())
-    with pytest.raises(DataError, match=r"p0\.png .needed by demo\.json, row 0.*the file changed"):
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_changed_image_is_named(encoder, make_row, tmp_path, images, turned):
+    """Also one that has as many patches as before, in other rows and columns."""
+    path = write_image(tmp_path / "p.png", (112, 56), 3)
+    pack = make_pack([encoder.encode(make_row((path,), "What?", "That."))])
+    if turned:
+        write_image(Path(path), (56, 112), 3)
+    else:
+        Path(path).write_bytes(Path(images[2]).read_bytes())
+    with pytest.raises(DataError, match=r"p\.png .needed by demo\.json, row 0.*the file changed"):
         collate(pack, encoder)
 
 

@@ -1,6 +1,7 @@
 """Rows of two answers, in LLaMA-Factory's form, and rows of plain text."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ from gpt4scene.data.pairs import alpaca_pair, sharegpt_pair
 from gpt4scene.data.plain_text import TextEncoder, plain_text
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.errors import DataError
+from gpt4scene.training.run_data import screen
 from gpt4scene.types import IGNORED, Conversation, Origin, Turn
 
 COLUMNS = Columns(chosen="chosen", rejected="rejected")
@@ -32,6 +34,9 @@ def test_both_forms_give_the_conversation_with_the_chosen_answer():
     other |= {side: {"role": "assistant", "content": text} for side, text in (("chosen", "Yes."), ("rejected", "No."))}
     tags = Tags("role", "content", "user", "assistant")
     assert sharegpt_pair(other, COLUMNS, tags, HERE).rejected == "No.", "the list of messages in the other style"
+    assert sharegpt_pair(other, COLUMNS, Tags(), HERE).rejected == "No.", "answers in the style of the messages"
+    moved = replace(COLUMNS, chosen="output")
+    assert alpaca_pair({"instruction": "?", "output": "Yes.", "rejected": "No."}, moved, Tags(), HERE).rejected == "No."
 
 
 @pytest.mark.parametrize(
@@ -69,6 +74,8 @@ def test_wrong_rows_are_refused(read, row, words):
         ({"ranking": True, "columns": {"chosen": "c", "rejected": "r"}}, "sft", "which stage: sft can't use"),
         ({"ranking": "yes"}, "dpo", "ranking must be true or false"),
         ({"formatting": "sharegpt"}, "pt", "stage: pt learns plain text"),
+        ({"ranking": True, "columns": {"chosen": "c", "rejected": "c"}}, "dpo", "are both 'c'"),
+        ({"ranking": True, "columns": {"chosen": "output", "rejected": "c"}}, "dpo", "no rows in x"),
     ],
 )
 def test_a_data_set_must_fit_the_stage(tmp_path, entry, stage, words):
@@ -97,6 +104,17 @@ def test_a_pair_is_two_branches_of_the_scene(tokenizer, rule, images):
     tight = Encoder(tokenizer, TEMPLATES["qwen2_vl"], rule, cutoff_len=longest - 1, mask_history=True)
     with pytest.raises(RowTooLong):
         tight.encode(rows[0])
+
+
+def test_answers_that_differ_in_thoughts_alone_are_refused_where_these_are_left_out(tokenizer, rule):
+    thoughts = [f"<think>\n{thought}\n</think>\n\nYes." for thought in ("It is.", "I guess.")]
+    row = Conversation((Turn("user", "Is it?"), Turn("assistant", thoughts[0])), (), HERE, thoughts[1])
+    with_them, without = (
+        Encoder(tokenizer, TEMPLATES["qwen3_vl"].told(enabled), rule, mask_history=True) for enabled in (True, False)
+    )
+    assert screen([row], with_them).rows == [row]
+    with pytest.raises(DataError, match=r"row 3.*both answers are the same once thoughts are left out"):
+        screen([row], without)
 
 
 def test_texts_are_learned_whole_and_without_a_template(tokenizer, rule):

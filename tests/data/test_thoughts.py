@@ -51,6 +51,22 @@ def test_the_texts_of_released_tokenizers_are_what_is_known_of_them():
     assert theirs((ASK,), generate=True, enable_thinking=False) == f"{asked}<think>\n\n</think>\n\n"
 
 
+@pytest.mark.parametrize("written", ["<think>By the door.</think>There.", "<think>\nBy the door.\n</think>\nThere."])
+def test_thoughts_are_left_out_however_their_lines_are_broken(written):
+    turns = ASK, Turn("assistant", written), AGAIN, PLAIN
+    assert text(TEMPLATES["qwen3_vl"].render(turns, mask_history=True)) == theirs(turns)
+    segments = TEMPLATES["qwen3_vl"].told(False).render((ASK, Turn("assistant", written)))
+    assert learned(segments) == ["There.<|im_end|>"] and text(segments).count(EMPTY_THOUGHT) == 1
+
+
+def test_a_template_without_thoughts_learns_them_as_they_stand():
+    """InternVL3.5 thinks where the system message asks for it."""
+    turns = (Turn("system", "Think first, between <think> and </think>."), ASK, THOUGHT)
+    segments = TEMPLATES["intern_vl"].render(turns)
+    assert learned(segments) == [f"{THOUGHT.text}<|im_end|>"] and "Think first, between <think>" in text(segments)
+    assert TEMPLATES["intern_vl"].default_system not in text(segments)
+
+
 @pytest.mark.parametrize(
     ("enabled", "preserve", "mask_history", "wanted"),
     [

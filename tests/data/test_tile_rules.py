@@ -110,6 +110,7 @@ def test_released_files_give_released_rules(tmp_path):
         (TILES, {}, "vision_config is missing"),
         (TILES | {"size": {"height": 224, "width": 224}}, VISION, "tiles of 224 pixels .config.json: 448"),
         (TILES | {"size": {"height": 448, "width": 224}}, VISION, "only squares"),
+        (TILES | {"size": None}, VISION, "size is None, and only squares"),
         (TILES | {"resample": 2}, VISION, "resampled by 2"),
         (TILES | {"do_normalize": False}, VISION, "do_normalize"),
         (ANYRES, {}, "image_grid_pinpoints is missing"),

@@ -175,6 +175,8 @@ def test_a_row_with_videos_shows_these_and_needs_no_list(tmp_path):
     path.write_text(json.dumps(rows))
     a, _, b = load_questions(tmp_path, ["scanqa"])
     assert a.images == (video_name([str(tmp_path / "a.mp4")]),) and paths_of(b.images[0]) == [str(tmp_path / "frames")]
+    path.write_text(json.dumps([rows[0], {"scene_id": "far", "prompt": "?", "videos": ["not copied.mp4"]}]))
+    assert len(load_questions(tmp_path, ["scanqa"], scenes=["a"])) == len(load_questions(tmp_path, ["scanqa"], limit=1))
     for row, words in (
         ({"videos": ["b.mp4"]}, "row 1: video 'b.mp4' is not there; tried .*set media_dir"),
         ({"videos": ["frames"]}, "row 1: shows other 'videos' than row 0 of the same scene 'a'"),

@@ -1,5 +1,7 @@
 """A model that thinks: which template it is asked with, and what its answers look like."""
 
+import json
+
 import pytest
 from scene_rows import write_image
 
@@ -12,6 +14,8 @@ from gpt4scene.families.tiny import chatml
 from gpt4scene.files.answers import read_row, record_of
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.local import load_engine
+from gpt4scene.model.folder import ModelFolder
+from gpt4scene.model.trained_with import trained_with
 from gpt4scene.types import Question
 
 THINKS = chatml("", thinks=True)
@@ -30,6 +34,28 @@ THINKS = chatml("", thinks=True)
 def test_which_template_a_checkpoint_is_asked_with(asked, chat_template, enabled, name, opening):
     template = choose_template(FAMILIES["qwen3_vl"], asked, chat_template, enabled)
     assert (template.name, template.opening) == (name, opening)
+
+
+@pytest.mark.parametrize(
+    ("asked", "trained", "enabled", "name", "opening"),
+    [
+        (None, ("qwen3_vl_nothink", True), None, "qwen3_vl_nothink", ""),
+        (None, ("qwen3_vl", True), None, "qwen3_vl", "<think>\n"),
+        (None, ("qwen3_vl", None), None, "qwen3_vl", "<think>\n"),
+        (None, ("qwen3_vl", False), None, "qwen3_vl", "<think>\n\n</think>\n\n"),
+        (None, ("qwen3_vl", False), True, "qwen3_vl", "<think>\n"),
+        ("qwen3_vl", ("qwen3_vl_nothink", False), None, "qwen3_vl", "<think>\n"),
+        (None, ("intern_vl", True), None, "qwen3_vl", "<think>\n"),
+    ],
+)
+def test_a_model_is_asked_as_it_was_trained(tmp_path, asked, trained, enabled, name, opening):
+    template, thinking = trained
+    config = {"data": {"template": template}, "family": {"enable_thinking": thinking}, "said": ["template"]}
+    (tmp_path / "run.json").write_text(json.dumps({"config": config}))
+    known = trained_with(ModelFolder(tmp_path / "base", tmp_path / "checkpoint-20"))
+    assert known == trained and trained_with(ModelFolder(tmp_path / "base")) is None
+    found = choose_template(FAMILIES["qwen3_vl"], asked, THINKS, enabled, known)
+    assert (found.name, found.opening) == (name, opening)
 
 
 def test_a_template_without_thoughts_is_not_made_to_think():

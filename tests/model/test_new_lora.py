@@ -8,6 +8,7 @@ import torch
 from gpt4scene.demo import tiny_model
 from gpt4scene.errors import ConfigError
 from gpt4scene.model.loading import load_model, meta_model
+from gpt4scene.model.new_lora import add_lora
 from gpt4scene.model.tuning import check_tuning, prepare_for_training
 from gpt4scene.settings.arguments import TuningArguments
 from gpt4scene.settings.methods import MethodArguments
@@ -55,6 +56,9 @@ def test_what_is_named_is_trained_whole_and_the_tied_head_is_parted(base, tmp_pa
     model.config.tie_word_embeddings = model.config.text_config.tie_word_embeddings = True
     tied = shutil.copytree(base, tmp_path / "tied")
     model.save_pretrained(tied)
+    with pytest.raises(ConfigError, match="ZeRO-3 shares that out, so they can't be parted"):
+        model.lm_head.weight.ds_shape = model.lm_head.weight.shape
+        add_lora(model, TuningArguments(), MethodArguments(additional_target=["embed_tokens"]))
     methods = MethodArguments(additional_target=["embed_tokens", "ln_q", "merger"], merger_learning_rate=1e-4)
     tuned = prepared(tied, methods)
     learning = {name for name, one in tuned.named_parameters() if one.requires_grad and "lora_" not in name}

@@ -15,12 +15,12 @@ from gpt4scene.model.pissa import CONVERTED, START, as_plain_lora, started_from,
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["LoRA", "rsLoRA"])
+@pytest.fixture(scope="module", params=[(), ("use_rslora",), ("use_dora",)], ids=["LoRA", "rsLoRA", "DoRA"])
 def trained(request, tmp_path_factory):
     """The base, a PiSSA adapter with what it started from beside it, and the model that it makes."""
     folder = tmp_path_factory.mktemp("pissa")
     base = tiny_model.build(folder / "model")
-    options = {"target_modules": ["q_proj", "down_proj"], "use_rslora": request.param}
+    options = {"target_modules": ["q_proj", "down_proj"]} | dict.fromkeys(request.param, True)
     config = LoraConfig(r=4, lora_alpha=6, init_lora_weights="pissa_niter_4", task_type="CAUSAL_LM", **options)
     model = get_peft_model(load_model(base), config)
     start = started_from(model)

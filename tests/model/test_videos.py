@@ -7,13 +7,16 @@ from transformers import AutoModelForImageTextToText
 from videos import write_frames, write_video
 
 from gpt4scene.data.encoding import Encoder
+from gpt4scene.data.groups import group_rows
 from gpt4scene.data.image_rules import image_rule
 from gpt4scene.data.packs import collate, make_pack
+from gpt4scene.data.positions import pack_positions
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.data.video_rule import VideoLimits
 from gpt4scene.demo import tiny_model
 from gpt4scene.families.registry import FAMILIES
 from gpt4scene.files.media import video_name
+from gpt4scene.files.tokenized import read_tokenized, write_tokenized
 from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.engine import Engine
 from gpt4scene.inference.scheduler import Scheduler
@@ -93,6 +96,37 @@ def test_positions_are_those_of_the_family_and_the_original_ones_behind_a_long_v
         places = positions[:, 0, first:behind]
         assert positions[:, 0, behind].tolist() == [int(places.max()) + 1] * 3
         assert places[0].unique().tolist() == [first + int(step * grid[3]) for step in range(grid[0])]
+
+
+def test_rows_of_videos_come_back_from_their_tokens_and_join_the_same_packs(setting, shown, tmp_path):
+    """Rows with an image of their own behind the videos join the scene's packs; positions are those of each alone."""
+    _, encoder, _ = setting
+    own = write_frames(tmp_path / "own", 2, (64, 96))
+    rows = [
+        Conversation(
+            (Turn("user", f"Look: <video> and <image><video>{'<image>' * len(more)}{asked}"), Turn("assistant", said)),
+            (*shown, *more),
+            Origin("d", "f", number),
+        )
+        for number, (more, (asked, said)) in enumerate(zip(((), (), own[:1], own[1:]), (*ROWS, ROWS[0]), strict=True))
+    ]
+    samples = [encoder.encode(row) for row in rows]
+    write_tokenized(tmp_path / "tokens", samples, {})
+    found = read_tokenized(tmp_path / "tokens", {})
+    for one, sample in zip(found, samples, strict=True):
+        assert np.array_equal(one.ids_L, sample.ids_L) and np.array_equal(one.labels_L, sample.labels_L)
+        assert (one.images, one.grids, one.cut) == (sample.images, sample.grids, sample.cut)
+    groups = group_rows(rows, encoder)
+    assert group_rows(found, encoder) == groups and len({groups.root(key) for key in groups.keys}) == 1
+    pack, pad, rule = make_pack(list(found), encoder), encoder.special.image_pad, encoder.vision
+    packed, start = pack_positions(pack, pad, rule), len(pack.prefix_P)
+    assert start == samples[0].cut < samples[2].cut
+    for sample, branch in zip(samples, pack.branches, strict=True):
+        alone = rule.positions(sample.ids_L, sample.grids, pad)
+        end = start + len(branch.ids_L)
+        assert np.array_equal(packed[:, : samples[0].cut], alone[:, : samples[0].cut])
+        assert np.array_equal(packed[:, start:end], alone[:, samples[0].cut :])
+        start = end
 
 
 @pytest.mark.slow

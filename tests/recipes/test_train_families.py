@@ -1,8 +1,11 @@
 """Every family by the command: however a step is cut, shared out, stopped and gone on with, one run."""
 
+import importlib.util
+
 import pytest
 import torch
 from hybrid import skip_unless_known
+from launching import deepspeed_config
 from safetensors.torch import load_file
 
 from gpt4scene.demo import tiny_model
@@ -19,14 +22,18 @@ WAYS = {"full": ALL_LEARN, "lora": LORA | {"freeze_vision_tower": False}, "dpo":
 SHAPE = tiny_model.TinyShape(width=64, layers=3, heads=4, key_value_heads=2, vision_width=32, vision_layers=1)
 
 
+def keys_of(family, place):
+    """Keys of a run on a tiny checkpoint of the family; Qwen3-VL's experts have their axes as in its release."""
+    skip_unless_known(family)
+    folder = tiny_model.build(place / f"made {family}", family, SHAPE)
+    if family == "qwen3_vl_moe":
+        folder = export(folder, [], place / "released")
+    return {"model_name_or_path": folder, "template": FAMILIES[family].template, "max_steps": 3}
+
+
 @pytest.fixture(params=FAMILIES)
 def family(request, tmp_path):
-    """Keys of a run on a tiny checkpoint of the family; Qwen3-VL's experts have their axes as in its release."""
-    skip_unless_known(request.param)
-    folder = tiny_model.build(tmp_path / "made", request.param, SHAPE)
-    if request.param == "qwen3_vl_moe":
-        folder = export(folder, [], tmp_path / "released")
-    return {"model_name_or_path": folder, "template": FAMILIES[request.param].template, "max_steps": 3}
+    return keys_of(request.param, tmp_path)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -41,3 +48,14 @@ def test_a_step_is_the_same_however_it_is_cut_and_after_a_pause(family, train, t
     file = "model.safetensors" if way == "full" else "adapter_model.safetensors"
     one, other = (load_file(tmp_path / name / file) for name in ("packs", "again"))
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_two_processes_equal_one(family, on_two, train, losses_of, tmp_path):
+    """Of a model all parts of which learn: whole on both, and shared out to them."""
+    keys = family | ALL_LEARN | {"max_steps": 2}
+    alone = train(tmp_path / "alone", **keys)
+    shared = {"ddp": {}, "fsdp": {"fsdp": "full_shard"}}
+    if importlib.util.find_spec("deepspeed"):
+        shared["zero3"] = {"deepspeed": deepspeed_config(tmp_path, 3)}
+    for name, folder in on_two({name: keys | {"scene_packing": 4} | one for name, one in shared.items()}).items():
+        assert losses_of(folder) == pytest.approx(alone, rel=1e-4), name

@@ -8,7 +8,7 @@ import pytest
 from launching import deepspeed_config
 
 from gpt4scene.demo import tiny_model
-from gpt4scene.errors import DataError
+from gpt4scene.errors import ConfigError, DataError
 
 PAIRS = {"dataset": "pairs", "stage": "dpo", "finetuning_type": "lora", "learning_rate": 1e-2}
 
@@ -111,8 +111,35 @@ def test_a_reference_of_its_own(train, tmp_path, workshop):
     assert math.exp(-ahead) + math.exp(-behind) == pytest.approx(1), "model and reference have changed places"
     same = train(tmp_path / "same", **continued, ref_model=tmp_path / "sft")[0]
     assert same == pytest.approx(math.log(2), abs=1e-5)
+    train(
+        tmp_path / "more",
+        finetuning_type="lora",
+        learning_rate=1e-2,
+        adapter_name_or_path=tmp_path / "sft",
+        create_new_adapter=True,
+    )
+    both = f"{tmp_path / 'sft'}, {tmp_path / 'more'}"
+    several = one | {"adapter_name_or_path": both, "ref_model": workshop / "model", "ref_model_adapters": both}
+    assert train(tmp_path / "several", **several)[0] == pytest.approx(math.log(2), abs=1e-5)
+    with pytest.raises(DataError, match="a whole checkpoint, not a LoRA adapter"):
+        train(tmp_path / "none", **one, ref_model=workshop / "model", ref_model_adapters=workshop / "model")
     with pytest.raises(DataError, match="take a reference of the same family"):
         train(tmp_path / "unlike", **PAIRS, ref_model=tiny_model.build(tmp_path / "other", "qwen3_vl"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("loss", "metric", "best"), [("orpo", "sft_loss", min), ("sigmoid", "rewards/margins", max)])
+def test_the_best_checkpoint_is_chosen_by_figures_of_pairs(train, tmp_path, loss, metric, best):
+    """A metric that no evaluation has costs nothing of the run that was there."""
+    keys = PAIRS | {"pref_loss": loss, "num_train_epochs": 2, "val_size": 2, "load_best_model_at_end": True}
+    keys |= {"eval_strategy": "epoch", "save_strategy": "epoch"}
+    train(tmp_path, **keys, metric_for_best_model=metric)
+    state = json.loads((tmp_path / "trainer_state.json").read_text())
+    figures = [entry[f"eval_{metric}"] for entry in state["log_history"] if f"eval_{metric}" in entry]
+    assert len(set(figures)) == 2 and state["best_metric"] == best(figures)
+    with pytest.raises(ConfigError, match="loss_pears is not among the figures"):
+        train(tmp_path, **keys, metric_for_best_model="loss_pears", overwrite_output_dir=True)
+    assert (tmp_path / "checkpoint-2").is_dir() and (tmp_path / "trainer_log.jsonl").is_file()
 
 
 @pytest.mark.slow

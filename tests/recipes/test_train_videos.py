@@ -1,9 +1,12 @@
 """Rows about videos through the real command: shared prefixes, kept features, tokenized rows, broken files."""
 
 import json
+import re
+import shlex
 import shutil
 
 import pytest
+from PIL import Image
 from videos import write_frames, write_video
 
 from gpt4scene.cli import main
@@ -56,6 +59,52 @@ def test_rows_about_videos_train_the_same_however_they_are_packed_read_and_kept(
 
 
 @pytest.mark.slow
+def test_rows_entry_and_command_of_the_page_train_as_written(workshop, root, tmp_path, monkeypatch, losses_of):
+    page = (root / "docs" / "video.md").read_text()
+    rows, entry = map(json.loads, re.findall(r"```json\n(.*?)```", page, re.DOTALL))
+    write_video(tmp_path / "walk.mp4")
+    write_frames(tmp_path / "rooms", 3)
+    (tmp_path / "walk.mp4").rename(tmp_path / "rooms" / "walk.mp4")
+    shutil.copyfile(tmp_path / "rooms" / "0.png", tmp_path / "rooms" / "map.png")
+    for number in range(3):
+        Image.open(tmp_path / "rooms" / f"{number}.png").save(tmp_path / "rooms" / f"{number}.jpg")
+    (tmp_path / "walks.json").write_text(json.dumps(rows))
+    (tmp_path / "dataset_info.json").write_text(json.dumps(entry))
+    words = shlex.split(next(line for line in page.splitlines() if line.startswith("gpt4scene train ")))[1:]
+    words = [str(tmp_path) if word == "DATA" else word for word in words]
+    small = {"model_name_or_path": workshop / "model", "output_dir": tmp_path / "run", "val_size": 0, "bf16": False}
+    small |= {"eval_strategy": "no", "max_steps": 1, "logging_steps": 1, "video_max_pixels": 4096}
+    monkeypatch.chdir(root)
+    assert main([*words, *(word for key, value in small.items() for word in (f"--{key}", str(value)))]) == 0
+    assert len(losses_of(tmp_path / "run")) == 1
+
+
+@pytest.mark.slow
+def test_two_processes_and_a_resumed_run_learn_the_same_of_videos(on_two, train, losses_of, videos, tmp_path):
+    """Also where the tower learns, rows are tokenized before, and a run goes on from its middle."""
+    keys = {"dataset_dir": videos, "dataset": "mllm_video_demo", "video_maxlen": 6, "learning_rate": 1e-3}
+    tower = keys | {"freeze_vision_tower": False, "freeze_multi_modal_projector": False, "scene_packing": 2}
+    alone, learned = train(tmp_path / "alone", **keys), train(tmp_path / "learned", **tower)
+    packed = keys | {"scene_packing": 4, "save_strategy": "steps", "save_steps": 1}
+    tokens = {"tokenized_path": tmp_path / "tokens"}
+    found = on_two(
+        {
+            "rows": keys | {"scene_packing": 1},
+            "packs": packed,
+            "resumed": packed | {"resume_from_checkpoint": tmp_path / "packs" / "checkpoint-1"},
+            "tokenized": keys | tokens | {"scene_packing": 4},
+            "again": keys | tokens | {"scene_packing": 4, "feature_cache": "off"},
+            "tower": tower,
+        }
+    )
+    losses = {name: losses_of(folder) for name, folder in found.items()}
+    for name in ("rows", "packs", "tokenized", "again"):
+        assert losses[name] == pytest.approx(alone, rel=1e-5), name
+    assert len(losses["resumed"]) == 2 and losses["resumed"] == losses["packs"][1:]
+    assert losses["tower"] == pytest.approx(learned, rel=1e-5) and learned[-1] < learned[0]
+
+
+@pytest.mark.slow
 def test_a_broken_video_ends_with_its_row_or_is_left_out(train, videos, tmp_path):
     folder = shutil.copytree(videos, tmp_path / "data")
     (folder / "mllm_demo_data" / "2.mkv").write_bytes(b"no video")
@@ -81,7 +130,16 @@ def test_questions_about_videos_are_answered_by_the_command(workshop, videos, tm
     words = ["infer", "--model", workshop / "model", "--annotation_dir", videos, "--output_dir", tmp_path / "out"]
     words = [*map(str, words), "--max_new_tokens", "4"]
     assert main([*words, "--video_maxlen", "6"]) == 0
-    assert len(ordered_rows(tmp_path / "out", "scanqa")) == 4
+    answers = ordered_rows(tmp_path / "out", "scanqa")
+    assert len(answers) == 4
+    shared = [str(tmp_path / "shared") if word == str(tmp_path / "out") else word for word in words]
+    assert main([*shared, "--video_maxlen", "6", "--num_processes", "2"]) == 0
+    assert ordered_rows(tmp_path / "shared", "scanqa") == answers
+    assert (
+        main(["report", "--predictions", shared[-3], "--annotation_dir", str(videos), "--out", str(tmp_path / "p")])
+        == 0
+    )
+    assert "a frame of the video (0 s)" in (tmp_path / "p" / "scenes" / "one.html").read_text()
     capsys.readouterr()
     assert main([*words, "--video_maxlen", "4"]) == 1
     assert "video_maxlen" in capsys.readouterr().err

@@ -296,7 +296,11 @@ def test_all_mistakes_come_at_once_with_place_and_nearest_name(tmp_path):
         ("--stage dpo --pref_bco_weight 1", "its baseline is a running mean"),
         ("--stage dpo --moe_aux_loss_coef 0.1", "moe_aux_loss_coef has no use with stage: dpo"),
         ("--stage pt --mask_history", "mask_history has no use with stage: pt"),
-        ("--stage pt --val_size 2 --eval_generate 2", "eval_generate has no use with stage: pt"),
+        (
+            "--stage pt --val_size 2 --eval_generate 2",
+            "eval_generate asks the questions of rows, and plain text (stage: pt) has none",
+        ),
+        ("--ld_alpha 0", "ld_alpha belongs to stage: dpo, but stage is sft"),
         ("--image_resolution 8", "must be 28 or more"),
         ("--lora_dropout 2", "must be between 0 and 1"),
         ("--max_samples 1.5", "must be a whole number"),

@@ -49,6 +49,9 @@ def test_it_trains_when_told_to_or_when_nothing_is_said(flags, trains, evaluates
         ("--eval_on_start", "eval_on_start needs eval_strategy"),
         ("--save_strategy best", "save_strategy best needs eval_strategy"),
         ("--metric_for_best_model accuracy", "evaluation gives loss and loss_<task>"),
+        ("--stage dpo --metric_for_best_model reward/accuracies", "did you mean 'rewards/accuracies'"),
+        ("--stage dpo --metric_for_best_model sft_loss", "sft_loss is not known"),
+        ("--stage pt --metric_for_best_model rewards/margins", "evaluation gives loss and loss_<task>"),
         ("--fsdp_config x.json", "fsdp_config needs fsdp"),
         ("--num_train_epochs 0", "nothing would be trained"),
         ("--max_steps 0", "max_steps 0 would be passed over"),
@@ -102,6 +105,17 @@ def test_a_key_without_effect_beside_others_is_said(flags, key, needed):
 def test_the_worst_checkpoint_is_kept_with_a_word():
     flags = "--val_size 2 --eval_strategy epoch --save_strategy epoch --load_best_model_at_end --greater_is_better true"
     assert any("keeps the checkpoint with the highest loss" in note for note in parsed(flags).notes)
+    flags += " --stage dpo --pref_loss orpo --metric_for_best_model"
+    assert any("with the highest sft_loss" in note for note in parsed(f"{flags} sft_loss").notes)
+    assert not any("keeps the checkpoint" in note for note in parsed(f"{flags} rewards/margins").notes)
+
+
+def test_plain_text_has_no_thoughts_and_no_questions():
+    plain = "--stage pt --template qwen3_vl --enable_thinking false"
+    assert [note.split(":")[0] for note in parsed(plain).notes if "think" in note] == ["enable_thinking has no effect"]
+    with pytest.raises(ConfigError) as refused:
+        parsed(f"{plain} --val_size 2 --eval_strategy epoch --eval_generate 2")
+    assert len(refused.value.problems) == 1
 
 
 def test_a_learning_rate_of_nothing_is_said():

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from gpt4scene.errors import DataError
-from gpt4scene.training.checkpoint_parts import STATE, check_parts
+from gpt4scene.training.checkpoint_parts import STATE, check_own_parts, check_parts
 from gpt4scene.training.output import MARK
 
 
@@ -130,3 +130,16 @@ def test_an_optimizer_without_memory_passes(tmp_path):
     path = made(tmp_path, optim="sgd")
     change("optimizer.pt", lambda one: one["state"].clear())(path)
     check_parts(path)
+
+
+def test_each_process_looks_for_its_own_random_numbers(tmp_path):
+    """The first process of several machines can't see what lies on the others."""
+    path = made(tmp_path, 2)
+    check_own_parts(path, 0)
+    check_own_parts(path, 3)  # one of more processes than before
+    (path / "rng_state_1.pth").unlink()
+    check_own_parts(path, 0)
+    with pytest.raises(DataError, match=r"rng_state_1.pth is missing, so it can't be gone on with exactly"):
+        check_own_parts(path, 1)
+    with pytest.raises(DataError, match="is not there for process 1 on .*; all machines must see one output_dir"):
+        check_own_parts(tmp_path / "elsewhere", 1)

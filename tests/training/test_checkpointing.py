@@ -9,7 +9,7 @@ from gpt4scene.families.shape import PUBLISHED
 from gpt4scene.settings.config import parse
 from gpt4scene.training.checkpointing import choose, pack_size, ran_out
 from gpt4scene.training.fitting import setup_of
-from gpt4scene.training.memory import PUBLISHED_PACK
+from gpt4scene.training.memory import PUBLISHED_PACK, estimate
 
 SEVEN, GB = PUBLISHED["Qwen2-VL-7B"], 10**9
 OPTIONS = sorted(
@@ -26,6 +26,18 @@ def config_of(flags=""):
 def chosen(flags="", free=None, pack=PUBLISHED_PACK, processes=1):
     config = config_of(flags)
     return choose(config, SEVEN, setup_of(config, SEVEN, processes), pack, free)
+
+
+def test_a_reference_of_its_own_is_planned_with():
+    def reference(flags):
+        config = config_of(f"--stage dpo {flags}")
+        return estimate(SEVEN, setup_of(config, SEVEN, 1), PUBLISHED_PACK, 1).weights
+
+    for method in ("full", "lora"):
+        without = reference(f"--finetuning_type {method} --pref_loss orpo")
+        with_it = reference(f"--finetuning_type {method} {'--ref_model r' if method == 'lora' else ''}")
+        assert with_it - without == 2 * SEVEN.parameters, "all of it, in bf16"
+    assert reference("--finetuning_type lora") == without, "adapters off"
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,11 @@ def test_a_cpu_is_used_where_there_is_no_accelerator(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("metric", "greater"), [("loss", False), ("loss_rooms", False), ("eval_loss_rooms", False), ("exact_match", True)]
+    ("metric", "greater"),
+    [
+        *[(metric, False) for metric in ("loss", "loss_rooms", "eval_loss_rooms", "sft_loss", "eval_odds_ratio_loss")],
+        *[("exact_match", True), ("rewards/accuracies", True), ("rewards/rejected", False), ("logps/chosen", True)],
+    ],
 )
 def test_losses_are_better_when_they_are_lower(made, metric, greater):
     flags = "--val_size 2 --eval_strategy steps --load_best_model_at_end --eval_generate 2"

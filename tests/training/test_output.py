@@ -6,16 +6,18 @@ import pytest
 from gpt4scene.errors import DataError
 from gpt4scene.model.adapter_chain import NOTE
 from gpt4scene.model.pissa import CONVERTED, START
+from gpt4scene.training.occupancy import leave, occupy
 from gpt4scene.training.output import (
+    AUTO,
     MARK,
     BatchPlan,
     check_output_folder,
-    check_plan,
     holds_run,
     leave_one_model,
     newest_checkpoint,
     open_output,
 )
+from gpt4scene.training.same_steps import check_plan
 
 PLAN = BatchPlan(questions_per_step=8, questions_per_pack=4, processes=2, training_rows=100, seed=42)
 
@@ -125,3 +127,28 @@ def test_an_earlier_adapter_is_not_left_beside_a_whole_model(tmp_path):
     assert "adapter_config.json of an earlier run was deleted" in leave_one_model(tmp_path, adapter=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model-00001-of-00002.safetensors", "notes.txt"]
     assert leave_one_model(tmp_path, adapter=False) == ""
+
+
+def test_auto_goes_on_where_it_can_and_starts_where_there_is_nothing_to_lose(tmp_path):
+    """A job that is started again by a queue has one command for its first start and all others."""
+    run, log = tmp_path / "run.json", tmp_path / "trainer_log.jsonl"
+    assert check_output_folder(tmp_path / "new", overwrite=False, resume=AUTO) is None
+    checkpoint(tmp_path, 5, complete=False)
+    log.write_text("{}")
+    run.write_text('{"status": "running"}')
+    assert check_output_folder(tmp_path, overwrite=False, resume=AUTO) is None and log.exists()
+    run.write_text('{"status": "finished"}')
+    with pytest.raises(DataError, match="already holds a run .*no complete checkpoint to continue from, start"):
+        check_output_folder(tmp_path, overwrite=False, resume=AUTO)
+    checkpoint(tmp_path, 4)
+    for status in ("finished", "failed"):
+        run.write_text(json.dumps({"status": status}))
+        assert open_output(tmp_path, overwrite=False, resume=AUTO).name == "checkpoint-4" and log.exists()
+
+
+def test_a_folder_is_held_by_one_run_at_a_time(tmp_path):
+    place = occupy(tmp_path / "run")
+    with pytest.raises(DataError, match="another run is writing here at this moment; wait"):
+        occupy(tmp_path / "run")
+    leave(place)
+    leave(occupy(tmp_path / "run"))

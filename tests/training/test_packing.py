@@ -36,11 +36,11 @@ def rows(encoder, make_row, images):
 
 @pytest.fixture
 def branches(folder, rows, tmp_path, monkeypatch):
-    """Return a function: flags, free bytes of the devices, questions of a step on each -> questions of a pack."""
+    """Return a function: flags and free bytes of the devices -> questions of a pack."""
 
-    def found(words="", free=(None,), checkpoint=None, data=rows, each=64):
+    def found(words="", free=(None,), checkpoint=None, data=rows):
         words = words if "finetuning_type" in words else f"{words} --finetuning_type full"
-        given = f"--dataset rooms --per_device_train_batch_size 4 --gradient_accumulation_steps {each // 4}"
+        given = "--dataset rooms --per_device_train_batch_size 4 --gradient_accumulation_steps 4"
         config = parse(f"--model_name_or_path {folder} --output_dir {tmp_path}/run {given} {words}".split())
         arguments = SimpleNamespace(device=torch.device("cpu"), world_size=len(free), data_seed=None, seed=1)
         with monkeypatch.context() as patch:
@@ -52,8 +52,7 @@ def branches(folder, rows, tmp_path, monkeypatch):
 
 
 def test_a_number_is_taken_as_it_is_written_but_made_even(branches):
-    sizes = [branches(f"--scene_packing {size}", (80 * GB,), each=16) for size in (1, 8, 12, 6, 50)]
-    assert sizes == [1, 8, 8, 6, 16]
+    assert [branches(f"--scene_packing {size}", (80 * GB,)) for size in (1, 8, 12, 6, 50)] == [1, 8, 8, 6, 16]
     assert branches() == 1
 
 
@@ -74,11 +73,10 @@ def test_a_reference_takes_its_part_of_the_memory(branches, monkeypatch):
         assert setup_of(parse([*least, "--output_dir", "o", *words.split()]), model, 1).beside == size, words
 
 
-def test_auto_leaves_four_packs_to_a_step_without_an_accelerator_or_with_room(branches):
-    auto = "--scene_packing auto"
-    assert [branches(auto, each=each) for each in (4, 8, 16, 64)] == [1, 2, 4, 16]
-    assert [branches(auto, (80 * GB,) * count, each=8) for count in (1, 2, 4, 8)] == [2, 4, 8, 8]
-    assert branches(auto, (80 * GB, None), each=8) == 4
+def test_auto_takes_all_questions_of_a_step_without_an_accelerator_or_with_room(branches):
+    assert branches("--scene_packing auto") == 16
+    assert branches("--scene_packing auto", (80 * GB, 80 * GB)) == 16
+    assert branches("--scene_packing auto", (80 * GB, None)) == 16
 
 
 def test_auto_takes_what_the_smallest_device_holds(branches, monkeypatch):
@@ -89,10 +87,9 @@ def test_auto_takes_what_the_smallest_device_holds(branches, monkeypatch):
         return 11
 
     monkeypatch.setattr(packing, "largest_pack", largest)
-    four = (80 * GB, 80 * GB, 24 * GB, 80 * GB)
-    assert branches("--scene_packing auto", four, each=16) == 8  # 16 questions are 2 packs of 8, not 11 and 5
-    assert branches("--scene_packing auto --disable_gradient_checkpointing true", (24 * GB,)) == 11
-    assert asked == [(24 * GB, 16, 1, 4), (24 * GB, 16, 0, 1)]
+    assert branches("--scene_packing auto", (80 * GB, 24 * GB)) == 8  # 16 questions are 2 packs of 8, not 11 and 5
+    assert branches("--scene_packing auto --disable_gradient_checkpointing true", (24 * GB,)) == 8
+    assert asked == [(24 * GB, 16, 1, 2), (24 * GB, 16, 0, 1)]
 
 
 def test_little_memory_makes_small_packs(branches, monkeypatch):

@@ -10,9 +10,10 @@ from transformers import AutoModelForImageTextToText
 
 from gpt4scene.data.encoding import Encoder
 from gpt4scene.data.image_rules import image_rule
-from gpt4scene.data.packs import PackDataset
+from gpt4scene.data.packs import PackDataset, WithoutPixels
 from gpt4scene.data.templates import TEMPLATES
 from gpt4scene.demo import tiny_model
+from gpt4scene.model.features import FeatureCache
 from gpt4scene.model.loading import load_model, load_tokenizer
 from gpt4scene.model.pixels import normalise
 from gpt4scene.model.reference import Reference
@@ -159,6 +160,7 @@ def test_losses_without_a_reference_and_smoothed_ones_are_those_of_trl():
     from trl.experimental.orpo import ORPOTrainer
 
     logps = -torch.rand(8, 2, generator=torch.Generator().manual_seed(0)) - 0.01
+    logps[4:] *= torch.tensor([[1e-3, 1.0], [1.0, 1e-3], [20.0, 1.0], [1.0, 20.0]])
     chosen, rejected = logps.unbind(1)
     nothing = torch.zeros_like(logps)
     trainer = SimpleNamespace(beta=0.4, accelerator=SimpleNamespace(device="cpu"), alpha=0.0, simpo_gamma=0.7)
@@ -171,6 +173,14 @@ def test_losses_without_a_reference_and_smoothed_ones_are_those_of_trl():
     trainer.loss_type, trainer.label_smoothing = "sigmoid", 0.2  # of log-probabilities, or of their ratios, is one
     ours_ = pair_losses(logps, nothing, PreferenceArguments(pref_beta=0.4, dpo_label_smoothing=0.2))
     assert torch.allclose(ours_, CPOTrainer.cpo_loss(trainer, chosen, rejected)[0], rtol=1e-6)
+
+
+def test_the_odds_of_a_sure_answer_are_finite_and_its_gradient_is():
+    """Also where fp32 rounds its probability to 1 or to 0."""
+    logps = torch.tensor([[0.0, -1.0], [-1e-9, -90.0], [-30.0, 0.0]], requires_grad=True)
+    losses = pair_losses(logps, torch.zeros_like(logps), PreferenceArguments(pref_loss="orpo"))
+    losses.sum().backward()
+    assert losses.isfinite().all() and logps.grad is not None and logps.grad.isfinite().all()
 
 
 @pytest.mark.slow
@@ -202,3 +212,27 @@ def test_pairs_in_packs_are_those_one_by_one(scene, ftx):
     objective = Preference(arguments, base)
     counts = [objective.counts(ridden.data[indices]).tolist() for indices in ((0, 1, 2, 3), (3,), ())]
     assert counts == [[1, 1, 1, 1], [1, 0], [0]]
+
+
+@pytest.mark.slow
+def test_a_reference_of_its_own_keeps_its_features_beside_the_models(scene, monkeypatch):
+    """Images that the model need not see again are not decoded for its reference; a frozen tower of both runs once."""
+    model, same, other = (load_model(place) for place in (scene.model, scene.model, scene.other))
+    made, plain = [], Tower.encode
+    monkeypatch.setattr(Tower, "encode", lambda self, *given: made.append(self) or plain(self, *given))
+    model.get_submodule("model.visual").requires_grad_(False)
+
+    def found(reference, tower, *batches):
+        objective = Preference(PreferenceArguments(), reference)
+        with torch.no_grad():
+            return [objective.losses(model, batch, tower).losses for batch in batches]
+
+    for network, towers in ((same, 1), (other, 2)):
+        made.clear()
+        wanted = found(Reference(network), Tower(model, scene.encoder.vision), scene.data[(0, 1)])[0]
+        assert len(made) == 2
+        made.clear()
+        tower = Tower(model, scene.encoder.vision, cache=FeatureCache(2**20))
+        unseen = scene.data[WithoutPixels((0, 1))]
+        losses = found(Reference(network), tower, scene.data[(0, 1)], unseen, unseen)
+        assert len(made) == towers and all(relative(one, wanted) < 1e-6 for one in losses)

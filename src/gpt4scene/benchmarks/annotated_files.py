@@ -41,7 +41,8 @@ def write_training(made: Iterable[tuple[TrainingRow, Scenes, str]], out: Path, n
     tags = {"role_tag": "role", "content_tag": "content"}
     tags |= {"user_tag": "user", "assistant_tag": "assistant", "system_tag": "system"}
     entry = {"file_name": f"{name}.json", "formatting": "sharegpt", "num_samples": len(rows)}
-    entry |= {"columns": {"messages": "messages", "images": "images"}, "tags": tags}
+    videos = {"videos": "videos"} if any("videos" in row for row in rows) else {}
+    entry |= {"columns": {"messages": "messages", "images": "images", **videos}, "tags": tags}
     return [write_json(out / f"{name}.json", rows, indent=None), write_json(info_path, {**info, name: entry}, indent=2)]
 
 

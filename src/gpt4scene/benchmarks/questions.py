@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from gpt4scene.benchmarks.registry import BENCHMARKS, task_names
@@ -62,11 +62,13 @@ def load_questions(
     ``DataError`` names file, row or scene and the way out; a scene without a question is a ``ConfigError``.
     """
     questions: list[Question] = []
+    files: dict[str, Path] = {}
     for task in find_tasks(annotation_dir, tasks, split):
         path = question_file(annotation_dir, task, split)
         assert path is not None, "find_tasks names tasks with a file only"
-        questions += _with_videos(read_questions(path, task, BENCHMARKS[task].type_key), path, media_dir)
-    questions = _chosen(questions, scenes, limit)
+        files[task] = path
+        questions += _of_equal_videos(read_questions(path, task, BENCHMARKS[task].type_key), path)
+    questions = _with_videos(_chosen(questions, scenes, limit), files, media_dir)
     if not questions:
         return []
     asked: dict[str, set[str]] = {}
@@ -85,28 +87,41 @@ def load_questions(
     ]
 
 
-def _with_videos(questions: list[Question], path: Path, media_dir: str | Path | None) -> list[Question]:
-    """Return the questions of the file ``path`` with their own videos found.
+def _of_equal_videos(questions: list[Question], path: Path) -> list[Question]:
+    """Return the questions of the file ``path`` as they are.
 
-    Raises ``DataError`` for one that is not there, and where questions about a scene show different ones: answers are
-    kept by scene.
+    Raises ``DataError`` where those about a scene show different videos: answers are kept by scene.
     """
-    if not any(question.images for question in questions):
-        return questions
-    search, shown, found = ImageSearch.around(path, media_dir), {}, []
+    shown: dict[str, Question] = {}
     for question in questions:
         first = shown.setdefault(question.scene_id, question)
-        where = f"{path}, row {question.index}"
         if first.images != question.images:
             raise DataError(
-                f"{where}: shows other 'videos' than row {first.index} of the same scene '{question.scene_id}'; give "
-                "rows that show something else a scene_id of their own"
+                f"{path}, row {question.index}: shows other 'videos' than row {first.index} of the same scene "
+                f"'{question.scene_id}'; give rows that show something else a scene_id of their own"
             )
+    return questions
+
+
+def _with_videos(questions: list[Question], files: Mapping[str, Path], media_dir: str | Path | None) -> list[Question]:
+    """Return the questions with their own videos found; ``files`` are those of the tasks.
+
+    Raises ``DataError`` for one that is not there. Videos that no question is about need not be.
+    """
+    found: dict[tuple[Path, tuple[str, ...]], tuple[str, ...]] = {}
+    searches = {path: ImageSearch.around(path, media_dir) for path in files.values()}
+    for question in (one for one in questions if one.images):
+        path = files[question.task]
+        if (path, question.images) in found:
+            continue
         try:
-            found.append(dataclasses.replace(question, images=tuple(map(search.find_named, question.images))))
+            found[path, question.images] = tuple(map(searches[path].find_named, question.images))
         except DataError as error:
-            raise DataError(f"{where}: {error}") from None
-    return found
+            raise DataError(f"{path}, row {question.index}: {error}") from None
+    return [
+        dataclasses.replace(question, images=found.get((files[question.task], question.images), ()))
+        for question in questions
+    ]
 
 
 def list_of_task(

@@ -14,6 +14,7 @@ from typing import Any
 from gpt4scene.data.marks import MEDIA_MARKS, Marks, reason
 from gpt4scene.data.media_columns import row_media
 from gpt4scene.errors import DataError
+from gpt4scene.files.media import VIDEO_FILES
 from gpt4scene.types import Conversation, Origin, Role, Turn
 
 
@@ -71,9 +72,8 @@ NOT_USED: Mapping[str, str] = {
 }
 """Keys of rows that mean something to training and are not used, unless a column names them -> the way out."""
 
-MEDIA = re.compile(
-    r"\S.*\.(jpe?g|png|webp|bmp|gif|tiff?|heic|mp4|avi|mov|mkv|webm|wav|mp3|flac|ogg|m4a)(\?.*)?", re.IGNORECASE
-)
+_VIDEOS = "|".join(end.removeprefix(".") for end in VIDEO_FILES)
+MEDIA = re.compile(rf"\S.*\.(jpe?g|png|webp|bmp|gif|tiff?|heic|{_VIDEOS}|wav|mp3|flac|ogg|m4a)(\?.*)?", re.IGNORECASE)
 """What paths of images, videos and audio look like."""
 
 NOT_USED_IN_MESSAGES: Mapping[str, tuple[str, tuple[Any, ...]]] = {

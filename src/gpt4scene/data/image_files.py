@@ -17,9 +17,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from gpt4scene.data.image_rule import ImageRule, Size
-from gpt4scene.data.video import Clips, video_patches
+from gpt4scene.data.video import CHANGED, Clips, video_patches
 from gpt4scene.errors import DataError
-from gpt4scene.files.media import called, is_video
+from gpt4scene.files.media import is_video
 from gpt4scene.files.pixels import rgb, still
 from gpt4scene.types import Grid, Origin
 
@@ -100,15 +100,18 @@ def patches(path: str, rule: ImageRule, origin: Origin | None = None, grid: Grid
     """Return the image as uint8 patches ``[P, rule.patch_length]`` in the order that the vision tower reads.
 
     Without ``grid`` it is taken for the only image of its row. Raises DataError for a missing, truncated or unreadable
-    file.
+    file, and for one that is no longer of the size, or of the frames, that ``grid`` says.
     """
     if is_video(path):
-        return video_patches(path, rule, origin)
+        return video_patches(path, rule, origin, grid)
     with open_image(path, origin) as image:
         try:
-            return rule.cut(rgb(still(image)), rule.grid(image.size) if grid is None else grid)
+            now = rule.grid(image.size)
+            if grid is None or now[1:3] == grid[1:3]:  # the first number is not of the image alone
+                return rule.cut(rgb(still(image)), grid or now)
         except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
             raise _bad(path, origin, f"it can't be decoded ({error}); copy or render it again") from None
+    raise _bad(path, origin, CHANGED)
 
 
 def image_pixels(
@@ -131,11 +134,7 @@ def image_pixels(
         origin = origins[index] if origins else None
         place, part = pixels[ends[index] : ends[index + 1]], patches(paths[index], rule, origin, grids[index])
         if len(part) != len(place):
-            needed = "" if origin is None else f" (needed by {origin})"
-            raise DataError(
-                f"{called(paths[index])}{needed} has {len(part)} patches, but {len(place)} when its row was encoded: "
-                "the file changed; start again so that rows and images agree"
-            )
+            raise _bad(paths[index], origin, CHANGED)
         place[:] = part
 
     if threads == 1:

@@ -7,7 +7,7 @@ from typing import Any
 
 from gpt4scene.data.marks import IMAGE_MARK, VIDEO_MARK
 from gpt4scene.errors import DataError
-from gpt4scene.files.media import video_name
+from gpt4scene.files.media import is_video, video_name
 from gpt4scene.types import Origin
 
 
@@ -35,6 +35,8 @@ def _images(row: Mapping[str, Any], key: str, origin: Origin) -> Sequence[str]:
     listed = [value] if isinstance(value, str) else value or ()
     if not _texts(listed):
         raise DataError(f"{origin}: '{key}' is no list of image paths ({_short(value)})")
+    if odd := next(filter(is_video, listed), None):
+        raise DataError(f"{origin}: image '{odd}': a path may not begin with 'video:'; write ./ before it")
     return listed
 
 
@@ -42,8 +44,12 @@ def _videos(row: Mapping[str, Any], key: str, origin: Origin) -> list[str]:
     """Return the names of a row's videos: a path of a file or of a folder of frames each, or a list of frames."""
     value = row.get(key)
     listed = [value] if isinstance(value, str) else value or ()
-    if isinstance(listed, Sequence) and all(isinstance(one, str) or (_texts(one) and one) for one in listed):
-        return [video_name([one] if isinstance(one, str) else one) for one in listed]
+    given = [[one] if isinstance(one, str) else one for one in listed] if isinstance(listed, Sequence) else [None]
+    if all(_texts(paths) and paths and all(paths) for paths in given):
+        try:
+            return list(map(video_name, given))
+        except DataError as error:
+            raise DataError(f"{origin}: {error}") from None
     raise DataError(
         f"{origin}: '{key}' is no list of videos ({_short(value)}); each is the path of a file or of a folder of "
         "frames, or a list of the paths of its frames"

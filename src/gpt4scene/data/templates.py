@@ -36,9 +36,12 @@ MEDIA_TOKENS = ("<|vision_pad|>", VIDEO_PAD, "<|endoftext|>")
 
 
 def without_thought(text: str) -> str:
-    """Return an answer without the thoughts in it that are written between exactly ``THINK``."""
-    begin, end = map(re.escape, THINK)
-    return re.sub(f"{begin}.*?{end}", "", text, flags=re.DOTALL).lstrip("\n")
+    """Return an answer without the thoughts in it, however many line breaks stand around their marks.
+
+    LLaMA-Factory takes out those between exactly ``THINK`` alone; the released tokenizers are as lenient as this.
+    """
+    begin, end = (re.escape(mark.strip()) for mark in THINK)
+    return re.sub(f"{begin}.*?{end}\n{{0,2}}", "", text, flags=re.DOTALL).lstrip("\n")
 
 
 @dataclass(frozen=True)

@@ -148,10 +148,10 @@ class TileRule(ImageRule):
 
 def square(value: Any, path: Path, name: str) -> int:
     """Return the side of a square that a config gives as a number, a pair, or height and width."""
-    sides = {value} if isinstance(value, int) else set(value.values() if isinstance(value, Mapping) else value)
-    if len(sides) != 1:
-        raise DataError(f"{path}: {name} is {value!r}, and only squares are computed here")
-    return int(sides.pop())
+    listed = list(value.values()) if isinstance(value, Mapping) else value if isinstance(value, list) else [value]
+    if not listed or any(type(side) is not int or side != listed[0] or side < 1 for side in listed):
+        raise DataError(f"{path}: {name} is {value!r}, and only squares of whole pixels are computed here")
+    return listed[0]
 
 
 def tiles_of(pixels_HW3: np.ndarray, tile: int) -> np.ndarray:

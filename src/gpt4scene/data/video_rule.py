@@ -98,6 +98,8 @@ def area_bounds(config: Mapping[str, Any], least: int, most: int) -> tuple[int, 
     Both spellings are taken: ``min_pixels`` / ``max_pixels``, which win, and ``size: {shortest_edge, longest_edge}``.
     """
     size = config.get("size") or {}
+    if not isinstance(size, Mapping):
+        raise DataError(f"an image or video processor says size: {size!r}; it must have shortest_edge and longest_edge")
 
     def bound(flat: str, nested: str, default: int) -> int:
         for value in (config.get(flat), size.get(nested), size.get(flat)):

@@ -54,6 +54,7 @@ def _model(arguments: InferArguments, checks: Checks) -> Encoder | None:
     from gpt4scene.model.adapter_chain import chain, check_chain
     from gpt4scene.model.folder import find_model, weights_bytes
     from gpt4scene.model.loading import check_checkpoint, load_tokenizer
+    from gpt4scene.model.trained_with import trained_with
 
     folder = checks.check("model", lambda: find_model(arguments.model))
     if folder is None:
@@ -66,7 +67,8 @@ def _model(arguments: InferArguments, checks: Checks) -> Encoder | None:
         family = family_of(network.config)
         vision = image_rule(folder.base, **asdict(arguments.image_limits), video=arguments.video_limits)
         tokenizer = load_tokenizer(folder.base)
-        template = choose_template(family, arguments.template, tokenizer.chat_template, arguments.enable_thinking)
+        asked, trained = arguments.template, trained_with(folder)
+        template = choose_template(family, asked, tokenizer.chat_template, arguments.enable_thinking, trained)
         return Encoder(tokenizer, template, vision)
 
     size = weights_bytes(folder.base) / GIB

@@ -115,16 +115,25 @@ def check_template(family: Family, template: str) -> None:
 
 
 def choose_template(
-    family: Family, asked: str | None, chat_template: str | dict[str, str] | None, enable_thinking: bool | None
+    family: Family,
+    asked: str | None,
+    chat_template: str | dict[str, str] | None,
+    enable_thinking: bool | None,
+    trained: tuple[str, bool | None] | None = None,
 ) -> Template:
     """Return the template of a checkpoint's answers.
 
-    It is the one that was ``asked`` for; left out, that of the family's thinking checkpoints where ``chat_template``,
-    the tokenizer's own, writes thoughts, and else the other one. ``enable_thinking`` None is True where it thinks.
+    It is the one that was ``asked`` for; left out, the one it was ``trained`` with. Where that is not known, it is that
+    of the family's thinking checkpoints if ``chat_template``, the tokenizer's own, writes thoughts, and else the other.
+    ``enable_thinking`` None is True where it thinks, but False where it was trained so.
     Raises ``ConfigError`` for another family's, and where one without thoughts is to think.
     """
     writes = isinstance(chat_template, str) and THINKING in chat_template
-    name = asked or (family.thinking if family.thinking and writes else family.template)
+    known = trained is not None and trained[0] in family.templates
+    usual = family.thinking if family.thinking and writes else family.template
+    name = asked or (trained[0] if trained is not None and known else usual)
+    if trained is not None and trained == (name, False) and enable_thinking is None:
+        enable_thinking = False if TEMPLATES[name].thinks else None
     template = TEMPLATES[name]
     check_template(family, name)
     if enable_thinking and not template.thinks:

@@ -17,7 +17,7 @@ from PIL import Image
 from gpt4scene.errors import DataError
 from gpt4scene.files.media import FRAME_FILES, paths_of
 from gpt4scene.files.pixels import rgb, still
-from gpt4scene.files.videos import as_shown, full_index, opened, pictures_of
+from gpt4scene.files.videos import as_shown, full_index, opened, pictures_of, spread
 
 Size = tuple[int, int]
 
@@ -65,6 +65,16 @@ def files_of(name: str) -> list[str]:
     return _pictures(paths[0]) if len(paths) == 1 and os.path.isdir(paths[0]) else paths
 
 
+def refuse_other_sizes(name: str, facts: Clip, chosen: Sequence[int]) -> None:
+    """Raise ``DataError`` where one of the ``chosen`` frames of a folder has another size than the first.
+
+    Of lists ``clip`` says so, and of files decoding.
+    """
+    if facts.seconds is None and not facts.listed and os.path.isdir(paths_of(name)[0]):
+        files = files_of(name)
+        _size_of_all([files[0], *(files[place] for place in dict.fromkeys(chosen))])
+
+
 def clip_frames(name: str, facts: Clip, chosen: Sequence[int]) -> Iterator[Image.Image]:
     """Yield the frames at the ``chosen`` places, which rise or repeat, in RGB and as players show them.
 
@@ -76,6 +86,30 @@ def clip_frames(name: str, facts: Clip, chosen: Sequence[int]) -> Iterator[Image
         yield from (_picture(files[place], facts.size) for place in chosen)
         return
     yield from _frames_of_file(Path(paths[0]), facts, chosen)
+
+
+def glimpses(name: str, wanted: int) -> Iterator[tuple[str, Image.Image]]:
+    """Yield some frames of a video for people to look at, each with its second or its file's name.
+
+    At most ``wanted`` come, evenly spread. A file is not decoded throughout: the frames are those that can be shown
+    alone, so that some may be missing. Raises DataError and ConfigError as ``clip`` does.
+    """
+    path = Path(paths_of(name)[0])
+    if is_listed(name) or path.is_dir():
+        files = files_of(name)
+        for place in spread(len(files), wanted):
+            yield Path(files[place]).stem, _picture(files[place])
+        return
+    seen: set[int | None] = set()
+    with opened(path) as (container, stream):
+        length = _length(container, stream) or 0.0
+        for number in range(wanted if length else 1):
+            if number:
+                container.seek(int(1e6 * length * number / wanted))
+            frame = next(container.decode(stream), None)
+            if frame is not None and frame.pts not in seen:
+                seen.add(frame.pts)
+                yield f"{frame.time or 0.0:.0f} s", as_shown(frame, path)
 
 
 def _clip_of_file(path: Path) -> Clip:
@@ -178,14 +212,14 @@ def _picture_size(path: str) -> Size:
         raise DataError(f"frame {path} can't be read ({error}); copy it again") from None
 
 
-def _picture(path: str, size: Size) -> Image.Image:
+def _picture(path: str, size: Size | None = None) -> Image.Image:
     try:
         with Image.open(path) as image:
             read = rgb(still(image))
             read.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"frame {path} can't be read ({error}); copy it again") from None
-    if read.size != size:
+    if size not in (None, read.size):
         raise DataError(_other_size(path, read.size, size))
     return read
 

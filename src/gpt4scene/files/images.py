@@ -53,6 +53,8 @@ class ImageSearch:
     def find(self, name: str, *, folders: bool = False) -> str | None:
         """Return the first of ``places`` that is a file, or also a folder where ``folders`` will do, or ``None``."""
         there = os.path.exists if folders else os.path.isfile
+        if not name:  # else it would be each of the folders
+            return None
         return next((place for place in self.places(name) if there(place)), None)
 
     def find_listed(self, name: str) -> str | None:

@@ -72,6 +72,10 @@ def _question(row: dict[str, Any], task: str, index: int, where: str, type_key: 
         raise DataError(
             f"{where}: 'videos' must be a list of paths of videos, or of folders of frames, found {videos!r}"
         )
+    try:
+        shown = tuple(video_name([video]) for video in videos)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
     captions = row.get("ref_captions")
     captions = captions if captions is None or isinstance(captions, list) else [captions]
     if not all(isinstance(item, str | int) and not isinstance(item, bool) for item in captions or ()):
@@ -91,7 +95,7 @@ def _question(row: dict[str, Any], task: str, index: int, where: str, type_key: 
         index=index,
         scene_id=row["scene_id"],
         prompt=_text(row, "prompt", where) if to_ask or row.get("prompt") else "",
-        images=tuple(video_name([video]) for video in videos),
+        images=shown,
         qid=qid,
         obj_id=_whole_number(row, "obj_id" if "obj_id" in row else "gt_id", where),
         pred_id=_whole_number(row, "pred_id", where),

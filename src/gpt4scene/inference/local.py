@@ -18,6 +18,7 @@ from gpt4scene.model.features import FeatureCache
 from gpt4scene.model.folder import ModelFolder, find_model, parameter_count
 from gpt4scene.model.loading import load_merged, load_tokenizer
 from gpt4scene.model.threads import spare_threads
+from gpt4scene.model.trained_with import trained_with
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -74,8 +75,9 @@ def load_engine(
 ) -> Engine:
     """Return an engine around a checkpoint, a training output folder or a LoRA output folder (merged in memory).
 
-    ``template`` and ``enable_thinking`` are as in ``choose_template``; ``prefix_memory`` counts bytes; ``features``
-    keeps what the vision tower makes of images. Raises ``ValueError`` that names what is missing.
+    ``template`` and ``enable_thinking`` are as in ``choose_template``, and left out those of the training.
+    ``prefix_memory`` counts bytes; ``features`` keeps what the vision tower makes of images. Raises ``ValueError`` that
+    names what is missing.
     """
     folder = model if isinstance(model, ModelFolder) else find_model(model)
     place = choose_device(device)
@@ -85,6 +87,7 @@ def load_engine(
     vision = image_rule(folder.base, *limits, video=video or VideoLimits())
     tokenizer = load_tokenizer(folder.base)
     network = load_merged(folder, **options)
-    spoken = choose_template(family_of(network.config), template, tokenizer.chat_template, enable_thinking)
+    family, trained = family_of(network.config), trained_with(folder)
+    spoken = choose_template(family, template, tokenizer.chat_template, enable_thinking, trained)
     encoder = Encoder(tokenizer, spoken, vision)
     return Engine(Scheduler(network, encoder, branch_limit or BRANCH_LIMIT, prefix_memory, features=features))

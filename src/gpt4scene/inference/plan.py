@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpt4scene.benchmarks.questions import find_tasks, load_questions, question_file
 from gpt4scene.benchmarks.registry import BENCHMARKS
@@ -18,10 +18,13 @@ from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files import journal
 from gpt4scene.files.contents import Contents
 from gpt4scene.files.images import odd_scenes
-from gpt4scene.files.media import is_video
+from gpt4scene.files.media import is_video, paths_of
 from gpt4scene.files.whole import read_json
 from gpt4scene.inference.arguments import InferArguments, names_in
 from gpt4scene.types import Question
+
+if TYPE_CHECKING:
+    from gpt4scene.model.folder import ModelFolder
 
 Say = Callable[[str], None]
 View = tuple[str, str]
@@ -216,9 +219,24 @@ def _shared_settings(arguments: InferArguments) -> dict[str, Any]:
     }
     if arguments.enable_thinking is not None or (arguments.template and TEMPLATES[arguments.template].thinks):
         settings["enable_thinking"] = arguments.enable_thinking is not False
+    if folder is not None and (told := _told_otherwise(arguments, folder)) is not None:
+        settings["trained_with"] = told
     if arguments.temperature:
         settings |= {"top_p": arguments.top_p, "seed": arguments.seed}
     return settings
+
+
+def _told_otherwise(arguments: InferArguments, folder: ModelFolder) -> list[str | bool | None] | None:
+    """Return how the model's training spoke, where thoughts in its answers may hang on that alone; else None."""
+    from gpt4scene.families.registry import FAMILIES
+    from gpt4scene.model.trained_with import trained_with
+
+    kind = read_json(folder.base / "config.json", "description of the model").get("model_type")
+    thinks = kind in FAMILIES and FAMILIES[kind].thinking
+    if not thinks or (arguments.template and arguments.enable_thinking is not None):
+        return None
+    trained = trained_with(folder)
+    return None if trained is None else list(trained)
 
 
 def _check_model(arguments: InferArguments, folder: Path) -> None:
@@ -243,6 +261,6 @@ def _names_and_sizes(questions: Iterable[Question]) -> str:
     """Return the hash of one task's images by order, name and size in bytes, which earlier versions wrote."""
     digest = hashlib.sha256()
     for scene, images in sorted({question.scene_id: question.images for question in questions}.items()):
-        parts = [f"{os.path.basename(path)} {os.path.getsize(path)}" for path in images]
+        parts = [f"{os.path.basename(path)} {os.path.getsize(path)}" for name in images for path in paths_of(name)]
         digest.update("\n".join([scene, *parts, ""]).encode())
     return digest.hexdigest()[:16]

@@ -16,6 +16,7 @@ from gpt4scene.data.image_rule import ImageRule
 from gpt4scene.data.packs import pack_pixels
 from gpt4scene.errors import DataError
 from gpt4scene.files.contents import Contents
+from gpt4scene.files.media import called
 from gpt4scene.inference.prefixes import VisitKey
 from gpt4scene.types import Branch, EncodedSample, Grid, Origin, Pack, Question
 
@@ -148,7 +149,7 @@ class Preparer:
             patches[starts[index] : starts[index + 1]] = _one(prepared, index)
             path = prepared.images[index]
             if self._contents(path) != prepared.key[0][index]:  # else its prefix would be taken for that of before
-                raise DataError(f"image {path}: the file was changed after its question was asked; ask again")
+                raise DataError(f"{called(path)}: the file was changed after its question was asked; ask again")
 
         return Pixels(patches, [self._decoding.submit(decode, index) for index in range(len(prepared.grids))])
 

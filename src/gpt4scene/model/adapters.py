@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from transformers import PreTrainedModel
 
-from gpt4scene.errors import DataError
+from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.families.family import Family
 from gpt4scene.families.registry import family_of
 from gpt4scene.model.adapter_files import Adapter, read_adapter
@@ -259,7 +259,10 @@ def condensed(chosen: set[str], modules: list[str]) -> str | list[str]:
 
 
 def untie(model: PreTrainedModel, config: LoraConfig) -> None:
-    """Part the LM head from the embedding where the adapter changes one of them, since it was trained on that alone."""
+    """Part the LM head from the embedding where the adapter changes one of them, since it was trained on that alone.
+
+    Raises ``ConfigError`` under ZeRO-3, where no process holds the weight that both share.
+    """
     head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
     if not isinstance(head, torch.nn.Linear) or not isinstance(embedding, torch.nn.Embedding):
         return
@@ -268,6 +271,11 @@ def untie(model: PreTrainedModel, config: LoraConfig) -> None:
     pattern = config.target_modules if isinstance(config.target_modules, str) else ""
     touched = ends & {*targets, *(config.modules_to_save or ())} or any(re.fullmatch(pattern, name) for name in ends)
     if touched and head.weight is embedding.weight and not config.ensure_weight_tying:
+        if getattr(head.weight, "ds_shape", None) is not None:
+            raise ConfigError(
+                "additional_target: the head shares its weight with the embedding, and ZeRO-3 shares that out, so they "
+                "can't be parted; write a DeepSpeed file of ZeRO-2"
+            )
         head.weight = torch.nn.Parameter(head.weight.detach().clone())
         for described in (model.config, model.config.get_text_config()):  # programs read one or the other
             described.tie_word_embeddings = False

@@ -33,7 +33,7 @@ def started_from(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     from peft import get_peft_model_state_dict
 
     held = get_peft_model_state_dict(model)
-    return {name: tensor.detach().cpu().clone() for name, tensor in held.items() if ".lora_" in name}
+    return {name: tensor.detach().cpu().clone() for name, tensor in held.items() if _is_matrix(name)}
 
 
 def write_start(adapter: Path, start: Mapping[str, torch.Tensor]) -> None:
@@ -61,13 +61,18 @@ def as_plain_lora(adapter: Adapter) -> Adapter:
         return adapter
     read_header(path)
     start, tensors = load_file(path), dict(adapter.tensors)
-    lora = {name for name in tensors if ".lora_" in name}
+    lora = {name for name in tensors if _is_matrix(name)}
     if lora != set(start) or any(tensors[name].shape != start[name].shape for name in lora):
         raise DataError(f"{path}: is not what the adapter beside it started from; fetch the folder again")
     for name in lora:
         first = ".lora_A." in name
         tensors[name] = torch.cat([tensors[name], start[name] if first else -start[name]], dim=0 if first else 1)
     return replace(adapter, tensors=tensors, description=_of_twice_the_rank(adapter.description))
+
+
+def _is_matrix(name: str) -> bool:
+    """Return whether a tensor of an adapter is an A or a B; DoRA's lengths, which are none, hold for any start."""
+    return ".lora_A." in name or ".lora_B." in name
 
 
 def _of_twice_the_rank(description: Mapping[str, Any]) -> dict[str, Any]:

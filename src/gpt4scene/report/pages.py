@@ -21,7 +21,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.whole import whole_folder, write_text
 from gpt4scene.metrics.intervals import intervals
 from gpt4scene.metrics.scores import Report, breakdown
-from gpt4scene.report.images import Listed, copy_scene, missing_reasons
+from gpt4scene.report.images import Listed, copy_scene, missing_reasons, own_videos
 from gpt4scene.report.judging import by_scene, judge_all, tally
 from gpt4scene.report.plan import RoomPlan
 from gpt4scene.report.rendering import render
@@ -109,9 +109,10 @@ def _write_scenes(
 ) -> int:
     """Write images and page of every scene; return the number of scenes that lack images."""
     lists = {name: Listed.read(folder, name) for name in {one.image_list for one in benchmarks.values()}}
+    videos = own_videos(folder, list(benchmarks))
     lacking = 0
     for place, page in enumerate(pages):
-        listed = _list_of(page, [lists[benchmarks[task].image_list] for task in page.tasks])
+        listed = _list_of(page, [lists[benchmarks[task].image_list] for task in page.tasks], videos)
         images = copy_scene(listed, page.scene, media_dir, out, f"images/{Path(page.file).stem}")
         missing = missing_reasons(images)
         lacking += bool(missing)
@@ -132,9 +133,9 @@ def _write_scenes(
     return lacking
 
 
-def _list_of(page: ScenePage, lists: Sequence[Listed]) -> Listed:
-    """Return the list of images that has the page's scene, the first of ``lists`` where none has."""
-    return next((listed for listed in lists if page.scene in listed.scenes), lists[0])
+def _list_of(page: ScenePage, lists: Sequence[Listed], videos: Sequence[Listed]) -> Listed:
+    """Return what names the images of the page's scene: its questions, else the lists, the first where none has it."""
+    return next((listed for listed in (*videos, *lists) if page.scene in listed.scenes), lists[0])
 
 
 def scene_files(scenes: Iterable[str]) -> dict[str, str]:

@@ -68,6 +68,19 @@ class ImagePart(Strict):
     uuid: Annotated[str, Field(pattern=NAME)] | None = None
 
 
+OTHER_PARTS: dict[str, str] = {
+    **dict.fromkeys(
+        ("video_url", "video", "input_video"),
+        "videos are not taken by this server; send frames of it as image_url parts, or ask about it with gpt4scene "
+        "infer, whose questions may have 'videos'",
+    ),
+    **dict.fromkeys(("audio_url", "input_audio", "audio"), "audio is not taken; send a text"),
+    **dict.fromkeys(("image", "input_image", "image_pil"), "images come as image_url parts"),
+    **dict.fromkeys(("input_text", "refusal", "thinking"), "texts come as text parts"),
+    **dict.fromkeys(("file", "input_file"), "files are not taken; send texts and images"),
+}
+"""Kinds of parts that other servers or other forms of request know -> why there are none here, and the way out."""
+
 Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
 
 
@@ -192,7 +205,7 @@ def _undone(name: str) -> Refusal:
 
 def _mistake(error: ValidationError) -> Refusal:
     """Return the refusal for the first mistake that was found."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    first = error.errors(include_url=False, include_input=False)[0]
     place = [part for part in first["loc"] if part not in ("parts", "function-wrap[_form()]")]
     if len(place) > 4 and place[0] == "messages" and place[4] in ("text", "image_url"):
         del place[4]  # the kind of a part, which pydantic puts before its fields
@@ -200,6 +213,9 @@ def _mistake(error: ValidationError) -> Refusal:
         del place[1:]
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{_short(part)}" for part in place).lstrip(".")
     words = first["msg"][:1].lower() + first["msg"][1:200]
+    if first["type"] == "union_tag_invalid":
+        kind = str(first.get("ctx", {}).get("tag"))
+        words = f"{_short(kind)} is no part of a message here: {OTHER_PARTS.get(kind, 'text and image_url are')}"
     return Refusal(400, f"'{name}': {words}", param=name)
 
 

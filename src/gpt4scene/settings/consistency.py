@@ -141,6 +141,11 @@ def _work(values: Mapping[str, Any]) -> Iterator[str]:
             yield "do_eval without training runs on plain processes; leave deepspeed out"
         if get("resume_from_checkpoint"):
             yield "do_eval without training reads model_name_or_path; write the checkpoint's folder there"
+    elif get("resume_from_checkpoint") == "auto" and get("overwrite_output_dir"):
+        yield (
+            "resume_from_checkpoint: auto goes on with the run in output_dir, and overwrite_output_dir: true deletes "
+            "it; leave one of them out"
+        )
     elif get("num_train_epochs") == 0 and get("max_steps", -1) <= 0:
         yield "nothing would be trained: num_train_epochs is 0"
     steps = get("max_steps", -1)

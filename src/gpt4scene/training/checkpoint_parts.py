@@ -6,6 +6,7 @@ transformers would go on without them: with a fresh optimizer, a schedule at its
 from __future__ import annotations
 
 import os
+import platform
 import re
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,22 @@ def check_parts(checkpoint: Path) -> None:
     if not sharded:
         keeps = str(marks.get("settings", {}).get("optim", "")).startswith("adamw_torch") and step > 0
         _check_optimizer(checkpoint / "optimizer.pt", _shapes(checkpoint), keeps)
+
+
+def check_own_parts(checkpoint: Path, process: int) -> None:
+    """Raise DataError where process number ``process`` does not see the checkpoint, or lacks its random numbers there.
+
+    Every process calls this: on several machines, each reads the folder of its own.
+    """
+    if not (checkpoint / STATE).is_file():
+        raise DataError(
+            f"{checkpoint.absolute()}: is not there for process {process} on {platform.node()}; all machines must see "
+            "one output_dir"
+        )
+    processes = _read(checkpoint / MARK, "processes")["processes"]
+    name = f"rng_state_{process}.pth" if processes > 1 else "rng_state.pth"
+    if process < processes and not (checkpoint / name).is_file():
+        raise DataError(f"{checkpoint}: {name} is missing, so it can't be gone on with exactly; {_ANEW}")
 
 
 def _shapes(checkpoint: Path) -> set[tuple[int, ...]]:

@@ -16,10 +16,13 @@ from gpt4scene.files.whole import read_json, write_json
 from gpt4scene.model.adapter_chain import NOTE
 from gpt4scene.model.folder import ADAPTER_CONFIG, step_folders, weight_files
 from gpt4scene.model.pissa import CONVERTED, START
-from gpt4scene.training import callbacks
+from gpt4scene.training import callbacks, manifest
 
 MARK = "batches.json"
 """File that a checkpoint gets last: its ``BatchPlan`` and settings. Without it, the checkpoint was never finished."""
+
+AUTO = "auto"
+"""Value of ``resume_from_checkpoint``: go on where there is a complete checkpoint, else start."""
 
 ORDER = 3
 """Rule of ``plan_steps``. Rule 1 counted packs a step instead of questions; checkpoints without a number are of it.
@@ -60,7 +63,12 @@ class BatchPlan:
     @property
     def steps_per_epoch(self) -> int:
         """Steps that take every row once."""
-        return -(-self.training_rows // (self.questions_per_step * self.processes))
+        return -(-self.training_rows // self.total)
+
+    @property
+    def total(self) -> int:
+        """Questions of a step on all processes."""
+        return self.questions_per_step * self.processes
 
     def content(self) -> dict[str, int]:
         """Return the plan under the keys of ``batches.json``."""
@@ -80,7 +88,8 @@ def check_output_folder(output_dir: str | Path, *, overwrite: bool, resume: bool
     Args:
         output_dir: of the run; need not exist.
         overwrite: start over where a run is.
-        resume: True for the newest complete checkpoint of ``output_dir``, or the path of one.
+        resume: True for the newest complete checkpoint of ``output_dir``, or the path of one; ``AUTO`` for the newest
+            where there is one. Without one, the folder is free unless a run has ended well in it.
 
     Raises DataError where a run is and neither was asked for, or where there is nothing to resume from.
     """
@@ -88,19 +97,33 @@ def check_output_folder(output_dir: str | Path, *, overwrite: bool, resume: bool
     file = next((path for path in (folder, *folder.parents) if path.exists() and not path.is_dir()), None)
     if file is not None:
         raise DataError(f"{file}: output_dir must be a folder, and this is a file; choose another output_dir")
-    if resume:
+    if resume == AUTO:
+        newest = good_checkpoint(folder)
+        if newest is not None:
+            return newest
+    elif resume:
         return newest_checkpoint(folder) if resume is True else _complete(Path(resume))
     leftovers = _leftovers(folder)
-    if leftovers and not overwrite:
+    free = overwrite or (resume == AUTO and not ended_well(folder))
+    if leftovers and not free:
+        go_on = "continue it with resume_from_checkpoint: true"
+        if good_checkpoint(folder) is None:
+            go_on = "it has no complete checkpoint to continue from"
         raise DataError(
-            f"{folder}: already holds a run ({leftovers[0].name}); continue it with resume_from_checkpoint: true, "
+            f"{folder}: already holds a run ({leftovers[0].name}); {go_on}, "
             "start over with overwrite_output_dir: true, or choose another output_dir"
         )
     return None
 
 
+def ended_well(folder: Path) -> bool:
+    """Return whether a run in this folder says that it has finished."""
+    run = folder / manifest.NAME
+    return run.is_file() and read_json(run).get("status") == "finished"
+
+
 def open_output(output_dir: str | Path, *, overwrite: bool, resume: bool | str | None) -> Path | None:
-    """Return what ``check_output_folder`` does; with ``overwrite``, delete the checkpoints and logs that are there.
+    """Return what ``check_output_folder`` does; where a fresh run may start, delete checkpoints and logs of before.
 
     A run that resumes deletes nothing.
     """
@@ -160,31 +183,6 @@ def newest_checkpoint(folder: Path) -> Path:
 def good_checkpoint(folder: Path) -> Path | None:
     """Return the complete checkpoint with the highest step, None where there is none."""
     return next((path for path in reversed(step_folders(folder)) if (path / MARK).is_file()), None)
-
-
-def check_plan(checkpoint: Path, now: BatchPlan) -> None:
-    """Raise DataError that names every setting in which this run shares rows out otherwise than the checkpoint's."""
-    then = read_json(checkpoint / MARK)
-    names = {
-        "questions": "per_device_train_batch_size x gradient_accumulation_steps",
-        "branches": "scene_packing",
-        "processes": "number of processes",
-        "rows": "number of training rows",
-        "seed": "seed",
-        "order": "the rule that deals packs to steps",
-    }
-    then = {"order": 1} | then
-    changed = [
-        f"{names[key]} was {then.get(key)} and is {value}"
-        for key, value in now.content().items()
-        if then.get(key) != value
-    ]
-    if changed:
-        raise DataError(
-            f"{checkpoint}: can't be continued exactly: {'; '.join(changed)}; use the same values, set "
-            "ignore_data_skip: true to go on with another order of rows, or start anew with the checkpoint as "
-            "model_name_or_path"
-        )
 
 
 class MarkComplete(TrainerCallback):

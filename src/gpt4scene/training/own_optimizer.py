@@ -50,7 +50,7 @@ class OwnOptimizer(Trainer):
         with known_projectors():
             super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint and self.optimizer is not None:
-            bring_projectors(self.optimizer)
+            bring_projectors(cast(torch.optim.Optimizer, self.optimizer))
 
 
 @contextmanager

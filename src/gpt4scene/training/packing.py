@@ -20,9 +20,6 @@ from gpt4scene.training.output import MARK
 from gpt4scene.training.processes import gather_all, on_first
 from gpt4scene.types import EncodedSample
 
-LEAST_PACKS = 4
-"""Packs of a step that ``auto`` leaves, so that a step sees several scenes: ``scripts/bench/study_packing.py``."""
-
 
 def branches_of(
     config: TrainConfig, arguments: TrainingArguments, folder: Path, rows: PackDataset, checkpoint: Path | None
@@ -30,16 +27,14 @@ def branches_of(
     """Return the most questions of one pack; every process calls this, before a weight is loaded.
 
     It is what the settings say, or with ``auto`` what ``checkpoint`` was trained with. Without one, it is the questions
-    of a step and process that leave ``LEAST_PACKS`` packs to the step of all processes, or as many as the memory of the
-    smallest device holds by the estimate. Without an accelerator nothing is estimated. With plain attention on one it
-    is 1: whole score matrices are kept.
+    of a step and process, or as many as the memory of the smallest device holds by the estimate. Without an accelerator
+    nothing is estimated. With plain attention on one it is 1: whole score matrices are kept.
     """
-    said = config.tuning.scene_packing
+    said, questions = config.tuning.scene_packing, config.rows_per_step
     if said != "auto":
         return said
     if checkpoint is not None:
         return on_first(lambda: read_json(checkpoint / MARK)["branches"])
-    questions = most_by_scenes(config.rows_per_step, arguments.world_size)
     free = gather_all(free_bytes(arguments.device))
     known = [size for size in free if size is not None]
     if len(known) < len(free) or questions == 1:
@@ -54,11 +49,6 @@ def branches_of(
     answers = 2 if config.tuning.stage == "dpo" else 1
     most = largest_pack(model, setup, pack, min(known), most=questions * answers, every=recomputed_in_packs(config))
     return max(1, most // answers)
-
-
-def most_by_scenes(questions: int, processes: int) -> int:
-    """Return the most of a process's ``questions`` of a step that may share a pack, so that it sees enough scenes."""
-    return max(1, min(questions, questions * processes // LEAST_PACKS))
 
 
 def recomputed_in_packs(config: TrainConfig) -> int:

@@ -21,9 +21,9 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json
 from gpt4scene.model.folder import ADAPTER_CONFIG, is_adapter, weight_files
 from gpt4scene.settings.config import TrainConfig
-from gpt4scene.training import manifest
 from gpt4scene.training.checkpoint_parts import STATE, check_parts
-from gpt4scene.training.output import MARK, BatchPlan, check_output_folder, check_plan
+from gpt4scene.training.output import AUTO, MARK, BatchPlan, check_output_folder, ended_well, open_output
+from gpt4scene.training.same_steps import check_plan
 
 _KEPT_BY_THE_OPTIMIZER = (
     "learning_rate",
@@ -60,12 +60,17 @@ def settings_of(config: TrainConfig, arguments: TrainingArguments, fingerprint: 
     return json.loads(json.dumps(tuning | pairs | data | optimizer | precision | ways | rows, default=str))
 
 
-def check_resume(checkpoint: Path, arguments: TrainingArguments, plan: BatchPlan, settings: Mapping[str, Any]) -> int:
-    """Return how many steps are left to take; DataError where the run can't go on from the checkpoint exactly."""
-    if not arguments.ignore_data_skip:
-        check_plan(checkpoint, plan)
-    check_settings(checkpoint, settings, other_rows=arguments.ignore_data_skip)
-    return steps_left(checkpoint, total_steps(arguments, plan))
+def check_resume(
+    checkpoint: Path, arguments: TrainingArguments, plan: BatchPlan, settings: Mapping[str, Any]
+) -> tuple[int, str | None]:
+    """Return how many steps are left to take, and a sentence where other processes take them.
+
+    Raises DataError where the run can't go on from the checkpoint exactly.
+    """
+    other_rows, in_parts = arguments.ignore_data_skip, bool(settings.get("deepspeed"))
+    by_others = check_plan(checkpoint, plan, other_rows=other_rows, in_parts=in_parts)
+    check_settings(checkpoint, settings, other_rows=other_rows)
+    return steps_left(checkpoint, total_steps(arguments, plan)), by_others
 
 
 def check_settings(checkpoint: Path, now: Mapping[str, Any], *, other_rows: bool = False) -> None:
@@ -102,6 +107,14 @@ def find_checkpoint(config: TrainConfig) -> Path | None:
         check_complete(checkpoint, config.tuning.finetuning_type)
         check_parts(checkpoint)
     return checkpoint
+
+
+def start_output(config: TrainConfig) -> None:
+    """Make ``output_dir`` free for a fresh run; DataError where that may not be, or where a run has got there first."""
+    auto = AUTO if config.training.get("resume_from_checkpoint") == AUTO else None
+    found = open_output(config.output_dir, overwrite=config.tuning.overwrite_output_dir, resume=auto)
+    if found is not None:
+        raise DataError(f"{found}: was saved by another run while this one started; stop one of them")
 
 
 def check_complete(checkpoint: Path, finetuning_type: str) -> None:
@@ -145,8 +158,7 @@ def steps_left(checkpoint: Path, total: int) -> int:
 def has_result(output_dir: str | Path) -> bool:
     """Return whether a run has ended well in this folder and its weights are there."""
     folder = Path(output_dir)
-    run = folder / manifest.NAME
-    return run.is_file() and read_json(run).get("status") == "finished" and bool(weight_files(folder))
+    return ended_well(folder) and bool(weight_files(folder))
 
 
 def _digest(value: Any) -> str:

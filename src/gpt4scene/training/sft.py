@@ -19,6 +19,7 @@ from gpt4scene.settings.config import TrainConfig, parse
 from gpt4scene.training.adapter_start import AdapterStart, check_same_start, starting_adapters
 from gpt4scene.training.advice import advice
 from gpt4scene.training.callbacks import Progress, StepLog
+from gpt4scene.training.checkpoint_parts import check_own_parts
 from gpt4scene.training.checkpointing import told_when_memory_runs_out
 from gpt4scene.training.early_stopping import StopEarly
 from gpt4scene.training.finite import RefuseBrokenStart
@@ -27,8 +28,9 @@ from gpt4scene.training.hf_arguments import training_arguments
 from gpt4scene.training.known_images import keep_features
 from gpt4scene.training.launch_files import launched
 from gpt4scene.training.manifest import Manifest
+from gpt4scene.training.occupancy import leave, occupy
 from gpt4scene.training.optimizers import try_out
-from gpt4scene.training.output import MarkComplete, holds_run, open_output
+from gpt4scene.training.output import MarkComplete, holds_run
 from gpt4scene.training.packing import branches_of
 from gpt4scene.training.parts_table import content, parts_of, table
 from gpt4scene.training.planned_run import PlannedRun, batch_content, say
@@ -37,7 +39,14 @@ from gpt4scene.training.processes import alike, leave_in_order, on_all, on_first
 from gpt4scene.training.ready_model import hasten, last_adapter, parameters_of, ready_model
 from gpt4scene.training.repeating import check_repeat, earlier_run
 from gpt4scene.training.results import evaluate_only, finish, take_steps
-from gpt4scene.training.resume import check_resume, find_checkpoint, has_result, settings_of, total_steps
+from gpt4scene.training.resume import (
+    check_resume,
+    find_checkpoint,
+    has_result,
+    settings_of,
+    start_output,
+    total_steps,
+)
 from gpt4scene.training.run_data import load_data
 from gpt4scene.training.signals import StopOnSignal
 from gpt4scene.training.speed import in_half, run_operations
@@ -75,7 +84,11 @@ def run(config: TrainConfig) -> int:
     set_seed(arguments.seed)  # the Trainer does so too, but only after adapters have drawn their first weights
     first = arguments.process_index == 0
     checkpoint = on_first(lambda: find_checkpoint(config))
-    manifest = Manifest(config.output_dir, config.resolved(), writes=first, held=True)
+    if checkpoint is not None:
+        on_all(lambda: check_own_parts(checkpoint, arguments.process_index))
+    place = on_all(lambda: occupy(config.output_dir) if first else None)
+    kept = checkpoint is None or on_first(lambda: has_result(config.output_dir))
+    manifest = Manifest(config.output_dir, config.resolved(), writes=first, held=kept)
     manifest.update(resumed_from=str(checkpoint) if checkpoint else None, launch=launched(config))
     try:
         status = _run(config, arguments, checkpoint, manifest)
@@ -86,7 +99,10 @@ def run(config: TrainConfig) -> int:
     except BaseException as error:
         manifest.end("failed", note=f"{type(error).__name__}: {error}")
         raise
-    manifest.end("finished", note=status)
+    else:
+        manifest.end("finished", note=status)
+    finally:
+        leave(place)
     leave_in_order()
     return 0
 
@@ -122,8 +138,10 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     for note in notes:
         say(arguments, f"note: {note}")
     if checkpoint is not None:
-        left = on_first(lambda: check_resume(checkpoint, arguments, plan, settings))
+        left, by_others = on_first(lambda: check_resume(checkpoint, arguments, plan, settings))
         on_first(lambda: check_same_start(checkpoint, folder, starting_adapters(config)[0]))
+        if by_others:
+            say(arguments, f"note: {by_others}")
         if not (left or config.evaluates_only) and on_first(lambda: has_result(config.output_dir)):
             sentence = f"finished before: {checkpoint} is the end of all {total} steps, and nothing was changed"
             say(arguments, f"{sentence}; raise num_train_epochs or max_steps to train on")
@@ -172,7 +190,7 @@ def _work(run: PlannedRun, tracking: Tracking) -> str:
     manifest.update(feature_cache=_features(run, trainer))
     check_best_metric(arguments, trainer.evaluated + (answers.names if answers else []))
     if run.checkpoint is None:  # nothing can be wrong any more that would be the end of an earlier run for nothing
-        on_first(lambda: open_output(config.output_dir, overwrite=config.tuning.overwrite_output_dir, resume=None))
+        on_first(lambda: start_output(config))
         manifest.release()
     if config.evaluates_only:
         return evaluate_only(run, trainer)

@@ -10,7 +10,7 @@ from transformers import AutoConfig, PreTrainedModel, TrainingArguments
 
 from gpt4scene.errors import DataError
 from gpt4scene.model.adapter_chain import chain, check_chain, merge_all
-from gpt4scene.model.folder import check_adapter_folder, find_model
+from gpt4scene.model.folder import check_adapter_folder, find_model, is_hub_name, local_folder
 from gpt4scene.model.fused import fuse
 from gpt4scene.model.loading import check_checkpoint, load_model
 from gpt4scene.model.reference import Reference
@@ -52,7 +52,7 @@ class ReferencePlace:
     adapters: tuple[Path, ...] = ()
 
     def __str__(self) -> str:
-        return " with ".join(map(str, (self.base, *self.adapters)))
+        return f"{self.base} with {', '.join(map(str, self.adapters))}" if self.adapters else str(self.base)
 
 
 def reference_place(config: TrainConfig, folder: Path) -> ReferencePlace | None:
@@ -66,7 +66,8 @@ def reference_place(config: TrainConfig, folder: Path) -> ReferencePlace | None:
         return None
     if not said:
         return ReferencePlace(folder)
-    found, adapters = find_model(said), [Path(one.strip()) for one in named if one.strip()]
+    found, words = find_model(said), [one.strip() for one in named if one.strip()]
+    adapters = [local_folder(one) if is_hub_name(one) else Path(one) for one in words]
     for one in adapters:
         check_adapter_folder(one)
     every = chain([*filter(None, [found.adapter]), *adapters])
