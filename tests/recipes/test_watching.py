@@ -110,6 +110,28 @@ def test_the_best_checkpoint_is_chosen_by_answers(train, flags, tmp_path, worksh
 
 
 @pytest.mark.slow
+def test_figures_of_tasks_are_the_same_however_a_step_is_cut(train, tmp_path):
+    keys = {
+        "dataset": "rooms,words",
+        "val_size": 0.4,
+        "eval_strategy": "epoch",
+        "num_train_epochs": 2,
+        "eval_generate": 3,
+    }
+    keys |= {"eval_generate_tokens": 3, "seed": 1}
+    for average in ("row", "token"):
+        found = []
+        for way in ({}, {"scene_packing": 4}, {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 8}):
+            out = tmp_path / f"{average}{len(found)}"
+            train(out, **keys | way, loss_average=average)
+            lines = log_of(out)
+            found.append([{name: line[name] for name in line if "loss" in name or "match" in name} for line in lines])
+        assert {"loss", "loss_rooms", "loss_words"} <= found[0][0].keys()
+        for other in found[1:]:
+            assert all(one == pytest.approx(same, rel=1e-5) for one, same in zip(found[0], other, strict=True)), average
+
+
+@pytest.mark.slow
 @needs_deepspeed
 def test_two_processes_log_what_one_does(train, on_two, tmp_path):
     """Losses of tasks are the same however rows are shared out, and so are scores of answers; under ZeRO-2, too."""

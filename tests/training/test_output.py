@@ -4,6 +4,8 @@ from dataclasses import replace
 import pytest
 
 from gpt4scene.errors import DataError
+from gpt4scene.model.adapter_chain import NOTE
+from gpt4scene.model.pissa import CONVERTED, START
 from gpt4scene.training.occupancy import leave, occupy
 from gpt4scene.training.output import (
     AUTO,
@@ -113,13 +115,15 @@ def test_looking_deletes_nothing(tmp_path):
 def test_an_earlier_adapter_is_not_left_beside_a_whole_model(tmp_path):
     """Whoever loads the folder would take the adapter, and pass over what was trained."""
     assert not holds_run(tmp_path) and leave_one_model(tmp_path, adapter=False) == ""
+    for name in (NOTE, START):
+        (tmp_path / name).write_text("[]")
+    (tmp_path / CONVERTED).mkdir()
     for name in ("adapter_config.json", "adapter_model.safetensors", "model-00001-of-00002.safetensors", "notes.txt"):
         (tmp_path / name).write_text("{}")
     assert holds_run(tmp_path)
     said = leave_one_model(tmp_path, adapter=True)
-    assert (
-        "still holds model-00001-of-00002.safetensors of an earlier run" in said and len(list(tmp_path.iterdir())) == 4
-    )
+    assert "still holds model-00001-of-00002.safetensors of an earlier run" in said
+    assert len(list(tmp_path.iterdir())) == 4, "what an earlier adapter started from is not this one's"
     assert "adapter_config.json of an earlier run was deleted" in leave_one_model(tmp_path, adapter=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model-00001-of-00002.safetensors", "notes.txt"]
     assert leave_one_model(tmp_path, adapter=False) == ""

@@ -13,7 +13,9 @@ from transformers import TrainerCallback
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json, write_json
+from gpt4scene.model.adapter_chain import NOTE
 from gpt4scene.model.folder import ADAPTER_CONFIG, step_folders, weight_files
+from gpt4scene.model.pissa import CONVERTED, START
 from gpt4scene.training import callbacks, manifest
 
 MARK = "batches.json"
@@ -149,9 +151,13 @@ def leave_one_model(output_dir: str | Path, *, adapter: bool) -> str:
     """Return what to say of an earlier run's weights beside those that were saved; its adapter is deleted.
 
     Else whoever loads the folder would take the earlier adapter for the result, since an adapter goes before a model.
-    A whole model beside an adapter stays.
+    So goes what an earlier adapter was trained on top of, or started from: it would be read as this one's. A whole
+    model beside an adapter stays.
     """
     folder = Path(output_dir)
+    for name in (NOTE, START):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / CONVERTED, ignore_errors=True)
     whole = [path for path in weight_files(folder) if not path.name.startswith("adapter_model")]
     if adapter:
         also = f"{whole[0].name} of an earlier run" if whole else ""
