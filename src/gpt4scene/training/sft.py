@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -98,7 +99,8 @@ def run(config: TrainConfig) -> int:
     except BaseException as error:
         if checkpoint is not None:
             manifest.release()
-        manifest.end("failed", note=f"{type(error).__name__}: {error}")
+        with suppress(OSError):  # on a full disk the error itself says more
+            manifest.end("failed", note=f"{type(error).__name__}: {error}")
         raise
     else:
         manifest.end("finished", note=status)
