@@ -238,3 +238,10 @@ def test_a_slurm_job_that_starts_again_goes_on(commands, tmp_path, restarts, wor
             parse(given)
     yaml.write_text("resume_from_checkpoint: true\n")
     assert "auto" not in commands("examples/slurm/train.sh", str(yaml), **job)[1]
+
+
+def test_sky_file():
+    """SkyPilot's own parser takes the file; what it runs is run in tests/recipes/test_launches.py."""
+    sky = pytest.importorskip("sky", reason="SkyPilot is not installed")
+    task = sky.Task.from_yaml(str(ROOT / "examples/sky/train.yaml"))
+    assert task.num_nodes == 2 and [one.accelerators for one in task.resources] == [{"H100": 8}]

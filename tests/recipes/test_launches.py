@@ -29,7 +29,7 @@ def on_two_machines(environment, flags):
 
     def run(command: str, output: Path, **keys):
         port, given = free_ports(1)[0], flags(output, **STEPS | {"save_strategy": "no", "optim": "adamw_torch"} | keys)
-        command = command.replace("29400", str(port)).replace("--num_processes 16", "--num_processes 2 --cpu")
+        command = command.replace("29400", str(port)).replace("--num_processes 16", "--num_processes 2")
         command = re.sub(r"--nproc_per_node 8\b", "--nproc_per_node 1", command.strip())
         path = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
         python = os.pathsep.join([str(ROOT / "src"), environment.get("PYTHONPATH", "")])
@@ -41,7 +41,11 @@ def on_two_machines(environment, flags):
             here |= {"SKYPILOT_NUM_NODES": "2", "SKYPILOT_NUM_GPUS_PER_NODE": "1"}
             words = ["bash", "-c", f'{command} "$@"', "launch", *given]
             both.append(subprocess.Popen(words, cwd=ROOT, env=clean | here, stderr=subprocess.PIPE, text=True))
-        said = [one.communicate(timeout=240)[1] for one in both]
+        try:
+            said = [one.communicate(timeout=400)[1] for one in both]
+        finally:
+            for one in both:
+                one.kill()
         return [one.returncode for one in both], said
 
     return run

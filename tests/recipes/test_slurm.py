@@ -9,7 +9,7 @@ from small_slurm import SmallSlurm, needs_slurm
 
 pytestmark = [pytest.mark.slow, needs_slurm]
 
-KEYS = {"per_device_train_batch_size": 2, "save_steps": 10, "save_strategy": "steps", "max_steps": 100}
+KEYS = {"per_device_train_batch_size": 2, "save_steps": 6, "save_strategy": "steps", "max_steps": 60}
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +31,12 @@ def submit(slurm, root, flags, tmp_path):
         names = [word.removeprefix("--") for word in words[::2]]
         yaml = tmp_path / f"{output.name}-{nodes}.yaml"
         yaml.write_text("".join(f"{name}: {value}\n" for name, value in zip(names, words[1::2], strict=True)))
-        call = ["sbatch", "--parsable", f"--nodes={nodes}", "--gres=none", "--cpus-per-task=1", f"--chdir={root}"]
+        call = ["sbatch", "--parsable", f"--nodes={nodes}", "--gres=none", "--cpus-per-task=1"]
         call += [f"--output={slurm.folder}/job-%j.out", str(root / "examples/slurm/train.sh"), str(yaml)]
         path = os.pathsep.join([os.path.dirname(sys.executable), slurm.environment["PATH"]])
         python = os.pathsep.join([str(root / "src"), os.environ.get("PYTHONPATH", "")])
         small = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": python}
-        return slurm.call(*call, PATH=path, SLURM_SUBMIT_DIR=str(root), **small)
+        return slurm.call(*call, folder=root, PATH=path, **small)
 
     return run
 
@@ -49,10 +49,11 @@ def ended(slurm, job, state):
     return text
 
 
-def test_a_job_that_loses_a_node_goes_on_by_itself_and_exactly(slurm, submit, on_two, losses_of, tmp_path):
-    whole = losses_of(on_two({"whole": KEYS | {"save_strategy": "no"}})["whole"])
+def test_a_job_that_loses_a_node_goes_on_by_itself_and_exactly(slurm, submit, losses_of, tmp_path):
+    ended(slurm, submit(tmp_path / "whole", save_steps=1000), "COMPLETED")
+    whole = losses_of(tmp_path / "whole")
     job, out = submit(tmp_path / "run"), tmp_path / "run"
-    slurm.wait((out / "checkpoint-10/batches.json").is_file, 200)
+    slurm.wait((out / "checkpoint-6/batches.json").is_file, 400)
     slurm.lose(slurm.nodes[1])
     slurm.wait(lambda: slurm.state(job) == "PENDING", 60)
     assert not (out / "model.safetensors").exists(), "the run was over before its node was lost"
@@ -63,7 +64,7 @@ def test_a_job_that_loses_a_node_goes_on_by_itself_and_exactly(slurm, submit, on
     assert text.count("8 training rows") == 2 and "checkpoint-" in resumed, "the output of both starts is kept"
     assert losses_of(out) == whole
 
-    job = submit(tmp_path / "fewer", nodes=1, resume_from_checkpoint=out / "checkpoint-50")
+    job = submit(tmp_path / "fewer", nodes=1, resume_from_checkpoint=out / "checkpoint-54")
     text = ended(slurm, job, "FAILED")
     assert text.count("error: ") == 1 + text.count("srun: error: ")
     assert "number of processes was 2 and is 1; use 2 processes and the same values; or, for the same 4 quest" in text
@@ -72,7 +73,7 @@ def test_a_job_that_loses_a_node_goes_on_by_itself_and_exactly(slurm, submit, on
 
 def test_a_job_that_is_told_of_its_time_limit_saves(slurm, submit, losses_of, tmp_path):
     job, out = submit(tmp_path / "run", max_steps=2000), tmp_path / "run"
-    slurm.wait((out / "checkpoint-10/batches.json").is_file, 200)
+    slurm.wait((out / "checkpoint-6/batches.json").is_file, 400)
     slurm.call("scancel", "--signal=TERM", job)  # the way of #SBATCH --signal=TERM@900
     text = ended(slurm, job, "FAILED")
     step = len(losses_of(out))

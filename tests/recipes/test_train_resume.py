@@ -1,5 +1,7 @@
 """Going on with runs of the training recipe that are over, incomplete, or others."""
 
+import json
+import resource
 import shutil
 from pathlib import Path
 
@@ -90,3 +92,27 @@ def test_what_can_not_be_gone_on_with_is_named(train, flags, tmp_path, workshop)
     ):
         with pytest.raises(DataError, match=words):
             sft.run(parse(flags(tmp_path / "run", **keys | given)))
+
+
+@pytest.fixture
+def largest_file():
+    """Return a function: bytes -> no file may grow beyond them, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.pt"])
+def test_a_checkpoint_that_can_not_be_written_is_one_sentence(train, flags, tmp_path, largest_file, file):
+    out = tmp_path / "run"
+    train(out, **STEPS, max_steps=2)
+    weights = (out / "checkpoint-2/model.safetensors").stat().st_size
+    largest_file(weights // 2 if file == "model.safetensors" else weights + 1000)
+    again = flags(out, **STEPS, max_steps=4, resume_from_checkpoint=True)
+    with pytest.raises(DataError, match=r"checkpoint-3: could not be saved .*make room, then go on with"):
+        sft.run(parse(again))
+    largest_file(resource.RLIM_INFINITY)
+    assert json.loads((out / "run.json").read_text())["status"] == "failed"
+    assert not (out / "checkpoint-3/batches.json").exists()
+    assert sft.run(parse(again)) == 0
+    assert (out / "checkpoint-4/batches.json").is_file()

@@ -159,6 +159,16 @@ class ModelShape:
         whole = self._matmul() * (self.layers - self.recurrent_layers) + self._matmul(True) * self.recurrent_layers
         return whole / self.layers
 
+    def _parameters(self, recurrent: bool = False) -> int:
+        """Return the parameters of a layer, norms and biases included, and all experts."""
+        idle = self.experts - self.active
+        resting = 3 * self.hidden * self.intermediate // self.active * idle if self.experts else 0
+        own = (self.query_width + 2 * self.key_width if self.qkv_bias else 0) + (2 * self.channels) * self.qk_norm
+        if recurrent:
+            assert self.recurrent is not None, "a model of equal layers has none of these"
+            own = self.recurrent.other_parameters
+        return self._matmul(recurrent) + resting + 2 * self.hidden + own
+
     @property
     def layer_parameters(self) -> int:
         """Parameters of a language layer, the largest where there are two kinds."""

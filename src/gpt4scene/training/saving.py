@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gpt4scene.errors import DataError
@@ -14,6 +16,9 @@ from gpt4scene.model.folder import save_processor_files
 from gpt4scene.model.loading import load_model
 from gpt4scene.training.finite import Watch
 from gpt4scene.training.own_optimizer import OwnOptimizer
+
+_WRITER = ("PytorchStreamWriter failed", "file write failed", "unexpected pos")
+"""Words of torch's own errors where a file can't be written."""
 
 
 class SavingTrainer(OwnOptimizer):
@@ -50,21 +55,26 @@ class SavingTrainer(OwnOptimizer):
                 for name, weight in weights.items()
             }
             folder = self._folder()
-            unwrapped.save_pretrained(folder, state_dict=rounded)
-            unwrapped.config.dtype = torch.bfloat16
-            unwrapped.config.save_pretrained(folder)
-            self._save_companions(folder)
+            with _told_when_full(folder):
+                unwrapped.save_pretrained(folder, state_dict=rounded)
+                unwrapped.config.dtype = torch.bfloat16
+                unwrapped.config.save_pretrained(folder)
+                self._save_companions(folder)
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         """Save all that is needed to go on, unless the weights are broken."""
         self._watch.weights(self.state.global_step, model)
-        super()._save_checkpoint(model, trial)
+        folder = Path(self._folder()) / f"checkpoint-{self.state.global_step}"
+        with _told_when_full(folder):
+            super()._save_checkpoint(model, trial)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save weights, tokenizer and processor files, so that every checkpoint loads on its own."""
-        super().save_model(output_dir, _internal_call)
-        if self.args.should_save:
-            self._save_companions(output_dir if output_dir is not None else self._folder())
+        folder = output_dir if output_dir is not None else self._folder()
+        with _told_when_full(folder):
+            super().save_model(output_dir, _internal_call)
+            if self.args.should_save:
+                self._save_companions(folder)
 
     def _folder(self) -> str:
         assert self.args.output_dir is not None  # config.parse asks for it
@@ -120,3 +130,17 @@ class SavingTrainer(OwnOptimizer):
             super()._load_best_model()
             return
         self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+
+@contextmanager
+def _told_when_full(folder: str | Path) -> Iterator[None]:
+    """Raise DataError where a file can't be written; torch raises RuntimeError then, and safetensors its own."""
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not any(words in str(error) for words in _WRITER):
+            raise
+        shown = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"{folder}: could not be saved ({shown}); make room, then go on with --resume_from_checkpoint true"
+        ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -97,7 +98,8 @@ def run(config: TrainConfig) -> int:
         leave_in_order()
         raise
     except BaseException as error:
-        manifest.end("failed", note=f"{type(error).__name__}: {error}")
+        with suppress(OSError):  # on a full disk the error itself says more
+            manifest.end("failed", note=f"{type(error).__name__}: {error}")
         raise
     else:
         manifest.end("finished", note=status)
