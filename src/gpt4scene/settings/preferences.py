@@ -46,7 +46,7 @@ class PreferenceArguments(Arguments):
     ref_model: str | None = key(
         "Folder of the reference model; the model that training starts from when left out.", None
     )
-    ref_model_adapters: str | None = key("Folder of a LoRA adapter to merge into ref_model.", None)
+    ref_model_adapters: str | None = key("Folders of LoRA adapters to merge into ref_model, with commas between.", None)
 
     @property
     def refers(self) -> bool:
