@@ -152,3 +152,4 @@ def test_a_folder_is_held_by_one_run_at_a_time(tmp_path):
         occupy(tmp_path / "run")
     leave(place)
     leave(occupy(tmp_path / "run"))
+    assert not (tmp_path / "run").exists(), "nothing is left of a run that wrote nothing"

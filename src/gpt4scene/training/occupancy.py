@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -34,6 +35,12 @@ def occupy(output_dir: str | Path) -> IO[str] | None:
 
 
 def leave(place: IO[str] | None) -> None:
-    """Give up what ``occupy`` returned."""
-    if place is not None:
-        place.close()
+    """Give up what ``occupy`` returned; a folder with nothing else in it goes, as the run failed at its start."""
+    if place is None:
+        return
+    file = Path(place.name)
+    with suppress(OSError):
+        if [path.name for path in file.parent.iterdir()] == [NAME]:
+            file.unlink()
+            file.parent.rmdir()
+    place.close()

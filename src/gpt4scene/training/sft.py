@@ -88,8 +88,7 @@ def run(config: TrainConfig) -> int:
     if checkpoint is not None:
         on_all(lambda: check_own_parts(checkpoint, arguments.process_index))
     place = on_all(lambda: occupy(config.output_dir) if first else None)
-    kept = checkpoint is None or on_first(lambda: has_result(config.output_dir))
-    manifest = Manifest(config.output_dir, config.resolved(), writes=first, held=kept)
+    manifest = Manifest(config.output_dir, config.resolved(), writes=first, held=True)
     manifest.update(resumed_from=str(checkpoint) if checkpoint else None, launch=launched(config))
     try:
         status = _run(config, arguments, checkpoint, manifest)
