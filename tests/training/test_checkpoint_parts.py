@@ -19,7 +19,7 @@ def made(folder, processes=1, step=2, **settings):
     path.mkdir()
     weights = {"a": torch.ones(3, 2), "b": torch.ones(4)}
     save_file(weights, path / "model.safetensors", {"format": "pt"})
-    (path / "config.json").write_text("{}")
+    (path / "config.json").write_text('{"model_type": "qwen2_vl"}')
     (path / MARK).write_text(json.dumps({"processes": processes, "settings": {"optim": "adamw_torch"} | settings}))
     (path / STATE).write_text(json.dumps({"global_step": step}))
     memory = {

@@ -151,5 +151,8 @@ def test_a_folder_is_held_by_one_run_at_a_time(tmp_path):
     with pytest.raises(DataError, match="another run is writing here at this moment; wait"):
         occupy(tmp_path / "run")
     leave(place)
-    leave(occupy(tmp_path / "run"))
-    assert not (tmp_path / "run").exists(), "nothing is left of a run that wrote nothing"
+    assert not (tmp_path / "run").exists(), "nothing was written"
+    place = occupy(tmp_path / "run")
+    (tmp_path / "run" / "log").touch()
+    leave(place)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["log"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -20,27 +21,29 @@ def occupy(output_dir: str | Path) -> IO[str] | None:
     """
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    file = (folder / NAME).open("a", encoding="utf-8")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise DataError(
-            f"{folder}: another run is writing here at this moment; wait for its end, or choose another output_dir"
-        ) from None
-    except OSError:  # some network file systems
-        file.close()
-        return None
-    return file
+    while True:
+        file = (folder / NAME).open("a", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise DataError(
+                f"{folder}: another run is writing here at this moment; wait for its end, or choose another output_dir"
+            ) from None
+        except OSError:  # some network file systems
+            file.close()
+            return None
+        if Path(file.name).exists() and os.path.samestat(os.fstat(file.fileno()), os.stat(file.name)):
+            return file
+        file.close()  # a run that ended meanwhile has taken its file away
 
 
 def leave(place: IO[str] | None) -> None:
-    """Give up what ``occupy`` returned; a folder with nothing else in it goes, as the run failed at its start."""
+    """Give up what ``occupy`` returned; a folder that nothing was written into goes, too."""
     if place is None:
         return
-    file = Path(place.name)
+    path = Path(place.name)
     with suppress(OSError):
-        if [path.name for path in file.parent.iterdir()] == [NAME]:
-            file.unlink()
-            file.parent.rmdir()
+        path.unlink()
+        path.parent.rmdir()
     place.close()
