@@ -7,7 +7,7 @@ import sys
 import pytest
 from small_slurm import SmallSlurm, needs_slurm
 
-pytestmark = [pytest.mark.slow, needs_slurm]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), needs_slurm]
 
 KEYS = {"per_device_train_batch_size": 2, "save_steps": 6, "save_strategy": "steps", "max_steps": 60}
 
@@ -75,7 +75,10 @@ def test_a_job_that_is_told_of_its_time_limit_saves(slurm, submit, losses_of, tm
     job, out = submit(tmp_path / "run", max_steps=2000), tmp_path / "run"
     slurm.wait((out / "checkpoint-6/batches.json").is_file, 400)
     slurm.call("scancel", "--signal=TERM", job)  # the way of #SBATCH --signal=TERM@900
-    text = ended(slurm, job, "FAILED")
-    step = len(losses_of(out))
-    assert f"stopped by SIGTERM after step {step} of 2000, saved in checkpoint-{step}; go on with" in text
-    assert (out / f"checkpoint-{step}/batches.json").is_file()
+    ended(slurm, job, "FAILED")
+    run, step = json.loads((out / "run.json").read_text()), len(losses_of(out))
+    assert run["status"] == "stopped", run
+    assert f"stopped by SIGTERM after step {step} of 2000, saved in checkpoint-{step}; go on with" in run["note"]
+    assert (out / f"checkpoint-{step}/batches.json").is_file() and (
+        out / f"checkpoint-{step}/rng_state_1.pth"
+    ).is_file()
