@@ -108,3 +108,6 @@ def test_operations_grow_with_what_is_computed():
     four = count(pack(8000, (100, 90, 80, 70), 32000))
     assert known < once < four < 1.2 * once, "the prefix counts once, and so do images; kept features cost nothing"
     assert 6 * 1.3e9 * 8100 < known < 6 * 3e9 * 8100, "about six operations a weight and token"
+    setup = Setup(method="full", precision="bf16", trained=model.parameters, kept_layers=28)
+    reference = operations_of(model, setup, refers=True)(pack(8000, (100,), 32000)) - once
+    assert known / 3.5 < reference < known / 3, "one pass beside two or, of attention, 2.5 of the backward pass"

@@ -6,7 +6,7 @@ learns. Work that is done again by checkpointing is not useful, as usual in mode
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from gpt4scene.families.shape import ModelShape
@@ -80,6 +80,13 @@ def work_of(model: ModelShape, setup: Setup, pack: PackSize, every: int) -> Work
         tower=_tower_work(model, pack.patches) * (3 if setup.trains_tower else 1),
         again=again * (forward + attended + 2.0 * tokens * _rank_work(model, setup)),
     )
+
+
+def forward_of(model: ModelShape, pack: PackSize) -> float:
+    """Return the operations of one pass over the tokens of a pack, without a backward pass and without the tower."""
+    setup = Setup(method="lora", precision="bf16", trained=0, kept_layers=0)
+    work = work_of(model, setup, replace(pack, patches=0), every=0)
+    return work.products + work.attention - 2.0 * pack.branches * pack.labels * model.head_parameters  # no gradients
 
 
 def _rank_work(model: ModelShape, setup: Setup) -> float:

@@ -18,7 +18,7 @@ from transformers import TrainingArguments
 from gpt4scene.families.registry import shape_of
 from gpt4scene.families.shape import ModelShape
 from gpt4scene.settings.config import TrainConfig
-from gpt4scene.training.costs import DEVICES, work_of
+from gpt4scene.training.costs import DEVICES, forward_of, work_of
 from gpt4scene.training.fitting import setup_of
 from gpt4scene.training.launch_files import deepspeed_content
 from gpt4scene.training.memory import PackSize, Setup
@@ -147,15 +147,19 @@ def peak_of(name: str, memory: float) -> float | None:
     return next((one.flops for key, one in DEVICES.items() if key in words), None)
 
 
-def operations_of(model: ModelShape, setup: Setup) -> Operations:
-    """Return what counts the useful operations of a pack; a tower that is not run, as features are kept, has none."""
+def operations_of(model: ModelShape, setup: Setup, *, refers: bool = False) -> Operations:
+    """Return what counts the useful operations of a pack; a tower that is not run, as features are kept, has none.
+
+    Where a loss ``refers`` to another model, its pass over tokens is among them.
+    """
 
     def count(batch: Batch) -> float:
         layout, patches = batch.layout, len(batch.pixel_values)
         branches = max(len(layout.lengths), 1)
         labels = -(-len(batch.label_ids) // branches)
         pack = PackSize(layout.prefix_length, branches, -(-layout.branch_tokens // branches), labels, patches)
-        return work_of(model, setup, pack, every=0).useful
+        useful = work_of(model, setup, pack, every=0).useful
+        return useful + (forward_of(model, pack) if refers else 0.0)
 
     return count
 
@@ -163,4 +167,5 @@ def operations_of(model: ModelShape, setup: Setup) -> Operations:
 def run_operations(config: TrainConfig, processes: int, model: torch.nn.Module) -> Operations:
     """Return what counts the useful operations of a pack of a run."""
     shape = shape_of(model.config)
-    return operations_of(shape, setup_of(config, shape, processes, deepspeed=deepspeed_content(config)))
+    setup = setup_of(config, shape, processes, deepspeed=deepspeed_content(config))
+    return operations_of(shape, setup, refers=config.tuning.stage == "dpo" and config.preferences.refers)
