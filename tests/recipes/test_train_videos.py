@@ -80,6 +80,29 @@ def test_rows_entry_and_command_of_the_page_train_as_written(workshop, root, tmp
 
 
 @pytest.mark.slow
+def test_two_processes_and_a_resumed_run_learn_the_same_of_videos(on_two, train, losses_of, videos, tmp_path):
+    """Also where the tower learns, rows are tokenized before, and a run goes on from its middle."""
+    keys = {"dataset_dir": videos, "dataset": "mllm_video_demo", "video_maxlen": 6, "learning_rate": 1e-3}
+    tower = keys | {"freeze_vision_tower": False, "freeze_multi_modal_projector": False, "scene_packing": 2}
+    alone, learned = train(tmp_path / "alone", **keys), train(tmp_path / "learned", **tower)
+    packed = keys | {"scene_packing": 4, "save_strategy": "steps", "save_steps": 1}
+    tokens = {"tokenized_path": tmp_path / "tokens"}
+    found = on_two(
+        {
+            "packs": packed,
+            "resumed": packed | {"resume_from_checkpoint": tmp_path / "packs" / "checkpoint-1"},
+            "tokenized": keys | tokens | {"scene_packing": 1},
+            "tower": tower,
+        }
+    )
+    losses = {name: losses_of(folder) for name, folder in found.items()}
+    for name in ("packs", "tokenized"):
+        assert losses[name] == pytest.approx(alone, rel=1e-5), name
+    assert len(losses["resumed"]) == 2 and losses["resumed"] == losses["packs"][1:]
+    assert losses["tower"] == pytest.approx(learned, rel=1e-5) and learned[-1] < learned[0]
+
+
+@pytest.mark.slow
 def test_a_broken_video_ends_with_its_row_or_is_left_out(train, videos, tmp_path):
     folder = shutil.copytree(videos, tmp_path / "data")
     (folder / "mllm_demo_data" / "2.mkv").write_bytes(b"no video")
