@@ -61,7 +61,7 @@ def test_a_job_that_loses_a_node_goes_on_by_itself_and_exactly(slurm, submit, lo
         slurm, job, "COMPLETED"
     )  # Slurm waits two minutes; at once, nodes would still be busy with the old step
     resumed = json.loads((out / "run.json").read_text())["resumed_from"]
-    assert text.count("8 training rows") == 2 and "checkpoint-" in resumed, "the output of both starts is kept"
+    assert text.count("8 training rows in") == 2 and "checkpoint-" in resumed, "the output of both starts is kept"
 
     whole = submit(tmp_path / "whole", save_steps=1000)
     job = submit(tmp_path / "fewer", nodes=1, resume_from_checkpoint=out / "checkpoint-54")
