@@ -3,7 +3,6 @@
 import json
 import resource
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -35,8 +34,7 @@ def test_a_finished_run_takes_no_step_and_stays_as_it_is(train, flags, tmp_path,
     assert contents(out) == before
     with pytest.raises(DataError, match="steps, but this run ends after 1"):
         sft.run(parse(flags(out, **STEPS, max_steps=1, resume_from_checkpoint=True)))
-    after = contents(out)
-    assert {name for name in before if after.pop(name) != before[name]} == {Path("run.json")} and not after
+    assert contents(out) == before, "a run that is refused at its start leaves the record of the earlier one, too"
 
 
 @pytest.mark.parametrize("end", [{"max_steps": 3}, {"num_train_epochs": 1}])
