@@ -8,7 +8,7 @@ import pytest
 from videos import picture, write_frames, write_video
 
 from gpt4scene.errors import ConfigError, DataError
-from gpt4scene.files.clips import Clip, clip, clip_frames
+from gpt4scene.files.clips import Clip, clip, clip_frames, moment
 from gpt4scene.files.contents import Contents
 from gpt4scene.files.media import called, is_video, paths_of, video_name
 
@@ -157,3 +157,7 @@ def test_the_content_of_a_video_is_that_of_its_files_and_how_they_are_named_and_
     assert contents(listed) != before
     with pytest.raises(DataError, match="^video .*gone.mp4: the file does not exist"):
         contents(video_name([str(tmp_path / "gone.mp4")]))
+
+
+def test_a_frame_without_a_time_is_not_said_to_be_the_first():
+    assert [moment(second) for second in (None, 0.0, 2.6)] == ["at an unknown time", "0 s", "3 s"]

@@ -92,7 +92,8 @@ def glimpses(name: str, wanted: int) -> Iterator[tuple[str, Image.Image]]:
     """Yield some frames of a video for people to look at, each with its second or its file's name.
 
     At most ``wanted`` come, evenly spread. A file is not decoded throughout: the frames are those that can be shown
-    alone, so that some may be missing. Raises DataError and ConfigError as ``clip`` does.
+    alone, so that some may be missing; of a file that says no length, it is the first. Raises DataError and ConfigError
+    as ``clip`` does.
     """
     path = Path(paths_of(name)[0])
     if is_listed(name) or path.is_dir():
@@ -102,14 +103,19 @@ def glimpses(name: str, wanted: int) -> Iterator[tuple[str, Image.Image]]:
         return
     seen: set[int | None] = set()
     with opened(path) as (container, stream):
-        length = _length(container, stream) or 0.0
+        length = _length(container, stream)
         for number in range(wanted if length else 1):
-            if number:
+            if length and number:
                 container.seek(int(1e6 * length * number / wanted))
             frame = next(container.decode(stream), None)
             if frame is not None and frame.pts not in seen:
                 seen.add(frame.pts)
-                yield f"{frame.time or 0.0:.0f} s", as_shown(frame, path)
+                yield moment(frame.time), as_shown(frame, path)
+
+
+def moment(second: float | None) -> str:
+    """Return how a frame's second is said; a file may not tell it."""
+    return "at an unknown time" if second is None else f"{second:.0f} s"
 
 
 def _clip_of_file(path: Path) -> Clip:
