@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from forked import Forked
 from hypothesis import settings
 
 # How long a test takes says nothing beside other work. A run's result hangs on the code alone; --hypothesis-profile
@@ -26,6 +27,16 @@ def pytest_collection():
     finally:
         gc.enable()
         gc.freeze()
+
+
+def pytest_collection_modifyitems(items):
+    """Files of slow tests come first, those of the longest limits before them: no process waits at the end for one."""
+    limits: dict[Path, int] = {}
+    for item in items:
+        if item.get_closest_marker("slow"):
+            limit = item.get_closest_marker("timeout")
+            limits[item.path] = max(limits.get(item.path, 1), limit.args[0] if limit else 1)
+    items.sort(key=lambda item: -limits.get(item.path, 0))
 
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,3 +74,10 @@ def spatial_oracle() -> Path:
 @pytest.fixture(scope="session")
 def root() -> Path:
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def forked():
+    """Two processes of torchrun without their imports, for tests of what they do together."""
+    with Forked(os.environ | {"HF_HUB_OFFLINE": "1"}) as launcher:
+        yield launcher

@@ -116,15 +116,21 @@ def losses(output: Path) -> list[float]:
     return [line["loss"] for line in lines if "loss" in line]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def environment():
     """The environment of a command: no look at a model hub."""
     return os.environ | {"HF_HUB_OFFLINE": "1"}
 
 
 @pytest.fixture
-def torchrun(environment):
+def torchrun(forked):
     """Return a function that runs ``words`` on two processes from ``folder`` and returns the finished process."""
+    return forked.run
+
+
+@pytest.fixture
+def real_torchrun(environment):
+    """``torchrun`` by the real command, which imports everything three times."""
 
     def run(words: list[str], folder: Path) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *words]

@@ -1,12 +1,14 @@
 """The training recipe on two processes: DDP, ZeRO-2, ZeRO-3 and FSDP train as one process does."""
 
 import json
+import os
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -180,7 +182,7 @@ def test_a_broken_loss_on_one_process_stops_all(torchrun, flags, tmp_path, way):
 
 
 @needs_deepspeed
-def test_the_public_command(torchrun, workshop, root, tmp_path):
+def test_the_public_command(real_torchrun, workshop, root, tmp_path):
     paths = {
         "tokenizer/qwen2vl_full_sft_mark_32_3D_img512/": tmp_path / "tokens/",
         "./ckpts/models--Qwen--Qwen2-VL-7B-Instruct/": workshop / "model",
@@ -190,7 +192,7 @@ def test_the_public_command(torchrun, workshop, root, tmp_path):
     }
     (tmp_path / "data").symlink_to(workshop / "data")
     words = [str(paths.get(word, word)) for word in shlex.split(PUBLIC_COMMAND)]
-    done = torchrun([str(root / "src/train.py"), *words], tmp_path)
+    done = real_torchrun([str(root / "src/train.py"), *words], tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "4 questions a step (2 on each of 2 processes, one by one)" in done.stderr
     assert done.stderr.count("flash_attn: fa2 needs the package flash-attn") <= 1
@@ -201,6 +203,7 @@ def test_the_public_command(torchrun, workshop, root, tmp_path):
 
 
 def test_sigterm_saves_on_all_processes(flags, losses_of, environment, root, tmp_path):
+    """As Slurm sends it: torchrun and its processes get it, and torchrun passes its own on to them a little later."""
     keys = {"per_device_train_batch_size": 1, "num_train_epochs": 200}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command += [str(root / "src/train.py"), *flags(tmp_path / "run", **keys)]
@@ -210,6 +213,11 @@ def test_sigterm_saves_on_all_processes(flags, losses_of, environment, root, tmp
     while not (log.is_file() and log.read_text().count("\n") > 3):
         assert time.monotonic() < deadline and running.poll() is None
         time.sleep(0.1)
+    workers = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+    assert len(workers) == 2
+    for worker in workers:
+        os.kill(int(worker), signal.SIGTERM)
+    time.sleep(0.05)
     running.send_signal(signal.SIGTERM)
     errors = running.communicate(timeout=60)[1]
     assert running.returncode != 0
