@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from gpt4scene import __version__
 from gpt4scene.errors import ConfigError, DataError, Stopped, WorkError
 from gpt4scene.registry import nearest
+from gpt4scene.signals import Requests
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -276,12 +277,15 @@ def _signals_stop() -> Iterator[None]:
 
     Both wait for the end of an import: libraries take what their imports raise for a missing package, and go on.
     """
+    requests = Requests()
 
     def stop(number: int, frame: FrameType | None) -> None:
         if _imports(frame):
             again = threading.Timer(0.05, os.kill, (os.getpid(), number))
             again.daemon = True
             again.start()
+        elif requests.passed_on():
+            return
         elif number == signal.SIGTERM:
             raise Stopped("stopped by SIGTERM", number)
         else:

@@ -10,19 +10,23 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from gpt4scene.signals import Requests
+
 
 class StopOnSignal(TrainerCallback):
-    """Turns the first SIGINT or SIGTERM into a checkpoint and an end of training; the second one kills.
+    """Turns the first SIGINT or SIGTERM into a checkpoint and an end of training; a second one kills.
 
     Use it as a context manager around ``Trainer.train``; afterwards ``received`` is the signal that all processes
-    stopped for, or 0. Every process learns in each step whether any other got one, so that all save the same step:
-    ``agree`` tells what they found, at a time when they talk anyway; else they ask each other when the step is over.
+    stopped for, or 0. What a launcher passes on is no second signal, also while the run writes its last words.
+    Every process learns in each step whether any other got one, so that all save the same step: ``agree`` tells what
+    they found, at a time when they talk anyway; else they ask each other when the step is over.
     """
 
     def __init__(self) -> None:
         self.received = 0
         self._agreed: int | None = None
         self._noted = 0  # apart, since a signal may come while the processes are being asked
+        self._requests = Requests()
         self._before: dict[signal.Signals, Any] = {}  # what signal.signal takes back: a handler, or its kind
 
     @property
@@ -36,12 +40,12 @@ class StopOnSignal(TrainerCallback):
 
     def __enter__(self) -> StopOnSignal:
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
+            self._before[number] = signal.signal(number, self._requests.before(self._note))
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, self._requests.before(handler) if self._noted and callable(handler) else handler)
 
     def _note(self, number: int, _: FrameType | None) -> None:
         if self._noted:
