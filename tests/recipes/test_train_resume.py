@@ -9,7 +9,7 @@ import pytest
 from gpt4scene.demo import tiny_model
 from gpt4scene.errors import DataError
 from gpt4scene.settings.config import parse
-from gpt4scene.training import sft
+from gpt4scene.training import output, sft
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +49,25 @@ def test_a_result_that_was_never_written_is_written_without_a_step(train, flags,
     assert "no step was left" in capsys.readouterr().err
     assert (out / "model.safetensors").read_bytes() == wanted
     assert sorted(out.glob("checkpoint-*"))[-1].name == last
+
+
+def test_an_older_checkpoint_makes_room_when_the_newer_one_is_whole(train, tmp_path, monkeypatch):
+    keys, out = STEPS | {"max_steps": 4, "save_total_limit": 1}, tmp_path / "run"
+    whole = train(tmp_path / "whole", **keys)
+    assert [path.name for path in (tmp_path / "whole").glob("checkpoint-*")] == ["checkpoint-4"]
+
+    def killed(path, *_, write=output.write_json, **how):
+        if path.parent.name == "checkpoint-3":
+            raise KeyboardInterrupt
+        write(path, *_, **how)
+
+    monkeypatch.setattr(output, "write_json", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(out, **keys)
+    monkeypatch.undo()
+    assert (out / "checkpoint-2" / output.MARK).is_file() and not (out / "checkpoint-3" / output.MARK).exists()
+    assert train(out, **keys, resume_from_checkpoint=True) == whole
+    assert [path.name for path in out.glob("checkpoint-*")] == ["checkpoint-4"]
 
 
 def test_a_finished_run_goes_on_when_its_end_is_moved(train, tmp_path):

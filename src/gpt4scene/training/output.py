@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from transformers import TrainerCallback
+from transformers.trainer_utils import rotate_checkpoints
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json, write_json
@@ -188,7 +189,8 @@ def good_checkpoint(folder: Path) -> Path | None:
 class MarkComplete(TrainerCallback):
     """Writes the mark into every checkpoint, once all processes have written their part of it.
 
-    It holds the plan, and the ``settings`` that a resumed run must agree in.
+    It holds the plan, and the ``settings`` that a resumed run must agree in. Older checkpoints make room only then, as
+    ``save_total_limit`` says, so that a run that is killed at any time leaves one to go on from.
     """
 
     def __init__(self, output_dir: str | Path, plan: BatchPlan, settings: Mapping[str, Any]) -> None:
@@ -200,6 +202,9 @@ class MarkComplete(TrainerCallback):
             torch.distributed.barrier()
         if state.is_world_process_zero:
             write_json(self._folder / f"checkpoint-{state.global_step}" / MARK, self._content, indent=2)
+        if args.should_save:
+            best = state.best_model_checkpoint
+            rotate_checkpoints(str(self._folder), args.save_total_limit, best, use_mtime=True)
 
 
 def _complete(checkpoint: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
 from gpt4scene.errors import DataError
 from gpt4scene.model.folder import save_processor_files
@@ -62,10 +63,10 @@ class SavingTrainer(OwnOptimizer):
                 self._save_companions(folder)
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """Save all that is needed to go on, unless the weights are broken."""
+        """Save all that is needed to go on, unless the weights are broken; older ones stay until it has its mark."""
         self._watch.weights(self.state.global_step, model)
         folder = Path(self._folder()) / f"checkpoint-{self.state.global_step}"
-        with _told_when_full(folder):
+        with _told_when_full(folder), _older_ones_kept():
             super()._save_checkpoint(model, trial)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
@@ -130,6 +131,18 @@ class SavingTrainer(OwnOptimizer):
             super()._load_best_model()
             return
         self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+
+@contextmanager
+def _older_ones_kept() -> Iterator[None]:
+    """Let the Trainer delete no checkpoint: it would before other processes and callbacks have written theirs."""
+    module: Any = sys.modules[Trainer.__module__]
+    deletes = module.rotate_checkpoints
+    module.rotate_checkpoints = lambda **_: None
+    try:
+        yield
+    finally:
+        module.rotate_checkpoints = deletes
 
 
 @contextmanager
