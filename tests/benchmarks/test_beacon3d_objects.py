@@ -67,6 +67,7 @@ def test_full_marks_and_silence(rows_of):
     assert yes.scores["overall"] == 1  # and so an empty answer to yes and no has the best mark, as published
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(["red", "blue", "", "yes"]), min_size=6, max_size=6), st.integers(1, 5), st.randoms())
 def test_figures_stay_in_range_and_do_not_depend_on_the_order(tmp_path_factory, said, mark, random):
     path = tmp_path_factory.mktemp("beacon") / "metadata.json"

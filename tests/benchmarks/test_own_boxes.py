@@ -239,6 +239,7 @@ def test_corners_in_any_order_are_the_box(box, order):
     np.testing.assert_allclose(boxes_of([points[place] for place in order], "row")[0], box, atol=1e-9)
 
 
+@pytest.mark.slow
 @given(st.fixed_dictionaries({qid: st.one_of(BOX, st.lists(BOX, max_size=3)) for qid in RIGHT}), st.randoms())
 def test_figures_stay_in_range_and_the_order_of_rows_is_free(answers, chance):
     report = grounded(answers)

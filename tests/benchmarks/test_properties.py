@@ -43,6 +43,7 @@ answers = st.lists(
 )
 
 
+@pytest.mark.slow
 @PROPERTY
 @given(answers, st.randoms(use_true_random=False))
 def test_answers_range_and_order(answers, shuffle):
@@ -102,6 +103,7 @@ def test_captions_range_and_order(described, data):
     assert again == pytest.approx(scores, abs=1e-9)
 
 
+@pytest.mark.slow
 @PROPERTY
 @given(captions)
 def test_captions_from_the_corpus_get_full_marks_where_the_proposal_meets_the_object(described):

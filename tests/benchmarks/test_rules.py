@@ -188,6 +188,7 @@ word = st.sampled_from(["chair", "brown", "it's", "free-standing", "Table", "two
 sentence = st.lists(word, min_size=4, max_size=8).map(" ".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(sentence, min_size=1, max_size=2), min_size=1, max_size=4), st.booleans())
 def test_captions_under_every_rule(monkeypatch, written, backwards):

@@ -154,6 +154,7 @@ def test_the_order_of_rows_does_not_matter(rules, order):
     assert all(0 <= value <= 1 for value in first.scores.values())
 
 
+@pytest.mark.slow
 @given(st.text(), st.sampled_from(TASKS), st.sampled_from(["B", "2", "0", "-1", "move_up:1", "nan"]))
 def test_any_answer_has_a_score_from_0_to_1(pred, task, truth):
     for rules in RULES:

@@ -87,6 +87,7 @@ def test_the_score_command_reads_answers_to_them(folder, tmp_path, capsys):
     assert "overall" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_both_sets_of_rules_share_the_figures(folder, tmp_path):
     ours, theirs = (made(folder, tmp_path / name, "--rules", name) for name in ("vsi", "revsi"))
     journal = [{"pred": row["ref_captions"][0], **row} for row in [*ours, *theirs]]
@@ -138,6 +139,7 @@ def test_all_tasks_leave_it_out_since_its_questions_have_no_official_files():
     assert BENCHMARKS[TASK].from_scenes and not BENCHMARKS[TASK].raw_files
 
 
+@pytest.mark.slow
 def test_the_pages_commands_do_what_they_say(folder, tmp_path, root):
     """The annotate commands of the page, with its folders put elsewhere; the others are those of other pages."""
     page = (root / "docs" / "spatial-questions.md").read_text()

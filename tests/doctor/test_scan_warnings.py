@@ -51,6 +51,7 @@ SLIPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slip", SLIPS)
 def test_a_slip_is_wrong_until_its_flags_are_given(room, capsys, slip, tmp_path):
     change, flags = SLIPS[slip]

@@ -91,6 +91,7 @@ def test_other_layouts_and_kinds_are_left_to_torch(tmp_path, monkeypatch):
         read_tensors(tmp_path / "none.pt")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_torch")
 def test_every_damage_is_refused_or_harmless(tmp_path):
     """Each byte of the pickle changed, and the file cut everywhere: a value or ``NotReadable``, never anything else."""

@@ -49,6 +49,7 @@ def drawn_boxes(seed, number=6):
     return Boxes(draw.uniform(0, 4, (number, 3)), draw.uniform(0.05, 2, (number, 3)), turns)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6))
 def test_distances_equal_those_of_a_solver(seed):
     """The closest points of two boxes, found as a least squares problem with bounds."""

@@ -158,6 +158,7 @@ def test_numbers_let_every_object_be_asked_about_and_counts_stay_by_name(content
         wanted("revsi", refer="number")
 
 
+@pytest.mark.slow
 def test_the_same_scene_and_seed_give_the_same_questions_and_other_seeds_others(content):
     made = [scene_questions(content, "scene.json", wanted("vsi", seed=seed)).questions for seed in (0, 0, 1)]
     assert made[0] == made[1] != made[2]

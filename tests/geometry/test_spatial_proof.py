@@ -58,6 +58,7 @@ def gap(of, one, other):
     return float(np.linalg.norm(np.maximum(0, np.maximum(low - high_2, low_2 - high))))
 
 
+@pytest.mark.slow
 def test_counts_are_the_plans(rooms):
     for of, _, question in asked(rooms, "object_counting"):
         labels = {of.pieces[number].label for number in question.objects}
@@ -155,6 +156,7 @@ def starts(of, beside, number, drawn):
     return found
 
 
+@pytest.mark.slow
 def test_following_the_answer_reaches_the_goal_and_no_other_option_does(rooms):
     drawn, reached, blocked, lost = random.Random(0), 0, 0, 0
     for of, _, question in asked(rooms, "route_planning")[:40]:

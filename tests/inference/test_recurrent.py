@@ -89,6 +89,7 @@ def alone(parts, requests):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("places", [(3, 7, 9), pytest.param(range(17), marks=pytest.mark.slow)], ids=["few", "all"])
 def test_answers_equal_generate(make, reference, asked, places):
     some = [asked[place] for place in places]

@@ -41,6 +41,7 @@ def test_shards_answer_as_one_process_does(infer, tmp_path, monkeypatch):
     assert [path.name for path in journal.journal_files(tmp_path / "parts", "scanqa")] == ["scanqa.jsonl"]
 
 
+@pytest.mark.slow
 def test_public_call_writes_public_files(tiny_folder, annotation, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(plan, "_shared_settings", lambda arguments: {})
     for chunk in range(2):

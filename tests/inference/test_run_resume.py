@@ -15,6 +15,7 @@ from gpt4scene.inference.arguments import InferArguments
 from gpt4scene.settings import flags
 
 
+@pytest.mark.slow
 def test_torn_journal_goes_on_with_another_number_of_shards(infer, tmp_path):
     assert infer()[0] == 0
     for index in range(2):

@@ -73,6 +73,7 @@ ANY = st.one_of(st.floats(0, 1e308, exclude_min=True), LOW)
 SCORE = st.one_of(st.sampled_from([0.0, -0.0, 3e38, -3e38]), st.floats(-40, 40, width=32))
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(ANY, ANY, LOW, st.lists(SCORE, min_size=4, max_size=4), st.floats(0, 1, exclude_max=True, width=32))
 @example(1e300, 1e-300, 1e-300, [4.0, 20.0, -12.0, 0.0], 0.3)

@@ -38,6 +38,7 @@ def check(group, ours):
     assert ours.cider_B == pytest.approx(cider, abs=1e-12, rel=0)
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(groups.filter(lambda group: any(text for _, refs in group for text in refs)))
 def test_a_group_scores_as_pycocoevalcap_says(group):

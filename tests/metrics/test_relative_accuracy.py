@@ -20,6 +20,7 @@ def test_steps_of_five_percent(guess, score):
     assert NUMPY.score(guess, 100) == score
 
 
+@pytest.mark.slow
 def test_limits_are_those_of_numpy_to_the_last_bit():
     truths = np.arange(1, 2001) / 10
     for percent in range(5, 55, 5):

@@ -39,6 +39,7 @@ def found():
     )
 
 
+@pytest.mark.slow
 def test_what_follows_a_full_stop_is_that_of_the_group(found, monkeypatch):
     if find_java() is None or coco_folder() is None:
         pytest.skip("the published tokenizer needs Java and pycocoevalcap")

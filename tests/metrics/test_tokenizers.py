@@ -46,11 +46,13 @@ def real_texts(shared_data):
     return list(dict.fromkeys(found))
 
 
+@pytest.mark.slow
 def test_every_real_text(real_texts):
     assert len(real_texts) > 20_000
     assert [row for row in both(real_texts) if row[1] != row[2]] == []
 
 
+@pytest.mark.slow
 def test_made_up_captions():
     generator = random.Random(7)
     words = WORDS.split()
@@ -61,6 +63,7 @@ def test_made_up_captions():
     assert [row for row in both(texts) if row[1] != row[2]] == []
 
 
+@pytest.mark.slow
 def test_real_words_between_odd_marks(real_texts):
     generator = random.Random(3)
     words = sorted({word for text in real_texts for word in text.split() if word.isascii() and word.isalpha()})
@@ -88,6 +91,7 @@ def mistyped(text, alphabet, generator):
     return "".join(letters)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("alphabet", "most"), [(TYPOS, 10), (BEYOND, 25)], ids=["ascii", "beyond"])
 def test_real_sentences_with_typing_errors(real_texts, alphabet, most):
     generator = random.Random(5)

@@ -55,6 +55,7 @@ def test_every_way_to_cut_a_step_gives_the_same_losses(train, tmp_path, plain_lo
     assert found[2] < found[1] < found[0]
 
 
+@pytest.mark.slow
 def test_token_average_differs_and_is_exact_too(train, tmp_path, plain_losses):
     one_by_one = train(
         tmp_path / "one", loss_average="token", per_device_train_batch_size=1, gradient_accumulation_steps=8
@@ -121,6 +122,7 @@ def test_a_run_explains_itself_and_its_checkpoint_loads(train, tmp_path, worksho
     assert run["config"]["tuning"]["scene_packing"] == 4 and run["versions"]["torch"] == version("torch")
 
 
+@pytest.mark.slow
 def test_evaluation_loss_is_defined_as_the_training_loss(train, tmp_path):
     """The rows held out by seed 1, evaluated untrained, have the loss that training on them starts with."""
     keys = {"val_size": 0.5, "seed": 1, "learning_rate": 0.0, "num_train_epochs": 1, "per_device_train_batch_size": 4}
@@ -185,6 +187,7 @@ def test_resuming_in_the_middle_of_an_epoch_is_exact(train, tmp_path, kind):
         assert equal(weights(tmp_path / "whole", name), weights(out, name))
 
 
+@pytest.mark.slow
 def test_a_small_learning_rate_moves_bf16_weights(train, tmp_path, workshop):
     """In bf16 alone, an update of 5e-6 is rounded away for most weights."""
     model = load_model(workshop / "model").to(torch.bfloat16)
@@ -229,6 +232,7 @@ def test_freeze_and_tower(train, tmp_path, workshop, plain_losses):
     assert any("visual.blocks" in key for key in changed["tower"])
 
 
+@pytest.mark.slow
 def test_the_seed_decides_adapters(train, tmp_path):
     keys = {"finetuning_type": "lora", "num_train_epochs": 2}
     torch.rand(3)
@@ -259,6 +263,7 @@ def test_a_signal_saves_and_the_rest_follows(train, flags, tmp_path, capsys):
     assert equal(weights(tmp_path / "whole"), weights(tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_at_its_start_leaves_an_earlier_one_as_it_is(train, flags, tmp_path):
     out = tmp_path / "run"
     train(out, num_train_epochs=1, save_strategy="steps")

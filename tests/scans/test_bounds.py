@@ -143,6 +143,7 @@ def test_recordings_of_lost_and_broken_poses_are_read_or_named(jpeg, tmp_path):
         assert not any(frame.camera.tracked for frame in read_sens(path))
 
 
+@pytest.mark.slow
 def test_images_that_inflate_without_end_stay_in_bounds(good, jpeg, endless, tmp_path):
     small, image = zlib.compress(bytes(2400)), png(40, 30, 8, 2, chunk(b"IDAT", endless))
     recordings = {"scene0_00": (jpeg, endless, (2, 1)), "scene1_00": (image, small, (1, 1))}

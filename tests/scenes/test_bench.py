@@ -3,7 +3,10 @@
 import json
 import runpy
 
+import pytest
 
+
+@pytest.mark.slow
 def test_the_scene_benchmark_finds_what_the_straightforward_way_finds(root, tmp_path, capsys):
     bench = runpy.run_path(str(root / "scripts" / "bench" / "scene.py"))
     assert bench["main"](["--small", "--json", str(tmp_path / "bench.json")]) == 0

@@ -140,6 +140,7 @@ def test_pixels_are_where_the_description_says_to_the_pixel(box_room):
         assert np.abs(view.to_metres(middle)[0] - (x, y)).max() < 0.2 * view.metres_per_pixel
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(3))
 def test_synthetic_rooms_are_whole(number):
     plan = choose_plans(3, seed=1)[number]

@@ -58,6 +58,7 @@ def test_points_without_area_have_no_outline(points):
     assert outline_of(points) is None
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.floats(0, 3), st.floats(2, 5), st.floats(2, 5), st.integers(0, 5))
 def test_the_area_holds_whichever_way_the_room_is_turned_and_points_are_ordered(angle, width, depth, seed):
@@ -114,6 +115,7 @@ def test_without_floor_under_the_camera_there_is_no_map():
     assert floor_map(np.zeros((0, 3)), 0.0, np.array([[0.0, 0.0, 1.5]])) is None
 
 
+@pytest.mark.slow
 def test_prepare_writes_the_facts_of_a_room_the_same_every_time(tmp_path):
     plan = draw_plan("room0000_00", np.random.default_rng(5))
     write_room(plan, tmp_path / "rooms", View(96, 72, 6))

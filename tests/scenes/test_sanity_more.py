@@ -53,6 +53,7 @@ PAIRS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pair", PAIRS)
 def test_two_slips_at_once_are_named_and_mended_by_the_flags(scan, pair):
     first, second, repair = PAIRS[pair]
@@ -99,6 +100,7 @@ def test_what_the_files_mix_up_is_named(scan, slip, kind):
     assert len(found) == 1 and said in found[0] and "change the file" in found[0]
 
 
+@pytest.mark.slow
 def test_names_that_count_without_zeros_are_named(scan):
     names = [f"img{number}" for number in range(4, 16)]
     frames = [replace(frame, name=name) for frame, name in zip(scan.frames, names, strict=True)]
@@ -115,6 +117,7 @@ UNITS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("kind", ["mesh and depth", "mesh"])
 def test_a_mesh_of_another_unit_is_named_with_the_factor(scan, unit, kind):
@@ -144,6 +147,7 @@ def cloud_of(scan, count):
     return replace(scan, mesh=Mesh(points, np.zeros((0, 3), int), scan.mesh.colors[scan.mesh.faces[face, 0]]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [300, 3000, 60_000])
 def test_a_right_cloud_gives_no_warning_however_few_its_points_are(scan, count):
     for given in (scan, without_depth(scan)):
@@ -157,6 +161,7 @@ CLOUDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["depth", "colours"])
 @pytest.mark.parametrize("slip", CLOUDS)
 def test_a_cloud_of_another_world_is_named(scan, slip, kind):
@@ -176,6 +181,7 @@ def test_many_frames_of_one_pose_are_named(scan, share):
         assert bool(named) == (share >= 0.5) and not any("--scale" in one.partition("with ")[2] for one in found)
 
 
+@pytest.mark.slow
 def test_depth_that_reads_nothing_or_one_number_is_named(scan, tmp_path):
     for number, said in ((0, "hold no reading"), (65535, "hold no reading"), (1000, "one and the same number")):
         path = tmp_path / f"{number}.png"
@@ -233,6 +239,7 @@ def test_a_scale_that_would_be_usual_is_named_with_the_other_flags(scan):
     assert len(found) == 1 and "with --pose opengl --scale 5 they would be usual" in found[0]
 
 
+@pytest.mark.slow
 def test_a_scene_of_kilometres_names_the_repair_that_was_found_alone(scan):
     wrong = larger_mesh(scan, 1000)
     agreement, warnings = raw_warnings(wrong, Repairs(), "opencv")

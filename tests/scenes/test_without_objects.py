@@ -25,6 +25,7 @@ def rooms(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_figures_and_pages(rooms, tmp_path, capsys):
     tasks = ("scanrefer", "multi3dref")
     annotation, predictions = tmp_path / "annotation", tmp_path / "predictions"

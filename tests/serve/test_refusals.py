@@ -187,6 +187,7 @@ def test_too_many_and_too_large(server, ask, body, url):
     wait_for(server.idle)
 
 
+@pytest.mark.slow
 def test_a_bomb_is_refused_by_its_header(start, ask, body):
     import io
     import zlib
@@ -341,6 +342,7 @@ def test_broken_images_are_refusals_whatever_the_decoder_says(noise, form, place
         assert refusal.message.startswith("image 1: ")
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.binary(max_size=300))
 def test_any_bytes_on_a_socket_leave_the_server_well(server, noise):

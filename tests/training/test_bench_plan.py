@@ -137,6 +137,7 @@ def test_what_cannot_be_planned_is_one_sentence(planned, capsys, keys, said):
     assert stop.value.code == 2 and said in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_estimates_are_those_of_measured_bytes(plan, capsys):
     assert plan.check()
     assert capsys.readouterr().out.count("measured") == 4

@@ -58,6 +58,7 @@ def test_names_are_tasks_or_datasets(monkeypatch):
     assert spelled("3D QA/val") == "3D_QA_val"
 
 
+@pytest.mark.slow
 def test_no_task_is_lost_where_two_are_spelled_alike():
     assert spellings(["a b", "a/b", "a_b", "c"]) == {"a b": "a_b", "a/b": "a_b.2", "a_b": "a_b.3", "c": "c"}
     found = TaskLosses(["a b", "a/b"], CPU)

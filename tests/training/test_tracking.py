@@ -180,6 +180,7 @@ def test_no_password_of_an_address_is_said():
             open_trackers(parse([*LEAST, "--report_to", "mlflow"]), {}, print)
 
 
+@pytest.mark.slow
 def test_variables_that_nobody_reads_are_said(monkeypatch):
     monkeypatch.setattr(tracking, "TRACKERS", {"wandb": Paper})
     monkeypatch.setenv("WANDB_LOG_MODEL", "end")

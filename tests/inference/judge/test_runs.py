@@ -107,6 +107,7 @@ def test_a_limit_is_said_and_the_rest_asked_later(server, call, kept):
     assert len(kept()) == 4 and len(server.asked) == 4
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_and_a_torn_line_is_asked_again(server, call, folder, kept, root):
     server.answer = lambda prompt: None if "object 2" in prompt else reply("4")
     words = [f"--predictions={folder / 'out'}", f"--base_url={server.url}", "--model=qwen", "--request_limit=1"]
@@ -126,6 +127,7 @@ def test_a_run_that_was_killed_goes_on_and_a_torn_line_is_asked_again(server, ca
     assert len(server.asked) == 3
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_at_once_and_keeps_what_came(server, folder, kept, root):
     server.answer = lambda prompt: reply("4") if "object 0" in prompt else None
     words = [f"--predictions={folder / 'out'}", f"--base_url={server.url}", "--model=qwen"]
