@@ -8,10 +8,11 @@ import pytest
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_pyright_is_clean(root):
     command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson", "src"]
     try:
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=280)
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=800)
         found = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         pytest.skip(f"pyright can't be run here ({type(error).__name__}); it is fetched at its first call")
