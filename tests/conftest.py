@@ -78,6 +78,12 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def forked():
-    """Two processes of torchrun without their imports, for tests of what they do together."""
-    with Forked(os.environ | {"HF_HUB_OFFLINE": "1"}) as launcher:
-        yield launcher
+    """Commands of Python without their imports, for tests of what they do."""
+    with Forked() as commands:
+        yield commands
+
+
+@pytest.fixture(scope="session")
+def python(forked) -> str:
+    """A program to call in place of Python where a test is not about the start of Python."""
+    return forked.python

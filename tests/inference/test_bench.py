@@ -1,14 +1,13 @@
 import json
 import subprocess
-import sys
 
 import pytest
 
 
 @pytest.mark.slow
-def test_benchmark_compares_equal_answers(root, tmp_path):
+def test_benchmark_compares_equal_answers(python, root, tmp_path):
     out = tmp_path / "figures.json"
-    program = [sys.executable, root / "scripts" / "bench" / "infer.py", "--small", "--json", out]
+    program = [python, root / "scripts" / "bench" / "infer.py", "--small", "--json", out]
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     report = json.loads(out.read_text())

@@ -23,8 +23,10 @@ def flags(tiny_folder, tmp_path, write_annotation):
     return lambda out, *more: [*common, "--max_new_tokens=8", f"--output_dir={tmp_path / out}", *more]
 
 
-def start(arguments):
-    return subprocess.Popen([sys.executable, "-m", "gpt4scene", "infer", *arguments], stderr=subprocess.PIPE, text=True)
+@pytest.fixture
+def start(python):
+    command = [python, "-m", "gpt4scene", "infer"]
+    return lambda arguments: subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True)
 
 
 def lines(folder):
@@ -61,7 +63,7 @@ def same_answers(one, other):
 
 
 @pytest.mark.slow
-def test_kill_9_and_resume_with_other_numbers_of_processes(flags, tmp_path):
+def test_kill_9_and_resume_with_other_numbers_of_processes(start, flags, tmp_path):
     assert main(flags("whole", "--num_processes=1")) == 0
     out = tmp_path / "out"
     process = start(flags("out", "--num_processes=2", "--branch_limit=1"))
@@ -85,7 +87,7 @@ def test_kill_9_and_resume_with_other_numbers_of_processes(flags, tmp_path):
 
 
 @pytest.mark.slow
-def test_worker_fails_with_its_own_error_and_ctrl_c_stops_all(flags, tmp_path):
+def test_worker_fails_with_its_own_error_and_ctrl_c_stops_all(start, flags, tmp_path):
     image = tmp_path / "annotation" / "images" / "d_1.png"
     whole = image.read_bytes()
     image.write_bytes(whole[:100])

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -276,13 +275,13 @@ def test_journal_of_an_earlier_version_goes_on(server, infer, rows, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("hangs_at", ["probe", "first", "others"])
-def test_the_first_ctrl_c_ends_a_hung_run_and_keeps_answers(server, flags, rows, hangs_at):
+def test_the_first_ctrl_c_ends_a_hung_run_and_keeps_answers(python, server, flags, rows, hangs_at):
     if hangs_at == "probe":
         server.probe = lambda: None
     kept = {"first": 0, "others": 3}.get(hangs_at, 0)
     server.answer = lambda prompt: reply() if prompt in PROMPTS[:kept] else None
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "gpt4scene", "infer", *flags()]
+    command = [python, "-m", "gpt4scene", "infer", *flags()]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     try:
         wait_for(lambda: len(server.asked) >= (6 if kept else 1) or (hangs_at == "probe" and server.bodies))

@@ -24,14 +24,14 @@ STEPS = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 2, "sc
 
 
 @pytest.fixture
-def on_two_machines(environment, flags):
+def on_two_machines(forked, environment, flags):
     """Return a function: command, output folder, keys -> what both launchers ended with, and what they said."""
 
     def run(command: str, output: Path, **keys):
         port, given = free_ports(1)[0], flags(output, **STEPS | {"save_strategy": "no", "optim": "adamw_torch"} | keys)
         command = command.replace("29400", str(port)).replace("--num_processes 16", "--num_processes 2")
         command = re.sub(r"--nproc_per_node 8\b", "--nproc_per_node 1", command.strip())
-        path = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+        path = os.pathsep.join([str(forked.launchers), str(Path(sys.executable).parent), environment["PATH"]])
         python = os.pathsep.join([str(ROOT / "src"), environment.get("PYTHONPATH", "")])
         clean = environment | {"PATH": path, "PYTHONPATH": python, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
         both = []

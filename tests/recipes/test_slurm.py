@@ -23,7 +23,7 @@ def slurm():
 
 
 @pytest.fixture
-def submit(slurm, root, flags, tmp_path):
+def submit(forked, slurm, root, flags, tmp_path):
     """Return a function: output folder, number of nodes, keys -> the number of a job that trains as a YAML says."""
 
     def run(output, nodes=2, **keys) -> str:
@@ -33,7 +33,7 @@ def submit(slurm, root, flags, tmp_path):
         yaml.write_text("".join(f"{name}: {value}\n" for name, value in zip(names, words[1::2], strict=True)))
         call = ["sbatch", "--parsable", f"--nodes={nodes}", "--gres=none", "--cpus-per-task=1"]
         call += [f"--output={slurm.folder}/job-%j.out", str(root / "examples/slurm/train.sh"), str(yaml)]
-        path = os.pathsep.join([os.path.dirname(sys.executable), slurm.environment["PATH"]])
+        path = os.pathsep.join([str(forked.launchers), os.path.dirname(sys.executable), slurm.environment["PATH"]])
         python = os.pathsep.join([str(root / "src"), os.environ.get("PYTHONPATH", "")])
         small = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": python}
         small["MASTER_PORT"] = str(free_ports(1)[0])  # another small Slurm has jobs of the same numbers

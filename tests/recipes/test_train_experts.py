@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -41,9 +40,9 @@ def test_a_step_is_the_same_however_it_is_cut(experts, train, flags, losses_of, 
 
 
 @pytest.mark.slow
-def test_the_key_is_refused_without_experts(flags, tmp_path, environment, workshop):
+def test_the_key_is_refused_without_experts(python, flags, tmp_path, environment, workshop):
     words = flags(tmp_path / "run", moe_aux_loss_coef=0.1)
-    command = [sys.executable, str(ROOT / "src" / "train.py"), *words]
+    command = [python, str(ROOT / "src" / "train.py"), *words]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "moe_aux_loss_coef: a qwen2_vl has no experts" in done.stderr
     assert not (tmp_path / "run").exists()

@@ -202,12 +202,12 @@ def test_the_public_command(real_torchrun, workshop, root, tmp_path):
     load_model(tmp_path / "run")
 
 
-def test_sigterm_saves_on_all_processes(flags, losses_of, environment, root, tmp_path):
+def test_sigterm_saves_on_all_processes(python, flags, losses_of, environment, root, tmp_path):
     """As Slurm sends it: torchrun and its processes get it, and torchrun passes its own on to them a little later."""
     keys = {"per_device_train_batch_size": 1, "num_train_epochs": 200}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command += [str(root / "src/train.py"), *flags(tmp_path / "run", **keys)]
-    running = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(command, env=environment | {"PYTHON_EXEC": python}, stderr=subprocess.PIPE, text=True)
     log = tmp_path / "run/trainer_log.jsonl"
     deadline = time.monotonic() + 120
     while not (log.is_file() and log.read_text().count("\n") > 3):

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import subprocess
-import sys
 
 import pytest
 
@@ -91,14 +90,14 @@ def test_fields_that_add_figures(train, tmp_path, keys, figure):
 
 
 @pytest.mark.parametrize("keys", [{"deepspeed": True}, {"fsdp": "full_shard"}], ids=["deepspeed", "fsdp"])
-def test_one_process_needs_no_launcher(train, flags, environment, losses_of, tmp_path, keys, request):
+def test_one_process_needs_no_launcher(python, train, flags, environment, losses_of, tmp_path, keys, request):
     if "deepspeed" in keys:
         if importlib.util.find_spec("deepspeed") is None:
             pytest.skip("DeepSpeed is not installed")
         keys = {"deepspeed": request.config.rootpath / "examples/deepspeed/ds_z3_config.json"}
     plain = train(tmp_path / "plain")
     clean = {name: value for name, value in environment.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
-    words = [sys.executable, "-m", "gpt4scene", "train", *flags(tmp_path / "alone", **keys)]
+    words = [python, "-m", "gpt4scene", "train", *flags(tmp_path / "alone", **keys)]
     done = subprocess.run(words, env=clean, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert losses_of(tmp_path / "alone") == pytest.approx(plain, rel=1e-5)

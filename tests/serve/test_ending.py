@@ -22,11 +22,11 @@ from gpt4scene.serve.arguments import KEY_VARIABLE, ServeArguments
 
 
 @pytest.fixture
-def begin(tmp_path):
+def begin(python, tmp_path):
     started = []
 
     def start(*words):
-        started.append(Process(tmp_path, *words))
+        started.append(Process(python, tmp_path, *words))
         return started[-1].ready()
 
     yield start

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from pathlib import Path
 
 import httpx
@@ -128,7 +129,7 @@ def peak(server):
 
 def test_nothing_is_lost_and_memory_is_bounded(tmp_path):
     rooms = [[data_url(10 * room + view, (280, 196)) for view in range(3)] for room in range(ROOMS)]
-    server = Process(tmp_path, 0.002, 5, MAX_BODY).ready()
+    server = Process(sys.executable, tmp_path, 0.002, 5, MAX_BODY).ready()
     try:
         load = Load(server, rooms)
         asyncio.run(asyncio.wait_for(one_of_each_room(load), 60))

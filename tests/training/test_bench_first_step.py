@@ -1,13 +1,12 @@
 import json
 import subprocess
-import sys
 
 import pytest
 
 
 @pytest.mark.slow
-def test_training_is_timed_to_its_first_step(root, tmp_path):
-    command = [sys.executable, root / "scripts/bench/first_step.py", "--small", "--json", tmp_path / "first.json"]
+def test_training_is_timed_to_its_first_step(python, root, tmp_path):
+    command = [python, root / "scripts/bench/first_step.py", "--small", "--json", tmp_path / "first.json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr[-2000:]
     (found,) = json.loads((tmp_path / "first.json").read_text())["results"]

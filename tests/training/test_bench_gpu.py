@@ -1,11 +1,12 @@
 import json
+import os
 import subprocess
 
 import pytest
 
 
 @pytest.mark.slow
-def test_every_part_runs_on_tiny_shapes(root, tmp_path):
+def test_every_part_runs_on_tiny_shapes(python, root, tmp_path):
     command = [
         "bash",
         root / "scripts/bench/gpu.sh",
@@ -14,7 +15,8 @@ def test_every_part_runs_on_tiny_shapes(root, tmp_path):
         "--parts",
         "kernels,equality,tower,train,answer",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=170)
+    environment = os.environ | {"PYTHON": python}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=170, env=environment)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     lines = [json.loads(line) for line in (tmp_path / "gpu.jsonl").read_text().splitlines()]
     parts = {line["part"] for line in lines}
@@ -35,8 +37,9 @@ def test_every_part_runs_on_tiny_shapes(root, tmp_path):
 
 
 @pytest.mark.slow
-def test_without_a_gpu_it_says_so(root, tmp_path):
+def test_without_a_gpu_it_says_so(python, root, tmp_path):
     command = ["bash", root / "scripts/bench/gpu.sh", tmp_path / "out"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, env={"CUDA_VISIBLE_DEVICES": ""})
+    environment = {"PYTHON": python, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment)
     assert done.returncode == 2 and "--dry runs tiny shapes" in done.stderr
     assert not (tmp_path / "out").exists()

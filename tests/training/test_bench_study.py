@@ -1,12 +1,11 @@
 import json
 import subprocess
-import sys
 
 import pytest
 
 
 @pytest.mark.slow
-def test_the_study_of_packing_trains_compares_and_goes_on(root, tmp_path):
+def test_the_study_of_packing_trains_compares_and_goes_on(forked, root, tmp_path):
     questions = {"questions": [], "annotations": []}
     for number in range(40):
         of = {"scene_id": f"scene{number % 4:04d}_00", "question_id": number}
@@ -16,7 +15,7 @@ def test_the_study_of_packing_trains_compares_and_goes_on(root, tmp_path):
     raw.mkdir()
     (raw / "v1_questions.json").write_text(json.dumps({"questions": questions["questions"]}))
     (raw / "v1_annotations.json").write_text(json.dumps({"annotations": questions["annotations"]}))
-    script = [sys.executable, root / "scripts/bench/study_packing.py", "--small", "--out", tmp_path / "out"]
+    script = [forked.python_throughout, root / "scripts/bench/study_packing.py", "--small", "--out", tmp_path / "out"]
     command = [*script, "--sqa3d", raw, "--seeds", "0", "--packing", "1", "4", "--jobs", "2"]
     for turn in range(2):
         done = subprocess.run(command, capture_output=True, text=True, timeout=280)

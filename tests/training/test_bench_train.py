@@ -1,13 +1,12 @@
 import json
 import subprocess
-import sys
 
 import pytest
 
 
 @pytest.mark.slow
-def test_both_sides_agree_and_packs_are_faster(root, tmp_path):
-    command = [sys.executable, root / "scripts/bench/train.py", "--small", "--json", tmp_path / "train.json"]
+def test_both_sides_agree_and_packs_are_faster(python, root, tmp_path):
+    command = [python, root / "scripts/bench/train.py", "--small", "--json", tmp_path / "train.json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=170)
     assert done.returncode == 0, done.stderr[-2000:]
     report = json.loads((tmp_path / "train.json").read_text())
