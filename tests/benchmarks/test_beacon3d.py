@@ -65,6 +65,7 @@ def check(found, wanted):
             assert found[name] == pytest.approx(value, rel=1e-12), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flat", [True, False], ids=["with the flat files", "from the metadata alone"])
 def test_all_figures_are_those_of_the_public_scripts(folder, predictions, expected, flat):
     found = score_folder(predictions, None, BOTH, references=references(folder, BOTH, flat=flat))

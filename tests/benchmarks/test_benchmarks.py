@@ -165,6 +165,7 @@ answer = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(
     st.lists(st.tuples(answer, st.integers(0, 3), st.sampled_from(multi3dref.TYPES)), min_size=1, max_size=8),
@@ -189,6 +190,7 @@ def test_grounding_scores_are_in_range_and_order_is_free(rows, shuffle):
         assert benchmark.score(mixed, BOXES, BOXES).scores == pytest.approx(scores, abs=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(
     st.lists(

@@ -91,6 +91,7 @@ def test_perfect_answers_get_full_marks_and_silence_nothing(spatial_oracle, rule
     assert silent.unreadable == len(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rules", RULES)
 @given(order=st.randoms())
 def test_the_order_of_rows_does_not_matter(rules, order):

@@ -21,6 +21,7 @@ def same(found, expected, relative):
     return math.isclose(found, expected, rel_tol=relative, abs_tol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_files_of_reference_rows_are_scored_as_they_are(spatial_oracle, task):
     folder = spatial_oracle / task

@@ -60,6 +60,7 @@ def test_sqa3d_matches(pred, reference, by_rules):
     assert {rules: matched(sqa3d, rules, pred, reference) for rules in by_rules} == by_rules
 
 
+@pytest.mark.slow
 def test_raw_texts_keep_case_and_punctuation_and_lose_full_stops_at_the_end():
     (group,) = scanqa.text_groups([row("A chair, brown..", "a chair brown")], "raw").values()
     assert (group.answers, group.references, group.split_at_spaces) == (

@@ -79,6 +79,7 @@ def attributes(scenes, change):
     torch.save(content, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_all_questions_of_a_scene_share_the_prefix_with_its_block(make, task):
     folder, _ = make("text+cameras")

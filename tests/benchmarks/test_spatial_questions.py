@@ -42,6 +42,7 @@ def test_question_files_are_written_without_official_files(folder, tmp_path, cap
     assert rows == made(folder, tmp_path / "again", "--seed", "3") != made(folder, tmp_path / "other", "--seed", "4")
 
 
+@pytest.mark.slow
 def test_letters_of_right_options_are_spread_evenly(folder, tmp_path):
     rows = made(folder, tmp_path / "out")
     for kind in ("object_rel_distance", "object_rel_direction_hard", "object_rel_direction_medium"):

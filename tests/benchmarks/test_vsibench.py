@@ -131,6 +131,7 @@ def test_the_truth_scores_1_and_silence_0(name, variant):
     assert set(silent.scores.values()) == {0.0} and silent.unreadable == len(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "variant"), VARIANTS)
 @settings(max_examples=20)
 @given(seed=st.integers(0, 99), data=st.data())

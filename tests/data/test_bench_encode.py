@@ -3,7 +3,10 @@
 import json
 import runpy
 
+import pytest
 
+
+@pytest.mark.slow
 def test_both_sides_are_measured_and_agree(root, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(root / "scripts" / "bench")
     bench = runpy.run_path(str(root / "scripts" / "bench" / "encode.py"))

@@ -169,6 +169,7 @@ def test_questions_without_images_and_of_several_scenes(engine, reference, scene
     assert by_index(engine.answer(mixed, SHORT)) == expected(reference, engine, mixed)
 
 
+@pytest.mark.slow
 def test_repetition_penalty_equals_generate(engine, reference, scenes, monkeypatch):
     settings = GenerationSettings(max_new_tokens=12, repetition_penalty=1.3)
     wanted = expected(reference, engine, scenes[0], repetition_penalty=1.3)

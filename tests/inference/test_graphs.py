@@ -46,6 +46,7 @@ def scheduler_with(parts, record, **options):
     return scheduler
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [3, 128])
 def test_recorded_steps_on_padded_sizes_change_no_answer(parts, requests, limit):
     plain = Scheduler(*parts, branch_limit=limit)

@@ -23,6 +23,7 @@ def test_all_tasks_are_answered_once(infer, tmp_path, monkeypatch):
     assert (tmp_path / "out" / "scanqa.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_shards_answer_as_one_process_does(infer, tmp_path, monkeypatch):
     assert infer()[0] == 0
     for index in range(4):
@@ -120,6 +121,7 @@ def test_the_first_line_says_what_is_asked(infer, tmp_path, tiny_folder):
     )
 
 
+@pytest.mark.slow
 def test_limit_asks_the_first_of_each_task_and_the_rest_later(infer, tmp_path):
     status, _, err = infer("--limit=2")
     assert status == 0 and "4 questions (scanqa 2, scanrefer 2) about 1 scene;" in err

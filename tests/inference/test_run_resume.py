@@ -43,6 +43,7 @@ def test_other_settings_are_refused_unless_overwritten(infer, tmp_path, annotati
     assert not old.exists()
 
 
+@pytest.mark.slow
 def test_areas_of_images_are_part_of_the_settings_only_where_they_are_used(infer, tmp_path):
     assert infer("--tasks=scanqa", "--limit=1")[0] == 0
     before = journal.read_journal(tmp_path / "out" / "scanqa.jsonl").settings
@@ -59,6 +60,7 @@ def read(words):
     return flags.read(InferArguments, words, "gpt4scene infer")
 
 
+@pytest.mark.slow
 def test_what_answers_depend_on_and_what_not(infer, tmp_path, annotation, tiny_folder, no_model, write_annotation):
     def settings(*more, model=tiny_folder):
         arguments = read(

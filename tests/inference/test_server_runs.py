@@ -79,6 +79,7 @@ ODD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("odd", ODD)
 def test_an_odd_reply_is_no_row_and_names_task_and_row(server, infer, rows, odd):
     server.answer = lambda prompt: ODD[odd] if prompt == PROMPTS[4] else reply()
@@ -201,6 +202,7 @@ def test_another_model_that_answers_in_mid_run_ends_it(server, infer, rows):
     assert [row["index"] for row in rows()] == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [502, 503, 504])
 @pytest.mark.parametrize(
     "change", [restarted, other_root, other_words, other_model_in_replies, other_fingerprint], ids=lambda c: c.__name__

@@ -67,6 +67,7 @@ def start_many(monkeypatch):
     monkeypatch.setattr(meteors, "_cores", lambda: 2)
 
 
+@pytest.mark.slow
 def test_programs_share_the_work_and_say_the_same(programs, monkeypatch):
     """Four of them: half for plain texts, which have few synonyms and no ``-norm``, and half for odd ones."""
     java, coco = programs

@@ -1,5 +1,6 @@
 """Every tensor of an adapter reaches its module, under the names of any release, or the adapter is refused."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -44,15 +45,17 @@ def qwen2(tmp_path_factory):
 
 
 def train(base, folder, targets=None, **options):
-    """Save an adapter whose update is not zero."""
+    """Save an adapter whose update is not zero, trained once for each base and options."""
     options = {"task_type": "CAUSAL_LM", "r": 4, "lora_alpha": 8, "target_modules": targets or LANGUAGE} | options
-    model = get_peft_model(load_model(base), LoraConfig(**options))
-    torch.manual_seed(0)
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad and "lora_A" not in name:
-            parameter.data += torch.randn_like(parameter) * 0.1
-    model.save_pretrained(folder)
-    return folder
+    kept = base.parent / hashlib.sha256(repr((base.name, options)).encode()).hexdigest()
+    if not kept.exists():
+        model = get_peft_model(load_model(base), LoraConfig(**options))
+        torch.manual_seed(0)
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad and "lora_A" not in name:
+                parameter.data += torch.randn_like(parameter) * 0.1
+        model.save_pretrained(kept)
+    return shutil.copytree(kept, folder)
 
 
 def rename(folder, changes, config_too=True):
@@ -76,14 +79,19 @@ def change(folder, function):
 
 
 def merged(base, adapter):
-    """What peft makes of an adapter of today's names."""
-    return PeftModel.from_pretrained(load_model(base), str(adapter)).merge_and_unload().state_dict()
+    """What peft makes of an adapter of today's names, made once for each."""
+    files = (adapter / name for name in ("adapter_config.json", "adapter_model.safetensors"))
+    kept = base.parent / hashlib.sha256(base.name.encode() + b"".join(path.read_bytes() for path in files)).hexdigest()
+    if not kept.exists():
+        torch.save(PeftModel.from_pretrained(load_model(base), str(adapter)).merge_and_unload().state_dict(), kept)
+    return torch.load(kept)
 
 
 def changed(before, after):
     return {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", OLDER)
 @pytest.mark.parametrize("targets", [LANGUAGE, EVERYWHERE], ids=["language", "tower too"])
 def test_merging_reaches_the_same_tensors_under_every_name(base, tmp_path, names, targets):
@@ -95,6 +103,7 @@ def test_merging_reaches_the_same_tensors_under_every_name(base, tmp_path, names
         assert torch.allclose(got[name], tensor, atol=1e-6), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", OLDER)
 def test_training_goes_on_from_the_same_numbers_under_every_name(base, tmp_path, names):
     adapter = train(base, tmp_path / "adapter")
@@ -129,6 +138,7 @@ def test_patterns_of_older_releases(qwen2, tmp_path, pattern, older):
     assert all(torch.equal(got[name], tensor) for name, tensor in wanted.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("older", [False, True])
 @pytest.mark.parametrize(
     "options",
@@ -223,6 +233,7 @@ def _wider(weights):
     return {name: torch.cat([t, t], 1) if "lora_A" in name else t for name, t in weights.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [

@@ -55,6 +55,7 @@ def logits(folder):
         return model(input_ids=torch.arange(24)[None]).logits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["released", "current"])
 def test_both_layouts_are_the_same_model(base, tmp_path, layout):
     out = export(base, [], tmp_path / "out", layout=layout)
@@ -98,6 +99,7 @@ def test_a_released_tokenizer_is_read_back_as_it_was(qwen2, tmp_path):
     assert vocabulary.items() <= before.get_vocab().items() and len(merges) > 100
 
 
+@pytest.mark.slow
 def test_several_adapters_are_merged_one_after_the_other(qwen2, tmp_path):
     first, second = (adapter_of(qwen2, tmp_path / f"adapter-{seed}", seed) for seed in (1, 2))
     path = tmp_path / "merge.yaml"

@@ -59,6 +59,7 @@ def refused(error, match, base, adapter, said=(), **options):
         prepare_for_training(load_model(base), arguments, bf16=False, adapter=str(adapter), said=said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_keys_that_are_left_out_ask_for_nothing_and_what_is_there_is_said(base, adapters, name):
     sentence = both(base, adapters / name)

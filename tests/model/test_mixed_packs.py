@@ -60,6 +60,7 @@ def alone(setting):
     return losses_and_gradients(model, encoder, [[encoder.encode(row)] for row in rows])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "packs",
     [((0, 1, 2, 3, 4, 5),), ((4, 1, 5), (2, 0), (3,)), ((2, 5), (1, 0), (4, 3)), ((5, 1), (3, 2, 4, 0))],

@@ -67,6 +67,7 @@ WAYS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "method"), WAYS, ids=map(" ".join, WAYS))
 def test_every_choice_gives_the_same_step_and_keeps_less_the_more_is_computed_again(folders, family, method):
     keys = {"finetuning_type": method} | ({"lora_dropout": 0.2} if method == "lora" else {})

@@ -15,6 +15,7 @@ SMALL = {"image_resolution": 56, "max_steps": 2, "gradient_accumulation_steps": 
 """Keys that make a run small; all others stay as the file has them."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", YAMLS, ids=[path.stem for path in YAMLS])
 def test_a_tiny_variant_trains_for_two_steps(path, workshop, tmp_path):
     written = yaml.safe_load(path.read_text())

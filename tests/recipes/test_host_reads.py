@@ -40,6 +40,7 @@ def reads(monkeypatch):
     return mode.found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keys", [{}, {"finetuning_type": "lora"}, {"loss_average": "token", "max_grad_norm": 0}])
 def test_a_step_is_read_once(train, reads, tmp_path, keys):
     steps = len(train(tmp_path / "run", dataset="rooms,words", scene_packing=3, per_device_train_batch_size=5, **keys))

@@ -35,6 +35,7 @@ def plain_losses():
     return []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "keys",
     [
@@ -84,6 +85,7 @@ def test_losses_are_those_of_the_rows(train, tmp_path, workshop):
     assert first == pytest.approx(float(torch.cat(by_row).mean()), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_explains_itself_and_its_checkpoint_loads(train, tmp_path, workshop):
     out = tmp_path / "run"
     train(
@@ -242,6 +244,7 @@ def test_the_seed_decides_adapters(train, tmp_path):
     assert train(tmp_path / "third", **keys, seed=5) != first
 
 
+@pytest.mark.slow
 def test_a_signal_saves_and_the_rest_follows(train, flags, tmp_path, capsys):
     keys = {"per_device_train_batch_size": 2, "num_train_epochs": 2, "save_strategy": "steps", "save_steps": 100}
     whole = train(tmp_path / "whole", **keys)
@@ -284,6 +287,7 @@ def test_a_run_that_fails_at_its_start_leaves_an_earlier_one_as_it_is(train, fla
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_with_a_run_is_not_overwritten_unasked(train, flags, tmp_path, workshop):
     keys = {"num_train_epochs": 1, "save_strategy": "steps"}
     train(tmp_path / "run", **keys)
@@ -298,6 +302,7 @@ def test_a_folder_with_a_run_is_not_overwritten_unasked(train, flags, tmp_path, 
         sft.run(parse(flags(tmp_path / "empty", resume_from_checkpoint=True)))
 
 
+@pytest.mark.slow
 def test_tokenized_rows_train_alike(train, flags, tmp_path, monkeypatch, capsys):
     keys = {
         "tokenized_path": tmp_path / "tokens",

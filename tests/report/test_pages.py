@@ -354,6 +354,7 @@ def test_line_ends_of_other_systems_are_no_odd_characters():
     assert rendering.whole_utf8("a\r\nb\tc\x0c") == "a\r\nb\tc\ufffd"
 
 
+@pytest.mark.slow
 def test_help_needs_no_torch():
     code = (
         "import sys; sys.modules['torch'] = None; from gpt4scene.cli import main; sys.exit(main(['report', '--help']))"

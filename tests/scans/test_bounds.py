@@ -97,6 +97,7 @@ def jpeg(tmp_path_factory):
     return path.read_bytes()
 
 
+@pytest.mark.slow
 def test_recordings_cut_off_at_every_byte_of_their_structure_are_errors(jpeg, tmp_path):
     depth = zlib.compress(bytes(2400))
     blob = sens(tmp_path / "a.sens", color=jpeg, depth=depth).read_bytes()
@@ -125,6 +126,7 @@ CLAIMS = {
 }
 
 
+@pytest.mark.slow
 def test_recordings_that_claim_too_much_are_errors_in_bounded_memory(jpeg, tmp_path):
     folders = []
     for number, claims in enumerate(CLAIMS.values()):
@@ -208,6 +210,7 @@ def test_meshes_that_claim_too_much_are_named(good, tmp_path):
 TEXTS = (b"", b"\xff\xfe\x00", b"[" * 100_000, b"9" * 5000, b"nan inf -inf 1e999")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["poses.txt", "intrinsics.txt", "objects.json", "masks/0.txt", "mesh.ply"])
 def test_texts_that_are_none_are_named(good, tmp_path, name):
     folders = [changed(good, tmp_path / f"room{i}", name, content) for i, content in enumerate(TEXTS)]

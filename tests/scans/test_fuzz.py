@@ -40,6 +40,7 @@ def ply_bytes(box_room, tmp_path_factory):
     return path.read_bytes()
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(data=st.data())
 def test_meshes(ply_bytes, tmp_path_factory, data):
@@ -70,6 +71,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(data=st.data())
 def test_posed_folders(small_folder, tmp_path_factory, data):

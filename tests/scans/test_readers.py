@@ -46,6 +46,7 @@ def test_cameras_images_and_geometry_come_back(folders, box_room, name):
         assert np.allclose(found.center, item.center) and np.allclose(found.size, item.size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 def test_every_format_is_prepared(folders, tmp_path, name):
     call = [

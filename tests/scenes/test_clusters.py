@@ -28,6 +28,7 @@ def expected_boxes(room):
     return boxes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mesh", "cloud", "depth"])
 def test_the_furniture_stands_out(box_room, box_room_folder, tmp_path, kind):
     scan = read_posed(box_room_folder)
@@ -113,6 +114,7 @@ def bare_room(box_room, tmp_path):
 CALL = ["--frames", "2", "--bev_size", "100", "--contact_sheet", "--outlines", "--keep_unmarked"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", ["even", "coverage"])
 @pytest.mark.parametrize("objects", ["clusters", "none", "boxes:empty.json"])
 def test_a_scene_without_objects_is_a_scene(bare_room, tmp_path, capsys, monkeypatch, objects, choice):
@@ -146,6 +148,7 @@ def test_objects_that_a_scan_lacks_are_not_made_up(bare_room, tmp_path, capsys):
     assert "has no objects of its own; add objects.json, or choose --objects" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_room_without_annotation_is_prepared(box_room, tmp_path):
     folder = box_room.write(tmp_path / "room", align=np.eye(4))
     (folder / "objects.json").unlink()

@@ -49,6 +49,7 @@ def test_a_c_shape_is_marked_on_itself_and_centroid_is_a_choice():
 boxes = st.tuples(st.integers(0, 600), st.integers(0, 440), st.integers(4, 300), st.integers(4, 300))
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.lists(boxes, min_size=1, max_size=14))
 def test_numbers_sit_on_their_objects_and_never_on_each_other(rectangles):
@@ -150,6 +151,7 @@ def test_colours_differ_between_neighbouring_numbers_and_from_their_ink():
         assert (light + 0.05) / (dark + 0.05) >= 4.5  # WCAG 2, level AA
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [150, 900])
 def test_hundreds_of_objects_all_have_their_number(count):
     side = int(np.ceil(np.sqrt(count)))

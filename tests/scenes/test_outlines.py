@@ -78,6 +78,7 @@ def run(folder, out, **more):
     return prepare(PrepareArguments(scans=(str(folder),), out=str(out), **values))
 
 
+@pytest.mark.slow
 def test_outlines_are_an_option_under_the_labels_and_change_nothing_else(box_room_folder, tmp_path):
     for name, outlines in (("bare", False), ("lined", True)):
         assert run(box_room_folder, tmp_path / name, outlines=outlines).done == ["boxes"]
@@ -99,6 +100,7 @@ def test_outlines_are_an_option_under_the_labels_and_change_nothing_else(box_roo
         assert (tmp_path / "bare" / twin).read_bytes() == (tmp_path / "lined" / twin).read_bytes()
 
 
+@pytest.mark.slow
 def test_scenes_from_before_outlines_are_finished_and_a_change_is_named(box_room_folder, tmp_path):
     assert run(box_room_folder, tmp_path).done == ["boxes"]
     assert run(box_room_folder, tmp_path).finished_before == ["boxes"]

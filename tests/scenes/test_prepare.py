@@ -178,6 +178,7 @@ def test_depth_frames_alone_mark_the_same_objects(box_room, scene, tmp_path, geo
         assert solids.tolist() == [m["id"] for m in b["markers"]]
 
 
+@pytest.mark.slow
 def test_broken_scans_are_listed_and_the_others_go_on(box_room, box_room_folder, tmp_path, capsys):
     scans = tmp_path / "scans"
     for name in ("good", "no_mesh", "no_pose", "bad_mask", "cut_image", "no_pose_file", "no_images"):
@@ -273,6 +274,7 @@ def test_a_contact_sheet_can_be_added_to_finished_scenes(prepared, box_room_fold
         sheet.unlink(missing_ok=True)
 
 
+@pytest.mark.slow
 def test_coverage_shows_what_even_spacing_misses(box_room_folder, tmp_path):
     shown = {}
     for how in ("even", "coverage"):

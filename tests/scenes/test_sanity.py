@@ -48,6 +48,7 @@ def kinds(scan):
     return [scan, replace(scan, mesh=None), without_depth(scan)]
 
 
+@pytest.mark.slow
 def test_a_right_recording_gives_no_warning(scans):
     for scan in scans:
         for kind in kinds(scan):
@@ -55,6 +56,7 @@ def test_a_right_recording_gives_no_warning(scans):
             assert warnings == () and agreement.worst > 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slip", SLIPS)
 def test_a_slip_is_noticed_and_its_repair_is_named(scans, slip):
     spoil, repair = SLIPS[slip]
@@ -63,6 +65,7 @@ def test_a_slip_is_noticed_and_its_repair_is_named(scans, slip):
         assert len(warnings) == 1 and f"with {repair} " in warnings[0], warnings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slip", ["opengl", "world to camera"])
 def test_poses_are_compared_with_the_mesh_by_depth_and_by_color(scans, slip):
     spoil, repair = SLIPS[slip]
@@ -103,6 +106,7 @@ def test_a_reconstruction_of_any_scale_is_noticed(scans, factor):
     assert raw_warnings(scan, Repairs(), "opencv")[1] == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("apart", APART)
 def test_a_mesh_of_another_world_is_noticed_and_the_difference_is_named(scans, apart):
     spoil, hint = APART[apart]

@@ -91,6 +91,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["depth", "mesh"])
 @pytest.mark.parametrize("slip", OTHERS)
 def test_what_the_files_mix_up_is_named(scan, slip, kind):
@@ -171,6 +172,7 @@ def test_a_cloud_of_another_world_is_named(scan, slip, kind):
     assert len(found) == 1 and said in found[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.3, 0.6, 1])
 def test_many_frames_of_one_pose_are_named(scan, share):
     count = round(share * len(scan.frames))

@@ -35,6 +35,7 @@ def stored(scan, quarters):
     return replace(scan, frames=tuple(replace(frame.turned(quarters), quarters=0) for frame in scan.frames))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quarters", range(4))
 @pytest.mark.parametrize("way", ["mesh", "depth", "few frames"])
 def test_up_is_found_however_the_camera_was_held(recordings, quarters, way):

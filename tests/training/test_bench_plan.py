@@ -167,6 +167,7 @@ def test_a_pack_of_sixteen_costs_little_more_than_one():
     assert 12 < 16 * one / many < 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["lora", "full"])
 @pytest.mark.parametrize("every", [0, 1])
 def test_traced_memory_and_time_are_those_estimated(method, every):

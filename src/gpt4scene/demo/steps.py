@@ -24,7 +24,8 @@ from gpt4scene.demo.rooms import View, write_room
 from gpt4scene.errors import DataError
 from gpt4scene.files.images import image_list_file, read_image_list
 from gpt4scene.files.whole import copy_file, read_json, write_json
-from gpt4scene.scenes.prepare import PrepareArguments, prepare
+from gpt4scene.scenes.prepare import prepare
+from gpt4scene.scenes.prepare_arguments import PrepareArguments
 
 FOLDERS = (
     *("rooms", "raw", "scenes", "scenes_held_out", "data", "annotation", "annotation_held_out"),
