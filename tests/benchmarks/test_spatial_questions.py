@@ -50,6 +50,7 @@ def test_letters_of_right_options_are_spread_evenly(folder, tmp_path):
         assert max(letters.values()) - min(letters.values()) <= 1 and len(letters) >= 3, kind
 
 
+@pytest.mark.slow
 def test_so_many_of_a_kind_and_scene_as_wanted(folder, tmp_path):
     rows = made(folder, tmp_path / "out", "--per_kind", "2")
     assert max(Counter((row["scene_id"], row["type_info"]) for row in rows).values()) == 2
@@ -79,6 +80,7 @@ def test_perfect_answers_get_full_marks_and_silence_nothing(folder, tmp_path):
             assert not report.notes
 
 
+@pytest.mark.slow
 def test_the_score_command_reads_answers_to_them(folder, tmp_path, capsys):
     rows = made(folder, tmp_path / "out")
     answered = [{**row, "pred": row["ref_captions"][0], "index": place} for place, row in enumerate(rows)]

@@ -65,6 +65,7 @@ def test_counts_are_the_plans(rooms):
         assert len(labels) == 1 and int(question.truth) == len(of.of(labels.pop())) >= 2
 
 
+@pytest.mark.slow
 def test_room_sizes_are_width_times_depth(rooms):
     for of, _, question in asked(rooms, "room_size_estimation"):
         assert float(question.truth) == pytest.approx(of.width * of.depth, rel=0.007)

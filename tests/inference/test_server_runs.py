@@ -55,6 +55,7 @@ def test_a_run_writes_every_answer_with_its_end(server, infer, rows):
     assert first.startswith(f"model qwen at {server.url}: 12 questions (scanqa 12) about 2 scenes; answers go to ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("owner", "sent"), [("vllm", -1), ("sglang", -1), ("openai", None)])
 def test_draws_are_not_narrowed_by_the_servers_defaults(server, infer, owner, sent):
     server.models[0]["owned_by"] = owner
@@ -92,6 +93,7 @@ def test_an_odd_reply_is_no_row_and_names_task_and_row(server, infer, rows, odd)
     assert infer()[0] == 0 and len(rows()) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["", "  \n", [], "\u200b", "\u00a0\ufeff"])
 def test_an_empty_answer_is_written_only_when_wanted(server, infer, rows, text):
     server.answer = lambda prompt: reply(text) if prompt == PROMPTS[4] else reply()
@@ -172,6 +174,7 @@ def other_fingerprint(server):
     server.probe = lambda: {**reply("A wooden chair."), "system_fingerprint": "fp_2"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "word"),
     [

@@ -67,6 +67,7 @@ def test_rouge_takes_best_precision_and_best_recall_apart():
     assert rouge_l("a b c d", ("a b", "a x y z c d")) == pytest.approx(2.44 * 0.75 * 1 / (1 + 1.44 * 0.75))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ODD_ANSWERS)
 def test_rouge_of_odd_answers_takes_little_memory(name):
     """A word that no reference has costs nothing; a word that stands often is not copied each time."""

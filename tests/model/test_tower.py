@@ -50,6 +50,7 @@ def reference(folder, grids, pixels, dtype, attention):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.float64, 1e-12)])
 @pytest.mark.parametrize("grids", [EQUAL, MIXED], ids=["equal", "mixed"])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])

@@ -141,6 +141,7 @@ def any_folder(request, tmp_path_factory):
     return tiny_model.build(tmp_path_factory.mktemp(request.param) / "model", request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", itertools.product([False, True], repeat=3), ids=str)
 @pytest.mark.parametrize("method", ["full", "freeze", "lora"])
 def test_the_parts_that_are_not_frozen_learn_and_no_others(any_folder, method, frozen):

@@ -49,6 +49,7 @@ def plain():
     return []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", ["off", "auto", "100MB", "folder"])
 def test_losses_are_bit_equal_and_the_tower_runs_once_an_image(train, tmp_path, work, plain, said):
     place = f"{tmp_path}/features" if said == "folder" else said
@@ -100,6 +101,7 @@ def test_an_image_that_changes_between_epochs_is_seen_anew(train, tmp_path, work
         path.write_bytes(kept)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keys", [{"freeze_vision_tower": False}, {"freeze_multi_modal_projector": False}])
 def test_a_tower_that_learns_has_no_cache_and_says_so(train, tmp_path, capsys, keys):
     train(tmp_path / "run", finetuning_type="full", feature_cache="1GB", max_steps=1, **keys)

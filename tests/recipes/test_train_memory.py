@@ -37,6 +37,7 @@ def test_a_device_with_room_keeps_all_and_learns_the_same(train, tmp_path, monke
     assert "activations are kept (estimate 0.0 of 8.3 GB" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_names_the_way_out(flags, tmp_path, monkeypatch):
     def run_out(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")

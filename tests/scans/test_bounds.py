@@ -173,6 +173,7 @@ def bombs(endless):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["images/00000.png", "images/00001.png", "depth/00000.png"])
 def test_images_that_claim_too_much_are_named(good, endless, tmp_path, name):
     contents = bombs(endless)

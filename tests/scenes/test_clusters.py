@@ -159,6 +159,7 @@ def test_a_room_without_annotation_is_prepared(box_room, tmp_path):
     assert len(scene["objects"]) == len(LUMPS) and scene["ground_truth"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("looked_at", [True, False])
 def test_what_other_frames_see_through_is_no_object(box_room, make_cuboid, tmp_path, looked_at):
     scan = upright(read_posed(box_room.write(tmp_path / "room", align=np.eye(4))))

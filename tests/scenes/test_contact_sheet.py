@@ -29,6 +29,7 @@ def scene_of(out, count, size=(200, 150)):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 11, 60])
 @pytest.mark.parametrize("size", [(200, 150), (150, 200)])
 def test_every_object_has_its_strip_of_colour_beside_the_view_and_inside_the_page(tmp_path, count, size):

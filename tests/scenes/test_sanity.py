@@ -96,6 +96,7 @@ def test_depth_that_no_room_has_is_noticed_where_poses_tell_no_lengths(make_came
     assert len(warnings) == 1 and "with --depth_scale 1000 " in warnings[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [0.13, 0.37, 2.7, 7.5])
 def test_a_reconstruction_of_any_scale_is_noticed(scans, factor):
     _, warnings = raw_warnings(moved(replace(scans[0], mesh=None), longer(1 / factor)), Repairs(), "opencv")
@@ -221,6 +222,7 @@ RIGHT = {
 """Recordings that are right -> size, height of cameras, and where they stand (share of the room; 0: along it)."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0, 0.02])
 @pytest.mark.parametrize("name", RIGHT)
 def test_unusual_recordings_that_are_right_give_no_warning(make_camera, make_cuboid, tmp_path, name, noise):

@@ -132,6 +132,7 @@ def mirrored(scan):
     return replace(scan, mesh=replace(mesh, vertices=mesh.vertices * [-1, 1, 1], faces=mesh.faces[:, ::-1]))
 
 
+@pytest.mark.slow
 def test_a_mirrored_mesh_is_named(scan):
     found = warnings_of(mirrored(without_depth(scan)))
     assert len(found) == 1 and "if the mesh were mirrored along x" in found[0]

@@ -69,6 +69,7 @@ def test_turned_frames_show_what_the_stored_ones_do(box_room_folder, quarters):
     assert (turned.camera.width, turned.camera.height) == (width, height)
 
 
+@pytest.mark.slow
 def test_the_users_word_holds(recordings):
     scan, up = recordings[0]
     axis = "xyz"[int(np.argmax(np.abs(up)))]

@@ -78,6 +78,7 @@ def room(request):
 QUARTERS = {f"{90 * number} degrees": lambda _, number=number: number * np.pi / 2 for number in range(3)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("held", QUARTERS)
 @pytest.mark.parametrize("look", [inward, outward, lambda x, y: (-0.2 * x, -0.2 * y, -1)])
 def test_a_walk_through_a_room_leaves_no_doubt(room, held, look):

@@ -154,6 +154,7 @@ def test_a_failing_server_keeps_what_came(server, call, kept):
     assert set(kept()) == {"q0", "q1"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("odd", ["Your mark: four", "", " 5", "4/5", "²", None])
 def test_a_judgement_without_a_mark_is_kept_named_and_asked_again_not_for_ever(server, call, kept, figures, odd):
     answer = reply(odd) if odd is not None else reply(None, refusal="I can't")
