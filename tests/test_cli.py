@@ -225,8 +225,9 @@ def test_the_package_runs_as_the_program():
 
 
 @pytest.mark.slow
-def test_train_script_reports_like_the_program(tmp_path):
-    done = run_python(str(SOURCE / "train.py"), "--dataset", "d", "--output_dir", str(tmp_path), "--stge", "sft")
+def test_train_script_reports_like_the_program(python, tmp_path):
+    command = [python, str(SOURCE / "train.py"), "--dataset", "d", "--output_dir", str(tmp_path), "--stge", "sft"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert "'--stge' is not a key; did you mean 'stage'?" in done.stderr
     assert "'model_name_or_path' is missing" in done.stderr

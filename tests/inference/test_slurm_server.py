@@ -51,16 +51,20 @@ if [ "$1" = evaluate/calculate_scores.py ]; then printf "%s " "$@" >{scored}; el
 
 
 @pytest.fixture
-def job(root, tmp_path, write_annotation):
+def job(python, root, tmp_path, write_annotation):
     """Runs the script as a job of one node and two tasks; ``notes()`` are the servers that were started."""
     pytest.importorskip("httpx")
     annotation = write_annotation(tmp_path / "annotation", ["a", "b"], ["sqa3d"], ("What is it?", "Where is it?"))
     folder = tmp_path / "bin"
     folder.mkdir()
     notes = tmp_path / "notes"
-    words = {"python": sys.executable, "fixtures": str(root / "tests" / "fixtures"), "notes": str(notes)}
-    python = PYTHON.format(scored=tmp_path / "scored", **words)
-    for name, text in (("srun", SRUN), ("vllm", VLLM.format(**words)), ("python", python)):
+    words = {"python": python, "fixtures": str(root / "tests" / "fixtures"), "notes": str(notes)}
+    counted = PYTHON.format(scored=tmp_path / "scored", **words)
+    for name, text in (
+        ("srun", SRUN),
+        ("vllm", VLLM.format(**words | {"python": sys.executable})),
+        ("python", counted),
+    ):
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     flags = [

@@ -1,7 +1,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from types import SimpleNamespace
 
@@ -55,12 +54,12 @@ def test_exit_status_is_the_shells():
 
 
 @pytest.mark.slow
-def test_a_second_signal_stops_at_once():
+def test_a_second_signal_stops_at_once(python):
     code = (
         "import time\nfrom gpt4scene.training.signals import StopOnSignal\n"
         "with StopOnSignal():\n    print('ready', flush=True)\n    time.sleep(60)\n    time.sleep(60)\n"
     )
-    running = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen([python, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert running.stdout.readline() == "ready\n"
     os.kill(running.pid, signal.SIGTERM)
     assert any("stopping after this step" in line for line in running.stderr)  # libraries may write lines before it
