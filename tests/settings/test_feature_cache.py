@@ -6,7 +6,8 @@ import pytest
 
 from gpt4scene.errors import ConfigError
 from gpt4scene.files.features import FeatureFolder
-from gpt4scene.model.feature_choice import free_memory, open_features
+from gpt4scene.model.feature_choice import open_features
+from gpt4scene.model.machine_memory import free_memory
 from gpt4scene.settings.coercion import BadValueError
 from gpt4scene.settings.config import parse
 from gpt4scene.settings.feature_cache import FOLDER_LIMIT, FeatureCacheChoice, feature_cache
@@ -82,11 +83,3 @@ def test_auto_takes_a_share_of_the_memory_that_processes_divide(tmp_path):
     assert open_features(FeatureCacheChoice(), print, 1, most=1000).memory == 1000
     assert open_features(FeatureCacheChoice(0), print) is None
     assert open_features(FeatureCacheChoice(None, tmp_path), print).folder.folder == tmp_path
-
-
-def test_memory_is_that_of_the_container(tmp_path):
-    (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.current").write_text("400\n")
-    assert free_memory(tmp_path) == 600
-    (tmp_path / "memory.max").write_text("max\n")
-    assert free_memory(tmp_path) > 600 and free_memory(tmp_path / "none") > 600

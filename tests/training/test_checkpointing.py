@@ -56,7 +56,7 @@ def test_what_the_settings_say_wins(flags, every, free):
     assert choice.every == every and "say" in choice.sentence and choice.memory is None
 
 
-def test_a_cpu_computes_every_layer_again_as_ever():
+def test_a_device_that_does_not_tell_its_memory_computes_every_layer_again():
     assert chosen().every == 1
     assert chosen("--gradient_checkpointing auto").every == 1
 

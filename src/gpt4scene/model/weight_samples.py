@@ -98,11 +98,8 @@ def _readers(path: Path) -> dict[str, Read]:
         tensors = load_pickle(path)
         return {name: lambda name=name: tensors[name] for name in names}
 
-    def read(name: str) -> torch.Tensor:
-        with safe_open(path, "pt") as file:
-            return file.get_tensor(name)
-
-    return {name: lambda name=name: read(name) for name in names}
+    file = safe_open(path, "pt")  # once for all of its tensors; closed with the last of the readers
+    return {name: lambda name=name: file.get_tensor(name) for name in names}
 
 
 def _agrees(taken: Read | None, held: Read, name: str) -> bool:

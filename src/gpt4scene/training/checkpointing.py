@@ -53,7 +53,7 @@ def choose(config: TrainConfig, model: ModelShape, setup: Setup, pack: PackSize 
 
     What the settings say wins: ``disable_gradient_checkpointing``, or ``every_n_layers`` among the options of
     checkpointing. Left out, it is as little as the estimate for ``pack`` fits into ``free`` bytes, and every layer
-    where ``free`` is not known (a CPU) or nothing can be estimated (plain attention keeps whole score matrices).
+    where ``free`` is not known or nothing can be estimated (plain attention keeps whole score matrices).
     """
     said = config.tuning.disable_gradient_checkpointing
     every = options_of(config).get("every_n_layers")

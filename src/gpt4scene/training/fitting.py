@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from gpt4scene.families.shape import ModelShape
 from gpt4scene.files.whole import read_json
 from gpt4scene.model.folder import ADAPTER_CONFIG
 from gpt4scene.model.fused import Kernels, choose_kernels
+from gpt4scene.model.machine_memory import free_memory, held_memory
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.settings.methods import MethodArguments
 from gpt4scene.training.adapter_start import starting_adapters
@@ -165,7 +167,12 @@ def _sharding(config: TrainConfig, zero: Mapping[str, Any] | None, processes: in
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Return the bytes of an accelerator that this process can have, with those that it holds; None for a CPU."""
+    """Return the bytes of a device that this process can have, with those that it holds; None where nothing says so.
+
+    The memory of a CPU is shared by this machine's processes.
+    """
+    if device.type == "cpu":
+        return free_memory() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) + held_memory()
     if device.type != "cuda":
         return None
     free, _ = torch.cuda.mem_get_info(device)

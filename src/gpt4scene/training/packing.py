@@ -35,7 +35,7 @@ def branches_of(
         return said
     if checkpoint is not None:
         return on_first(lambda: read_json(checkpoint / MARK)["branches"])
-    free = gather_all(free_bytes(arguments.device))
+    free = gather_all(None if arguments.device.type == "cpu" else free_bytes(arguments.device))
     known = [size for size in free if size is not None]
     if len(known) < len(free) or questions == 1:
         return questions
