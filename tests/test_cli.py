@@ -210,6 +210,7 @@ def test_an_interrupt_that_is_ignored_stays_ignored(monkeypatch):
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", cli.SHELLS)
 def test_completion_knows_commands_and_flags(shell, capsys):
     assert cli.main(["completion", shell]) == 0

@@ -41,6 +41,7 @@ def test_marks_beyond_the_scale_count_as_published_and_are_said(rows_of):
     assert "1 marks are not from 1 to 5" in " ".join(found.notes)
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_any_words_of_a_judge_are_a_mark_or_none(text):
     assert qa.read_mark(text) is None or qa.read_mark(text) >= 0

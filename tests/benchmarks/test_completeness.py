@@ -105,6 +105,7 @@ def test_notes_of_compared_runs_are_said(half, capsys):
     assert "note: missing questions are not counted, and the predictions' own references" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_questions_without_a_reference_are_said_everywhere(half, capsys):
     asked = questions(4)
     asked[0]["ref_captions"] = [" "]

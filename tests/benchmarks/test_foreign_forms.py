@@ -99,6 +99,7 @@ def test_texts_in_every_form_give_the_same_figures(tmp_path_factory, task, answe
     check(tmp_path_factory, task, answers)
 
 
+@pytest.mark.slow
 @SLOW
 @given(
     st.one_of(

@@ -151,6 +151,7 @@ def test_the_first_official_rule_that_matches_decides(answer, letter):
     assert letter_of(answer) == letter
 
 
+@pytest.mark.slow
 @given(order=st.randoms())
 @pytest.mark.parametrize("rules", RULES)
 def test_the_order_of_rows_does_not_matter(rules, order):

@@ -56,6 +56,7 @@ def test_so_many_of_a_kind_and_scene_as_wanted(folder, tmp_path):
     assert max(Counter((row["scene_id"], row["type_info"]) for row in rows).values()) == 2
 
 
+@pytest.mark.slow
 def test_training_rows_are_a_dataset_of_their_own(folder, tmp_path):
     assert annotate(["--task", TASK, "--scenes", folder, "--out", tmp_path, "--split", "train"]) == 0
     (name,) = read_json(tmp_path / "dataset_info.json")
@@ -70,6 +71,7 @@ def test_training_rows_are_a_dataset_of_their_own(folder, tmp_path):
     assert all(row["messages"][1]["content"] for row in rows)
 
 
+@pytest.mark.slow
 def test_perfect_answers_get_full_marks_and_silence_nothing(folder, tmp_path):
     rows = made(folder, tmp_path / "out")
     for answers, expected in ((lambda row: row["ref_captions"][0], 1.0), (lambda row: "", 0.0)):

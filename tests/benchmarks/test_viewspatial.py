@@ -91,6 +91,7 @@ def test_counts_are_whole_and_absent_types_are_zero_in_lmms_eval_only():
     assert len(other) == 6 and other["person_perspective_relative_direction_accuracy"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rules", RULES)
 @given(order=st.randoms())
 def test_the_order_of_rows_does_not_matter(rules, order):

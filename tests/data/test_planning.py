@@ -95,6 +95,7 @@ def sizes(steps):
     return [sorted(map(len, step), reverse=True) for step in steps]
 
 
+@pytest.mark.slow
 @given(any_groups(), st.integers(1, 7), st.integers(1, 12), st.integers(1, 4))
 @example(Groups((TEXT, 0, 0)), 2, 3, 1)  # a full pack whose share is filled by a text
 @settings(max_examples=250)
@@ -113,6 +114,7 @@ def test_a_step_takes_the_questions_that_it_states(groups, branches, questions, 
         check_pack(groups, pack, even_size(questions, branches))
 
 
+@pytest.mark.slow
 @given(any_groups(), st.integers(1, 7), st.integers(1, 12), st.integers(1, 4))
 @settings(max_examples=250)
 def test_an_epoch_needs_few_passes(groups, branches, questions, ranks):

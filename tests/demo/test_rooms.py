@@ -117,6 +117,7 @@ def test_cameras_stand_in_the_room_outside_tall_pieces(plan):
                 assert (np.abs(piece.spot - [x, y]) > piece.half).any()
 
 
+@pytest.mark.slow
 def test_the_posed_folder_reads_back(plan, tmp_path):
     folder = write_room(plan, tmp_path, SMALL)
     scan = read_posed(folder)

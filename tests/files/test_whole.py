@@ -103,6 +103,7 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path):
     assert path.read_text() == "old"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("long", [False, True])
 @pytest.mark.parametrize("begun", [FILE, FOLDER])
 @pytest.mark.parametrize("following", ["same", "other file", "other folder"])

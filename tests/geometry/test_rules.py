@@ -32,6 +32,7 @@ def direction_questions(some, name):
     return [question for question in made(some, name, per_kind=99).questions if "direction" in question.kind]
 
 
+@pytest.mark.slow
 @NAMED
 @given(SEEDS, st.floats(0, 360), st.floats(-50, 50))
 @settings(max_examples=25)
@@ -40,6 +41,7 @@ def test_turning_and_shifting_a_room_changes_no_question(name, seed, degrees, sh
     assert made(moved(some, degrees, (shift, -shift, shift / 9)), name) == made(some, name)
 
 
+@pytest.mark.slow
 @NAMED
 @given(SEEDS)
 @settings(max_examples=25)
@@ -59,6 +61,7 @@ MIRROR = {"left": "right", "front-left": "front-right", "back-left": "back-right
 MIRROR |= {there: here for here, there in MIRROR.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
@@ -150,6 +153,7 @@ def test_relative_distances_are_those_of_a_full_comparison(name, seed):
             assert len(metres) == 4 and np.diff(ordered).min() > 0.15 and ordered[0] >= 0.15
 
 
+@pytest.mark.slow
 @NAMED
 @given(SEEDS, st.integers(0, 5))
 @settings(max_examples=15)

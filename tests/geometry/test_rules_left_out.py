@@ -30,6 +30,7 @@ def made(some, name="revsi", **options) -> Made:
     return questions_of(some, rules_named(name), **options)
 
 
+@pytest.mark.slow
 @given(SEEDS)
 @settings(max_examples=15)
 def test_every_candidate_is_kept_or_counted_with_a_reason(seed):

@@ -101,6 +101,7 @@ def longer(image):
     image.write_bytes(image.read_bytes() + b" ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [same_size_and_times, longer], ids=lambda change: change.__name__)
 def test_answers_to_other_images_do_not_go_on(infer, tmp_path, annotation, no_model, change, monkeypatch):
     monkeypatch.undo()

@@ -53,6 +53,7 @@ def alone(parts, requests):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [1, 3, 128])
 def test_answers_do_not_hang_on_company(make, requests, alone, limit):
     together = run(make(branch_limit=limit), requests)

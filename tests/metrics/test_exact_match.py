@@ -173,6 +173,7 @@ def test_strict_refinement_compares_whole_words(answer, reference, right):
     assert found["strict EM1_refined"] == [right]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [" " * 10**6 + "x", "a " * 500000, "o'" + " " * 10**6 + "k", "a1 " * 300000])
 def test_cleaning_takes_no_longer_than_reading(answer):
     assert clean(answer)

@@ -103,6 +103,7 @@ def test_any_text_gives_a_letter_of_ten_or_nothing_and_a_number_or_nothing(text)
     assert number is None or isinstance(number, float)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece", ["<answer>", "<answer", "<answer>A", "(", "* ", " ", "A ", "answer ", "1", "[", "<think>", "A\t\t", "\n"]
 )

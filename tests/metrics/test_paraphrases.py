@@ -77,6 +77,7 @@ PHRASE = some.lists(WORD, min_size=1, max_size=8).map(" ".join)
 RECORD = some.tuples(some.sampled_from(["1", "0.25", "a"]), PHRASE, PHRASE)
 
 
+@pytest.mark.slow
 @given(some.lists(RECORD), some.lists(PHRASE), some.integers(1, 40))
 def test_records_are_found_wherever_they_lie(records, texts, size):
     """Those of which the first phrase occurs, of up to ``LONGEST`` words, and every step of the other one."""

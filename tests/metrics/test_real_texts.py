@@ -31,6 +31,7 @@ def rows(texts, pred=lambda text: text):
     return [{"scene_id": "s", "pred": pred(text), "ref_captions": [text], "type_info": 0} for text in texts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("benchmark", [scanqa, sqa3d])
 def test_every_answer_matches_itself_strictly_and_nothing_matches_silence(answers, benchmark):
     for texts in answers.values():

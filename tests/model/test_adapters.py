@@ -171,6 +171,7 @@ def test_kinds_of_lora_are_used_whole(qwen2, tmp_path, options, older):
     assert changed(load_model(qwen2).state_dict(), got)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["lm_head", "embed_tokens"])
 def test_a_tied_head_is_parted_from_the_embedding(tmp_path, target):
     base = tiny_model.build(tmp_path / "base")

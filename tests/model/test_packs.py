@@ -172,6 +172,7 @@ def test_pack_equals_separate_samples_in_mixed_precision(setting):
         assert cosine > 0.97, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bf16", [False, True])
 def test_an_adapter_learns_the_same_from_packs(setting, bf16):
     folder, encoder, samples = setting

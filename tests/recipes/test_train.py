@@ -139,6 +139,7 @@ def test_evaluation_loss_is_defined_as_the_training_loss(train, tmp_path):
     assert (losses[1] + trained) / 2 == pytest.approx(whole, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_becomes_the_result(train, tmp_path):
     out = tmp_path / "run"
     train(
@@ -220,6 +221,7 @@ def test_a_small_learning_rate_moves_bf16_weights(train, tmp_path, workshop):
     assert moved[False] > 0.6 > 0.3 > moved[True]
 
 
+@pytest.mark.slow
 def test_freeze_and_tower(train, tmp_path, workshop, plain_losses):
     before = weights(workshop / "model")
     changed = {}

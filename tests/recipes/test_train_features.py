@@ -71,6 +71,7 @@ def test_workers_do_not_decode_what_is_known(train, tmp_path, work, plain):
     assert len(work["run"]) == decoded(work) == IMAGES
 
 
+@pytest.mark.slow
 def test_no_worker_outlives_its_training_or_evaluation(train, tmp_path):
     """Left to the garbage collector, each would be waited for five seconds, in the middle of what comes next."""
     workers = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}

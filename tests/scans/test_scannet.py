@@ -153,6 +153,7 @@ def test_lost_poses_and_missing_depth_are_kept_apart(recording, tmp_path):
     assert [frame.camera.tracked for frame in frames] == [True, False, True]
 
 
+@pytest.mark.slow
 def test_a_scannet_scene_is_prepared_with_annotation_and_with_proposals(world, folder, tmp_path, capsys):
     write_mask3d(tmp_path / "proposals", "scene0000_00", world)
     common = ["--format", "scannet", "--scans", str(folder), "--frames", "3", "--bev_size", "200"]
@@ -209,6 +210,7 @@ def test_masks_of_another_mesh_are_refused(world, folder, tmp_path, capsys):
     assert f"has {count + 1} lines for {count} vertices" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_frame_that_inflates_without_end_stays_small(recording, tmp_path):
     images, depths, cameras = recording
     path = write_sens(tmp_path / "a.sens", images[:1], depths[:1], cameras[:1])

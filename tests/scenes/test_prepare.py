@@ -145,6 +145,7 @@ def test_other_settings_are_refused_for_a_finished_scene(prepared, box_room_fold
     assert "frames 6 -> 4" in report.failed["boxes"]
 
 
+@pytest.mark.slow
 def test_a_moved_and_turned_world_gives_the_same_images(box_room, prepared, scene, tmp_path):
     turn = np.eye(4)
     angle = 0.7

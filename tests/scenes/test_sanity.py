@@ -181,6 +181,7 @@ def test_the_report_is_printed_kept_and_strict_makes_an_error_of_it(box_room, tm
     assert read_json(tmp_path / "out" / "scenes" / "room" / "scene.json")["sanity"]["warnings"] == []
 
 
+@pytest.mark.slow
 def test_strict_refuses_what_was_finished_with_a_warning(box_room, tmp_path, capsys):
     folder = box_room.write(tmp_path / "scans" / "room", align=np.eye(4))
     (folder / "depth_intrinsic.txt").write_text("a slip of a name")
