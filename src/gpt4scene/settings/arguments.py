@@ -10,7 +10,10 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
 from typing import Any, Literal
 
 from gpt4scene.errors import ConfigError
@@ -41,6 +44,12 @@ def key(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+@cache
+def hints_of(kind: type) -> Mapping[str, Any]:
+    """Return the types of a dataclass's fields by name; found out once, since reading annotations takes its time."""
+    return MappingProxyType(typing.get_type_hints(kind))
+
+
 @dataclass(frozen=True)
 class Arguments:
     """What a command can be told: the base of every command's own dataclass, whose fields are made by ``key``.
@@ -50,7 +59,7 @@ class Arguments:
 
     def problems(self) -> list[str]:
         """Return a sentence for every value that cannot be; subclasses add what they know of theirs."""
-        found, hints = [], typing.get_type_hints(type(self))
+        found, hints = [], hints_of(type(self))
         for one in dataclasses.fields(self):
             value = getattr(self, one.name)
             choices = typing.get_args(hints[one.name]) if typing.get_origin(hints[one.name]) is Literal else ()

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 from gpt4scene.errors import ConfigError
 from gpt4scene.registry import nearest
-from gpt4scene.settings.arguments import Arguments, DataArguments, ModelArguments, TuningArguments
+from gpt4scene.settings.arguments import Arguments, DataArguments, ModelArguments, TuningArguments, hints_of
 from gpt4scene.settings.coercion import BadValueError, check_range, coerce
 from gpt4scene.settings.consistency import contradictions, trains, without_effect
 from gpt4scene.settings.entries import FLAGS, Entry, place, read_file, read_flags
@@ -157,7 +156,7 @@ def training_hints() -> dict[str, Any]:
     try:
         from transformers import TrainingArguments
 
-        hints = typing.get_type_hints(TrainingArguments)
+        hints = hints_of(TrainingArguments)
         names = [f.name for f in dataclasses.fields(TrainingArguments) if f.init]
     except ImportError as error:
         raise ConfigError(f'training needs torch and transformers: pip install -e ".[torch]" ({error})') from None
@@ -165,11 +164,11 @@ def training_hints() -> dict[str, Any]:
 
 
 def _section(section: type[Section], values: dict[str, Any]) -> Section:
-    return section(**{name: values[name] for name in typing.get_type_hints(section) if name in values})
+    return section(**{name: values[name] for name in hints_of(section) if name in values})
 
 
 def _own_hints() -> dict[str, Any]:
-    return {name: hint for section in SECTIONS for name, hint in typing.get_type_hints(section).items()}
+    return {name: hint for section in SECTIONS for name, hint in hints_of(section).items()}
 
 
 def _ranges() -> dict[str, tuple[float | None, float | None]]:

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from gpt4scene.errors import ConfigError
 from gpt4scene.registry import nearest
-from gpt4scene.settings.arguments import Arguments
+from gpt4scene.settings.arguments import Arguments, hints_of
 
 Kind = TypeVar("Kind", bound=Arguments)
 _WIDTH = 110
@@ -95,7 +95,7 @@ def _needed(kind: type) -> list[str]:
 
 def _spelled_out(kind: type, words: Sequence[str]) -> list[str]:
     """Return ``words`` with older names replaced, and ``--flag true`` as ``--flag=true`` where a flag is yes or no."""
-    hints = typing.get_type_hints(kind)
+    hints = hints_of(kind)
     older = {name: one.name for one in dataclasses.fields(kind) for name in one.metadata["also"]}
     found: list[str] = []
     for word in words:
@@ -138,7 +138,7 @@ def _refuse(kind: type, given: set[str]) -> None:
 
 def _fractions(kind: type, words: Sequence[str]) -> list[str]:
     """Return a sentence for every whole number that is given with a fraction, which cyclopts would round."""
-    hints = typing.get_type_hints(kind)
+    hints = hints_of(kind)
     wrong, name = [], ""
     for word in words:
         flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
