@@ -98,6 +98,7 @@ def test_all_questions_of_a_scene_share_the_prefix_with_its_block(make, task):
     assert len(set().union(*prefixes.values())) == 2
 
 
+@pytest.mark.slow
 def test_training_rows_share_it_too_in_the_words_of_the_question_files(make):
     questions, _ = make("text")
     folder, _ = make("text", split="train")

@@ -64,6 +64,7 @@ def test_losses_are_bit_equal_and_the_tower_runs_once_an_image(train, tmp_path, 
         assert len(work["run"]) == IMAGES, "a later run reads the folder"
 
 
+@pytest.mark.slow
 def test_workers_do_not_decode_what_is_known(train, tmp_path, work, plain):
     keys = KEYS | {"dataloader_num_workers": 2, "dataloader_prefetch_factor": 1, "dataloader_persistent_workers": True}
     found = train(tmp_path / "run", feature_cache="100MB", **keys)
@@ -79,6 +80,7 @@ def test_no_worker_outlives_its_training_or_evaluation(train, tmp_path):
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.slow
 def test_dropped_features_are_made_again_from_the_files(train, tmp_path, work, plain, monkeypatch):
     monkeypatch.setattr(FeatureCache, "knows", lambda self, keys: True)  # and are not there when they are needed
     found = train(tmp_path / "run", feature_cache="1B", **KEYS)

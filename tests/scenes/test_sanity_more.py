@@ -204,6 +204,7 @@ ALIGNED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quarters", range(4))
 @pytest.mark.parametrize("turn", ALIGNED)
 def test_an_alignment_that_can_not_be_is_named(scan, turn, quarters):
@@ -217,6 +218,7 @@ def test_an_alignment_that_can_not_be_is_named(scan, turn, quarters):
     assert said in found and bool(found) == bool(said)
 
 
+@pytest.mark.slow
 def test_the_report_has_it(scan):
     align = SIDE @ scan.align
     mesh = replace(scan.mesh, vertices=scan.mesh.vertices @ align[:3, :3].T + align[:3, 3])
@@ -228,12 +230,14 @@ def test_the_report_has_it(scan):
     )
 
 
+@pytest.mark.slow
 def test_a_cloud_of_kilometres_takes_no_memory_for_its_ceiling(scan):
     cloud = cloud_of(repaired(scan, Repairs(scale=1000)), 5000).mesh
     caster = Raycaster(voxel_mesh(cloud, 0.03).mesh)
     assert without_ceilings(caster, [frame.camera for frame in scan.frames], 0.03) is caster
 
 
+@pytest.mark.slow
 def test_a_scale_that_would_be_usual_is_named_with_the_other_flags(scan):
     small = scaled(0.2)(opengl(without_depth(scan)))
     repairs = Repairs("opengl")

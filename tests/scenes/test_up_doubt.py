@@ -96,11 +96,13 @@ TURNED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turned", TURNED)
 def test_a_camera_that_is_turned_on_the_way_is_warned_about(room, turned):
     assert not choose_up(walk(inward, TURNED[turned], size=room[1]), *room[0]).certain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 3, 16])
 @pytest.mark.parametrize("held", QUARTERS)
 @pytest.mark.parametrize("ahead", [(0, 0, -1), (0, 0, 1)])
@@ -110,6 +112,7 @@ def test_cameras_that_only_look_down_or_up_are_warned_about(room, count, held, a
     assert found.direction[2] > 0.99 or not found.certain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("height", [0.15, 0.25, 0.4])
 def test_a_robot_on_the_floor_is_not_put_on_the_ceiling_in_silence(room, height):
     found = choose_up(walk(lambda x, y: (-x, -y, 0.1), size=room[1], height=height), *room[0])
@@ -155,6 +158,7 @@ def test_what_has_no_floor_is_upright_or_warned_about(place, held, ahead):
     assert found.direction[2] > np.cos(np.radians(8)) or not found.certain
 
 
+@pytest.mark.slow
 def test_the_horizon_of_cameras(room):
     for name, side in (("0 degrees", "top"), ("90 degrees", "left")):
         seen = horizon(walk(outward, QUARTERS[name], size=room[1]), SIDES[side])

@@ -45,6 +45,7 @@ def test_figures_and_pages(rooms, tmp_path, capsys):
     assert "nothing is marked in the scene" in pages
 
 
+@pytest.mark.slow
 def test_training_rows(rooms, tmp_path):
     for path in (rooms / "scenes").glob("*_val_*"):
         twin = path.with_name(path.name.replace("_val_", "_train_"))
