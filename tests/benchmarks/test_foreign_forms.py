@@ -93,6 +93,7 @@ def check(tmp_path_factory, task, answers):
 SLOW = settings(max_examples=12, suppress_health_check=list(HealthCheck))
 
 
+@pytest.mark.slow
 @SLOW
 @given(st.sampled_from(["scanqa", "vsibench"]), st.dictionaries(st.integers(0, 3), TEXTS, min_size=1))
 def test_texts_in_every_form_give_the_same_figures(tmp_path_factory, task, answers):

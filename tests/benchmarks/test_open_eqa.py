@@ -186,6 +186,7 @@ def test_all_official_questions_are_read(shared_data):
     assert isinstance(records[0], Record)
 
 
+@pytest.mark.slow
 @given(st.lists(st.one_of(st.none(), st.integers(-3, 9)), min_size=1), st.randoms())
 def test_figures_stay_in_range_and_do_not_depend_on_the_order(marks, random):
     rows = [row(null=mark is None, judged=None if mark is None else Judgement(mark, str(mark))) for mark in marks]

@@ -85,6 +85,7 @@ def caption_rows(told):
     ]
 
 
+@pytest.mark.slow
 @PROPERTY
 @given(captions, st.data())
 def test_captions_range_and_order(described, data):

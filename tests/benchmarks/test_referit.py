@@ -121,6 +121,7 @@ def test_broken_columns_are_named(nr3d):
         NR3D.read([nr3d])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "file", "rows", "none", "several"),
     [

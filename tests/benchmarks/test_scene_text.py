@@ -136,6 +136,7 @@ def test_infer_computes_each_prefix_once_and_its_answers_are_scored(make, tmp_pa
     assert words_asked & {"what", "how", "is", "where"} and "marked" not in words_asked
 
 
+@pytest.mark.slow
 def test_the_block_holds_every_marked_object_and_the_cameras_of_the_frames(make, room):
     folder, _ = make("text+cameras")
     for scene, images in json.loads((folder / "selected_images_mark_3D_val_3.json").read_text()).items():
@@ -154,6 +155,7 @@ def test_the_block_holds_every_marked_object_and_the_cameras_of_the_frames(make,
             assert np.abs(np.subtract([float(one) for one in line.split()[1].split(",")], place)).max() < 0.0051
 
 
+@pytest.mark.slow
 def test_marks_in_labels_are_letters(make, scenes):
     def change(content):
         for entry in content.values():
@@ -166,11 +168,13 @@ def test_marks_in_labels_are_letters(make, scenes):
         assert "<OBJ000> <image> of a <|im_end|> " in before and not any(images) and asked
 
 
+@pytest.mark.slow
 def test_questions_are_what_they_are_without_geometry(make):
     plain, with_text = (prompts(make(geometry)[0]) for geometry in ("none", "text"))
     assert [ALL_MARKS.question(prompt) for prompt in with_text] == plain
 
 
+@pytest.mark.slow
 def test_the_cost_is_estimated_or_counted(make, tmp_path):
     folder, lines = make()
     costs = sorted(estimated_tokens(block) for block in blocks(prompts(folder)))
@@ -185,6 +189,7 @@ def test_the_cost_is_estimated_or_counted(make, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_scenes_without_boxes_are_counted_and_show_images_alone(make, scenes):
     attributes(scenes, lambda content: content[min(content)]["locs"].zero_())
     folder, lines = make(scenes=scenes, task="scanqa")
@@ -195,6 +200,7 @@ def test_scenes_without_boxes_are_counted_and_show_images_alone(make, scenes):
     assert all("<image>" in row["prompt"] for row in rows if row["scene_id"] != first)
 
 
+@pytest.mark.slow
 def test_no_boxes_at_all_are_refused_and_nothing_is_written(make, scenes, tmp_path):
     attributes(scenes, lambda content: [entry["locs"].zero_() for entry in content.values()])
     with pytest.raises(DataError, match="--geometry text needs marked objects with boxes, and none of 2 scenes"):
@@ -202,6 +208,7 @@ def test_no_boxes_at_all_are_refused_and_nothing_is_written(make, scenes, tmp_pa
     assert not (tmp_path / "text_val").exists()
 
 
+@pytest.mark.slow
 def test_without_descriptions_of_scenes_there_is_text_but_no_cameras(make, scenes):
     shutil.rmtree(scenes / "scenes")
     folder, _ = make(scenes=scenes)
@@ -210,6 +217,7 @@ def test_without_descriptions_of_scenes_there_is_text_but_no_cameras(make, scene
         make("text+cameras", scenes=scenes)
 
 
+@pytest.mark.slow
 def test_a_damaged_description_and_images_of_unknown_cameras_are_named(make, scenes):
     path = sorted(scenes.glob("scenes/*/scene.json"))[0]
     content = json.loads(path.read_text())
@@ -221,6 +229,7 @@ def test_a_damaged_description_and_images_of_unknown_cameras_are_named(make, sce
         make(scenes=scenes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("keys", "said"),
     [

@@ -72,6 +72,7 @@ def relative(a, b):
     return float((a - b).detach().abs().max() / b.detach().abs().max().clamp(min=1e-12))
 
 
+@pytest.mark.slow
 def test_weights_that_draft_answers_are_passed_over_and_named(dense, tmp_path):
     folder = shutil.copytree(dense, tmp_path / "released")
     assert unused_weights(folder) is None

@@ -84,6 +84,7 @@ def test_end_marks_are_left_out_of_the_text(engine, scenes, monkeypatch):
     assert {(answer.text, answer.tokens) for answer in engine.answer(scenes[0], SHORT)} == {("", 1)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [1, 2, 5])
 def test_branch_limit_changes_no_answer(engine, tiny_folder, scenes, limit):
     few = make_engine(tiny_folder, branch_limit=limit)

@@ -125,6 +125,7 @@ def test_answers_do_not_hang_on_company(make, requests, alone, limit):
     assert held.prefix_misses == held.prefixes == 3
 
 
+@pytest.mark.slow
 def test_a_scene_in_pieces_carries_on_from_piece_to_piece(make, asked):
     scheduler = make()
     special, network = scheduler.encoder.special, scheduler._network

@@ -31,6 +31,7 @@ def _of():
     return names, places, facings
 
 
+@pytest.mark.slow
 @given(long_maps(), long_maps())
 def test_scores_are_shares_and_their_parts_fit_together(guess, truth):
     score = compare_maps(guess, truth)

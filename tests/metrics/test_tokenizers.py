@@ -137,6 +137,7 @@ def test_line_ends_inside_a_text_are_spaces():
         assert own == java
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["e\u0301", "a;", "a,", "a.,", "<!a", "<a b", "a@;", "a-;", "'a", "(1"])
 def test_the_work_of_our_rules_grows_with_the_length_of_a_text(unit):
     """A pattern that looks to the end of a text from each of its words does not end here in a minute."""

@@ -122,6 +122,7 @@ def test_training_goes_on_from_the_same_numbers_under_every_name(base, tmp_path,
     assert all(torch.equal(got.state_dict()[name], tensor) for name, tensor in wanted.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pattern", "older"),
     [
@@ -294,6 +295,7 @@ def test_adapters_of_other_methods_are_named(qwen2, tmp_path, config):
         merge_adapter(tmp_path / "adapter", tmp_path / "out", qwen2)
 
 
+@pytest.mark.slow
 def test_an_adapter_of_another_family_or_size_is_refused(base, qwen2, tmp_path):
     other = tiny_model.build(tmp_path / "other", "qwen2_vl", tiny_model.TinyShape(width=64))
     adapter = train(base, tmp_path / "adapter", EVERYWHERE)

@@ -78,6 +78,7 @@ def test_pack_equals_separate_samples(setting, flash_attn):
         assert relative(grads_together[name], gradient) < 1e-4, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flash_attn", get_args(FlashAttention))
 def test_answers_side_by_side_equal_answers_one_by_one(setting, images, flash_attn):
     folder, encoder, _ = setting
@@ -90,6 +91,7 @@ def test_answers_side_by_side_equal_answers_one_by_one(setting, images, flash_at
     assert got == wanted and len(set(wanted.values())) > 1
 
 
+@pytest.mark.slow
 def test_the_place_in_config_json_does_not_choose_the_attention(setting, tmp_path):
     folder, encoder, samples = setting
     other = shutil.copytree(folder, tmp_path / "other")
@@ -137,6 +139,7 @@ def test_batches_of_several_rows_are_refused(setting):
         model(input_ids=torch.zeros(2, 4, dtype=torch.long))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_gradient_checkpointing_changes_nothing(setting, reentrant):
     folder, encoder, samples = setting
@@ -151,6 +154,7 @@ def test_gradient_checkpointing_changes_nothing(setting, reentrant):
         assert relative(checkpointed[name], gradient) < 1e-5, name
 
 
+@pytest.mark.slow
 def test_pack_equals_separate_samples_in_mixed_precision(setting):
     """Under autocast a branch that saw another would be off by more than rounding.
 

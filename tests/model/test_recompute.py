@@ -85,6 +85,7 @@ def test_every_choice_gives_the_same_step_and_keeps_less_the_more_is_computed_ag
     assert kept == sorted(kept, reverse=True) and kept[-1] < 0.7 * kept[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("every", "marked"), [(0, ""), (2, "024"), (3, "03"), (5, "0")])
 def test_layers_are_counted_from_the_first(folder, every, marked):
     model = made(folder, finetuning_type="full")

@@ -52,6 +52,7 @@ def test_memory_that_runs_out_names_the_way_out(flags, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keys", [{"do_train": False, "do_eval": True}, {"max_steps": 1}], ids=["alone", "last"])
 def test_memory_that_runs_out_in_an_evaluation_names_its_own_way_out(flags, tmp_path, monkeypatch, keys):
     def run_out(*_, **__):

@@ -202,6 +202,7 @@ MESHES = {
 }
 
 
+@pytest.mark.slow
 def test_meshes_that_claim_too_much_are_named(good, tmp_path):
     folders = [changed(good, tmp_path / str(i), "mesh.ply", content) for i, content in enumerate(MESHES.values())]
     for mesh, said in zip(MESHES, read_in_bounds("posed", folders), strict=True):

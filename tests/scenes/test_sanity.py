@@ -117,6 +117,7 @@ def test_a_mesh_of_another_world_is_noticed_and_the_difference_is_named(scans, a
         assert len(warnings) == 1 and part in warnings[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("native", ["opencv", "opengl", "world_to_camera"])
 @pytest.mark.parametrize("written", ["opencv", "opengl", "world_to_camera"])
 def test_poses_are_read_as_they_are_written_whatever_the_format_says(scans, native, written):
@@ -130,6 +131,7 @@ def test_poses_are_read_as_they_are_written_whatever_the_format_says(scans, nati
         assert np.allclose(ours.depth_camera.pose, true.depth_camera.pose)
 
 
+@pytest.mark.slow
 def test_a_scale_makes_metres_of_everything(scans):
     scan = scans[0]
     small = repaired(scan, Repairs(scale=0.2))
@@ -204,6 +206,7 @@ def boxes_far_away(item):
     return replace(item, center=item.center + [0, 0, 30])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "warned"), [(0, False), (1, False), (3, True), (7, True)])
 def test_boxes_outside_of_the_scene_are_named(scans, count, warned):
     scan = replace(scans[0], align=np.eye(4))

@@ -130,6 +130,7 @@ def write_annotation(folder):
     return folder
 
 
+@pytest.mark.slow
 def test_infer_through_the_server_equals_infer_here(tiny, tmp_path, monkeypatch, capsys):
     folder, server = tiny
     monkeypatch.setenv("OPENAI_API_KEY", "secret")

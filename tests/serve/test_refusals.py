@@ -278,6 +278,7 @@ NAMES = st.sampled_from(
 BODIES = st.dictionaries(NAMES, VALUES | st.lists(st.dictionaries(NAMES, VALUES, max_size=3), max_size=2), max_size=6)
 
 
+@pytest.mark.slow
 @given(BODIES)
 def test_any_json_is_fields_or_a_refusal(found):
     try:
