@@ -25,6 +25,7 @@ from gpt4scene.model.weight_files import check_files, check_pickle
 from gpt4scene.model.weight_samples import broken_tensor, pieces
 from gpt4scene.training.output import MARK
 from gpt4scene.training.own_optimizer import known_projectors
+from gpt4scene.training.processes import processes_here
 
 STATE = "trainer_state.json"
 _WHOLE = ("exp_avg", "exp_avg_sq", "momentum_buffer", "square_avg")
@@ -99,7 +100,7 @@ def _read(path: Path, number: str) -> dict[str, Any]:
 def _random_states(processes: int, names: set[str]) -> list[str]:
     """Return the files of random numbers that must be here; other machines may keep those of their processes."""
     files = ["rng_state.pth"] if processes == 1 else [f"rng_state_{number}.pth" for number in range(processes)]
-    if int(os.environ.get("WORLD_SIZE", "1")) > int(os.environ.get("LOCAL_WORLD_SIZE", "1")):
+    if int(os.environ.get("WORLD_SIZE", "1")) > processes_here():
         return [name for name in files if name in names]
     return files
 

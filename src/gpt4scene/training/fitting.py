@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +19,7 @@ from gpt4scene.settings.methods import MethodArguments
 from gpt4scene.training.adapter_start import starting_adapters
 from gpt4scene.training.launch_files import uses_fsdp
 from gpt4scene.training.memory import Precision, Setup, Sharding
+from gpt4scene.training.processes import processes_here
 
 STATES = (
     (r".*ademamix.*8bit", 3.0),
@@ -172,7 +172,7 @@ def free_bytes(device: torch.device) -> int | None:
     The memory of a CPU is shared by this machine's processes.
     """
     if device.type == "cpu":
-        return free_memory() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) + held_memory()
+        return free_memory() // processes_here() + held_memory()
     if device.type != "cuda":
         return None
     free, _ = torch.cuda.mem_get_info(device)

@@ -27,6 +27,11 @@ class OtherProcessFailed(SystemExit):
         super().__init__(status)
 
 
+def processes_here() -> int:
+    """Return how many processes of the run are on this machine, as their launcher says; 1 without one."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def join_alone() -> None:
     """Make this process a world of its own, as ``torchrun --nproc_per_node 1`` would, where no launcher has started it.
 

@@ -36,7 +36,7 @@ from gpt4scene.training.packing import branches_of
 from gpt4scene.training.parts_table import content, parts_of, table
 from gpt4scene.training.planned_run import PlannedRun, batch_content, say
 from gpt4scene.training.preflight import attention_of, check_best_metric, check_model, check_settings, plan_of
-from gpt4scene.training.processes import alike, leave_in_order, on_all, on_first
+from gpt4scene.training.processes import alike, leave_in_order, on_all, on_first, processes_here
 from gpt4scene.training.ready_model import hasten, last_adapter, parameters_of, ready_model
 from gpt4scene.training.repeating import check_repeat, earlier_run
 from gpt4scene.training.results import evaluate_only, finish, take_steps
@@ -220,8 +220,7 @@ def _callbacks(run: PlannedRun, stop: StopOnSignal, start: AdapterStart, trackin
 
 def _features(run: PlannedRun, trainer: PackTrainer) -> str:
     """Let the tower keep what it makes of images, as the settings say, and return a word about it."""
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return keep_features(trainer.tower, run.config.model.feature_cache, processes, run.say)
+    return keep_features(trainer.tower, run.config.model.feature_cache, processes_here(), run.say)
 
 
 def _too_large_for_cpu(folder: Path) -> bool:
