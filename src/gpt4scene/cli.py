@@ -80,14 +80,19 @@ def program(argv: Sequence[str] | None = None) -> NoReturn:
     sys.exit(processes.end_of_several(status) if processes else status)
 
 
-def call(kind: type, work: Callable[[Any], int], program: str, about: str, words: Sequence[str]) -> int:
-    """Run a script that has its own ``kind`` of arguments as commands are run, and return the exit status."""
+def call(
+    kind: type, work: Callable[[Any], int], program: str, about: str, words: Sequence[str], stopped: str = ""
+) -> int:
+    """Run a script that has its own ``kind`` of arguments as commands are run, and return the exit status.
+
+    ``stopped`` is said after Ctrl-C or SIGTERM.
+    """
     from gpt4scene.settings import flags
 
     if {"-h", "--help"} & set(words):
         print(flags.help_text([kind], program, about))
         return DONE
-    return guarded(lambda: work(flags.read(kind, words, program)))
+    return guarded(lambda: work(flags.read(kind, words, program)), stopped)
 
 
 def completion(words: Sequence[str]) -> int:

@@ -57,7 +57,7 @@ def unpack(
     """
     bounds = bounds or Bounds()
     check = _clock(archive, bounds.seconds)
-    free = _free(folder) - bounds.spare
+    free = free_bytes(folder) - bounds.spare
     most = free if bounds.total is None else min(free, bounds.total)
     with open_archive(archive, bounds.files, max(most, 0), check) as opened:
         planned = _plan(archive, opened.members, place)
@@ -98,18 +98,27 @@ def _plan(
     return planned
 
 
+def inner_path(name: str, origin: object) -> PurePosixPath:
+    """Return a stranger's path of a file as one that stays in its folder; ``DataError`` naming ``origin`` if it can't.
+
+    Backslashes count as slashes, so that a path means the same on every system.
+    """
+    plain = name.replace("\\", "/")
+    parts = [part for part in plain.split("/") if part not in ("", ".")]
+    if plain.startswith("/") or ".." in parts or ":" in (parts or [""])[0]:
+        raise DataError(f"{origin}: '{_shown(name)}' would land outside its folder; nothing was unpacked")
+    unreadable = any(category(letter) in ("Cc", "Cs") for letter in plain)
+    if not parts or unreadable or len(plain.encode()) > 1024 or any(len(part.encode()) > 255 for part in parts):
+        raise DataError(f"{origin}: '{_shown(name)}' is no name of a file; nothing was unpacked")
+    return PurePosixPath(*parts)
+
+
 def _inside(archive: Path, member: Member) -> PurePosixPath | None:
     """Return the entry's path below the folder, ``None`` for one that is left out."""
-    name = member.name.replace("\\", "/")
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    if not parts and member.folder:
+    if member.folder and member.name in (".", "./"):
         return None
-    if name.startswith("/") or ".." in parts or ":" in (parts or [""])[0]:
-        raise DataError(f"{archive}: '{_shown(member.name)}' would land outside its folder; nothing was unpacked")
-    unreadable = any(category(letter) in ("Cc", "Cs") for letter in name)
-    if not parts or unreadable or len(name.encode()) > 1024 or any(len(part.encode()) > 255 for part in parts):
-        raise DataError(f"{archive}: '{_shown(member.name)}' is no name of a file; nothing was unpacked")
-    return None if parts[0] == "__MACOSX" or parts[-1] == ".DS_Store" else PurePosixPath(*parts)
+    path = inner_path(member.name, archive)
+    return None if path.parts[0] == "__MACOSX" or path.name == ".DS_Store" else path
 
 
 def _check_size(archive: Path, folder: Path, opened: OpenArchive, bounds: Bounds, free: int) -> None:
@@ -167,7 +176,7 @@ def _clock(archive: Path, seconds: float | None) -> Callable[[], None]:
     return check
 
 
-def _free(folder: Path) -> int:
+def free_bytes(folder: Path) -> int:
     """Return the free bytes of the disk that ``folder`` is, or will be, on."""
     return shutil.disk_usage(next(place for place in (folder, *folder.absolute().parents) if place.exists())).free
 
