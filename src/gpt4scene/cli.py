@@ -157,8 +157,13 @@ def program(argv: Sequence[str] | None = None) -> NoReturn:
     sys.exit(processes.end_of_several(status) if processes else status)
 
 
-def call(kind: type, work: Callable[[Any], int], program: str, about: str, words: Sequence[str]) -> int:
-    """Run a script that has its own ``kind`` of arguments as commands are run, and return the exit status."""
+def call(
+    kind: type, work: Callable[[Any], int], program: str, about: str, words: Sequence[str], stopped: str = ""
+) -> int:
+    """Run a script that has its own ``kind`` of arguments as commands are run, and return the exit status.
+
+    ``stopped`` is said after Ctrl-C or SIGTERM.
+    """
     from gpt4scene.settings import flags
     from gpt4scene.settings.flag_list import flags_of
     from gpt4scene.settings.help_text import EVERYWHERE, help_text
@@ -172,7 +177,7 @@ def call(kind: type, work: Callable[[Any], int], program: str, about: str, words
             return work(flags.read(kind, kept, program))
 
     talk.ready_streams()
-    return guarded(run)
+    return guarded(run, stopped)
 
 
 def completion(words: Sequence[str]) -> int:
