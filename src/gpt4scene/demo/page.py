@@ -14,8 +14,9 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json, whole_folder, write_text
 from gpt4scene.report.curve import loss_curve, read_log
 from gpt4scene.report.images import FRAME_SIDE, TOP_SIDE, Listed, PageImage, shrink
-from gpt4scene.report.pages import report, scene_files
+from gpt4scene.report.pages import report
 from gpt4scene.report.rendering import hundred, render
+from gpt4scene.report.scene_pages import scene_files
 
 COLUMNS: Mapping[str, str] = {
     "before": "untrained",
