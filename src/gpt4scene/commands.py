@@ -119,7 +119,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "train",
         "fine-tune a model: CONFIG.yaml, flags, or both (flags win)",
-        "gpt4scene.training.sft:main",
+        "gpt4scene.report.training:main",
         _SECTIONS,
         raw=True,
         words="[CONFIG.yaml]",
