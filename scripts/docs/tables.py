@@ -61,8 +61,10 @@ def hardware() -> str:
         else:
             way = plan.Way.of_yaml(f"examples/train/{recipe}.yaml", model, gpus, room, branches)
         found = plan.line(way, device, plan.ROWS)
-        star = " *" if found["recomputed_every"] else ""
-        return f"{found['memory_gb']:.0f} GB, {hours(found['epoch_hours'])}{star}" if found["fits"] else ""
+        if not found["fits"]:
+            return ""
+        words = [f"{found['memory_gb']:.0f} GB", hours(found["epoch_hours"]) + r" \*" * bool(found["recomputed_every"])]
+        return ", ".join(word.replace(" ", "\N{NO-BREAK SPACE}") for word in words)
 
     def one_size(ways: dict[str, str], gpus: int) -> str:
         rows = (
