@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +15,10 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from rich.console import Console
-from rich.progress import track
-
+from gpt4scene import talk
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import whole_file, write_json
+from gpt4scene.progress import track
 
 IMAGES = "data/annotation"
 """Where the published rows expect ``images_2D`` and ``images_3D``."""
@@ -193,10 +191,8 @@ def _check_room(folder: Path, needed: int, archive: Path) -> None:
 
 
 def _progress(items: list, title: str) -> Iterator:
-    if not sys.stderr.isatty():
-        print(f"{title}: {len(items)} files", file=sys.stderr)
-        return iter(items)
-    return iter(track(items, title, console=Console(stderr=True)))
+    talk.say(f"{title}: {len(items)} files")
+    return track(items, "files")
 
 
 def _second_name(link: Path, folder: Path) -> None:
@@ -205,4 +201,4 @@ def _second_name(link: Path, folder: Path) -> None:
     try:
         link.symlink_to(os.path.relpath(folder, link.parent), target_is_directory=True)
     except OSError as error:
-        print(f"note: {link} could not be made ({error.strerror}); use {folder}", file=sys.stderr)
+        talk.note(f"{link} could not be made ({error.strerror}); use {folder}")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpt4scene import talk
 from gpt4scene.benchmarks.answers import unanswered_tasks
 from gpt4scene.benchmarks.benchmark import Benchmark
 from gpt4scene.benchmarks.chosen import rule_words, under_rules
@@ -21,6 +22,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.whole import whole_folder, write_text
 from gpt4scene.metrics.intervals import intervals
 from gpt4scene.metrics.scores import Report, breakdown
+from gpt4scene.progress import track
 from gpt4scene.report.images import Listed, copy_scene, missing_reasons, own_videos
 from gpt4scene.report.judging import by_scene, judge_all, tally
 from gpt4scene.report.plan import RoomPlan
@@ -111,7 +113,7 @@ def _write_scenes(
     lists = {name: Listed.read(folder, name) for name in {one.image_list for one in benchmarks.values()}}
     videos = own_videos(folder, list(benchmarks))
     lacking = 0
-    for place, page in enumerate(pages):
+    for place, page in enumerate(track(pages, "scenes")):
         listed = _list_of(page, [lists[benchmarks[task].image_list] for task in page.tasks], videos)
         images = copy_scene(listed, page.scene, media_dir, out, f"images/{Path(page.file).stem}")
         missing = missing_reasons(images)
@@ -218,15 +220,14 @@ def _no_folder(name: str, path: Path) -> str:
 
 def main(arguments: ReportArguments) -> int:
     """Write the pages as the arguments say; return 0 when done."""
-    print(
-        report(
-            arguments.predictions,
-            arguments.annotation_dir,
-            arguments.out,
-            arguments.media_dir,
-            rules=arguments.rules,
-            references=arguments.references,
-            boxes=arguments.boxes,
-        )
+    page = report(
+        arguments.predictions,
+        arguments.annotation_dir,
+        arguments.out,
+        arguments.media_dir,
+        rules=arguments.rules,
+        references=arguments.references,
+        boxes=arguments.boxes,
     )
+    talk.result(str(page), page=str(page), pages=sum(1 for _ in page.parent.rglob("*.html")))
     return 0
