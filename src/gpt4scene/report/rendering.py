@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.metrics.object_ids import object_spans
+from gpt4scene.report.addresses import view
 from gpt4scene.scenes.colors import color_of, ink_on
 
 _OBJECT = Markup('<span class="object" style="background:rgb{};color:rgb{}" title="{}">{}</span>')
@@ -39,7 +40,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"hundred": hundred, "objects": objects, "question": ALL_MARKS.question}
-    environment.globals |= {"benchmarks": BENCHMARKS}
+    environment.globals |= {"benchmarks": BENCHMARKS, "view": view}
     return environment
 
 
