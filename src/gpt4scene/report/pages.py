@@ -1,14 +1,16 @@
 """Answers as HTML pages: score tables, and a page a scene with its images, questions and answers.
 
-``gpt4scene report --predictions DIR --annotation_dir DIR --out DIR``. The pages need no network and no script.
+``gpt4scene report --predictions DIR --annotation_dir DIR --out DIR``. The pages need no network. The table of all
+answers on the first one needs scripts; everything else, the pages of the scenes too, does without.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 
-from gpt4scene import talk
+from gpt4scene import __version__, talk
 from gpt4scene.benchmarks.answers import unanswered_tasks
 from gpt4scene.benchmarks.chosen import under_rules
 from gpt4scene.benchmarks.registry import BENCHMARKS
@@ -16,17 +18,24 @@ from gpt4scene.benchmarks.score import score_folder
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import whole_folder, write_text
 from gpt4scene.metrics.scores import Report
+from gpt4scene.report.answer_data import FOLDER, write_data
+from gpt4scene.report.answer_rows import AnswerLine, answer_lines
+from gpt4scene.report.answering_run import gaps, go_on, read_run, run_facts
 from gpt4scene.report.arguments import ReportArguments
+from gpt4scene.report.grouping import by_label, by_type
+from gpt4scene.report.images import missing_reasons
 from gpt4scene.report.judging import by_scene, judge_all
+from gpt4scene.report.plots import Plot, accuracy_by_type, iou_histogram, length_histogram
 from gpt4scene.report.rendering import render
 from gpt4scene.report.run_page import write_run_page
 from gpt4scene.report.scene_pages import scene_pages, write_scenes
 from gpt4scene.report.score_table import score_table
+from gpt4scene.training.manifest import git_commit
 
 INDEX = "index.html"
 MARK = '<meta name="generator" content="gpt4scene report">'
 """Stands in the first page; a folder whose first page lacks it is never replaced."""
-_OURS = frozenset({INDEX, "scenes", "images", "pictures"})
+_OURS = frozenset({INDEX, "scenes", FOLDER, "images", "pictures"})
 
 
 def report(
@@ -55,24 +64,52 @@ def report(
     judged = {
         task: judge_all(benchmarks[task], found.answers, found, found.annotation) for task, found in reports.items()
     }
+    runs = {task: read_run(predictions, task) for task in reports}
+    absent = {} if folder is None else unanswered_tasks(folder, list(reports))
     pages = scene_pages(by_scene(judged), reports)
+    lines = answer_lines(judged, reports, benchmarks, runs)
     with whole_folder(out, replace=True) as partial:
         media = Path(media_dir) if media_dir else None
-        missing = write_scenes(pages, benchmarks, reports, folder, media, partial)
-        tables = {task: score_table(found, BENCHMARKS[task].main_metric) for task, found in reports.items()}
-        absent = {} if folder is None else unanswered_tasks(folder, list(reports))
+        images = write_scenes(pages, benchmarks, reports, folder, media, partial)
+        written = write_data(partial, lines, pages, images)
+        lacking = gaps(reports, runs, absent)
         text = render(
             INDEX,
             name=predictions.name,
+            made=_made(predictions, folder),
+            facts=run_facts(runs),
+            gaps=lacking,
+            go_on=go_on(predictions, folder, lacking, runs),
             reports=reports,
-            tables=tables,
+            tables={task: score_table(found, BENCHMARKS[task].main_metric) for task, found in reports.items()},
             pages=pages,
-            missing=missing,
-            absent=absent,
+            missing=sum(bool(missing_reasons(shown)) for shown in images.values()),
             counted=benchmarks,
+            written=written,
+            plots=_plots(lines),
+            labels=by_label(lines),
+            compare="",
         )
         write_text(partial / INDEX, text)
     return out / INDEX
+
+
+def _made(predictions: Path, annotation_dir: Path | None) -> dict[str, str]:
+    """Return of what, when and by what the report is made, as the page shows it."""
+    git = git_commit()
+    commit = f", commit {git['commit'][:12]}{' with changes' if git['changed'] else ''}" if git else ""
+    return {
+        "Answers": str(predictions),
+        "Annotation": "none" if annotation_dir is None else str(annotation_dir),
+        "Report made": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC by gpt4scene {__version__}{commit}",
+    }
+
+
+def _plots(lines: Sequence[AnswerLine]) -> list[Plot]:
+    """Return those of the plots that the answers have figures for."""
+    titles = {task: benchmark.title for task, benchmark in BENCHMARKS.items()}
+    found = (accuracy_by_type(by_type(lines), titles), iou_histogram(lines), length_histogram(lines))
+    return [plot for plot in found if plot is not None]
 
 
 def _check_ours(out: Path) -> None:

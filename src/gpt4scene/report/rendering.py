@@ -12,9 +12,9 @@ from markupsafe import Markup, escape
 from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.metrics.object_ids import object_spans
+from gpt4scene.report.addresses import view
 from gpt4scene.scenes.colors import color_of, ink_on
 
-_OBJECT = Markup('<span class="object" style="background:rgb{};color:rgb{}" title="{}">{}</span>')
 _NOT_FOR_PAGES = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
@@ -39,7 +39,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"hundred": hundred, "objects": objects, "question": ALL_MARKS.question}
-    environment.globals |= {"benchmarks": BENCHMARKS}
+    environment.globals |= {"benchmarks": BENCHMARKS, "view": view}
     return environment
 
 
@@ -53,12 +53,21 @@ def objects(text: str, labels: Mapping[int, str] | None = None) -> Markup:
 
     ``labels`` names the objects; the name shows when the pointer rests on the number.
     """
+    if "<OBJ" not in text:  # the most, and some 100,000 in a large report
+        return escape(text)
     parts, end = [], 0
     for number, span in object_spans(text):
-        fill, ink = color_of(number), ink_on(color_of(number))
-        parts += [escape(text[end : span.start]), _OBJECT.format(fill, ink, (labels or {}).get(number, ""), text[span])]
+        name = escape((labels or {}).get(number, ""))
+        parts += [escape(text[end : span.start]), _styled(number), f'title="{name}">{escape(text[span])}</span>']
         end = span.stop
-    return Markup("").join([*parts, escape(text[end:])])
+    return Markup("".join([*parts, escape(text[end:])]))
+
+
+@cache
+def _styled(number: int) -> str:
+    """Return the beginning of the element of an object number, in its colour."""
+    fill = color_of(number)
+    return f'<span class="object" style="background:rgb{fill};color:rgb{ink_on(fill)}" '
 
 
 def whole_utf8(text: str) -> str:

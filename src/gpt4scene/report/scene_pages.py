@@ -13,7 +13,7 @@ from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.files.whole import write_text
 from gpt4scene.metrics.scores import Report, breakdown
 from gpt4scene.progress import track
-from gpt4scene.report.images import Listed, copy_scene, missing_reasons, own_videos
+from gpt4scene.report.images import Listed, PageImage, copy_scene, missing_reasons, own_videos
 from gpt4scene.report.judging import tally
 from gpt4scene.report.plan import RoomPlan
 from gpt4scene.report.rendering import render
@@ -36,16 +36,16 @@ def write_scenes(
     folder: Path | None,
     media_dir: Path | None,
     out: Path,
-) -> int:
-    """Write images and page of every scene; return the number of scenes that lack images."""
+) -> dict[str, list[PageImage]]:
+    """Write images and page of every scene; return the images of each scene, those that are missing too."""
     lists = {name: Listed.read(folder, name) for name in {one.image_list for one in benchmarks.values()}}
     videos = own_videos(folder, list(benchmarks))
-    lacking = 0
+    shown: dict[str, list[PageImage]] = {}
     for place, page in enumerate(track(pages, "scenes")):
         listed = _list_of(page, [lists[benchmarks[task].image_list] for task in page.tasks], videos)
         images = copy_scene(listed, page.scene, media_dir, out, f"images/{Path(page.file).stem}")
         missing = missing_reasons(images)
-        lacking += bool(missing)
+        shown[page.scene] = images
         pointing = [task for task, items in page.tasks.items() if any(item.pointed for item in items)]
         labels = [reports[task].annotation.labels(page.scene) for task in pointing]
         text = render(
@@ -60,7 +60,7 @@ def write_scenes(
             rooms={task: RoomPlan.of(reports[task].annotation, page.scene) for task in pointing},
         )
         write_text(out / page.file, text)
-    return lacking
+    return shown
 
 
 def _list_of(page: ScenePage, lists: Sequence[Listed], videos: Sequence[Listed]) -> Listed:
