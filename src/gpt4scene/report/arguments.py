@@ -20,6 +20,10 @@ class ReportArguments(Arguments):
     rules: str = key("names of rules to count by, as for score", "")
     references: str = key("official files in place of question files, as for score", "")
     boxes: str | None = key("true boxes, as for score", None)
+    scenes: str | None = key(
+        "folders of prepared scenes, separated by commas, whose cameras place boxes in images; else found beside these",
+        None,
+    )
 
     def problems(self) -> list[str]:
         """Return a sentence for every wrong value."""

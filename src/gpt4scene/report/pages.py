@@ -19,6 +19,7 @@ from gpt4scene.report.arguments import ReportArguments
 from gpt4scene.report.judging import by_scene, judge_all
 from gpt4scene.report.rendering import render
 from gpt4scene.report.scene_pages import scene_pages, write_scenes
+from gpt4scene.report.scene_records import given_records
 from gpt4scene.report.score_table import score_table
 
 INDEX = "index.html"
@@ -37,17 +38,21 @@ def report(
     rules: str = "",
     references: str = "",
     boxes: str | Path | None = None,
+    scenes: str | None = None,
 ) -> Path:
     """Write the pages about the answers in ``predictions`` and return the first, ``out/index.html``.
 
     Images are found as inference finds them (``media_dir`` as well); those that are missing are named on the page.
     ``reports`` are those of ``score_folder``, under the same ``rules``, where the caller has them. ``references`` are
-    official files and ``boxes`` the true ones as there. ``out`` appears whole or not at all. Pages of an earlier call
-    are replaced; a folder that holds anything else raises ``DataError``, as do missing, broken and contradicting files.
+    official files and ``boxes`` the true ones as there. ``scenes`` are prepared scenes, separated by commas,
+    whose cameras say where boxes lie in images; without it those are taken in whose folder the images lie. ``out``
+    appears whole or not at all. Pages of an earlier call are replaced; a folder that holds anything else raises
+    ``DataError``, as do missing, broken and contradicting files.
     """
     predictions, out = Path(predictions), Path(out).absolute()
     folder = None if annotation_dir is None else Path(annotation_dir)
     _check_ours(out)
+    given = given_records(scenes)
     reports = reports or score_folder(predictions, folder, rules=rules, references=references, boxes=boxes)
     benchmarks = under_rules(reports, rules)
     judged = {
@@ -56,7 +61,7 @@ def report(
     pages = scene_pages(by_scene(judged), reports)
     with whole_folder(out, replace=True) as partial:
         media = Path(media_dir) if media_dir else None
-        missing = write_scenes(pages, benchmarks, reports, folder, media, partial)
+        missing = write_scenes(pages, benchmarks, reports, folder, media, partial, given)
         tables = {task: score_table(found, BENCHMARKS[task].main_metric) for task, found in reports.items()}
         absent = {} if folder is None else unanswered_tasks(folder, list(reports))
         text = render(
@@ -96,6 +101,7 @@ def main(arguments: ReportArguments) -> int:
             rules=arguments.rules,
             references=arguments.references,
             boxes=arguments.boxes,
+            scenes=arguments.scenes,
         )
     )
     return 0

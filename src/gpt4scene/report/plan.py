@@ -5,7 +5,7 @@ Beside the plan a strip shows from what height to what height the first two kind
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,16 @@ class Shape:
     width: float
     height: float
     name: str = ""
+
+
+@dataclass(frozen=True)
+class PointedBox:
+    """A box that an answer is about, ``named`` or ``meant`` by ``kind``: centre and size in metres."""
+
+    kind: str
+    number: int
+    name: str
+    box_6: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -91,28 +101,32 @@ class RoomPlan:
         """Return the faint boxes."""
         return tuple(self._from_above("other", box_6) for box_6 in self.others_N6 if (box_6[3:5] > 0).any())
 
+    def pointed(self, judged: Judged) -> Iterator[PointedBox]:
+        """Yield the boxes that an answer is about, first those that were meant; numbers past the last are left out."""
+        pointed, origin = judged.pointed or Pointed((), ()), judged.row.origin
+        kinds = (("meant", "object", pointed.meant, self.truth), ("named", "marked", pointed.named, self.found))
+        for kind, called, numbers, boxes in kinds:
+            boxes_N6 = boxes.of(self.scene, origin) if numbers else np.zeros((0, 6))
+            for number in numbers:
+                if number < len(boxes_N6):
+                    name = f"{called} {number} {boxes.known_label(self.scene, number)}".strip()
+                    yield PointedBox(kind, number, name, boxes_N6[number])
+
     def draw(self, judged: Judged) -> Drawing | None:
         """Return the plan of an answer; ``None`` where it is about no box."""
-        pointed, origin = judged.pointed or Pointed((), ()), judged.row.origin
+        pointed = judged.pointed or Pointed((), ())
         bars = bool(pointed.named) + bool(pointed.meant)
-        meant = self._both("meant", "object", pointed.meant, self.truth, origin, 0)
-        named = self._both("named", "marked", pointed.named, self.found, origin, bars - 1)
-        shapes = (*meant, *named)
+        places = {"meant": 0, "named": bars - 1}
+        shapes = tuple(shape for box in self.pointed(judged) for shape in self._both(box, places[box.kind]))
         if not shapes:
             return None
         width = self.width + GAP + bars * STRIP + 2 * EDGE
         return Drawing(shapes, round(width, 1), round(self.height + 2 * EDGE, 1))
 
-    def _both(
-        self, kind: str, called: str, numbers: Iterable[int], boxes: SceneBoxes, origin: str, place: int
-    ) -> Iterator[Shape]:
-        """Yield the boxes ``numbers`` from above and, as bar ``place``, beside; those past the last have no shape."""
-        boxes_N6 = boxes.of(self.scene, origin)
-        for number in numbers:
-            if number < len(boxes_N6):
-                name = f"{called} {number} {boxes.known_label(self.scene, number)}".strip()
-                yield self._from_above(kind, boxes_N6[number], name)
-                yield self._beside(kind, boxes_N6[number], name, place)
+    def _both(self, box: PointedBox, place: int) -> Iterator[Shape]:
+        """Yield a box from above and, as bar ``place``, beside."""
+        yield self._from_above(box.kind, box.box_6, box.name)
+        yield self._beside(box.kind, box.box_6, box.name, place)
 
     def _from_above(self, kind: str, box_6: np.ndarray, name: str = "") -> Shape:
         size = box_6[3:5] * self.scale

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
+from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -15,6 +16,8 @@ from gpt4scene.metrics.object_ids import object_spans
 from gpt4scene.scenes.colors import color_of, ink_on
 
 _OBJECT = Markup('<span class="object" style="background:rgb{};color:rgb{}" title="{}">{}</span>')
+LONG, SHOWN = 320, 200
+"""Characters from which a text is folded on a page, and how many of them show then at most."""
 _NOT_FOR_PAGES = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
@@ -28,6 +31,11 @@ def render(template: str, **values: object) -> str:
     return whole_utf8(_environment().get_template(template).render(**values))
 
 
+def script(name: str) -> str:
+    """Return the script ``templates/<name>``, which stands beside the pages that use it."""
+    return files("gpt4scene.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
 @cache
 def _environment() -> Environment:
     """Return the environment of all pages, so that a template is compiled once."""
@@ -38,7 +46,12 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"hundred": hundred, "objects": objects, "question": ALL_MARKS.question}
+    environment.filters |= {
+        "hundred": hundred,
+        "objects": objects,
+        "question": ALL_MARKS.question,
+        "beginning": beginning,
+    }
     environment.globals |= {"benchmarks": BENCHMARKS}
     return environment
 
@@ -59,6 +72,15 @@ def objects(text: str, labels: Mapping[int, str] | None = None) -> Markup:
         parts += [escape(text[end : span.start]), _OBJECT.format(fill, ink, (labels or {}).get(number, ""), text[span])]
         end = span.stop
     return Markup("").join([*parts, escape(text[end:])])
+
+
+def beginning(text: str) -> str:
+    """Return the first words of a text that is too long to stand in a table; empty where all of it can stand there."""
+    if len(text) <= LONG:
+        return ""
+    start = text[:SHOWN]
+    cut = max(start.rfind(" "), start.rfind("\n"))
+    return start[:cut].rstrip() if cut > SHOWN // 2 else start.rpartition("<")[0] or start
 
 
 def whole_utf8(text: str) -> str:
