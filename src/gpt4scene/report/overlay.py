@@ -216,7 +216,8 @@ class _Drawer:
             {number for box in drawn if (number := self._number(box)) is not None and self._has_number(box, place)}
         )
         unsure = any(not self._has_number(box, place) for box in drawn)
-        said = [f"number {', '.join(map(str, there))} is drawn here"] if there else []
+        many = "s" if len(there) > 1 else ""
+        said = [f"number{many} {', '.join(map(str, there))} {'are' if many else 'is'} drawn here"] if there else []
         said += ["the other may be hidden" if there else "may be hidden here"] if unsure else []
         return "".join(f"; {one}" for one in said)
 
