@@ -20,6 +20,7 @@ class ReportArguments(Arguments):
     rules: str = key("names of rules to count by, as for score", "")
     references: str = key("official files in place of question files, as for score", "")
     boxes: str | None = key("true boxes, as for score", None)
+    compare: str | None = key("another folder of answers to compare with: what got better and worse since", None)
     scenes: str | None = key(
         "folders of prepared scenes, separated by commas, whose cameras place boxes in images; else found beside these",
         None,
@@ -34,6 +35,8 @@ class ReportArguments(Arguments):
         problems = [*super().problems(), *(_no_folder(name, Path(folder)) for name, folder in wrong.items())]
         if self.annotation_dir is None and not self.references:
             problems.append("give --annotation_dir DIR with question files, or --references FILES, or both")
+        if self.compare is not None:
+            problems += self._compare_problems(self.compare)
         if self.boxes is not None and not Path(self.boxes).is_file():
             problems.append(f"--boxes {self.boxes}: there is no such file")
         try:
@@ -41,6 +44,13 @@ class ReportArguments(Arguments):
         except ValueError as error:
             problems.append(str(error))
         return problems
+
+    def _compare_problems(self, place: str) -> list[str]:
+        if not Path(place).exists():
+            return [f"{place}: there is no such folder or file; --compare names the answers of another run"]
+        if Path(place).resolve() == Path(self.predictions).resolve():
+            return [f"--compare {place}: is --predictions itself; name the answers of another run"]
+        return []
 
 
 def _no_folder(name: str, path: Path) -> str:

@@ -11,11 +11,15 @@ from pathlib import Path
 from gpt4scene.benchmarks.answers import unanswered_tasks
 from gpt4scene.benchmarks.chosen import under_rules
 from gpt4scene.benchmarks.registry import BENCHMARKS
-from gpt4scene.benchmarks.score import score_folder
+from gpt4scene.benchmarks.score import score_folders
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import whole_folder, write_text
 from gpt4scene.metrics.scores import Report
 from gpt4scene.report.arguments import ReportArguments
+from gpt4scene.report.compare import Comparison, Side, compare_runs
+from gpt4scene.report.compare_pages import FOLDER as COMPARE_FOLDER
+from gpt4scene.report.compare_pages import PAGE as COMPARE_PAGE
+from gpt4scene.report.compare_pages import write_comparison
 from gpt4scene.report.judging import by_scene, judge_all
 from gpt4scene.report.rendering import render
 from gpt4scene.report.scene_pages import scene_pages, write_scenes
@@ -25,7 +29,7 @@ from gpt4scene.report.score_table import score_table
 INDEX = "index.html"
 MARK = '<meta name="generator" content="gpt4scene report">'
 """Stands in the first page; a folder whose first page lacks it is never replaced."""
-_OURS = frozenset({INDEX, "scenes", "images", "pictures"})
+_OURS = frozenset({INDEX, "scenes", "images", "pictures", COMPARE_PAGE, COMPARE_FOLDER})
 
 
 def report(
@@ -39,13 +43,15 @@ def report(
     references: str = "",
     boxes: str | Path | None = None,
     scenes: str | None = None,
+    compare: str | Path | None = None,
 ) -> Path:
     """Write the pages about the answers in ``predictions`` and return the first, ``out/index.html``.
 
     Images are found as inference finds them (``media_dir`` as well); those that are missing are named on the page.
     ``reports`` are those of ``score_folder``, under the same ``rules``, where the caller has them. ``references`` are
     official files and ``boxes`` the true ones as there. ``scenes`` are prepared scenes, separated by commas,
-    whose cameras say where boxes lie in images; without it those are taken in whose folder the images lie. ``out``
+    whose cameras say where boxes lie in images; without it those are taken in whose folder the images lie.
+    ``compare`` is another folder of answers to the same questions, whose comparison is on a page of its own. ``out``
     appears whole or not at all. Pages of an earlier call are replaced; a folder that holds anything else raises
     ``DataError``, as do missing, broken and contradicting files.
     """
@@ -53,8 +59,12 @@ def report(
     folder = None if annotation_dir is None else Path(annotation_dir)
     _check_ours(out)
     given = given_records(scenes)
-    reports = reports or score_folder(predictions, folder, rules=rules, references=references, boxes=boxes)
+    places = [] if reports else [predictions]
+    places += [Path(compare)] if compare else []
+    scored = score_folders({str(p): (p, folder) for p in places}, None, rules, references, "", boxes) if places else {}
+    reports = reports or scored[str(predictions)]
     benchmarks = under_rules(reports, rules)
+    compared = _compared(predictions, reports, Path(compare), scored[str(compare)], rules) if compare else None
     judged = {
         task: judge_all(benchmarks[task], found.answers, found, found.annotation) for task, found in reports.items()
     }
@@ -64,8 +74,10 @@ def report(
         missing = write_scenes(pages, benchmarks, reports, folder, media, partial, given)
         tables = {task: score_table(found, BENCHMARKS[task].main_metric) for task, found in reports.items()}
         absent = {} if folder is None else unanswered_tasks(folder, list(reports))
+        compare_page = write_comparison(partial, compared, benchmarks, pages) if compared else ""
         text = render(
             INDEX,
+            compare=compare_page,
             name=predictions.name,
             reports=reports,
             tables=tables,
@@ -76,6 +88,14 @@ def report(
         )
         write_text(partial / INDEX, text)
     return out / INDEX
+
+
+def _compared(
+    predictions: Path, reports: Mapping[str, Report], other: Path, others: Mapping[str, Report], rules: str
+) -> Comparison:
+    """Return what differs between the answers in ``predictions`` and those in ``other``."""
+    benchmarks = under_rules([*reports, *others], rules)
+    return compare_runs(Side.of(other, others, benchmarks), Side.of(predictions, reports, benchmarks), benchmarks)
 
 
 def _check_ours(out: Path) -> None:
@@ -102,6 +122,7 @@ def main(arguments: ReportArguments) -> int:
             references=arguments.references,
             boxes=arguments.boxes,
             scenes=arguments.scenes,
+            compare=arguments.compare,
         )
     )
     return 0

@@ -48,6 +48,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "hundred": hundred,
+        "signed": signed,
         "objects": objects,
         "question": ALL_MARKS.question,
         "beginning": beginning,
@@ -59,6 +60,12 @@ def _environment() -> Environment:
 def hundred(value: float | None) -> str:
     """Return a score as tables show it, times 100 with one decimal; a dash where there is none."""
     return "–" if value is None else f"{100 * value:.1f}"
+
+
+def signed(value: float) -> str:
+    """Return a difference as tables show it, times 100 with one decimal and its sign; ``0.0`` where that is all."""
+    shown = f"{100 * value:+.1f}"
+    return "0.0" if float(shown) == 0 else shown
 
 
 def objects(text: str, labels: Mapping[int, str] | None = None) -> Markup:
