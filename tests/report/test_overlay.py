@@ -91,18 +91,19 @@ def test_an_answer_shows_the_view_from_above_and_frames_with_its_numbers(prepare
     found = drawn(prepared, Pointed((sofa,), (cup,)), Pointed((sofa,), (sofa,)))
     assert not found.missing and found.tasks == {"task"}
     first, second = found.looks["task", 0], found.looks["task", 1]
-    assert first.views[0].caption == "bird's-eye view" and 2 <= len(first.views) <= 1 + overlay.FRAMES
-    assert first.views[0].alt == "bird's-eye view with object 1 cup (meant), marked 6 sofa (named)"
+    assert first.views[0].image_name == "bird's-eye view" and 2 <= len(first.views) <= 1 + overlay.FRAMES
+    names = {shape.id: shape.name for shape in found.shapes}
+    assert [names[id] for id in first.views[0].shapes] == ["object 1 cup (meant)", "marked 6 sofa (named)"]
     scene = read_prepared(record_of(prepared))
     for view in first.views[1:]:
         markers = {marker.id for marker in scene.frames[view.image - 1].markers} & {sofa, cup}
         said = f"number{'s' if len(markers) > 1 else ''} {', '.join(map(str, sorted(markers)))} "
-        assert not markers or said in view.caption
-        assert len(view.shapes) == len(markers) or "may be hidden" in view.caption
+        assert not markers or said in view.said
+        assert len(view.shapes) == len(markers) or "may be hidden" in view.said
     assert {"meant", "named"} == {shape.kind for shape in found.shapes}
     both = set(first.views[0].shapes) & set(second.views[0].shapes)
     assert len(both) == 1, "the same box in the same image is there once"
-    assert all(found.sizes[view.image] == (view.width, view.height) for view in first.views)
+    assert found.sizes[0] == (scene.bev.width, scene.bev.height) and set(found.sizes) <= {0, 1, 2, 3}
 
 
 def test_a_box_that_no_frame_shows_is_said(room):
@@ -154,7 +155,7 @@ def test_boxes_of_answers_themselves_need_true_boxes_that_say_where_they_lie(pre
     own = answer_boxes({"row 0": truth[SCENE][6:] + [0.1, 0, 0, 0, 0, 0]}, {"row 0": SCENE})
     found = drawn(prepared, Pointed((0,), (6,)), annotation=Annotation(prepared, marked=own))
     assert not found.missing
-    assert any("number 6 is drawn" in view.caption for view in found.looks["task", 0].views), "by its overlap"
+    assert any("number 6 is drawn" in view.said for view in found.looks["task", 0].views), "by its overlap"
     turned = SceneBoxes({SCENE: truth[SCENE][:, [1, 0, 2, 4, 3, 5]]}, "boxes of another frame")
     scene = cameras_of(SCENE, page_images(prepared), None).scene
     assert "boxes of another frame and" in disagreement(Annotation(prepared, marked=own, truth=turned), scene)
@@ -169,9 +170,11 @@ def test_the_page_draws_them(room, tmp_path, capsys):
     assert report_command([*words, str(tmp_path / "out")]) == 0
     text = (tmp_path / "out/scenes/boxes.html").read_text()
     assert text.count("Boxes in the images</summary>") == 1 and 'id="scanrefer-0"' in text
-    assert text.count('<svg class="view"') >= 2
+    assert text.count("<li data-see=") >= 2
     assert "marked 1 cup (named)" in text and "object 6 sofa (meant)" in text and "all 505 characters" in text
-    for name in set(part.split('"')[0] for part in text.split('href="#')[1:]):
+    used = {part.split('"')[0] for part in text.split('href="#')[1:]}
+    used |= {id for part in text.split('data-see="')[1:] for id in part.split('"')[0].split()[1:]}
+    for name in used:
         assert text.count(f'id="{name}"') == 1, "every name that is used is there once"
     assert (tmp_path / "out/scenes/scene.js").is_file()
     assert report_command([*words, str(tmp_path / "out"), "--scenes", str(room / "images_2D")]) == 1
@@ -179,4 +182,4 @@ def test_the_page_draws_them(room, tmp_path, capsys):
     record_of(room).unlink()
     assert report_command([*words, str(tmp_path / "out")]) == 0
     text = (tmp_path / "out/scenes/boxes.html").read_text()
-    assert "Boxes are not drawn in the images: no scene.json" in text and '<svg class="view"' not in text
+    assert "Boxes are not drawn in the images: no scene.json" in text and "data-see" not in text

@@ -40,6 +40,7 @@ class Shape:
     id: str
     kind: str
     number: int
+    name: str
     edges: str
     outline: str
     x: int
@@ -51,15 +52,13 @@ class Shape:
 class View:
     """An image with the boxes that it shows: ``image`` is its place on the page, ``shapes`` are names of shapes.
 
-    ``width`` and ``height`` are those that the shapes are drawn in, ``marked`` names the numbers that stand in it.
+    ``said`` is what is known of the objects there, behind the image's name.
     """
 
     image: int
-    width: int
-    height: int
+    image_name: str
     shapes: tuple[str, ...]
-    caption: str
-    alt: str
+    said: str
 
 
 @dataclass(frozen=True)
@@ -203,12 +202,8 @@ class _Drawer:
         drawn = drawn if above else [box for box in drawn if self._shows(box, place)]
         if not drawn:
             return None
-        names = [f"{box.name} ({box.kind})" for box in drawn]
-        image = self._images[place].name
-        caption = image if above else f"{image}{self._said(drawn, place)}"
         shapes = tuple(self._shape(box, place) for box in drawn)
-        camera = self._cameras[place]
-        return View(place, camera.width, camera.height, shapes, caption, f"{image} with {', '.join(names)}")
+        return View(place, self._images[place].name, shapes, "" if above else self._said(drawn, place))
 
     def _said(self, drawn: Sequence[PointedBox], place: int) -> str:
         """Return what is known of the objects: numbers that stand in the frame, or that something may hide them."""
@@ -232,6 +227,7 @@ class _Drawer:
                 f"b{len(self.shapes)}",
                 box.kind,
                 box.number,
+                f"{box.name} ({box.kind})",
                 "".join(map(_line, projected.lines_E22)),
                 f"{_line(projected.outline_K2)}Z",
                 round(min(max(x, tall), camera.width - tall)),

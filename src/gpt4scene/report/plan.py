@@ -5,7 +5,7 @@ Beside the plan a strip shows from what height to what height the first two kind
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,8 @@ from gpt4scene.metrics.boxes import SceneBoxes
 
 SIDE, STRIP, GAP, EDGE = 150.0, 10.0, 6.0, 4.0
 """Pixels: longer side of the plan, width of one bar of the strip, space before the strip, space around all."""
+ABOVE = " above the lowest box"
+"""From where heights are said."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,26 @@ class Drawing:
     shapes: tuple[Shape, ...]
     width: float
     height: float
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """The shapes as the data of one SVG path a kind, meant ones first: a page of many plans stays small."""
+        kinds = dict.fromkeys(shape.kind for shape in self.shapes)
+        return {kind: path_of(shape for shape in self.shapes if shape.kind == kind) for kind in kinds}
+
+    @property
+    def says(self) -> str:
+        """The boxes in words: each by its name, with its heights."""
+        return f"{'; '.join(shape.name.removesuffix(ABOVE) for shape in self.shapes if ABOVE in shape.name)}{ABOVE}"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The plans of many answers about a scene; ``others`` are the faint boxes as the data of one SVG path."""
+
+    drawings: tuple[Drawing | None, ...]
+    others: str
+    others_are: str
 
 
 @dataclass(frozen=True)
@@ -139,8 +161,18 @@ class RoomPlan:
         tall = box_6[5] * per_metre
         y = (self.high[2] - box_6[2]) * per_metre - tall / 2 + EDGE
         bottom, top = box_6[2] - box_6[5] / 2 - self.low[2], box_6[2] + box_6[5] / 2 - self.low[2]
-        said = f"{name}: {bottom:.2f} to {top:.2f} m above the lowest box"
+        said = f"{name}: {bottom:.2f} to {top:.2f} m{ABOVE}"
         return _rounded(kind, self.width + EDGE + GAP + place * STRIP, y, STRIP - 2, tall, said)
+
+
+def sheet(room: RoomPlan, items: Iterable[Judged]) -> Sheet:
+    """Return the plans of ``items``, ``None`` for those that are about no box."""
+    return Sheet(tuple(map(room.draw, items)), path_of(room.others()), room.others_are)
+
+
+def path_of(shapes: Iterable[Shape]) -> str:
+    """Return shapes as the data of one SVG path."""
+    return "".join(f"M{one.x:g} {one.y:g}h{one.width:g}v{one.height:g}h-{one.width:g}z" for one in shapes)
 
 
 def _rounded(kind: str, x: float, y: float, width: float, height: float, name: str) -> Shape:

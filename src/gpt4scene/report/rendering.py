@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -15,7 +15,7 @@ from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.metrics.object_ids import object_spans
 from gpt4scene.scenes.colors import color_of, ink_on
 
-_OBJECT = Markup('<span class="object" style="background:rgb{};color:rgb{}" title="{}">{}</span>')
+_OBJECT = Markup('<span class="object" style="background:{};color:{}" title="{}">{}</span>')
 LONG, SHOWN = 320, 200
 """Characters from which a text is folded on a page, and how many of them show then at most."""
 _NOT_FOR_PAGES = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -76,7 +76,10 @@ def objects(text: str, labels: Mapping[int, str] | None = None) -> Markup:
     parts, end = [], 0
     for number, span in object_spans(text):
         fill, ink = color_of(number), ink_on(color_of(number))
-        parts += [escape(text[end : span.start]), _OBJECT.format(fill, ink, (labels or {}).get(number, ""), text[span])]
+        parts += [
+            escape(text[end : span.start]),
+            _OBJECT.format(_hex(fill), _hex(ink), (labels or {}).get(number, ""), text[span]),
+        ]
         end = span.stop
     return Markup("").join([*parts, escape(text[end:])])
 
@@ -88,6 +91,10 @@ def beginning(text: str) -> str:
     start = text[:SHOWN]
     cut = max(start.rfind(" "), start.rfind("\n"))
     return start[:cut].rstrip() if cut > SHOWN // 2 else start.rpartition("<")[0] or start
+
+
+def _hex(color: Sequence[int]) -> str:
+    return f"#{bytes(color).hex()}"
 
 
 def whole_utf8(text: str) -> str:

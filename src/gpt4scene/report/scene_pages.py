@@ -15,7 +15,7 @@ from gpt4scene.metrics.scores import Report, breakdown
 from gpt4scene.report.images import Listed, copy_scene, missing_reasons, own_videos
 from gpt4scene.report.judging import tally, verdicts
 from gpt4scene.report.overlay import Pointing, overlays
-from gpt4scene.report.plan import RoomPlan
+from gpt4scene.report.plan import RoomPlan, sheet
 from gpt4scene.report.rendering import render, script
 
 SCRIPT = "scene.js"
@@ -69,7 +69,7 @@ def write_scenes(
             counts={task: tally(items) for task, items in page.tasks.items()},
             labels=next(filter(None, labels), {}),
             counted=benchmarks,
-            rooms=rooms,
+            sheets={task: sheet(room, page.tasks[task]) for task, room in rooms.items() if room},
             drawn=overlays(page.scene, images, to_draw, given),
             verdicts=verdicts(page.tasks.values()),
         )
