@@ -14,6 +14,7 @@ from typing import Literal
 
 from gpt4scene.benchmarks import tables
 from gpt4scene.benchmarks.benchmark import Benchmark
+from gpt4scene.benchmarks.chosen import under_rules
 from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.benchmarks.signature import check_comparable
 from gpt4scene.metrics.intervals import Difference
@@ -40,8 +41,9 @@ class Side:
     runs: Mapping[str, TaskRun]
 
     @classmethod
-    def of(cls, predictions: Path, reports: Mapping[str, Report], benchmarks: Mapping[str, Benchmark]) -> Side:
+    def of(cls, predictions: Path, reports: Mapping[str, Report], rules: str = "") -> Side:
         """Return the run whose answers lie in ``predictions``; ``reports`` are those of ``score_folder``."""
+        benchmarks = under_rules(reports, rules)
         judged = {
             task: judge_all(benchmarks[task], found.answers, found, found.annotation) for task, found in reports.items()
         }

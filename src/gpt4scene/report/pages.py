@@ -1,13 +1,16 @@
 """Answers as HTML pages: score tables, and a page a scene with its images, questions and answers.
 
-``gpt4scene report --predictions DIR --annotation_dir DIR --out DIR``. The pages need no network and no script.
+``gpt4scene report --predictions DIR --annotation_dir DIR --out DIR``. The pages need no network. The table of all
+answers on the first one needs scripts; everything else, the pages of the scenes too, does without.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 
+from gpt4scene import __version__
 from gpt4scene.benchmarks.answers import unanswered_tasks
 from gpt4scene.benchmarks.chosen import under_rules
 from gpt4scene.benchmarks.registry import BENCHMARKS
@@ -15,21 +18,28 @@ from gpt4scene.benchmarks.score import score_folders
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import whole_folder, write_text
 from gpt4scene.metrics.scores import Report
+from gpt4scene.report.answer_data import FOLDER, write_data
+from gpt4scene.report.answer_rows import AnswerLine, answer_lines
 from gpt4scene.report.arguments import ReportArguments
-from gpt4scene.report.compare import Comparison, Side, compare_runs
+from gpt4scene.report.compare import Side, compare_runs
 from gpt4scene.report.compare_pages import FOLDER as COMPARE_FOLDER
 from gpt4scene.report.compare_pages import PAGE as COMPARE_PAGE
 from gpt4scene.report.compare_pages import write_comparison
+from gpt4scene.report.grouping import by_label, by_type
+from gpt4scene.report.images import missing_reasons
 from gpt4scene.report.judging import by_scene, judge_all
+from gpt4scene.report.plots import Plot, accuracy_by_type, iou_histogram, length_histogram
 from gpt4scene.report.rendering import render
+from gpt4scene.report.run_facts import gaps, go_on, read_run, run_facts
 from gpt4scene.report.scene_pages import scene_pages, write_scenes
 from gpt4scene.report.scene_records import given_records
 from gpt4scene.report.score_table import score_table
+from gpt4scene.training.manifest import git_commit
 
 INDEX = "index.html"
 MARK = '<meta name="generator" content="gpt4scene report">'
 """Stands in the first page; a folder whose first page lacks it is never replaced."""
-_OURS = frozenset({INDEX, "scenes", "images", "pictures", COMPARE_PAGE, COMPARE_FOLDER})
+_OURS = frozenset({INDEX, "scenes", FOLDER, "images", "pictures", COMPARE_PAGE, COMPARE_FOLDER})
 
 
 def report(
@@ -64,38 +74,59 @@ def report(
     scored = score_folders({str(p): (p, folder) for p in places}, None, rules, references, "", boxes) if places else {}
     reports = reports or scored[str(predictions)]
     benchmarks = under_rules(reports, rules)
-    compared = _compared(predictions, reports, Path(compare), scored[str(compare)], rules) if compare else None
     judged = {
         task: judge_all(benchmarks[task], found.answers, found, found.annotation) for task, found in reports.items()
     }
+    runs = {task: read_run(predictions, task) for task in reports}
+    absent = {} if folder is None else unanswered_tasks(folder, list(reports))
     pages = scene_pages(by_scene(judged), reports)
+    lines = answer_lines(judged, reports, benchmarks, runs)
+    compared = None
+    if compare:
+        other = Side.of(Path(compare), scored[str(Path(compare))], rules)
+        compared = compare_runs(other, Side(predictions.name, reports, lines, runs), benchmarks)
     with whole_folder(out, replace=True) as partial:
         media = Path(media_dir) if media_dir else None
-        missing = write_scenes(pages, benchmarks, reports, folder, media, partial, given)
-        tables = {task: score_table(found, BENCHMARKS[task].main_metric) for task, found in reports.items()}
-        absent = {} if folder is None else unanswered_tasks(folder, list(reports))
-        compare_page = write_comparison(partial, compared, benchmarks, pages) if compared else ""
+        images = write_scenes(pages, benchmarks, reports, folder, media, partial, given)
+        written = write_data(partial, lines, pages, images)
+        lacking = gaps(reports, runs, absent)
         text = render(
             INDEX,
-            compare=compare_page,
             name=predictions.name,
+            made=_made(predictions, folder),
+            facts=run_facts(runs),
+            gaps=lacking,
+            go_on=go_on(predictions, folder, lacking, runs),
             reports=reports,
-            tables=tables,
+            tables={task: score_table(found, BENCHMARKS[task].main_metric) for task, found in reports.items()},
             pages=pages,
-            missing=missing,
-            absent=absent,
+            missing=sum(bool(missing_reasons(shown)) for shown in images.values()),
             counted=benchmarks,
+            written=written,
+            plots=_plots(lines),
+            labels=by_label(lines),
+            compare=write_comparison(partial, compared, benchmarks, pages) if compared else "",
         )
         write_text(partial / INDEX, text)
     return out / INDEX
 
 
-def _compared(
-    predictions: Path, reports: Mapping[str, Report], other: Path, others: Mapping[str, Report], rules: str
-) -> Comparison:
-    """Return what differs between the answers in ``predictions`` and those in ``other``."""
-    benchmarks = under_rules([*reports, *others], rules)
-    return compare_runs(Side.of(other, others, benchmarks), Side.of(predictions, reports, benchmarks), benchmarks)
+def _made(predictions: Path, annotation_dir: Path | None) -> dict[str, str]:
+    """Return of what, when and by what the report is made, as the page shows it."""
+    git = git_commit()
+    commit = f", commit {git['commit'][:12]}{' with changes' if git['changed'] else ''}" if git else ""
+    return {
+        "Answers": str(predictions),
+        "Annotation": "none" if annotation_dir is None else str(annotation_dir),
+        "Report made": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC by gpt4scene {__version__}{commit}",
+    }
+
+
+def _plots(lines: Sequence[AnswerLine]) -> list[Plot]:
+    """Return those of the plots that the answers have figures for."""
+    titles = {task: benchmark.title for task, benchmark in BENCHMARKS.items()}
+    found = (accuracy_by_type(by_type(lines), titles), iou_histogram(lines), length_histogram(lines))
+    return [plot for plot in found if plot is not None]
 
 
 def _check_ours(out: Path) -> None:

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.metrics.object_ids import object_spans
+from gpt4scene.report.addresses import view
 from gpt4scene.scenes.colors import color_of, ink_on
 
 _OBJECT = Markup('<span class="object" style="background:{};color:{}" title="{}">{}</span>')
@@ -53,7 +54,7 @@ def _environment() -> Environment:
         "question": ALL_MARKS.question,
         "beginning": beginning,
     }
-    environment.globals |= {"benchmarks": BENCHMARKS}
+    environment.globals |= {"benchmarks": BENCHMARKS, "view": view}
     return environment
 
 

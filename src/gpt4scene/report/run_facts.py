@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class TaskRun:
 def read_run(predictions: Path, task: str) -> TaskRun:
     """Return what the files of ``task`` say; the answers in them must have been read before without an error."""
     form, files = next(iter(answer_files(predictions, task).items()))
-    written = datetime.fromtimestamp(max(path.stat().st_mtime for path in files), UTC)
+    written = datetime.fromtimestamp(max(path.stat().st_mtime for path in files), timezone.utc)
     if form not in ("journal", "journal file"):
         return TaskRun(None, written, False)
     contents = [read_journal(path) for path in files]
@@ -105,7 +105,7 @@ class RunFacts:
 def run_facts(runs: Mapping[str, TaskRun]) -> RunFacts:
     """Return the facts of ``runs``, task by task."""
     said = {task: {k: _shown(v) for k, v in run.settings.items()} for task, run in runs.items() if run.settings}
-    models = list(dict.fromkeys(one["model"] for one in said.values() if "model" in one))
+    models = list(dict.fromkeys(_model(one) for one in said.values() if "model" in one))
     names = list(dict.fromkeys(name for one in said.values() for name in one if name != "model"))
     shared, own = {}, {task: {} for task in said}
     for name in names:
@@ -121,6 +121,12 @@ def run_facts(runs: Mapping[str, TaskRun]) -> RunFacts:
     )
     silent = tuple(task for task in runs if task not in said)
     return RunFacts(", ".join(models), written, shared, {task: one for task, one in own.items() if one}, silent)
+
+
+def _model(settings: Mapping[str, str]) -> str:
+    """Return what a journal says about the model: a server's name for it, or a checkpoint's fingerprint."""
+    local = settings.get("engine") == "local"
+    return f"checkpoint {settings['model']} (fingerprint of its files)" if local else settings["model"]
 
 
 def _minute(moment: datetime) -> str:

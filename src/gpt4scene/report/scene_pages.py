@@ -12,7 +12,7 @@ from gpt4scene.benchmarks.judging import Judged
 from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.files.whole import write_text
 from gpt4scene.metrics.scores import Report, breakdown
-from gpt4scene.report.images import Listed, copy_scene, missing_reasons, own_videos
+from gpt4scene.report.images import Listed, PageImage, copy_scene, missing_reasons, own_videos
 from gpt4scene.report.judging import tally, verdicts
 from gpt4scene.report.overlay import Pointing, overlays
 from gpt4scene.report.plan import RoomPlan, sheet
@@ -40,20 +40,20 @@ def write_scenes(
     media_dir: Path | None,
     out: Path,
     given: Mapping[str, Path] | None = None,
-) -> int:
-    """Write images and page of every scene; return the number of scenes that lack images.
+) -> dict[str, list[PageImage]]:
+    """Write images and page of every scene; return the images of each scene, those that are missing too.
 
     ``given`` are the ``scene.json`` files by scene, ``None`` where they are looked for beside the images.
     """
     lists = {name: Listed.read(folder, name) for name in {one.image_list for one in benchmarks.values()}}
     videos = own_videos(folder, list(benchmarks))
     write_text(out / "scenes" / SCRIPT, script(SCRIPT))
-    lacking = 0
+    shown: dict[str, list[PageImage]] = {}
     for place, page in enumerate(pages):
         listed = _list_of(page, [lists[benchmarks[task].image_list] for task in page.tasks], videos)
         images = copy_scene(listed, page.scene, media_dir, out, f"images/{Path(page.file).stem}")
         missing = missing_reasons(images)
-        lacking += bool(missing)
+        shown[page.scene] = images
         pointing = [task for task, items in page.tasks.items() if any(item.pointed for item in items)]
         labels = [reports[task].annotation.labels(page.scene) for task in pointing]
         rooms = {task: RoomPlan.of(reports[task].annotation, page.scene) for task in pointing}
@@ -74,7 +74,7 @@ def write_scenes(
             verdicts=verdicts(page.tasks.values()),
         )
         write_text(out / page.file, text)
-    return lacking
+    return shown
 
 
 def _list_of(page: ScenePage, lists: Sequence[Listed], videos: Sequence[Listed]) -> Listed:
