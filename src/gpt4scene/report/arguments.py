@@ -22,6 +22,11 @@ class ReportArguments(Arguments):
     references: str = key("official files in place of question files, as for score", "")
     boxes: str | None = key("true boxes, as for score", None)
     run: str | None = key("instead of answers: output folder of a training run, to write its index.html again", None)
+    compare: str | None = key("another folder of answers to compare with: what got better and worse since", None)
+    scenes: str | None = key(
+        "folders of prepared scenes, separated by commas, whose cameras place boxes in images; else found beside these",
+        None,
+    )
 
     def problems(self) -> list[str]:
         """Return a sentence for every wrong value."""
@@ -38,6 +43,8 @@ class ReportArguments(Arguments):
         problems = [*super().problems(), *(_no_folder(name, Path(folder)) for name, folder in wrong.items())]
         if self.annotation_dir is None and not self.references:
             problems.append("give --annotation_dir DIR with question files, or --references FILES, or both")
+        if self.compare is not None:
+            problems += self._compare_problems(self.compare)
         if self.boxes is not None and not Path(self.boxes).is_file():
             problems.append(f"--boxes {self.boxes}: there is no such file")
         try:
@@ -53,6 +60,13 @@ class ReportArguments(Arguments):
             f"--{name} is about answers and --run about a training run; leave one of them out" for name in others
         ]
         return problems if Path(run).is_dir() else [*problems, _no_folder("run", Path(run))]
+
+    def _compare_problems(self, place: str) -> list[str]:
+        if not Path(place).exists():
+            return [f"{place}: there is no such folder or file; --compare names the answers of another run"]
+        if Path(place).resolve() == Path(self.predictions).resolve():
+            return [f"--compare {place}: is --predictions itself; name the answers of another run"]
+        return []
 
 
 def _no_folder(name: str, path: Path) -> str:

@@ -6,7 +6,7 @@ Of a video, a few frames are shown.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -28,13 +28,18 @@ GLIMPSES = 4
 
 @dataclass(frozen=True)
 class PageImage:
-    """An image on a page: its place under the page's folder, or, where there is none, the reason in ``missing``."""
+    """An image on a page: its place under the page's folder, or, where there is none, the reason in ``missing``.
+
+    ``source`` is the file that it was made of, and ``full`` its width and height there.
+    """
 
     name: str
     file: str | None = None
     width: int = 0
     height: int = 0
     missing: str = ""
+    source: Path | None = None
+    full: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -125,11 +130,12 @@ def shrink(source: Path, out: Path, file: str, side: int, name: str) -> PageImag
     """Write ``source`` to ``out/file`` as JPEG, its longer side at most ``side`` pixels."""
     try:
         with Image.open(source) as image:
+            full = image.size
             image.draft("RGB", (side, side))
             small = rgb(still(image)).copy()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return PageImage(name, missing=f"{source} can't be read ({error})")
-    return _saved(small, out, file, side, name)
+    return replace(_saved(small, out, file, side, name), source=source, full=full)
 
 
 def _saved(image: Image.Image, out: Path, file: str, side: int, name: str) -> PageImage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from gpt4scene.benchmarks.annotation import Annotation
@@ -39,6 +39,12 @@ def tally(judged: Sequence[Judged]) -> dict[str, int]:
     """Return how many answers got each verdict that occurs, best first."""
     counts = Counter(item.verdict for item in judged)
     return {verdict: counts[verdict] for verdict in ("right", "partly", "wrong") if counts[verdict]}
+
+
+def verdicts(tasks: Iterable[Sequence[Judged]]) -> dict[str, int]:
+    """Return how many answers of several tasks have each verdict that occurs, best first, then those without one."""
+    counts = Counter(item.verdict for items in tasks for item in items)
+    return {verdict: counts[verdict] for verdict in ("right", "partly", "wrong", "") if counts[verdict]}
 
 
 def by_scene(judged: Mapping[str, Sequence[Judged]]) -> dict[str, dict[str, list[Judged]]]:

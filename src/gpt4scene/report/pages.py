@@ -14,7 +14,7 @@ from gpt4scene import __version__, talk
 from gpt4scene.benchmarks.answers import unanswered_tasks
 from gpt4scene.benchmarks.chosen import under_rules
 from gpt4scene.benchmarks.registry import BENCHMARKS
-from gpt4scene.benchmarks.score import score_folder
+from gpt4scene.benchmarks.score import score_folders
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import whole_folder, write_text
 from gpt4scene.metrics.scores import Report
@@ -22,6 +22,10 @@ from gpt4scene.report.answer_data import FOLDER, write_data
 from gpt4scene.report.answer_rows import AnswerLine, answer_lines
 from gpt4scene.report.answering_run import gaps, go_on, read_run, run_facts
 from gpt4scene.report.arguments import ReportArguments
+from gpt4scene.report.compare import Side, compare_runs
+from gpt4scene.report.compare_pages import FOLDER as COMPARE_FOLDER
+from gpt4scene.report.compare_pages import PAGE as COMPARE_PAGE
+from gpt4scene.report.compare_pages import write_comparison
 from gpt4scene.report.grouping import by_label, by_type
 from gpt4scene.report.images import missing_reasons
 from gpt4scene.report.judging import by_scene, judge_all
@@ -29,13 +33,14 @@ from gpt4scene.report.plots import Plot, accuracy_by_type, iou_histogram, length
 from gpt4scene.report.rendering import render
 from gpt4scene.report.run_page import write_run_page
 from gpt4scene.report.scene_pages import scene_pages, write_scenes
+from gpt4scene.report.scene_records import given_records
 from gpt4scene.report.score_table import score_table
 from gpt4scene.training.manifest import git_commit
 
 INDEX = "index.html"
 MARK = '<meta name="generator" content="gpt4scene report">'
 """Stands in the first page; a folder whose first page lacks it is never replaced."""
-_OURS = frozenset({INDEX, "scenes", FOLDER, "images", "pictures"})
+_OURS = frozenset({INDEX, "scenes", FOLDER, "images", "pictures", COMPARE_PAGE, COMPARE_FOLDER})
 
 
 def report(
@@ -48,18 +53,27 @@ def report(
     rules: str = "",
     references: str = "",
     boxes: str | Path | None = None,
+    scenes: str | None = None,
+    compare: str | Path | None = None,
 ) -> Path:
     """Write the pages about the answers in ``predictions`` and return the first, ``out/index.html``.
 
     Images are found as inference finds them (``media_dir`` as well); those that are missing are named on the page.
     ``reports`` are those of ``score_folder``, under the same ``rules``, where the caller has them. ``references`` are
-    official files and ``boxes`` the true ones as there. ``out`` appears whole or not at all. Pages of an earlier call
-    are replaced; a folder that holds anything else raises ``DataError``, as do missing, broken and contradicting files.
+    official files and ``boxes`` the true ones as there. ``scenes`` are prepared scenes, separated by commas,
+    whose cameras say where boxes lie in images; without it those are taken in whose folder the images lie.
+    ``compare`` is another folder of answers to the same questions, whose comparison is on a page of its own. ``out``
+    appears whole or not at all. Pages of an earlier call are replaced; a folder that holds anything else raises
+    ``DataError``, as do missing, broken and contradicting files.
     """
     predictions, out = Path(predictions), Path(out).absolute()
     folder = None if annotation_dir is None else Path(annotation_dir)
     _check_ours(out)
-    reports = reports or score_folder(predictions, folder, rules=rules, references=references, boxes=boxes)
+    given = given_records(scenes)
+    places = [] if reports else [predictions]
+    places += [Path(compare)] if compare else []
+    scored = score_folders({str(p): (p, folder) for p in places}, None, rules, references, "", boxes) if places else {}
+    reports = reports or scored[str(predictions)]
     benchmarks = under_rules(reports, rules)
     judged = {
         task: judge_all(benchmarks[task], found.answers, found, found.annotation) for task, found in reports.items()
@@ -68,9 +82,13 @@ def report(
     absent = {} if folder is None else unanswered_tasks(folder, list(reports))
     pages = scene_pages(by_scene(judged), reports)
     lines = answer_lines(judged, reports, benchmarks, runs)
+    compared = None
+    if compare:
+        other = Side.of(Path(compare), scored[str(Path(compare))], rules)
+        compared = compare_runs(other, Side(predictions.name, reports, lines, runs), benchmarks)
     with whole_folder(out, replace=True) as partial:
         media = Path(media_dir) if media_dir else None
-        images = write_scenes(pages, benchmarks, reports, folder, media, partial)
+        images = write_scenes(pages, benchmarks, reports, folder, media, partial, given)
         written = write_data(partial, lines, pages, images)
         lacking = gaps(reports, runs, absent)
         text = render(
@@ -88,7 +106,7 @@ def report(
             written=written,
             plots=_plots(lines),
             labels=by_label(lines),
-            compare="",
+            compare=write_comparison(partial, compared, benchmarks, pages) if compared else "",
         )
         write_text(partial / INDEX, text)
     return out / INDEX
@@ -138,6 +156,8 @@ def main(arguments: ReportArguments) -> int:
         rules=arguments.rules,
         references=arguments.references,
         boxes=arguments.boxes,
+        scenes=arguments.scenes,
+        compare=arguments.compare,
     )
     talk.result(str(page), page=str(page), pages=sum(1 for _ in page.parent.rglob("*.html")))
     return 0

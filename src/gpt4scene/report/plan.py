@@ -17,6 +17,8 @@ from gpt4scene.metrics.boxes import SceneBoxes
 
 SIDE, STRIP, GAP, EDGE = 150.0, 10.0, 6.0, 4.0
 """Pixels: longer side of the plan, width of one bar of the strip, space before the strip, space around all."""
+ABOVE = " above the lowest box"
+"""From where heights are said."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,42 @@ class Shape:
 
 
 @dataclass(frozen=True)
+class PointedBox:
+    """A box that an answer is about, ``named`` or ``meant`` by ``kind``: centre and size in metres."""
+
+    kind: str
+    number: int
+    name: str
+    box_6: np.ndarray
+
+
+@dataclass(frozen=True)
 class Drawing:
     """A plan: ``shapes`` over the other boxes of the room, which the page holds once."""
 
     shapes: tuple[Shape, ...]
     width: float
     height: float
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """The shapes as the data of one SVG path a kind, meant ones first: a page of many plans stays small."""
+        kinds = dict.fromkeys(shape.kind for shape in self.shapes)
+        return {kind: path_of(shape for shape in self.shapes if shape.kind == kind) for kind in kinds}
+
+    @property
+    def says(self) -> str:
+        """The boxes in words: each by its name, with its heights."""
+        return f"{'; '.join(shape.name.removesuffix(ABOVE) for shape in self.shapes if ABOVE in shape.name)}{ABOVE}"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The plans of many answers about a scene; ``others`` are the faint boxes as the data of one SVG path."""
+
+    drawings: tuple[Drawing | None, ...]
+    others: str
+    others_are: str
 
 
 @dataclass(frozen=True)
@@ -91,28 +123,32 @@ class RoomPlan:
         """Return the faint boxes."""
         return tuple(self._from_above("other", box_6) for box_6 in self.others_N6 if (box_6[3:5] > 0).any())
 
+    def pointed(self, judged: Judged) -> Iterator[PointedBox]:
+        """Yield the boxes that an answer is about, first those that were meant; numbers past the last are left out."""
+        pointed, origin = judged.pointed or Pointed((), ()), judged.row.origin
+        kinds = (("meant", "object", pointed.meant, self.truth), ("named", "marked", pointed.named, self.found))
+        for kind, called, numbers, boxes in kinds:
+            boxes_N6 = boxes.of(self.scene, origin) if numbers else np.zeros((0, 6))
+            for number in numbers:
+                if number < len(boxes_N6):
+                    name = f"{called} {number} {boxes.known_label(self.scene, number)}".strip()
+                    yield PointedBox(kind, number, name, boxes_N6[number])
+
     def draw(self, judged: Judged) -> Drawing | None:
         """Return the plan of an answer; ``None`` where it is about no box."""
-        pointed, origin = judged.pointed or Pointed((), ()), judged.row.origin
+        pointed = judged.pointed or Pointed((), ())
         bars = bool(pointed.named) + bool(pointed.meant)
-        meant = self._both("meant", "object", pointed.meant, self.truth, origin, 0)
-        named = self._both("named", "marked", pointed.named, self.found, origin, bars - 1)
-        shapes = (*meant, *named)
+        places = {"meant": 0, "named": bars - 1}
+        shapes = tuple(shape for box in self.pointed(judged) for shape in self._both(box, places[box.kind]))
         if not shapes:
             return None
         width = self.width + GAP + bars * STRIP + 2 * EDGE
         return Drawing(shapes, round(width, 1), round(self.height + 2 * EDGE, 1))
 
-    def _both(
-        self, kind: str, called: str, numbers: Iterable[int], boxes: SceneBoxes, origin: str, place: int
-    ) -> Iterator[Shape]:
-        """Yield the boxes ``numbers`` from above and, as bar ``place``, beside; those past the last have no shape."""
-        boxes_N6 = boxes.of(self.scene, origin)
-        for number in numbers:
-            if number < len(boxes_N6):
-                name = f"{called} {number} {boxes.known_label(self.scene, number)}".strip()
-                yield self._from_above(kind, boxes_N6[number], name)
-                yield self._beside(kind, boxes_N6[number], name, place)
+    def _both(self, box: PointedBox, place: int) -> Iterator[Shape]:
+        """Yield a box from above and, as bar ``place``, beside."""
+        yield self._from_above(box.kind, box.box_6, box.name)
+        yield self._beside(box.kind, box.box_6, box.name, place)
 
     def _from_above(self, kind: str, box_6: np.ndarray, name: str = "") -> Shape:
         size = box_6[3:5] * self.scale
@@ -125,8 +161,18 @@ class RoomPlan:
         tall = box_6[5] * per_metre
         y = (self.high[2] - box_6[2]) * per_metre - tall / 2 + EDGE
         bottom, top = box_6[2] - box_6[5] / 2 - self.low[2], box_6[2] + box_6[5] / 2 - self.low[2]
-        said = f"{name}: {bottom:.2f} to {top:.2f} m above the lowest box"
+        said = f"{name}: {bottom:.2f} to {top:.2f} m{ABOVE}"
         return _rounded(kind, self.width + EDGE + GAP + place * STRIP, y, STRIP - 2, tall, said)
+
+
+def sheet(room: RoomPlan, items: Iterable[Judged]) -> Sheet:
+    """Return the plans of ``items``, ``None`` for those that are about no box."""
+    return Sheet(tuple(map(room.draw, items)), path_of(room.others()), room.others_are)
+
+
+def path_of(shapes: Iterable[Shape]) -> str:
+    """Return shapes as the data of one SVG path."""
+    return "".join(f"M{one.x:g} {one.y:g}h{one.width:g}v{one.height:g}h-{one.width:g}z" for one in shapes)
 
 
 def _rounded(kind: str, x: float, y: float, width: float, height: float, name: str) -> Shape:

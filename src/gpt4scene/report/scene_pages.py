@@ -14,9 +14,13 @@ from gpt4scene.files.whole import write_text
 from gpt4scene.metrics.scores import Report, breakdown
 from gpt4scene.progress import track
 from gpt4scene.report.images import Listed, PageImage, copy_scene, missing_reasons, own_videos
-from gpt4scene.report.judging import tally
-from gpt4scene.report.plan import RoomPlan
-from gpt4scene.report.rendering import render
+from gpt4scene.report.judging import tally, verdicts
+from gpt4scene.report.overlay import Pointing, overlays
+from gpt4scene.report.plan import RoomPlan, sheet
+from gpt4scene.report.rendering import render, script
+
+SCRIPT = "scene.js"
+"""The script of scenes' pages, which stands beside them."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,15 @@ def write_scenes(
     folder: Path | None,
     media_dir: Path | None,
     out: Path,
+    given: Mapping[str, Path] | None = None,
 ) -> dict[str, list[PageImage]]:
-    """Write images and page of every scene; return the images of each scene, those that are missing too."""
+    """Write images and page of every scene; return the images of each scene, those that are missing too.
+
+    ``given`` are the ``scene.json`` files by scene, ``None`` where they are looked for beside the images.
+    """
     lists = {name: Listed.read(folder, name) for name in {one.image_list for one in benchmarks.values()}}
     videos = own_videos(folder, list(benchmarks))
+    write_text(out / "scenes" / SCRIPT, script(SCRIPT))
     shown: dict[str, list[PageImage]] = {}
     for place, page in enumerate(track(pages, "scenes")):
         listed = _list_of(page, [lists[benchmarks[task].image_list] for task in page.tasks], videos)
@@ -48,6 +57,10 @@ def write_scenes(
         shown[page.scene] = images
         pointing = [task for task, items in page.tasks.items() if any(item.pointed for item in items)]
         labels = [reports[task].annotation.labels(page.scene) for task in pointing]
+        rooms = {task: RoomPlan.of(reports[task].annotation, page.scene) for task in pointing}
+        to_draw = {
+            task: Pointing(page.tasks[task], room, reports[task].annotation) for task, room in rooms.items() if room
+        }
         text = render(
             "scene.html",
             page=page,
@@ -57,7 +70,9 @@ def write_scenes(
             counts={task: tally(items) for task, items in page.tasks.items()},
             labels=next(filter(None, labels), {}),
             counted=benchmarks,
-            rooms={task: RoomPlan.of(reports[task].annotation, page.scene) for task in pointing},
+            sheets={task: sheet(room, page.tasks[task]) for task, room in rooms.items() if room},
+            drawn=overlays(page.scene, images, to_draw, given),
+            verdicts=verdicts(page.tasks.values()),
         )
         write_text(out / page.file, text)
     return shown
