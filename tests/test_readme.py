@@ -8,14 +8,16 @@ import pytest
 import yaml
 from doc_pages import blocks, commands, pages
 
-from gpt4scene import cli
+from gpt4scene.commands import COMMANDS as ENTRIES
 from gpt4scene.errors import ConfigError
 from gpt4scene.settings import flags
 from gpt4scene.settings.config import parse
 
-COMMANDS = {command.name: command for command in cli.COMMANDS}
+COMMANDS = {command.name: command for command in ENTRIES}
 UNSET = ("…", "$")
 """Marks of a line that leaves something to its reader: only its flags' names are looked at."""
+EVERYWHERE = {"--help", "--full", "--verbose", "--quiet", "--json"}
+"""Flags that a command takes beside those of its arguments."""
 LEAST = ("--model_name_or_path", "m", "--dataset", "d", "--output_dir", "o")
 """What a reader's own YAML says at least."""
 DOCTOR = ("train", "infer", "prepare")
@@ -25,7 +27,7 @@ DOCTOR = ("train", "infer", "prepare")
 def known_flags(name):
     kinds = [kind for one in (DOCTOR if name == "doctor" else (name,)) for kind in COMMANDS[one].kinds()]
     fields = [field for kind in kinds for field in kind.__dataclass_fields__.values()]
-    return {f"--{word}" for field in fields for word in (field.name, *field.metadata["also"])} | {"--help", "--full"}
+    return {f"--{word}" for field in fields for word in (field.name, *field.metadata["also"])} | EVERYWHERE
 
 
 def check_ours(name, words):

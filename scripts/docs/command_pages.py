@@ -18,7 +18,9 @@ def pages(root: Path) -> dict[str, str]:
     """Return path below ``docs/`` -> Markdown: a page for every command, and one that lists them."""
     found = {"commands/index.md": overview()}
     for command in COMMANDS:
-        found[f"commands/{command.name}.md"] = page(command, examples(command.name, root))
+        own = dataclasses.asdict(command).get("examples", ())
+        shown = dict.fromkeys(own, "") | dict(examples(command.name, root))
+        found[f"commands/{command.name}.md"] = page(command, list(shown.items()))
     return found
 
 
@@ -45,8 +47,8 @@ def page(command: Command, shown: Iterable[tuple[str, str]]) -> str:
     parts += [command.more] if command.more else []
     shown = list(shown)
     if shown:
-        lines = "\n".join(f"{line}     # {where}" for line, where in shown)
-        parts.append(f"## Examples\n\nThe word behind `#` is the page that tells more.\n\n```bash\n{lines}\n```")
+        lines = "\n".join(f"{line}     # {where}" if where else line for line, where in shown)
+        parts.append(f"## Examples\n\nA word behind `#` is the page that tells more.\n\n```bash\n{lines}\n```")
     kinds = command.kinds()
     for kind in kinds:
         title = "Flags" if len(kinds) == 1 else _title(kind)
