@@ -14,6 +14,7 @@ from gpt4scene.data.packs import collate
 from gpt4scene.errors import ConfigError, DataError, Stopped
 from gpt4scene.model.inputs import row_losses
 from gpt4scene.model.loading import load_model
+from gpt4scene.report.training import page_at_end
 from gpt4scene.settings.config import parse
 from gpt4scene.training import sft
 from gpt4scene.training.hf_arguments import training_arguments
@@ -260,8 +261,10 @@ def test_a_signal_saves_and_the_rest_follows(train, flags, tmp_path, capsys):
 
         patch.setattr(sft.StopOnSignal, "on_step_end", press)
         with pytest.raises(Stopped, match="SIGINT after step 3 of 8, saved in checkpoint-3") as stop:
-            sft.run(parse(flags(tmp_path / "run", **keys)))
-    assert stop.value.exit_status == 130
+            sft.run(parse(flags(tmp_path / "run", **keys)), page_at_end)
+    page = (tmp_path / "run/index.html").read_text()
+    assert stop.value.exit_status == 130 and "stopped by SIGINT after step 3 of 8" in page
+    assert "--resume_from_checkpoint true" in page and f"--model {tmp_path}/run/checkpoint-3" in page
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "stopped"
     assert train(tmp_path / "run", **keys, resume_from_checkpoint=True) == whole
@@ -271,13 +274,14 @@ def test_a_signal_saves_and_the_rest_follows(train, flags, tmp_path, capsys):
 @pytest.mark.slow
 def test_a_run_that_fails_at_its_start_leaves_an_earlier_one_as_it_is(train, flags, tmp_path):
     out = tmp_path / "run"
-    train(out, num_train_epochs=1, save_strategy="steps")
+    assert sft.run(parse(flags(out, num_train_epochs=1, save_strategy="steps")), page_at_end) == 0
+    assert (out / "index.html").is_file()
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     for wrong in ({"cutoff_len": 3}, {"finetuning_type": "lora", "lora_target": "q_prox"}, {"dataset": "none"}):
         with pytest.raises((DataError, ConfigError)):
-            sft.run(parse(flags(out, overwrite_output_dir=True, **wrong)))
+            sft.run(parse(flags(out, overwrite_output_dir=True, **wrong)), page_at_end)
         with pytest.raises((DataError, ConfigError)):
-            sft.run(parse(flags(tmp_path / "new", **wrong)))
+            sft.run(parse(flags(tmp_path / "new", **wrong)), page_at_end)
     with pytest.raises(DataError, match="learning_rate was 0.001 and is 0.1"):
         sft.run(parse(flags(out, resume_from_checkpoint=True, learning_rate=0.1, num_train_epochs=2)))
     with pytest.raises(ConfigError, match="metric_for_best_model loss_words is not among"):

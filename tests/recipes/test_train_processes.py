@@ -200,6 +200,9 @@ def test_the_public_command(real_torchrun, workshop, root, tmp_path):
     assert results["train_loss"] > 0 and results["epoch"] == 1.0
     assert {tensor.dtype for tensor in weights(tmp_path / "run").values()} == {torch.bfloat16}
     load_model(tmp_path / "run")
+    assert done.stderr.count("the run as a page: ") == 1, "the first process alone writes it"
+    page = (tmp_path / "run/index.html").read_text()
+    assert "torchrun" not in page and f"infer --model {tmp_path}/run" in page and "deepspeed" in page
 
 
 def test_sigterm_saves_on_all_processes(python, flags, losses_of, environment, root, tmp_path):
@@ -225,6 +228,7 @@ def test_sigterm_saves_on_all_processes(python, flags, losses_of, environment, r
     checkpoint = tmp_path / f"run/checkpoint-{len(losses_of(tmp_path / 'run'))}"
     assert (checkpoint / "batches.json").is_file() and (checkpoint / "rng_state_1.pth").is_file()
     assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "stopped"
+    assert "torchrun --nproc_per_node 2 src/train.py " in (tmp_path / "run/index.html").read_text()
 
 
 def test_a_bad_image_on_one_process_is_one_sentence(torchrun, flags, root, tmp_path, workshop):

@@ -12,6 +12,7 @@ from gpt4scene.inference.decoding import GenerationSettings
 from gpt4scene.inference.engine import Engine
 from gpt4scene.inference.scheduler import Scheduler
 from gpt4scene.model.loading import load_model, load_tokenizer
+from gpt4scene.report.run_page import write_run_page
 from gpt4scene.settings.config import parse
 from gpt4scene.training import sft
 from gpt4scene.training.hf_arguments import training_arguments
@@ -68,6 +69,8 @@ def test_answers_leave_the_training_alone(train, tmp_path, workshop, capsys):
     assert all(0 <= line["eval_word_f1"] <= 1 and "eval_exact_match_words" in line for line in evaluations)
     rows = [line["row"] for line in answers]
     assert rows[:3] == rows[3:], "the same questions at every evaluation"
+    page = write_run_page(asked).read_text()
+    assert "Loss by task" in page and "3 of 3 held-out questions" in page and "Exact match by task" in page
     results = json.loads((asked / "eval_results.json").read_text())
     assert results["eval_exact_match"] == evaluations[-1]["eval_exact_match"]
 
@@ -233,6 +236,11 @@ def test_pairs_are_asked_for_the_better_answer(train, tmp_path):
     keys = {"dataset": "pairs", "stage": "dpo", "finetuning_type": "lora", "val_size": 0.5, "eval_strategy": "epoch"}
     train(tmp_path / "run", **keys, num_train_epochs=1, eval_generate=2, eval_generate_tokens=4)
     first, evaluation = log_of(tmp_path / "run")[:2]
+    page = write_run_page(tmp_path / "run").read_text()
+    assert all(
+        f">{title}</figcaption>" in page for title in ("Rewards of pairs of answers", "Rewards of held-out pairs")
+    )
+    assert "export --model" in page, "adapters"
     assert 0 <= evaluation["eval_word_f1"] <= 1
     answers = [json.loads(line) for line in (tmp_path / "run/eval_answers.jsonl").read_text().splitlines()]
     assert len(answers) == 2 and {line["truth"] for line in answers} <= {*ANSWERS}

@@ -94,15 +94,16 @@ def test_other_processes_open_none(monkeypatch):
 
 
 def test_one_that_cannot_begin_stops_the_run_and_ends_the_others(monkeypatch):
-    first = Paper()
+    first, said = Paper(), []
 
     def refuse(about):
         raise RuntimeError("no key\nwas given")
 
     monkeypatch.setattr(tracking, "TRACKERS", {"tensorboard": lambda about: first, "wandb": refuse})
     with pytest.raises(ConfigError, match=r"report_to: wandb could not begin \(no key was given\).*WANDB_MODE=offline"):
-        open_trackers(parse([*LEAST, "--report_to", "tensorboard,wandb"]), {}, print)
+        open_trackers(parse([*LEAST, "--report_to", "tensorboard,wandb"]), {}, said.append)
     assert first.calls == [("close", "failed")]
+    assert said[0].endswith("; to look at it while it learns: tensorboard --logdir saves/first/runs"), said
 
 
 def test_settings_are_those_of_the_run():
@@ -115,6 +116,9 @@ def test_who_writes_to_which_tracker(monkeypatch):
     config = parse([*LEAST, "--report_to", "wandb,comet_ml", "--use_swanlab"])
     assert our_trackers(config) == ("wandb", "swanlab") and other_trackers(config) == ["comet_ml"]
     assert our_trackers(parse([*LEAST, "--report_to", "none"])) == ()
+    assert our_trackers(parse([*LEAST, "--board", "--report_to", "tensorboard"])) == ("tensorboard",)
+    with pytest.raises(ConfigError, match="board: true and report_to: none exclude each other"):
+        parse([*LEAST, "--board", "--report_to", "none"])
     assert our_trackers(parse(LEAST)) == () and other_trackers(parse(LEAST)) == []
     monkeypatch.setattr(tracking, "_is_there", lambda module: module in ("tensorboardX", "mlflow"))
     assert our_trackers(parse([*LEAST, "--report_to", "all"])) == ("tensorboard", "mlflow")
@@ -124,7 +128,7 @@ def test_who_writes_to_which_tracker(monkeypatch):
     ("words", "said"),
     [
         ("--swanlab_project p", "swanlab_project has no effect: it needs report_to: swanlab, or use_swanlab"),
-        ("--logging_dir logs", "logging_dir has no effect: it needs report_to: tensorboard"),
+        ("--logging_dir logs", "logging_dir has no effect: it needs board, or report_to: tensorboard"),
         ("--run_name r", "run_name has no effect: it needs report_to"),
         ("--eval_generate_tokens 5", "eval_generate_tokens has no effect: it needs eval_generate"),
     ],

@@ -86,6 +86,21 @@ class RunRecord:
             found = found.get(name) if isinstance(found, Mapping) else None
         return found if isinstance(found, Mapping) else {}
 
+    def items(self, *keys: str) -> list[Any]:
+        """Return the list under these keys of ``run.json``, empty where there is none."""
+        found = self.part(*keys[:-1]).get(keys[-1])
+        return list(found) if isinstance(found, list) else []
+
+    def count(self, *keys: str) -> int | None:
+        """Return the whole number under these keys of ``run.json``, None where there is none."""
+        found = self.part(*keys[:-1]).get(keys[-1])
+        return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+    def word(self, *keys: str) -> str:
+        """Return the text under these keys of ``run.json``, empty where there is none."""
+        found = self.part(*keys[:-1]).get(keys[-1])
+        return found if isinstance(found, str) else ""
+
 
 def read_run(folder: str | Path) -> RunRecord:
     """Return what the folder says of its run.

@@ -51,11 +51,11 @@ def given_to_transformers(record: RunRecord) -> Rows:
 
 def data_sets(record: RunRecord) -> list[Mapping[str, str]]:
     """Return a row for each data set: ``name``, ``file``, ``rows`` in it, and whether it was ``held out``."""
-    config, found = record.part("config", "data"), []
+    found = []
     for key, use in (("dataset", "training"), ("eval_dataset", "held out")):
         print_of = "fingerprint" if key == "dataset" else "held_out_fingerprint"
         entries = record.part("data", print_of, "dataset")
-        for name in config.get(key) or ():
+        for name in record.items("config", "data", key):
             entry = entries.get(name)
             entry = entry if isinstance(entry, Mapping) else {}
             rows = entry.get("num_samples")
@@ -72,32 +72,30 @@ def data_sets(record: RunRecord) -> list[Mapping[str, str]]:
 
 def rows_used(record: RunRecord) -> Rows:
     """Return how many rows were learned, held out and left out."""
-    data = record.part("data")
-    found: dict[str, Any] = {
-        "rows to learn from": data.get("rows"),
-        "scenes in them": data.get("scenes"),
-        "rows held out": data.get("held_out"),
-        "rows left out": len(data.get("skipped") or ()) if data else None,
-        "questions of a step": record.part("batch").get("questions_per_step"),
-        "questions that share a scene's images": record.part("batch").get("scene_packing"),
+    found = {
+        "rows to learn from": record.count("data", "rows"),
+        "scenes in them": record.count("data", "scenes"),
+        "rows held out": record.count("data", "held_out"),
+        "rows left out": len(record.items("data", "skipped")) if record.part("data") else None,
+        "questions of a step": record.count("batch", "questions_per_step"),
+        "questions that share a scene's images": record.count("batch", "scene_packing"),
     }
-    return {name: number(value) for name, value in found.items() if isinstance(value, int)}
+    return {name: number(value) for name, value in found.items() if value is not None}
 
 
 def model_facts(record: RunRecord) -> Rows:
     """Return what was trained, and how."""
     model, tuning = record.part("config", "model"), record.part("config", "tuning")
-    parameters, activations = record.part("parameters"), record.part("activations")
-    trained, whole = parameters.get("trained"), parameters.get("all")
+    trained, whole = record.count("parameters", "trained"), record.count("parameters", "all")
     found = {
         "started from": model.get("model_name_or_path"),
         "adapter gone on with": model.get("adapter_name_or_path"),
         "stage": tuning.get("stage"),
         "weights that learn": tuning.get("finetuning_type"),
-        "parameters": number(whole) if isinstance(whole, int) else None,
-        "parameters that learn": number(trained) if isinstance(trained, int) else None,
+        "parameters": None if whole is None else number(whole),
+        "parameters that learn": None if trained is None else number(trained),
         "attention": record.about.get("attention"),
-        "activations": activations.get("sentence"),
+        "activations": record.word("activations", "sentence"),
         "features of images": record.about.get("feature_cache"),
     }
     return {name: str(value) for name, value in found.items() if value}
@@ -106,7 +104,7 @@ def model_facts(record: RunRecord) -> Rows:
 def machine(record: RunRecord) -> Rows:
     """Return the hardware, as the run saw it."""
     hardware, launch = record.part("hardware"), record.part("launch")
-    cards = list(hardware.get("accelerators") or ())
+    cards = [str(card) for card in record.items("hardware", "accelerators")]
     found = {
         "accelerators": ", ".join(f"{cards.count(name)} × {name}" for name in dict.fromkeys(cards))
         or ("none" if hardware else None),
@@ -130,17 +128,16 @@ def versions(record: RunRecord) -> Rows:
 
 def cost(record: RunRecord) -> Rows:
     """Return how long the run took and what it went through: hours, GPU hours, steps, questions, tokens."""
-    hardware = record.part("hardware")
     wall, steps = _wall(record), training_seconds(record.log)
-    cards = hardware.get("accelerators") or ()
+    processes = record.count("hardware", "processes") or 1 if record.items("hardware", "accelerators") else 0
     seen, computed = _questions(record), _tokens(record)
     last = record.log[-1].step if record.log else None
     epochs = next((line.epoch for line in reversed(record.log) if line.epoch is not None), None)
     planned = f" of {number(record.total_steps)}" if record.total_steps else ""
     seconds = wall if wall is not None else steps
-    gpu_hours = None if seconds is None or not cards else seconds / 3600 * hardware.get("processes", 1)
+    gpu_hours = None if seconds is None or not processes else seconds / 3600 * processes
     found = {
-        "from start to end" + (", since it went on" if record.about.get("resumed_from") else ""): time_words(wall),
+        "from start to end" + (", since it went on" if record.word("resumed_from") else ""): time_words(wall),
         "in the steps, with evaluations": time_words(steps),
         "GPU hours": None if gpu_hours is None else number(round(gpu_hours, 2)),
         "steps": None if last is None else f"{number(last)}{planned}",
@@ -154,7 +151,7 @@ def cost(record: RunRecord) -> Rows:
 def warnings(record: RunRecord) -> list[str]:
     """Return sentences about what a reader should know before trusting the run."""
     found = []
-    status, note = record.about.get("status"), record.about.get("note")
+    status, note = record.word("status"), record.word("note")
     if not record.about:
         found.append("There is no run.json here, so settings, rows, machine and versions of this run are not known.")
     if status == "running":
@@ -168,13 +165,12 @@ def warnings(record: RunRecord) -> list[str]:
     for name, steps in broken.items():
         more = f" and {len(steps) - 1} more lines" if len(steps) > 1 else ""
         found.append(f"{name} was no finite number at step {steps[0]}{more}; the curves leave that out.")
-    shared, held_out = record.part("data").get("held_out_with_trained_images"), record.part("data").get("held_out")
+    shared, held_out = record.count("data", "held_out_with_trained_images"), record.count("data", "held_out")
     if shared:
         found.append(f"{shared} of {held_out} held-out rows show images that are trained on, so their figures flatter.")
-    if resumed := record.about.get("resumed_from"):
+    if resumed := record.word("resumed_from"):
         found.append(f"The run went on from {resumed}.")
-    for told in (record.about.get("advice"), record.part("config").get("notes")):
-        found += [str(one) for one in told or ()]
+    found += [str(one) for one in (*record.items("advice"), *record.items("config", "notes"))]
     return [*found, *record.notes]
 
 
@@ -188,8 +184,9 @@ def results(record: RunRecord) -> Rows:
 def training_seconds(log: Sequence[LogLine]) -> float | None:
     """Return the seconds of all parts of a run; where it went on from a checkpoint, they begin at 0 again."""
     known = [line.elapsed for line in log if line.elapsed is not None]
-    ends = [one for one, following in zip(known, [*known[1:], -1.0], strict=True) if following < one]
-    return sum(ends) if known else None
+    if not known:
+        return None
+    return known[-1] + sum(one for one, following in zip(known, known[1:], strict=False) if following < one)
 
 
 def time_words(seconds: float | None) -> str | None:
@@ -232,7 +229,7 @@ def _wall(record: RunRecord) -> float | None:
 
 def _questions(record: RunRecord) -> float | None:
     """Return how many questions were learned: rows times passes, else steps times questions of a step."""
-    rows, a_step = record.part("data").get("rows"), record.part("batch").get("questions_per_step")
+    rows, a_step = record.count("data", "rows"), record.count("batch", "questions_per_step")
     epochs = next((line.epoch for line in reversed(record.log) if line.epoch is not None), None)
     if rows and epochs is not None:
         return rows * epochs

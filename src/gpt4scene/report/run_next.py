@@ -43,7 +43,7 @@ def next_steps(record: RunRecord) -> list[NextStep]:
         return found
     called, run = program(), record.folder
     limits = _limits(record)
-    if record.part("config", "tuning").get("stage") != "pt":
+    if record.word("config", "tuning", "stage") != "pt":
         questions, scenes = _questions(record), _scenes(record)
         asked = ("--annotation_dir", questions)
         answers = ("--predictions", run / "predictions")
@@ -90,7 +90,7 @@ def trained_model(record: RunRecord) -> Path | None:
 def _unfinished(record: RunRecord) -> bool:
     """Return whether the run did not come to its end; one without ``run.json`` counts as ended at its last step."""
     if record.about:
-        return record.about.get("status") != "finished"
+        return record.word("status") != "finished"
     return bool(record.log and record.total_steps and record.log[-1].step < record.total_steps)
 
 
@@ -99,8 +99,8 @@ def _has_weights(folder: Path) -> bool:
 
 
 def _resume(record: RunRecord) -> NextStep:
-    config, does = record.part("config"), "Go on with the training"
-    words = [str(word) for word in [config.get("source"), *(config.get("flags") or [])] if word]
+    does = "Go on with the training"
+    words = [str(word) for word in record.items("config", "flags")]
     if record.checkpoint is None:
         return NextStep(
             does,
@@ -110,9 +110,8 @@ def _resume(record: RunRecord) -> NextStep:
     if not words:
         return NextStep(does, "", "Call it as before, with --resume_from_checkpoint true behind it.")
     again = shlex.join([*_without("resume_from_checkpoint", words), "--resume_from_checkpoint", "true"])
-    hardware = record.part("hardware")
-    processes, here = hardware.get("processes") or 1, len(hardware.get("accelerators") or ())
-    about = f"It goes on after {record.checkpoint.name}, in {hardware.get('folder', 'the same folder')}."
+    processes, here = record.count("hardware", "processes") or 1, len(record.items("hardware", "accelerators"))
+    about = f"It goes on after {record.checkpoint.name}, in {_then(record)}."
     if processes == 1:
         return NextStep(does, f"{program()} train {again}", about)
     if here and processes > here:
@@ -151,7 +150,7 @@ def _limits(record: RunRecord) -> list[str]:
 
 def _base(record: RunRecord) -> list[str | Path]:
     """Return the flag of the base checkpoint: the folder that the run was given, or a name of the model hub."""
-    name = record.part("config", "model").get("model_name_or_path")
+    name = record.word("config", "model", "model_name_or_path")
     if not name:
         return []
     place = _then(record) / name
@@ -160,13 +159,13 @@ def _base(record: RunRecord) -> list[str | Path]:
 
 def _then(record: RunRecord) -> Path:
     """Return the working directory of the run, from which its paths count."""
-    return Path(record.part("hardware").get("folder") or Path.cwd())
+    return Path(record.word("hardware", "folder") or Path.cwd())
 
 
 def _beside(record: RunRecord) -> list[Path]:
     """Return folders beside which questions and scenes of a run often lie: its rows and its output."""
-    written_dir = record.part("config", "data").get("dataset_dir")
-    rows = [(_then(record) / written_dir).parent] if isinstance(written_dir, str) else []
+    rows_dir = record.word("config", "data", "dataset_dir")
+    rows = [(_then(record) / rows_dir).parent] if rows_dir else []
     return [*rows, record.folder.absolute().parent]
 
 

@@ -16,7 +16,7 @@ from gpt4scene.files.thoughts import split_thought
 from gpt4scene.files.whole import write_text
 from gpt4scene.metrics.exact_match import clean, strict_matches, trim
 from gpt4scene.report import run_facts
-from gpt4scene.report.calling import short_path
+from gpt4scene.report.calling import program, short_path, written
 from gpt4scene.report.curve import number, spread
 from gpt4scene.report.rendering import render
 from gpt4scene.report.run_charts import curves
@@ -73,19 +73,20 @@ def write_run_page(folder: str | Path) -> Path:
 def run_page(record: RunRecord) -> str:
     """Return the page about a run."""
     known, steps = run_facts.settings(record), next_steps(record)
-    skipped = [str(one) for one in record.part("data").get("skipped") or ()]
+    skipped = [str(one) for one in record.items("data", "skipped")]
     shown, asked = examples(record.answers)
     return render(
         "run.html",
         name=record.folder.absolute().name,
-        state=STATES.get(str(record.about.get("status", "")), STATES["running"]),
-        note=str(record.about.get("note") or ""),
-        started=str(record.about.get("started") or "").replace("T", " ").replace("+00:00", " UTC"),
+        state=STATES.get(record.word("status"), STATES["running"]),
+        note=record.word("note"),
+        started=record.word("started").replace("T", " ").replace("+00:00", " UTC"),
         warnings=run_facts.warnings(record),
         steps=steps,
         unknown=unknown(steps),
         here=str(Path.cwd()),
         place=short_path(record.folder),
+        again=f"{program()} {written('report', '--run', record.folder)}",
         curves=curves(record.log),
         results=run_facts.results(record),
         cost=run_facts.cost(record),
@@ -130,7 +131,7 @@ def _right(one: SaidAnswer) -> bool:
 def _parts(record: RunRecord) -> list[dict[str, str]]:
     """Return how each part of the model was trained."""
     found = []
-    for part in record.about.get("parts") or ():
+    for part in record.items("parts"):
         if not isinstance(part, dict):
             continue
         rates = [number(rate) for rate in part.get("learning_rates") or ()]

@@ -23,7 +23,7 @@ from gpt4scene.settings.preferences import PreferenceArguments
 from gpt4scene.settings.repeated import moved, read_run, run_file, take_from
 from gpt4scene.settings.training_keys import training_hints
 from gpt4scene.settings.video import LEAST_OLD_AREA, VideoArguments
-from gpt4scene.settings.watching import WatchingArguments, reporters
+from gpt4scene.settings.watching import OWN_KEYS, WatchingArguments, reporters
 
 NEAR = 0.8
 """Least likeness of a name that is offered for an unknown key: hundreds are known, so far-fetched hints are many."""
@@ -95,7 +95,7 @@ class TrainConfig:
     @property
     def reporters(self) -> tuple[str, ...]:
         """The trackers that are asked for, by ``report_to`` or by a key of their own."""
-        return reporters(self.training | {"use_swanlab": self.watching.use_swanlab})
+        return reporters(self.training | {own: getattr(self.watching, own) for own in OWN_KEYS})
 
     def resolved(self) -> dict[str, Any]:
         """Every setting as plain values, for ``run.json``. No setting is a secret: keys for tokens are refused."""

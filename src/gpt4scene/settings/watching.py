@@ -10,6 +10,9 @@ from typing import Any, Literal
 from gpt4scene.settings.arguments import Arguments, key
 from gpt4scene.settings.held_out import NEEDED, holds_out
 
+OWN_KEYS = {"use_swanlab": "swanlab", "board": "tensorboard"}
+"""Keys that ask for a tracker as ``report_to`` does -> the tracker."""
+
 SWANLAB_MODES = {"cloud": "online", "local": "local", "online": "online", "offline": "offline", "disabled": "disabled"}
 """``swanlab_mode`` -> SwanLab's own word for it; ``cloud`` is LLaMA-Factory's."""
 
@@ -24,6 +27,7 @@ class WatchingArguments(Arguments):
     eval_generate_tokens: int = key("Longest answer to them, in tokens.", 128, least=1)
     accept_changes: bool = key("With --from run.json: go on where rows or weights are no longer the same.", False)
     logging_dir: str | None = key("Folder of TensorBoard's files; runs/<time> in output_dir when left out.", None)
+    board: bool = key("Write TensorBoard's files and say how to look at them, as report_to: tensorboard does.", False)
     use_swanlab: bool = key("Track the run by SwanLab, as report_to: swanlab does.", False)
     swanlab_project: str | None = key("SwanLab's project; SWANLAB_PROJECT, or gpt4scene, when left out.", None)
     swanlab_workspace: str | None = key("SwanLab's workspace; your own when left out.", None)
@@ -36,10 +40,11 @@ class WatchingArguments(Arguments):
 
 
 def reporters(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the trackers that the settings name, by key of ``values``."""
+    """Return the trackers that the settings name, by ``report_to`` or by a key of their own."""
     named = values.get("report_to") or []
     named = [named] if isinstance(named, str) else list(named)
-    found = [name for name in named if name != "none"] + (["swanlab"] if values.get("use_swanlab") else [])
+    found = [name for name in named if name != "none"]
+    found += [tracker for own, tracker in OWN_KEYS.items() if values.get(own)]
     return tuple(dict.fromkeys(found))
 
 
@@ -62,8 +67,9 @@ def watching_problems(values: Mapping[str, Any]) -> Iterator[str]:
             "eval_generate needs whole weights in each process, and fsdp shares them out; use plain processes or "
             "ZeRO-2, or gpt4scene infer on the checkpoints"
         )
-    if get("use_swanlab") and "none" in (get("report_to") or []):
-        yield "use_swanlab: true and report_to: none exclude each other"
+    for own in OWN_KEYS:
+        if get(own) and "none" in (get("report_to") or []):
+            yield f"{own}: true and report_to: none exclude each other"
 
 
 def watching_without_effect(values: Mapping[str, Any]) -> dict[str, tuple[str, bool]]:
@@ -72,7 +78,7 @@ def watching_without_effect(values: Mapping[str, Any]) -> dict[str, tuple[str, b
     swanlab = "report_to: swanlab, or use_swanlab", "swanlab" in named or "all" in named
     return {
         **{name: swanlab for name in WatchingArguments.__dataclass_fields__ if name.startswith("swanlab_")},
-        "logging_dir": ("report_to: tensorboard", "tensorboard" in named or "all" in named),
+        "logging_dir": ("board, or report_to: tensorboard", "tensorboard" in named or "all" in named),
         "eval_generate_tokens": ("eval_generate", bool(get("eval_generate"))),
         "run_name": ("report_to, such as report_to: tensorboard", bool(named)),
     }

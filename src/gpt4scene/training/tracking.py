@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -292,8 +293,17 @@ def open_trackers(config: TrainConfig, settings: Mapping[str, Any], say: Callabl
             raise ConfigError(
                 f"report_to: {tracker} could not begin ({_first_line(error)}); {WAYS_OUT[tracker]}, or leave it out"
             ) from None
-        say(f"tracked by {tracker}: {opened[tracker].place}")
+        say(f"tracked by {tracker}: {opened[tracker].place}{_look(tracker, about)}")
     return Tracking(opened, say)
+
+
+def _look(tracker: str, about: About) -> str:
+    """Return how one looks at what a tracker writes here, where a command shows it."""
+    if tracker != "tensorboard":
+        return ""
+    given = about.config.watching.logging_dir or os.environ.get("TENSORBOARD_LOGGING_DIR")
+    folder = os.path.expanduser(given) if given else str(Path(about.output_dir) / "runs")
+    return f"; to look at it while it learns: tensorboard --logdir {shlex.quote(folder)}"
 
 
 def flat_settings(config: TrainConfig) -> dict[str, Any]:
