@@ -3,7 +3,7 @@
 "use strict";
 
 const gpt4sceneReport = (() => {
-  const LINES_SHOWN = 50;
+  const LINES_SHOWN = 30;
   const FOLDED = 1500; // characters from which a text of a single answer is folded
   const TASK = 0, TYPE = 1, VERDICT = 2, SCENE = 3, PLACE = 4, ID = 5, QUESTION = 6, ANSWER = 7, EXPECTED = 8;
   const LABELS = 9, FIGURE = 10, METRIC = 11, WORDS = 12, CUT = 13; // places in a line of data
@@ -17,7 +17,8 @@ const gpt4sceneReport = (() => {
 
   let head = null; // what all lines share; see answer_data.py
   let lines = []; // [line, its number in the order of the scenes]
-  let received = 0;
+  let received = 0; // parts
+  let broken = false; // a part will never come
   let state = null;
   let shown = { key: "", found: [] }; // lines that pass the filters, in their order
   let searched = { lines: 0, ends: null, text: "" };
@@ -161,7 +162,7 @@ const gpt4sceneReport = (() => {
     return parts;
   }
 
-  const short = (text, most = 240) => (text.length > most ? `${text.slice(0, most)}…` : text);
+  const short = (text, most) => (text.length > most ? `${text.slice(0, most)}…` : text);
   const counted = (count, name) => `${count.toLocaleString("en")} ${name}${count === 1 ? "" : "s"}`;
 
   function pill(line) {
@@ -178,9 +179,9 @@ const gpt4sceneReport = (() => {
 
   function row(number, first) {
     const line = lines[number];
-    const fold = (text) => element("span", { class: "fold" }, ...marked(short(text)));
+    const fold = (text, most = 80) => element("span", {}, ...marked(short(text, most)));
     const address = addressOf({ ...state, answer: keyOf(line) });
-    const open = element("a", { class: "open", href: address, tabindex: first ? "0" : "-1" }, fold(line[QUESTION] || "(no question)"));
+    const open = element("a", { class: "open", href: address, tabindex: first ? "0" : "-1" }, fold(line[QUESTION] || "(no question)", 120));
     const expected = line[EXPECTED].join(" | ");
     const cells = {
       task: [head.tasks[line[TASK]][1]], type: [head.kinds[line[TYPE]]], verdict: pill(line),
@@ -208,7 +209,8 @@ const gpt4sceneReport = (() => {
     if (!here.length && received === head.parts) {
       body.append(element("tr", {}, element("td", { colspan: "11" }, "No answer fits. Clear the search and the filters to see all.")));
     }
-    const all = received === head.parts ? "" : ` (${counted(head.lines - lines.length, "answer")} still being read)`;
+    const what = broken ? "could not be read" : "still being read";
+    const all = received === head.parts ? "" : ` (${counted(head.lines - lines.length, "answer")} ${what})`;
     at("found").textContent = `${shown.found.length.toLocaleString("en")} of ${counted(head.lines, "answer")}${state.cut ? ", those cut off" : ""}${all}`;
     at("page").textContent = `page ${page} of ${pages}`;
     document.querySelector("[data-do=before]").disabled = page === 1;
@@ -460,7 +462,11 @@ const gpt4sceneReport = (() => {
     if (state.answer === "" && location.hash.includes("=")) at("answers").scrollIntoView();
     window.addEventListener("load", () => {
       setTimeout(searchText, 50); // so that the first search need not make it
-      if (received < head.parts) fail(`${counted(head.parts - received, "file")} of answers could not be read`);
+      if (received < head.parts) {
+        broken = true;
+        fail(`${counted(head.parts - received, "file")} of answers could not be read`);
+        showTable();
+      }
     });
   }
 
