@@ -191,6 +191,19 @@ COMMANDS: tuple[Command, ...] = (
         ),
     ),
     Command(
+        "ask",
+        "one question about one prepared scene, answered on the terminal",
+        "gpt4scene.chat.ask:main",
+        ("gpt4scene.chat.arguments:AskArguments",),
+        public="gpt4scene.chat.arguments:with_question",
+    ),
+    Command(
+        "chat",
+        "a page on which people ask about prepared scenes and rooms of their own",
+        "gpt4scene.chat.run:main",
+        ("gpt4scene.chat.arguments:ChatArguments",),
+    ),
+    Command(
         "export",
         "a plain checkpoint, with LoRA adapters merged: FILE.yaml or flags",
         "gpt4scene.model.export:main",

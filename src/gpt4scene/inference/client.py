@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from gpt4scene.data.image_rule import ImageRule
 from gpt4scene.data.templates import ALL_MARKS
@@ -255,19 +256,23 @@ class ServerEngine:
 
     def _content(self, question: Question) -> list[str | Picture]:
         """Return the images, then the prompt; images stand at the prompt's marks where it has them."""
-        images = self._pictures(question.images)
         place = f"{question.task}, row {question.index}, scene {question.scene_id}"
-        first, *rest = ALL_MARKS.asked(question.prompt, question.images, place)
-        if letters := ALL_MARKS.letters(question.prompt):
-            raise DataError(f"{place}: a server would take the letters {letters[0]} for the token; ask without them")
+        return self._parts(question.prompt, question.images, place)
+
+    def _parts(self, text: str, names: Sequence[str], where: str) -> list[str | Picture]:
+        """Return the parts of a message: its images at the text's marks, or else in front of it."""
+        images = self._pictures(names) if names else ()
+        first, *rest = ALL_MARKS.asked(text, names, where)
+        if letters := ALL_MARKS.letters(text):
+            raise DataError(f"{where}: a server would take the letters {letters[0]} for the token; ask without them")
         content: list[str | Picture] = [first]
-        for image, text in zip(images, rest, strict=True):
-            content += [image, text]
+        for image, behind in zip(images, rest, strict=True):
+            content += [image, behind]
         return [part for part in content if part != ""]
 
-    def _asked(self, question: Question, settings: GenerationSettings, sample: int = 0) -> Asked:
-        """Return the request for a question, for one of its answers."""
-        words = {
+    def _words(self, settings: GenerationSettings, sample: int = 0) -> dict[str, Any]:
+        """Return what a request says beside its messages."""
+        words: dict[str, Any] = {
             "model": self.model,
             "max_tokens": settings.max_new_tokens,
             "temperature": settings.temperature,
@@ -278,6 +283,11 @@ class ServerEngine:
             words["repetition_penalty"] = settings.repetition_penalty
         if settings.temperature > 0 and self._owner in OWN_DEFAULTS:
             words["top_k"] = -1  # Qwen's checkpoints say 1: every draw would be the likeliest token
+        return words
+
+    def _asked(self, question: Question, settings: GenerationSettings, sample: int = 0) -> Asked:
+        """Return the request for a question, for one of its answers."""
+        words = self._words(settings, sample)
         content, named = self._content(question), self._owner in KNOW_NAMES
         short = short_request(words, content) if named and question.images else ()
         return Asked(

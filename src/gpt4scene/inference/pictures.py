@@ -112,12 +112,15 @@ class Pictures:
         return [self._threads.submit(picture, path, self.rule) for path in paths]
 
 
-def chat_request(words: dict[str, Any], content: Iterable[str | Picture], named: bool) -> list[bytes]:
+def chat_request(
+    words: dict[str, Any], content: Iterable[str | Picture], named: bool, later: Sequence[dict[str, str]] = ()
+) -> list[bytes]:
     """Return a chat request as JSON in pieces. ``words`` are its other keys; images may come with their names.
 
+    ``content`` is that of the first message, ``later`` are the messages behind it.
     The pieces of an image are the same object in every request that shows it.
     """
-    pieces, end = _opened(words)
+    pieces, end = _opened(words, later)
     for number, part in enumerate(content):
         if number:
             pieces.append(b",")
@@ -125,17 +128,20 @@ def chat_request(words: dict[str, Any], content: Iterable[str | Picture], named:
     return [*pieces, end]
 
 
-def short_request(words: dict[str, Any], content: Iterable[str | Picture]) -> list[bytes]:
+def short_request(
+    words: dict[str, Any], content: Iterable[str | Picture], later: Sequence[dict[str, str]] = ()
+) -> list[bytes]:
     """Return the same request with the names of its images alone, for a server that was sent them before."""
-    pieces, end = _opened(words)
+    pieces, end = _opened(words, later)
     parts = [part.name_alone() if isinstance(part, Picture) else _text(part) for part in content]
     return [b"".join([*pieces, b",".join(parts), end])]
 
 
-def _opened(words: dict[str, Any]) -> tuple[list[bytes], bytes]:
-    """Return the request before and behind the content of its one message."""
+def _opened(words: dict[str, Any], later: Sequence[dict[str, str]]) -> tuple[list[bytes], bytes]:
+    """Return the request before and behind the content of its first message."""
     before, behind = json.dumps({**words, "messages": [{"role": "user", "content": []}]}).encode(), b"]}]}"
-    return [before.removesuffix(behind)], behind
+    more = b"".join(b"," + json.dumps(message).encode() for message in later)
+    return [before.removesuffix(behind)], b"]}" + more + b"]}"
 
 
 def _text(text: str) -> bytes:

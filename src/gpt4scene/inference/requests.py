@@ -8,9 +8,10 @@ import os
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -45,7 +46,7 @@ _AWAY = (0, 502, 503, 504)
 _ASKED_ANEW = (301, 302, 303)
 """Redirects after which clients ask without the body of the request."""
 _RARELY_PASSING = frozenset({TIMED_OUT, 200, 500})
-_SHORT_REFUSED = frozenset({400, 404, 422, 500})
+SHORT_REFUSED = frozenset({400, 404, 422, 500})
 """Statuses with which a server may refuse the short form of a request."""
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 
@@ -115,7 +116,7 @@ class Requests:
                 try:
                     reply = read_reply(self._posted(short))
                 except ServerFailure as failure:
-                    if failure.status not in _SHORT_REFUSED:
+                    if failure.status not in SHORT_REFUSED:
                         raise
                     self.short_refused += 1
                 else:
@@ -130,6 +131,29 @@ class Requests:
         size = {"Content-Length": str(sum(map(len, pieces)))}
         address = f"{self._address}/chat/completions"
         return self._sent(lambda: self._client.post(address, content=list(pieces), headers=size))
+
+    @contextmanager
+    def streamed(self, pieces: Sequence[bytes], where: str) -> Iterator[Iterator[str]]:
+        """Give the lines of the reply to a chat request as they come; the end of the block closes the connection.
+
+        Nothing is tried again: a person reads along. Raises what ``ask`` raises.
+        """
+        import httpx
+
+        size, address = {"Content-Length": str(sum(map(len, pieces)))}, f"{self._address}/chat/completions"
+        try:
+            with self._client.stream("POST", address, content=list(pieces), headers=size) as response:
+                _check_moved(response)
+                if not response.is_success:
+                    response.read()
+                    raise _refused(response)
+                yield response.iter_lines()
+        except ServerFailure as failure:
+            raise _error(failure, f"{where}: {failure.words}") from None
+        except httpx.TimeoutException:
+            raise WorkError(f"{where}: the server said nothing for {self.timeout:g} s (--timeout)") from None
+        except httpx.RequestError as error:
+            raise WorkError(f"{where}: {_unreached(error)}") from None
 
     def models(self) -> str | None:
         """Return the body of ``/models``, None where the server has no such list; ``WorkError`` as ``ask`` does."""
@@ -186,20 +210,11 @@ class Requests:
             words = f"the server gave no answer within {self.timeout:g} s (--timeout)"
             raise ServerFailure(words, self.retries, TIMED_OUT) from None
         except httpx.RequestError as error:
-            cause = str(error) or type(error).__name__
-            hint = "; is its address http:// and not https://?" if "[SSL" in cause and "CERT" not in cause else ""
-            raise ServerFailure(f"the server can't be reached ({cause}){hint}", self.retries) from None
+            raise ServerFailure(_unreached(error), self.retries) from None
         _check_moved(response)
         if response.is_success:
             return text_of(response.content, response.charset_encoding)
-        status, said = response.status_code, words_of(response.text)
-        passing = status in _PASSING and "insufficient_quota" not in response.text
-        raise ServerFailure(
-            f"the server refused the request: {said} (status {status}){_hint(status)}",
-            self.retries if passing else 0,
-            status,
-            _seconds(response.headers.get("retry-after")),
-        )
+        raise _refused(response, self.retries)
 
 
 class ServerRefusal(DataError):
@@ -208,6 +223,24 @@ class ServerRefusal(DataError):
     def __init__(self, sentence: str, status: int) -> None:
         self.status = status
         super().__init__(sentence)
+
+
+def _refused(response: Any, retries: int = 0) -> ServerFailure:
+    """Return the failure that a reply with a bad status is."""
+    status, said = response.status_code, words_of(response.text)
+    passing = status in _PASSING and "insufficient_quota" not in response.text
+    return ServerFailure(
+        f"the server refused the request: {said} (status {status}){_hint(status)}",
+        retries if passing else 0,
+        status,
+        _seconds(response.headers.get("retry-after")),
+    )
+
+
+def _unreached(error: Exception) -> str:
+    cause = str(error) or type(error).__name__
+    hint = "; is its address http:// and not https://?" if "[SSL" in cause and "CERT" not in cause else ""
+    return f"the server can't be reached ({cause}){hint}"
 
 
 def _hint(status: int) -> str:
