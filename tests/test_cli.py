@@ -131,6 +131,8 @@ def wrong_call(name, folder):
         "doctor": ([gone + ".yaml"], 2),
         "demo": (["--rooms", "1"], 2),
         "serve": (["--model", gone], 1),
+        "ask": (["--model", gone, "--scene", gone, "What is there?"], 1),
+        "chat": (["--model", gone, "--scenes", gone], 1),
     }[name]
 
 
