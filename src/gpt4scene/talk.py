@@ -86,7 +86,7 @@ def error(sentence: str) -> None:
         _stderr(f"error: {line}")
 
 
-def result(text: str = "", **facts: Any) -> None:
+def result(text: str = "", /, **facts: Any) -> None:
     """Print the result of a command: ``text`` on stdout, or under ``--json`` the ``facts`` as members of its object.
 
     Facts are what JSON can hold: text, numbers, lists, mappings and None; a path is given as text. Nothing is printed
@@ -147,7 +147,12 @@ def ready_streams() -> None:
 
 def can_redraw() -> bool:
     """Return whether stderr is a terminal on which a line can be written over."""
-    return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+    return sys.stderr.isatty() and can_draw()
+
+
+def can_draw() -> bool:
+    """Return whether terminals here can write over a line: not those that call themselves dumb."""
+    return os.environ.get("TERM", "") not in ("dumb", "unknown")
 
 
 def _stderr(line: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
+from gpt4scene import talk
 from gpt4scene.benchmarks.annotated_files import (
     copy_boxes,
     dataset_name,
@@ -28,6 +29,7 @@ from gpt4scene.benchmarks.showing import SHOWN, Kind, Sources
 from gpt4scene.errors import ConfigError, DataError
 from gpt4scene.files.official_files import find_official, in_parquet, official_rows
 from gpt4scene.files.raw import find_raw
+from gpt4scene.progress import track
 from gpt4scene.settings.arguments import Arguments, key
 
 Say = Callable[[str], None]
@@ -151,7 +153,7 @@ def annotate(arguments: AnnotateArguments, say: Say = print) -> AnnotateSummary:
     sources = _sources(arguments, benchmarks, say)
     _refuse_unshown(arguments, benchmarks, sources)
     made: dict[str, _Made] = {}
-    for benchmark in benchmarks:
+    for benchmark in track(benchmarks, "tasks"):
         made[benchmark.name] = one = _make(arguments, benchmark, sources, files[benchmark.name])
         for line in (line_about(benchmark.name, one.rows), *one.found.lines):
             say(line)
@@ -337,5 +339,7 @@ def _write_questions(arguments: AnnotateArguments, made: dict[str, _Made], sourc
 def main(arguments: AnnotateArguments) -> int:
     """Annotate as the arguments say; return 0 when done."""
     result = annotate(arguments)
-    print(f"wrote {len(result.written)} files to {arguments.out}")
+    rows = {task: len(made.rows) for task, made in result.tasks.items()}
+    files = [str(path) for path in result.written]
+    talk.result(f"wrote {len(files)} files to {arguments.out}", out=arguments.out, rows=rows, files=files)
     return 0

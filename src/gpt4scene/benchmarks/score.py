@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from gpt4scene import talk
 from gpt4scene.benchmarks import tables
 from gpt4scene.benchmarks.annotation import Annotation
 from gpt4scene.benchmarks.answers import Answered, answered, read_answered, unanswered_tasks
@@ -23,6 +24,7 @@ from gpt4scene.files.raw import Record
 from gpt4scene.metrics.boxes import SceneBoxes
 from gpt4scene.metrics.scores import Report
 from gpt4scene.metrics.texts import CHOICES, TextGroup, TextScorer, TextScores, chosen_metrics
+from gpt4scene.progress import track
 from gpt4scene.settings.arguments import Arguments, key
 
 STDOUT = "-"
@@ -172,15 +174,17 @@ def _reports(opened: Mapping[str, _Folder], scorer: TextScorer) -> dict[str, dic
     ready = {
         (name, task): folder.report(task, {})
         for name, folder in opened.items()
-        for task in folder.answers
-        if task not in folder.groups
+        for task in track([task for task in folder.answers if task not in folder.groups], "tasks")
     }
     texts: dict[tuple[str, str], dict[str, TextScores]] = {}
     for place, scores in scorer.scores().items():
         name, task, suffix = places[place]
         texts.setdefault((name, task), {})[suffix] = scores
     return {
-        name: {task: ready.get((name, task)) or folder.report(task, texts[name, task]) for task in folder.answers}
+        name: {
+            task: ready.get((name, task)) or folder.report(task, texts[name, task])
+            for task in track(folder.answers, "tasks")
+        }
         for name, folder in opened.items()
     }
 
@@ -348,19 +352,26 @@ def main(arguments: ScoreArguments) -> int:
         score_folders(places, tasks, arguments.rules, arguments.references, arguments.metrics, arguments.boxes).values()
     )
     to_stdout = STDOUT in (arguments.json, arguments.details)
+    if to_stdout and talk.as_json():
+        raise ConfigError("--json without a file is standard output, and - is as well; name a file for one of them")
     absent = [
         unanswered_tasks(annotation_dir, list(run)) if tasks is None and Path(folder).is_dir() else {}
         for run, folder in zip(runs, arguments.folders, strict=True)
     ]
+    shows = not (talk.as_json() or (to_stdout and talk.quiet()))
     if arguments.compare:
         found = tables.compare(runs[0], runs[1])
-        tables.print_comparison(found, runs, absent, stderr=to_stdout)
+        if shows:
+            tables.print_comparison(found, runs, absent, stderr=to_stdout)
         if arguments.json:
             tables.write_comparison(found, arguments.json, runs)
+        talk.result(**tables.comparison_content(found, runs))
     else:
-        tables.print_reports(runs[0], absent[0], stderr=to_stdout)
+        if shows:
+            tables.print_reports(runs[0], absent[0], stderr=to_stdout)
         if arguments.json:
             tables.write_scores(runs[0], arguments.json, absent[0])
+        talk.result(**tables.scores_content(runs[0], absent[0]))
     if arguments.details:
         tables.write_details(runs[-1], arguments.details)
     return _refuse_parts(runs, absent, arguments.folders) if arguments.require_complete else 0

@@ -137,7 +137,14 @@ def print_comparison(
 def write_comparison(
     found: Mapping[str, Mapping[str, Difference]], path: str | Path, runs: Sequence[Mapping[str, Report]] = ()
 ) -> None:
-    """Write ``{task: {metric: {first, second, difference, interval, rows}}}`` to ``path``, values 0 to 1.
+    """Write ``comparison_content`` to ``path``, or to standard output where that is ``-``."""
+    _write(path, comparison_content(found, runs))
+
+
+def comparison_content(
+    found: Mapping[str, Mapping[str, Difference]], runs: Sequence[Mapping[str, Report]] = ()
+) -> dict[str, Any]:
+    """Return ``{task: {metric: {first, second, difference, interval, rows}}}``, values 0 to 1, as JSON holds it.
 
     An interval is ``null`` where there is none. Beside the metrics stand the counts and signatures of ``write_scores``,
     those that the ``runs`` have: ``{first, second}``. A task that one run only answers has its counts and no metric.
@@ -150,7 +157,7 @@ def write_comparison(
         both = {name: {run: one.get(name) for run, one in zip(RUNS, counts, strict=True)} for name in names}
         signed = {run: one[task].signature for run, one in zip(RUNS, runs, strict=bool(runs)) if task in one}
         content[task] = metrics | both | ({"signature": signed} if any(signed.values()) else {})
-    _write(path, content)
+    return _plain(content)
 
 
 def _bounds(gain: Difference) -> list[float] | None:
@@ -164,10 +171,15 @@ def _counts(report: Report) -> dict[str, int]:
 
 
 def write_scores(reports: Mapping[str, Report], path: str | Path, absent: Mapping[str, int] = NOTHING) -> None:
-    """Write ``{task: {metric: value}}`` (values 0 to 1) to ``path``, or to standard output where that is ``-``.
+    """Write ``scores_content`` to ``path``, or to standard output where that is ``-``; a file appears whole."""
+    _write(path, scores_content(reports, absent))
+
+
+def scores_content(reports: Mapping[str, Report], absent: Mapping[str, int] = NOTHING) -> dict[str, Any]:
+    """Return ``{task: {metric: value}}``, values 0 to 1, as JSON holds it.
 
     Beside the metrics stand ``answers``, ``unreadable answers``, what else of ``COUNTS`` the report has, and, a text,
-    its ``signature``. A task in ``absent`` has its counts and no metric. The file appears whole or not at all.
+    its ``signature``. A task in ``absent`` has its counts and no metric.
     """
     content = {}
     for task, report in reports.items():
@@ -175,7 +187,7 @@ def write_scores(reports: Mapping[str, Report], path: str | Path, absent: Mappin
         content[task] = report.scores | _counts(report) | signed
     for task, questions in absent.items():
         content[task] = {"answers": 0, "questions": questions, "missing questions": questions}
-    _write(path, content)
+    return _plain(content)
 
 
 def holds_scores(path: Path) -> bool:

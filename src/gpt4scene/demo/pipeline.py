@@ -7,7 +7,6 @@ skipped when the same command is given again; with other settings the demo start
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,7 +51,7 @@ def demo(arguments: DemoArguments, say: Say | None = None) -> Path:
 
     Raises ``ValueError`` for wrong arguments and ``DataError`` naming the step that failed; the same call goes on.
     """
-    say = say or (lambda line: print(line, file=sys.stderr, flush=True))
+    say = say or talk.say
     arguments.check()
     out = Path(arguments.out).absolute()
     took = _open(out, arguments.settings())
@@ -92,7 +91,7 @@ def _open(out: Path, settings: dict) -> dict[str, float]:
         if content["settings"] == settings:
             return {step.name: content["took"][step.name] for step in STEPS if step.name in content["took"]}
     except (ValueError, KeyError, TypeError):
-        print(f"{notes}: is damaged, so the demo starts over", file=sys.stderr)
+        talk.warning(f"{notes}: is damaged, so the demo starts over")
     for name in steps.FOLDERS:
         shutil.rmtree(out / name, ignore_errors=True)
     for name in steps.FILES:

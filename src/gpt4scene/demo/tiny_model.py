@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gpt4scene import talk
 from gpt4scene.families.registry import FAMILIES
 from gpt4scene.families.tiny import TinyShape
 from gpt4scene.files.whole import whole_folder, write_json
@@ -136,7 +137,8 @@ class TinyModelArguments(Arguments):
 def main(arguments: TinyModelArguments) -> int:
     """Write a tiny checkpoint; return 0 when done."""
     shape = TinyShape(width=arguments.width, layers=arguments.layers)
-    print(f"wrote {build(arguments.out, arguments.family, shape, arguments.seed)}")
+    folder = build(arguments.out, arguments.family, shape, arguments.seed)
+    talk.result(f"wrote {folder}", path=str(folder))
     return 0
 
 

@@ -7,7 +7,9 @@ at inference, ``--scans …`` at preparation; each takes the flags of its comman
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
+from gpt4scene import talk
 from gpt4scene.doctor.findings import Finding, report
 from gpt4scene.doctor.machine import machine
 from gpt4scene.settings import flags
@@ -41,8 +43,10 @@ def main(words: Sequence[str]) -> int:
         planned = (finding for part in (notes, training_findings(config, full)) for finding in part)
     else:
         planned = iter(())
-    wrong = report(machine()) + report(planned)
-    print(f"{wrong} thing{'s' if wrong != 1 else ''} wrong" if wrong else "nothing is wrong")
+    findings = [*report(machine()), *report(planned)]
+    wrong = sum(finding.level == "wrong" for finding in findings)
+    said = f"{wrong} thing{'s' if wrong != 1 else ''} wrong" if wrong else "nothing is wrong"
+    talk.result(said, wrong=wrong, findings=[asdict(finding) for finding in findings])
     return 1 if wrong else 0
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from gpt4scene import talk
 from gpt4scene.errors import ConfigError, WorkError
 
 GIB = 2**30
@@ -59,13 +60,13 @@ class Checks:
         self.findings = []
 
 
-def report(findings: Iterable[Finding]) -> int:
-    """Print the findings as they come and return how many are wrong."""
-    wrong = 0
+def report(findings: Iterable[Finding]) -> list[Finding]:
+    """Print the findings as they come and return them."""
+    found = []
     for finding in findings:
-        print(f"{finding.level:<6}{finding.text}", flush=True)
-        wrong += finding.level == "wrong"
-    return wrong
+        talk.result(f"{finding.level:<6}{finding.text}")
+        found.append(finding)
+    return found
 
 
 def spread(count: int, full: bool) -> list[int]:

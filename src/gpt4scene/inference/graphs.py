@@ -6,7 +6,6 @@ rounded up to few values; rows beyond those in use compute as well, and nobody l
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from gpt4scene import talk
 from gpt4scene.inference.slots import ROOM, Slots
 from gpt4scene.model.kept_attention import Prefixes
 
@@ -139,7 +139,7 @@ class StepGraphs:
             replay = self.record(lambda: place[:rows].copy_(self.step(slots, kept, rows, room)))
         except RuntimeError as error:
             said = str(error).splitlines()[0] if str(error) else type(error).__name__
-            print(f"note: decoding goes on without CUDA graphs ({said})", file=sys.stderr)
+            talk.note(f"decoding goes on without CUDA graphs ({said})")
             self.record = None
             self.clear()
             return None

@@ -6,12 +6,12 @@ run that was stopped goes on when the same command is given again; a judgement w
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gpt4scene import talk
 from gpt4scene.benchmarks.answers import read_answered
 from gpt4scene.benchmarks.marking import Marking, Prompts, Told, question_names, read_prompts
 from gpt4scene.benchmarks.references import read_references, reference_files
@@ -26,6 +26,7 @@ from gpt4scene.inference.reply import Reply
 from gpt4scene.inference.requests import Requests, ServerRefusal
 from gpt4scene.inference.served import served
 from gpt4scene.inference.side_by_side import SideBySide
+from gpt4scene.progress import track
 from gpt4scene.types import Judgement
 
 Say = Callable[[str], None]
@@ -66,7 +67,7 @@ def judge(arguments: JudgeArguments, say: Say | None = None) -> dict[str, JudgeS
     Raises ``DataError`` for wrong files and judgements of another judge, of other prompts or of other answers,
     ``WorkError`` when the server fails. ``say`` takes lines for the user; they go to stderr when left out.
     """
-    say = say or (lambda line: print(line, file=sys.stderr, flush=True))
+    say = say or talk.say
     arguments.check()
     place, tasks = Path(arguments.predictions), _tasks(arguments)
     files = reference_files(arguments.references, tasks)
@@ -214,7 +215,8 @@ def _ask_all(
     served(requests, arguments.model)
     models, unread = _models(journal.path), 0
     try:
-        for place, reply in asking.replies([(one.name, body) for one, body in zip(asked, bodies, strict=True)]):
+        replies = asking.replies([(one.name, body) for one, body in zip(asked, bodies, strict=True)])
+        for place, reply in track(replies, f"judgements of {task}", len(asked)):
             mark = _write(journal, task, marking, asked[place], reply, models, arguments.model)
             proven = proven or mark is not None
             unread += mark is None
@@ -281,9 +283,11 @@ def _say_end(summary: JudgeSummary, now: Judgements, asks: int, task: str, say: 
 def main(arguments: JudgeArguments) -> int:
     """Judge as the arguments say; return 0 when done."""
     for task, summary in judge(arguments).items():
-        marked = summary.kept + summary.asked - len(summary.unreadable)
-        print(
+        marked, unmarked = summary.kept + summary.asked - len(summary.unreadable), len(summary.unreadable)
+        counts = {"by_rule": summary.by_rule, "by_judge": marked, "without_mark": unmarked, "left": summary.left}
+        talk.result(
             f"{task}: {summary.by_rule:,} marked by rule, {marked:,} by the judge, "
-            f"{len(summary.unreadable):,} without a mark, {summary.left:,} left: {summary.path}"
+            f"{unmarked:,} without a mark, {summary.left:,} left: {summary.path}",
+            **{task: counts | {"path": str(summary.path)}},
         )
     return 0

@@ -7,7 +7,6 @@ again, with any number of processes.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gpt4scene import talk
 from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.errors import DataError, WorkError
 from gpt4scene.files import journal
@@ -23,9 +23,10 @@ from gpt4scene.files.thoughts import split_thought
 from gpt4scene.inference import launcher
 from gpt4scene.inference.arguments import InferArguments, to_flags
 from gpt4scene.inference.plan import Plan, View, make_plan
-from gpt4scene.inference.progress import Progress, duration
+from gpt4scene.inference.progress import Progress
 from gpt4scene.inference.reply import is_empty
 from gpt4scene.inference.shards import questions_per_scene, shard
+from gpt4scene.progress import duration
 from gpt4scene.types import Answer, Question
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def infer(arguments: InferArguments, say: Say | None = None) -> InferSummary:
     Raises ``DataError`` for wrong files and for a folder of another run, ``WorkerError`` when a process fails. ``say``
     takes lines for the user; they go to stderr when left out.
     """
-    say = say or (lambda line: print(line, file=sys.stderr, flush=True))
+    say = say or talk.say
     arguments.check()
     check_device(arguments)
     start = time.monotonic()
@@ -205,7 +206,7 @@ def _ask(
     """Ask scene by scene and write each answer at once; what came before an error or Ctrl-C is written, too."""
     import torch
 
-    progress = Progress(sum(map(len, visits)), len(visits), sys.stderr)
+    progress = Progress(sum(map(len, visits)), len(visits))
     try:
         for questions, answers in zip(visits, engine.answer_scenes(visits, _generation(arguments)), strict=True):
             views = dict.fromkeys((question.task, question.scene_id) for question in questions)
@@ -226,6 +227,7 @@ def _ask(
             "free the GPU; answers so far are kept, and the same command goes on"
         ) from None
     finally:
+        progress.close()
         for answer in engine.received():
             if writer.shows_now((answer.question.task, answer.question.scene_id), plan):
                 writer.write(answer)
@@ -343,9 +345,11 @@ def _are(number: int, kind: str) -> str:
 def main(arguments: InferArguments) -> int:
     """Infer as the arguments say; return 0 when done."""
     summary = infer(arguments)
-    for task, path in summary.files.items():
-        print(f"{task}: {path}")
     cut = f"; {_are(summary.cut, 'answer')} cut at --max_new_tokens {arguments.max_new_tokens}" if summary.cut else ""
     took = duration(summary.seconds)
-    print(f"{summary.answered} questions answered in {took}, {summary.kept} kept{cut}", file=sys.stderr)
+    counts = {name: getattr(summary, name) for name in ("answered", "kept", "cut")}
+    files = {task: str(path) for task, path in summary.files.items()}
+    lines = "\n".join(f"{task}: {path}" for task, path in files.items())
+    talk.result(lines, **counts, seconds=round(summary.seconds, 3), files=files)
+    talk.say(f"{summary.answered} questions answered in {took}, {summary.kept} kept{cut}")
     return 0

@@ -24,6 +24,7 @@ from gpt4scene.metrics.meteor import TABLE, Meteor
 from gpt4scene.metrics.paraphrases import ParaphraseTable
 from gpt4scene.metrics.scores import Pooled, Scores
 from gpt4scene.metrics.tokenizers import java_tokens, one_line, own_tokens
+from gpt4scene.progress import track
 from gpt4scene.registry import nearest
 
 TEXT_METRICS = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr")
@@ -172,7 +173,7 @@ class TextScorer:
         metrics = CaptionMetrics(self._pairs.values())
         made = {name: metrics.score(pairs) for name, pairs in self._pairs.items()}
         found = {}
-        for name, pairs in self._pairs.items():
+        for name, pairs in track(self._pairs.items(), "sets of texts"):
             rows = {"ROUGE_L": made[name].rouge_l_B, "CIDEr": made[name].cider_B}
             pooled = {
                 metric: Pooled(made[name].bleu_B10, partial(_bleu, order))

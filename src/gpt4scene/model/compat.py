@@ -14,6 +14,8 @@ import torch
 from transformers import PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
+from gpt4scene import talk
+
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
 
@@ -34,8 +36,8 @@ def check_versions() -> None:
 
 
 def hide_bars_from_logs() -> None:
-    """Switch the progress bars of transformers off where stderr is no terminal: a log would hold all their states."""
-    if not sys.stderr.isatty():
+    """Switch the bars of transformers off under --quiet and off a terminal: a log would hold all their states."""
+    if talk.quiet() or not talk.can_redraw():
         disable_progress_bar()
 
 

@@ -13,6 +13,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from transformers import PreTrainedModel
 
+from gpt4scene import talk
 from gpt4scene.errors import DataError
 from gpt4scene.families.family import check_template
 from gpt4scene.families.registry import family_of
@@ -154,11 +155,12 @@ def main(arguments: ExportArguments) -> int:
         shard_gb=arguments.shard_gb,
         layout=arguments.layout,
     )
-    print(f"wrote {out}")
+    talk.result(f"wrote {out}", path=str(out))
     if arguments.hub_model_id and arguments.upload:
-        print(f"uploaded to {_upload(out, arguments.hub_model_id)}")
+        address = str(_upload(out, arguments.hub_model_id))
+        talk.result(f"uploaded to {address}", uploaded=address)
     elif arguments.hub_model_id:
-        print(f"not uploaded: add --upload to send {out} to {arguments.hub_model_id}")
+        talk.result(f"not uploaded: add --upload to send {out} to {arguments.hub_model_id}", uploaded=None)
     return 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from gpt4scene import talk
 from gpt4scene.benchmarks.answers import unanswered_tasks
 from gpt4scene.benchmarks.chosen import under_rules
 from gpt4scene.benchmarks.registry import BENCHMARKS
@@ -89,17 +90,17 @@ def _check_ours(out: Path) -> None:
 def main(arguments: ReportArguments) -> int:
     """Write the pages as the arguments say; return 0 when done."""
     if arguments.run is not None:
-        print(write_run_page(arguments.run))
+        page = write_run_page(arguments.run)
+        talk.result(str(page), page=str(page), pages=1)
         return 0
-    print(
-        report(
-            arguments.predictions,
-            arguments.annotation_dir,
-            arguments.out,
-            arguments.media_dir,
-            rules=arguments.rules,
-            references=arguments.references,
-            boxes=arguments.boxes,
-        )
+    page = report(
+        arguments.predictions,
+        arguments.annotation_dir,
+        arguments.out,
+        arguments.media_dir,
+        rules=arguments.rules,
+        references=arguments.references,
+        boxes=arguments.boxes,
     )
+    talk.result(str(page), page=str(page), pages=sum(1 for _ in page.parent.rglob("*.html")))
     return 0

@@ -12,6 +12,7 @@ from gpt4scene.benchmarks.judging import Judged
 from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.files.whole import write_text
 from gpt4scene.metrics.scores import Report, breakdown
+from gpt4scene.progress import track
 from gpt4scene.report.images import Listed, copy_scene, missing_reasons, own_videos
 from gpt4scene.report.judging import tally
 from gpt4scene.report.plan import RoomPlan
@@ -40,7 +41,7 @@ def write_scenes(
     lists = {name: Listed.read(folder, name) for name in {one.image_list for one in benchmarks.values()}}
     videos = own_videos(folder, list(benchmarks))
     lacking = 0
-    for place, page in enumerate(pages):
+    for place, page in enumerate(track(pages, "scenes")):
         listed = _list_of(page, [lists[benchmarks[task].image_list] for task in page.tasks], videos)
         images = copy_scene(listed, page.scene, media_dir, out, f"images/{Path(page.file).stem}")
         missing = missing_reasons(images)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from gpt4scene import talk
 from gpt4scene.files.scenes import write_split_files
+from gpt4scene.progress import Progress
 from gpt4scene.scans.readers import find_scans
 from gpt4scene.scenes.prepare_arguments import PrepareArguments
 from gpt4scene.scenes.prepare_scene import add_contact_sheet, prepare_scene
@@ -127,10 +128,17 @@ def _with_place(sentence: str, path: Path, out: str) -> str:
 def main(arguments: PrepareArguments) -> int:
     """Run ``gpt4scene prepare``: 0 when all scenes are there, 1 when one failed."""
     report = _with_progress(arguments)
-    for line in _summary(report):
-        print(line, file=sys.stderr)
-    for path in report.written:
-        print(path)
+    _say(report)
+    talk.result(
+        "\n".join(map(str, report.written)),
+        out=arguments.out,
+        prepared=report.done,
+        finished_before=report.finished_before,
+        failed=report.failed,
+        warnings={name: list(found) for name, found in report.warned.items()},
+        notes={name: list(found) for name, found in report.noted.items()},
+        files=[str(path) for path in report.written],
+    )
     return 1 if report.failed else 0
 
 
@@ -138,30 +146,28 @@ def _line(outcome: SceneOutcome) -> str:
     return f"{outcome.name}: {outcome.state}" + (f", {outcome.said}" if outcome.said else "")
 
 
-def _summary(report: PrepareReport) -> Iterable[str]:
-    yield f"{len(report.done)} prepared, {len(report.finished_before)} finished before, {len(report.failed)} failed"
+def _say(report: PrepareReport) -> None:
+    """Say how many scenes there are, why some failed, and what may be wrong with others."""
+    done, before, failed = len(report.done), len(report.finished_before), len(report.failed)
+    talk.say(f"{done} prepared, {before} finished before, {failed} failed")
     for name, reason in report.failed.items():
-        yield f"  {name}: {reason}"
+        talk.error(f"{name}: {reason}")
     for name, warnings in report.warned.items():
         for warning in warnings:
-            yield f"warning: {name}: {warning}"
+            talk.warning(f"{name}: {warning}")
     for name, notes in report.noted.items():
         for note in notes:
-            yield f"note: {name}: {note}"
+            talk.note(f"{name}: {note}")
 
 
 def _with_progress(arguments: PrepareArguments) -> PrepareReport:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    with Progress("scenes") as progress:
 
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        return prepare(arguments, lambda one: print(_line(one), file=sys.stderr, flush=True))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("scenes", total=None)
-        return prepare(
-            arguments,
-            lambda outcome: (progress.console.print(_line(outcome)), progress.update(task, advance=1))[1],
-            lambda count: progress.update(task, total=count),
-        )
+        def started(count: int) -> None:
+            progress.total = count
+
+        def ended(outcome: SceneOutcome) -> None:
+            talk.say(_line(outcome))
+            progress.advance()
+
+        return prepare(arguments, ended, started)

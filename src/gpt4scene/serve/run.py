@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gpt4scene import talk
 from gpt4scene.errors import ConfigError, DataError, Stopped, WorkError
 from gpt4scene.files.whole import read_json, read_text
 from gpt4scene.serve.arguments import KEY_VARIABLE, ServeArguments
@@ -103,7 +103,7 @@ class _Ending:
 
     def after_failure(self, server: Server) -> None:
         """Say 503 for a while, so that whoever looks at the server's health sees it, and then end."""
-        _say(f"error: the engine has failed; the server ends in {self._grace:g} s")
+        talk.error(f"the engine has failed; the server ends in {self._grace:g} s")
         asyncio.get_running_loop().call_later(self._grace, server.end)
 
     def _cut(self) -> None:
@@ -208,4 +208,4 @@ def find_key(file: str | None) -> str | None:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    talk.say(line)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from types import MappingProxyType
 
+from gpt4scene import talk
 from gpt4scene.errors import ConfigError
 from gpt4scene.registry import nearest
 from gpt4scene.settings.entries import Entry, read_file, read_flags
@@ -86,7 +86,7 @@ def _flag(entry: Entry, problems: list[str]) -> list[str]:
         problems += [f"{entry.place} is not supported: {REFUSED[entry.key]}"] if asks else []
     elif entry.key in IDLE:
         if asks and entry.key != "finetuning_type":
-            print(f"note: {entry.place} has no effect: {IDLE[entry.key]}", file=sys.stderr)
+            talk.note(f"{entry.place} has no effect: {IDLE[entry.key]}")
     elif known is None:
         every = [*USED, *USED.values(), *IDLE, *REFUSED]
         problems.append(f"{entry.place} is not a key of exporting{nearest(entry.key, every)}")

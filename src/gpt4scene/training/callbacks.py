@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as RichProgress
 from transformers import TrainerCallback
 
+from gpt4scene import talk
 from gpt4scene.files.run_folder import LOG
 from gpt4scene.files.whole import whole_file, write_text
 
@@ -107,7 +108,7 @@ class Progress:
 
     def begin(self, step: int, total: int) -> None:
         """Start at ``step`` of ``total``."""
-        if not self._stream.isatty():
+        if talk.quiet() or not self._stream.isatty() or not talk.can_draw():
             return
         columns = (
             TextColumn("training"),
@@ -119,7 +120,7 @@ class Progress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[ends]}"),
         )
-        self._bar = bar = RichProgress(*columns, console=Console(file=self._stream))
+        self._bar = bar = RichProgress(*columns, console=Console(file=self._stream), redirect_stdout=False)
         self._task = bar.add_task("training", total=total, completed=step, loss="", ends="")
         bar.start()
 
@@ -132,6 +133,8 @@ class Progress:
         """Show a line of the step log."""
         kind = "loss" if "loss" in line else "eval_loss"
         last = line["current_steps"] >= line["total_steps"]
+        if talk.quiet():
+            return
         ends = "" if last else f"ends about {clock(line['ends'])}"
         if self._bar is not None:
             self._bar.update(self._task, loss=f"{kind} {line[kind]:.4f}", ends=ends)

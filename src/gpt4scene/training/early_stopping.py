@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from transformers import EarlyStoppingCallback
+
+from gpt4scene import talk
 
 
 class StopEarly(EarlyStoppingCallback):
@@ -34,11 +35,9 @@ class StopEarly(EarlyStoppingCallback):
         before = control.should_training_stop
         super().on_evaluate(args, state, control, metrics, **others)
         if control.should_training_stop and not before and state.is_world_process_zero:
-            print(
+            talk.say(
                 f"early_stopping_steps: {_name(args)} was {state.best_metric:.4f} and got no better in "
-                f"{self.early_stopping_patience_counter} evaluations; training ends after step {state.global_step}",
-                file=sys.stderr,
-                flush=True,
+                f"{self.early_stopping_patience_counter} evaluations; training ends after step {state.global_step}"
             )
 
 

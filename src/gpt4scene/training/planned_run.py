@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainingArguments
 
+from gpt4scene import talk
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training.manifest import Manifest
 from gpt4scene.training.output import BatchPlan
@@ -36,11 +36,21 @@ class PlannedRun:
         """Print a sentence on the first process."""
         say(self.arguments, sentence)
 
+    def result(self, **facts: Any) -> None:
+        """Give what ``--json`` prints, on the first process."""
+        result(self.arguments, **facts)
+
+
+def result(arguments: TrainingArguments, **facts: Any) -> None:
+    """Give what ``--json`` prints, on the first process."""
+    if arguments.process_index == 0:
+        talk.result(**facts)
+
 
 def say(arguments: TrainingArguments, sentence: str) -> None:
     """Print a sentence on the first process."""
     if arguments.process_index == 0:
-        print(sentence, file=sys.stderr, flush=True)
+        talk.say(sentence)
 
 
 def batch_content(plan: BatchPlan) -> dict[str, Any]:

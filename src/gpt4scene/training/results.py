@@ -46,6 +46,7 @@ def finish(run: PlannedRun, trainer: PackTrainer, metrics: dict | None, start: A
     if metrics:
         trainer.save_metrics("train", metrics)
         sentence = f"trained {trainer.state.global_step} steps, mean loss {metrics['train_loss']:.4f}"
+    evaluation = None
     if trainer.eval_dataset is not None and run.config.training.get("do_eval") is not False:
         evaluation = _last_evaluation(trainer) or trainer.evaluate()
         trainer.save_metrics("eval", evaluation)
@@ -53,6 +54,8 @@ def finish(run: PlannedRun, trainer: PackTrainer, metrics: dict | None, start: A
     trainer.save_state()
     _plot(run, trainer)
     run.say(f"{sentence}; saved in {output}")
+    trained = {"steps": trainer.state.global_step, "loss": (metrics or {}).get("train_loss")}
+    run.result(output_dir=output, status=sentence, **trained, eval_loss=(evaluation or {}).get("eval_loss"))
     return sentence
 
 
@@ -65,6 +68,7 @@ def evaluate_only(run: PlannedRun, trainer: PackTrainer) -> str:
         f"evaluation loss {evaluation['eval_loss']:.4f} of {len(trainer.eval_dataset)} held-out rows, not trained"
     )
     run.say(f"{sentence}; figures in {run.config.output_dir}/eval_results.json")
+    run.result(output_dir=run.config.output_dir, status=sentence, steps=0, eval_loss=evaluation["eval_loss"])
     return sentence
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
+from gpt4scene import talk
 from gpt4scene.errors import Stopped
 from gpt4scene.families.registry import family_of
 from gpt4scene.model.folder import ModelFolder, identity, local_folder, parameter_count
@@ -34,7 +34,7 @@ from gpt4scene.training.optimizers import try_out
 from gpt4scene.training.output import MarkComplete, holds_run
 from gpt4scene.training.packing import branches_of
 from gpt4scene.training.parts_table import content, parts_of, table
-from gpt4scene.training.planned_run import PlannedRun, batch_content, say
+from gpt4scene.training.planned_run import PlannedRun, batch_content, result, say
 from gpt4scene.training.preflight import attention_of, check_best_metric, check_model, check_settings, plan_of
 from gpt4scene.training.processes import alike, leave_in_order, on_all, on_first, processes_here
 from gpt4scene.training.ready_model import hasten, last_adapter, parameters_of, ready_model
@@ -68,7 +68,7 @@ def main(words: Sequence[str], at_end: AtEnd | None = None) -> int:
     config = alike(lambda: parse(words))
     if os.environ.get("RANK", "0") == "0":
         for note in config.notes:
-            print(f"note: {note}", file=sys.stderr)
+            talk.note(note)
     return run(config, at_end)
 
 
@@ -160,6 +160,7 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
         if not (left or config.evaluates_only) and on_first(lambda: has_result(config.output_dir)):
             sentence = f"finished before: {checkpoint} is the end of all {total} steps, and nothing was changed"
             say(arguments, f"{sentence}; raise num_train_epochs or max_steps to train on")
+            result(arguments, output_dir=config.output_dir, status=sentence, steps=total)
             return sentence
         manifest.release()
     run = PlannedRun(config, arguments, folder, checkpoint, manifest, data, plan, settings, left)
@@ -247,4 +248,5 @@ def _stop_after_tokenizing(arguments: TrainingArguments, config: TrainConfig) ->
     if not config.data.tokenize_only:
         sentence += ", because a model of over 1 billion parameters needs an accelerator and there is none here"
     say(arguments, sentence)
+    result(arguments, output_dir=config.output_dir, status=sentence, steps=0)
     return sentence
