@@ -1,5 +1,6 @@
 """Talk and results: what stays under --quiet, one JSON object, and streams that cannot show every letter."""
 
+import ast
 import io
 import json
 import sys
@@ -79,3 +80,14 @@ def test_a_name_that_is_no_text_does_not_stop_the_output(monkeypatch):
     talk.ready_streams()
     print("b\udcff € ä…", end="", flush=True)
     assert written.getvalue() == b"b\\udcff \\u20ac \xe4..."
+
+
+def test_nobody_else_prints(root):
+    """What is printed elsewhere would be neither silenced by --quiet nor part of the one object of --json."""
+    owners = {"talk.py", "cli.py", "benchmarks/tables.py", "training/callbacks.py"}
+    package, found = root / "src" / "gpt4scene", []
+    for path in sorted(package.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+                found.append(path.relative_to(package).as_posix())
+    assert set(found) == owners

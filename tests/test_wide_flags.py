@@ -1,7 +1,10 @@
 """The flags of every command: taken off anywhere, left to a command that has one of the same name."""
 
+import json
+
 import pytest
 
+from gpt4scene.cli import main
 from gpt4scene.errors import ConfigError
 from gpt4scene.talk import QUIET, VERBOSE
 from gpt4scene.wide_flags import WideFlags, taken_off
@@ -33,3 +36,27 @@ def test_a_flag_of_the_command_keeps_its_value(words):
 def test_what_makes_no_sense_is_refused(words):
     with pytest.raises(ConfigError):
         taken_off(words.split())
+
+
+def test_scores_are_one_json_object(tmp_path, capsys):
+    asked = {"scene_id": "scene0000_00", "question": "What?", "question_id": "q1", "answers": ["a chair"]}
+    (tmp_path / "official.json").write_text(json.dumps([asked | {"object_ids": [], "object_names": []}]))
+    (tmp_path / "mine.json").write_text(json.dumps([{"question_id": "q1", "pred": "a chair"}]))
+    words = ["score", "--predictions", str(tmp_path / "mine.json"), "--tasks", "scanqa", "--metrics", "em"]
+    words += ["--references", str(tmp_path / "official.json")]
+    assert main([*words, "--json"]) == 0
+    shown = capsys.readouterr()
+    figures = json.loads(shown.out)["scanqa"]
+    assert {"EM1", "answers", "signature"} <= set(figures) and figures["answers"] == 1 and shown.err == ""
+    assert main([*words, "--json", "-", "--quiet"]) == 0
+    again = capsys.readouterr()
+    assert json.loads(again.out) == json.loads(shown.out) and again.err == ""
+    assert main([*words, "--json", "--details", "-"]) == 2
+    assert "name a file for one of them" in capsys.readouterr().err
+
+
+def test_findings_are_one_json_object(capsys):
+    status = main(["doctor", "--json"])
+    content = json.loads(capsys.readouterr().out)
+    assert status == (1 if content["wrong"] else 0)
+    assert {"level", "text"} == set(content["findings"][0])

@@ -5,6 +5,7 @@ All of it goes to stderr. Work that is done within a second or two says nothing.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
 from types import TracebackType
@@ -112,8 +113,8 @@ class Progress:
 def bar() -> Any:
     """Return rich's progress bar as all commands show it: not yet started, gone when it stops.
 
-    Tasks of it have the field ``more``. What is written to stderr meanwhile stands above the bar; results on stdout
-    go where they go.
+    Tasks of it have the field ``more``. What is written meanwhile stands above the bar; results go to stdout where
+    that is no terminal.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -127,5 +128,5 @@ def bar() -> Any:
         TextColumn("{task.fields[more]}", markup=False),
         console=Console(stderr=True),
         transient=True,
-        redirect_stdout=False,
+        redirect_stdout=sys.stdout.isatty(),
     )

@@ -43,53 +43,84 @@ class InferArguments(Arguments):
     model: str = key("Checkpoint, training output or LoRA output folder; on a server, the name it serves.")
     annotation_dir: str = key("Folder of question files and of the list of images.")
     output_dir: str = key("Folder that the answers are written into; a run that was stopped goes on there.")
-    tasks: str = key("Tasks separated by commas, or all that have a question file.", "all")
-    split: str = key("Split in the names of the question files.", "val")
-    images: str | None = key("List of images, when the annotation folder holds several.", None, also=("pictures",))
-    media_dir: str | None = key("Folder that image paths are relative to, tried after the working directory.", None)
-    image_resolution: int | None = key(RESOLUTION_HELP, None, least=28)
-    image_max_pixels: int | None = key(MOST_HELP, None, least=1)
-    image_min_pixels: int | None = key(LEAST_HELP, None, least=1)
-    crop_to_patches: bool = key(CROP_HELP, False)
-    video_fps: float = key(FPS_HELP, FPS, least=0.001)
-    video_maxlen: int = key(MAXLEN_HELP, MAXLEN, least=1)
-    video_max_pixels: int = key(MOST_FRAME_HELP, MOST_AREA, least=1)
-    video_min_pixels: int = key(LEAST_FRAME_HELP, LEAST_AREA, least=1)
-    template: str | None = key("Name of the chat template; that of the checkpoint when left out.", None)
-    enable_thinking: bool | None = key(
-        "Let a model that thinks do so, or give it an empty thought (false); it thinks when left out.", None
+    tasks: str = key("Tasks separated by commas, or all that have a question file.", "all", group="What is asked")
+    split: str = key("Split in the names of the question files.", "val", group="What is asked")
+    images: str | None = key(
+        "List of images, when the annotation folder holds several.", None, also=("pictures",), group="Images and videos"
     )
-    max_new_tokens: int = key("Longest answer in tokens.", 128, least=1)
-    temperature: float = key("0 takes the likeliest token; above 0 tokens are drawn.", 0.0, least=0)
-    top_p: float = key("Draw among the likeliest tokens that make up this share.", 1.0, least=1e-6, most=1)
-    seed: int = key("Seed of drawing; each question draws by itself, whatever it is asked together with.", 0)
+    media_dir: str | None = key(
+        "Folder that image paths are relative to, tried after the working directory.", None, group="Images and videos"
+    )
+    image_resolution: int | None = key(RESOLUTION_HELP, None, least=28, group="Images and videos")
+    image_max_pixels: int | None = key(MOST_HELP, None, least=1, group="Images and videos")
+    image_min_pixels: int | None = key(LEAST_HELP, None, least=1, group="Images and videos")
+    crop_to_patches: bool = key(CROP_HELP, False, group="Images and videos")
+    video_fps: float = key(FPS_HELP, FPS, least=0.001, group="Images and videos")
+    video_maxlen: int = key(MAXLEN_HELP, MAXLEN, least=1, group="Images and videos")
+    video_max_pixels: int = key(MOST_FRAME_HELP, MOST_AREA, least=1, group="Images and videos")
+    video_min_pixels: int = key(LEAST_FRAME_HELP, LEAST_AREA, least=1, group="Images and videos")
+    template: str | None = key(
+        "Name of the chat template; that of the checkpoint when left out.", None, group="Answers"
+    )
+    enable_thinking: bool | None = key(
+        "Let a model that thinks do so, or give it an empty thought (false); it thinks when left out.",
+        None,
+        group="Answers",
+    )
+    max_new_tokens: int = key("Longest answer in tokens.", 128, least=1, group="Answers")
+    temperature: float = key("0 takes the likeliest token; above 0 tokens are drawn.", 0.0, least=0, group="Answers")
+    top_p: float = key(
+        "Draw among the likeliest tokens that make up this share.", 1.0, least=1e-6, most=1, group="Answers"
+    )
+    seed: int = key(
+        "Seed of drawing; each question draws by itself, whatever it is asked together with.", 0, group="Answers"
+    )
     repetition_penalty: float | None = key(
-        "Divide scores of tokens already seen; generation_config.json's value.", None
+        "Divide scores of tokens already seen; generation_config.json's value.", None, group="Answers"
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = key(
-        "Number format of the weights: auto is bfloat16 on a GPU, float32 on a CPU.", "auto"
+        "Number format of the weights: auto is bfloat16 on a GPU, float32 on a CPU.", "auto", group="Model and machine"
     )
-    flash_attn: Literal["auto", "fa2", "fa3", "sdpa"] = key("Attention of the vision tower.", "auto")
-    device: str = key("auto, cpu, cuda or cuda:<n>.", "auto")
-    feature_cache: str = key(HELP, "auto")
+    flash_attn: Literal["auto", "fa2", "fa3", "sdpa"] = key(
+        "Attention of the vision tower.", "auto", group="Model and machine"
+    )
+    device: str = key("auto, cpu, cuda or cuda:<n>.", "auto", group="Model and machine")
+    feature_cache: str = key(HELP, "auto", group="Model and machine")
     branch_limit: int | None = key(
-        "Questions answered side by side: 128; requests at a time to a server: 8, to vLLM 32.", None, least=1
+        "Questions answered side by side: 128; requests at a time to a server: 8, to vLLM 32.",
+        None,
+        least=1,
+        group="Model and machine",
     )
-    prefix_memory: float | None = key(PREFIX_HELP, None, least=0)
-    engine: Literal["local", "server"] = key("Run the model here, or ask an OpenAI-compatible server.", "local")
-    base_url: str | None = key("Address of the server, such as http://localhost:8000/v1.", None)
+    prefix_memory: float | None = key(PREFIX_HELP, None, least=0, group="Model and machine")
+    engine: Literal["local", "server"] = key(
+        "Run the model here, or ask an OpenAI-compatible server.", "local", group="Server"
+    )
+    base_url: str | None = key("Address of the server, such as http://localhost:8000/v1.", None, group="Server")
     num_shards: int = key(
-        "Parts that whole scenes are dealt into, for example over a Slurm array.", 1, least=1, most=MOST_SHARDS
+        "Parts that whole scenes are dealt into, for example over a Slurm array.",
+        1,
+        least=1,
+        most=MOST_SHARDS,
+        group="Several processes",
     )
-    shard: int = key("Which of the parts to answer, counted from 0.", 0, least=0)
-    num_processes: str = key("Processes here: auto is one a GPU, or one on the CPU.", "auto")
-    timeout: float = key("Seconds that a request to a server may take.", 600.0, least=0.001)
-    retries: int = key("Further tries when a server is busy or away, with growing pauses.", RETRIES, least=0)
-    limit: int | None = key("Ask only the first so many questions of each task.", None, least=1)
-    scenes: str | None = key("Ask only about these scenes, separated by commas.", None)
-    keep_empty: bool = key("Write empty answers too, instead of reporting their questions as unanswered.", False)
-    overwrite: bool = key("Delete the answers of these tasks in the output folder and start over.", False)
-    public_name: str | None = key("Also write <name>_<task>/predictions_chunk_<i>.json, the public form.", None)
+    shard: int = key("Which of the parts to answer, counted from 0.", 0, least=0, group="Several processes")
+    num_processes: str = key("Processes here: auto is one a GPU, or one on the CPU.", "auto", group="Several processes")
+    timeout: float = key("Seconds that a request to a server may take.", 600.0, least=0.001, group="Server")
+    retries: int = key(
+        "Further tries when a server is busy or away, with growing pauses.", RETRIES, least=0, group="Server"
+    )
+    limit: int | None = key("Ask only the first so many questions of each task.", None, least=1, group="What is asked")
+    scenes: str | None = key("Ask only about these scenes, separated by commas.", None, group="What is asked")
+    keep_empty: bool = key(
+        "Write empty answers too, instead of reporting their questions as unanswered.", False, group="What is asked"
+    )
+    overwrite: bool = key(
+        "Delete the answers of these tasks in the output folder and start over.", False, group="What is asked"
+    )
+    public_name: str | None = key(
+        "Also write <name>_<task>/predictions_chunk_<i>.json, the public form.", None, group="What is asked"
+    )
 
     @property
     def image_limits(self) -> ImageLimits:

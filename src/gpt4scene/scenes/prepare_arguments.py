@@ -24,34 +24,52 @@ class PrepareArguments(Arguments):
 
     scans: tuple[str, ...] = key("scan folders, or folders that hold scan folders")
     out: str = key("folder that receives images, lists and attributes")
-    format: str = key(f"kind of recording: {', '.join(SCAN_READERS)}", "posed")
-    objects: str = key("; ".join(f"{name}: {source.about}" for name, source in OBJECT_SOURCES.items()), "scan")
-    frames: int = key("frames of each scene, besides the bird's-eye view", 32, least=1)
-    split: str = key("word in the names of lists and attribute files", "val")
-    frame_choice: Literal["even", "coverage"] = key(
-        "evenly spaced as published, or showing as many objects as possible", "even"
+    format: str = key(f"kind of recording: {', '.join(SCAN_READERS)}", "posed", group="What is read")
+    objects: str = key(
+        "; ".join(f"{name}: {source.about}" for name, source in OBJECT_SOURCES.items()), "scan", group="What is read"
     )
-    marker_place: MarkerPlace = key("pixel farthest from the visible surface's edge, or nearest its centroid", "inside")
-    bev_size: int = key("longest side of the bird's-eye view in pixels", 1024, least=64, most=8192)
-    least_area: float = key("least share of a frame that a marked object covers", 0.001, least=0)
+    frames: int = key(
+        "frames of each scene, besides the bird's-eye view", 32, least=1, group="Frames and bird's-eye view"
+    )
+    split: str = key("word in the names of lists and attribute files", "val", group="Frames and bird's-eye view")
+    frame_choice: Literal["even", "coverage"] = key(
+        "evenly spaced as published, or showing as many objects as possible", "even", group="Frames and bird's-eye view"
+    )
+    marker_place: MarkerPlace = key(
+        "pixel farthest from the visible surface's edge, or nearest its centroid", "inside", group="Marks"
+    )
+    bev_size: int = key(
+        "longest side of the bird's-eye view in pixels", 1024, least=64, most=8192, group="Frames and bird's-eye view"
+    )
+    least_area: float = key("least share of a frame that a marked object covers", 0.001, least=0, group="Marks")
     geometry: Literal["voxels", "tsdf"] = key(
-        "what depth frames become where there is no mesh; tsdf: smoother, slower", "voxels"
+        "what depth frames become where there is no mesh; tsdf: smoother, slower",
+        "voxels",
+        group="Frames and bird's-eye view",
     )
     up: str = key(
-        f"which way is up, where the recording does not say: {', '.join(UPS)} (sides of images, axes)", "auto"
+        f"which way is up, where the recording does not say: {', '.join(UPS)} (sides of images, axes)",
+        "auto",
+        group="What is read",
     )
-    pose: Convention | None = key("how poses are written, where not as the format says", None)
-    scale: float = key("factor that makes metres of the recording's lengths", 1.0)
-    depth_scale: float | None = key("what depth images hold for a metre, where not as the format says", None)
-    strict: bool = key("refuse a scene whose report has a warning", False)
-    outlines: bool = key("draw a line around what is visible of each object, too", False)
-    keep_unmarked: bool = key("write every image without markers, too", False)
-    contact_sheet: bool = key("write a page a scene: views, objects with crops", False)
-    points: int = key("points of each scene kept for gpt4scene view; 0: none", 200_000, least=0, most=MOST)
-    overwrite: bool = key("prepare finished scenes again", False)
-    workers: int = key("processes; 0 takes one for each core", 1, least=0)
-    num_shards: int = key("parts into which the scans are divided over machines", 1, least=1)
-    shard: int = key("this machine's part, from 0", 0, least=0)
+    pose: Convention | None = key("how poses are written, where not as the format says", None, group="What is read")
+    scale: float = key("factor that makes metres of the recording's lengths", 1.0, group="What is read")
+    depth_scale: float | None = key(
+        "what depth images hold for a metre, where not as the format says", None, group="What is read"
+    )
+    strict: bool = key("refuse a scene whose report has a warning", False, group="What is read")
+    outlines: bool = key("draw a line around what is visible of each object, too", False, group="Marks")
+    keep_unmarked: bool = key("write every image without markers, too", False, group="Marks")
+    contact_sheet: bool = key("write a page a scene: views, objects with crops", False, group="Files and processes")
+    points: int = key(
+        "points of each scene kept for gpt4scene view; 0: none", 200_000, least=0, most=MOST, group="Marks"
+    )
+    overwrite: bool = key("prepare finished scenes again", False, group="Files and processes")
+    workers: int = key("processes; 0 takes one for each core", 1, least=0, group="Files and processes")
+    num_shards: int = key(
+        "parts into which the scans are divided over machines", 1, least=1, group="Files and processes"
+    )
+    shard: int = key("this machine's part, from 0", 0, least=0, group="Files and processes")
 
     @property
     def repairs(self) -> Repairs:

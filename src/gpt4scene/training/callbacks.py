@@ -120,7 +120,9 @@ class Progress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[ends]}"),
         )
-        self._bar = bar = RichProgress(*columns, console=Console(file=self._stream), redirect_stdout=False)
+        self._bar = bar = RichProgress(
+            *columns, console=Console(file=self._stream), redirect_stdout=sys.stdout.isatty()
+        )
         self._task = bar.add_task("training", total=total, completed=step, loss="", ends="")
         bar.start()
 
