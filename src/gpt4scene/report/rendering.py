@@ -16,7 +16,6 @@ from gpt4scene.metrics.object_ids import object_spans
 from gpt4scene.report.addresses import view
 from gpt4scene.scenes.colors import color_of, ink_on
 
-_OBJECT = Markup('<span class="object" style="background:{};color:{}" title="{}">{}</span>')
 LONG, SHOWN = 320, 200
 """Characters from which a text is folded on a page, and how many of them show then at most."""
 _NOT_FOR_PAGES = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -74,15 +73,21 @@ def objects(text: str, labels: Mapping[int, str] | None = None) -> Markup:
 
     ``labels`` names the objects; the name shows when the pointer rests on the number.
     """
+    if "<OBJ" not in text:  # the most, and some 100,000 in a large report
+        return escape(text)
     parts, end = [], 0
     for number, span in object_spans(text):
-        fill, ink = color_of(number), ink_on(color_of(number))
-        parts += [
-            escape(text[end : span.start]),
-            _OBJECT.format(_hex(fill), _hex(ink), (labels or {}).get(number, ""), text[span]),
-        ]
+        name = escape((labels or {}).get(number, ""))
+        parts += [escape(text[end : span.start]), _styled(number), f'title="{name}">{escape(text[span])}</span>']
         end = span.stop
-    return Markup("").join([*parts, escape(text[end:])])
+    return Markup("".join([*parts, escape(text[end:])]))
+
+
+@cache
+def _styled(number: int) -> str:
+    """Return the beginning of the element of an object number, in its colour."""
+    fill = color_of(number)
+    return f'<span class="object" style="background:{_hex(fill)};color:{_hex(ink_on(fill))}" '
 
 
 def beginning(text: str) -> str:

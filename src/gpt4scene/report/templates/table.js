@@ -20,10 +20,10 @@ const gpt4sceneReport = (() => {
   let received = 0;
   let state = null;
   let shown = { key: "", found: [] }; // lines that pass the filters, in their order
-  const haystacks = [];
+  let searched = { lines: 0, ends: null, text: "" };
   const details = new Map(); // part -> details, or the promise of them
   const waiting = new Map(); // part -> function that takes its details
-  const byKey = new Map(); // name of an answer -> its number
+  let byKey = new Map(); // name of an answer -> its number; made when the first is asked for
   const at = (id) => document.getElementById(id);
 
   // ---- the address
@@ -55,14 +55,36 @@ const gpt4sceneReport = (() => {
 
   // ---- finding
 
-  function haystack(number) {
-    if (haystacks[number] === undefined) {
-      const line = lines[number];
-      const named = [head.tasks[line[TASK]][1], head.kinds[line[TYPE]], head.scenes[line[SCENE]][0]];
-      for (const label of line[LABELS]) named.push(head.labels[label][0]);
-      haystacks[number] = [line[QUESTION], line[ANSWER], ...line[EXPECTED], line[ID], ...named].join("\n").toLowerCase();
+  // All lines as one text in lower case, so that a word is looked for in all of them at once.
+  function searchText() {
+    if (searched.lines < lines.length) {
+      const texts = [];
+      let end = 0;
+      searched = { lines: lines.length, ends: new Uint32Array(lines.length), text: "" };
+      lines.forEach((line, number) => {
+        const named = [head.tasks[line[TASK]][1], head.kinds[line[TYPE]], head.scenes[line[SCENE]][0], labelled(line)];
+        const text = [line[QUESTION], line[ANSWER], ...line[EXPECTED], line[ID], ...named].join("\n").toLowerCase();
+        texts.push(text);
+        end += text.length + 1;
+        searched.ends[number] = end;
+      });
+      searched.text = texts.join("\0");
     }
-    return haystacks[number];
+    return searched;
+  }
+
+  // Marks for every line whether it has all words.
+  function having(words) {
+    const { text, ends } = searchText();
+    const hits = new Uint8Array(lines.length);
+    words.forEach((word, round) => {
+      let number = 0;
+      for (let place = text.indexOf(word); place >= 0; place = text.indexOf(word, ends[number])) {
+        while (ends[number] <= place) number += 1;
+        if (hits[number] === round) hits[number] = round + 1;
+      }
+    });
+    return hits.map((count) => count === words.length);
   }
 
   function indexOf(values, wanted, name = (value) => value) {
@@ -75,6 +97,7 @@ const gpt4sceneReport = (() => {
     const task = indexOf(head.tasks, wanted.task, first), type = indexOf(head.kinds, wanted.type);
     const verdict = indexOf(VERDICT_NAMES, wanted.verdict), scene = indexOf(head.scenes, wanted.scene, first);
     const label = indexOf(head.labels, wanted.label, first);
+    const hits = words.length ? having(words) : null;
     const found = [];
     for (let number = 0; number < lines.length; number += 1) {
       const line = lines[number];
@@ -84,7 +107,7 @@ const gpt4sceneReport = (() => {
       if (scene !== null && line[SCENE] !== scene) continue;
       if (label !== null && !line[LABELS].includes(label)) continue;
       if (wanted.cut && !line[CUT]) continue;
-      if (words.length && !words.every((word) => haystack(number).includes(word))) continue;
+      if (hits && !hits[number]) continue;
       found.push(number);
     }
     return sorted(found, wanted.sort);
@@ -198,28 +221,42 @@ const gpt4sceneReport = (() => {
     }
   }
 
-  function fill(name, options) {
+  const withCount = (count, text) => `${text} (${count.toLocaleString("en")})`;
+
+  // Give a list its options, unless it has these already, and choose the one of the state.
+  function fill(name, of, options) {
     const list = document.querySelector(`.filters [name=${name}]`);
-    const known = options.some(([value]) => value === state[name]);
-    if (state[name] && !known) options.push([state[name], `${state[name]} (0)`]);
-    list.replaceChildren(element("option", { value: "" }, name === "sort" ? "as asked" : "all"));
-    for (const [value, text] of options) list.append(element("option", { value }, text));
-    list.value = state[name];
+    if (list.dataset.of !== of) {
+      list.replaceChildren(element("option", { value: "" }, name === "sort" ? "as asked" : "all"));
+      list.append(...options().map(([value, text]) => element("option", { value }, text)));
+      list.dataset.of = of;
+    }
+    const wanted = state[name];
+    if (wanted && ![...list.options].some((option) => option.value === wanted)) {
+      list.append(element("option", { value: wanted }, withCount(0, wanted)));
+    }
+    list.value = wanted;
+  }
+
+  function types() {
+    const counts = new Map();
+    for (const [task, kind, count] of head.kindsOf) {
+      const fits = !state.task || head.tasks[task][0] === state.task;
+      if (head.kinds[kind] && fits) counts.set(kind, (counts.get(kind) || 0) + count);
+    }
+    const inOrder = [...counts].sort(([one], [other]) => one - other);
+    return inOrder.map(([kind, count]) => [head.kinds[kind], withCount(count, head.kinds[kind])]);
   }
 
   function showFilters() {
-    const withCount = ([value, count], text = value) => [value, `${text} (${count.toLocaleString("en")})`];
-    fill("task", head.tasks.map(([name, title, count]) => withCount([name, count], title)));
-    const types = new Map();
-    for (const [task, kind, count] of head.kindsOf) {
-      if (head.kinds[kind] && (!state.task || head.tasks[task][0] === state.task)) types.set(kind, (types.get(kind) || 0) + count);
-    }
-    fill("type", [...types].sort(([one], [other]) => one - other).map(([kind, count]) => withCount([head.kinds[kind], count])));
-    const verdicts = head.verdicts.map(([name, count]) => withCount([name || "none", count], name || "not judged"));
-    fill("verdict", verdicts.filter((_, place) => head.verdicts[place][1]));
-    fill("scene", head.scenes.map(([name, , count]) => withCount([name, count])));
-    fill("label", head.labels.map((label) => withCount(label)));
-    fill("sort", Object.entries(COLUMNS).flatMap(([name, title]) => [[name, `${title}, up`], [`-${name}`, `${title}, down`]]));
+    fill("task", "all", () => head.tasks.map(([name, title, count]) => [name, withCount(count, title)]));
+    fill("type", `of ${state.task}`, types);
+    fill("verdict", "all", () => head.verdicts.filter(([, count]) => count).map(
+      ([name, count]) => [name || "none", withCount(count, name || "not judged")]));
+    fill("scene", "all", () => head.scenes.map(([name, , count]) => [name, withCount(count, name)]));
+    fill("label", "all", () => head.labels.map(([name, count]) => [name, withCount(count, name)]));
+    fill("sort", "all", () => Object.entries(COLUMNS).flatMap(
+      ([name, title]) => [[name, `${title}, up`], [`-${name}`, `${title}, down`]]));
     const search = document.querySelector(".filters [name=q]");
     if (search.value !== state.q && document.activeElement !== search) search.value = state.q;
   }
@@ -281,6 +318,11 @@ const gpt4sceneReport = (() => {
     return made;
   }
 
+  function numberOf(key) {
+    if (byKey.size < lines.length) byKey = new Map(lines.map((line, number) => [keyOf(line), number]));
+    return byKey.get(key);
+  }
+
   async function showAnswer() {
     const dialog = at("answer");
     if (!state.answer) {
@@ -288,7 +330,7 @@ const gpt4sceneReport = (() => {
       return;
     }
     const inside = dialog.querySelector(".content");
-    const number = byKey.get(state.answer);
+    const number = numberOf(state.answer);
     const place = number === undefined ? -1 : shown.found.indexOf(number);
     dialog.querySelector("[data-do=earlier]").disabled = place <= 0;
     dialog.querySelector("[data-do=later]").disabled = place < 0 || place + 1 >= shown.found.length;
@@ -311,14 +353,14 @@ const gpt4sceneReport = (() => {
   }
 
   function step(by) {
-    const place = shown.found.indexOf(byKey.get(state.answer)) + by;
+    const place = shown.found.indexOf(numberOf(state.answer)) + by;
     if (place >= 0 && place < shown.found.length) {
       go({ answer: keyOf(lines[shown.found[place]]), page: String(Math.floor(place / LINES_SHOWN) + 1) }, true);
     }
   }
 
   function closeAnswer() {
-    const number = byKey.get(state.answer);
+    const number = numberOf(state.answer);
     go({ answer: "" });
     const open = document.querySelector(`.all tr[data-number="${number}"] a.open`);
     if (open) choose(open);
@@ -413,9 +455,11 @@ const gpt4sceneReport = (() => {
     state = read(isView(location.hash) ? location.hash : "");
     listen();
     show(state);
+    performance.mark("first rows");
     document.querySelector(".filters [name=q]").value = state.q;
     if (state.answer === "" && location.hash.includes("=")) at("answers").scrollIntoView();
     window.addEventListener("load", () => {
+      setTimeout(searchText, 50); // so that the first search need not make it
       if (received < head.parts) fail(`${counted(head.parts - received, "file")} of answers could not be read`);
     });
   }
@@ -438,10 +482,7 @@ const gpt4sceneReport = (() => {
     },
     part([number, more]) {
       head.began(number, lines.length);
-      for (const line of more) {
-        byKey.set(keyOf(line), lines.length);
-        lines.push(line);
-      }
+      for (const line of more) lines.push(line);
       received += 1;
       if (state === null) start();
       else if (received === head.parts) show(state);
