@@ -182,7 +182,7 @@ def test_details_on_standard_output_are_json_alone(half, capsys, monkeypatch):
 
 def test_the_page_says_so(half):
     out = pages.report(half / "half", half / "annotation", half / "out").read_text()
-    assert "2 of 4 questions answered" in out and "SQA3D: none of 3 questions has an answer" in out
+    assert "2 of 4 questions answered" in out and "none of 3 questions has an answer" in out
 
 
 def test_complete_answers_may_be_required(half, capsys):

@@ -13,7 +13,7 @@ from gpt4scene.report.grouping import JUDGED, Group
 
 WIDTH = 720
 _ROW, _NAME, _COUNT = 24, 250, 118
-_PLOT, _LEFT, _RIGHT, _TOP, _BOTTOM = 220, 52, 10, 12, 40
+_PLOT, _LEFT, _RIGHT, _TOP, _BOTTOM = 220, 64, 10, 12, 40
 TYPES = 40
 """Most rows of the plot of types."""
 IOU_BINS = 20

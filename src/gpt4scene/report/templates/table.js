@@ -17,7 +17,8 @@ const gpt4sceneReport = (() => {
 
   let head = null; // what all lines share; see answer_data.py
   let lines = []; // [line, its number in the order of the scenes]
-  let received = 0;
+  let received = 0; // parts
+  let broken = false; // a part will never come
   let state = null;
   let shown = { key: "", found: [] }; // lines that pass the filters, in their order
   let searched = { lines: 0, ends: null, text: "" };
@@ -208,7 +209,8 @@ const gpt4sceneReport = (() => {
     if (!here.length && received === head.parts) {
       body.append(element("tr", {}, element("td", { colspan: "11" }, "No answer fits. Clear the search and the filters to see all.")));
     }
-    const all = received === head.parts ? "" : ` (${counted(head.lines - lines.length, "answer")} still being read)`;
+    const what = broken ? "could not be read" : "still being read";
+    const all = received === head.parts ? "" : ` (${counted(head.lines - lines.length, "answer")} ${what})`;
     at("found").textContent = `${shown.found.length.toLocaleString("en")} of ${counted(head.lines, "answer")}${state.cut ? ", those cut off" : ""}${all}`;
     at("page").textContent = `page ${page} of ${pages}`;
     document.querySelector("[data-do=before]").disabled = page === 1;
@@ -460,7 +462,11 @@ const gpt4sceneReport = (() => {
     if (state.answer === "" && location.hash.includes("=")) at("answers").scrollIntoView();
     window.addEventListener("load", () => {
       setTimeout(searchText, 50); // so that the first search need not make it
-      if (received < head.parts) fail(`${counted(head.parts - received, "file")} of answers could not be read`);
+      if (received < head.parts) {
+        broken = true;
+        fail(`${counted(head.parts - received, "file")} of answers could not be read`);
+        showTable();
+      }
     });
   }
 
