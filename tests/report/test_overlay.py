@@ -144,7 +144,7 @@ def test_boxes_of_answers_themselves_need_true_boxes_that_say_where_they_lie(pre
     own = answer_boxes({"row 0": truth[SCENE][6:] + [0.1, 0, 0, 0, 0, 0]}, {"row 0": SCENE})
     found = drawn(prepared, Pointed((0,), (6,)), annotation=Annotation(prepared, marked=own))
     assert not found.missing
-    assert any("number 6 is drawn" in view.said for view in found.looks["task", 0].views), "by its overlap"
+    assert any("number 6 drawn" in view.said for view in found.looks["task", 0].views), "by its overlap"
     turned = SceneBoxes({SCENE: truth[SCENE][:, [1, 0, 2, 4, 3, 5]]}, "boxes of another frame")
     scene = cameras_of(SCENE, page_images(prepared), None).scene
     assert "boxes of another frame and" in disagreement(Annotation(prepared, marked=own, truth=turned), scene)
