@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
-import statistics
 import sys
 import tempfile
 import time
@@ -60,7 +59,10 @@ def write_answers(folder: Path, sizes: dict[str, int]) -> None:
 
 
 def measure(index: Path) -> dict[str, float]:
-    """Return seconds until the page is usable and for each search, the median of five; the browser has been started."""
+    """Return seconds until the page is usable and for each search, the least of five, which other work disturbs least.
+
+    The first search for some words is told too: it is the one that a person waits for.
+    """
     found: dict[str, float] = {}
     browser = start_browser()
     try:
@@ -72,7 +74,7 @@ def measure(index: Path) -> dict[str, float]:
             opened.append(time.perf_counter() - start)
             entry = browser.execute_script("return performance.getEntriesByName('first rows').map((e) => e.startTime)")
             first.append(entry[0] / 1000)
-        found["first rows"], found["all answers"] = statistics.median(first), statistics.median(opened)
+        found["first rows"], found["all answers"] = min(first), min(opened)
         for words in WORDS:
             times = []
             for _ in range(5):
@@ -80,7 +82,7 @@ def measure(index: Path) -> dict[str, float]:
                 took, said = browser.execute_script(SEARCH, words)
                 times.append(took / 1000)
             found[f"search {words!r} ({said.split(' of ')[0]} found), first"] = times[0]
-            found[f"search {words!r}, median"] = statistics.median(times)
+            found[f"search {words!r}, least of five"] = min(times)
     finally:
         browser.quit()
     return found

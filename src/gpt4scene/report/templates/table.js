@@ -3,7 +3,7 @@
 "use strict";
 
 const gpt4sceneReport = (() => {
-  const LINES_SHOWN = 50;
+  const LINES_SHOWN = 30;
   const FOLDED = 1500; // characters from which a text of a single answer is folded
   const TASK = 0, TYPE = 1, VERDICT = 2, SCENE = 3, PLACE = 4, ID = 5, QUESTION = 6, ANSWER = 7, EXPECTED = 8;
   const LABELS = 9, FIGURE = 10, METRIC = 11, WORDS = 12, CUT = 13; // places in a line of data
@@ -162,7 +162,7 @@ const gpt4sceneReport = (() => {
     return parts;
   }
 
-  const short = (text, most = 240) => (text.length > most ? `${text.slice(0, most)}…` : text);
+  const short = (text, most) => (text.length > most ? `${text.slice(0, most)}…` : text);
   const counted = (count, name) => `${count.toLocaleString("en")} ${name}${count === 1 ? "" : "s"}`;
 
   function pill(line) {
@@ -179,9 +179,9 @@ const gpt4sceneReport = (() => {
 
   function row(number, first) {
     const line = lines[number];
-    const fold = (text) => element("span", { class: "fold" }, ...marked(short(text)));
+    const fold = (text, most = 80) => element("span", {}, ...marked(short(text, most)));
     const address = addressOf({ ...state, answer: keyOf(line) });
-    const open = element("a", { class: "open", href: address, tabindex: first ? "0" : "-1" }, fold(line[QUESTION] || "(no question)"));
+    const open = element("a", { class: "open", href: address, tabindex: first ? "0" : "-1" }, fold(line[QUESTION] || "(no question)", 120));
     const expected = line[EXPECTED].join(" | ");
     const cells = {
       task: [head.tasks[line[TASK]][1]], type: [head.kinds[line[TYPE]]], verdict: pill(line),
