@@ -5,10 +5,9 @@ import shutil
 
 import numpy as np
 import pytest
-from box_scene import build_room
-from commands import prepare
 from commands import report as report_command
 from PIL import Image
+from prepared_room import SCENE, prepare_room, record_of
 
 from gpt4scene.benchmarks.annotation import Annotation
 from gpt4scene.benchmarks.judging import Judged, Pointed
@@ -23,27 +22,17 @@ from gpt4scene.report.plan import RoomPlan
 from gpt4scene.report.projecting import from_above, in_frame
 from gpt4scene.report.scene_records import cameras_of, disagreement
 
-SCENE = "boxes"
-
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """The furnished room, prepared: three frames, a bird's-eye view, scene.json and attribute files."""
-    folder = tmp_path_factory.mktemp("prepared")
-    build_room(cameras=4).write(folder / SCENE, align=np.eye(4))
-    words = ["--format", "posed", "--scans", str(folder / SCENE), "--objects", "scan", "--frames", "3"]
-    assert prepare([*words, "--split", "val", "--bev_size", "240", "--out", str(folder / "out")]) == 0
-    return folder / "out"
+    return prepare_room(tmp_path_factory.mktemp("prepared"))
 
 
 @pytest.fixture
 def room(prepared, tmp_path):
     """A copy that a test may change."""
     return shutil.copytree(prepared, tmp_path / "room")
-
-
-def record_of(folder):
-    return folder / "scenes" / SCENE / "scene.json"
 
 
 def page_images(folder):
@@ -155,7 +144,7 @@ def test_boxes_of_answers_themselves_need_true_boxes_that_say_where_they_lie(pre
     own = answer_boxes({"row 0": truth[SCENE][6:] + [0.1, 0, 0, 0, 0, 0]}, {"row 0": SCENE})
     found = drawn(prepared, Pointed((0,), (6,)), annotation=Annotation(prepared, marked=own))
     assert not found.missing
-    assert any("number 6 is drawn" in view.said for view in found.looks["task", 0].views), "by its overlap"
+    assert any("number 6 drawn" in view.said for view in found.looks["task", 0].views), "by its overlap"
     turned = SceneBoxes({SCENE: truth[SCENE][:, [1, 0, 2, 4, 3, 5]]}, "boxes of another frame")
     scene = cameras_of(SCENE, page_images(prepared), None).scene
     assert "boxes of another frame and" in disagreement(Annotation(prepared, marked=own, truth=turned), scene)

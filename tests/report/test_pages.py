@@ -161,7 +161,7 @@ def test_boxes_are_drawn_over_those_of_the_room_which_stand_there_once(predictio
     first, second = scene_page(tmp_path / "out"), scene_page(tmp_path / "out", 1)
     for page, counts in ((first, {"scan2cap": 1, "scanrefer": 4}), (second, {"scan2cap": 1, "multi3dref": 1})):
         for task, count in counts.items():  # the question without targets has no boxes
-            assert page.count(f'<path id="room-{task}" ') == 1 and page.count(f'<use href="#room-{task}">') == count
+            assert page.count(f'<path id="room-{task}" ') == 1 and page.count(f'<use href="#room-{task}"/>') == count
     assert first.count('<path class="named"') == first.count('<path class="meant"') == 5
     assert "<title>object 1 desk: 0.00 to 1.00 m; marked 2 lamp: 0.00 to 1.00 m" in first
 

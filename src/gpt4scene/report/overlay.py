@@ -212,7 +212,7 @@ class _Drawer:
         )
         unsure = any(not self._has_number(box, place) for box in drawn)
         many = "s" if len(there) > 1 else ""
-        said = [f"number{many} {', '.join(map(str, there))} {'are' if many else 'is'} drawn here"] if there else []
+        said = [f"number{many} {', '.join(map(str, there))} drawn here"] if there else []
         said += ["the other may be hidden" if there else "may be hidden here"] if unsure else []
         return "".join(f"; {one}" for one in said)
 

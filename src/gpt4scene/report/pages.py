@@ -70,34 +70,27 @@ def report(
     folder = None if annotation_dir is None else Path(annotation_dir)
     _check_ours(out)
     given = given_records(scenes)
-    places = [] if reports else [predictions]
-    places += [Path(compare)] if compare else []
+    places = ([] if reports else [predictions]) + ([Path(compare)] if compare else [])
     scored = score_folders({str(p): (p, folder) for p in places}, None, rules, references, "", boxes) if places else {}
     reports = reports or scored[str(predictions)]
     benchmarks = under_rules(reports, rules)
-    judged = {
-        task: judge_all(benchmarks[task], found.answers, found, found.annotation) for task, found in reports.items()
-    }
+    judged = {task: judge_all(benchmarks[task], one.answers, one, one.annotation) for task, one in reports.items()}
     runs = {task: read_run(predictions, task) for task in reports}
     absent = {} if folder is None else unanswered_tasks(folder, list(reports))
     pages = scene_pages(by_scene(judged), reports)
     lines = answer_lines(judged, reports, benchmarks, runs)
-    compared = None
-    if compare:
-        other = Side.of(Path(compare), scored[str(Path(compare))], rules)
-        compared = compare_runs(other, Side(predictions.name, reports, lines, runs), benchmarks)
+    this = Side(predictions.name, reports, lines, runs)
+    other = Side.of(Path(compare), scored[str(Path(compare))], rules) if compare else None
+    compared = compare_runs(other, this, benchmarks) if other else None
     with whole_folder(out, replace=True) as partial:
         media = Path(media_dir) if media_dir else None
         images = write_scenes(pages, benchmarks, reports, folder, media, partial, given)
         written = write_data(partial, lines, pages, images)
-        lacking = gaps(reports, runs, absent)
         text = render(
             INDEX,
             name=predictions.name,
             made=_made(predictions, folder),
-            facts=run_facts(runs),
-            gaps=lacking,
-            go_on=go_on(predictions, folder, lacking, runs),
+            **_run_values(predictions, folder, this, absent),
             reports=reports,
             tables={task: score_table(found, BENCHMARKS[task].main_metric) for task, found in reports.items()},
             pages=pages,
@@ -110,6 +103,13 @@ def report(
         )
         write_text(partial / INDEX, text)
     return out / INDEX
+
+
+def _run_values(predictions: Path, folder: Path | None, run: Side, absent: Mapping[str, int]) -> dict[str, object]:
+    """Return what the first page says of the run: facts, what is incomplete, and the command that goes on."""
+    lacking = gaps(run.reports, run.runs, absent)
+    going_on = go_on(predictions, folder, lacking, run.runs)
+    return {"facts": run_facts(run.runs), "gaps": lacking, "go_on": going_on}
 
 
 def _made(predictions: Path, annotation_dir: Path | None) -> dict[str, str]:

@@ -33,7 +33,7 @@ def render(template: str, **values: object) -> str:
 
 def script(name: str) -> str:
     """Return the script ``templates/<name>``, which stands beside the pages that use it."""
-    return files("gpt4scene.report").joinpath("templates", name).read_text(encoding="utf-8")
+    return (files("gpt4scene.report") / "templates" / name).read_text(encoding="utf-8")
 
 
 @cache
