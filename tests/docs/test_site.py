@@ -44,6 +44,14 @@ return [...new Set(found)].slice(0, 20);
 """
 
 
+TAGS = re.compile(
+    "a|article|aside|b|blockquote|body|br|button|code|details|div|em|footer|form|h[1-6]|head|header|hr|html|iframe|img|"
+    "input|label|li|link|main|meta|nav|noscript|ol|p|path|picture|pre|script|source|span|strong|style|sub|summary|sup|"
+    "svg|table|tbody|td|th|thead|title|tr|ul"
+)
+"""Elements of the site's pages; any other is a name in angle brackets that was taken for one."""
+
+
 class Warnings(logging.Handler):
     """Keeps what the build warns of."""
 
@@ -93,6 +101,7 @@ def test_the_build_is_without_warnings_and_every_page_whole(site):
     wrong = []
     for path, text in pages.items():
         name = path.relative_to(folder.resolve())
+        wrong += [f"{name}: <{one}>" for one in set(re.findall(r"<([a-zA-Z][\w-]*)", text)) if not TAGS.fullmatch(one)]
         wrong += [
             f"{name} loads {one}" for one in re.findall(r'<(?:script|link|img|iframe)[^>]*="(https?:[^"]*)"', text)
         ]
