@@ -20,7 +20,7 @@ def pages(root: Path) -> dict[str, str]:
     for command in COMMANDS:
         own = dataclasses.asdict(command).get("examples", ())
         shown = dict.fromkeys(own, "") | dict(examples(command.name, root))
-        found[f"commands/{command.name}.md"] = page(command, list(shown.items()))
+        found[f"commands/{command.name}.md"] = page(command, list(shown.items()), root)
     return found
 
 
@@ -41,14 +41,16 @@ def overview() -> str:
     )
 
 
-def page(command: Command, shown: Iterable[tuple[str, str]]) -> str:
-    """Return the page of one command; ``shown`` are pairs of a command line and the page where it stands."""
+def page(command: Command, shown: Iterable[tuple[str, str]], root: Path) -> str:
+    """Return the page of one command; ``shown`` are pairs of a command line and the page that tells more, if any."""
     parts = [f"# gpt4scene {command.name}", cell(command.does, table=False).capitalize() + "."]
     parts += [command.more] if command.more else []
     shown = list(shown)
     if shown:
-        lines = "\n".join(f"{line}     # {where}" if where else line for line, where in shown)
-        parts.append(f"## Examples\n\nA word behind `#` is the page that tells more.\n\n```bash\n{lines}\n```")
+        parts.append("## Examples")
+        for where in dict.fromkeys(where for _, where in shown):
+            parts += [f"From [{title_of(root / 'docs' / where)}](../{where}):"] if where else []
+            parts += [f"```bash\n{line}\n```" for line, place in shown if place == where]
     kinds = command.kinds()
     for kind in kinds:
         title = "Flags" if len(kinds) == 1 else _title(kind)
@@ -108,18 +110,23 @@ def cell(text: str, table: bool = True) -> str:
     """Return ``text`` safe in Markdown: marks of HTML as letters, and in a table no line ends or bars."""
     text = " ".join(text.split())
     parts = re.split(r"(`[^`]*`)", text)
-    parts[::2] = [re.sub(r"([<*_])", r"\\\1", part) for part in parts[::2]]
+    parts[::2] = [re.sub(r"([*_])", r"\\\1", part).replace("<", "&lt;") for part in parts[::2]]
     text = "".join(parts)
     return text.replace("|", r"\|") if table else text
 
 
 def examples(name: str, root: Path, most: int = 6) -> list[tuple[str, str]]:
-    """Return lines ``gpt4scene NAME …`` of the README and the pages, each with the page where it stands first."""
+    """Return lines ``gpt4scene NAME …`` of the README and the pages, each with its page, "" for the README."""
     found: dict[str, str] = {}
     for path in (root / "README.md", *sorted((root / "docs").glob("*.md"))):
         blocks = re.findall(r"^```(?:bash)?\n(.*?)^```", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
         for line in "".join(blocks).splitlines():
             words = re.sub(r"\s+#.*", "", line).strip()
             if words.startswith(f"gpt4scene {name} ") and "…" not in words and not words.endswith(("\\", "&")):
-                found.setdefault(words, path.stem)
+                found.setdefault(words, "" if path.parent == root else path.name)
     return list(found.items())[:most]
+
+
+def title_of(path: Path) -> str:
+    """Return the first heading of a page."""
+    return re.search(r"^# (.*)", path.read_text(encoding="utf-8"), re.MULTILINE)[1]  # pyright: ignore

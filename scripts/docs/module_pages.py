@@ -103,7 +103,7 @@ def markdown(docstring: str) -> str:
             blocks.append("```text\n" + "\n".join(line[4:] for line in block.splitlines()) + "\n```")
             continue
         parts = re.split(r"(``.+?``|`[^`]+`)", block, flags=re.DOTALL)
-        parts[::2] = [re.sub(r"([<*_\[\]|])", r"\\\1", part) for part in parts[::2]]
+        parts[::2] = [re.sub(r"([*_\[\]|])", r"\\\1", part).replace("<", "&lt;") for part in parts[::2]]
         parts[1::2] = [f"`{part.strip('`')}`" for part in parts[1::2]]
         blocks.append("".join(parts))
     return "\n\n".join(blocks)

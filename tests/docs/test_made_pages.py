@@ -32,7 +32,7 @@ def test_a_table_has_every_flag_with_values_default_and_sentence():
 
 def test_odd_texts_stay_in_their_cell():
     rows = command_pages.table(Odd).splitlines()
-    assert rows[2] == r"| `--names`, `--old` | list: text | `all` `none` | A \<b> of a\|b\_c, `x\|y`. |"
+    assert rows[2] == r"| `--names`, `--old` | list: text | `all` `none` | A &lt;b> of a\|b\_c, `x\|y`. |"
     assert rows[3] == "| `--share` | number, 0 to 1 |  | Half. |"
 
 
@@ -86,10 +86,10 @@ def test_python_pages_have_signatures_and_docstrings(tmp_path):
     assert set(made) == {"python/index.md", "python/rooms.md"} and "| Rooms. | 2 |" in made["python/index.md"]
     text = made["python/rooms.md"]
     for part in (
-        "## rooms.boxes\n\nAbout \\<things>.",
+        "## rooms.boxes\n\nAbout &lt;things>.",
         "### Box\n\n`class Box(size: float)`\n\nA box.\n\n```text\nx = 1\n```\n\nSizes in `metres`.",
         "- `volume -> float`: The \\*volume\\*.",
-        "### cut\n\n`cut(box: Box, *, at: float=0.5) -> list[Box]`\n\nReturn `pieces` of `box_N`, never \\<b>.",
+        "### cut\n\n`cut(box: Box, *, at: float=0.5) -> list[Box]`\n\nReturn `pieces` of `box_N`, never &lt;b>.",
     ):
         assert part in text, part
     assert "hidden" not in text and "without_docstring" not in text

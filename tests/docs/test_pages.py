@@ -134,7 +134,7 @@ def is_said(line, said):
 def test_errors_that_troubleshooting_quotes_exist():
     """Each part of a quoted message stands in the code, so that a search for it leads to the page."""
     said = sentences_of_code()
-    quoted = blocks(ROOT / "docs" / "troubleshooting.md", "text")
+    quoted = blocks(ROOT / "docs" / "troubleshooting.md", "output")
     wrong = [f"{one.place}: {line}" for one in quoted for line in one.text.splitlines() if not is_said(line, said)]
     assert not wrong, "\n".join(wrong)
     assert len(quoted) > 15 and not is_said("the room … is too small for an elephant", said)

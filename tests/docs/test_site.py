@@ -44,6 +44,14 @@ return [...new Set(found)].slice(0, 20);
 """
 
 
+TAGS = re.compile(
+    "a|article|aside|b|blockquote|body|br|button|code|details|div|em|footer|form|h[1-6]|head|header|hr|html|iframe|img|"
+    "input|label|li|link|main|meta|nav|noscript|ol|p|path|picture|pre|script|source|span|strong|style|sub|summary|sup|"
+    "svg|table|tbody|td|th|thead|title|tr|ul"
+)
+"""Elements of the site's pages; any other is a name in angle brackets that was taken for one."""
+
+
 class Warnings(logging.Handler):
     """Keeps what the build warns of."""
 
@@ -93,6 +101,7 @@ def test_the_build_is_without_warnings_and_every_page_whole(site):
     wrong = []
     for path, text in pages.items():
         name = path.relative_to(folder.resolve())
+        wrong += [f"{name}: <{one}>" for one in set(re.findall(r"<([a-zA-Z][\w-]*)", text)) if not TAGS.fullmatch(one)]
         wrong += [
             f"{name} loads {one}" for one in re.findall(r'<(?:script|link|img|iframe)[^>]*="(https?:[^"]*)"', text)
         ]
@@ -105,6 +114,23 @@ def test_the_build_is_without_warnings_and_every_page_whole(site):
         plain = re.sub(r"<(pre|code|script|style)\b.*?</\1>", "", text, flags=re.DOTALL)
         wrong += [f"{name}: {one}" for one in re.findall(r"\|---|```|\]\([\w#]+|<p>[-*] |\n- ", plain)]
     assert not wrong, "\n".join(sorted(set(wrong))[:40])
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """One browser for all pages of this file."""
+    started = start_browser()
+    yield started
+    started.quit()
+
+
+def seen_as(browser, width, dark):
+    """Let pages be seen at this width, in light or dark colours; what was complained of before is forgotten."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
+    complaints(browser)
 
 
 def open_page(browser, folder, name):
@@ -121,52 +147,39 @@ def wait_for(browser, selector):
     raise AssertionError(f"nothing of {selector} is shown")
 
 
-def test_it_is_read_from_disk_at_a_desk(site):
+def test_it_is_read_from_disk_at_a_desk(site, browser):
     """Search by keyboard finds a word in the glossary, pages have contrast and focus, and nothing complains."""
     from selenium.webdriver.common.keys import Keys
 
     folder, _ = site
-    browser = start_browser()
-    try:
-        open_page(browser, folder, "index.html")
-        browser.find_element("css selector", "body").send_keys("/")
-        browser.switch_to.active_element.send_keys("proposal")
-        first = wait_for(browser, ".md-search-result__item")[0]
-        assert first.text.startswith("Glossary")
-        browser.switch_to.active_element.send_keys(Keys.ARROW_DOWN, Keys.ENTER)
-        assert wait_for(browser, "h1")[0].text.startswith("Glossary")
-        for page in (
-            "index.html",
-            "training-recipes.html",
-            "commands/prepare.html",
-            "design.html",
-            "exit-statuses.html",
-        ):
-            open_page(browser, folder, page)
-            assert browser.execute_script(CONTRAST) == [], page
-            assert not browser.execute_script(
-                "return [...document.images].filter(i => !i.naturalWidth || !i.alt).map(i => i.src)"
-            )
-        browser.find_element("css selector", "body").send_keys(Keys.TAB)
-        outline = "return getComputedStyle(document.activeElement).outlineStyle"
-        assert browser.execute_script(outline) != "none", "focus is seen"
-        assert complaints(browser) == []
-    finally:
-        browser.quit()
+    seen_as(browser, 1280, dark=False)
+    open_page(browser, folder, "index.html")
+    browser.find_element("css selector", "body").send_keys("/")
+    browser.switch_to.active_element.send_keys("proposal")
+    first = wait_for(browser, ".md-search-result__item")[0]
+    assert first.text.startswith("Glossary")
+    browser.switch_to.active_element.send_keys(Keys.ARROW_DOWN, Keys.ENTER)
+    assert wait_for(browser, "h1")[0].text.startswith("Glossary")
+    for page in ("index.html", "training-recipes.html", "commands/prepare.html", "design.html"):
+        open_page(browser, folder, page)
+        assert browser.execute_script(CONTRAST) == [], page
+        lost = "return [...document.images].filter(one => !one.naturalWidth || !one.alt).map(one => one.src)"
+        assert not browser.execute_script(lost), page
+    browser.find_element("css selector", "body").send_keys(Keys.TAB)
+    outline = "return getComputedStyle(document.activeElement).outlineStyle"
+    assert browser.execute_script(outline) != "none", "focus is seen"
+    assert complaints(browser) == []
 
 
-def test_it_is_read_on_a_phone_and_in_the_dark(site):
+def test_it_is_read_on_a_phone_and_in_the_dark(site, browser):
     folder, _ = site
-    browser = start_browser(width=390, height=800, dark=True)
-    try:
-        for page in ("index.html", "training-recipes.html", "faq.html", "python/metrics.html"):
-            open_page(browser, folder, page)
-            wide = browser.execute_script("return document.documentElement.scrollWidth")
-            assert wide <= 390, f"{page} is {wide} pixels wide"
-            assert browser.execute_script(CONTRAST) == [], page
-        assert browser.execute_script("return document.body.dataset.mdColorScheme") == "slate"
-        browser.find_element("css selector", "label.md-header__button[for=__drawer]").click()
-        assert any("Training" in one.text for one in wait_for(browser, ".md-nav--primary .md-nav__link"))
-        assert complaints(browser) == []
-    finally:
-        browser.quit()
+    seen_as(browser, 390, dark=True)
+    for page in ("index.html", "training-recipes.html", "faq.html", "python/metrics.html"):
+        open_page(browser, folder, page)
+        wide = browser.execute_script("return document.documentElement.scrollWidth")
+        assert wide <= 390, f"{page} is {wide} pixels wide"
+        assert browser.execute_script(CONTRAST) == [], page
+    assert browser.execute_script("return document.body.dataset.mdColorScheme") == "slate"
+    browser.find_element("css selector", "label.md-header__button[for=__drawer]").click()
+    assert any("Training" in one.text for one in wait_for(browser, ".md-nav--primary .md-nav__link"))
+    assert complaints(browser) == []
