@@ -32,15 +32,20 @@ PAGE_MARK = '<meta name="generator" content="gpt4scene train">'
 """Stands in every page of a run; another file of that name is never replaced."""
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
-_NOT_FIGURES = frozenset({"current_steps", "total_steps", "epoch", "percentage", "step", "total_flos"})
+_NOT_FIGURES = frozenset(
+    {
+        *("current_steps", "total_steps", "epoch", "percentage", "step", "total_flos", "eval_best_step"),
+        *("eval_runtime", "eval_samples_per_second", "eval_steps_per_second"),
+    }
+)
+"""Numbers of a line that say where it stands, or how long an evaluation took."""
 
 
 @dataclass(frozen=True)
 class LogLine:
     """A line of the log: its step, its epoch if it says one, its finite figures by name, and seconds since the start.
 
-    ``broken`` are the names of figures that are no number. Losses of the last line of a run stand in ``figures`` as
-    ``train_loss`` and the like.
+    ``broken`` are the names of figures that are no finite number.
     """
 
     step: int
