@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json, read_text
@@ -250,5 +250,5 @@ def _finite(values: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in values.items() if _is_number(value) and math.isfinite(value)}
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
