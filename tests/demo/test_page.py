@@ -81,6 +81,7 @@ def test_page_shows_scores_curve_images_and_links(finished):
     text = page.read_text(encoding="utf-8")
     for words in (*COLUMNS.values(), "98.8", "Acc@0.25", "CIDEr@0.50", "another", "1 min 13 s", "from 4.00 to 1.00"):
         assert words.replace("'", "&#39;") in text
+    assert "run/index.html" not in text and f"gpt4scene view {finished}/scenes</pre>" in text
     assert text.count("<polyline") == 1 and "http" not in text and "<script" not in text
     assert text.count("held out</figcaption>") == 1 and text.count("training room</figcaption>") == 2
     for name in ("answers/after/index.html", "answers/held_out/index.html", "answers/held_out/scenes/room2.html"):

@@ -111,7 +111,7 @@ def test_the_script_passes_flags_and_names_the_failed_part(root, tmp_path):
     for folder in (scripts, binaries):
         folder.mkdir(parents=True)
     (scripts / "demo.sh").write_text((root / "scripts" / "demo.sh").read_text())
-    (scripts / "setup.sh").write_text("exit ${SETUP:-0}\n")
+    (scripts / "setup.sh").write_text('echo "$@" >extras; exit ${SETUP:-0}\n')
     python = binaries / "python"
     python.write_text('#!/bin/sh\necho "$@"\n')
     python.chmod(0o755)
@@ -125,6 +125,7 @@ def test_the_script_passes_flags_and_names_the_failed_part(root, tmp_path):
     done = run()
     assert done.returncode == 0
     assert done.stdout.split() == f"-m gpt4scene.demo --out {tmp_path}/clone/outputs/demo --seed 3".split()
+    assert (tmp_path / "extras").read_text() == "gui\n", "what the demo's last two lines call"
     failed = run(SETUP="1")
     assert failed.returncode != 0 and "demo.sh: failed in scripts/setup.sh" in failed.stderr
 
@@ -133,7 +134,11 @@ def test_the_script_passes_flags_and_names_the_failed_part(root, tmp_path):
 def test_the_whole_demo_in_small(tmp_path, capsys):
     out = tmp_path / "demo"
     assert main(["--out", str(out), *FLAGS]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == str(out / "index.html")
+    page, look, ask = capsys.readouterr().out.splitlines()
+    assert page == f"open the page: {out / 'index.html'}" and "run/index.html" in (out / "index.html").read_text()
+    assert look.endswith(f"gpt4scene view {out}/scenes")
+    assert ask.endswith(f"gpt4scene chat --model {out}/run --scenes {out}/scenes --image_resolution 112")
+    assert f"--model {out}/run --annotation_dir {out}/annotation" in (out / "run/index.html").read_text()
     summary = json.loads((out / "summary.json").read_text())
     assert set(summary["scores"]) == set(COLUMNS)
     for name, scores in summary["scores"].items():

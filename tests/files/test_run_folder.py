@@ -26,7 +26,7 @@ def test_a_log_is_read_without_a_torn_line(tmp_path):
 def test_the_state_of_the_trainer_stands_in_for_a_log(tmp_path):
     history = [
         {"step": 10, "loss": 1.5, "learning_rate": 5e-6, "epoch": 0.1},
-        {"step": 20, "eval_loss": 1.2},
+        {"step": 20, "eval_loss": 1.2, "eval_runtime": 3.0, "reward": None},
         {"step": 20, "train_runtime": 100.0, "train_loss": 1.4},
     ]
     checkpoint = tmp_path / "checkpoint-20"

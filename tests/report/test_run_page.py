@@ -2,11 +2,15 @@
 
 import json
 import re
+import sys
+from pathlib import Path
 
 import pytest
+from browser import complaints, start_browser
 from commands import report as main
 
 from gpt4scene.errors import DataError
+from gpt4scene.report import calling
 from gpt4scene.report.run_page import write_run_page
 from gpt4scene.report.training import page_at_end
 
@@ -160,3 +164,67 @@ def test_a_record_of_odd_parts_has_a_page(run, part):
     for odd in (None, [], {}, "word", 3):
         (run / "run.json").write_text(json.dumps(about | {part: odd}))
         assert write_run_page(run).is_file()
+
+
+def test_the_program_is_called_as_a_shell_here_finds_it(tmp_path, monkeypatch):
+    binaries = tmp_path / "env/bin"
+    binaries.mkdir(parents=True)
+    monkeypatch.setattr(sys, "executable", str(binaries / "python"))
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.chdir(tmp_path)
+    assert calling.program() == "env/bin/python -m gpt4scene"
+    (binaries / "gpt4scene").write_text("#!/bin/sh\n")
+    (binaries / "gpt4scene").chmod(0o755)
+    assert calling.program() == "env/bin/gpt4scene"
+    monkeypatch.chdir(binaries)
+    assert calling.program() == "./gpt4scene", "a bare name would be looked for elsewhere"
+    monkeypatch.setenv("PATH", str(binaries))
+    assert calling.program() == "gpt4scene"
+    assert calling.written("view", Path("a b"), "x") == "view 'a b' x"
+
+
+@pytest.fixture
+def browser():
+    started = start_browser()
+    yield started
+    started.quit()
+
+
+CONTRASTS = """
+const parts = (text) => text.match(/[\\d.]+/g).map(Number);
+const light = ([r, g, b]) => [r, g, b].map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+const behind = (node) => { while (node) { const c = parts(getComputedStyle(node).backgroundColor);
+  if (c.length < 4 || c[3] > 0) return c; node = node.parentElement; } return [255, 255, 255]; };
+const written = "p, th, td, code, pre, a, summary, small, .pill, .warning, .keys li, text";
+return [...document.querySelectorAll(written)].map((node) => {
+  const style = getComputedStyle(node), ink = parts(node.tagName == "text" ? style.fill : style.color);
+  const [a, b] = [light(ink), light(behind(node))].sort((x, y) => y - x);
+  return [(a + 0.05) / (b + 0.05), node.tagName + ": " + node.textContent.slice(0, 30)];
+}).filter(([ratio]) => ratio < 4.5);
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_the_page_in_a_browser(run, browser):
+    """From the disk, on a desk, on a phone and in the dark: nothing complains, sticks out, or is too faint."""
+    browser.get(write_run_page(run).as_uri())
+    for width, scheme in ((1280, "light"), (390, "light"), (390, "dark")):
+        size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        for opened in (False, True):
+            browser.execute_script("document.querySelectorAll('details').forEach((d) => d.open = arguments[0])", opened)
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+            assert browser.execute_script(CONTRASTS) == []
+    assert browser.execute_script("return document.querySelectorAll('svg[role=img]:not([aria-label])').length") == 0
+    from selenium.webdriver.common.keys import Keys
+
+    browser.refresh()
+    summary = browser.find_element("css selector", "summary")
+    browser.execute_script("arguments[0].focus()", summary)
+    summary.send_keys(Keys.ENTER)
+    assert browser.execute_script("return arguments[0].parentElement.open", summary), "by the keyboard alone"
+    assert complaints(browser) == []

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json, read_text
@@ -32,15 +32,20 @@ PAGE_MARK = '<meta name="generator" content="gpt4scene train">'
 """Stands in every page of a run; another file of that name is never replaced."""
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
-_NOT_FIGURES = frozenset({"current_steps", "total_steps", "epoch", "percentage", "step", "total_flos"})
+_NOT_FIGURES = frozenset(
+    {
+        *("current_steps", "total_steps", "epoch", "percentage", "step", "total_flos", "eval_best_step"),
+        *("eval_runtime", "eval_samples_per_second", "eval_steps_per_second"),
+    }
+)
+"""Numbers of a line that say where it stands, or how long an evaluation took."""
 
 
 @dataclass(frozen=True)
 class LogLine:
     """A line of the log: its step, its epoch if it says one, its finite figures by name, and seconds since the start.
 
-    ``broken`` are the names of figures that are no number. Losses of the last line of a run stand in ``figures`` as
-    ``train_loss`` and the like.
+    ``broken`` are the names of figures that are no finite number.
     """
 
     step: int
@@ -245,5 +250,5 @@ def _finite(values: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in values.items() if _is_number(value) and math.isfinite(value)}
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -21,7 +21,8 @@ def program() -> str:
     if known is not None and Path(known).absolute() == beside.absolute():
         return PROGRAM
     if beside.is_file():
-        return shlex.quote(short_path(beside))
+        short = short_path(beside)
+        return shlex.quote(short if "/" in short else f"./{short}")
     return PROGRAM if known is not None else f"{shlex.quote(short_path(Path(sys.executable)))} -m gpt4scene"
 
 

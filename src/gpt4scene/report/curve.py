@@ -87,7 +87,9 @@ def draw(title: str, lines: Mapping[str, Sequence[Point]]) -> Curve | None:
     everything = [point for points in lines.values() for point in points]
     last = max(step for step, _ in everything)
     numbers = [value for _, value in everything]
-    steps, values = ticks(0, max(last, 1), 8), ticks(min(0.0, *numbers), max(0.0, *numbers), 5)
+    steps = [step for step in ticks(0, max(last, 1), 8) if step == int(step)]
+    low, high = min(0.0, *numbers), max(0.0, *numbers)
+    values = ticks(low, high if high > low else 1.0, 5)
 
     def x(step: float) -> float:
         return round(_LEFT + (WIDTH - _LEFT - _RIGHT) * step / max(steps[-1], last), 1)

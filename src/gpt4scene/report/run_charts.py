@@ -58,7 +58,7 @@ CHARTS: tuple[Chart, ...] = (
         "Shares from 0 to 1, by our strict rules; higher is better.",
     ),
     *(
-        Chart(f"{words.capitalize()} by task", _begins(f"{figure}_"), _without(f"{figure}_"))
+        Chart(f"{words[:1].upper()}{words[1:]} by task", _begins(f"{figure}_"), _without(f"{figure}_"))
         for figure, words in _ANSWERED.items()
     ),
     Chart(

@@ -18,7 +18,7 @@ Rows = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting: its ``value``, its ``default`` (empty where none is known), and whether they differ."""
+    """A setting: its ``value``, its ``default`` (empty where none is known), and whether it was set or ``differs``."""
 
     name: str
     value: str
@@ -28,18 +28,16 @@ class Setting:
 
 
 def settings(record: RunRecord) -> list[Setting]:
-    """Return all settings of the run, those that differ from their defaults first.
-
-    Settings of transformers count as different where they were set.
-    """
+    """Return all settings of the run, first those that were set or differ from their defaults."""
     config, known = record.part("config"), _fields()
+    written = set(map(str, record.items("config", "said")))
     found = []
     for name, part in config.items():
         for key, value in part.items() if isinstance(part, Mapping) else ():
             field = known.get(key) if name != "training" else None
             default = _default(field) if field else None
             shown = "" if field is None or field.default is field.default_factory else said(default)
-            differs = field is None or value != default
+            differs = field is None or value != default or key in written
             found.append(Setting(key, said(value), shown, differs, field.metadata.get("help", "") if field else ""))
     return sorted(found, key=lambda one: not one.differs)
 
