@@ -43,6 +43,7 @@ class PrepareArguments(Arguments):
     scale: float = key("factor that makes metres of the recording's lengths", 1.0)
     depth_scale: float | None = key("what depth images hold for a metre, where not as the format says", None)
     strict: bool = key("refuse a scene whose report has a warning", False)
+    inside_only: bool = key("refuse a recording whose images lie outside its folder, as of a stranger's", False)
     outlines: bool = key("draw a line around what is visible of each object, too", False)
     keep_unmarked: bool = key("write every image without markers, too", False)
     contact_sheet: bool = key("write a page a scene: views, objects with crops", False)
@@ -62,6 +63,7 @@ class PrepareArguments(Arguments):
         Options that came later are named where they are used only, so that scenes of before have the settings of today.
         """
         ignored = ("scans", "out", "contact_sheet", "overwrite", "workers", "num_shards", "shard", "strict")
+        ignored += ("inside_only",)
         ignored += tuple(
             name for name in LATER if getattr(self, name) == PrepareArguments.__dataclass_fields__[name].default
         )
