@@ -14,6 +14,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.annotation import GROUND_TRUTH, PROPOSALS
 from gpt4scene.metrics import texts as text_metrics
 from gpt4scene.report import pages, rendering
+from gpt4scene.report.scene_pages import scene_files
 
 SCENES = ("room<1>", "room_2")
 BOXES = [[0, 0, 0, 1, 1, 1], [5, 0, 0, 1, 1, 1], [5.5, 0, 0, 1, 1, 1]]
@@ -88,7 +89,7 @@ def call(predictions, annotation, out, *more):
 
 
 def scene_page(out, number=0):
-    return (out / sorted(pages.scene_files(SCENES).values())[number]).read_text(encoding="utf-8")
+    return (out / sorted(scene_files(SCENES).values())[number]).read_text(encoding="utf-8")
 
 
 def test_first_page_holds_every_score_count_and_note(predictions, annotation, tmp_path):
@@ -339,7 +340,7 @@ def test_page_names_are_safe_and_different():
 
 
 def scene_names(*scenes):
-    return [file.removeprefix("scenes/").removesuffix(".html") for file in pages.scene_files(scenes).values()]
+    return [file.removeprefix("scenes/").removesuffix(".html") for file in scene_files(scenes).values()]
 
 
 def test_one_file_of_answers_has_pages_and_a_file_is_no_annotation_folder(predictions, annotation, tmp_path, capsys):
@@ -375,7 +376,7 @@ def test_no_answer_breaks_the_report_or_another_answer(predictions, annotation, 
         lines = [json.dumps(base | {"pred": answer, "index": index}) for index, answer in enumerate(answers)]
         (predictions / f"{task}.jsonl").write_text("\n".join(lines) + "\n")
     out = pages.report(predictions, annotation, tmp_path / "out").parent
-    text = (out / pages.scene_files(SCENES)[SCENES[0]]).read_text(encoding="utf-8")
+    text = (out / scene_files(SCENES)[SCENES[0]]).read_text(encoding="utf-8")
     for shown in (
         "&lt;OBJ０１２&gt;",
         "&lt;OBJ٠١٢&gt;",

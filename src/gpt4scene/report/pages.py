@@ -5,52 +5,27 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 from gpt4scene.benchmarks.answers import unanswered_tasks
-from gpt4scene.benchmarks.benchmark import Benchmark
-from gpt4scene.benchmarks.chosen import rule_words, under_rules
-from gpt4scene.benchmarks.judging import Judged
+from gpt4scene.benchmarks.chosen import under_rules
 from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.benchmarks.score import score_folder
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import whole_folder, write_text
-from gpt4scene.metrics.intervals import intervals
-from gpt4scene.metrics.scores import Report, breakdown
-from gpt4scene.report.images import Listed, copy_scene, missing_reasons, own_videos
-from gpt4scene.report.judging import by_scene, judge_all, tally
-from gpt4scene.report.plan import RoomPlan
+from gpt4scene.metrics.scores import Report
+from gpt4scene.report.arguments import ReportArguments
+from gpt4scene.report.judging import by_scene, judge_all
 from gpt4scene.report.rendering import render
-from gpt4scene.settings.arguments import Arguments, key
+from gpt4scene.report.run_page import write_run_page
+from gpt4scene.report.scene_pages import scene_pages, write_scenes
+from gpt4scene.report.score_table import score_table
 
 INDEX = "index.html"
 MARK = '<meta name="generator" content="gpt4scene report">'
 """Stands in the first page; a folder whose first page lacks it is never replaced."""
 _OURS = frozenset({INDEX, "scenes", "images", "pictures"})
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A line of a score table; ``interval`` is empty where there is none."""
-
-    name: str
-    value: float
-    interval: str
-    main: bool
-
-
-@dataclass(frozen=True)
-class ScenePage:
-    """A scene's page: its file under the report's folder, its answers by task, and its main figures by task."""
-
-    scene: str
-    file: str
-    tasks: Mapping[str, Sequence[Judged]]
-    figures: Mapping[str, float]
 
 
 def report(
@@ -79,11 +54,11 @@ def report(
     judged = {
         task: judge_all(benchmarks[task], found.answers, found, found.annotation) for task, found in reports.items()
     }
-    pages = _scene_pages(by_scene(judged), reports)
+    pages = scene_pages(by_scene(judged), reports)
     with whole_folder(out, replace=True) as partial:
         media = Path(media_dir) if media_dir else None
-        missing = _write_scenes(pages, benchmarks, reports, folder, media, partial)
-        tables = {task: _table(found, BENCHMARKS[task].main_metric) for task, found in reports.items()}
+        missing = write_scenes(pages, benchmarks, reports, folder, media, partial)
+        tables = {task: score_table(found, BENCHMARKS[task].main_metric) for task, found in reports.items()}
         absent = {} if folder is None else unanswered_tasks(folder, list(reports))
         text = render(
             INDEX,
@@ -99,75 +74,6 @@ def report(
     return out / INDEX
 
 
-def _write_scenes(
-    pages: Sequence[ScenePage],
-    benchmarks: Mapping[str, Benchmark],
-    reports: Mapping[str, Report],
-    folder: Path | None,
-    media_dir: Path | None,
-    out: Path,
-) -> int:
-    """Write images and page of every scene; return the number of scenes that lack images."""
-    lists = {name: Listed.read(folder, name) for name in {one.image_list for one in benchmarks.values()}}
-    videos = own_videos(folder, list(benchmarks))
-    lacking = 0
-    for place, page in enumerate(pages):
-        listed = _list_of(page, [lists[benchmarks[task].image_list] for task in page.tasks], videos)
-        images = copy_scene(listed, page.scene, media_dir, out, f"images/{Path(page.file).stem}")
-        missing = missing_reasons(images)
-        lacking += bool(missing)
-        pointing = [task for task, items in page.tasks.items() if any(item.pointed for item in items)]
-        labels = [reports[task].annotation.labels(page.scene) for task in pointing]
-        text = render(
-            "scene.html",
-            page=page,
-            around=(pages[place - 1] if place else None, pages[place + 1] if place + 1 < len(pages) else None),
-            images=images,
-            missing=missing,
-            counts={task: tally(items) for task, items in page.tasks.items()},
-            labels=next(filter(None, labels), {}),
-            counted=benchmarks,
-            rooms={task: RoomPlan.of(reports[task].annotation, page.scene) for task in pointing},
-        )
-        write_text(out / page.file, text)
-    return lacking
-
-
-def _list_of(page: ScenePage, lists: Sequence[Listed], videos: Sequence[Listed]) -> Listed:
-    """Return what names the images of the page's scene: its questions, else the lists, the first where none has it."""
-    return next((listed for listed in (*videos, *lists) if page.scene in listed.scenes), lists[0])
-
-
-def scene_files(scenes: Iterable[str]) -> dict[str, str]:
-    """Return ``scene -> file`` for page names that no file system refuses or takes for one another."""
-    found: dict[str, str] = {}
-    for scene in scenes:
-        stem = re.sub(r"[^A-Za-z0-9_-]+", "_", scene)[:80]
-        taken = {file.lower() for file in found.values()}
-        names = (f"scenes/{stem}{f'_{number}' if number else ''}.html" for number in range(len(found) + 1))
-        found[scene] = next(name for name in names if name.lower() not in taken)
-    return found
-
-
-def _scene_pages(scenes: Mapping[str, Mapping[str, list[Judged]]], reports: Mapping[str, Report]) -> list[ScenePage]:
-    names = scene_files(scenes)
-    figures = {task: breakdown(found.rows, "scene") for task, found in reports.items()}
-    pages = []
-    for scene, tasks in scenes.items():
-        values = {task: figures[task].get(scene, {}).get(BENCHMARKS[task].main_metric) for task in tasks}
-        pages.append(ScenePage(scene, names[scene], tasks, {task: v for task, v in values.items() if v is not None}))
-    return pages
-
-
-def _table(found: Report, main: str) -> list[Metric]:
-    bounds = intervals(found.rows)
-    return [Metric(name, value, _range(bounds.get(name)), name == main) for name, value in found.scores.items()]
-
-
-def _range(bounds: tuple[float, float] | None) -> str:
-    return "" if bounds is None or math.isnan(bounds[0]) else f"{100 * bounds[0]:.1f} – {100 * bounds[1]:.1f}"
-
-
 def _check_ours(out: Path) -> None:
     if out.is_dir():
         entries = {path.name for path in out.iterdir()}
@@ -180,44 +86,11 @@ def _check_ours(out: Path) -> None:
         raise DataError(f"{out}: is a file; --out names a folder")
 
 
-@dataclass(frozen=True)
-class ReportArguments(Arguments):
-    """What to show; every field is a flag of ``gpt4scene report``."""
-
-    predictions: str = key("folder of answers in any form, or one file of them")
-    out: str = key("folder for the pages; an earlier report there is replaced")
-    annotation_dir: str | None = key("boxes, question files and the list of images", None)
-    media_dir: str | None = key("folder that holds the images, where the list does not lead to them", None)
-    rules: str = key("names of rules to count by, as for score", "")
-    references: str = key("official files in place of question files, as for score", "")
-    boxes: str | None = key("true boxes, as for score", None)
-
-    def problems(self) -> list[str]:
-        """Return a sentence for every wrong value."""
-        named = {name: getattr(self, name) for name in ("predictions", "annotation_dir", "media_dir")}
-        wrong = {name: folder for name, folder in named.items() if folder and not Path(folder).is_dir()}
-        if Path(self.predictions).is_file():
-            del wrong["predictions"]
-        problems = [*super().problems(), *(_no_folder(name, Path(folder)) for name, folder in wrong.items())]
-        if self.annotation_dir is None and not self.references:
-            problems.append("give --annotation_dir DIR with question files, or --references FILES, or both")
-        if self.boxes is not None and not Path(self.boxes).is_file():
-            problems.append(f"--boxes {self.boxes}: there is no such file")
-        try:
-            rule_words(self.rules)
-        except ValueError as error:
-            problems.append(str(error))
-        return problems
-
-
-def _no_folder(name: str, path: Path) -> str:
-    if path.exists():
-        return f"{path}: is a file; --{name} names a folder, such as {path.parent}"
-    return f"{path}: there is no such folder; --{name} names one"
-
-
 def main(arguments: ReportArguments) -> int:
     """Write the pages as the arguments say; return 0 when done."""
+    if arguments.run is not None:
+        print(write_run_page(arguments.run))
+        return 0
     print(
         report(
             arguments.predictions,
