@@ -195,6 +195,33 @@ def test_errors_are_not_swallowed_and_attributes_not_probed(path):
             assert node.func.id not in ("hasattr", "setattr"), f"line {node.lineno}: {node.func.id}"
 
 
+SAFE_LOADERS = {"torch.load": "weights_only=True", "np.load": "", "numpy.load": ""}
+"""Calls that may run code of the file that they read, unless they are told not to."""
+RUN_CODE = {"eval", "exec", "os.system", "os.popen", "tempfile.mktemp", "shutil.unpack_archive", "yaml.unsafe_load"} | {
+    "pickle.load", "pickle.loads", "yaml.full_load", "pd.read_pickle", "pandas.read_pickle", "torch.hub.load"
+}  # fmt: skip
+OWN_YAML = "Loader=_UniqueKeys"
+"""The one loader of ours, whose base is yaml's safe one."""
+
+
+@for_every(MODULES + SCRIPTS)
+def test_nothing_that_is_read_is_run(path):
+    """No pickle, no checkpoint's code, no shell, no archive unpacked but by ``files/archives.py``, no bound lifted."""
+    assert not {"dill", "joblib", "marshal", "shelve", "cloudpickle"} & top_packages(
+        imports(ast.walk(tree(path)), path)
+    )
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call):
+            called, words = ast.unparse(node.func), [ast.unparse(word) for word in node.keywords]
+            assert called not in RUN_CODE, f"line {node.lineno}: {called}"
+            assert SAFE_LOADERS.get(called, "") in ["", *words], f"line {node.lineno}: {called} without its safe way"
+            assert called != "yaml.load" or OWN_YAML in words, f"line {node.lineno}: use yaml.safe_load"
+            for unsafe in ("allow_pickle=True", "shell=True", "trust_remote_code=True", "weights_only=False"):
+                assert unsafe not in words, f"line {node.lineno}: {unsafe}"
+        if isinstance(node, ast.Attribute):
+            assert node.attr not in ("extractall", "MAX_IMAGE_PIXELS", "LOAD_TRUNCATED_IMAGES"), f"line {node.lineno}"
+
+
 @for_every(MODULES + SCRIPTS)
 def test_one_atomic_writer(path):
     """Only ``files/whole.py`` writes under a temporary name and renames."""

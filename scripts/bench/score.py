@@ -139,7 +139,10 @@ class UsualWay:
 
         self.folder, self.tokenizer = folder, PTBTokenizer()
         self.scorers = [(Bleu(4), None), (Meteor(), "METEOR"), (Rouge(), "ROUGE_L"), (Cider(), "CIDEr")]
-        load = {name: torch.load(folder / f"{name}_val_attributes.pt") for name in ("scannet", "scannet_mask3d")}
+        load = {
+            name: torch.load(folder / f"{name}_val_attributes.pt", weights_only=True)
+            for name in ("scannet", "scannet_mask3d")
+        }
         self.truth, self.found = load["scannet"], load["scannet_mask3d"]
 
     def rows(self, task: str) -> list[dict]:

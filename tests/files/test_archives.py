@@ -195,6 +195,17 @@ def test_made_up_headers_of_tars(tmp_path):
                 unpack(tmp_path / "packed", tmp_path / "out", Bounds(total=2**20))
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_link_in_the_folder_is_replaced_not_followed(tmp_path, way):
+    """Whoever put it there: what the link leads to stays as it is."""
+    (tmp_path / "other").write_bytes(b"mine")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a").symlink_to(tmp_path / "other")
+    unpack(pack(tmp_path / "packed", [("a", b"new!")], way), tmp_path / "out")
+    assert (tmp_path / "other").read_bytes() == b"mine"
+    assert (tmp_path / "out/a").read_bytes() == b"new!" and not (tmp_path / "out/a").is_symlink()
+
+
 def test_what_is_no_archive_is_named(tmp_path):
     whole = pack(tmp_path / "whole", [("a", bytes(range(256)) * 40)]).read_bytes()
     zipped = pack(tmp_path / "whole", [("a", bytes(range(256)) * 40)], "tar.gz").read_bytes()
@@ -226,6 +237,17 @@ def test_a_file_that_says_a_wrong_length(tmp_path):
     with suppress(DataError):
         unpack(tmp_path / "packed.zip", tmp_path / "out")
     assert sum(map(len, files_below(tmp_path / "out").values())) <= 2
+
+
+def test_nothing_is_left_of_a_file_that_is_broken(tmp_path):
+    """Its checksum is found to be wrong at its end only; the file before it stays."""
+    content = bytearray(pack(tmp_path / "packed.zip", [("first", b"1"), ("a", b"z" * 5000)]).read_bytes())
+    row = content.rfind(b"PK\x01\x02")
+    content[row + 16] ^= 1
+    (tmp_path / "packed.zip").write_bytes(content)
+    with pytest.raises(DataError, match="Bad CRC-32 for file 'a'"):
+        unpack(tmp_path / "packed.zip", tmp_path / "out")
+    assert files_below(tmp_path / "out") == {"first": b"1"}
 
 
 PARTS = st.sampled_from(

@@ -88,7 +88,7 @@ def test_an_unpacking_that_was_killed_is_done_again(server, tmp_path):
     marker = tmp_path / "data/annotation/.images_2D.zip.unpacked"
     assert json.loads(marker.read_text())["files"] == 1
     marker.unlink()
-    (tmp_path / "data/images_2D.zip").write_bytes(published()["datasets/" + ITEMS["data"].repo]["images_2D.zip"])
+    (tmp_path / "data/images_2D.zip").write_bytes(server.repos["datasets/" + ITEMS["data"].repo]["images_2D.zip"])
     (tmp_path / "data/annotation/images_2D/s/1.jpg").write_bytes(PICTURE[:-1] + b"?")
     server.asked.clear()
     get(server, "data", tmp_path)

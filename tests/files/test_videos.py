@@ -11,6 +11,7 @@ from PIL import Image
 from spatial_files import picture
 
 from gpt4scene.errors import ConfigError, DataError
+from gpt4scene.files import videos
 from gpt4scene.files.videos import frames_of, pictures_of, recordings, spread
 
 
@@ -79,6 +80,20 @@ def test_a_video_that_was_cut_off_gives_frames_of_what_is_there_or_is_named(vide
 
 CORNERS = np.repeat(np.repeat(np.uint8([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]]), 24, 0), 32, 1)
 """A frame of 64 by 48 pixels: red and green above, blue and white below."""
+
+
+def test_a_list_of_files_is_no_video_and_a_made_up_size_is_refused(video, monkeypatch):
+    """FFmpeg would open whatever a playlist names, files and addresses alike; so it is given none to read."""
+    for name, text in (
+        ("hls.mp4", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nroom.mp4\n#EXT-X-ENDLIST\n"),
+        ("concat.mp4", "ffconcat version 1.0\nfile room.mp4\n"),
+    ):
+        video.with_name(name).write_text(text)
+        with pytest.raises(DataError, match=f"{name}: can't be read as a video"):
+            list(frames_of(video.with_name(name), 2))
+    monkeypatch.setattr(videos, "MOST_PIXELS", 64 * 48 - 1)
+    with pytest.raises(DataError, match="its frames have 64x48 pixels, past 3071; make it smaller"):
+        list(frames_of(video, 2))
 
 
 def shown(path, a, b, c, d):

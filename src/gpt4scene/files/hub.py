@@ -113,9 +113,10 @@ def hub_here() -> Hub:
     return Hub(endpoint, build_hf_headers(library_name="gpt4scene"))
 
 
-def read_listing(hub: Hub, repo: str, kind: str, revision: str) -> Listing:
+def read_listing(hub: Hub, repo: str, kind: str, revision: str, again: bool = False) -> Listing:
     """Return what ``repo`` (``kind`` "model" or "dataset") holds at ``revision``, a branch, tag or commit.
 
+    A repository that has moved is asked for by its new name; ``again`` says that this was done.
     Raises ``DataError`` where the hub can't be reached, refuses, or answers something else than a list.
     """
     url = f"{hub.endpoint}/api/{kind}s/{repo}/revision/{quote(revision, safe='')}?blobs=true"
@@ -128,15 +129,17 @@ def read_listing(hub: Hub, repo: str, kind: str, revision: str) -> Listing:
     try:
         listed = json.loads(content)
         name, commit = str(listed.get("id") or repo), str(listed["sha"])
-        files = tuple(map(_file, listed["siblings"]))
+        if name.lower() != repo.lower() and not again:
+            talk.note(f"{repo} has moved: its name is now {name}")
+            return read_listing(hub, name, kind, revision, again=True)
+        return Listing(name, kind, commit, tuple(map(_file, listed["siblings"])))
+    except DataError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         what = "a web page" if content.lstrip()[:1] == b"<" else "something else than the list of its files"
         raise DataError(
             f"{repo}: {hub.endpoint} answers with {what}: a proxy, a log-in page or a wrong HF_ENDPOINT"
         ) from error
-    if name != repo:
-        talk.note(f"{repo} has moved: its name is now {name}")
-    return Listing(name, kind, commit, files)
 
 
 def _file(row: Mapping[str, Any]) -> HubFile:

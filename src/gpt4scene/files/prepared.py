@@ -152,7 +152,11 @@ def inside(folder: Path, written: object, origin: object) -> Path:
     if not isinstance(written, str) or "\0" in written:
         raise DataError(f"{origin}: {str(written)[:80]!r} is no path of a file")
     path = folder / written
-    if Path(written).is_absolute() or not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        stays = not Path(written).is_absolute() and path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # links that go in a circle
+        stays = False
+    if not stays:
         raise DataError(f"{origin}: '{written[:200]}' leads out of {folder}; paths of a scene stay in its folder")
     return path
 

@@ -254,6 +254,7 @@ def _unpack_images(one: Plan, file: HubFile) -> None:
             done = now
 
         images = unpack(archive, one.root / IMAGES, place=place, told=told)
+    os.sync()  # the note says that all images are on the disk
     note = {"archive": archive.name, "from": one.listing.repo, "files": len(images), "digest": file.digest}
     write_json(_marker(one.root, file), note)
     archive.unlink()

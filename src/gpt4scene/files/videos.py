@@ -20,6 +20,11 @@ from gpt4scene.files.pixels import rgb, still
 LEAST_AV = 15
 """The first version of the package ``av`` that tells a cover from a video."""
 
+FORMS = "mov,matroska,avi,mpeg,mpegvideo,mpegts,flv,asf,ogg"
+"""Containers that are read, as FFmpeg calls them. A list of other files (HLS, concat) is none, whatever its name."""
+MOST_PIXELS = 8192 * 8192
+"""Of a frame; a header that says more is made up, or wants gigabytes for every frame."""
+
 _SHOWN = {
     (1, 0, 0, 1): None,
     (0, 1, -1, 0): Image.Transpose.ROTATE_270,
@@ -155,11 +160,16 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
 
     try:
         # an absolute path: before a colon FFmpeg would look for a protocol; titles may be in any encoding
-        with av.open(str(path.absolute()), metadata_errors="replace") as container:
+        files_only = {"protocol_whitelist": "file", "format_whitelist": FORMS}
+        with av.open(str(path.absolute()), metadata_errors="replace", options=files_only) as container:
             covers = Disposition.attached_pic
             streams = [stream for stream in container.streams.video if not stream.disposition & covers]
             if not streams:
                 raise DataError(f"{path}: holds no video; name a video file, or a folder of its frames")
+            if streams[0].width * streams[0].height > MOST_PIXELS:
+                size = f"{streams[0].width}x{streams[0].height}"
+                raise DataError(f"{path}: its frames have {size} pixels, past {MOST_PIXELS}; make it smaller")
+            streams[0].codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # sizes may change on the way
             _refuse_cut_off(path, container, streams[0])
             yield container, streams[0]
     except (FFmpegError, OSError) as error:

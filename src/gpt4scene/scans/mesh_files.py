@@ -10,6 +10,7 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from gpt4scene.errors import DataError
+from gpt4scene.scans.named_files import leads_out
 from gpt4scene.scans.ply import read_ply
 from gpt4scene.scans.types import Mesh
 from gpt4scene.scans.vertices import GREY, without_lost
@@ -56,7 +57,7 @@ def read_mesh(path: Path) -> Mesh:
     try:
         obj = path.suffix.lower() == ".obj"
         in_order: dict[str, Any] = {"maintain_order": True, "skip_materials": True} if obj else {}
-        found: Any = trimesh.load(path, process=False, **in_order)
+        found: Any = trimesh.load(path, process=False, resolver=_beside(path), **in_order)
         parts = len(found.geometry) if isinstance(found, trimesh.Scene) else 1
         found = found.to_mesh() if isinstance(found, trimesh.Scene) else found
         vertices, faces = np.asarray(found.vertices, dtype=np.float64), np.asarray(found.faces, dtype=np.int64)
@@ -74,6 +75,17 @@ def read_mesh(path: Path) -> Mesh:
         notes.append(f"{path}: has no colours and is shown grey")
     mesh = Mesh(vertices, faces, colors.astype(np.uint8), notes=tuple(notes), counted=parts == 1)
     return without_lost(path, mesh)
+
+
+def _beside(path: Path) -> Any:
+    """What finds for trimesh the files that a mesh names: beside it and below, as trimesh does from 5.0 on."""
+    from trimesh.resolvers import FilePathResolver
+
+    class Beside(FilePathResolver):
+        def get(self, name: str) -> bytes:
+            return super().get(Path(name).name if leads_out(path.parent, path.parent / name.strip()) else name)
+
+    return Beside(str(path))
 
 
 def _colors(found: Any) -> np.ndarray | None:
@@ -96,7 +108,7 @@ def _colors_of_obj(path: Path, vertices: np.ndarray) -> np.ndarray | None:
     """
     import trimesh
 
-    cut: Any = trimesh.load(path, process=False, force="mesh")
+    cut: Any = trimesh.load(path, process=False, force="mesh", resolver=_beside(path))
     found = _colors(cut)
     if found is None:
         return None
@@ -107,14 +119,24 @@ def _colors_of_obj(path: Path, vertices: np.ndarray) -> np.ndarray | None:
 
 
 def _lost_materials(path: Path) -> Iterator[str]:
-    """Notes on the files of colours that an OBJ names, and their textures, that are not there."""
+    """Notes on the files of colours that an OBJ names, and their textures, that are not there.
+
+    Raises DataError for one that is there, but outside the folder.
+    """
     for name in _named(path, ("mtllib",)):
-        if not (path.parent / name).is_file():
+        if not _is_beside(path, name):
             yield f"{path}: its material {name} is not there, so its texture's colours are not used"
             continue
         for image in _named(path.parent / name, ("map_Kd", "map_kd")):
-            if not ((path.parent / name).parent / image).is_file():
+            if not _is_beside(path.parent / name, image):
                 yield f"{path.parent / name}: its texture {image} is not there, so its colours are not used"
+
+
+def _is_beside(path: Path, name: str) -> bool:
+    place = path.parent / name
+    if leads_out(path.parent, place) and place.is_file():
+        raise DataError(f"{path}: '{name}' leads out of its folder; copy the file there, and write its name alone")
+    return place.is_file()
 
 
 def _named(path: Path, keys: tuple[str, ...]) -> list[str]:

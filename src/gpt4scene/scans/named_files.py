@@ -5,20 +5,41 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from glob import escape
+from os.path import normpath
 from pathlib import Path, PureWindowsPath
 
 from gpt4scene.errors import DataError
 from gpt4scene.scans.images import IMAGE_ENDINGS
+from gpt4scene.scans.types import Scan, StoredImage
 
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|.*\\")
 
 
 def existing_file(folder: Path, name: str) -> Path:
-    """The file that ``name`` means below ``folder``; DataError when there is none, with what was seen instead."""
+    """The file that ``name`` means below ``folder``; DataError when there is none, with what was seen instead.
+
+    A name that leads out of ``folder`` is a DataError, too: what is no image is read from inside only.
+    """
     found = named_file(folder, name)
     if found is None:
         raise DataError(f"{folder / name}: is missing{_seen_instead(name, [folder])}")
+    if leads_out(folder, found):
+        raise DataError(f"{folder}: the name '{name[:200]}' leads out of this folder; copy the file into it")
     return found
+
+
+def leads_out(folder: Path, path: Path) -> bool:
+    """True for a path that is not below ``folder`` as it is written; where links end is not asked."""
+    return not Path(normpath(path.absolute())).is_relative_to(normpath(folder.absolute()))
+
+
+def check_inside(scan: Scan, folder: Path) -> None:
+    """Raise DataError where an image of ``scan`` lies outside ``folder``, also by a link."""
+    for frame in scan.frames:
+        for place in (frame.image, frame.depth):
+            path = place.path if isinstance(place, StoredImage) else place
+            if path is not None and not path.resolve().is_relative_to(folder.resolve()):
+                raise DataError(f"{folder}: the image of frame '{frame.name}' lies outside; copy it into the folder")
 
 
 def named_file(folder: Path, name: str) -> Path | None:

@@ -58,6 +58,9 @@ class PrepareArguments(Arguments):
         "what depth images hold for a metre, where not as the format says", None, group="What is read"
     )
     strict: bool = key("refuse a scene whose report has a warning", False, group="What is read")
+    inside_only: bool = key(
+        "refuse a recording whose images lie outside its folder, as of a stranger's", False, group="What is read"
+    )
     outlines: bool = key("draw a line around what is visible of each object, too", False, group="Marks")
     keep_unmarked: bool = key("write every image without markers, too", False, group="Marks")
     contact_sheet: bool = key("write a page a scene: views, objects with crops", False, group="Files and processes")
@@ -82,6 +85,7 @@ class PrepareArguments(Arguments):
         Options that came later are named where they are used only, so that scenes of before have the settings of today.
         """
         ignored = ("scans", "out", "contact_sheet", "points", "overwrite", "workers", "num_shards", "shard", "strict")
+        ignored += ("inside_only",)
         ignored += tuple(
             name for name in LATER if getattr(self, name) == PrepareArguments.__dataclass_fields__[name].default
         )

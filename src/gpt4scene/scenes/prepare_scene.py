@@ -22,6 +22,7 @@ from gpt4scene.files.scenes import (
     write_scene,
 )
 from gpt4scene.files.whole import whole_file
+from gpt4scene.scans.named_files import check_inside
 from gpt4scene.scans.readers import SCAN_READERS
 from gpt4scene.scenes.contact_sheet import write_sheet
 from gpt4scene.scenes.examined import examined
@@ -61,7 +62,10 @@ def prepare_scene(arguments: PrepareArguments, path: Path) -> Prepared:
             raise _refused(path, warnings)
         return Prepared("finished before", warnings=warnings)
     record.unlink(missing_ok=True)
-    found = examined(arguments, path, SCAN_READERS[arguments.format].read(path), open_scene)
+    scan = SCAN_READERS[arguments.format].read(path)
+    if arguments.inside_only:
+        check_inside(scan, path)
+    found = examined(arguments, path, scan, open_scene)
     scene, scene_id = found.scene, found.scene.scan.scene_id
     options = MarkingOptions(arguments.bev_size, arguments.least_area, arguments.marker_place, arguments.outlines)
     bev, bev_name = mark_bev(scene, options), bev_image(scene_id)
