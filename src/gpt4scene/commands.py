@@ -191,6 +191,13 @@ COMMANDS: tuple[Command, ...] = (
         ),
     ),
     Command(
+        "view",
+        "prepared scenes in 3D in the browser; name and correct their objects",
+        "gpt4scene.view.run:main",
+        ("gpt4scene.view.arguments:ViewArguments",),
+        public="gpt4scene.view.arguments:view_flags",
+    ),
+    Command(
         "export",
         "a plain checkpoint, with LoRA adapters merged: FILE.yaml or flags",
         "gpt4scene.model.export:main",

@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from gpt4scene.files.points import MOST
 from gpt4scene.scans.readers import SCAN_READERS
 from gpt4scene.scans.repairs import Convention, Repairs
 from gpt4scene.scenes.marker_placement import MarkerPlace
@@ -46,6 +47,7 @@ class PrepareArguments(Arguments):
     outlines: bool = key("draw a line around what is visible of each object, too", False)
     keep_unmarked: bool = key("write every image without markers, too", False)
     contact_sheet: bool = key("write a page a scene: views, objects with crops", False)
+    points: int = key("points of each scene kept for gpt4scene view; 0: none", 200_000, least=0, most=MOST)
     overwrite: bool = key("prepare finished scenes again", False)
     workers: int = key("processes; 0 takes one for each core", 1, least=0)
     num_shards: int = key("parts into which the scans are divided over machines", 1, least=1)
@@ -61,7 +63,7 @@ class PrepareArguments(Arguments):
 
         Options that came later are named where they are used only, so that scenes of before have the settings of today.
         """
-        ignored = ("scans", "out", "contact_sheet", "overwrite", "workers", "num_shards", "shard", "strict")
+        ignored = ("scans", "out", "contact_sheet", "points", "overwrite", "workers", "num_shards", "shard", "strict")
         ignored += tuple(
             name for name in LATER if getattr(self, name) == PrepareArguments.__dataclass_fields__[name].default
         )

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from gpt4scene.errors import DataError
+from gpt4scene.files.points import points_file, write_points
 from gpt4scene.files.scenes import (
     bev_image,
     frame_image,
@@ -25,11 +26,12 @@ from gpt4scene.scans.readers import SCAN_READERS
 from gpt4scene.scenes.contact_sheet import write_sheet
 from gpt4scene.scenes.examined import examined
 from gpt4scene.scenes.marking import MarkedImage, MarkingOptions, choose_frames, mark_bev, mark_frame
-from gpt4scene.scenes.opened_scene import open_scene
+from gpt4scene.scenes.opened_scene import OpenedScene, open_scene
 from gpt4scene.scenes.prepare_arguments import PrepareArguments
 from gpt4scene.scenes.records import bev_row, frame_row, object_rows
 from gpt4scene.scenes.room_facts import room_facts
 from gpt4scene.scenes.sanity import with_marks
+from gpt4scene.scenes.thinning import thinned
 
 JPEG_QUALITY = 92
 
@@ -91,6 +93,7 @@ def prepare_scene(arguments: PrepareArguments, path: Path) -> Prepared:
         "room": room_facts(scene),
         "sanity": {**sanity.figures, "warnings": list(sanity.warnings)},
     }
+    _write_points(record, scene, arguments.points)
     write_scene(out, content)
     return Prepared("done", sanity.sentence, sanity.warnings, scene.scan.all_notes)
 
@@ -115,6 +118,15 @@ def add_contact_sheet(out: Path, scene_id: str, again: bool) -> None:
     sheet = sheet_image(out, scene_id)
     if again or not sheet.is_file():
         write_sheet(out, read_scene(scene_json(out, scene_id)), sheet)
+
+
+def _write_points(record: Path, scene: OpenedScene, most: int) -> None:
+    """Write the thinned scan beside the scene's ``record``, and remove one of before where none is wanted."""
+    if most:
+        surface = scene.scan.mesh if scene.scan.mesh is not None else scene.caster.mesh
+        write_points(points_file(record), thinned(surface, most, np.random.default_rng(0)))
+    else:
+        points_file(record).unlink(missing_ok=True)
 
 
 def _write_images(out: Path, name: str, marked: MarkedImage, keep_unmarked: bool) -> None:

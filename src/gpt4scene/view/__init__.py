@@ -1,0 +1,1 @@
+"""Prepared scenes in the browser, in three dimensions: to look at, and to name and correct their objects."""
