@@ -53,7 +53,7 @@ class AnswersPanel:
 
 def answer_html(answer: SceneAnswer | None, shown: int, total: int) -> str:
     """Return an answer as HTML: question, answer, what was expected, verdict, and what the boxes mean."""
-    counts = f"<p style='margin:4px 0'>{shown} of {total} answers.</p>"
+    counts = f"<p style='margin:4px 10px'>{shown} of {total} answers.</p>"
     if answer is None:
         return counts
     rows = [("Question", answer.question), ("Answer", answer.answer or "(empty)")]
@@ -66,7 +66,7 @@ def answer_html(answer: SceneAnswer | None, shown: int, total: int) -> str:
     lines = "".join(
         f"<dt><b>{escape(name)}</b></dt><dd style='margin:0 0 6px'>{escape(text)}</dd>" for name, text in rows
     )
-    return f"{counts}<dl style='margin:4px 0;overflow-wrap:anywhere'>{lines}</dl>"
+    return f"{counts}<dl style='margin:4px 10px;overflow-wrap:anywhere'>{lines}</dl>"
 
 
 def _names(boxes: tuple) -> str:

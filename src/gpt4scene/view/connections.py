@@ -5,6 +5,9 @@ A web page of a stranger that is open in the same browser could else read the sc
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -50,3 +53,13 @@ def wanted_by(server: viser.ViserServer, client: viser.ClientHandle) -> tuple[Wa
     headers = live.request.headers
     origin = headers.get("Origin") or f"http://{headers.get('Host', '')}"
     return wanted(live.request.path), origin
+
+
+def stop_quietly(server: viser.ViserServer) -> None:
+    """Stop the server without what it says meanwhile: on stdout, where results go, and of pages that were open."""
+    logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
+    thread = server._websock_server._server_thread
+    with contextlib.redirect_stdout(io.StringIO()):
+        server.stop()
+        if thread is not None:
+            thread.join(timeout=10)

@@ -48,7 +48,7 @@ class EditPanel:
         self._save.visible = boxes.unsaved is not None
         weight = "700" if boxes.unsaved else "400"
         self._state.content = (
-            f'<p role="status" style="margin:4px 0;font-weight:{weight};overflow-wrap:anywhere">'
+            f'<p role="status" style="margin:4px 10px;font-weight:{weight};overflow-wrap:anywhere">'
             f"{escape(boxes.state())}{'' if box else '<br>Choose an object to edit it.'}</p>"
         )
         self._chosen.visible = box is not None

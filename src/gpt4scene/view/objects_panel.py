@@ -51,7 +51,7 @@ class ObjectsPanel:
         rest = f" {len(found) - MOST_ROWS} more: search to narrow the list." if len(found) > MOST_ROWS else ""
         geometry = session.here.geometry.said
         self._said.content = (
-            f'<p style="margin:4px 0;font-size:13px">{len(found)} of {len(boxes)} objects.{rest}<br>{geometry}</p>'
+            f'<p style="margin:4px 10px;font-size:13px">{len(found)} of {len(boxes)} objects.{rest}<br>{geometry}</p>'
         )
 
     def _rebuild(self, rows: Sequence[tuple[int, str]]) -> None:

@@ -47,7 +47,7 @@ def outlined(image: SceneFrame | SceneBev, marker: Marker | None, side: int = SI
         scale = drawn.width / image.width
         left, top, right, bottom = (value * scale for value in marker.label_box)
         wide = max(3, drawn.width // 130)
-        room = 2 * wide
+        room = 3 * wide
         color = color_of(marker.id)
         draw = ImageDraw.Draw(drawn)
         for grown, fill, line in ((room, ink_on(color), 3 * wide), (room - wide // 2, color, 2 * wide)):
@@ -87,17 +87,17 @@ def gallery(scene: PreparedScene, number: int | None, labels: Mapping[int, str],
         said = f"No frame has a number of {name}. It is too small, hidden, new or was removed."
     if len(shown) > most:
         said += f" The first {most} are below."
-    return f'<p style="margin:4px 0">{escape(said)}</p>' + "".join(parts)
+    return f'<p style="margin:4px 10px">{escape(said)}</p>' + "".join(parts)
 
 
 def _figure(image: SceneFrame | SceneBev, marker: Marker | None, title: str, name: str) -> str:
     try:
         data = base64.b64encode(outlined(image, marker)).decode()
     except DataError as error:
-        return f'<p role="alert" style="margin:4px 0"><b>{escape(title)}</b>: {escape(str(error))}</p>'
+        return f'<p role="alert" style="margin:4px 10px"><b>{escape(title)}</b>: {escape(str(error))}</p>'
     alt = f"{title}, with a ring around {name}" if marker else title
     return (
-        f'<figure style="margin:0 0 10px"><img alt="{escape(alt)}" src="data:image/jpeg;base64,{data}" '
+        f'<figure style="margin:0 10px 10px"><img alt="{escape(alt)}" src="data:image/jpeg;base64,{data}" '
         f'style="width:100%;border-radius:4px"><figcaption style="font-size:12px">{escape(title)}</figcaption></figure>'
     )
 
@@ -114,9 +114,9 @@ def swatch(number: int) -> str:
 def chosen_html(number: int | None, label: str, size: Sequence[float]) -> str:
     """Return a line about the chosen object: its number, name and size in metres."""
     if number is None:
-        return '<p style="margin:4px 0">No object is chosen. Click one in the room or in the list.</p>'
+        return '<p style="margin:4px 10px">No object is chosen. Click one in the room or in the list.</p>'
     x, y, z = size
     return (
-        f'<p style="margin:4px 0" role="status">{swatch(number)} <b>{escape(label)}</b> '
+        f'<p style="margin:4px 10px" role="status">{swatch(number)} <b>{escape(label)}</b> '
         f"{x:.2f} × {y:.2f} × {z:.2f} m</p>"
     )

@@ -14,7 +14,7 @@ from gpt4scene.errors import ConfigError
 from gpt4scene.files.prepared import find_scenes, read_prepared
 from gpt4scene.view.answers import read_answers
 from gpt4scene.view.arguments import ViewArguments
-from gpt4scene.view.connections import LOCAL, refuse_strangers, wanted_by
+from gpt4scene.view.connections import LOCAL, refuse_strangers, stop_quietly, wanted_by
 from gpt4scene.view.geometry import scan_folders
 from gpt4scene.view.links import address
 from gpt4scene.view.rooms import Rooms, named
@@ -42,8 +42,7 @@ class View:
 
     def stop(self) -> None:
         """Close all pages and free the port."""
-        with contextlib.redirect_stdout(io.StringIO()):  # it greets and takes leave on stdout, where results go
-            self._server.stop()
+        stop_quietly(self._server)
 
     def _begin(self, client: viser.ClientHandle) -> None:
         wanted, base = wanted_by(self._server, client)
@@ -68,10 +67,11 @@ def start(rooms: Rooms, host: str = "127.0.0.1", port: int = 8080) -> View:
             probe.bind((host, 0))
     except OSError as error:
         raise ConfigError(f"--host {host}: can't be listened at ({error.strerror})") from None
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()):  # it greets on stdout, where results go
         server = viser.ViserServer(host=host, port=port, label="gpt4scene view", verbose=False)
     refuse_strangers(server, host in LOCAL)
     server.gui.configure_theme(show_logo=False, show_share_button=False)
+    server.gui.main_panel.dock_right()
     return View(server, rooms, host)
 
 

@@ -71,7 +71,7 @@ class Scenery:
         self._segments("/boxes/chosen", one, 5.0)
         for box in one:
             self._api.add_box(
-                "/boxes/fill", color_of(box.id), box.size, opacity=0.25, side="double", position=box.center,
+                "/boxes/fill", color_of(box.id), box.size, opacity=0.15, side="double", position=box.center,
                 cast_shadow=False, receive_shadow=False,
             )  # fmt: skip
         if not one:
@@ -130,7 +130,7 @@ class Scenery:
             for number, (bottom, rows) in enumerate(face_slabs(self._geometry)):
                 self._slabs.append((bottom, 0, self._surface(f"/points/surface{number}", rows)))
         else:
-            size = float(np.clip(0.02 * np.sqrt(200_000 / max(len(places), 1)), 0.008, 0.05))
+            size = float(np.clip(0.012 * np.sqrt(200_000 / max(len(places), 1)), 0.006, 0.03))
             for number, slab in enumerate(slabs_of(places)):
                 handle = self._api.add_point_cloud(
                     f"/points/{number}", places[slab.rows_N], colors[slab.rows_N], point_size=size,

@@ -23,6 +23,12 @@ from gpt4scene.view.scenery import FRAME_HEIGHT, Scenery, look_over, look_throug
 if TYPE_CHECKING:
     import viser
 
+_STYLE = (
+    "<style>label,label *{color:var(--mantine-color-text)!important}"
+    ":focus-visible{outline:3px solid #e8590c!important;outline-offset:1px}</style>"
+)
+"""Labels that can be read and a focus that is seen, which the page itself has not."""
+
 
 class Session:
     """What one person sees. Each has a camera, a scene and a chosen object of their own; edits are shared."""
@@ -96,7 +102,9 @@ class Session:
 
     def theme(self, dark: bool) -> None:
         """Make this person's page dark or light."""
-        self.client.gui.configure_theme(show_logo=False, show_share_button=False, dark_mode=dark, control_width="large")
+        self.client.gui.configure_theme(
+            show_logo=False, show_share_button=False, dark_mode=dark, brand_color=(20, 84, 166)
+        )
 
     def through(self, place: int) -> None:
         """Look through the frame at ``place``."""
@@ -127,6 +135,7 @@ class Session:
         gui = self.client.gui
         gui.set_panel_label("gpt4scene view")
         self.theme(self.dark)
+        gui.add_html(_STYLE)
         scenes = gui.add_dropdown(
             "Scene", self._rooms.names, initial_value=room.scene.scene_id, visible=len(self._rooms.names) > 1
         )

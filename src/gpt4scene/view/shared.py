@@ -61,10 +61,10 @@ class SharedBoxes:
         if self._unsaved is not None:
             return f"NOT SAVED: {self._unsaved}. Your edits are kept while the program runs; press Save to try again."
         if self._written:
-            return f"All edits are saved in {self.file}."
+            return f"All edits are saved in {_short(self.file)}."
         if self._file.known is not None:
-            return f"Shown with the edits of before, from {self.file}."
-        return f"Nothing is edited. Edits are saved at once, in {self.file}."
+            return f"Shown with the edits of before, from {_short(self.file)}."
+        return f"Nothing is edited. Each edit is saved at once in {_short(self.file)}."
 
     def edit(self, done: str, change: Callable[[Boxes], Boxes]) -> Boxes:
         """Do one step, save it, tell all who look at it, and return the boxes. ``DataError`` where it can't be done."""
@@ -117,6 +117,12 @@ class SharedBoxes:
     def _tell(self) -> None:
         for listener in list(self._listeners.values()):
             listener()
+
+
+def _short(path: Path) -> Path:
+    """Return the path from the working directory where it lies in there, else the whole one."""
+    whole, here = path.absolute(), Path.cwd()
+    return whole.relative_to(here) if whole.is_relative_to(here) else whole
 
 
 def save_path(scene: PreparedScene, save: str | None, several: bool, default: Path) -> Path:

@@ -1,0 +1,178 @@
+"""The 3D view in a real browser: look, choose, edit, switch, two people, a phone, and the dark."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("viser")
+
+from browser import complaints, start_browser
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from gpt4scene.files.prepared import find_scenes
+from gpt4scene.scenes.prepare import PrepareArguments, prepare
+from gpt4scene.view.links import address
+from gpt4scene.view.rooms import Rooms, named
+from gpt4scene.view.run import start
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+PATIENCE = 90
+OF_THE_LIBRARY = "THREE.Clock: This module has been deprecated"
+
+
+@pytest.fixture(scope="module")
+def desk():
+    browser = start_browser(width=1100, height=700)
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def view(rooms):
+    running = start(rooms, port=8480)
+    yield running
+    running.stop()
+
+
+def until(found, why):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if value := found():
+            return value
+        time.sleep(0.2)
+    raise AssertionError(f"not within {PATIENCE} s: {why}")
+
+
+def shown(browser, words):
+    return until(lambda: words in browser.find_element(By.TAG_NAME, "body").text, words)
+
+
+def press(browser, words, kind="button"):
+    def find():
+        found = browser.find_elements(By.XPATH, f"//{kind}[contains(., '{words}')]")
+        return next((one for one in found if one.is_displayed() and one.is_enabled()), None)
+
+    button = until(find, f"{kind} {words}")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
+    button.click()
+
+
+def field(browser, label):
+    path = f"//label[contains(., '{label}')]/following::input[1]"
+    return until(lambda: next(iter(browser.find_elements(By.XPATH, path)), None), label)
+
+
+def open_tab(browser, name):
+    press(browser, name, "*[@role='tab']")
+
+
+def scheme(browser):
+    return browser.execute_script("return document.documentElement.dataset.mantineColorScheme")
+
+
+def test_look_choose_edit_and_switch(desk, view, rooms, tmp_path):
+    boxes = rooms.open("boxes").boxes
+    first, second = boxes.boxes[:2]
+    desk.get(address(view.base))
+    shown(desk, f"{len(boxes.boxes)} of {len(boxes.boxes)} objects")
+    assert "6,000 points" in desk.find_element(By.TAG_NAME, "body").text
+
+    press(desk, f"{first.id} · {first.label}")
+    until(lambda: field(desk, "Link").get_attribute("value").endswith(f"/boxes/object/{first.id}"), "the link")
+    open_tab(desk, "Frames")
+    ring = until(lambda: desk.find_elements(By.CSS_SELECTOR, "figure img[alt*='with a ring around']"), "a ring")
+    assert f"object {first.id}, {first.label}" in ring[0].get_attribute("alt")
+
+    open_tab(desk, "Edit")
+    name = field(desk, "Name")
+    name.send_keys(Keys.CONTROL, "a")
+    name.send_keys("<i>throne</i>")
+    until(lambda: name.get_attribute("value") == "<i>throne</i>", "the name")
+    time.sleep(1)
+    press(desk, "Rename")
+    file = tmp_path / "edits" / "boxes.json"
+    until(lambda: file.is_file() and "<i>throne</i>" in file.read_text(), "the saved name")
+    shown(desk, "All edits are saved")
+    press(desk, "Undo: rename")
+    until(lambda: json.loads(file.read_text())["objects"][0]["label"] == first.label, "the name of before")
+    press(desk, "Redo: rename")
+    open_tab(desk, "Objects")
+    shown(desk, f"{first.id} · <i>throne</i>")
+
+    mine = desk.current_window_handle
+    desk.switch_to.new_window("tab")  # another person: own choice, the same edits
+    desk.get(address(view.base, "boxes", second.id))
+    shown(desk, f"{first.id} · <i>throne</i>")
+    until(lambda: field(desk, "Link").get_attribute("value").endswith(f"/object/{second.id}"), "the other's link")
+    boxes.edit("x", lambda old: old[1:])
+    until(lambda: f"{first.id} · <i>" not in desk.find_element(By.TAG_NAME, "body").text, "the removed object")
+    desk.close()
+    desk.switch_to.window(mine)
+
+    scenes = field(desk, "Scene")
+    scenes.click()
+    press(desk, "other", "*[@role='option']")
+    shown(desk, "was prepared before points were kept")
+    assert field(desk, "Link").get_attribute("value").endswith("/scene/other")
+    assert [line for line in complaints(desk) if OF_THE_LIBRARY not in line] == []
+
+
+def test_a_phone_and_the_dark(desk, view, rooms):
+    desk.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    )
+    desk.get(address(view.base, "boxes", 999))
+    shown(desk, "has no object 999")
+    label = rooms.open("boxes").boxes.boxes[0]
+    press(desk, f"{label.id} · {label.label}")
+    shown(desk, "m\n")
+    assert desk.execute_script("return document.documentElement.scrollWidth") <= 390
+    assert scheme(desk) == "light"
+    open_tab(desk, "Layers")
+    press(desk, "Dark page", "label")
+    until(lambda: scheme(desk) == "dark", "the dark")
+    desk.refresh()
+    shown(desk, f"{label.id} · {label.label}")
+    until(lambda: scheme(desk) == "dark", "the dark of before")
+    assert [line for line in complaints(desk) if OF_THE_LIBRARY not in line] == []
+
+
+def test_a_strangers_page_is_shown_nothing(view):
+    import viser
+    from websockets.exceptions import ConnectionClosed
+    from websockets.sync.client import connect
+
+    place = view.base.replace("http", "ws") + "/scene/boxes"
+    protocol = [f"viser-v{viser.__version__}"]
+    with connect(place, origin="http://elsewhere.example", subprotocols=protocol) as stranger:
+        with pytest.raises(ConnectionClosed) as closed:
+            stranger.recv(timeout=30)
+        assert closed.value.rcvd.code == 1008
+    with connect(place, origin=view.base, subprotocols=protocol) as ours:
+        assert ours.recv(timeout=30)
+
+
+@pytest.mark.skipif("GPT4SCENE_PICTURES" not in os.environ, reason="takes the picture of the README, when asked")
+def test_the_picture_of_the_readme(shared_data, tmp_path):
+    """A room that was really scanned, with one object chosen."""
+    out = tmp_path / "real"
+    arguments = PrepareArguments(scans=(str(shared_data / "scenes" / "hololens_000"),), out=str(out), frames=12)
+    assert not prepare(arguments).failed
+    running = start(Rooms(named(find_scenes([out]))), port=8490)
+    browser = start_browser(width=1280, height=800)
+    try:
+        scene = running.rooms.open(running.rooms.names[0]).scene
+        best = max(scene.objects, key=lambda box: sum(mark.id == box.id for f in scene.frames for mark in f.markers))
+        browser.get(address(running.base, scene.scene_id, best.id))
+        shown(browser, "objects.")
+        press(browser, "", "div[contains(@class,'Notification')]//button")
+        open_tab(browser, "Frames")
+        time.sleep(20)
+        browser.save_screenshot(str(Path(os.environ["GPT4SCENE_PICTURES"]) / "view.png"))
+    finally:
+        browser.quit()
+        running.stop()
