@@ -11,7 +11,7 @@ from gpt4scene.view.rooms import Rooms, named
 
 
 @pytest.fixture(scope="session")
-def prepared_rooms(box_room_folder, tmp_path_factory):
+def prepared_rooms(box_room_folder, tmp_path_factory):  # noqa: F811
     """A folder of prepared scenes: ``boxes``, and ``other``, which shows the same under another name."""
     out = tmp_path_factory.mktemp("for_view")
     done = prepare(PrepareArguments(scans=(str(box_room_folder),), out=str(out), frames=3, bev_size=160, points=6000))

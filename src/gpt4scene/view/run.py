@@ -78,6 +78,7 @@ def start(rooms: Rooms, host: str = "127.0.0.1", port: int = 8080) -> View:
 def main(arguments: ViewArguments) -> int:
     """Show the scenes until Ctrl-C; say then where edits are."""
     arguments.check()
+    _say("reading the scenes")
     records = named(find_scenes(arguments.scenes))
     first = read_prepared(next(iter(records.values())))  # a broken first scene is said before anything is served
     scans = scan_folders(arguments.scans, arguments.format)
