@@ -196,6 +196,13 @@ COMMANDS: tuple[Command, ...] = (
         "gpt4scene.view.run:main",
         ("gpt4scene.view.arguments:ViewArguments",),
         public="gpt4scene.view.arguments:view_flags",
+        words="SCENES…",
+        examples=(
+            "gpt4scene view outputs/demo/scenes",
+            "gpt4scene view outputs/room --scans recordings --format posed",
+            "gpt4scene view outputs/scenes --predictions outputs/answers --annotation_dir outputs/annotation",
+        ),
+        json=False,
     ),
     Command(
         "export",
