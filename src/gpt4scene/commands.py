@@ -196,6 +196,13 @@ COMMANDS: tuple[Command, ...] = (
         "gpt4scene.view.run:main",
         ("gpt4scene.view.arguments:ViewArguments",),
         public="gpt4scene.view.arguments:view_flags",
+        words="SCENES…",
+        examples=(
+            "gpt4scene view outputs/demo/scenes",
+            "gpt4scene view outputs/room --scans recordings --format posed",
+            "gpt4scene view outputs/scenes --predictions outputs/answers --annotation_dir outputs/annotation",
+        ),
+        json=False,
     ),
     Command(
         "ask",
@@ -203,12 +210,25 @@ COMMANDS: tuple[Command, ...] = (
         "gpt4scene.chat.ask:main",
         ("gpt4scene.chat.arguments:AskArguments",),
         public="gpt4scene.chat.arguments:with_question",
+        words="QUESTION",
+        examples=(
+            "gpt4scene ask --model outputs/run --scene outputs/scenes/scenes/room 'What is next to the sofa?'",
+            "gpt4scene ask --model gpt4scene --base_url http://localhost:8000/v1 --scene outputs/scenes/scenes/room "
+            "'How many chairs are there?'",
+        ),
+        imports=MODEL_IMPORTS,
     ),
     Command(
         "chat",
         "a page on which people ask about prepared scenes and rooms of their own",
         "gpt4scene.chat.run:main",
         ("gpt4scene.chat.arguments:ChatArguments",),
+        examples=(
+            "gpt4scene chat --model outputs/run --scenes outputs/scenes",
+            "gpt4scene chat --model gpt4scene --base_url http://localhost:8000/v1 --scenes outputs/scenes",
+        ),
+        json=False,
+        imports=MODEL_IMPORTS,
     ),
     Command(
         "export",

@@ -20,8 +20,9 @@ KEPT = 4
 
 @dataclass(frozen=True)
 class Room:
-    """A scene with what is shown of it."""
+    """A scene with what is shown of it. ``name`` is that of its folder, which links and the list of scenes use."""
 
+    name: str
     scene: PreparedScene
     geometry: Geometry
     boxes: SharedBoxes
@@ -56,7 +57,7 @@ class Rooms:
                 del self._geometry[next(iter(self._geometry))]
             if name not in self._boxes:
                 self._boxes[name] = SharedBoxes(scene, self._file(scene))
-            return Room(scene, geometry, self._boxes[name], tuple(self.answers.get(name, ())))
+            return Room(name, scene, geometry, self._boxes[name], tuple(self.answers.get(name, ())))
 
     def edited(self) -> list[SharedBoxes]:
         """Return the boxes that were edited since the start."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import socket
-import sys
 import threading
 import webbrowser
 from typing import TYPE_CHECKING
 
+from gpt4scene import talk
 from gpt4scene.errors import ConfigError
-from gpt4scene.files.prepared import find_scenes, read_prepared
+from gpt4scene.files.prepared import find_scenes
 from gpt4scene.view.answers import read_answers
 from gpt4scene.view.arguments import ViewArguments
 from gpt4scene.view.connections import LOCAL, refuse_strangers, stop_quietly, wanted_by
@@ -78,15 +78,15 @@ def start(rooms: Rooms, host: str = "127.0.0.1", port: int = 8080) -> View:
 def main(arguments: ViewArguments) -> int:
     """Show the scenes until Ctrl-C; say then where edits are."""
     arguments.check()
+    talk.say("reading the scenes")
     records = named(find_scenes(arguments.scenes))
-    first = read_prepared(next(iter(records.values())))  # a broken first scene is said before anything is served
     scans = scan_folders(arguments.scans, arguments.format)
     answers = {}
     if arguments.predictions is not None:
-        _say("reading the answers")
+        talk.say("reading the answers")
         answers = read_answers(arguments.predictions, arguments.annotation_dir, records)
     rooms = Rooms(records, scans, arguments.format, arguments.save, answers)
-    rooms.open(first.scene_id if first.scene_id in records else next(iter(records)))
+    rooms.open(rooms.names[0])  # a broken first scene is said before anything is served
     view = start(rooms, arguments.host, arguments.port)
     try:
         _greet(view, arguments)
@@ -99,14 +99,14 @@ def main(arguments: ViewArguments) -> int:
 
 def _greet(view: View, arguments: ViewArguments) -> None:
     if view.port != arguments.port:
-        _say(f"note: port {arguments.port} is taken; {view.port} is used")
+        talk.note(f"port {arguments.port} is taken; {view.port} is used")
     if arguments.host not in LOCAL:
-        _say(f"warning: everyone who reaches {arguments.host} can look at these scenes and edit their boxes")
+        talk.warning(f"everyone who reaches {arguments.host} can look at these scenes and edit their boxes")
     count = len(view.rooms.names)
-    _say(f"{count} scene{'s' if count > 1 else ''}; press Ctrl-C to end")
-    print(address(view.base), flush=True)
+    talk.say(f"{count} scene{'s' if count > 1 else ''}; press Ctrl-C to end")
+    talk.result(address(view.base))
     if arguments.open and not webbrowser.open(address(view.base)):
-        _say("note: no browser could be opened; open the address above")
+        talk.note("no browser could be opened; open the address above")
 
 
 def _leave(rooms: Rooms) -> None:
@@ -114,10 +114,7 @@ def _leave(rooms: Rooms) -> None:
         if boxes.unsaved is not None:
             boxes.save()
         if boxes.unsaved is None:
-            _say(f"\nedited boxes: {boxes.file}\ntake them with: gpt4scene prepare … --objects boxes:{boxes.file}")
+            talk.say(f"edited boxes: {boxes.file}")
+            talk.say(f"take them with: gpt4scene prepare … --objects boxes:{boxes.file}")
         else:
-            _say(f"\nwarning: edits are lost: {boxes.unsaved}")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+            talk.warning(f"edits are lost: {boxes.unsaved}")

@@ -79,7 +79,7 @@ class Session:
                 self.scenery.mark_frames(self.chosen)
             for panel in (self.objects, self.frames, self.edit):
                 panel.refresh()
-            self._link.value = address(self._base, self.here.scene.scene_id, self.chosen)
+            self._link.value = address(self._base, self.here.name, self.chosen)
 
     @property
     def here(self) -> Room:
@@ -137,7 +137,7 @@ class Session:
         self.theme(self.dark)
         gui.add_html(_STYLE)
         scenes = gui.add_dropdown(
-            "Scene", self._rooms.names, initial_value=room.scene.scene_id, visible=len(self._rooms.names) > 1
+            "Scene", self._rooms.names, initial_value=room.name, visible=len(self._rooms.names) > 1
         )
         scenes.on_update(lambda event: self.guard(lambda: self.show(scenes.value)))
         tabs = gui.add_tab_group()
@@ -152,7 +152,7 @@ class Session:
                 self.answers = AnswersPanel(self)
         with tabs.add_tab("Layers"):
             self.layers = LayersPanel(self)
-        self._link = gui.add_text("Link", address(self._base, room.scene.scene_id), hint="Address of this view")
+        self._link = gui.add_text("Link", address(self._base, room.name), hint="Address of this view")
         undo = gui.add_command("Undo the last edit", hotkey="Z", modifier="cmd/ctrl")
         undo.on_trigger(lambda event: self.guard(room.boxes.undo))
 
