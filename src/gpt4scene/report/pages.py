@@ -19,6 +19,7 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.whole import whole_folder, write_text
 from gpt4scene.metrics.scores import Report
 from gpt4scene.report.answer_data import FOLDER, write_data
+from gpt4scene.report.answer_facts import gaps, go_on, read_run, run_facts
 from gpt4scene.report.answer_rows import AnswerLine, answer_lines
 from gpt4scene.report.arguments import ReportArguments
 from gpt4scene.report.grouping import by_label, by_type
@@ -26,7 +27,6 @@ from gpt4scene.report.images import missing_reasons
 from gpt4scene.report.judging import by_scene, judge_all
 from gpt4scene.report.plots import Plot, accuracy_by_type, iou_histogram, length_histogram
 from gpt4scene.report.rendering import render
-from gpt4scene.report.run_facts import gaps, go_on, read_run, run_facts
 from gpt4scene.report.scene_pages import scene_pages, write_scenes
 from gpt4scene.report.score_table import score_table
 from gpt4scene.training.manifest import git_commit
