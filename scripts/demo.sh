@@ -15,6 +15,6 @@ done
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 step="scripts/setup.sh"
 trap 'echo "demo.sh: failed in $step" >&2' ERR
-bash "$root/scripts/setup.sh"
+bash "$root/scripts/setup.sh" gui # so that the two commands that it ends with can be called
 step="gpt4scene demo (the line above names the step)"
 "$root/.venv/bin/python" -m gpt4scene.demo --out "$root/outputs/demo" "$@"

@@ -1,7 +1,9 @@
 """The program: help without torch, exit statuses, users' mistakes as sentences, and the training entry."""
 
 import importlib
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gpt4scene import cli
+from gpt4scene import cli, talk
 from gpt4scene.errors import ConfigError, DataError
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
@@ -153,6 +155,7 @@ def test_every_command_stops_at_once(command, number, status, capsys, monkeypatc
         time.sleep(5)
 
     monkeypatch.setattr("gpt4scene.settings.flags.read", lambda *_: None)
+    monkeypatch.setattr("gpt4scene.settings.config.parse", lambda *_: None)
     module, _, function = command.function.partition(":")
     monkeypatch.setattr(importlib.import_module(module), function, work)
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
@@ -210,14 +213,74 @@ def test_an_interrupt_that_is_ignored_stays_ignored(monkeypatch):
         signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("shell", cli.SHELLS)
-def test_completion_knows_commands_and_flags(shell, capsys):
-    assert cli.main(["completion", shell]) == 0
-    script = capsys.readouterr().out
-    for word in ("prepare", "annotate", "scene_packing", "annotation_dir", "contact_sheet"):
-        assert word in script
-    assert cli.main(["completion", "tcsh"]) == 2
+def test_flags_of_every_command_are_taken_off_or_refused(capsys, monkeypatch):
+    said = []
+
+    def work(arguments):
+        said.append((talk.quiet(), talk.verbose(), talk.as_json(), arguments.out))
+        talk.say("works")
+        talk.result("done", out=arguments.out)
+        return 0
+
+    monkeypatch.delenv(talk.VARIABLE, raising=False)
+    monkeypatch.setattr("gpt4scene.demo.pipeline.main", work)
+    assert cli.main(["demo", "--out", "a", "--quiet"]) == 0
+    assert capsys.readouterr() == ("done\n", "")
+    assert cli.main(["--json", "demo", "--out", "a"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == {"out": "a"} and shown.err == ""
+    assert cli.main(["demo", "-v"]) == 0
+    shown = capsys.readouterr()
+    assert "--held_out 2" in shown.err and "works" in shown.err and "demo took" in shown.err
+    assert said == [(True, False, False, "a"), (True, False, True, "a"), (False, True, False, "outputs/demo")]
+    assert cli.main(["demo", "--quiet", "-v"]) == 2
+    assert "exclude each other" in capsys.readouterr().err
+    assert cli.main(["serve", "--model", "m", "--json"]) == 2
+    assert "gpt4scene serve has no result that --json could print" in capsys.readouterr().err
+    assert cli.main(["--quite"]) == 2
+    assert "did you mean '--quiet'" in capsys.readouterr().err
+
+
+def test_a_misspelt_training_key_is_found_without_torch():
+    done = run_python(
+        "-c",
+        "import sys; from gpt4scene.cli import main; status = main(['train', '--lernin_rate', '3']); "
+        "assert not {'torch', 'transformers'} & set(sys.modules), 'slow import'; sys.exit(status)",
+    )
+    assert done.returncode == 2 and "did you mean 'learning_rate'?" in done.stderr, done.stderr
+
+
+def test_slow_imports_are_said_and_quick_ones_not(capsys, monkeypatch):
+    command = next(command for command in cli.COMMANDS if command.name == "train")
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setattr(cli, "SLOW", 0.01)
+    with cli._says_that_it_loads(command):
+        time.sleep(0.2)
+    assert capsys.readouterr().err == "loading torch and transformers; this takes some seconds\n"
+    monkeypatch.setattr(cli, "SLOW", 5)
+    with cli._says_that_it_loads(command):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_a_reader_that_has_gone_is_no_error():
+    words = f"{sys.executable} -m gpt4scene train --help | head -1"
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("usage: gpt4scene train") and done.stderr == ""
+
+
+def test_every_extra_is_named_for_its_packages():
+    """What pyproject.toml lists under an extra is what a missing module of it is said to come with."""
+    project = (SOURCE.parent / "pyproject.toml").read_text(encoding="utf-8")
+    part = project[project.index("[project.optional-dependencies]") : project.index("[project.scripts]")]
+    modules = {"mkdocs-material": "mkdocs", "mlflow-skinny": "mlflow"}
+    for extra, listed in re.findall(r"^([\w-]+) = \[(.*?)\]\n", part, re.MULTILINE | re.DOTALL):
+        packages = re.findall(r'"([A-Za-z0-9_-]+)', listed)
+        assert packages, extra
+        for package in packages if extra not in ("dev", "torch") else []:
+            module = modules.get(package, package.replace("-", "_"))
+            assert f'".[{extra}]"' in cli._extra_for(module), (extra, module)
+    assert '".[torch]"' in cli._extra_for("peft")
 
 
 def test_the_package_runs_as_the_program():

@@ -1,61 +1,121 @@
-"""Commands of the README work: files exist, flags are known, training settings parse, links lead somewhere."""
+"""Commands of the README and all pages work: files exist, flags are known, values can be, settings parse."""
 
-import contextlib
-import io
+import importlib
+import json
 import re
-import shlex
 
 import pytest
+import yaml
+from doc_pages import blocks, commands, pages
 
-from gpt4scene.cli import COMMANDS
-from gpt4scene.cli import main as gpt4scene
+from gpt4scene import cli
+from gpt4scene.errors import ConfigError
+from gpt4scene.settings import flags
 from gpt4scene.settings.config import parse
 
-ENVIRONMENT = {"git", "pip", "huggingface-cli"}
-"""Programs of others, whose flags are not ours to check."""
+COMMANDS = {command.name: command for command in cli.COMMANDS}
+UNSET = ("…", "$")
+"""Marks of a line that leaves something to its reader: only its flags' names are looked at."""
+LEAST = ("--model_name_or_path", "m", "--dataset", "d", "--output_dir", "o")
+"""What a reader's own YAML says at least."""
+DOCTOR = ("train", "infer", "prepare")
+"""Commands whose flags ``doctor`` takes."""
 
 
-def commands(root):
-    text = (root / "README.md").read_text(encoding="utf-8")
-    for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL):
-        for line in block.splitlines():
-            words = shlex.split(line, comments=True)
-            if words:
-                yield words
+def known_flags(name):
+    kinds = [kind for one in (DOCTOR if name == "doctor" else (name,)) for kind in COMMANDS[one].kinds()]
+    fields = [field for kind in kinds for field in kind.__dataclass_fields__.values()]
+    return {f"--{word}" for field in fields for word in (field.name, *field.metadata["also"])} | {"--help", "--full"}
 
 
-def help_of(command):
-    shown = io.StringIO()
-    with contextlib.redirect_stdout(shown):
-        assert gpt4scene([command, "--help"]) == 0
-    return shown.getvalue()
+def check_ours(name, words):
+    """Read the words of a command as the command does, as far as they are all there."""
+    assert name in COMMANDS, f"{name} is no command"
+    command = COMMANDS[name]
+    given = {f"--{word[2:].partition('=')[0].replace('-', '_')}" for word in words if word.startswith("--")}
+    if name == "train":
+        if "--from" not in given:
+            parse([*LEAST, *words[1:]] if words[0] == "run.yaml" else words)
+        return
+    if name == "export" and words[0].endswith(".yaml"):
+        return
+    assert given <= known_flags(name), f"{given - known_flags(name)} of {name}"
+    whole = not any(mark in word for word in words for mark in UNSET)
+    if whole and not command.raw and "--help" not in given:
+        if command.public:
+            module, _, function = command.public.partition(":")
+            words = getattr(importlib.import_module(module), function)(words)
+        try:
+            flags.read(command.kinds()[0], words, name)
+        except ConfigError as error:  # readers' files are not here
+            others = [one for one in error.problems if "there is no such" not in one]
+            if others:
+                raise ConfigError(*others) from None
 
 
-def test_commands_are_known_and_their_files_exist(root, monkeypatch):
+def check_script(root, words):
+    """A script of ours exists, and so do the example files that it gets; flags of a Python one stand in it."""
+    path = root / words[0]
+    if words[0] == "-m":
+        path = root / "src" / (words[1].replace(".", "/") + ".py")
+    assert path.is_file(), words[0]
+    text = path.read_text(encoding="utf-8")
+    for word in words[1:]:
+        flag = word.partition("=")[0]
+        if path.suffix == ".py" and flag.startswith("--"):
+            assert re.search(rf"\b{flag[2:]}\b", text), f"{flag} of {path.name}"
+        elif word.endswith((".yaml", ".json")) and word.startswith("examples/"):
+            assert (root / word).is_file(), word
+
+
+def check(root, words):
+    program, *rest = words
+    if program in ("torchrun", "accelerate"):
+        files = [word for word in rest if word.startswith("examples/")]
+        assert all((root / file).is_file() for file in files), files
+        assert parse(rest[rest.index("src/train.py") + 1 :]).model.model_name_or_path
+    elif program == "srun":
+        check(root, words[words.index("gpt4scene" if "gpt4scene" in words else "bash") :])
+    elif program == "sbatch":
+        check_script(root, [word for word in rest if not re.match(r"--(array|nodes|gres|ntasks)", word)])
+    elif program in ("bash", "python"):
+        check_script(root, rest)
+    elif not rest[0].startswith("--") and rest[0] != "completion":
+        check_ours(rest[0], rest[1:])
+
+
+@pytest.mark.slow
+def test_commands_of_all_pages_are_taken(root, monkeypatch):
     monkeypatch.chdir(root)
-    checked = 0
-    for words in commands(root):
-        program = words[0]
-        if program in ENVIRONMENT:
+    wrong, checked = [], 0
+    for page in pages():
+        for place, words in commands(page):
+            checked += 1
+            try:
+                check(root, words)
+            except (AssertionError, ConfigError, ValueError) as error:
+                wrong.append(f"{place}: {' '.join(words)}\n    {error}")
+    assert not wrong, "\n".join(wrong)
+    assert checked > 100 and sum(1 for _ in commands(root / "README.md")) > 10
+
+
+def test_a_command_that_does_not_exist_is_found(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(root)
+    for words in (["gpt4scene", "fly"], ["gpt4scene", "score", "--prediction", "a"], ["bash", "scripts/nothing.sh"]):
+        with pytest.raises((AssertionError, ConfigError)):
+            check(root, words)
+
+
+@pytest.mark.slow
+def test_yaml_and_json_snippets_are_read(tmp_path):
+    """A YAML snippet of a training file is read as the command reads it, with what every file needs beside it."""
+    least = {LEAST[place].removeprefix("--"): LEAST[place + 1] for place in range(0, len(LEAST), 2)}
+    found = [block for page in pages() for block in blocks(page, "json", "yaml")]
+    for block in found:
+        if block.language == "json":
+            json.loads(block.text)
             continue
-        checked += 1
-        if program in ("bash", "python"):
-            assert (root / words[1]).is_file(), words
-        elif program == "torchrun":
-            assert parse(words[words.index("src/train.py") + 1 :]).model.model_name_or_path
-        else:
-            assert program == "gpt4scene" and words[1] in {command.name for command in COMMANDS}, words
-            if words[1] == "train":
-                assert parse(words[2:]).data.dataset
-                continue
-            known = help_of(words[1])
-            for flag in words[2:]:
-                assert not flag.startswith("--") or re.search(rf"{flag}\b", known), (words, flag)
-    assert checked > 10
-
-
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
-def test_links_lead_somewhere(root, page):
-    for target in re.findall(r"\]\(([^)#]+)\)", (root / page).read_text(encoding="utf-8")):
-        if not target.startswith("http"):
-            assert (root / target).exists(), f"{page} links to {target}"
+        file = tmp_path / "run.yaml"
+        file.write_text(yaml.safe_dump(least | yaml.safe_load(block.text)), encoding="utf-8")
+        assert parse([str(file)]).model.model_name_or_path, block.place
+    assert len(found) >= 6

@@ -100,7 +100,7 @@ def test_setup_says_which_step_failed_and_tries_again(checkout):
 def test_test_script_sets_up_and_hands_its_arguments_to_pytest(checkout):
     done, calls = run(checkout, "-q", "tests/data", script="test.sh")
     assert done.returncode == 0, done.stderr
-    assert "-e .[deepspeed,dev,metrics,optimizers,quant,serve,server,torch,tracking,video]" in calls
+    assert "-e .[deepspeed,dev,docs,gui,metrics,optimizers,quant,serve,server,torch,tracking,video]" in calls
     last = calls.splitlines()[-1]
     assert "-m pytest -n 1 --maxprocesses 8" in last and last.endswith("-q tests/data")
     done, _ = run(checkout, script="test.sh", fail="pytest")

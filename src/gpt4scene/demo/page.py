@@ -11,11 +11,14 @@ from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.benchmarks.score import score_folders
 from gpt4scene.demo.kinds import read_kinds
 from gpt4scene.errors import DataError
+from gpt4scene.files.run_folder import PAGE, is_page, read_run
 from gpt4scene.files.whole import read_json, whole_folder, write_text
-from gpt4scene.report.curve import loss_curve, read_log
+from gpt4scene.report.calling import program, written
+from gpt4scene.report.curve import Curve
 from gpt4scene.report.images import FRAME_SIDE, TOP_SIDE, Listed, PageImage, shrink
 from gpt4scene.report.pages import report
 from gpt4scene.report.rendering import hundred, render
+from gpt4scene.report.run_charts import loss_curve
 from gpt4scene.report.scene_pages import scene_files
 
 COLUMNS: Mapping[str, str] = {
@@ -119,12 +122,33 @@ def write_page(out: Path) -> Path:
         kinds=read_kinds(out),
         rooms=rooms,
         example=example,
-        curve=loss_curve(read_log(out / "run" / "trainer_log.jsonl")),
+        curve=_losses(out),
+        run_page=f"run/{PAGE}" if is_page(out / "run" / PAGE) else None,
+        look=view_command(out),
+        ask=chat_command(out, summary.get("settings", {})),
         wall=summary.get("wall_s", {}),
         facts=_facts(summary, rooms),
     )
     write_text(out / "index.html", text)
     return out / "index.html"
+
+
+def view_command(out: Path) -> str:
+    """Return the command that shows the demo's scenes in 3D, as a shell here takes it."""
+    return f"{program()} {written('view', out / 'scenes')}"
+
+
+def chat_command(out: Path, settings: Mapping[str, Any]) -> str:
+    """Return the command that opens a page to ask the demo's model; images are as large as it learned them."""
+    side = ["--image_resolution", str(settings["image_resolution"])] if "image_resolution" in settings else []
+    return f"{program()} {written('chat', '--model', out / 'run', '--scenes', out / 'scenes', *side)}"
+
+
+def _losses(out: Path) -> Curve | None:
+    try:
+        return loss_curve(read_run(out / "run").log)
+    except DataError:
+        return None
 
 
 def findings(scores: Scores) -> list[Finding]:

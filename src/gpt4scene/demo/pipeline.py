@@ -13,9 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpt4scene import talk
 from gpt4scene.demo import steps
 from gpt4scene.demo.arguments import DemoArguments
-from gpt4scene.demo.page import write_page
+from gpt4scene.demo.page import chat_command, view_command, write_page
 from gpt4scene.errors import DataError
 from gpt4scene.files.whole import read_json, write_json
 
@@ -71,7 +72,7 @@ def demo(arguments: DemoArguments, say: Say | None = None) -> Path:
         say(f"{place}: {took[step.name]:.0f} s")
     steps.write_summary(arguments.settings(), out, took)
     page = write_page(out)
-    say(f"open {page} in a browser ({sum(took.values()):.0f} s in all)")
+    say(f"the demo is done ({sum(took.values()):.0f} s in all)")
     return page
 
 
@@ -105,6 +106,12 @@ def _note(out: Path, settings: dict, took: dict[str, float]) -> None:
 
 
 def main(arguments: DemoArguments) -> int:
-    """Run the demo as the arguments say; return 0 when the page is there."""
-    print(demo(arguments))
+    """Run the demo as the arguments say; return 0 when the page is there.
+
+    It ends with three lines: the page to open, and the commands to look at its scenes and to ask its model.
+    """
+    page = demo(arguments)
+    look, ask = view_command(page.parent), chat_command(page.parent, arguments.settings())
+    lines = (f"open the page: {page}", f"look at rooms: {look}", f"ask the model: {ask}")
+    talk.result("\n".join(lines), page=str(page), view=look, chat=ask)
     return 0

@@ -150,10 +150,11 @@ def training_flags(arguments: DemoArguments, out: Path) -> list[str]:
 
 def train_model(arguments: DemoArguments, out: Path) -> None:
     """Train on the rows of the training rooms."""
+    from gpt4scene.report.training import page_at_end
     from gpt4scene.settings.config import parse
     from gpt4scene.training import sft
 
-    sft.run(parse(training_flags(arguments, out)))
+    sft.run(parse(training_flags(arguments, out)), page_at_end)
 
 
 def ask_before(arguments: DemoArguments, out: Path) -> None:

@@ -35,6 +35,11 @@ def temporary_name(path: Path, *, old: bool = False) -> Path:
     return path.with_name(f".{_shortened(path.name)}.{_host()}-{pid}-{_started(pid) or 0}.{'old' if old else 'part'}")
 
 
+def grown_name(path: Path, tag: str) -> Path:
+    """Return the name beside ``path`` for what comes bit by bit, whichever process is at it; ``tag`` says of what."""
+    return path.with_name(f".{_shortened(path.name)}.{tag}.grown")
+
+
 def leftovers(folder: Path) -> Iterator[Leftover]:
     """Give what processes of this host left in a folder before they were killed.
 

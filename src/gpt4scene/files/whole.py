@@ -7,6 +7,8 @@ is removed by the next that writes into the same folder.
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import json
 import os
 import re
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt4scene.errors import DataError
-from gpt4scene.files.partial import is_for, leftovers, temporary_name
+from gpt4scene.files.partial import grown_name, is_for, leftovers, temporary_name
 
 _GAP = re.compile(r"[\s,]*")
 _HALF = re.compile("[\ud800-\udfff]")
@@ -45,6 +47,41 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def grown_file(path: str | Path, tag: str) -> Iterator[Path]:
+    """Give the path of what has come so far of ``path``; at the end of the block it becomes ``path``.
+
+    After an error, or when the process is killed, it stays, and the next call with the same ``tag``, which has no dot,
+    gives it again. What was begun under other tags is removed. Raises ``DataError`` where ``path`` is a folder, or
+    another process is at the same file; ``OSError`` naming ``path``.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; name a file in it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    grown = grown_name(path, tag)
+    start = grown.name.removesuffix(f"{tag}.grown")
+    for other in path.parent.glob(f"{glob.escape(start)}*.grown"):
+        if other != grown and "." not in other.name[len(start) :].removesuffix(".grown"):
+            other.unlink(missing_ok=True)
+    try:
+        with grown.open("ab") as held:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield grown
+            _to_disk(grown)
+            os.replace(grown, path)
+    except BlockingIOError:
+        raise DataError(f"{path}: another process fetches it; wait for its end") from None
+    except OSError as error:
+        raise _named(error, grown, path) from error
+
+
+def grown_size(path: str | Path, tag: str) -> int:
+    """Return how many bytes ``grown_file`` would give of ``path``."""
+    grown = grown_name(Path(path), tag)
+    return grown.stat().st_size if grown.is_file() else 0
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from gpt4scene.report.images import missing_reasons
 from gpt4scene.report.judging import by_scene, judge_all
 from gpt4scene.report.plots import Plot, accuracy_by_type, iou_histogram, length_histogram
 from gpt4scene.report.rendering import render
+from gpt4scene.report.run_page import write_run_page
 from gpt4scene.report.scene_pages import scene_pages, write_scenes
 from gpt4scene.report.score_table import score_table
 from gpt4scene.training.manifest import git_commit
@@ -125,6 +126,9 @@ def _check_ours(out: Path) -> None:
 
 def main(arguments: ReportArguments) -> int:
     """Write the pages as the arguments say; return 0 when done."""
+    if arguments.run is not None:
+        print(write_run_page(arguments.run))
+        return 0
     print(
         report(
             arguments.predictions,

@@ -32,13 +32,14 @@ def key(
     most: float | None = None,
     also: tuple[str, ...] = (),
     method: str | None = None,
+    group: str = "",
 ) -> Any:
     """Return a dataclass field with its sentence and the closed range of numbers that it takes.
 
-    ``also`` are older names of the flag, still taken. ``method`` is the finetuning_type that the key belongs to. A list
-    as ``default`` is copied for every instance.
+    ``also`` are older names of the flag, still taken. ``method`` is the finetuning_type that the key belongs to.
+    ``group`` is the heading that the flag stands under in the help. A list as ``default`` is copied for every instance.
     """
-    metadata = {"help": help, "least": least, "most": most, "also": also, "method": method}
+    metadata = {"help": help, "least": least, "most": most, "also": also, "method": method, "group": group}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)

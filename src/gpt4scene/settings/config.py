@@ -1,6 +1,6 @@
 """A YAML file and flags -> the settings of a training run, or every problem at once.
 
-``parse`` opens no model and no data set. It imports transformers (for the names and types of ``TrainingArguments``).
+``parse`` opens no model and no data set, and imports neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Literal, TypeVar
 
 from gpt4scene.errors import ConfigError
@@ -22,6 +21,7 @@ from gpt4scene.settings.foreign import foreign
 from gpt4scene.settings.methods import MethodArguments
 from gpt4scene.settings.preferences import PreferenceArguments
 from gpt4scene.settings.repeated import moved, read_run, run_file, take_from
+from gpt4scene.settings.training_keys import training_hints
 from gpt4scene.settings.video import LEAST_OLD_AREA, VideoArguments
 from gpt4scene.settings.watching import WatchingArguments, reporters
 
@@ -148,19 +148,6 @@ def parse(argv: Sequence[str]) -> TrainConfig:
         family=_section(FamilyArguments, values),
         methods=_section(MethodArguments, values),
     )
-
-
-@lru_cache(maxsize=1)
-def training_hints() -> dict[str, Any]:
-    """Field name -> type of the installed ``TrainingArguments``; imports transformers, which takes seconds."""
-    try:
-        from transformers import TrainingArguments
-
-        hints = hints_of(TrainingArguments)
-        names = [f.name for f in dataclasses.fields(TrainingArguments) if f.init]
-    except ImportError as error:
-        raise ConfigError(f'training needs torch and transformers: pip install -e ".[torch]" ({error})') from None
-    return {name: hints[name] for name in names} | dict.fromkeys(("resume_from_checkpoint", "fsdp"), bool | str | None)
 
 
 def _section(section: type[Section], values: dict[str, Any]) -> Section:

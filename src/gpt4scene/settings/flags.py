@@ -1,4 +1,4 @@
-"""Dataclasses of arguments become the flags of commands, their help and their completion, by cyclopts.
+"""Dataclasses of arguments become the flags of commands, by cyclopts; ``flag_list`` lists them for help.
 
 Every command's flags are made here, from the fields that ``settings.arguments.key`` makes: names as they are (hyphens
 are taken for underscores), several words after a flag are a list, ``--flag`` and ``--flag true`` mean the same.
@@ -13,14 +13,14 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, TypeVar
 
 from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, UnusedCliTokensError
-from rich.console import Console
 
 from gpt4scene.errors import ConfigError
 from gpt4scene.registry import nearest
+from gpt4scene.settings import help_text as written
 from gpt4scene.settings.arguments import Arguments, hints_of
+from gpt4scene.settings.flag_list import flags_of
 
 Kind = TypeVar("Kind", bound=Arguments)
-_WIDTH = 110
 _RULES = Parameter(name_transform=lambda name: name, negative=(), consume_multiple=True)
 
 
@@ -50,10 +50,7 @@ def read(kind: type[Kind], words: Sequence[str], program: str, defaults: Mapping
 
 def help_text(kinds: Sequence[type], program: str, about: str) -> str:
     """Return the help of a command: what it does, and every flag with its sentence and default."""
-    console = Console(width=_WIDTH, color_system=None)
-    with console.capture() as captured:
-        app(kinds, program, about).help_print(console=console)
-    return captured.get().rstrip()
+    return written.help_text(flags_of(kinds), program, about)
 
 
 def app(kinds: Sequence[type], program: str, about: str = "") -> App:

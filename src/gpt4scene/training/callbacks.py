@@ -16,9 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as RichProgress
 from transformers import TrainerCallback
 
+from gpt4scene.files.run_folder import LOG
 from gpt4scene.files.whole import whole_file, write_text
 
-LOG = "trainer_log.jsonl"
 LEFT_OUT = ("epoch", "total_flos", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second")
 """Figures of transformers that have no place in a line, or another name there."""
 LINE_EVERY_S = 10.0

@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from gpt4scene.files.run_folder import RUN as NAME
 from gpt4scene.files.whole import write_json
 
 PACKAGES = (
@@ -29,7 +30,6 @@ PACKAGES = (
     "numpy",
     "pillow",
 )
-NAME = "run.json"
 
 
 class Manifest:
@@ -57,13 +57,18 @@ class Manifest:
     def update(self, **entries: Any) -> None:
         """Set entries and write the file."""
         self._content |= entries
-        if self._writes and not self._held:
+        if self.released:
             write_json(self._file, self._content, indent=2, default=str)
 
     @property
     def content(self) -> Mapping[str, Any]:
         """What the file holds, or will hold."""
         return self._content
+
+    @property
+    def released(self) -> bool:
+        """Whether this process writes the file, and has been let."""
+        return self._writes and not self._held
 
     def release(self) -> None:
         """Write from now on."""

@@ -13,14 +13,12 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import rotate_checkpoints
 
 from gpt4scene.errors import DataError
+from gpt4scene.files.run_folder import ANSWERS, MARK, PAGE, STATE, is_page
 from gpt4scene.files.whole import read_json, write_json
 from gpt4scene.model.adapter_chain import NOTE
 from gpt4scene.model.folder import ADAPTER_CONFIG, step_folders, weight_files
 from gpt4scene.model.pissa import CONVERTED, START
 from gpt4scene.training import callbacks, manifest
-
-MARK = "batches.json"
-"""File that a checkpoint gets last: its ``BatchPlan`` and settings. Without it, the checkpoint was never finished."""
 
 AUTO = "auto"
 """Value of ``resume_from_checkpoint``: go on where there is a complete checkpoint, else start."""
@@ -31,13 +29,10 @@ ORDER = 3
 Rule 2 spread shares of several packs over all steps, and let no row of text and none with an image of its own join.
 """
 
-ANSWERS = "eval_answers.jsonl"
-"""File of answers to held-out questions."""
-
 _RUN_FILES = (
     callbacks.LOG,
     ANSWERS,
-    "trainer_state.json",
+    STATE,
     "train_results.json",
     "eval_results.json",
     "all_results.json",
@@ -129,7 +124,9 @@ def open_output(output_dir: str | Path, *, overwrite: bool, resume: bool | str |
     A run that resumes deletes nothing.
     """
     checkpoint = check_output_folder(output_dir, overwrite=overwrite, resume=resume)
-    for path in _leftovers(Path(output_dir)) if checkpoint is None else ():
+    page = Path(output_dir) / PAGE
+    pages = [page] if is_page(page) else []
+    for path in [*_leftovers(Path(output_dir)), *pages] if checkpoint is None else ():
         if path.is_dir():
             shutil.rmtree(path)
         else:

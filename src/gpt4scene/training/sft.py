@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -59,21 +59,26 @@ LARGE = 10**9
 """Parameters above which training without an accelerator is not tried once rows are tokenized."""
 
 
-def main(words: Sequence[str]) -> int:
+AtEnd = Callable[[str], None]
+"""Is told the output folder of a run that has ended, once ``run.json`` says how; it must not raise."""
+
+
+def main(words: Sequence[str], at_end: AtEnd | None = None) -> int:
     """Train as ``words``, a YAML file and flags, say; return 0 when done. Wrong settings are found before any work."""
     config = alike(lambda: parse(words))
     if os.environ.get("RANK", "0") == "0":
         for note in config.notes:
             print(f"note: {note}", file=sys.stderr)
-    return run(config)
+    return run(config, at_end)
 
 
-def run(config: TrainConfig) -> int:
+def run(config: TrainConfig, at_end: AtEnd | None = None) -> int:
     """Train as ``config`` says and return 0; every process of the run calls this.
 
     Leaves in ``output_dir``: the checkpoint (weights, tokenizer, processor files), ``checkpoint-<step>`` folders,
     ``trainer_log.jsonl``, ``trainer_state.json``, ``train_results.json``, ``eval_results.json``, ``all_results.json``,
-    ``training_loss.png`` (with ``plot_loss``) and ``run.json``.
+    ``training_loss.png`` (with ``plot_loss``) and ``run.json``. ``at_end`` is called on the first process where the
+    run has left something, however it ended.
 
     Raises DataError or ValueError for what the user can mend, and ``Stopped`` after Ctrl-C or SIGTERM, when a
     checkpoint has been saved.
@@ -94,18 +99,27 @@ def run(config: TrainConfig) -> int:
         status = _run(config, arguments, checkpoint, manifest)
     except Stopped as stop:
         manifest.end("stopped", note=str(stop))
+        _tell(at_end, manifest, config)
         leave_in_order()
         raise
     except BaseException as error:
         with suppress(OSError):  # on a full disk the error itself says more
             manifest.end("failed", note=f"{type(error).__name__}: {error}")
+        _tell(at_end, manifest, config)
         raise
     else:
         manifest.end("finished", note=status)
+        _tell(at_end, manifest, config)
     finally:
         leave(place)
     leave_in_order()
     return 0
+
+
+def _tell(at_end: AtEnd | None, manifest: Manifest, config: TrainConfig) -> None:
+    """Call ``at_end`` on the process that writes ``run.json``, and only where that is this run's own by now."""
+    if at_end is not None and manifest.released:
+        at_end(config.output_dir)
 
 
 def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | None, manifest: Manifest) -> str:

@@ -1,0 +1,62 @@
+"""Every command's examples are calls that it takes, and its help and completion know its flags."""
+
+import shlex
+
+import pytest
+
+from gpt4scene.cli import main
+from gpt4scene.commands import COMMANDS
+from gpt4scene.files.whole import read_json
+from gpt4scene.listing import FILE, Listing, content
+from gpt4scene.settings import flags
+from gpt4scene.settings.arguments import Arguments
+from gpt4scene.settings.config import parse
+from gpt4scene.settings.flag_list import flags_of
+
+
+def test_the_file_of_flags_is_up_to_date():
+    assert read_json(FILE) == content(), "write it again: python -m gpt4scene.listing"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=[command.name for command in COMMANDS])
+def test_the_listed_flags_are_those_of_the_classes(command):
+    assert Listing().flags(command) == flags_of(command.kinds())
+    assert Listing(FILE.with_name("no_such_file.json")).flags(command) == flags_of(command.kinds())
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=[command.name for command in COMMANDS])
+def test_examples_are_taken_as_they_are_typed(command, root, monkeypatch):
+    assert 1 <= len(command.examples) <= 3
+    monkeypatch.chdir(root)
+    for line in command.examples:
+        program, name, *words = shlex.split(line)
+        assert (program, name) == ("gpt4scene", command.name)
+        if command.raw:
+            raw_example(words)
+            continue
+        (kind,) = command.kinds()
+        with monkeypatch.context() as patch:
+            patch.setattr(kind, "check", lambda self: None)  # its files are not there
+            arguments = flags.read(kind, words, "try")
+        assert not Arguments.problems(arguments), line
+
+
+def raw_example(words):
+    """What reads its words by itself is given them, but for files that only a run writes."""
+    if words and words[0] == "--from":
+        assert words[1].endswith("run.json") and words[2::2] == ["--output_dir"]
+    elif words and not words[0].startswith("--"):
+        assert parse(words).output_dir
+
+
+@pytest.mark.parametrize("columns", [50, 80, 200])
+def test_help_is_as_wide_as_the_terminal_and_shows_examples(columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for command in COMMANDS:
+        assert main([command.name, "--help"]) == 0
+        shown = capsys.readouterr().out
+        assert shown.startswith(f"usage: gpt4scene {command.name}") and "Examples\n  gpt4scene" in shown
+        assert ("--json" in shown) == command.json and "--quiet" in shown
+        for line in shown.splitlines():
+            whole = " " not in line.strip(" \\") or line.startswith("  gpt4scene ")  # a word, the beginning of a call
+            assert len(line) <= min(columns, 120) or whole, line
