@@ -12,11 +12,11 @@ from gpt4scene.benchmarks.score import score_folder
 from gpt4scene.files.answers import AnswerRow
 from gpt4scene.report import answer_data, plots
 from gpt4scene.report.addresses import view
+from gpt4scene.report.answer_facts import Gap, TaskRun, gaps, go_on, read_run, run_facts
 from gpt4scene.report.answer_rows import AnswerLine, answer_lines
 from gpt4scene.report.grouping import Group, by_label, by_type
 from gpt4scene.report.images import PageImage
 from gpt4scene.report.judging import judge_all
-from gpt4scene.report.run_facts import Gap, TaskRun, gaps, go_on, read_run, run_facts
 from gpt4scene.report.scene_pages import ScenePage
 
 DAY = datetime(2026, 1, 2, 3, 4, tzinfo=timezone.utc)

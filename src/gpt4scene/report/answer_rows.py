@@ -14,7 +14,7 @@ from gpt4scene.benchmarks.judging import Judged, Pointed
 from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.metrics.boxes import SceneBoxes, iou
 from gpt4scene.metrics.scores import Report
-from gpt4scene.report.answering_run import TaskRun
+from gpt4scene.report.answer_facts import TaskRun
 
 LABEL = "label"
 """The breakdown by label, which is a column of its own and no type of question."""
@@ -127,5 +127,6 @@ def _overlaps(items: Sequence[Judged], report: Report, benchmark: Benchmark) -> 
             pairs[number] = (found_N6[pointed.named[0]], truth_N6[pointed.meant[0]])
     if not pairs:
         return {}
-    overlap_B = iou(*(np.stack(boxes) for boxes in zip(*pairs.values(), strict=True)))
+    found_B6, truth_B6 = (np.stack(boxes) for boxes in zip(*pairs.values(), strict=True))
+    overlap_B = iou(found_B6, truth_B6)
     return dict(zip(pairs, overlap_B.tolist(), strict=True))

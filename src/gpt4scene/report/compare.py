@@ -19,8 +19,8 @@ from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.benchmarks.signature import check_comparable
 from gpt4scene.metrics.intervals import Difference
 from gpt4scene.metrics.scores import Report
+from gpt4scene.report.answer_facts import RunFacts, TaskRun, read_run, run_facts
 from gpt4scene.report.answer_rows import AnswerLine, answer_lines
-from gpt4scene.report.answering_run import RunFacts, TaskRun, read_run, run_facts
 from gpt4scene.report.judging import judge_all
 
 Change = Literal["better", "worse", "reworded", "same"]

@@ -19,8 +19,8 @@ from gpt4scene.errors import DataError
 from gpt4scene.files.whole import whole_folder, write_text
 from gpt4scene.metrics.scores import Report
 from gpt4scene.report.answer_data import FOLDER, write_data
+from gpt4scene.report.answer_facts import gaps, go_on, read_run, run_facts
 from gpt4scene.report.answer_rows import AnswerLine, answer_lines
-from gpt4scene.report.answering_run import gaps, go_on, read_run, run_facts
 from gpt4scene.report.arguments import ReportArguments
 from gpt4scene.report.compare import Side, compare_runs
 from gpt4scene.report.compare_pages import FOLDER as COMPARE_FOLDER
