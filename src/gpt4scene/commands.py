@@ -210,11 +210,11 @@ COMMANDS: tuple[Command, ...] = (
         "gpt4scene.chat.ask:main",
         ("gpt4scene.chat.arguments:AskArguments",),
         public="gpt4scene.chat.arguments:with_question",
-        words="QUESTION",
+        words='"QUESTION"',
         examples=(
-            "gpt4scene ask --model outputs/run --scene outputs/scenes/scenes/room 'What is next to the sofa?'",
-            "gpt4scene ask --model gpt4scene --base_url http://localhost:8000/v1 --scene outputs/scenes/scenes/room "
-            "'How many chairs are there?'",
+            'gpt4scene ask --model outputs/run --scene scenes/scenes/room "What is beside the sofa?"',
+            'gpt4scene ask --model outputs/run --scene scenes --scene_id room "Where is <OBJ003>?"',
+            'gpt4scene ask --model qwen --base_url http://localhost:8000/v1 --scene scenes/scenes/room "A bed?"',
         ),
         imports=MODEL_IMPORTS,
     ),
@@ -224,8 +224,8 @@ COMMANDS: tuple[Command, ...] = (
         "gpt4scene.chat.run:main",
         ("gpt4scene.chat.arguments:ChatArguments",),
         examples=(
-            "gpt4scene chat --model outputs/run --scenes outputs/scenes",
-            "gpt4scene chat --model gpt4scene --base_url http://localhost:8000/v1 --scenes outputs/scenes",
+            "gpt4scene chat --model outputs/run --scenes scenes",
+            "gpt4scene chat --model outputs/run --scenes scenes --view_url http://127.0.0.1:8080",
         ),
         json=False,
         imports=MODEL_IMPORTS,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpt4scene.chat.arguments import AnsweringArguments
+from gpt4scene.files.whole import read_json
 
 if TYPE_CHECKING:
     from gpt4scene.chat.asking import Asker
@@ -25,7 +26,31 @@ def first_line(arguments: AnsweringArguments) -> str:
 
 def open_asker(arguments: AnsweringArguments, say: Say, branch_limit: int = 1) -> Asker:
     """Return what answers. Raises ``ValueError`` that names what is missing of a model, ``WorkError`` for a server."""
-    return _server(arguments, say) if arguments.base_url is not None else _local(arguments, branch_limit)
+    if arguments.base_url is not None:
+        return _server(arguments, say)
+    if sentence := note_on_size(arguments):
+        say(f"note: {sentence}")
+    return _local(arguments, branch_limit)
+
+
+def note_on_size(arguments: AnsweringArguments) -> str | None:
+    """Return a sentence where the model was trained with images of another size than those that it will be shown."""
+    from gpt4scene.model.folder import find_model
+    from gpt4scene.model.trained_with import RECORD
+
+    folder = find_model(arguments.model)
+    file = (folder.adapter or folder.base) / RECORD
+    content = read_json(file, "record of a training run") if file.is_file() else {}
+    parts = content.get("config", {}).values() if isinstance(content, dict) else ()
+    sides = [part.get("image_resolution") for part in parts if isinstance(part, dict)]
+    trained = next((side for side in sides if isinstance(side, int)), None)
+    shown = arguments.image_limits.image_resolution
+    if trained is None or trained == shown or arguments.image_resolution is not None:
+        return None
+    return (
+        f"the model was trained with --image_resolution {trained}, and images are shown with {shown or 'an area'}; "
+        f"add --image_resolution {trained} for its best answers"
+    )
 
 
 def settings_of(arguments: AnsweringArguments) -> GenerationSettings:
