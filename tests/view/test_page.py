@@ -187,13 +187,13 @@ def picture(browser, path):
 def test_the_picture_of_the_readme(shared_data, tmp_path):
     """A room that was really scanned, with one object chosen."""
     out, folder = tmp_path / "real", as_posed(shared_data / "scenes" / "hololens_000", tmp_path / "hololens_000")
-    assert not prepare(PrepareArguments(scans=(str(folder),), out=str(out), frames=12, points=40_000)).failed
+    assert not prepare(PrepareArguments(scans=(str(folder),), out=str(out), frames=12, points=25_000)).failed
     running = start(Rooms(named(find_scenes([out]))), port=8490)
-    browser = start_browser(width=1280, height=800)
+    browser = start_browser(width=1200, height=720)
     try:
         scene = running.rooms.open(running.rooms.names[0]).scene
         best = max(scene.objects, key=lambda box: sum(mark.id == box.id for f in scene.frames for mark in f.markers))
-        browser.get(address(running.base, scene.scene_id, best.id))
+        browser.get(address(running.base, scene.scene_id, best.id) + "&fixedDpr=0.75")  # a processor draws
         shown(browser, "objects.")
         press(browser, "", "div[contains(@class,'Notification')]//button")
         open_tab(browser, "Frames")

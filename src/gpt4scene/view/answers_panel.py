@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from gpt4scene.view.answers import VERDICTS, SceneAnswer, shown_answers
 
 if TYPE_CHECKING:
+    import viser
+
     from gpt4scene.view.page import Page
 
+_NOTHING: tuple[str, ...] = ("none",)
 KINDS = ("all", "about objects", "right", "partly", "wrong")
 
 
@@ -21,7 +24,7 @@ class AnswersPanel:
         self._all = session.here.answers
         self._kind = gui.add_dropdown("Show", KINDS)
         self._kind.on_update(lambda event: session.guard(self._list))
-        self._choice = gui.add_dropdown("Answer", ("none",))
+        self._choice: viser.GuiDropdownHandle[str] = gui.add_dropdown("Answer", _NOTHING)
         self._choice.on_update(lambda event: session.guard(self._show))
         before = gui.add_button_group("Step", ("previous", "next"))
         before.on_click(lambda event: session.guard(lambda: self._step(1 if before.value == "next" else -1)))
@@ -35,7 +38,7 @@ class AnswersPanel:
             f"{place + 1} {VERDICTS[answer.verdict][:1]} {answer.task}: {answer.answer[:40]}"
             for place, answer in enumerate(self._shown)
         )
-        self._choice.options = rows or ("none",)
+        self._choice.options = rows or _NOTHING
         self._choice.value = self._choice.options[0]
         self._show()
 

@@ -39,7 +39,7 @@ def refuse_strangers(server: viser.ViserServer, local: bool) -> None:
 
     async def check(connection: Any) -> None:
         live = inner._live_connections.get(connection.client_id)
-        if live is not None and not allowed(live.request.headers, local):
+        if live is not None and live.request is not None and not allowed(live.request.headers, local):
             await live.close(1008, "this page may not look into this view")
 
     inner.on_client_connect(check)

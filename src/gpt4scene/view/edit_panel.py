@@ -12,9 +12,12 @@ from gpt4scene.view.editing import Cutter, added, merged, moved, removed, rename
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import viser
+
     from gpt4scene.files.prepared import SceneBox
     from gpt4scene.view.page import Page
 
+_NOTHING: tuple[str, ...] = ("nothing",)
 _TOOL, _CUTTER = (25, 98, 190), (200, 30, 30)
 NEAREST = 30
 """Objects that are offered for merging."""
@@ -62,7 +65,7 @@ class EditPanel:
         session, gui = self._session, self._session.client.gui
         self._name = gui.add_text("Name", "")
         self._button("Rename", self._rename)
-        self._other = gui.add_dropdown("Merge with", ("nothing",))
+        self._other: viser.GuiDropdownHandle[str] = gui.add_dropdown("Merge with", _NOTHING)
         self._button("Merge", self._merge)
         self._button("Remove this object", self._remove)
         with gui.add_folder("Move and resize", expand_by_default=False):
@@ -77,7 +80,7 @@ class EditPanel:
             self._cut_center = gui.add_vector3("Its centre (m)", (0.0, 0.0, 0.0), step=0.01)
             self._cut_size = gui.add_vector3("Its size (m)", (0.5, 0.5, 0.5), min=(0.01, 0.01, 0.01), step=0.01)
             for field in (self._cut_center, self._cut_size):
-                field.on_update(lambda event: event.client_id is not None and session.guard(self._tools))
+                field.on_update(lambda event: session.guard(self._tools) if event.client_id is not None else None)
             self._button("Split off what is inside", self._split)
 
     def _button(self, label: str, work: Any) -> Any:
@@ -87,12 +90,12 @@ class EditPanel:
 
     def _show(self, box: SceneBox) -> None:
         others = near(self._session.here.boxes.boxes, box)
-        options = tuple(f"{one.id} · {one.label} ({away:.1f} m)" for one, away in others) or ("nothing",)
+        options = tuple(f"{one.id} · {one.label} ({away:.1f} m)" for one, away in others) or _NOTHING
         if self._name.value != box.label:
             self._name.value = box.label
         if self._other.options != options:
             self._other.options = options
-        self._center.value, self._size.value = box.center, tuple(max(side, 0.01) for side in box.size)
+        self._center.value, self._size.value = box.center, np.maximum(box.size, 0.01)
         self._tools()
 
     def _number(self) -> int:

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 from gpt4scene.view.pictures import frames_showing, gallery
 
 if TYPE_CHECKING:
+    import viser
+
     from gpt4scene.view.page import Page
+
+_NOTHING: tuple[str, ...] = ("none",)
 
 
 class FramesPanel:
@@ -15,7 +19,7 @@ class FramesPanel:
 
     def __init__(self, session: Page) -> None:
         self._session, gui = session, session.client.gui
-        self._choice = gui.add_dropdown("Frame", ("none",))
+        self._choice: viser.GuiDropdownHandle[str] = gui.add_dropdown("Frame", _NOTHING)
         self._look = gui.add_button("Look through this frame")
         self._look.on_click(lambda event: session.guard(self._through))
         self._html = gui.add_html("")
@@ -30,7 +34,7 @@ class FramesPanel:
             return
         self._shown = state
         places = [place for place, _, _ in frames_showing(scene, session.chosen)] or list(range(len(scene.frames)))
-        self._choice.options = tuple(f"{place + 1}: {scene.frames[place].name}" for place in places) or ("none",)
+        self._choice.options = tuple(f"{place + 1}: {scene.frames[place].name}" for place in places) or _NOTHING
         self._look.disabled = not places
         self._html.content = gallery(scene, session.chosen, {} if box is None else {box.id: box.label})
 

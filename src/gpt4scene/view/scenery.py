@@ -109,10 +109,16 @@ class Scenery:
             scale=max(0.5, 0.8 * max(size)),
             disable_rotations=True,
             depth_test=False,
-            position=tuple(center),
+            position=np.asarray(center, dtype=np.float64),
         )
         self._api.add_box(
-            f"/{name}/box", color, tuple(size), opacity=0.35, side="double", cast_shadow=False, receive_shadow=False
+            f"/{name}/box",
+            color,
+            np.asarray(size, dtype=np.float64),
+            opacity=0.35,
+            side="double",
+            cast_shadow=False,
+            receive_shadow=False,
         )
 
         @gizmo.on_drag_end

@@ -119,9 +119,9 @@ class Session:
         threading.Thread(target=self.guard, args=(self.refresh,), daemon=True).start()
 
     def _first(self, wanted: Wanted) -> str:
-        if wanted.scene in self._rooms.records:
-            return wanted.scene
         if wanted.scene is not None:
+            if wanted.scene in self._rooms.records:
+                return wanted.scene
             self.say("No such scene", f"There is no scene '{wanted.scene[:80]}' here.", "yellow")
         return self._rooms.names[0]
 
