@@ -70,7 +70,7 @@ def report(
     folder = None if annotation_dir is None else Path(annotation_dir)
     _check_ours(out)
     given = given_records(scenes)
-    places = ([] if reports else [predictions]) + ([Path(compare)] if compare else [])
+    places = [*([] if reports else [predictions]), *([Path(compare)] if compare else [])]
     scored = score_folders({str(p): (p, folder) for p in places}, None, rules, references, "", boxes) if places else {}
     reports = reports or scored[str(predictions)]
     benchmarks = under_rules(reports, rules)
