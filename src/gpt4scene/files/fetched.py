@@ -44,7 +44,8 @@ class Fetched:
         if not path.is_file():
             return False
         row, now = self._rows.get(file.path), _stamp(path)
-        known = isinstance(row, dict) and row.get("digest") == file.digest
+        row = row if isinstance(row, dict) else {}
+        known = row.get("digest") == file.digest
         if known and row.get("stamp") == now:
             return True
         if now[0] == file.size and self._is_right(path, file):
