@@ -52,7 +52,7 @@ def write_answers(folder: Path, sizes: dict[str, int]) -> None:
             write_json(folder / f"{task}.json", rows)
     for name in ("scannet", "scannet_mask3d"):
         path = folder / f"{name}_val_attributes.pt"
-        content = torch.load(path)
+        content = torch.load(path, weights_only=True)
         for scene in content.values():
             scene["objects"] = [f"{generator.choice(LOOKS)} {generator.choice(NOUNS)}" for _ in scene["locs"]]
         torch.save(content, path)
