@@ -176,7 +176,8 @@ def as_posed(source, folder):
 
 
 def picture(browser, path):
-    """Take a picture; a processor that draws all by itself may need more than one attempt."""
+    """Take a picture of what is drawn: a processor that goes on drawing leaves no time for it."""
+    browser.execute_script("window.requestAnimationFrame = () => 0")
     try:
         return browser.save_screenshot(str(path))
     except TimeoutException:
