@@ -188,7 +188,7 @@ def picture(browser, path):
 def test_the_picture_of_the_readme(shared_data, tmp_path):
     """A room that was really scanned, with one object chosen."""
     out, folder = tmp_path / "real", as_posed(shared_data / "scenes" / "hololens_000", tmp_path / "hololens_000")
-    assert not prepare(PrepareArguments(scans=(str(folder),), out=str(out), frames=12, points=25_000)).failed
+    assert not prepare(PrepareArguments(scans=(str(folder),), out=str(out), frames=12, points=120_000)).failed
     running = start(Rooms(named(find_scenes([out]))), port=8490)
     browser = start_browser(width=1200, height=720)
     try:
