@@ -1,5 +1,6 @@
 """Every command's examples are calls that it takes, and its help and completion know its flags."""
 
+import importlib
 import shlex
 
 import pytest
@@ -35,6 +36,9 @@ def test_examples_are_taken_as_they_are_typed(command, root, monkeypatch):
             raw_example(words)
             continue
         (kind,) = command.kinds()
+        if command.public:
+            module, _, function = command.public.partition(":")
+            words = getattr(importlib.import_module(module), function)(words)
         with monkeypatch.context() as patch:
             patch.setattr(kind, "check", lambda self: None)  # its files are not there
             arguments = flags.read(kind, words, "try")
