@@ -126,6 +126,7 @@ def wrong_call(name, folder):
         "infer": (["--model", gone, "--annotation_dir", gone, "--output_dir", out], 1),
         "score": (["--predictions", str(folder), "--annotation_dir", str(folder)], 1),
         "judge": (["--predictions", gone, "--base_url", "http://localhost:1/v1", "--model", "m"], 2),
+        "view": ([gone], 1),
         "report": (["--predictions", str(folder), "--annotation_dir", str(folder), "--out", out], 1),
         "export": (["--adapter", gone, "--out", out], 1),
         "doctor": ([gone + ".yaml"], 2),

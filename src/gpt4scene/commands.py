@@ -212,9 +212,9 @@ COMMANDS: tuple[Command, ...] = (
         public="gpt4scene.chat.arguments:with_question",
         words='"QUESTION"',
         examples=(
-            'gpt4scene ask --model outputs/run --scene scenes/scenes/room "What is beside the sofa?"',
+            'gpt4scene ask --model outputs/run --scene scenes/room "What is beside the sofa?"',
             'gpt4scene ask --model outputs/run --scene scenes --scene_id room "Where is <OBJ003>?"',
-            'gpt4scene ask --model qwen --base_url http://localhost:8000/v1 --scene scenes/scenes/room "A bed?"',
+            'gpt4scene ask --model qwen --base_url http://localhost:8000/v1 --scene scenes/room "A bed?"',
         ),
         imports=MODEL_IMPORTS,
     ),

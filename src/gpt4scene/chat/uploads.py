@@ -130,7 +130,7 @@ def _prepared(
     annotated = any(next(place.glob(f"**/{pattern}"), None) for pattern in ANNOTATION)
     objects = "scan" if annotated else "clusters"
     words = ["prepare", "--scans", str(place), "--out", str(folder / "out"), "--format", kind]
-    words += ["--objects", objects, "--frames", str(frames)]
+    words += ["--objects", objects, "--frames", str(frames), "--inside_only"]
     what = f"preparing the recording ({kind}; objects: {'its annotation' if annotated else 'connected geometry'})"
     start = time.monotonic()
     with (folder / "said.txt").open("wb") as said:
