@@ -212,7 +212,7 @@ COMMANDS: tuple[Command, ...] = (
         public="gpt4scene.chat.arguments:with_question",
         words='"QUESTION"',
         examples=(
-            'gpt4scene ask --model outputs/run --scene scenes/room "What is beside the sofa?"',
+            'gpt4scene ask --model outputs/run --scene scenes/room "What is on the desk?"',
             'gpt4scene ask --model outputs/run --scene scenes --scene_id room "Where is <OBJ003>?"',
             'gpt4scene ask --model qwen --base_url http://localhost:8000/v1 --scene scenes/room "A bed?"',
         ),

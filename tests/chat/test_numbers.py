@@ -29,7 +29,7 @@ def test_every_image_has_a_button_where_its_number_is(scene):
 def test_numbers_in_texts_are_chips_and_unknown_ones_say_so(scene):
     text = marked_text("<OBJ000> & <OBJ042>", {0: "chair"}, view_link("http://a:1/", scene))
     assert 'data-object="0"' in text and "<b>0</b> chair</button>" in text and "&amp;" in text
-    assert 'href="http://a:1/?scene=room&amp;object=0"' in text
+    assert 'href="http://a:1/?websocket=ws://a:1/scene/room/object/0"' in text
     assert "object 42, which this scene does not have" in text
     assert said("<OBJ001> <OBJ000> <OBJ001> <OBJ042>", scene) == [1, 0]
 

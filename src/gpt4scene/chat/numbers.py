@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from pathlib import Path
-from urllib.parse import urlencode
 
 from gpt4scene.files.prepared import Marker, PreparedScene
 from gpt4scene.metrics.object_ids import object_ids, object_mark, object_spans
 from gpt4scene.scenes.colors import color_of, ink_on
+from gpt4scene.view.links import address
 
 MOST_MARKS = 500
 """Buttons on an image; more are not drawn, and nobody could tell them apart."""
@@ -122,9 +122,7 @@ def view_link(view_url: str | None, scene: PreparedScene) -> Link:
     """Return what gives the address of an object in the 3D view at ``view_url``."""
 
     def link(number: int) -> str | None:
-        if view_url is None:
-            return None
-        return f"{view_url.rstrip('/')}/?{urlencode({'scene': scene.scene_id, 'object': number})}"
+        return None if view_url is None else address(view_url, scene.record.parent.name, number)
 
     return link
 
