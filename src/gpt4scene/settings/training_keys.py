@@ -59,7 +59,8 @@ def members_of(hint: Any) -> list[Any]:
     """Return the members of a type as JSON holds them: a name, ``{"choices": words}`` or ``{"list": members}``."""
     if get_origin(hint) in (Union, UnionType):
         return [one for member in get_args(hint) for one in members_of(member)]
-    base, inner = get_origin(hint) or hint, get_args(hint)
+    base: Any = get_origin(hint) or hint
+    inner = get_args(hint)
     if base is list:
         return [{"list": members_of(inner[0]) if inner else ["str"]}]
     if base is Literal and all(isinstance(word, str) for word in inner):
