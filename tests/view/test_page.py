@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("viser")
@@ -14,6 +15,8 @@ from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from gpt4scene.demo.plan import draw_plan
+from gpt4scene.demo.rooms import View, write_room
 from gpt4scene.files.prepared import find_scenes
 from gpt4scene.scenes.prepare import PrepareArguments, prepare
 from gpt4scene.view.links import address
@@ -162,19 +165,6 @@ def test_a_strangers_page_is_shown_nothing(view):
         assert ours.recv(timeout=30)
 
 
-def as_posed(source, folder):
-    """The older layout of the real room (``K.txt``, all poses, an index of lines) as a posed folder."""
-    folder.mkdir()
-    for name in ("images", "depth"):
-        os.symlink(source / name, folder / name)
-    poses = (source / "poses_all_373.txt").read_text().splitlines()
-    index = sorted(line.split() for line in (source / "frame_index.txt").read_text().splitlines())
-    (folder / "poses.txt").write_text("\n".join(poses[int(line)] for _, line in index))
-    (folder / "intrinsics.txt").write_text((source / "K.txt").read_text())
-    (folder / "objects.json").write_text((source / "objects.json").read_text())
-    return folder
-
-
 def picture(browser, path):
     """Take a picture of what is drawn: a processor that goes on drawing leaves no time for it."""
     browser.execute_script("window.requestAnimationFrame = () => 0")
@@ -185,19 +175,17 @@ def picture(browser, path):
 
 
 @pytest.mark.skipif("GPT4SCENE_PICTURES" not in os.environ, reason="takes the picture of the README, when asked")
-def test_the_picture_of_the_readme(shared_data, tmp_path):
-    """A room that was really scanned, with one object chosen."""
-    out, folder = tmp_path / "real", as_posed(shared_data / "scenes" / "hololens_000", tmp_path / "hololens_000")
-    assert not prepare(PrepareArguments(scans=(str(folder),), out=str(out), frames=12, points=120_000)).failed
+def test_the_picture_of_the_readme(tmp_path):
+    """A room of the demo, as it is first seen."""
+    plan = draw_plan("room0000_00", np.random.default_rng(0))
+    folder, out = write_room(plan, tmp_path / "rooms", View(480, 360, 24)), tmp_path / "scenes"
+    assert not prepare(PrepareArguments(scans=(str(folder),), out=str(out), frames=8, points=150_000)).failed
     running = start(Rooms(named(find_scenes([out]))), port=8490)
     browser = start_browser(width=1200, height=720)
     try:
-        scene = running.rooms.open(running.rooms.names[0]).scene
-        best = max(scene.objects, key=lambda box: sum(mark.id == box.id for f in scene.frames for mark in f.markers))
-        browser.get(address(running.base, scene.scene_id, best.id) + "&fixedDpr=0.75")  # a processor draws
+        browser.get(address(running.base, running.rooms.names[0]) + "&fixedDpr=0.75")  # a processor draws
         shown(browser, "objects.")
         press(browser, "", "div[contains(@class,'Notification')]//button")
-        open_tab(browser, "Frames")
         time.sleep(20)
         until(lambda: picture(browser, Path(os.environ["GPT4SCENE_PICTURES"]) / "view.png"), "a picture")
     finally:
