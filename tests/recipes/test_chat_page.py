@@ -31,7 +31,7 @@ def page(tmp_path_factory):
         keep_to_ourselves(folder)
         records = [write_scene(folder / "scenes", name, ("chair", BAD), side=112) for name in ("one", "two")]
         arguments = ChatArguments(
-            model=str(build(folder / "model")), max_new_tokens=48, branch_limit=2, view_url="http://127.0.0.1:1"
+            model=str(build(folder / "model")), max_new_tokens=12, branch_limit=2, view_url="http://127.0.0.1:1"
         )
         asker = open_asker(arguments, print)
         (folder / "private").mkdir()
