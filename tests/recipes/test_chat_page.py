@@ -9,6 +9,8 @@ import pytest
 from browser import complaints, start_browser
 from chat_scenes import BAD, write_scene
 
+from gpt4scene.view.links import address
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 QUESTION = "#g4s-question textarea"
 TALK = "document.querySelector('#g4s-talk').innerText"
@@ -29,7 +31,7 @@ def page(tmp_path_factory):
         keep_to_ourselves(folder)
         records = [write_scene(folder / "scenes", name, ("chair", BAD), side=112) for name in ("one", "two")]
         arguments = ChatArguments(
-            model=str(build(folder / "model")), max_new_tokens=48, branch_limit=2, view_url="http://127.0.0.1:1"
+            model=str(build(folder / "model")), max_new_tokens=12, branch_limit=2, view_url="http://127.0.0.1:1"
         )
         asker = open_asker(arguments, print)
         (folder / "private").mkdir()
@@ -93,7 +95,7 @@ def test_ask_click_a_number_change_the_wording_and_the_scene(page, desk):
     second = answered(desk, ask(desk, "is where?"))
     assert BAD in second and "of them kept from before" in second
     link = desk.find_element(By.CSS_SELECTOR, "#g4s-talk .g4s-3d").get_attribute("href")
-    assert link == "http://127.0.0.1:1/?scene=one&object=1"
+    assert link == address("http://127.0.0.1:1", "one", 1)
     desk.find_element(By.CSS_SELECTOR, "#g4s-wording input").click()
     wait(desk, "document.querySelectorAll('[role=option]').length > 4")
     desk.find_elements(By.CSS_SELECTOR, "[role=option]")[2].click()
