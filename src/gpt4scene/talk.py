@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -142,7 +142,8 @@ def ready_streams() -> None:
     encoding = "ascii" if _says_ascii() else None
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding=encoding or stream.encoding, errors="gpt4scene.plain")
+            with suppress(OSError):  # its file was exchanged for a pipe beneath it, as in a fork: it stays as it is
+                stream.reconfigure(encoding=encoding or stream.encoding, errors="gpt4scene.plain")
 
 
 def can_redraw() -> bool:
