@@ -28,7 +28,7 @@ def main(arguments: ChatArguments) -> int:
 
     records = find_scenes(arguments.scenes) if arguments.scenes else []
     port = free_port(arguments.host, arguments.port)
-    talk.say(f"{first_line(arguments)} {len(records)} scenes")
+    talk.say(f"{first_line(arguments)} {len(records)} scene{'' if len(records) == 1 else 's'}")
     with spool() as folder:
         keep_to_ourselves(folder)
         import gradio  # noqa: F401  (missed before minutes of loading, where it is not installed)
@@ -36,8 +36,7 @@ def main(arguments: ChatArguments) -> int:
         asker = open_asker(arguments, talk.say, arguments.branch_limit)
         try:
             page = Page(arguments, records, asker, folder, port)
-            for line in page.lines():
-                talk.say(line)
+            page.say()
             page.wait()
         finally:
             asker.close()
@@ -116,17 +115,16 @@ class Page:
             js=text_of("chat.js"),
         )
 
-    def lines(self) -> list[str]:
-        """Return what is said once the page is there."""
-        found = [f"page at {self.address}; Ctrl-C stops"]
+    def say(self) -> None:
+        """Say where the page is, and who else can see it."""
+        talk.say(f"page at {self.address}; Ctrl-C stops")
         if self._arguments.host not in ON_THIS_MACHINE:
-            found.append(f"note: whoever reaches {self._arguments.host} may ask, and see the scenes")
+            talk.note(f"whoever reaches {self._arguments.host} may ask, and see the scenes")
         if self._arguments.share:
-            found.append(
-                f"warning: anyone who has the link {self.shared} may ask and see the scenes; questions and images pass "
-                "through Gradio's servers"
+            talk.warning(
+                f"anyone who has the link {self.shared} may ask and see the scenes; questions and images pass through "
+                "Gradio's servers"
             )
-        return found
 
     def wait(self) -> None:
         """Wait for Ctrl-C."""
