@@ -20,8 +20,14 @@ from gpt4scene.files.pixels import rgb, still
 LEAST_AV = 15
 """The first version of the package ``av`` that tells a cover from a video."""
 
-FORMS = "mov,matroska,avi,mpeg,mpegvideo,mpegts,flv,asf,ogg"
-"""Containers that are read, as FFmpeg calls them. A list of other files (HLS, concat) is none, whatever its name."""
+FORMS = (
+    "mov,matroska,avi,mpeg,mpegvideo,mpegts,flv,asf,ogg,gif,ivf,m4v,h264,hevc,obu,mjpeg,mxf,nut,rm,yuv4mpegpipe,dv,"
+    "mp3,wav,flac,aac"
+)
+"""Forms that are read, as FFmpeg calls them; those of sound, to say that they hold no video.
+
+A list of other files (HLS, concat) is none, whatever its name.
+"""
 MOST_PIXELS = 8192 * 8192
 """Of a frame; a header that says more is made up, or wants gigabytes for every frame."""
 
