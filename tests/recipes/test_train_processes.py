@@ -202,7 +202,7 @@ def test_the_public_command(real_torchrun, workshop, root, tmp_path):
     load_model(tmp_path / "run")
     assert done.stderr.count("the run as a page: ") == 1, "the first process alone writes it"
     page = (tmp_path / "run/index.html").read_text()
-    assert "torchrun" not in page and f"infer --model {tmp_path}/run" in page and "deepspeed" in page
+    assert "torchrun" not in page and "infer --model run " in page and "deepspeed" in page
 
 
 def test_sigterm_saves_on_all_processes(python, flags, losses_of, environment, root, tmp_path):

@@ -176,7 +176,7 @@ def test_keys_alone_find_open_and_leave_an_answer(browser, index):
     focused = browser.switch_to.active_element
     assert focused.text == "What color is lamp 27?"
     width = browser.execute_script("return getComputedStyle(document.activeElement).outlineWidth")
-    assert width == "3px", "focus is visible"
+    assert width in ("2px", "3px"), "focus is visible"
     press(browser, Keys.ENTER)
     wait(browser, lambda: one(browser, "#answer").is_displayed())
     press(browser, Keys.ESCAPE)

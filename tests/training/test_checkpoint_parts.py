@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from gpt4scene.errors import DataError
+from gpt4scene.files.run_folder import MARK
 from gpt4scene.training.checkpoint_parts import STATE, check_own_parts, check_parts
-from gpt4scene.training.output import MARK
 
 
 def made(folder, processes=1, step=2, **settings):

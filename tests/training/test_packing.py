@@ -11,13 +11,13 @@ from scene_rows import write_image
 from gpt4scene.data.packs import PackDataset
 from gpt4scene.demo import tiny_model
 from gpt4scene.families.shape import PUBLISHED
+from gpt4scene.files.run_folder import MARK
 from gpt4scene.model.fused import Kernels, plain_gate, plain_norm
 from gpt4scene.settings.config import parse
 from gpt4scene.training import packing
 from gpt4scene.training.checkpointing import pack_size
 from gpt4scene.training.fitting import setup_of
 from gpt4scene.training.memory import PUBLISHED_PACK
-from gpt4scene.training.output import MARK
 from gpt4scene.training.packing import branches_of, widest_pack
 from gpt4scene.training.preflight import plan_of
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from gpt4scene.errors import DataError
+from gpt4scene.files.run_folder import MARK
 from gpt4scene.settings.config import parse
 from gpt4scene.training.hf_arguments import training_arguments
-from gpt4scene.training.output import MARK, BatchPlan
+from gpt4scene.training.output import BatchPlan
 from gpt4scene.training.resume import STATE, check_complete, check_settings, settings_of, steps_left, total_steps
 
 PLAN = BatchPlan(questions_per_step=8, questions_per_pack=4, processes=2, training_rows=100, seed=42)

@@ -10,7 +10,8 @@ import pytest
 from gpt4scene.data.groups import Groups
 from gpt4scene.data.planning import even_size, plan_steps
 from gpt4scene.errors import DataError
-from gpt4scene.training.output import MARK, BatchPlan
+from gpt4scene.files.run_folder import MARK
+from gpt4scene.training.output import BatchPlan
 from gpt4scene.training.same_steps import check_plan
 
 PLAN = BatchPlan(questions_per_step=8, questions_per_pack=4, processes=2, training_rows=100, seed=42)

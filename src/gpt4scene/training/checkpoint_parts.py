@@ -16,6 +16,7 @@ from transformers.trainer_pt_utils import safe_globals
 
 from gpt4scene.errors import DataError
 from gpt4scene.families.registry import FAMILIES
+from gpt4scene.files.run_folder import MARK
 from gpt4scene.files.whole import read_json
 from gpt4scene.model.adapter_files import read_adapter
 from gpt4scene.model.checkpoint import check_config
@@ -23,7 +24,6 @@ from gpt4scene.model.experts import joined
 from gpt4scene.model.folder import is_adapter
 from gpt4scene.model.weight_files import check_files, check_pickle
 from gpt4scene.model.weight_samples import broken_tensor, pieces
-from gpt4scene.training.output import MARK
 from gpt4scene.training.own_optimizer import known_projectors
 from gpt4scene.training.processes import processes_here
 

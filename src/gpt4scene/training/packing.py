@@ -9,6 +9,7 @@ from transformers import AutoConfig, TrainingArguments
 
 from gpt4scene.data.packs import PackDataset
 from gpt4scene.families.registry import shape_of
+from gpt4scene.files.run_folder import MARK
 from gpt4scene.files.whole import read_json
 from gpt4scene.model.loading import meta_model
 from gpt4scene.settings.config import TrainConfig
@@ -16,7 +17,6 @@ from gpt4scene.training.checkpointing import options_of, pack_size
 from gpt4scene.training.fitting import free_bytes, kernels_of, setup_of
 from gpt4scene.training.launch_files import deepspeed_content
 from gpt4scene.training.memory import PackSize, largest_pack
-from gpt4scene.training.output import MARK
 from gpt4scene.training.processes import gather_all, on_first
 from gpt4scene.types import EncodedSample
 

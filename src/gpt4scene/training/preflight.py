@@ -12,6 +12,7 @@ from gpt4scene.data.planning import even_size
 from gpt4scene.errors import ConfigError
 from gpt4scene.families.family import check_template
 from gpt4scene.families.registry import family_of, shape_of
+from gpt4scene.files.run_folder import MARK
 from gpt4scene.files.whole import read_json
 from gpt4scene.model.adapter_chain import check_chain
 from gpt4scene.model.attention import attention_sentence, refuse_dropout
@@ -33,7 +34,7 @@ from gpt4scene.training.fitting import wanted_kernels
 from gpt4scene.training.held_out import answering_problems
 from gpt4scene.training.launch_files import launch_problems
 from gpt4scene.training.optimizers import check_target_modules, option_problems
-from gpt4scene.training.output import MARK, BatchPlan
+from gpt4scene.training.output import BatchPlan
 from gpt4scene.training.packages import missing_packages
 from gpt4scene.training.packing import branches_of
 from gpt4scene.training.parameter_groups import check_low_rank_targets

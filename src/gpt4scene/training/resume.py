@@ -18,11 +18,12 @@ from typing import Any
 from transformers import TrainingArguments
 
 from gpt4scene.errors import DataError
+from gpt4scene.files.run_folder import MARK
 from gpt4scene.files.whole import read_json
 from gpt4scene.model.folder import ADAPTER_CONFIG, is_adapter, weight_files
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.training.checkpoint_parts import STATE, check_parts
-from gpt4scene.training.output import AUTO, MARK, BatchPlan, check_output_folder, ended_well, open_output
+from gpt4scene.training.output import AUTO, BatchPlan, check_output_folder, ended_well, open_output
 from gpt4scene.training.same_steps import check_plan
 
 _KEPT_BY_THE_OPTIMIZER = (

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from gpt4scene.errors import DataError
+from gpt4scene.files.run_folder import MARK
 from gpt4scene.files.whole import read_json
-from gpt4scene.training.output import MARK, BatchPlan
+from gpt4scene.training.output import BatchPlan
 
 _NAMES = {
     "questions": "per_device_train_batch_size x gradient_accumulation_steps",
