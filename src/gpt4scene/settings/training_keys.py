@@ -14,7 +14,7 @@ from enum import Enum
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
-from typing import Any, Literal, Union, cast, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from gpt4scene.errors import ConfigError
 from gpt4scene.files.whole import read_json, write_json
@@ -59,13 +59,13 @@ def members_of(hint: Any) -> list[Any]:
     """Return the members of a type as JSON holds them: a name, ``{"choices": words}`` or ``{"list": members}``."""
     if get_origin(hint) in (Union, UnionType):
         return [one for member in get_args(hint) for one in members_of(member)]
-    base, inner = cast(Any, get_origin(hint) or hint), get_args(hint)
+    base, inner = get_origin(hint) or hint, get_args(hint)
     if base is list:
         return [{"list": members_of(inner[0]) if inner else ["str"]}]
-    if base is Literal and all(isinstance(word, str) for word in inner):
-        return [{"choices": list(inner)}]
     if isinstance(base, type) and issubclass(base, Enum):
         return [{"choices": [item.value for item in base]}]
+    if base is Literal and all(isinstance(word, str) for word in inner):
+        return [{"choices": list(inner)}]
     return [next((name for name, kind in PLAIN.items() if base is kind), OTHER)]
 
 
