@@ -221,6 +221,7 @@ def guarded(work: Callable[[], int], stopped: str = "") -> int:
     """
     # Said of every import of peft on some CPUs. Seen in 2026-11 with bitsandbytes 0.50; remove when it is silent.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    logging.getLogger("DeepSpeed").addFilter(_beside_results)
     try:
         with _signals_stop():
             status = work()
@@ -248,6 +249,13 @@ def _unread() -> int:
         return FAILED
     os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
     return FAILED
+
+
+def _beside_results(record: logging.LogRecord) -> bool:
+    """Say on stderr what DeepSpeed would write to stdout, where results go; that a CPU is no GPU needs no word."""
+    if "Setting accelerator to CPU" not in record.getMessage():
+        talk.say(record.getMessage())
+    return False
 
 
 @contextmanager
