@@ -41,7 +41,8 @@ def note_on_size(arguments: AnsweringArguments) -> str | None:
     folder = find_model(arguments.model)
     file = (folder.adapter or folder.base) / RECORD
     content = read_json(file, "record of a training run") if file.is_file() else {}
-    parts = content.get("config", {}).values() if isinstance(content, dict) else ()
+    config = content.get("config") if isinstance(content, dict) else None
+    parts = config.values() if isinstance(config, dict) else ()
     sides = [part.get("image_resolution") for part in parts if isinstance(part, dict)]
     trained = next((side for side in sides if isinstance(side, int)), None)
     shown = arguments.image_limits.image_resolution
