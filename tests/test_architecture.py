@@ -19,7 +19,7 @@ SCRIPTS = sorted(
 )
 LIMIT_FILE, LIMIT_MEDIAN, LIMIT_FUNCTION = 400, 150, 60
 
-BASE = {"types", "registry", "errors", "signals", "talk", "progress", "__init__"}
+BASE = {"types", "registry", "errors", "signals", "talk", "progress", "launched", "__init__"}
 FILES = BASE | {"metrics", "files"}
 SETTINGS = FILES | {"scans", "data", "settings"}
 BELOW_RUNS = SETTINGS | {"scenes", "geometry", "benchmarks", "families", "model"}

@@ -12,28 +12,31 @@ from gpt4scene.commands import COMMANDS as ENTRIES
 from gpt4scene.errors import ConfigError
 from gpt4scene.settings import flags
 from gpt4scene.settings.config import parse
+from gpt4scene.wide_flags import taken_off
 
 COMMANDS = {command.name: command for command in ENTRIES}
 UNSET = ("…", "$")
 """Marks of a line that leaves something to its reader: only its flags' names are looked at."""
-EVERYWHERE = {"--help", "--full", "--verbose", "--quiet", "--json"}
-"""Flags that a command takes beside those of its arguments."""
+EVERYWHERE = {"--help", "--full"}
+"""Flags that a command takes beside those of its arguments, and beside those that are taken off first."""
 LEAST = ("--model_name_or_path", "m", "--dataset", "d", "--output_dir", "o")
 """What a reader's own YAML says at least."""
 DOCTOR = ("train", "infer", "prepare")
 """Commands whose flags ``doctor`` takes."""
 
 
-def known_flags(name):
+def own_flags(name):
     kinds = [kind for one in (DOCTOR if name == "doctor" else (name,)) for kind in COMMANDS[one].kinds()]
     fields = [field for kind in kinds for field in kind.__dataclass_fields__.values()]
-    return {f"--{word}" for field in fields for word in (field.name, *field.metadata["also"])} | EVERYWHERE
+    return {word for field in fields for word in (field.name, *field.metadata["also"])}
 
 
 def check_ours(name, words):
     """Read the words of a command as the command does, as far as they are all there."""
     assert name in COMMANDS, f"{name} is no command"
     command = COMMANDS[name]
+    own = own_flags(name)
+    words, _ = taken_off(words, own)
     given = {f"--{word[2:].partition('=')[0].replace('-', '_')}" for word in words if word.startswith("--")}
     if name == "train":
         if "--from" not in given:
@@ -41,7 +44,8 @@ def check_ours(name, words):
         return
     if name == "export" and words[0].endswith(".yaml"):
         return
-    assert given <= known_flags(name), f"{given - known_flags(name)} of {name}"
+    known = {f"--{word}" for word in own} | EVERYWHERE
+    assert given <= known, f"{given - known} of {name}"
     whole = not any(mark in word for word in words for mark in UNSET)
     if whole and not command.raw and "--help" not in given:
         if command.public:

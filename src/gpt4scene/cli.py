@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from gpt4scene import __version__, talk
 from gpt4scene.commands import COMMANDS, EXTRAS, FURTHER, Command
 from gpt4scene.errors import ConfigError, DataError, Stopped, WorkError
+from gpt4scene.launched import alike
 from gpt4scene.listing import Listing
 from gpt4scene.registry import nearest
 from gpt4scene.settings.flag_list import Flag
@@ -100,12 +101,12 @@ def _dispatch(words: Sequence[str], defaults: Mapping[str, str]) -> int:
 def _run(command: Command, words: Sequence[str], defaults: Mapping[str, str]) -> int:
     """Do the work of a command, with the talk and the form of result that the flags of every command ask for."""
     own = [flag.name for flag in Listing().flags(command) if flag.name in WIDE]
-    words, wide = taken_off(words, own)
+    words, wide = alike(lambda: taken_off(words, own))
     if wide.json and not command.json:
         raise ConfigError(f"gpt4scene {command.name} has no result that --json could print; leave it out")
     with talk.level(wide.level), talk.result_as_json() if wide.json else nullcontext(), _told(command):
         with _says_that_it_loads(command):
-            work = command.ready(words, defaults)
+            work = alike(lambda: command.ready(words, defaults))
         return work()
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 import torch.multiprocessing
 
-from gpt4scene.errors import ConfigError, DataError, Stopped
-from gpt4scene.training import processes
-from gpt4scene.training.processes import OtherProcessFailed, alike, on_all, on_first
+from gpt4scene.launched import OtherProcessFailed
+from gpt4scene.training.processes import on_all, on_first
 
 
 def test_one_process_needs_no_talk():
@@ -47,31 +46,6 @@ def test_errors_travel():
         torch.multiprocessing.spawn(worker, (port, results), nprocs=2)
         assert results[0] == [0, "from 0", "quiet 1", "own error", "ZeroDivisionError"]
         assert results[1] == [1, "from 0", "own error", "quiet 1", "OtherProcessFailed"]
-
-
-def failing(error):
-    raise error
-
-
-@pytest.mark.parametrize("error", [ConfigError("wrong call"), DataError("wrong file")], ids=["call", "file"])
-@pytest.mark.parametrize("rank", ["0", "1", None])
-@pytest.mark.parametrize("ended", [True, False])
-def test_before_they_can_talk_the_first_of_a_node_says_it(monkeypatch, error, rank, ended):
-    waits = []
-    monkeypatch.setattr(
-        processes.time, "sleep", lambda seconds: waits.append(seconds) or ended and failing(Stopped(""))
-    )
-    monkeypatch.delenv("LOCAL_RANK", raising=False)
-    if rank is not None:
-        monkeypatch.setenv("LOCAL_RANK", rank)
-        monkeypatch.setenv("RANK", str(8 + int(rank)))
-    assert alike(lambda: 3) == 3
-    quiet = rank == "1" and ended
-    with pytest.raises(OtherProcessFailed if quiet else type(error)) as caught:
-        alike(lambda: failing(error))
-    assert waits == ([processes.GRACE_S] if rank == "1" else [])
-    if quiet:
-        assert caught.value.code == (2 if isinstance(error, ConfigError) else 1)
 
 
 LEAST = "--model_name_or_path m --dataset d --finetuning_type full --output_dir"

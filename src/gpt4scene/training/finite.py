@@ -17,8 +17,9 @@ from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 
 from gpt4scene.errors import DataError
+from gpt4scene.launched import OtherProcessFailed
 from gpt4scene.training.output import good_checkpoint
-from gpt4scene.training.processes import OtherProcessFailed, gather_all, raise_first
+from gpt4scene.training.processes import gather_all, raise_first
 from gpt4scene.training.signals import highest_of_all
 from gpt4scene.types import Origin
 

@@ -5,26 +5,15 @@ from __future__ import annotations
 import atexit
 import os
 import socket
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import torch
 
-from gpt4scene.errors import ConfigError, Stopped
+from gpt4scene.launched import OtherProcessFailed, status_of
 from gpt4scene.model.compat import end_without_finalizing
 
 Result = TypeVar("Result")
-
-GRACE_S = 30.0
-"""Seconds that a process waits for the first one of its node to say what is wrong, and for the launcher to act."""
-
-
-class OtherProcessFailed(SystemExit):
-    """Ends this process quietly, with exit status 1 or ``status``: another one has said what is wrong."""
-
-    def __init__(self, status: int = 1) -> None:
-        super().__init__(status)
 
 
 def processes_here() -> int:
@@ -44,24 +33,6 @@ def join_alone() -> None:
         port = free.getsockname()[1]
     given = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ.update(given)
-
-
-def alike(work: Callable[[], Result]) -> Result:
-    """Return ``work()``, which every process does before they can talk, with the same outcome on all of a node.
-
-    Where it fails, the first process of the node says so; a launcher then ends the others, which go quietly, with the
-    same status. One that is not ended within ``GRACE_S`` has failed on its own, and says so after all.
-    """
-    try:
-        return work()
-    except Exception as error:
-        if _is_distributed() or os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")) == "0":
-            raise
-        try:
-            time.sleep(GRACE_S)
-        except Stopped:
-            raise OtherProcessFailed(_status(error)) from None
-        raise
 
 
 def on_all(work: Callable[[], Result]) -> Result:
@@ -88,7 +59,7 @@ def raise_first(error: Exception | None) -> None:
 
     Where none has one, nothing happens.
     """
-    statuses = gather_all(0 if error is None else _status(error))
+    statuses = gather_all(0 if error is None else status_of(error))
     first = next((rank for rank, status in enumerate(statuses) if status), None)
     if first is None:
         return
@@ -131,11 +102,6 @@ def end_of_several(status: int) -> int:
     if _is_distributed():
         end_without_finalizing(status)
     return status
-
-
-def _status(error: Exception) -> int:
-    """Return the exit status that ``cli.py`` gives to an error."""
-    return 2 if isinstance(error, ConfigError) else 1
 
 
 def _disconnect() -> None:

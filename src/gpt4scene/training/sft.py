@@ -13,6 +13,7 @@ from transformers import TrainerCallback, TrainingArguments, set_seed
 from gpt4scene import talk
 from gpt4scene.errors import Stopped
 from gpt4scene.families.registry import family_of
+from gpt4scene.launched import alike
 from gpt4scene.model.folder import ModelFolder, identity, local_folder, parameter_count
 from gpt4scene.model.loading import load_tokenizer
 from gpt4scene.model.threads import spare_threads
@@ -36,7 +37,7 @@ from gpt4scene.training.packing import branches_of
 from gpt4scene.training.parts_table import content, parts_of, table
 from gpt4scene.training.planned_run import PlannedRun, batch_content, result, say
 from gpt4scene.training.preflight import attention_of, check_best_metric, check_model, check_settings, plan_of
-from gpt4scene.training.processes import alike, leave_in_order, on_all, on_first, processes_here
+from gpt4scene.training.processes import leave_in_order, on_all, on_first, processes_here
 from gpt4scene.training.ready_model import hasten, last_adapter, parameters_of, ready_model
 from gpt4scene.training.repeating import check_repeat, earlier_run
 from gpt4scene.training.results import evaluate_only, finish, take_steps
