@@ -44,13 +44,14 @@ def test_what_is_broken_is_said_and_the_rest_is_read(tmp_path):
     (tmp_path / "run.json").write_text("{")
     (tmp_path / "all_results.json").write_text('{"train_loss": 0.5, "epoch": 1}')
     (tmp_path / "trainer_log.jsonl").write_text('{"loss": 1}\n')
-    (tmp_path / "eval_answers.jsonl").write_text('{"step": 1}\n')
+    answer = {"step": "one", "task": "t", "row": "r", "question": "q", "truth": "a", "answer": "b"}
+    (tmp_path / "eval_answers.jsonl").write_text(lines({**answer, "step": 1}, answer))
     record = read_run(tmp_path)
     assert record.results == {"train_loss": 0.5, "epoch": 1.0} and not record.log and not record.answers
     assert [note.split(": ")[0].rsplit("/", 1)[1] for note in record.notes] == [
         "run.json",
         "trainer_log.jsonl, line 1",
-        "eval_answers.jsonl, line 1",
+        "eval_answers.jsonl, line 2",
     ]
 
 

@@ -20,6 +20,7 @@ from gpt4scene.chat.wordings import prompt_of
 from gpt4scene.errors import DataError, WorkError
 from gpt4scene.files.prepared import PreparedScene
 from gpt4scene.files.thoughts import split_thought
+from gpt4scene.types import Question
 
 if TYPE_CHECKING:
     from gpt4scene.inference.decoding import GenerationSettings
@@ -58,10 +59,16 @@ class Desk:
         """
         if visit.busy:
             raise WorkError("the answer before is not complete; wait for it, or stop it")
-        scene = self.scenes.get(visit.scene)
-        question = question_about(scene, prompt_of(text, task, situation), visit.earlier() if follow else ())
+        visit.busy = True  # before anything takes time: a double click asks once
+        try:
+            scene = self.scenes.get(visit.scene)
+            question = question_about(scene, prompt_of(text, task, situation), visit.earlier() if follow else ())
+            yield from self._answered(visit, scene, question)
+        finally:
+            visit.busy = False
+
+    def _answered(self, visit: Visit, scene: PreparedScene, question: Question) -> Iterator[Exchange]:
         ticket = self.line.join()
-        visit.busy = True
         exchange = visit.begin(question.prompt)
         try:
             with ticket:
@@ -75,7 +82,6 @@ class Desk:
         except (DataError, WorkError) as error:
             exchange.error = str(error)
         finally:
-            visit.busy = False
             exchange.state = ""
             if not (exchange.times or exchange.error):
                 exchange.times = STOPPED

@@ -225,15 +225,21 @@ def _read_state(file: Path) -> tuple[list[LogLine], int]:
 def _log_lines(file: Path, lines: Sequence[Mapping[str, Any]], step_key: str) -> list[LogLine]:
     found = []
     for number, line in enumerate(lines, 1):
-        step, epoch = line.get(step_key), line.get("epoch")
-        if not isinstance(step, int) or isinstance(step, bool) or step < 0:
-            raise DataError(f"{file}, line {number}: '{step_key}' must be a step, not {step!r}")
+        step, epoch = _step(file, number, line, step_key), line.get("epoch")
         numbers = {name: value for name, value in line.items() if _is_number(value) and name not in _NOT_FIGURES}
         figures = {"lr" if name == "learning_rate" else name: value for name, value in _finite(numbers).items()}
-        broken = tuple(name for name in numbers if name not in line or not math.isfinite(line[name]))
+        broken = tuple(name for name, value in numbers.items() if not math.isfinite(value))
         passed = float(epoch) if _is_number(epoch) else None
         found.append(LogLine(step, figures, passed, seconds_of(line.get("elapsed_time")), broken))
     return found
+
+
+def _step(file: Path, number: int, line: Mapping[str, Any], key: str) -> int:
+    """Return the step that a line names; ``DataError`` where it is none."""
+    step = line.get(key)
+    if not isinstance(step, int) or isinstance(step, bool) or step < 0:
+        raise DataError(f"{file}, line {number}: '{key}' must be a step, not {step!r}")
+    return step
 
 
 def _read_answers(file: Path) -> list[SaidAnswer]:
@@ -242,7 +248,7 @@ def _read_answers(file: Path) -> list[SaidAnswer]:
     for number, line in enumerate(_lines(file), 1):
         if missing := [name for name in ("step", *names) if name not in line]:
             raise DataError(f"{file}, line {number}: has no '{missing[0]}'; it is no file of answers of a training run")
-        found.append(SaidAnswer(int(line["step"]), *(str(line[name]) for name in names)))
+        found.append(SaidAnswer(_step(file, number, line, "step"), *(str(line[name]) for name in names)))
     return found
 
 
