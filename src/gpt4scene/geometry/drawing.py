@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from html import escape
 
 import numpy as np
-from scipy.spatial import ConvexHull, QhullError
 
 from gpt4scene.geometry.ask_directions import Direction
+from gpt4scene.geometry.hull import hull_corners
 from gpt4scene.geometry.question import GeometryQuestion
 from gpt4scene.geometry.room import Room, RoomObject
 from gpt4scene.geometry.rules import rules_named
@@ -23,10 +23,10 @@ INK, PALE, ASKED, GUIDE = "#5b6472", "#9aa3b2", "#c2410c", "#2563eb"
 def footprint(item: RoomObject) -> np.ndarray:
     """Return the corners of what an object covers seen from above, float64[K, 2], in order around it."""
     corners_82 = item.corners_83[:, :2]
-    try:
-        return corners_82[ConvexHull(corners_82).vertices]
-    except QhullError:  # a line or a point
+    corners = hull_corners(corners_82)
+    if corners is None:
         return corners_82[[int(corners_82[:, 0].argmin()), int(corners_82[:, 0].argmax())]]
+    return corners
 
 
 def plan_svg(room: Room, question: GeometryQuestion) -> str:

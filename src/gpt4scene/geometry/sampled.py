@@ -8,10 +8,14 @@ last bits of the boxes, and a room that is moved gets others. ``boxes.box_distan
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from scipy.spatial import KDTree
 
 from gpt4scene.geometry.boxes import Boxes, box_distances
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
 
 STEP = 0.05
 """Distance of neighbouring points of the grid in metres; a side that is no multiple has them a little closer."""
@@ -22,6 +26,8 @@ REACH = 0.25
 
 def sampled_distances(boxes: Boxes) -> np.ndarray:
     """Return float64[N, N]: the smallest distance of the grid points of two boxes, 0 on the diagonal."""
+    from scipy.spatial import KDTree  # takes half a second
+
     points = [
         grid_points(center, size, axes)
         for center, size, axes in zip(boxes.centers_N3, boxes.sizes_N3, boxes.axes_N33, strict=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import ConvexHull, QhullError
 
 from gpt4scene.geometry.boxes import EDGES_122
+from gpt4scene.geometry.hull import hull_area
 from gpt4scene.geometry.room import RoomObject
 
 NEAR = 0.05
@@ -37,7 +37,4 @@ def outline_pixels(item: RoomObject, pose_44: np.ndarray, intrinsics_33: np.ndar
     if len(seen_N3) < 3:
         return 0.0
     pixels_N3 = seen_N3 @ intrinsics_33.T
-    try:
-        return float(ConvexHull(pixels_N3[:, :2] / pixels_N3[:, 2:3]).volume)
-    except QhullError:  # a flat box seen from its edge
-        return 0.0
+    return hull_area(pixels_N3[:, :2] / pixels_N3[:, 2:3])

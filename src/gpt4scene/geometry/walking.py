@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
-from scipy.spatial import ConvexHull, QhullError
 
+from gpt4scene.geometry.hull import hull_corners
 from gpt4scene.geometry.room import RoomObject
 
 BODY = 0.2
@@ -31,6 +30,8 @@ class WalkMap:
     @cached_property
     def room_YX(self) -> np.ndarray:
         """Metres from the middle of each cell to the nearest place that is not free, 0 in those."""
+        from scipy.ndimage import distance_transform_edt  # takes half a second
+
         around = np.pad(self.walkable_YX, 1)
         return np.asarray(distance_transform_edt(around))[1:-1, 1:-1] * self.cell - self.walkable_YX * self.cell / 2
 
@@ -76,10 +77,8 @@ class WalkMap:
 def footprint(item: RoomObject) -> np.ndarray:
     """Return the corners of a box seen from above, float64[N, 2], counter-clockwise."""
     corners_82 = item.corners_83[:, :2]
-    try:
-        return corners_82[ConvexHull(corners_82).vertices]
-    except QhullError:  # a box without extent on one side
-        return corners_82
+    corners = hull_corners(corners_82)
+    return corners_82 if corners is None else corners
 
 
 def footprint_distance(item: RoomObject, points_P2: np.ndarray) -> np.ndarray:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Pair = tuple[str, tuple[str, ...]]
 """Tokens of an answer, and the tokens of its references, each joined by single spaces."""
@@ -170,6 +173,8 @@ def _common_subsequence(places: dict[str, int], length: int, words: Sequence[str
 
 def _ngram_counts(words: Sequence[Sequence[str]]) -> list[csr_array]:
     """Return how often each n-gram stands in each text, float64[T, G] for n-grams of 1 to 4 words."""
+    from scipy.sparse import csr_array
+
     number: dict[str, int] = {}
     word_L = np.array([number.setdefault(word, len(number)) for text in words for word in text], dtype=np.int64)
     text_L = np.repeat(np.arange(len(words)), [len(text) for text in words])

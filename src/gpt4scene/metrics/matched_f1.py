@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from gpt4scene.metrics.boxes import PUBLISHED_EPSILON, THRESHOLDS, iou
 
@@ -17,9 +16,15 @@ def matched_f1(overlap_PG: np.ndarray) -> tuple[float, ...]:
     """
     named, targets = overlap_PG.shape
     overlap_PG = overlap_PG.astype(np.float32)
-    rows, columns = linear_sum_assignment(overlap_PG, maximize=True)
+    rows, columns = _pairing(overlap_PG)
     paired = overlap_PG[rows, columns]
     return tuple(2 * int((paired >= threshold).sum()) / (named + targets) for _, threshold in THRESHOLDS)
+
+
+def _pairing(overlap_PG: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    from scipy.optimize import linear_sum_assignment  # takes a second
+
+    return linear_sum_assignment(overlap_PG, maximize=True)
 
 
 def best_pairs(named_P6: np.ndarray, targets_G6: np.ndarray) -> list[tuple[int, int, float]]:
@@ -27,7 +32,7 @@ def best_pairs(named_P6: np.ndarray, targets_G6: np.ndarray) -> list[tuple[int, 
     if not len(named_P6) or not len(targets_G6):
         return []
     overlap_PG = _overlaps([(named_P6, targets_G6)])[0].astype(np.float32)
-    rows, columns = linear_sum_assignment(overlap_PG, maximize=True)
+    rows, columns = _pairing(overlap_PG)
     return [(int(row), int(column), float(overlap_PG[row, column])) for row, column in zip(rows, columns, strict=True)]
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.spatial import KDTree
 
 from gpt4scene.errors import DataError
 from gpt4scene.scans.named_files import leads_out
@@ -107,6 +106,7 @@ def _colors_of_obj(path: Path, vertices: np.ndarray) -> np.ndarray | None:
     Only a mesh that is cut along the seams of its texture has them, so they are looked up by place.
     """
     import trimesh
+    from scipy.spatial import KDTree
 
     cut: Any = trimesh.load(path, process=False, force="mesh", resolver=_beside(path))
     found = _colors(cut)
