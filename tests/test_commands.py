@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from gpt4scene.cli import main
-from gpt4scene.commands import COMMANDS
+from gpt4scene.commands import COMMANDS, Command
 from gpt4scene.files.whole import read_json
 from gpt4scene.listing import FILE, Listing, content
 from gpt4scene.settings import flags
@@ -64,3 +64,10 @@ def test_help_is_as_wide_as_the_terminal_and_shows_examples(columns, capsys, mon
         for line in shown.splitlines():
             whole = " " not in line.strip(" \\") or line.startswith("  gpt4scene ")  # a word, the beginning of a call
             assert len(line) <= min(columns, 120) or whole, line
+
+
+@pytest.mark.parametrize("command", [one for one in COMMANDS if not one.raw], ids=lambda one: one.name)
+def test_a_flag_that_is_none_is_refused_before_anything_is_imported(command, monkeypatch, capsys):
+    monkeypatch.setattr(Command, "ready", lambda *given: pytest.fail("imported"))
+    assert main([command.name, "--no_such_flag", "1"]) == 2
+    assert "--no_such_flag is not a flag" in capsys.readouterr().err

@@ -26,10 +26,10 @@ from gpt4scene.errors import ConfigError, DataError, Stopped, WorkError
 from gpt4scene.launched import alike
 from gpt4scene.listing import Listing
 from gpt4scene.registry import nearest
-from gpt4scene.settings.flag_list import Flag
+from gpt4scene.settings.flag_list import Flag, refuse_unknown
 from gpt4scene.signals import Requests
 from gpt4scene.wide_flags import NAMES as WIDE
-from gpt4scene.wide_flags import taken_off
+from gpt4scene.wide_flags import WideFlags, taken_off
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -100,14 +100,23 @@ def _dispatch(words: Sequence[str], defaults: Mapping[str, str]) -> int:
 
 def _run(command: Command, words: Sequence[str], defaults: Mapping[str, str]) -> int:
     """Do the work of a command, with the talk and the form of result that the flags of every command ask for."""
-    own = [flag.name for flag in Listing().flags(command) if flag.name in WIDE]
-    words, wide = alike(lambda: taken_off(words, own))
+    words, wide = alike(lambda: _looked_at(command, words, defaults))
     if wide.json and not command.json:
         raise ConfigError(f"gpt4scene {command.name} has no result that --json could print; leave it out")
     with talk.level(wide.level), talk.result_as_json() if wide.json else nullcontext(), _told(command):
         with _says_that_it_loads(command):
             work = alike(lambda: command.ready(words, defaults))
         return work()
+
+
+def _looked_at(command: Command, words: Sequence[str], defaults: Mapping[str, str]) -> tuple[list[str], WideFlags]:
+    """Return words and flags of every command; a flag that is none is refused before anything is imported."""
+    flags = Listing().flags(command)
+    words, wide = taken_off(words, [flag.name for flag in flags if flag.name in WIDE])
+    if not command.raw:
+        named = [*words, *(f"--{name}" for name in defaults)]
+        refuse_unknown(flags, named, complete=not command.public)  # words of a public call mean flags that are missing
+    return words, wide
 
 
 @contextmanager

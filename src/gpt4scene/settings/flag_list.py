@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal
 
+from gpt4scene.errors import ConfigError
+from gpt4scene.registry import nearest
 from gpt4scene.settings.arguments import hints_of
 
 WORDS: Mapping[type, str] = types.MappingProxyType({bool: "BOOL", int: "INT", float: "FLOAT", str: "STR"})
@@ -19,7 +21,8 @@ WORDS: Mapping[type, str] = types.MappingProxyType({bool: "BOOL", int: "INT", fl
 class Flag:
     """A flag: its name without hyphens, what it takes (``INT``, ``STR...``), its sentence and its heading.
 
-    ``default`` is None where a flag that is left out has no value, or must be given (``needed``).
+    ``default`` is None where a flag that is left out has no value, or must be given (``needed``). ``also`` are older
+    names.
     """
 
     name: str
@@ -29,17 +32,20 @@ class Flag:
     choices: tuple[str, ...] = ()
     default: str | None = None
     needed: bool = False
+    also: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """Return the fields that are not at their defaults, as JSON holds them."""
         said = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
         kept = {one.name for one in dataclasses.fields(self) if said[one.name] != one.default}
-        return {name: list(value) if name == "choices" else value for name, value in said.items() if name in kept}
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in said.items() if name in kept
+        }
 
     @classmethod
     def of_plain(cls, content: Mapping[str, Any]) -> Flag:
         """Return the flag that ``plain`` made ``content`` of."""
-        return cls(**{**content, "choices": tuple(content.get("choices", ()))})
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
 
 
 def flags_of(kinds: Sequence[type]) -> list[Flag]:
@@ -58,7 +64,30 @@ def _flag(one: dataclasses.Field[Any], kind: type, grouped: bool) -> Flag:
     default = one.default_factory() if one.default_factory is not dataclasses.MISSING else one.default
     heading = heading_of(kind) if grouped else one.metadata["group"]
     shown = None if needed else _shown(default)
-    return Flag(one.name, _takes(hint), one.metadata["help"], heading, _choices(hint), shown, needed)
+    also = tuple(one.metadata["also"])
+    return Flag(one.name, _takes(hint), one.metadata["help"], heading, _choices(hint), shown, needed, also)
+
+
+def refuse_unknown(flags: Sequence[Flag], words: Sequence[str], complete: bool = True) -> None:
+    """Raise ``ConfigError`` that names every flag in ``words`` that is none, and every one that is missing.
+
+    What is missing is looked at only where ``words`` are ``complete``. A mistake among values is not found here.
+    """
+    given = {name_of(word) for word in words if word.startswith("--")}
+    names = {older: flag.name for flag in flags for older in (flag.name, *flag.also)}
+    known = [f"--{flag.name}" for flag in flags]
+    wrong = [f"--{name} is not a flag{nearest(f'--{name}', known)}" for name in sorted(given) if name not in names]
+    meant = {names.get(name) for name in given}
+    missing = [f"--{flag.name}" for flag in flags if flag.needed and flag.name not in meant] if complete else []
+    if missing:
+        wrong.append(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
+    if wrong:
+        raise ConfigError(*wrong[:-1], f"{wrong[-1]}; --help lists the flags")
+
+
+def name_of(word: str) -> str:
+    """Return the name of a flag as it is typed, ``--some-flag=value``, in the form that fields have."""
+    return word.partition("=")[0].removeprefix("--").replace("-", "_")
 
 
 def _members(hint: Any) -> list[Any]:

@@ -15,10 +15,9 @@ from typing import Annotated, TypeVar
 from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, UnusedCliTokensError
 
 from gpt4scene.errors import ConfigError
-from gpt4scene.registry import nearest
 from gpt4scene.settings import help_text as written
 from gpt4scene.settings.arguments import Arguments, hints_of
-from gpt4scene.settings.flag_list import flags_of
+from gpt4scene.settings.flag_list import flags_of, name_of, refuse_unknown
 
 Kind = TypeVar("Kind", bound=Arguments)
 _RULES = Parameter(name_transform=lambda name: name, negative=(), consume_multiple=True)
@@ -30,9 +29,9 @@ def read(kind: type[Kind], words: Sequence[str], program: str, defaults: Mapping
     Raises ``ConfigError`` with a sentence a mistake, and the nearest flag for one that is none.
     """
     words = _spelled_out(kind, words)
-    given = {_name(word) for word in words}
+    given = {name_of(word) for word in words}
     words += [f"--{name}={value}" for name, value in (defaults or {}).items() if name not in given]
-    _refuse(kind, {_name(word) for word in words if word.startswith("--")})
+    refuse_unknown(flags_of([kind]), words)
     if fractions := _fractions(kind, words):
         raise ConfigError(*fractions)
     try:
@@ -98,9 +97,9 @@ def _spelled_out(kind: type, words: Sequence[str]) -> list[str]:
     for word in words:
         if word.startswith("--"):
             name, equals, value = word.partition("=")
-            name = f"--{older[_name(name)]}" if _name(name) in older else name
+            name = f"--{older[name_of(name)]}" if name_of(name) in older else name
             found.append(name + equals + value)
-        elif found and hints.get(_name(found[-1])) is bool and "=" not in found[-1] and _is_truth(word):
+        elif found and hints.get(name_of(found[-1])) is bool and "=" not in found[-1] and _is_truth(word):
             found[-1] += f"={word}"
         elif word.startswith("-") and found and found[-1].startswith("--") and "=" not in found[-1]:
             found[-1] += f"={word}"  # a value such as -1 or -, which is no flag
@@ -115,22 +114,10 @@ def _last_of_each(words: Sequence[str]) -> list[str]:
     name = ""
     for word in words:
         if word.startswith("--"):
-            name = _name(word)
+            name = name_of(word)
             groups[name] = []
         groups[name].append(word)
     return [word for group in groups.values() for word in group]
-
-
-def _refuse(kind: type, given: set[str]) -> None:
-    """Raise ``ConfigError`` that names every flag that is none, and every one that is missing."""
-    known = [f"--{one.name}" for one in dataclasses.fields(kind)]
-    flags = [f"--{name}" for name in sorted(given)]
-    wrong = [f"{flag} is not a flag{nearest(flag, known)}" for flag in flags if flag not in known]
-    missing = [f"--{name}" for name in _needed(kind) if name not in given]
-    if missing:
-        wrong.append(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
-    if wrong:
-        raise ConfigError(*wrong[:-1], f"{wrong[-1]}; --help lists the flags")
 
 
 def _fractions(kind: type, words: Sequence[str]) -> list[str]:
@@ -139,7 +126,7 @@ def _fractions(kind: type, words: Sequence[str]) -> list[str]:
     wrong, name = [], ""
     for word in words:
         flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
-        name = _name(flag) if flag else name
+        name = name_of(flag) if flag else name
         if int in (hints.get(name), *typing.get_args(hints.get(name))) and (value or equals) and _is_fraction(value):
             wrong.append(f"--{name} must be a whole number, not {value}")
     return wrong
@@ -150,10 +137,6 @@ def _is_fraction(text: str) -> bool:
         return float(text) % 1 > 0
     except ValueError:
         return False
-
-
-def _name(word: str) -> str:
-    return word.partition("=")[0].removeprefix("--").replace("-", "_")
 
 
 def _is_truth(word: str) -> bool:
