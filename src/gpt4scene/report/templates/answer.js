@@ -43,9 +43,9 @@ const gpt4sceneAnswers = (head, keyOf, addressOf) => {
   }
 
   function long(text) {
-    if (text.length <= FOLDED) return element("div", { class: "text" }, ...marked(text));
-    const whole = element("details", {}, element("summary", {}, `All ${text.length.toLocaleString("en")} characters`), element("div", { class: "text" }, ...marked(text)));
-    return element("div", { class: "text" }, ...marked(short(text, 600)), whole);
+    if (text.length <= FOLDED) return element("div", { class: "text", dir: "auto" }, ...marked(text));
+    const whole = element("details", {}, element("summary", {}, `All ${text.length.toLocaleString("en")} characters`), element("div", { class: "text", dir: "auto" }, ...marked(text)));
+    return element("div", { class: "text", dir: "auto" }, ...marked(short(text, 600)), whole);
   }
 
   const section = (title, ...inside) => [element("h3", {}, title), ...inside];

@@ -44,6 +44,7 @@ const gpt4sceneFinder = (head, lines) => {
     const before = searched;
     const known = before.count === lines.length;
     if (!words.length) return null;
+    read();
     if (known && words.join(" ") === before.words.join(" ")) return before.marks;
     const narrows = known && before.words.length && before.words.every((old) => words.some((word) => word.includes(old)));
     const marks = narrows ? before.marks.slice() : new Uint8Array(lines.length).fill(1);
@@ -90,7 +91,6 @@ const gpt4sceneFinder = (head, lines) => {
   }
 
   function find(wanted) {
-    read();
     const first = (value) => value[0];
     const task = placeOf(head.tasks, wanted.task, first), type = placeOf(head.kinds, wanted.type);
     const verdict = placeOf(gpt4sceneVerdicts, wanted.verdict), scene = placeOf(head.scenes, wanted.scene, first);

@@ -74,7 +74,7 @@ const gpt4sceneReport = (() => {
   function row(number) {
     const { element, marked, short } = answers;
     const line = lines[number];
-    const fold = (text, most = 80) => element("span", {}, ...marked(short(text, most)));
+    const fold = (text, most = 80) => element("span", { dir: "auto" }, ...marked(short(text, most)));
     const open = element("a", { class: "open", tabindex: "-1" }, fold(line[QUESTION] || "(no question)", 120));
     const expected = line[EXPECTED].join(" | ");
     const cells = {
@@ -101,7 +101,7 @@ const gpt4sceneReport = (() => {
     const first = here.findIndex((number, place) => place >= LINES_FIRST && !kept.has(number));
     const rows = (first < 0 ? here : here.slice(0, first)).map((number) => kept.get(number) || row(number));
     later = first < 0 ? [] : here.slice(first);
-    frame.style.minHeight = later.length ? `${frame.offsetHeight}px` : ""; // so that what stands below it does not jump
+    frame.style.minHeight = later.length && before.length ? `${frame.offsetHeight}px` : ""; // so that what stands below it does not jump
     if (rows.length !== before.length || rows.some((one, place) => one !== before[place])) {
       body.replaceChildren(...rows);
       if (focused >= 0) {
@@ -380,10 +380,10 @@ const gpt4sceneReport = (() => {
     part([number, more]) {
       head.began(number, lines.length);
       for (const line of more) lines.push(line);
-      finder.read(); // so that the first search need not
       received += 1;
       if (state === null) start();
       else if (received === head.parts) show(state);
+      finder.read(); // so that the first search need not
     },
     details: ([number, found]) => answers.loaded(number, found),
   };
