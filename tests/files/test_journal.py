@@ -137,6 +137,21 @@ def test_merge_joins_shards_by_index(tmp_path):
     assert whole.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == ["scanqa.jsonl"]
 
 
+def test_the_name_of_a_model_is_told_and_never_asked_for(tmp_path):
+    fill(tmp_path, [0])  # as earlier versions wrote it
+    with Journal(tmp_path / "scanqa.jsonl", SETTINGS, model="models/a") as journal:
+        journal.append(answer(1))
+    assert read_journal(tmp_path / "scanqa.jsonl").model == "", "a file keeps what it began with"
+    for shard in range(2):
+        with Journal(journal_path(tmp_path, "sqa3d", shard, 2), SETTINGS, model=f"models/{shard}") as journal:
+            journal.append(answer(shard, task="sqa3d"))
+    content = read_journal(merge(tmp_path, "sqa3d", SETTINGS))
+    assert (content.model, content.settings, len(content.rows)) == ("models/0", SETTINGS, 2)
+    with Journal(content.path, SETTINGS, model="moved/b"):
+        pass
+    assert read_journal(content.path).model == "models/0"
+
+
 def test_public_files_by_chunk(tmp_path):
     fill(tmp_path, [1, 0, 2])
     stale = write_public(tmp_path, "scanqa", "qwenvl", 3, 4)

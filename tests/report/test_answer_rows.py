@@ -148,6 +148,8 @@ def test_the_run_says_what_its_journals_say(tmp_path):
     other = TaskRun({**settings, "questions": "2"}, DAY, True)
     facts = run_facts({"scanqa": TaskRun(settings, DAY, True), "sqa3d": other, "scanrefer": TaskRun(None, DAY, False)})
     assert facts.model == "checkpoint abc (fingerprint of its files)" and facts.written == "2026-01-02 03:04 UTC"
+    named = run_facts({"scanqa": TaskRun(settings, DAY, True, model="outputs/run")})
+    assert named.model == "outputs/run, checkpoint abc (fingerprint of its files)"
     assert facts.shared == {"engine": "local", "template": "not set"}
     assert facts.own == {"scanqa": {"questions": "1"}, "sqa3d": {"questions": "2"}} and facts.silent == ("scanrefer",)
 

@@ -107,6 +107,10 @@ def address(browser):
     return browser.execute_script("return location.hash")
 
 
+def place_of_focus(browser):
+    return browser.execute_script("return document.activeElement.closest('.all tbody tr').sectionRowIndex")
+
+
 def choose(browser, name, value):
     script = "const list = document.querySelector(`.filters [name=${arguments[0]}]`); list.value = arguments[1]; "
     browser.execute_script(script + "list.dispatchEvent(new Event('input', {bubbles: true}))", name, value)
@@ -117,7 +121,7 @@ def test_search_filters_order_and_pages_stand_in_the_address_and_the_back_button
     assert text(browser, "#found") == "180 of 180 answers" and text(browser, "#page") == "page 1 of 6"
     one(browser, ".filters [name=q]").send_keys("LAMP 11")
     assert text(browser, "#found") == "11 of 180 answers"  # lamps 11 and 110 to 119
-    assert address(browser) == "#q=LAMP+11"
+    wait(browser, lambda: address(browser) == "#q=LAMP+11")
     choose(browser, "verdict", "wrong")
     assert set(column(browser, "verdict")) == {"wrong"} and address(browser) == "#q=LAMP+11&verdict=wrong"
     one(browser, "[data-sort=id]").click()
@@ -132,14 +136,17 @@ def test_search_filters_order_and_pages_stand_in_the_address_and_the_back_button
     assert one(browser, "th.col-id").get_attribute("aria-sort") is None
     open_page(browser, index, view)
     assert column(browser, "id") == ids[::-1] and one(browser, ".filters [name=q]").get_attribute("value") == "LAMP 11"
+    height = browser.execute_script("return scrollY")
     one(browser, "[data-do=clear]").click()
     assert text(browser, "#found") == "180 of 180 answers" and address(browser) == ""
+    assert height > 0 and browser.execute_script("return scrollY") == height, "an empty address leads nowhere"
     choose(browser, "task", "scanrefer")
     choose(browser, "label", "desk")
     assert text(browser, "#found") == "30 of 180 answers" and set(column(browser, "label")) == {"desk"}
     choose(browser, "label", "")
     one(browser, "[data-do=next]").click()
-    assert text(browser, "#page") == "page 2 of 2" and len(column(browser, "id")) == 30
+    assert text(browser, "#page") == "page 2 of 2"
+    wait(browser, lambda: len(column(browser, "id")) == 30)
     open_page(browser, index, "#scene=room+1&task=scanqa&q=nothing+like+this")
     assert "No answer fits" in text(browser, ".all tbody") and not complaints(browser)
 
@@ -185,7 +192,26 @@ def test_keys_alone_find_open_and_leave_an_answer(browser, index):
     press(browser, Keys.ESCAPE, Keys.ESCAPE)
     assert text(browser, "#found") == "180 of 180 answers"
     wait(browser, lambda: address(browser) == "")
-    wait(browser, lambda: press(browser, *[Keys.ARROW_DOWN] * 31) or text(browser, "#page") != "page 1 of 6")
+    press(browser, *[Keys.ARROW_DOWN] * 31)
+    assert text(browser, "#page") == "page 2 of 6" and place_of_focus(browser) == 0
+    press(browser, Keys.ARROW_UP)
+    assert text(browser, "#page") == "page 1 of 6" and place_of_focus(browser) == 29
+
+
+def test_the_focus_stays_on_its_row_when_the_table_is_drawn_anew(browser, index):
+    open_page(browser, index)
+    press(browser, "/", *[Keys.ARROW_DOWN] * 4)
+    row = browser.switch_to.active_element
+    asked = row.text
+    assert place_of_focus(browser) == 3
+    browser.execute_script("gpt4sceneReport.part([0, []])")  # as when more of the answers arrive
+    assert browser.switch_to.active_element == row
+    choose(browser, "q", asked)
+    assert browser.switch_to.active_element.text == asked and place_of_focus(browser) == 0
+    choose(browser, "q", "Which")
+    assert place_of_focus(browser) == 0, "the row is gone, so its place is the next best"
+    choose(browser, "q", "nothing like this")
+    assert browser.switch_to.active_element.get_attribute("name") == "q" and not complaints(browser)
 
 
 def test_links_lead_from_what_is_incomplete_and_what_went_wrong_to_the_answers(browser, index):

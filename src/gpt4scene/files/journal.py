@@ -1,9 +1,10 @@
 """The journal of an inference run: JSON lines, appended answer by answer, so that a killed run goes on where it was.
 
-A file's first line holds the settings that shape its answers and their fingerprint; each further line is one answer
-under the public keys, with ``task`` and ``index`` added, ``finish_reason``, and ``images``: a hash of what the scene's
-images held. Files of a run lie in one folder: ``<task>.jsonl`` for one
-process, ``<task>.shard<i>.jsonl`` while several work. They are read together.
+A file's first line holds the settings that shape its answers and their fingerprint. It may hold ``model``, the name
+that a local model was called by. Whether a run may go on does not depend on the name, since a model may move. Each
+further line is one answer under the public keys, with ``task`` and ``index`` added, ``finish_reason``, and ``images``:
+a hash of what the scene's images held. Files of a run lie in one folder: ``<task>.jsonl`` for one process,
+``<task>.shard<i>.jsonl`` while several work. They are read together.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ def fingerprint(settings: Settings) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _header(settings: Settings) -> dict[str, Any]:
-    return {"settings": dict(settings), "fingerprint": fingerprint(settings)}
+def _header(settings: Settings, model: str) -> dict[str, Any]:
+    return {"settings": dict(settings), "fingerprint": fingerprint(settings), **({"model": model} if model else {})}
 
 
 def _line(row: Mapping[str, Any]) -> str:
@@ -62,7 +63,8 @@ class JournalContent:
 
     ``settings`` are ``None`` where the first line was never finished, or is an answer. A last line without its line
     break counts where it is whole (``unended``). One that was cut off while it was written is left out: ``torn`` is its
-    number. ``length`` counts the bytes of what is whole.
+    number. ``length`` counts the bytes of what is whole. ``model`` is the name of a local model, empty where the first
+    line has none, as in files of earlier versions.
     """
 
     path: Path
@@ -71,6 +73,7 @@ class JournalContent:
     unended: bool
     torn: int | None
     length: int
+    model: str = ""
 
     def origin(self, number: int) -> str:
         """Return the place of a line for messages."""
@@ -99,10 +102,12 @@ def read_journal(path: Path) -> JournalContent:
                 f"{path}, line {number}: not a whole JSON line; remove the line and give the same command again to "
                 "fill the gap, or start over with --overwrite"
             )
-    settings = found[0][1]["settings"] if found and _is_header(found[0][1]) else None
+    header = found[0][1] if found and _is_header(found[0][1]) else {}
+    settings, model = header.get("settings"), header.get("model")
     rows = tuple(found if settings is None else found[1:])
     length = len(content) - len(lines[-1]) if torn is not None else len(content)
-    return JournalContent(path, settings, rows, bool(lines[-1].strip()) and torn is None, torn, length)
+    unended = bool(lines[-1].strip()) and torn is None
+    return JournalContent(path, settings, rows, unended, torn, length, model if isinstance(model, str) else "")
 
 
 def _object(line: bytes) -> dict[str, Any] | None:
@@ -237,12 +242,13 @@ class Journal:
     """One journal file, open for appending.
 
     Opening cuts a torn last line off and writes the settings into a new file. ``DataError`` when the file was written
-    under other settings (``earlier`` are ours as earlier versions wrote them) or another process is writing it. Use as
-    a context manager, or call ``close``.
+    under other settings (``earlier`` are ours as earlier versions wrote them) or another process is writing it.
+    ``model`` is the name of a local model, for readers; a file that has begun keeps its own. Use as a context manager,
+    or call ``close``.
     """
 
-    def __init__(self, path: str | Path, settings: Settings, earlier: Sequence[Settings] = ()) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, settings: Settings, earlier: Sequence[Settings] = (), model: str = "") -> None:
+        self.path, self._model = Path(path), model
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -272,7 +278,7 @@ class Journal:
         if content.unended:
             self._write(b"\n")
         if content.settings is None:
-            self._append(_header(settings))
+            self._append(_header(settings, self._model))
 
     def _append(self, row: Mapping[str, Any]) -> None:
         self._write(_line(row).encode("utf-8", "surrogatepass"))
@@ -329,7 +335,8 @@ def merge(folder: str | Path, task: str, settings: Settings) -> Path:
     whole = journal_path(folder, task)
     shards = [path for path in journal_files(folder, task) if path != whole]
     if shards:
-        rows = [_header(settings), *ordered_rows(folder, task)]
+        models = [read_journal(path).model for path in journal_files(folder, task)]
+        rows = [_header(settings, next(filter(None, models), "")), *ordered_rows(folder, task)]
         write_text(whole, "".join(map(_line, rows)))
         for path in shards:
             path.unlink(missing_ok=True)

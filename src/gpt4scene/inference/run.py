@@ -160,10 +160,10 @@ def _answer_shard(arguments: InferArguments, plan: Plan, say: Say) -> None:
     server = _asked_server(arguments, plan, say) if arguments.engine == "server" else None
     hashes = plan.hash_images(scene for scene, questions in pending.items() if questions)
     with ExitStack() as stack:
-        journals = {}
+        journals, name = {}, arguments.model if arguments.engine == "local" else ""
         for task in plan.tasks:
             path = journal.journal_path(out, task, arguments.shard, arguments.num_shards)
-            journals[task] = stack.enter_context(journal.Journal(path, plan.settings[task], plan.earlier[task]))
+            journals[task] = stack.enter_context(journal.Journal(path, plan.settings[task], plan.earlier[task], name))
         engine = server or _engine(arguments, say)
         _ask(engine, visits, _Writer(journals, hashes, arguments.keep_empty), arguments, plan, say)
 

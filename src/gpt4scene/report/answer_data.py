@@ -25,6 +25,7 @@ from gpt4scene.report.scene_pages import ScenePage
 from gpt4scene.scenes.colors import color_of, ink_on
 
 FOLDER = "data"
+PROGRAM = "table.js"
 LINES = 2000
 """Answers in one file."""
 _PERHAPS_ODD = re.compile(r"\\u(?:d[89a-f]|00[01]|007f)")
@@ -53,7 +54,7 @@ def write_data(
     (out / FOLDER).mkdir()
     head = _Head.of(lines, pages)
     parts = [lines[start : start + LINES] for start in range(0, len(lines), LINES)]
-    write_text(out / FOLDER / "table.js", files("gpt4scene.report").joinpath("templates/table.js").read_text("utf-8"))
+    write_text(out / FOLDER / PROGRAM, "\n".join(_template(name) for name in ("find.js", "answer.js", PROGRAM)))
     write_text(out / FOLDER / "head.js", _call("head", head.record(len(lines), len(parts), images)))
     names = []
     for number, part in enumerate(parts):
@@ -62,7 +63,7 @@ def write_data(
         write_text(
             out / FOLDER / f"details-{number:03d}.js", _call("details", [number, [_detail(line) for line in part]])
         )
-    return Written((f"{FOLDER}/table.js", f"{FOLDER}/head.js", *names), len(parts))
+    return Written((f"{FOLDER}/{PROGRAM}", f"{FOLDER}/head.js", *names), len(parts))
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,10 @@ class _Head:
             line.words,
             int(line.cut_off),
         ]
+
+
+def _template(name: str) -> str:
+    return files("gpt4scene.report").joinpath(f"templates/{name}").read_text("utf-8")
 
 
 def _detail(line: AnswerLine) -> list[Any]:

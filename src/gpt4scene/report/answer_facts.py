@@ -23,13 +23,14 @@ class TaskRun:
 
     ``settings`` are those of its journal, ``None`` where no journal says them. ``written`` is when the newest file of
     answers was changed. ``journal`` says whether inference can go on there. ``cut_off`` are the rows of questions whose
-    answers were cut at the longest length.
+    answers were cut at the longest length. ``model`` is the name of a local model, empty where no journal says it.
     """
 
     settings: Mapping[str, Any] | None
     written: datetime
     journal: bool
     cut_off: frozenset[int] = frozenset()
+    model: str = ""
 
 
 def read_run(predictions: Path, task: str) -> TaskRun:
@@ -46,7 +47,8 @@ def read_run(predictions: Path, task: str) -> TaskRun:
         for _, row in content.rows
         if row.get("finish_reason") == LONGEST and type(row.get("index")) is int
     )
-    return TaskRun(settings, written, settings is not None, cut_off)
+    model = next((content.model for content in contents if content.model), "")
+    return TaskRun(settings, written, settings is not None, cut_off, model)
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class RunFacts:
 def run_facts(runs: Mapping[str, TaskRun]) -> RunFacts:
     """Return the facts of ``runs``, task by task."""
     said = {task: {k: _shown(v) for k, v in run.settings.items()} for task, run in runs.items() if run.settings}
-    models = list(dict.fromkeys(_model(one) for one in said.values() if "model" in one))
+    models = list(dict.fromkeys(_model(one, runs[task].model) for task, one in said.items() if "model" in one))
     names = list(dict.fromkeys(name for one in said.values() for name in one if name != "model"))
     shared, own = {}, {task: {} for task in said}
     for name in names:
@@ -123,10 +125,12 @@ def run_facts(runs: Mapping[str, TaskRun]) -> RunFacts:
     return RunFacts(", ".join(models), written, shared, {task: one for task, one in own.items() if one}, silent)
 
 
-def _model(settings: Mapping[str, str]) -> str:
-    """Return what a journal says about the model: a server's name for it, or a checkpoint's fingerprint."""
-    local = settings.get("engine") == "local"
-    return f"checkpoint {settings['model']} (fingerprint of its files)" if local else settings["model"]
+def _model(settings: Mapping[str, str], name: str) -> str:
+    """Return what a journal says about the model: a server's name for it, or a local one's ``name`` and fingerprint."""
+    if settings.get("engine") != "local":
+        return settings["model"]
+    said = f"checkpoint {settings['model']} (fingerprint of its files)"
+    return f"{name}, {said}" if name else said
 
 
 def _minute(moment: datetime) -> str:
