@@ -45,7 +45,8 @@ class Flag:
     @classmethod
     def of_plain(cls, content: Mapping[str, Any]) -> Flag:
         """Return the flag that ``plain`` made ``content`` of."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
+        lists: dict[str, Any] = {name: tuple(content.get(name, ())) for name in ("choices", "also")}
+        return cls(**{**content, **lists})
 
 
 def flags_of(kinds: Sequence[type]) -> list[Flag]:
