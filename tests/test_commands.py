@@ -1,7 +1,8 @@
 """Every command's examples are calls that it takes, and its help and completion know its flags."""
 
-import importlib
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -36,9 +37,7 @@ def test_examples_are_taken_as_they_are_typed(command, root, monkeypatch):
             raw_example(words)
             continue
         (kind,) = command.kinds()
-        if command.public:
-            module, _, function = command.public.partition(":")
-            words = getattr(importlib.import_module(module), function)(words)
+        words = command.flags_of(words)
         with monkeypatch.context() as patch:
             patch.setattr(kind, "check", lambda self: None)  # its files are not there
             arguments = flags.read(kind, words, "try")
@@ -69,5 +68,24 @@ def test_help_is_as_wide_as_the_terminal_and_shows_examples(columns, capsys, mon
 @pytest.mark.parametrize("command", [one for one in COMMANDS if not one.raw], ids=lambda one: one.name)
 def test_a_flag_that_is_none_is_refused_before_anything_is_imported(command, monkeypatch, capsys):
     monkeypatch.setattr(Command, "ready", lambda *given: pytest.fail("imported"))
+    monkeypatch.setattr(Command, "kinds", lambda *given: pytest.fail("imported"))
     assert main([command.name, "--no_such_flag", "1"]) == 2
     assert "--no_such_flag is not a flag" in capsys.readouterr().err
+    if command.public:
+        module, _, name = command.public.partition(":")
+        loaded = f"from {module} import {name}; import sys; assert not {{'numpy', 'torch'}} & set(sys.modules)"
+        assert subprocess.run([sys.executable, "-c", loaded], timeout=60).returncode == 0
+
+
+def test_words_of_the_public_project_and_of_llamafactory_are_no_unknown_flags(monkeypatch, capsys):
+    read = []
+    monkeypatch.setattr(Command, "ready", lambda self, words, defaults: lambda: read.append(list(words)) or 0)
+    assert main(["export", "--out=o", "--adapter_name_or_path=a", "--export_device=auto", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["export", "--out=o", "--quantization_bit", "4"]) == 2
+    assert "is not supported: merging into a quantised base" in capsys.readouterr().err
+    assert main(["infer", "config.py", "model_path", "m", "output_dir", "o", "anno_root", "a"]) == 0
+    assert main(["ask", "A bed?", "--model", "m"]) == 2
+    assert capsys.readouterr().err == "error: --scene is missing; --help lists the flags\n"
+    assert main(["view", "a", "b"]) == 0
+    assert [words[0] for words in read] == ["--out=o", "--num_processes=1", "--scenes"]

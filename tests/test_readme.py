@@ -1,6 +1,5 @@
 """Commands of the README and all pages work: files exist, flags are known, values can be, settings parse."""
 
-import importlib
 import json
 import re
 
@@ -48,9 +47,7 @@ def check_ours(name, words):
     assert given <= known, f"{given - known} of {name}"
     whole = not any(mark in word for word in words for mark in UNSET)
     if whole and not command.raw and "--help" not in given:
-        if command.public:
-            module, _, function = command.public.partition(":")
-            words = getattr(importlib.import_module(module), function)(words)
+        words = command.flags_of(words)
         try:
             flags.read(command.kinds()[0], words, name)
         except ConfigError as error:  # readers' files are not here

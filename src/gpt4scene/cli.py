@@ -29,7 +29,7 @@ from gpt4scene.registry import nearest
 from gpt4scene.settings.flag_list import Flag, refuse_unknown
 from gpt4scene.signals import Requests
 from gpt4scene.wide_flags import NAMES as WIDE
-from gpt4scene.wide_flags import WideFlags, taken_off
+from gpt4scene.wide_flags import taken_off
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -100,23 +100,26 @@ def _dispatch(words: Sequence[str], defaults: Mapping[str, str]) -> int:
 
 def _run(command: Command, words: Sequence[str], defaults: Mapping[str, str]) -> int:
     """Do the work of a command, with the talk and the form of result that the flags of every command ask for."""
-    words, wide = alike(lambda: _looked_at(command, words, defaults))
+    flags = Listing().flags(command)
+    words, wide = alike(lambda: taken_off(words, [flag.name for flag in flags if flag.name in WIDE]))
     if wide.json and not command.json:
         raise ConfigError(f"gpt4scene {command.name} has no result that --json could print; leave it out")
     with talk.level(wide.level), talk.result_as_json() if wide.json else nullcontext(), _told(command):
+        words = alike(lambda: _looked_at(command, words, flags, defaults))
         with _says_that_it_loads(command):
             work = alike(lambda: command.ready(words, defaults))
         return work()
 
 
-def _looked_at(command: Command, words: Sequence[str], defaults: Mapping[str, str]) -> tuple[list[str], WideFlags]:
-    """Return words and flags of every command; a flag that is none is refused before anything is imported."""
-    flags = Listing().flags(command)
-    words, wide = taken_off(words, [flag.name for flag in flags if flag.name in WIDE])
-    if not command.raw:
-        named = [*words, *(f"--{name}" for name in defaults)]
-        refuse_unknown(flags, named, complete=not command.public)  # words of a public call mean flags that are missing
-    return words, wide
+def _looked_at(
+    command: Command, words: Sequence[str], flags: Sequence[Flag], defaults: Mapping[str, str]
+) -> Sequence[str]:
+    """Return ``words`` as flags; one that is none is refused before anything is imported."""
+    if command.raw:
+        return words
+    words = command.flags_of(words)
+    refuse_unknown(flags, [*words, *(f"--{name}" for name in defaults)])
+    return words
 
 
 @contextmanager

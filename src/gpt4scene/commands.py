@@ -20,9 +20,10 @@ class Command:
     ``function`` is ``module:name`` of what does the work: it takes the arguments and returns the exit status.
     ``arguments`` are the names of their dataclasses in the same form. A command that is ``raw`` takes the words
     themselves and reads them by itself. ``stopped`` says what Ctrl-C leaves behind. ``public`` turns the public
-    project's way of calling into flags. ``more`` stands in the help above the flags, ``words`` in its usage, and
-    ``examples`` are calls as users type them. ``json`` says whether there is a result that ``--json`` can print.
-    ``imports`` are packages that take seconds to import. ``check`` reads the words before that, and raises.
+    project's way of calling, or words that stand alone, into flags; it imports nothing of the command. ``more`` stands
+    in the help above the flags, ``words`` in its usage, and ``examples`` are calls as users type them. ``json`` says
+    whether there is a result that ``--json`` can print. ``imports`` are packages that take seconds to import.
+    ``check`` reads the words before that, and raises.
     """
 
     name: str
@@ -43,8 +44,15 @@ class Command:
         """Import and return the dataclasses of the arguments."""
         return [_imported(place) for place in self.arguments]
 
+    def flags_of(self, words: Sequence[str]) -> list[str]:
+        """Return ``words`` as flags, where they call the command in the public project's way or stand alone."""
+        return _imported(self.public)(words) if self.public else list(words)
+
     def ready(self, words: Sequence[str], defaults: Mapping[str, str]) -> Callable[[], int]:
-        """Read the words, import what the work needs, and return the work, whose call returns the exit status."""
+        """Read the words, import what the work needs, and return the work, whose call returns the exit status.
+
+        ``words`` are what ``flags_of`` returned.
+        """
         if self.check:
             _imported(self.check)(words)
         if self.raw:
@@ -52,7 +60,6 @@ class Command:
             return lambda: function(words)
         from gpt4scene.settings import flags
 
-        words = _imported(self.public)(words) if self.public else words
         (kind,) = self.kinds()
         function, arguments = _imported(self.function), flags.read(kind, words, f"gpt4scene {self.name}", defaults)
         if verbose():
@@ -195,7 +202,7 @@ COMMANDS: tuple[Command, ...] = (
         "prepared scenes in 3D in the browser; name and correct their objects",
         "gpt4scene.view.run:main",
         ("gpt4scene.view.arguments:ViewArguments",),
-        public="gpt4scene.view.arguments:view_flags",
+        public="gpt4scene.settings.alone:view_flags",
         words="SCENES…",
         examples=(
             "gpt4scene view outputs/demo/scenes",
@@ -209,7 +216,7 @@ COMMANDS: tuple[Command, ...] = (
         "one question about one prepared scene, answered on the terminal",
         "gpt4scene.chat.ask:main",
         ("gpt4scene.chat.arguments:AskArguments",),
-        public="gpt4scene.chat.arguments:with_question",
+        public="gpt4scene.settings.alone:with_question",
         words='"QUESTION"',
         examples=(
             'gpt4scene ask --model outputs/run --scene scenes/room "What is on the desk?"',

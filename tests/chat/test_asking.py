@@ -3,7 +3,7 @@
 import pytest
 from chat_scenes import write_scene
 
-from gpt4scene.chat.arguments import AskArguments, ChatArguments, with_question
+from gpt4scene.chat.arguments import AskArguments, ChatArguments
 from gpt4scene.chat.asking import Outcome, Said, question_about
 from gpt4scene.chat.wordings import prompt_of, wordings
 from gpt4scene.errors import ConfigError, DataError
@@ -60,14 +60,6 @@ def test_wordings_are_those_of_question_files():
         prompt_of("What?", situation="I stand.")
     with pytest.raises(ConfigError, match="did you mean"):
         prompt_of("What?", next(iter(known)) + "s")
-
-
-def test_the_question_may_stand_alone_before_or_behind_the_flags():
-    for words in (["What?", "--model", "m", "--scene=s"], ["--model", "m", "--crop_to_patches", "What?", "--scene=s"]):
-        assert "--question=What?" in with_question(words)
-    assert with_question(["--model", "m"]) == ["--model", "m"]
-    with pytest.raises(ConfigError, match="'is' stands alone; write the question in quotes"):
-        with_question(["--model", "m", "What", "is"])
 
 
 def test_wrong_values_are_said_together():

@@ -12,7 +12,7 @@ from gpt4scene.files.prepared import read_prepared
 from gpt4scene.scans.types import Mesh
 from gpt4scene.scenes.prepare import PrepareArguments, prepare
 from gpt4scene.scenes.thinning import thinned
-from gpt4scene.view.arguments import ViewArguments, view_flags
+from gpt4scene.view.arguments import ViewArguments
 from gpt4scene.view.editing import Cutter, merged, removed, renamed, split_off
 from gpt4scene.view.geometry import face_slabs, geometry_of, scan_folders, slabs_of, usual_cut
 from gpt4scene.view.pictures import chosen_html, frames_showing, gallery
@@ -166,8 +166,6 @@ def test_pictures_name_what_they_show_and_escape_it(rooms):
 
 
 def test_calls_that_are_wrong_are_said_together(tmp_path, prepared_rooms):
-    assert view_flags(["a", "b", "--port", "1"]) == ["--scenes", "a", "b", "--port", "1"]
-    assert view_flags(["--scenes", "a"]) == ["--scenes", "a"]
     wrong = ViewArguments(("x",), scans=str(tmp_path / "gone"), format="tun", annotation_dir=str(tmp_path), port=0)
     with pytest.raises(ConfigError) as caught:
         wrong.check()

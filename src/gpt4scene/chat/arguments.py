@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
@@ -22,7 +21,6 @@ from gpt4scene.settings.arguments import (
     RESOLUTION_HELP,
     Arguments,
     ImageLimits,
-    hints_of,
     key,
 )
 from gpt4scene.settings.feature_cache import HELP, feature_cache_problems
@@ -146,22 +144,3 @@ def _task_problems(task: str) -> list[str]:
         except ConfigError as error:
             return list(error.problems)
     return []
-
-
-def with_question(words: Sequence[str]) -> list[str]:
-    """Return the words of ``ask`` with the one that stands alone as ``--question``.
-
-    Raises ``ConfigError`` where several stand alone.
-    """
-    hints, kept, alone, waits = hints_of(AskArguments), [], [], False
-    for word in words:
-        flag = word.startswith("--")
-        if flag or waits:
-            kept.append(word)
-        else:
-            alone.append(word)
-        name = word.partition("=")[0].removeprefix("--").replace("-", "_")
-        waits = flag and "=" not in word and hints.get(name) is not bool
-    if len(alone) > 1:
-        raise ConfigError(f"'{alone[1]}' stands alone; write the question in quotes, as one word of the call")
-    return [*kept, *(f"--question={text}" for text in alone)]

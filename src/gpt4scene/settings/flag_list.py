@@ -69,17 +69,17 @@ def _flag(one: dataclasses.Field[Any], kind: type, grouped: bool) -> Flag:
     return Flag(one.name, _takes(hint), one.metadata["help"], heading, _choices(hint), shown, needed, also)
 
 
-def refuse_unknown(flags: Sequence[Flag], words: Sequence[str], complete: bool = True) -> None:
+def refuse_unknown(flags: Sequence[Flag], words: Sequence[str]) -> None:
     """Raise ``ConfigError`` that names every flag in ``words`` that is none, and every one that is missing.
 
-    What is missing is looked at only where ``words`` are ``complete``. A mistake among values is not found here.
+    A mistake among values is not found here.
     """
     given = {name_of(word) for word in words if word.startswith("--")}
     names = {older: flag.name for flag in flags for older in (flag.name, *flag.also)}
     known = [f"--{flag.name}" for flag in flags]
     wrong = [f"--{name} is not a flag{nearest(f'--{name}', known)}" for name in sorted(given) if name not in names]
     meant = {names.get(name) for name in given}
-    missing = [f"--{flag.name}" for flag in flags if flag.needed and flag.name not in meant] if complete else []
+    missing = [f"--{flag.name}" for flag in flags if flag.needed and flag.name not in meant]
     if missing:
         wrong.append(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
     if wrong:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +41,3 @@ class ViewArguments(Arguments):
         except ValueError as error:
             wrong.append(str(error))
         return wrong
-
-
-def view_flags(words: Sequence[str]) -> list[str]:
-    """Return ``words`` with ``--scenes`` before the places that stand first, without any flag."""
-    return ["--scenes", *words] if words and not words[0].startswith("-") else list(words)
