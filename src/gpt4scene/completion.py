@@ -79,14 +79,7 @@ def bash(commands: Sequence[Command]) -> str:
     flags = [
         f'        {name}) flags="{" ".join(f"--{flag.name}" for flag in found)}";;' for name, found in named.items()
     ]
-    values = [
-        f'        "{name} --{flag.name}") values="{" ".join(flag.choices)}";;'
-        for name, found in named.items()
-        for flag in found
-        if flag.choices
-    ]
-    values.append(f'        "{COMPLETION} {COMPLETION}") values="{" ".join(SHELLS)}";;')
-    return _filled(_BASH, first, flags, values)
+    return _filled(_BASH, first, flags, _values(named, '"{}"'))
 
 
 def zsh(commands: Sequence[Command]) -> str:
@@ -98,14 +91,7 @@ def zsh(commands: Sequence[Command]) -> str:
         f"        {name}) flags=({' '.join(_described(f'--{flag.name}', flag.help) for flag in found)});;"
         for name, found in named.items()
     ]
-    values = [
-        f'        "{name} --{flag.name}") values=({" ".join(flag.choices)});;'
-        for name, found in named.items()
-        for flag in found
-        if flag.choices
-    ]
-    values.append(f'        "{COMPLETION} {COMPLETION}") values=({" ".join(SHELLS)});;')
-    return _filled(_ZSH, "\n".join(first), flags, values)
+    return _filled(_ZSH, "\n".join(first), flags, _values(named, "({})"))
 
 
 def fish(commands: Sequence[Command]) -> str:
@@ -144,6 +130,13 @@ def _named(commands: Sequence[Command]) -> dict[str, list[Flag]]:
         wide = [name[2:] for name in EVERYWHERE if command.json or name != "--json"]
         found[command.name] = [*flags, *(Flag(name, "", "for every command") for name in wide if name not in known)]
     return found
+
+
+def _values(named: Mapping[str, Sequence[Flag]], form: str) -> list[str]:
+    """Return the cases of bash and zsh that set ``values`` to a flag's choices; ``form`` is the list of a shell."""
+    choices = {f"{name} --{flag.name}": flag.choices for name, found in named.items() for flag in found if flag.choices}
+    choices[f"{COMPLETION} {COMPLETION}"] = tuple(SHELLS)
+    return [f'        "{words}") values={form.format(" ".join(one))};;' for words, one in choices.items()]
 
 
 def _filled(script: str, first: str, flags: Sequence[str], values: Sequence[str]) -> str:
