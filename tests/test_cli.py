@@ -255,14 +255,14 @@ def test_a_misspelt_training_key_is_found_without_torch():
 
 
 def test_slow_imports_are_said_and_quick_ones_not(capsys, monkeypatch):
-    command = next(command for command in cli.COMMANDS if command.name == "train")
+    sentence = next(command for command in cli.COMMANDS if command.name == "train").loading()
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.setattr(cli, "SLOW", 0.01)
-    with cli._says_that_it_loads(command):
+    with cli._says_what_takes_long(sentence):
         time.sleep(0.2)
     assert capsys.readouterr().err == "loading torch and transformers; this takes some seconds\n"
     monkeypatch.setattr(cli, "SLOW", 5)
-    with cli._says_that_it_loads(command):
+    with cli._says_what_takes_long(sentence):
         pass
     assert capsys.readouterr().err == ""
 

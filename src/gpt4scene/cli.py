@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 DONE, FAILED, WRONG_CALL = 0, 1, 2
 BEFORE = ("--help", "--version", *(f"--{name}" for name in WIDE))
-SLOW = 0.7  # seconds of importing after which that is said
+SLOW = 0.5  # seconds of importing or silent work after which that is said
 
 
 def usage() -> str:
@@ -106,9 +106,10 @@ def _run(command: Command, words: Sequence[str], defaults: Mapping[str, str]) ->
         raise ConfigError(f"gpt4scene {command.name} has no result that --json could print; leave it out")
     with talk.level(wide.level), talk.result_as_json() if wide.json else nullcontext(), _told(command):
         words = alike(lambda: _looked_at(command, words, flags, defaults))
-        with _says_that_it_loads(command):
+        with _says_what_takes_long(command.loading()):
             work = alike(lambda: command.ready(words, defaults))
-        return work()
+        with _says_what_takes_long(command.begins):
+            return work()
 
 
 def _looked_at(
@@ -144,12 +145,11 @@ def _memory() -> str:
 
 
 @contextmanager
-def _says_that_it_loads(command: Command) -> Iterator[None]:
-    """Say what is imported, where that takes longer than a moment."""
-    sentence = f"loading {command.imports}; this takes some seconds" if command.imports else "loading"
+def _says_what_takes_long(sentence: str) -> Iterator[None]:
+    """Say ``sentence``, if there is one, where what it is about takes longer than a moment."""
     timer = threading.Timer(SLOW, talk.say, (sentence,))
     timer.daemon = True
-    if os.environ.get("RANK", "0") == "0" and command.imports:
+    if os.environ.get("RANK", "0") == "0" and sentence:
         timer.start()
     try:
         yield

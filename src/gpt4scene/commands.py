@@ -23,7 +23,8 @@ class Command:
     project's way of calling, or words that stand alone, into flags; it imports nothing of the command. ``more`` stands
     in the help above the flags, ``words`` in its usage, and ``examples`` are calls as users type them. ``json`` says
     whether there is a result that ``--json`` can print. ``imports`` are packages that take seconds to import.
-    ``check`` reads the words before that, and raises.
+    ``begins`` says what its work begins with, where that is silent for seconds. ``check`` reads the words before
+    the imports, and raises.
     """
 
     name: str
@@ -38,11 +39,16 @@ class Command:
     examples: tuple[str, ...] = ()
     json: bool = True
     imports: str = ""
+    begins: str = ""
     check: str = ""
 
     def kinds(self) -> list[type]:
         """Import and return the dataclasses of the arguments."""
         return [_imported(place) for place in self.arguments]
+
+    def loading(self) -> str:
+        """Return what is said of imports that take seconds, empty where there are none."""
+        return f"loading {self.imports}; this takes some seconds" if self.imports else ""
 
     def flags_of(self, words: Sequence[str]) -> list[str]:
         """Return ``words`` as flags, where they call the command in the public project's way or stand alone."""
@@ -112,6 +118,7 @@ COMMANDS: tuple[Command, ...] = (
             "gpt4scene prepare --scans scans/ --objects scan --frames 32 --split train --out outputs/rooms",
             "gpt4scene prepare --format scannet --scans scans/ --objects mask3d:mask3d_export/ --out outputs/scannet",
         ),
+        begins="reading scans",
     ),
     Command(
         "annotate",
@@ -122,6 +129,7 @@ COMMANDS: tuple[Command, ...] = (
             "gpt4scene annotate --raw official/ --scenes outputs/rooms --split val --out outputs/annotation",
             "gpt4scene annotate --task all --raw official/ --scenes outputs/rooms --split train --out outputs/data",
         ),
+        begins="reading scenes and official files",
     ),
     Command(
         "train",
@@ -176,6 +184,7 @@ COMMANDS: tuple[Command, ...] = (
             "gpt4scene score --predictions outputs/answers --annotation_dir outputs/annotation --json scores.json",
             "gpt4scene score --compare outputs/before outputs/answers --annotation_dir outputs/annotation",
         ),
+        begins="reading and scoring answers",
     ),
     Command(
         "judge",
@@ -196,6 +205,7 @@ COMMANDS: tuple[Command, ...] = (
         examples=(
             "gpt4scene report --predictions outputs/answers --annotation_dir outputs/annotation --out outputs/pages",
         ),
+        begins="reading and scoring answers",
     ),
     Command(
         "view",

@@ -64,7 +64,7 @@ def test_one_file_and_one_line_are_enough_for_every_command(source, workplace):
         called = [sys.executable, "-m", "gpt4scene", command, *words]
         done = subprocess.run(called, cwd=workplace, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        return done.stdout
+        return done.stdout + done.stderr
 
     made = gpt4scene("annotate", raw="raw", scenes="scenes", out="rows", split="train")
     assert "counting: 4 rows" in made and "skipped, for want of official files: scanqa, " in made

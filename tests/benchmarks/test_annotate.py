@@ -256,7 +256,11 @@ def test_several_frame_counts_need_a_choice(arguments, scenes):
 def test_command(arguments, raw, scenes, tmp_path, capsys):
     flags = ["--raw", str(raw), "--scenes", str(scenes), "--out", str(tmp_path / "out")]
     assert main([*flags, "--split", "train", "--task", "scanqa,sqa3d"]) == 0
-    assert "scanqa: 2 rows; dropped: scene without images: 1" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "scanqa: 2 rows; dropped: scene without images: 1" in said.err and said.out.startswith("wrote ")
+    assert main([*flags, "--split", "train", "--task", "scanqa,sqa3d", "--json"]) == 0
+    said = capsys.readouterr()
+    assert list(json.loads(said.out)) == ["out", "rows", "files"] and said.err == ""
     assert main([*flags, "--split", "test"]) == 2
     assert main([*flags, "--task", "scanrefr"]) == 2
     assert main(flags[:-1]) == 2

@@ -28,7 +28,7 @@ def put(folder, name, content):
 
 def sentence(capsys, *words):
     """What a call says on standard error, which must be one line; the call must fail as it is meant to."""
-    status = main(["score", *map(str, words)])
+    status = main(["score", *map(str, words), "--quiet"])
     said = capsys.readouterr()
     assert status in (1, 2), said.out
     lines = said.err.strip().splitlines()

@@ -125,7 +125,7 @@ class _Made:
     found: SceneRecords
 
 
-def annotate(arguments: AnnotateArguments, say: Say = print) -> AnnotateSummary:
+def annotate(arguments: AnnotateArguments, say: Say = talk.say) -> AnnotateSummary:
     """Write training rows or question files to ``arguments.out`` and return what was made.
 
     ``say`` gets a line per task with the number of rows and, by reason, how many were dropped. Raises ``ConfigError``
