@@ -59,6 +59,8 @@ def test_help_is_as_wide_as_the_terminal_and_shows_examples(columns, capsys, mon
         assert main([command.name, "--help"]) == 0
         shown = capsys.readouterr().out
         assert shown.startswith(f"usage: gpt4scene {command.name}") and "Examples\n  gpt4scene" in shown
+        usage = shown.partition("\n\n")[0]
+        assert "[--flag value ...]" in usage and ("SCENES" not in usage or "--scenes" not in usage)
         assert ("--json" in shown) == command.json and "--quiet" in shown
         for line in shown.splitlines():
             whole = " " not in line.strip(" \\") or line.startswith("  gpt4scene ")  # a word, the beginning of a call

@@ -16,6 +16,7 @@ FALLBACK, LEAST, MOST = 110, 40, 120
 COLUMN = 34  # where sentences begin, beside flags
 NARROW = 70  # columns below which sentences stand under their flags
 NEEDED, OPTIONS = "Needed", "Options"
+KEPT = "\N{NO-BREAK SPACE}"  # a space that no line ends at
 EVERYWHERE = (
     Flag("-v, --verbose", "", "Say more: versions, every setting in effect, time and memory, tracebacks of errors."),
     Flag("--quiet", "", "Print results, warnings and errors only."),
@@ -48,13 +49,11 @@ def help_text(
     paragraph under the flags. ``words`` stand in the usage before the flags, as in ``[CONFIG.yaml]``.
     """
     columns = width()
-    needed = " ".join(f"--{flag.name} {flag.takes}" for flag in flags if flag.needed)
-    usage = " ".join(part for part in (f"usage: {program}", words, needed, "[--flag value ...]") if part)
-    blocks = [_filled(usage, columns, "  ")]
+    blocks = [_usage(flags, program, words, columns)]
     blocks += [_filled(paragraph, columns) for paragraph in about.split("\n\n") if paragraph]
     if examples:
         blocks.append("\n".join(["Examples", *(_example(line, columns) for line in examples)]))
-    for heading, members in _groups(flags):
+    for heading, members in _groups(flags, "Needed, here or in the file" if words.startswith("[") else NEEDED):
         lines = [line for flag in members for line in _lines(f"--{flag.name}", flag, columns)]
         blocks.append("\n".join([_filled(heading, columns), *lines]))
     if further:
@@ -63,6 +62,14 @@ def help_text(
         lines = [line for flag in everywhere for line in _lines(flag.name, flag, columns)]
         blocks.append("\n".join(["Every command", *lines]))
     return "\n\n".join(blocks)
+
+
+def _usage(flags: Sequence[Flag], program: str, words: str, columns: int) -> str:
+    """Return the first lines of a help: a flag stays beside its value, and one that ``words`` give is left out."""
+    needed = [flag for flag in flags if flag.needed and flag.name.upper() not in words and not words.startswith("[")]
+    parts = [f"usage: {program}", words, *(f"--{flag.name} {flag.takes}" for flag in needed), "[--flag value ...]"]
+    kept = " ".join(part.replace(" ", KEPT) for part in parts if part)
+    return _filled(kept, columns, "  ").replace(KEPT, " ")
 
 
 def _example(line: str, columns: int) -> str:
@@ -82,10 +89,10 @@ def columns_text(rows: Sequence[tuple[str, str]], column: int = 14) -> str:
     return "\n".join(line for word, sentence in rows for line in _row(word, sentence, width(), column))
 
 
-def _groups(flags: Sequence[Flag]) -> list[tuple[str, list[Flag]]]:
+def _groups(flags: Sequence[Flag], needed: str) -> list[tuple[str, list[Flag]]]:
     """Return headings with their flags: what is needed first, then the headings in the order they come in."""
     plain = not any(flag.group for flag in flags)
-    groups: dict[str, list[Flag]] = {NEEDED: [flag for flag in flags if flag.needed]}
+    groups: dict[str, list[Flag]] = {needed: [flag for flag in flags if flag.needed]}
     for flag in flags:
         if not flag.needed:
             groups.setdefault(flag.group or (OPTIONS if plain else "Further options"), []).append(flag)
