@@ -76,8 +76,8 @@ def test_slices_hold_every_point_and_triangle_once(rooms, prepared_rooms, box_ro
     places = np.random.default_rng(0).uniform(0, 3, (250_000, 3)).astype(np.float32)
     slabs = slabs_of(places)
     rows = np.concatenate([slab.rows_N for slab in slabs])
-    assert np.array_equal(np.sort(rows), np.arange(250_000)) and {slab.level for slab in slabs} == {0, 1}
-    assert sum(len(slab.rows_N) for slab in slabs if slab.level == 0) == 100_000
+    assert np.array_equal(np.sort(rows), np.arange(250_000)) and {slab.level for slab in slabs} == {0, 1, 2}
+    assert sum(len(slab.rows_N) for slab in slabs if slab.level < 2) == 100_000
     assert all((places[slab.rows_N, 2] >= slab.bottom - 1e-4).all() for slab in slabs)
     scene = rooms.open("boxes").scene
     scans = scan_folders(str(box_room_folder), "posed")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpt4scene.errors import DataError
 from gpt4scene.view.editing import Cutter, added, merged, moved, removed, renamed, split_off
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class EditPanel:
 
     def __init__(self, session: Page) -> None:
         self._session, gui = session, session.client.gui
+        self._box: SceneBox | None = None
         self._state = gui.add_html("")
         self._undo = self._button("Undo", lambda: self._step(session.here.boxes.undo(), "Taken back"))
         self._redo = self._button("Redo", lambda: self._step(session.here.boxes.redo(), "Done again"))
@@ -56,6 +58,7 @@ class EditPanel:
         )
         self._chosen.visible = box is not None
         if box is None:
+            self._box = None
             self._drop_tools()
             return
         self._chosen.label = f"Object {box.id}"
@@ -89,13 +92,19 @@ class EditPanel:
         return button
 
     def _show(self, box: SceneBox) -> None:
+        """Show what changed of the object; what a person has typed since stays when someone else edits another one."""
+        before, self._box = self._box, box
+        same = before if before is not None and before.id == box.id else None
         others = near(self._session.here.boxes.boxes, box)
         options = tuple(f"{one.id} · {one.label} ({away:.1f} m)" for one, away in others) or _NOTHING
-        if self._name.value != box.label:
+        if same is None or same.label != box.label:
             self._name.value = box.label
         if self._other.options != options:
             self._other.options = options
-        self._center.value, self._size.value = box.center, np.maximum(box.size, 0.01)
+        if same is None or (same.center, same.size) != (box.center, box.size):
+            self._center.value, self._size.value = box.center, np.maximum(box.size, 0.01)
+        if same is None and self._cut.value:
+            self._place_cut(box)
         self._tools()
 
     def _number(self) -> int:
@@ -122,6 +131,8 @@ class EditPanel:
         self._session.here.boxes.edit(f"move {number}", lambda boxes: moved(boxes, number, center, size))
 
     def _split(self) -> None:
+        if not self._cut.value:
+            raise DataError("tick 'Show the cutting box' first, and drag that box over the part")
         number, room = self._number(), self._session.here
         cutter = Cutter(self._cut_center.value, self._cut_size.value)
         places = room.geometry.places_N3
@@ -146,10 +157,14 @@ class EditPanel:
     def _begin_cut(self) -> None:
         box = self._session.box(self._session.chosen)
         if self._cut.value and box is not None:
-            x, y, z = box.size
-            self._cut_size.value = (max(x / 2, 0.01), max(y * 1.1, 0.01), max(z * 1.1, 0.01))
-            self._cut_center.value = (box.center[0] - x / 4, box.center[1], box.center[2])
+            self._place_cut(box)
         self._tools()
+
+    def _place_cut(self, box: SceneBox) -> None:
+        """Put the cutting box over one half of an object."""
+        x, y, z = box.size
+        self._cut_size.value = (max(x / 2, 0.01), max(y * 1.1, 0.01), max(z * 1.1, 0.01))
+        self._cut_center.value = (box.center[0] - x / 4, box.center[1], box.center[2])
 
     def _tools(self) -> None:
         """Draw the boxes that can be dragged, as far as their switches say."""

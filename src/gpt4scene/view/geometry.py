@@ -21,8 +21,8 @@ MOST_POINTS = 1_000_000
 """Most points of a scan that are shown."""
 MOST_FACES = 1_000_000
 """Most triangles of a scan that are shown as a surface; of a larger one its corners are shown as points."""
-LEVELS = (100_000, 300_000)
-"""How many points the coarse levels show; the last level shows all."""
+LEVELS = (30_000, 100_000, 300_000)
+"""How many points the coarse levels show; the last level shows all. The first is drawn while a slow camera moves."""
 SLABS = 24
 """Slices of equal height, each of which can be hidden by itself: so cutting the ceiling off sends nothing."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 from gpt4scene.view.geometry import LEVELS, usual_cut
-from gpt4scene.view.scenery import look_over
+from gpt4scene.view.motion import Pace
 
 if TYPE_CHECKING:
     from gpt4scene.view.page import Page
@@ -26,7 +27,7 @@ class LayersPanel:
     """The switches of a person's page."""
 
     def __init__(self, session: Page) -> None:
-        self._session, gui = session, session.client.gui
+        self._session, self._scenery, gui = session, session.scenery, session.client.gui
         room = session.here
         self._switches: dict[str, Any] = {}
         for name, label, shown in _SWITCHES:
@@ -48,8 +49,13 @@ class LayersPanel:
             visible=room.geometry.faces_F3 is None and len(options) > 1,
         )  # fmt: skip
         self._detail.on_update(lambda event: session.guard(self._cut_now))
+        self._thrifty = gui.add_checkbox(
+            "Fewer points while moving", False, visible=self._detail.visible, hint="Makes slow browsers smoother"
+        )
+        self._pace, self._offered, self._moving = Pace(), False, False
+        self._rest: threading.Timer | None = None
         over = gui.add_button("See the whole room")
-        over.on_click(lambda event: session.guard(lambda: look_over(session.client.camera, room.scene)))
+        over.on_click(lambda event: session.guard(session.overlook))
         self._dark = gui.add_checkbox("Dark page", session.dark)
         self._dark.on_update(lambda event: session.guard(self._darken))
 
@@ -71,7 +77,37 @@ class LayersPanel:
         self._session.scenery.show_layer(name, self.shown(name))
 
     def _cut_now(self) -> None:
-        self._session.scenery.cut(self.height, self.level)
+        self._scenery.cut(self.height, 0 if self._moving else self.level)
+
+    def jumped(self) -> None:
+        """Take note that the camera is put elsewhere, which says nothing of how fast the browser draws."""
+        self._pace = Pace()
+
+    def camera_moved(self, now: float) -> None:
+        """Show fewer points until the camera rests, if so chosen; a browser that draws slowly chooses it once."""
+        self._pace = self._pace.after(now)
+        if not self._thrifty.visible:
+            return
+        if self._pace.slow and not self._offered:
+            self._offered = self._thrifty.value = True
+            self._session.say(
+                "This browser draws slowly",
+                "Fewer points are shown while the camera moves. The tab Layers has a switch for that.",
+            )
+        if self._thrifty.value:
+            if self._rest is not None:
+                self._rest.cancel()
+            self._rest = threading.Timer(self._pace.rest, self._session.guard, (self._rested,))
+            self._rest.daemon = True
+            self._rest.start()
+            if not self._moving:
+                self._moving = True
+                self._cut_now()
+
+    def _rested(self) -> None:
+        if self._moving and self._session.scenery is self._scenery:
+            self._moving = False
+            self._cut_now()
 
     def _darken(self) -> None:
         session = self._session
@@ -81,7 +117,10 @@ class LayersPanel:
 
 
 def detail_options(count: int) -> tuple[tuple[str, ...], int]:
-    """Return how many points each level shows, as texts, and the level that is shown at first: at most the second."""
+    """Return how many points each level shows, as texts, and the level that is shown at first.
+
+    That is at most the last of ``LEVELS``.
+    """
     shown = [f"{level:,}" for level in LEVELS if level < count]
     options = (*shown, f"all {count:,}")
-    return options, min(1, len(options) - 1)
+    return options, min(len(LEVELS) - 1, len(options) - 1)

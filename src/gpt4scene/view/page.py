@@ -48,6 +48,10 @@ class Page(Protocol):
         """Make this person's page dark or light."""
         ...
 
+    def overlook(self, box: SceneBox | None = None) -> None:
+        """Put the camera above the room, or before one object."""
+        ...
+
     def through(self, place: int) -> None:
         """Look through the frame at ``place``."""
         ...

@@ -36,7 +36,9 @@ class Scenery:
         api.reset()
         api.configure_default_lights(cast_shadow=False)
         self._groups = {name: api.add_frame(f"/{name}", show_axes=False) for name in LAYERS}
-        self._slabs: list[tuple[float, int, Any]] = []
+        self._slabs: list[tuple[float, Any]] = []
+        self._levels: list[Any] = []
+        self._waiting = slabs_of(geometry.places_N3) if geometry.faces_F3 is None else []
         self._names: dict[int, tuple[Any, SceneBox]] = {}
         self._frustums: list[Any] = []
 
@@ -58,10 +60,13 @@ class Scenery:
 
     def cut(self, height: float, level: int) -> None:
         """Hide what lies above ``height`` metres, and the levels of detail after ``level``."""
-        for bottom, own, handle in self._slabs:
-            shown = bottom < height and own <= level
-            if handle.visible != shown:
-                handle.visible = shown
+        while len(self._levels) <= level and self._geometry.faces_F3 is None:
+            self._send_level(len(self._levels))
+        shown = [(handle, bottom < height) for bottom, handle in self._slabs]
+        shown += [(handle, number <= level) for number, handle in enumerate(self._levels)]
+        for handle, visible in shown:
+            if handle.visible != visible:
+                handle.visible = visible
 
     def draw_boxes(self, boxes: Sequence[SceneBox], chosen: int | None) -> None:
         """Draw all boxes with numbers and names; that of object ``chosen`` is thick and filled."""
@@ -131,19 +136,23 @@ class Scenery:
         self._remove(f"/{name}")
 
     def _draw_geometry(self, cut: float, level: int) -> None:
-        places, colors = self._geometry.places_N3, self._geometry.colors_N3
         if self._geometry.faces_F3 is not None:
             for number, (bottom, rows) in enumerate(face_slabs(self._geometry)):
-                self._slabs.append((bottom, 0, self._surface(f"/points/surface{number}", rows)))
-        else:
-            size = float(np.clip(0.012 * np.sqrt(200_000 / max(len(places), 1)), 0.006, 0.03))
-            for number, slab in enumerate(slabs_of(places)):
-                handle = self._api.add_point_cloud(
-                    f"/points/{number}", places[slab.rows_N], colors[slab.rows_N], point_size=size,
-                    precision="float32", point_shading="flat", visible=slab.bottom < cut and slab.level <= level,
-                )  # fmt: skip
-                self._slabs.append((slab.bottom, slab.level, handle))
+                self._slabs.append((bottom, self._surface(f"/points/surface{number}", rows)))
         self.cut(cut, level)
+
+    def _send_level(self, level: int) -> None:
+        """Send the points of one more level; those of finer levels wait until someone wants to see them."""
+        places, colors = self._geometry.places_N3, self._geometry.colors_N3
+        size = float(np.clip(0.012 * np.sqrt(200_000 / max(len(places), 1)), 0.006, 0.03))
+        middle, coarse = coarse_middle(places)
+        self._levels.append(self._api.add_frame(f"/points/{level}", show_axes=False))
+        for number, slab in enumerate(slab for slab in self._waiting if slab.level == level):
+            handle = self._api.add_point_cloud(
+                f"/points/{level}/{number}", places[slab.rows_N] - middle, colors[slab.rows_N], point_size=size,
+                precision="float16" if coarse else "float32", point_shading="flat", position=middle,
+            )  # fmt: skip
+            self._slabs.append((slab.bottom, handle))
 
     def _surface(self, name: str, rows: np.ndarray) -> Any:
         import trimesh
@@ -234,6 +243,14 @@ class Scenery:
         handle = self._api.get_handle_by_name(name)
         if handle is not None:
             handle.remove()
+
+
+def coarse_middle(places_N3: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Return the middle of the points, and whether half precision around it moves none by more than 2 mm."""
+    if not len(places_N3):
+        return np.zeros(3, np.float32), False
+    low, high = places_N3.min(axis=0), places_N3.max(axis=0)
+    return (low + high) / 2, bool((high - low).max() < 16.0)
 
 
 def _path(rows: Any) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     import viser
 
 _STYLE = (
-    "<style>label,label *{color:var(--mantine-color-text)!important}"
+    "<style>label,label *,.mantine-Notification-description,.mantine-Slider-markLabel"
+    "{color:var(--mantine-color-text)!important}"
     ":focus-visible{outline:3px solid #e8590c!important;outline-offset:1px}</style>"
 )
 """Labels that can be read and a focus that is seen, which the page itself has not."""
@@ -41,6 +43,7 @@ class Session:
         self.room: Room | None = None
         self.dark = self._dark()
         self._problem(lambda: self.show(self._first(wanted), wanted.object))
+        client.camera.on_update(lambda event: self._camera_moved())
 
     def show(self, name: str, number: int | None = None) -> None:
         """Show the scene ``name`` with object ``number`` chosen. ``DataError`` where it can't be read."""
@@ -53,7 +56,7 @@ class Session:
             self._build(room)
             for problem in self.scenery.draw_room(self.layers.height, self.layers.level):
                 self.say("An image is missing", problem, "yellow")
-            look_over(self.client.camera, room.scene)
+            self.overlook()
             self.client.scene.on_click()(lambda event: self.guard(lambda: self._clicked(event)))
             self._ended = room.boxes.listen(self._later)
             self.choose(number, go=number is not None)
@@ -67,7 +70,7 @@ class Session:
             self.chosen = None if box is None else number
             self.refresh()
             if go and box is not None:
-                look_over(self.client.camera, self.here.scene, box)
+                self.overlook(box)
 
     def refresh(self) -> None:
         """Bring the room and all panels to the present boxes and the chosen object."""
@@ -106,8 +109,14 @@ class Session:
             show_logo=False, show_share_button=False, dark_mode=dark, brand_color=(20, 84, 166)
         )
 
+    def overlook(self, box: SceneBox | None = None) -> None:
+        """Put the camera above the room, or before one object."""
+        self.layers.jumped()
+        look_over(self.client.camera, self.here.scene, box)
+
     def through(self, place: int) -> None:
         """Look through the frame at ``place``."""
+        self.layers.jumped()
         look_through(self.client.camera, self.here.scene.frames[place])
 
     def close(self) -> None:
@@ -117,6 +126,10 @@ class Session:
     def _later(self) -> None:
         """Refresh in a thread of its own: the one that edited may hold another page, which may wait for this one."""
         threading.Thread(target=self.guard, args=(self.refresh,), daemon=True).start()
+
+    def _camera_moved(self) -> None:
+        if self.room is not None:
+            self.guard(lambda: self.layers.camera_moved(time.monotonic()))
 
     def _first(self, wanted: Wanted) -> str:
         if wanted.scene is not None:
