@@ -6,10 +6,10 @@ from transformers.generation.configuration_utils import GenerationConfig as Gene
 from transformers.modeling_utils import AttentionInterface as AttentionInterface
 from transformers.modeling_utils import PreTrainedModel as PreTrainedModel
 from transformers.models.auto.configuration_auto import AutoConfig as AutoConfig
-from transformers.models.auto.modeling_auto import AutoModelForImageTextToText as AutoModelForImageTextToText
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING as MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
 )
+from transformers.models.auto.modeling_auto import AutoModelForImageTextToText as AutoModelForImageTextToText
 from transformers.models.auto.tokenization_auto import AutoTokenizer as AutoTokenizer
 from transformers.models.internvl.configuration_internvl import InternVLConfig as InternVLConfig
 from transformers.models.llava_onevision.configuration_llava_onevision import (
