@@ -11,7 +11,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
@@ -70,9 +70,12 @@ def detail(line: str) -> None:
         _stderr(line)
 
 
-def note(sentence: str) -> None:
-    """Write ``note: …``: something that was decided for the user, and is fine. Nothing under ``--quiet``."""
-    say(f"note: {sentence}")
+def note(sentence: str, to: Callable[[str], None] | None = None) -> None:
+    """Write ``note: …``: something that was decided for the user, and is fine. Nothing under ``--quiet``.
+
+    ``to`` takes the line instead, where a caller wants what is said for itself.
+    """
+    (to or say)(f"note: {sentence}")
 
 
 def warning(sentence: str) -> None:

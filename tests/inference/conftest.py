@@ -105,4 +105,4 @@ def infer(tiny_folder, annotation, tmp_path, capsys):
 
 @pytest.fixture
 def no_model(monkeypatch):
-    monkeypatch.setattr(run, "_engine", lambda *_: pytest.fail("no model is needed here"))
+    monkeypatch.setattr(run, "open_engine", lambda *_, **__: pytest.fail("no model is needed here"))

@@ -20,7 +20,7 @@ def test_flags_are_read_and_written_back():
     arguments = parse([*NEEDED, "--tasks=scanqa,sqa3d", "--temperature", "5e-1", "--overwrite", "--dtype", "float32"])
     assert arguments.tasks == "scanqa,sqa3d" and arguments.temperature == 0.5 and arguments.overwrite is True
     assert parse(to_flags(arguments)) == arguments
-    assert parse([*NEEDED, "--overwrite", "false"]) == InferArguments("m", "a", "o")
+    assert parse([*NEEDED, "--overwrite", "false"]) == InferArguments(model="m", annotation_dir="a", output_dir="o")
     assert parse(["--model", "m", "--output_dir", "o"], "default").annotation_dir == "default"
 
 

@@ -17,7 +17,7 @@ def test_all_tasks_are_answered_once(infer, tmp_path, monkeypatch):
     rows = journal.ordered_rows(tmp_path / "out", "scanqa")
     assert [row["index"] for row in rows] == list(range(21)) and {row["scene_id"] for row in rows} == set(SCENES)
     before = (tmp_path / "out" / "scanqa.jsonl").read_bytes()
-    monkeypatch.setattr(run, "_engine", lambda *_: pytest.fail("nothing is left to ask"))
+    monkeypatch.setattr(run, "open_engine", lambda *_, **__: pytest.fail("nothing is left to ask"))
     status, _, err = infer()
     assert status == 0 and "42 of 42 questions have answers" in err and "0 questions answered" in err
     assert (tmp_path / "out" / "scanqa.jsonl").read_bytes() == before
@@ -37,7 +37,7 @@ def test_shards_answer_as_one_process_does(infer, tmp_path, monkeypatch):
             for _, row in journal.read_journal(path).rows
         ]
         assert len(rows) == 21, "no question is asked twice"
-    monkeypatch.setattr(run, "_engine", lambda *_: pytest.fail("nothing is left to ask"))
+    monkeypatch.setattr(run, "open_engine", lambda *_, **__: pytest.fail("nothing is left to ask"))
     assert infer(out="parts")[0] == 0
     assert [path.name for path in journal.journal_files(tmp_path / "parts", "scanqa")] == ["scanqa.jsonl"]
 

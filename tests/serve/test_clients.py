@@ -24,7 +24,7 @@ def tiny(tmp_path_factory):
 
     folder = build(tmp_path_factory.mktemp("tiny") / "model")
     arguments = ServeArguments(model=str(folder), image_resolution=112, served_name="room", branch_limit=16)
-    loaded = run.load(arguments)
+    loaded = run.load(arguments, arguments.branch_limit)
     assert loaded.fingerprint.startswith("gpt4scene-")
     bounds = vars(run.bounds_of(arguments, loaded.context))
     server = Running(loaded.scheduler, tmp_path_factory.mktemp("images"), "secret", encoder=loaded.encoder, **bounds)

@@ -147,6 +147,13 @@ def serve(*words):
     return cli.main(["serve", "--model", "nowhere", *words])
 
 
+@pytest.fixture
+def a_model(monkeypatch):
+    """Serve takes its model for one that is there, until it is loaded."""
+    monkeypatch.setattr(run, "look_for_model", lambda arguments: None)
+
+
+@pytest.mark.usefixtures("a_model")
 def test_a_port_in_use_is_one_sentence_before_a_model_is_loaded(capsys):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -180,10 +187,13 @@ def test_a_port_that_another_took_while_a_model_was_loaded_is_one_sentence():
         (["--template=llama"], "--template: 'llama' is not known"),
         (["--api_key_file=absent"], "absent: the key does not exist"),
         (["--dtype=int8"], "--dtype"),
+        (["--host="], "--host is empty"),
     ],
 )
 def test_wrong_calls_are_one_sentence(words, sentence, capsys, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    if sentence != "nowhere":
+        monkeypatch.setattr(run, "look_for_model", lambda arguments: None)
     assert serve(*words) in (1, 2)
     said = capsys.readouterr().err
     assert sentence in said and "Traceback" not in said and len(said.splitlines()) <= 2, said
@@ -223,6 +233,7 @@ def test_a_folder_in_use_is_none_that_systemd_cleans(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("a_model")
 def test_a_place_without_room_for_images_is_said_before_the_model_is_loaded(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(spools.tempfile, "tempdir", str(tmp_path / "absent"))
     assert serve("--port=0") == 1

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from gpt4scene import talk
 from gpt4scene.chat.arguments import AskArguments
-from gpt4scene.chat.opening import first_line, open_asker, settings_of
+from gpt4scene.chat.opening import first_line, open_asker
 from gpt4scene.chat.wordings import prompt_of
 from gpt4scene.errors import ConfigError, WorkError
 from gpt4scene.files.prepared import PreparedScene, find_scenes, read_prepared
+from gpt4scene.inference.opening import decoding_settings, look_for_model
 from gpt4scene.metrics.object_ids import object_ids
 from gpt4scene.registry import nearest
 
@@ -24,6 +25,7 @@ def main(arguments: AskArguments) -> int:
     """Print the answer; return 0."""
     scene = the_scene(arguments.scene, arguments.scene_id)
     prompt = prompt_of(arguments.question, arguments.task, arguments.situation)
+    look_for_model(arguments)
     talk.say(f"{first_line(arguments)}; scene {scene.scene_id}, {1 + len(scene.frames)} images")
     asker = open_asker(arguments, talk.say)
     try:
@@ -41,7 +43,7 @@ def ask(
     from gpt4scene.chat.asking import question_about
 
     question = question_about(scene, prompt)
-    with closing(asker.ask(question, settings_of(arguments))) as pieces:
+    with closing(asker.ask(question, decoding_settings(arguments))) as pieces:
         for piece in pieces:
             if show is not None and piece.text:
                 show(piece.text)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from gpt4scene import talk
 from gpt4scene.chat.arguments import ChatArguments
-from gpt4scene.chat.opening import first_line, open_asker, settings_of
+from gpt4scene.chat.opening import first_line, open_asker
 from gpt4scene.errors import ConfigError
 from gpt4scene.files.prepared import find_scenes
+from gpt4scene.inference.opening import decoding_settings, look_for_model
 
 if TYPE_CHECKING:
     from gpt4scene.chat.asking import Asker
@@ -27,6 +28,7 @@ def main(arguments: ChatArguments) -> int:
     from gpt4scene.serve.spool import spool
 
     records = find_scenes(arguments.scenes) if arguments.scenes else []
+    look_for_model(arguments)
     port = free_port(arguments.host, arguments.port)
     talk.say(f"{first_line(arguments)} {len(records)} scene{'' if len(records) == 1 else 's'}")
     with spool() as folder:
@@ -91,7 +93,7 @@ class Page:
         scenes = Scenes(records)
         bounds = UploadBounds(size=arguments.upload_size * 2**20, prepare_seconds=arguments.upload_seconds)
         line = Line(arguments.branch_limit, arguments.queue_limit)
-        self.desk = Desk(asker, settings_of(arguments), scenes, line, folder, bounds, arguments.frames)
+        self.desk = Desk(asker, decoding_settings(arguments), scenes, line, folder, bounds, arguments.frames)
         self._blocks = build_page(self.desk, arguments.task, arguments.uploads, arguments.view_url)
         self._blocks.queue(default_concurrency_limit=None, max_size=None, api_open=False)
         _, self.address, self.shared = self._blocks.launch(

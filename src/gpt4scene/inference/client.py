@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gpt4scene import talk
 from gpt4scene.data.image_rule import ImageRule
 from gpt4scene.data.templates import ALL_MARKS
 from gpt4scene.errors import ConfigError, DataError, WorkError
@@ -125,7 +126,7 @@ class ServerEngine:
         try:
             reply = self.requests.ask(body, f"{self.base_url}, a first request", few=0)
         except (DataError, WorkError) as error:
-            self.requests.say(f"note: {error}; the model is known by its name only")
+            talk.note(f"{error}; the model is known by its name only", self.requests.say)
             return found
         self._answers_as = reply.model
         found |= {"answers_as": reply.model or "", "fingerprint": reply.fingerprint or "", "probe": reply.text}
@@ -311,9 +312,10 @@ class ServerEngine:
             )
         if reply.finish_reason == "length" and 0 < reply.tokens < asked.limit and not self._said_cut:
             self._said_cut = True
-            self.requests.say(
-                f"note: {where}: the server cut the answer after {reply.tokens} tokens, below --max_new_tokens "
-                f"{asked.limit}, as one whose context is full does (vLLM: --max-model-len); said once"
+            talk.note(
+                f"{where}: the server cut the answer after {reply.tokens} tokens, below --max_new_tokens "
+                f"{asked.limit}, as one whose context is full does (vLLM: --max-model-len); said once",
+                self.requests.say,
             )
         return Answer(question, reply.text, reply.tokens, reply.finish_reason, sample=asked.sample)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from gpt4scene.benchmarks.references import reference_files
 from gpt4scene.benchmarks.registry import BENCHMARKS, task_names
-from gpt4scene.inference.arguments import wrong_address
+from gpt4scene.inference.engine_arguments import wrong_address
 from gpt4scene.inference.requests import RETRIES
 from gpt4scene.settings.arguments import Arguments, key
 
@@ -43,8 +42,6 @@ class JudgeArguments(Arguments):
             wrong.append(f"{self.annotation_dir}: there is no such folder; --annotation_dir names one")
         if self.prompts is not None and not Path(self.prompts).is_dir():
             wrong.append(f"{self.prompts}: there is no such folder; --prompts names that of the official prompts")
-        if not math.isfinite(self.timeout):
-            wrong.append(f"--timeout must be a finite number, not {self.timeout}")
         try:
             names = task_names(self.tasks)
             wrong += [f"--tasks: {problem}" for name in names or () if (problem := _no_judge(name))]

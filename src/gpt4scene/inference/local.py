@@ -19,6 +19,7 @@ from gpt4scene.model.folder import ModelFolder, find_model, parameter_count
 from gpt4scene.model.loading import load_merged, load_tokenizer
 from gpt4scene.model.threads import spare_threads
 from gpt4scene.model.trained_with import trained_with
+from gpt4scene.settings.devices import device_problems
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -28,14 +29,9 @@ def choose_device(name: str = "auto") -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if wrong := device_problems(name):
+        raise ConfigError(*wrong)
     kind, _, number = name.partition(":")
-    if (
-        kind not in ("cpu", "cuda")
-        or (kind == "cpu" and number not in ("", "0"))
-        or (number and not number.isdecimal())
-        or name.endswith(":")
-    ):
-        raise ConfigError(f"--device {name} is no device of this program; choose auto, cpu, cuda or cuda:<n>")
     here = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if kind == "cuda" and int(number or 0) >= here:
         found = f"{here} GPU{'s are' if here > 1 else ' is'} here, counted from 0" if here else "no GPU is usable here"

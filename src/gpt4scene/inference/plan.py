@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gpt4scene import talk
 from gpt4scene.benchmarks.questions import find_tasks, load_questions, question_file
 from gpt4scene.benchmarks.registry import BENCHMARKS
 from gpt4scene.data.encoding import HALF
@@ -21,6 +22,7 @@ from gpt4scene.files.images import odd_scenes
 from gpt4scene.files.media import is_video, paths_of
 from gpt4scene.files.whole import read_json
 from gpt4scene.inference.arguments import InferArguments, names_in
+from gpt4scene.inference.opening import check_model
 from gpt4scene.types import Question
 
 if TYPE_CHECKING:
@@ -112,13 +114,13 @@ def make_plan(arguments: InferArguments, say: Say = lambda line: None) -> Plan:
         settings |= asdict(arguments.video_limits)
     for task in tasks:
         if task not in asked:
-            say(f"note: {task} has no question here" + (" about these scenes" if arguments.scenes else ""))
+            talk.note(f"{task} has no question here" + (" about these scenes" if arguments.scenes else ""), say)
     if not questions:
         raise DataError(f"{arguments.annotation_dir}: the question files of {', '.join(tasks)} hold no questions")
     _check_prompts(questions)
     images = {(question.task, question.scene_id): question.images for question in questions}
     for note in [*arguments.notes(), *_odd_images(images)]:
-        say(f"note: {note}")
+        talk.note(note, say)
     scenes = len({scene for _, scene in images})
     if arguments.num_processes.isdecimal() and int(arguments.num_processes) > scenes:
         raise ConfigError(
@@ -203,10 +205,9 @@ def _shared_settings(arguments: InferArguments) -> dict[str, Any]:
     """Return everything but the questions that answers depend on; not shards, device or branch limit."""
     from gpt4scene.model.folder import find_model, identity
 
-    local = arguments.engine == "local"
-    folder = find_model(arguments.model) if local else None
+    folder = find_model(arguments.model) if arguments.local else None
     if folder is not None:
-        _check_model(arguments, folder.base)
+        check_model(arguments, folder, arguments.max_new_tokens)
     settings = {
         "engine": arguments.engine,
         "model": arguments.model if folder is None else identity(folder),
@@ -237,24 +238,6 @@ def _told_otherwise(arguments: InferArguments, folder: ModelFolder) -> list[str 
         return None
     trained = trained_with(folder)
     return None if trained is None else list(trained)
-
-
-def _check_model(arguments: InferArguments, folder: Path) -> None:
-    """Raise ``ConfigError`` for another family's template, and for answers that are longer than the model's context."""
-    from gpt4scene.families.family import check_template
-    from gpt4scene.families.registry import FAMILIES
-
-    config = read_json(folder / "config.json", "description of the model")
-    kind = config.get("model_type")
-    if arguments.template is not None and kind in FAMILIES:
-        check_template(FAMILIES[kind], arguments.template)
-    inner = config.get("text_config")
-    context = {**config, **(inner if isinstance(inner, dict) else {})}.get("max_position_embeddings")
-    if isinstance(context, int) and arguments.max_new_tokens >= context:
-        raise ConfigError(
-            f"--max_new_tokens {arguments.max_new_tokens} leaves no room for a question in the model's context of "
-            f"{context} tokens"
-        )
 
 
 def _names_and_sizes(questions: Iterable[Question]) -> str:

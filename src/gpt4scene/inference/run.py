@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from gpt4scene.files.predictions import write_public
 from gpt4scene.files.thoughts import split_thought
 from gpt4scene.inference import launcher
 from gpt4scene.inference.arguments import InferArguments, to_flags
+from gpt4scene.inference.opening import decoding_settings, look_for_model, open_engine, server_vision
 from gpt4scene.inference.plan import Plan, View, make_plan
 from gpt4scene.inference.progress import Progress
 from gpt4scene.inference.reply import is_empty
@@ -34,13 +35,6 @@ if TYPE_CHECKING:
     from gpt4scene.inference.engine import Engine
 
 Say = Callable[[str], None]
-
-FEATURES = 2 * 10**9
-"""Most bytes of memory that ``--feature_cache auto`` takes: scenes come once, their images at most a few times."""
-
-
-THOUGHT_TOKENS = 1024
-"""A thought and its answer may well be so long; fewer tokens are noted."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +60,7 @@ def infer(arguments: InferArguments, say: Say | None = None) -> InferSummary:
     """
     say = say or talk.say
     arguments.check()
+    look_for_model(arguments)
     check_device(arguments)
     start = time.monotonic()
     is_worker = launcher.PARENT in os.environ
@@ -107,7 +102,7 @@ def infer(arguments: InferArguments, say: Say | None = None) -> InferSummary:
 
 def check_device(arguments: InferArguments) -> None:
     """Raise ``ConfigError`` for a device that is not here, before anything is read."""
-    if arguments.engine == "local" and arguments.device not in ("auto", "cpu"):
+    if arguments.local and arguments.device not in ("auto", "cpu"):
         from gpt4scene.inference.local import choose_device, choose_dtype
 
         choose_dtype(arguments.dtype, choose_device(arguments.device))
@@ -160,11 +155,17 @@ def _answer_shard(arguments: InferArguments, plan: Plan, say: Say) -> None:
     server = _asked_server(arguments, plan, say) if arguments.engine == "server" else None
     hashes = plan.hash_images(scene for scene, questions in pending.items() if questions)
     with ExitStack() as stack:
-        journals, name = {}, arguments.model if arguments.engine == "local" else ""
+        journals, name = {}, arguments.model if arguments.local else ""
         for task in plan.tasks:
             path = journal.journal_path(out, task, arguments.shard, arguments.num_shards)
             journals[task] = stack.enter_context(journal.Journal(path, plan.settings[task], plan.earlier[task], name))
-        engine = server or _engine(arguments, say)
+        engine = server or open_engine(
+            arguments,
+            say,
+            branch_limit=arguments.branch_limit,
+            longest=arguments.max_new_tokens,
+            video=arguments.video_limits,
+        )
         _ask(engine, visits, _Writer(journals, hashes, arguments.keep_empty), arguments, plan, say)
 
 
@@ -208,7 +209,7 @@ def _ask(
 
     progress = Progress(sum(map(len, visits)), len(visits))
     try:
-        for questions, answers in zip(visits, engine.answer_scenes(visits, _generation(arguments)), strict=True):
+        for questions, answers in zip(visits, engine.answer_scenes(visits, decoding_settings(arguments)), strict=True):
             views = dict.fromkeys((question.task, question.scene_id) for question in questions)
             if not all(writer.shows_now(view, plan) for view in views):
                 raise DataError(
@@ -232,94 +233,32 @@ def _ask(
             if writer.shows_now((answer.question.task, answer.question.scene_id), plan):
                 writer.write(answer)
     if writer.first_empty is not None:
-        say(
-            f"note: {_are(writer.empty, 'answer')} empty and not written (the first: "
-            f"{writer.first_empty.task}, row {writer.first_empty.index}); --keep_empty writes empty answers"
+        talk.note(
+            f"{_are(writer.empty, 'answer')} empty and not written (the first: "
+            f"{writer.first_empty.task}, row {writer.first_empty.index}); --keep_empty writes empty answers",
+            say,
         )
 
 
 def _asked_server(arguments: InferArguments, plan: Plan, say: Say) -> ServerEngine:
     """Return the engine in front of the server, which has said what it serves; a journal of another one is refused."""
-    engine = _server(arguments, say)
-    served = engine.identity()
-    for task, settings in plan.settings.items():
-        settings["server"] = served
-        plan.earlier[task].append({**settings, "server": {}})  # written when the server had said nothing of itself
-        journal.check_settings(Path(arguments.output_dir), task, settings, earlier=plan.earlier[task])
-    return engine
-
-
-def _generation(arguments: InferArguments):
-    from gpt4scene.inference.decoding import GenerationSettings
-
-    return GenerationSettings(
-        max_new_tokens=arguments.max_new_tokens,
-        temperature=arguments.temperature,
-        top_p=arguments.top_p,
-        seed=arguments.seed,
-        repetition_penalty=arguments.repetition_penalty,
-    )
-
-
-def _server(arguments: InferArguments, say: Say) -> ServerEngine:
-    from gpt4scene.data.image_rules import image_rule
-    from gpt4scene.data.vision import VisionRule
     from gpt4scene.inference.client import ServerEngine
 
-    limits = asdict(arguments.image_limits)
-    del limits["crop_to_patches"]  # the server cuts tiles as it likes
-    vision = image_rule(arguments.model, **limits) if Path(arguments.model).is_dir() else VisionRule(**limits)
     assert arguments.base_url is not None
-    return ServerEngine(
+    engine = ServerEngine(
         arguments.base_url,
         arguments.model,
-        vision,
+        server_vision(arguments),
         arguments.branch_limit,
         arguments.timeout,
         arguments.retries,
         say,
     )
-
-
-def _engine(arguments: InferArguments, say: Say) -> Engine:
-    """Return the engine around the local model."""
-    from gpt4scene.inference.local import load_engine
-    from gpt4scene.model.attention import attention_sentence
-    from gpt4scene.model.feature_choice import open_features
-    from gpt4scene.settings.arguments import attention_backend, gibibytes
-    from gpt4scene.settings.feature_cache import feature_cache
-
-    attention, note = attention_backend(arguments.flash_attn)
-    if note:
-        say(f"note: {note}")
-    features = open_features(feature_cache(arguments.feature_cache), lambda line: say(f"note: {line}"), most=FEATURES)
-    engine = load_engine(
-        arguments.model,
-        **asdict(arguments.image_limits),
-        video=arguments.video_limits,
-        template=arguments.template,
-        enable_thinking=arguments.enable_thinking,
-        dtype=arguments.dtype,
-        attention=attention,
-        device=arguments.device,
-        branch_limit=arguments.branch_limit,
-        prefix_memory=gibibytes(arguments.prefix_memory),
-        features=features,
-    )
-    if engine.encoder.template.thought_opening and arguments.max_new_tokens < THOUGHT_TOKENS:
-        say(
-            f"note: the model thinks before it answers, and --max_new_tokens {arguments.max_new_tokens} counts both; "
-            f"an answer cut off in its thought is empty: raise it to {THOUGHT_TOKENS} or more, or write "
-            "--enable_thinking false"
-        )
-    instead = "take another --dtype, or --device cpu"
-    kernel = attention_sentence(engine.model.config, attention, engine.device, engine.model.dtype, instead)
-    say(f"attention: {kernel}")
-    if features is not None and engine.scheduler.tower.cache is None and arguments.feature_cache != "auto":
-        say(
-            f"note: --feature_cache {arguments.feature_cache} has no effect: this version of transformers takes no "
-            "features for this family; 5.23 does"
-        )
+    served = engine.identity()
+    for task, settings in plan.settings.items():
+        settings["server"] = served
+        plan.earlier[task].append({**settings, "server": {}})  # written when the server had said nothing of itself
+        journal.check_settings(Path(arguments.output_dir), task, settings, earlier=plan.earlier[task])
     return engine
 
 

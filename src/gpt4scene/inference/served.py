@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from gpt4scene import talk
 from gpt4scene.errors import ConfigError
 from gpt4scene.inference.reply import words_of
 from gpt4scene.inference.requests import Requests
@@ -27,7 +28,7 @@ def served(requests: Requests, model: str) -> dict[str, str]:
     except (ValueError, TypeError, KeyError):
         entries = []
     if not entries:
-        requests.say(f"note: {requests.base_url} has no list of models, so that '{model}' is not checked")
+        talk.note(f"{requests.base_url} has no list of models, so that '{model}' is not checked", requests.say)
         return {}
     names = [entry["id"] for entry in entries]
     if model not in names:

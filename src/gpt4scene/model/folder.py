@@ -92,16 +92,33 @@ def local_folder(model: str | Path) -> Path:
         raise DataError(
             f"{model}: no such folder; give a checkpoint folder or a hub name such as Qwen/Qwen2-VL-7B-Instruct"
         )
+    _described(model)
+    return _snapshot(model)
+
+
+def look_for(model: str | Path) -> None:
+    """Raise ``DataError`` where ``find_model`` would; of what lies on the hub, descriptions are fetched, no weights."""
+    folder = Path(model)
+    if not folder.is_dir() and is_hub_name(model):
+        _described(model)
+    elif not any(is_adapter(path) and local_base(path) is None for path in (folder, *step_folders(folder))):
+        find_model(model)
+
+
+def _described(model: str | Path) -> None:
+    """Fetch the description of a model on the hub. Raises ``DataError`` for none, and for a family not known here."""
+    described = _snapshot(model, "config.json")
+    if (described / "config.json").is_file():  # an adapter has none
+        known_config(described)
+
+
+def _snapshot(model: str | Path, patterns: str | None = None) -> Path:
+    """Return the folder with the files of a model on the hub, of those that ``patterns`` name where it is given."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        described = Path(snapshot_download(str(model), allow_patterns="config.json"))
-        if (described / "config.json").is_file():  # an adapter has none
-            known_config(described)
-        return Path(snapshot_download(str(model)))
-    except DataError:
-        raise
+        return Path(snapshot_download(str(model), allow_patterns=patterns))
     except (OSError, ValueError, HfHubHTTPError) as error:
         raise DataError(
             f"{model}: neither a folder here nor reachable on the model hub ({type(error).__name__})"

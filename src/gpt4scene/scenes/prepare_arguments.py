@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -100,7 +99,7 @@ class PrepareArguments(Arguments):
             wrong.append(f"--up '{self.up}' is none of {', '.join(UPS)}")
         for name in ("scale", "depth_scale"):
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
+            if value is not None and value <= 0:
                 wrong.append(f"--{name} must be a number above 0, not {value}")
         if self.shard >= self.num_shards:
             wrong.append(f"--shard is {self.shard}, must be from 0 to {self.num_shards - 1}")

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpt4scene import talk
 from gpt4scene.errors import ConfigError, DataError, Stopped, WorkError
-from gpt4scene.files.whole import read_json, read_text
+from gpt4scene.files.whole import read_text
+from gpt4scene.inference.opening import look_for_model
 from gpt4scene.serve.arguments import KEY_VARIABLE, ServeArguments
 
 if TYPE_CHECKING:
     import socket
 
     from gpt4scene.data.encoding import Encoder
+    from gpt4scene.inference.engine_arguments import EngineArguments
     from gpt4scene.serve.chat import Bounds, Chat
     from gpt4scene.serve.engine_thread import Answering
     from gpt4scene.serve.server import Server
@@ -28,6 +31,8 @@ LAST_STEP_S = 10.0
 
 def main(arguments: ServeArguments) -> int:
     """Serve until told to stop; return 0 when every request was answered by then."""
+    key = find_key(arguments.api_key_file)
+    look_for_model(arguments)  # before seconds of importing
     from prometheus_client import disable_created_metrics
 
     import gpt4scene.serve.app  # noqa: F401  (what is not installed is missed before minutes of loading)
@@ -35,13 +40,12 @@ def main(arguments: ServeArguments) -> int:
     from gpt4scene.serve.spool import spool
 
     disable_created_metrics()  # a second figure beside each one, which nobody reads
-    key = find_key(arguments.api_key_file)
     bound = listen(arguments.host, arguments.port)
     try:
         if key is None and not bound.getsockname()[0].startswith(("127.", "::1")):
-            _say(f"note: whoever reaches {arguments.host} may ask; {KEY_VARIABLE} or --api_key_file asks for a key")
+            talk.note(f"whoever reaches {arguments.host} may ask; {KEY_VARIABLE} or --api_key_file asks for a key")
         with spool() as folder:  # before the model: a disk that can't be written to is said at once
-            loaded = load(arguments)
+            loaded = load(arguments, arguments.branch_limit)
             bounds = bounds_of(arguments, loaded.context)
             cut = asyncio.run(serve(bound, arguments.name, loaded, folder, bounds, key, arguments.grace))
     finally:
@@ -72,7 +76,7 @@ async def serve(
     chat = Chat(name, loaded.scheduler, loaded.encoder, images, pool, bounds, fingerprint=loaded.fingerprint)
     ending = _Ending(chat, grace)
     server = Server(build_app(chat, key), ending.begin, grace, ending.force)
-    server.ready = lambda: _say(f"model {name} at {address_of(bound)}; Ctrl-C stops")
+    server.ready = lambda: talk.say(f"model {name} at {address_of(bound)}; Ctrl-C stops")
     chat.on_failure = lambda: ending.after_failure(server)
     try:
         await server.serve(sockets=[bound])
@@ -94,7 +98,9 @@ class _Ending:
         under_way = self._chat.places.taken
         self._chat.places.closed = True
         if under_way:
-            _say(f"stopping: {under_way} answers under way get up to {self._grace:g} s; a second signal ends at once")
+            talk.say(
+                f"stopping: {under_way} answers under way get up to {self._grace:g} s; a second signal ends at once"
+            )
         asyncio.get_running_loop().call_later(self._grace, self._cut)
 
     def force(self) -> None:
@@ -126,45 +132,17 @@ class Loaded:
     fingerprint: str
 
 
-def load(arguments: ServeArguments) -> Loaded:
-    """Return the model of the arguments."""
+def load(
+    arguments: EngineArguments, branch_limit: int, longest: int | None = None, say: Callable[[str], None] = talk.say
+) -> Loaded:
+    """Return the model of the arguments. ``branch_limit`` and ``longest`` are as in ``open_engine``."""
     from gpt4scene.data.encoding import Encoder
-    from gpt4scene.families.family import check_template
-    from gpt4scene.families.registry import FAMILIES
-    from gpt4scene.inference.local import load_engine
-    from gpt4scene.inference.run import FEATURES
-    from gpt4scene.model.attention import attention_sentence
-    from gpt4scene.model.feature_choice import open_features
+    from gpt4scene.inference.opening import open_engine
     from gpt4scene.model.folder import find_model, identity
     from gpt4scene.model.loading import load_tokenizer
-    from gpt4scene.settings.arguments import attention_backend, gibibytes
-    from gpt4scene.settings.feature_cache import feature_cache
 
-    attention, note = attention_backend(arguments.flash_attn)
-    if note:
-        _say(f"note: {note}")
-    folder = find_model(arguments.model)
-    kind = read_json(folder.base / "config.json", "description of the model").get("model_type")
-    if arguments.template is not None and kind in FAMILIES:
-        check_template(FAMILIES[kind], arguments.template)
-    engine = load_engine(
-        folder,
-        features=open_features(
-            feature_cache(arguments.feature_cache), lambda line: _say(f"note: {line}"), most=FEATURES
-        ),
-        **asdict(arguments.image_limits),
-        template=arguments.template,
-        enable_thinking=arguments.enable_thinking,
-        dtype=arguments.dtype,
-        attention=attention,
-        device=arguments.device,
-        branch_limit=arguments.branch_limit,
-        prefix_memory=gibibytes(arguments.prefix_memory),
-    )
-    instead = "take another --dtype, or --device cpu"
-    kernel = attention_sentence(engine.model.config, attention, engine.device, engine.model.dtype, instead)
-    _say(f"attention: {kernel}")
-    known = engine.encoder
+    engine = open_engine(arguments, say, branch_limit=branch_limit, longest=longest)
+    known, folder = engine.encoder, find_model(arguments.model)
     beside = Encoder(load_tokenizer(folder.base), known.template, known.vision)
     shapes = f"{identity(folder)} {known.vision} {known.template.name} {known.template.opening!r} {engine.model.dtype}"
     fingerprint = f"gpt4scene-{hashlib.sha256(shapes.encode()).hexdigest()[:16]}"
@@ -205,7 +183,3 @@ def find_key(file: str | None) -> str | None:
     if key and not (key.isascii() and key.isprintable() and " " not in key):
         raise ConfigError(f"{place}: a key holds printable ASCII letters without spaces, in one line")
     return key or None
-
-
-def _say(line: str) -> None:
-    talk.say(line)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,6 +70,9 @@ class Arguments:
                 found.append(f"--{one.name} must be one of {listed}, not {value!r}{nearest(str(value), list(choices))}")
             if one.default is dataclasses.MISSING and value in ("", ()):
                 found.append(f"--{one.name} is empty")
+            if isinstance(value, float) and not math.isfinite(value):
+                found.append(f"--{one.name} must be a finite number, not {value}")
+                continue
             try:
                 check_range(value, one.metadata["least"], one.metadata["most"])
             except BadValueError as error:

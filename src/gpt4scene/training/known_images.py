@@ -8,6 +8,7 @@ from torch.utils.data import Sampler
 from transformers import Trainer
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
+from gpt4scene import talk
 from gpt4scene.data.packs import PackDataset, WithoutPixels
 from gpt4scene.data.sampling import PackSampler, StepSampler
 from gpt4scene.files.contents import Contents
@@ -45,9 +46,9 @@ def keep_features(tower: Tower, said: str | bool, processes: int, say: Callable[
         reason = "this version of transformers takes no features for this family; 5.23 does"
     if reason:
         if said not in ("auto", True):
-            say(f"note: feature_cache: {said} has no effect: {reason}")
+            talk.note(f"feature_cache: {said} has no effect: {reason}", say)
         return f"off: {reason}"
-    tower.cache = cache = open_features(choice, lambda sentence: say(f"note: {sentence}"), processes)
+    tower.cache = cache = open_features(choice, lambda sentence: talk.note(sentence, say), processes)
     assert cache is not None
     place = "" if choice.folder is None else f" and {choice.folder}"
     return f"{cache.memory / 1e9:.1f} GB of memory in each process{place}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -143,7 +144,7 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     weights, batch = on_first(lambda: identity(ModelFolder(folder, last_adapter(config)))), batch_content(plan)
     manifest.update(data=data.summary, batch=batch, attention=attention, checkpoint=weights)
     for note in on_first(lambda: check_repeat(config, earlier[0], manifest.content)) if config.repeats else ():
-        say(arguments, f"note: {note}")
+        talk.note(note, partial(say, arguments))
     say(arguments, f"{data.sentence}; {batch['sentence']}")
     if stops:
         return _stop_after_tokenizing(arguments, config)
@@ -152,12 +153,12 @@ def _run(config: TrainConfig, arguments: TrainingArguments, checkpoint: Path | N
     notes = on_first(lambda: advice(config, arguments, data, plan, total))
     manifest.update(advice=notes)
     for note in notes:
-        say(arguments, f"note: {note}")
+        talk.note(note, partial(say, arguments))
     if checkpoint is not None:
         left, by_others = on_first(lambda: check_resume(checkpoint, arguments, plan, settings))
         on_first(lambda: check_same_start(checkpoint, folder, starting_adapters(config)[0]))
         if by_others:
-            say(arguments, f"note: {by_others}")
+            talk.note(by_others, partial(say, arguments))
         if not (left or config.evaluates_only) and on_first(lambda: has_result(config.output_dir)):
             sentence = f"finished before: {checkpoint} is the end of all {total} steps, and nothing was changed"
             say(arguments, f"{sentence}; raise num_train_epochs or max_steps to train on")

@@ -20,6 +20,7 @@ from typing import Any, Protocol, cast
 
 from transformers import TrainerCallback
 
+from gpt4scene import talk
 from gpt4scene.errors import ConfigError, Stopped
 from gpt4scene.settings.config import TrainConfig
 from gpt4scene.settings.watching import swanlab_mode
@@ -234,9 +235,10 @@ class Tracking(TrainerCallback):
                 work(tracker)
             except Exception as error:  # noqa: BLE001 (of any kind: each tracker has its own, and none may end a run)
                 del self._trackers[name]
-                self._say(
-                    f"note: report_to: {name} failed ({_first_line(error)}); the run goes on without it, and "
-                    "trainer_log.jsonl has every figure"
+                talk.note(
+                    f"report_to: {name} failed ({_first_line(error)}); the run goes on without it, and "
+                    "trainer_log.jsonl has every figure",
+                    self._say,
                 )
 
 
@@ -283,7 +285,8 @@ def open_trackers(config: TrainConfig, settings: Mapping[str, Any], say: Callabl
     about = About(name, config.output_dir, settings, config)
     for tracker in our_trackers(config):
         if ignored := [variable for variable in NOT_READ.get(tracker, ()) if variable in os.environ]:
-            say(f"note: {', '.join(ignored)} has no effect: figures, settings and answers are tracked, weights are not")
+            names = ", ".join(ignored)
+            talk.note(f"{names} has no effect: figures, settings and answers are tracked, weights are not", say)
         try:
             opened[tracker] = TRACKERS[tracker](about)
         except BaseException as error:
