@@ -4,35 +4,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SLOW = 0.25
-"""Seconds between two frames from which on moving the camera is a trial."""
-PAUSE = 3.0
+RECENT = 6
+"""Places that are looked at. Two frames often come at once and then none for long, so a few are needed."""
+SLOW = 1.0
+"""Seconds for these from which on moving the camera is a trial; the longest gap is left out, as a hand may rest."""
+PAUSE = 10.0
 """Seconds after which the camera rested, rather than that a frame took so long."""
-IN_A_ROW = 3
-"""Slow frames, and no other between them, that make a browser slow. A fast one sends many places for each move."""
+LEAST_REST, MOST_REST = 0.8, 3.0
+"""Seconds without a further place after which all points are shown again."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast places of a camera arrive: when the last one did, in seconds, and how many slow frames led to it."""
+    """When the last places of a camera arrived, in seconds of any clock."""
 
-    last: float | None = None
-    gap: float = 0.0
-    slow_frames: int = 0
+    times: tuple[float, ...] = ()
 
     def after(self, now: float) -> Pace:
-        """Return the pace when one more place has arrived at ``now``, in seconds of any clock."""
-        gap = PAUSE + 1 if self.last is None else now - self.last
-        if gap > PAUSE:
-            return Pace(now)
-        return Pace(now, gap, self.slow_frames + 1 if gap >= SLOW else 0)
+        """Return the pace when one more place has arrived at ``now``."""
+        paused = not self.times or now - self.times[-1] > PAUSE
+        return Pace((now,)) if paused else Pace((*self.times, now)[-RECENT:])
 
     @property
     def slow(self) -> bool:
         """Whether the browser draws slowly."""
-        return self.slow_frames >= IN_A_ROW
+        gaps = self._gaps()
+        return len(gaps) == RECENT - 1 and sum(gaps) - max(gaps) >= SLOW
 
     @property
     def rest(self) -> float:
         """Seconds without a further place after which the camera rests."""
-        return min(max(0.8, 2 * self.gap), PAUSE)
+        return min(max(LEAST_REST, 1.5 * max(self._gaps(), default=0.0)), MOST_REST)
+
+    def _gaps(self) -> list[float]:
+        return [later - sooner for sooner, later in zip(self.times, self.times[1:], strict=False)]
