@@ -119,7 +119,8 @@ def _looked_at(
     if command.raw:
         return words
     words = command.flags_of(words)
-    refuse_unknown(flags, [*words, *(f"--{name}" for name in defaults)])
+    example = command.examples[0] if command.examples else ""
+    refuse_unknown(flags, [*words, *(f"--{name}" for name in defaults)], example)
     return words
 
 

@@ -69,10 +69,10 @@ def _flag(one: dataclasses.Field[Any], kind: type, grouped: bool) -> Flag:
     return Flag(one.name, _takes(hint), one.metadata["help"], heading, _choices(hint), shown, needed, also)
 
 
-def refuse_unknown(flags: Sequence[Flag], words: Sequence[str]) -> None:
+def refuse_unknown(flags: Sequence[Flag], words: Sequence[str], example: str = "") -> None:
     """Raise ``ConfigError`` that names every flag in ``words`` that is none, and every one that is missing.
 
-    A mistake among values is not found here.
+    ``example`` is a whole call. A mistake among values is not found here.
     """
     given = {name_of(word) for word in words if word.startswith("--")}
     names = {older: flag.name for flag in flags for older in (flag.name, *flag.also)}
@@ -81,7 +81,8 @@ def refuse_unknown(flags: Sequence[Flag], words: Sequence[str]) -> None:
     meant = {names.get(name) for name in given}
     missing = [f"--{flag.name}" for flag in flags if flag.needed and flag.name not in meant]
     if missing:
-        wrong.append(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
+        shown = f", as in: {example}" if example else ""
+        wrong.append(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing{shown}")
     if wrong:
         raise ConfigError(*wrong[:-1], f"{wrong[-1]}; --help lists the flags")
 
