@@ -11,7 +11,9 @@ import pytest
 pytest.importorskip("viser")
 
 from browser import complaints, start_browser
+from contrast import faint
 from selenium.common.exceptions import TimeoutException
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -86,7 +88,7 @@ def scheme(browser):
 def test_look_choose_edit_and_switch(desk, view, edits):
     boxes = view.rooms.open("boxes").boxes
     first, second = boxes.boxes[:2]
-    desk.get(address(view.base))
+    desk.get(address(view.base) + "?fixedDpr=0.5")  # a processor draws
     shown(desk, f"{len(boxes.boxes)} of {len(boxes.boxes)} objects")
     assert "6,000 points" in desk.find_element(By.TAG_NAME, "body").text
 
@@ -109,8 +111,11 @@ def test_look_choose_edit_and_switch(desk, view, edits):
     press(desk, "Undo: rename")
     until(lambda: json.loads(file.read_text())["objects"][0]["label"] == first.label, "the name of before")
     press(desk, "Redo: rename")
+    until(lambda: "<i>throne</i>" in file.read_text(), "the name again")
+    edit_by_clicks(desk, file, first, second)
     open_tab(desk, "Objects")
     shown(desk, f"{first.id} · <i>throne</i>")
+    choose_by_a_click(desk, view, second)
 
     mine = desk.current_window_handle
     desk.switch_to.new_window("tab")  # another person: own choice, the same edits
@@ -127,7 +132,56 @@ def test_look_choose_edit_and_switch(desk, view, edits):
     press(desk, "other", "*[@role='option']")
     shown(desk, "was prepared before points were kept")
     assert field(desk, "Link").get_attribute("value").endswith("/scene/other")
+    assert faint(desk) == []
     assert [line for line in complaints(desk) if OF_THE_LIBRARY not in line] == []
+
+
+def saved(file):
+    return {row["id"]: row for row in json.loads(file.read_text())["objects"]}
+
+
+def edit_by_clicks(desk, file, first, second):
+    """Split off and merge what was split off; take both back and see each step in the file of boxes."""
+    before = saved(file)
+    press(desk, "Split a part off", "*[text()='Split a part off']/self::*")
+    press(desk, "Split off what is inside")
+    shown(desk, "tick 'Show the cutting box' first")
+    assert saved(file) == before
+    press(desk, "Show the cutting box", "label")
+    until(lambda: float(field(desk, "Its size").get_attribute("value")) == round(first.size[0] / 2, 2), "the cutter")
+    press(desk, "Split off what is inside")
+    until(lambda: len(saved(file)) == len(before) + 1, "the part that is split off")
+    new = max(saved(file))
+    assert saved(file)[new]["label"] == "<i>throne</i>" and saved(file)[first.id]["size"][0] < first.size[0]
+    field(desk, "Merge with").click()
+    press(desk, f"{new} · ", "*[@role='option']")
+    until(lambda: field(desk, "Merge with").get_attribute("value").startswith(f"{new} · "), "the other object")
+    time.sleep(1)
+    press(desk, "Merge")
+    until(lambda: new not in saved(file), "the merged objects")
+    assert abs(saved(file)[first.id]["size"][0] - first.size[0]) < 0.1
+    press(desk, f"Undo: merge {first.id} and {new}")
+    press(desk, f"Undo: split {first.id}")
+    until(lambda: saved(file) == before, "the boxes of before")
+
+
+def choose_by_a_click(desk, view, box):
+    """A click on a box in the room chooses it."""
+    place = desk.execute_script(
+        "const m = window.__viserMutable, at = m.camera.position.clone().set(...arguments[0]);"
+        "m.nodeRefFromName['/names'].localToWorld(at).project(m.camera);"
+        "const area = m.canvas.getBoundingClientRect();"
+        "return [area.left + (at.x + 1) / 2 * area.width, area.top + (1 - at.y) / 2 * area.height]",
+        box.center,
+    )
+    hand = ActionChains(desk, duration=50)
+    hand.w3c_actions.pointer_action.move_to_location(*map(round, place))
+    hand.pause(0.3)
+    hand.w3c_actions.pointer_action.pointer_down().pause(0.1).pointer_up()
+    hand.perform()
+    until(
+        lambda: field(desk, "Link").get_attribute("value").endswith(f"/object/{box.id}"), "the object that is clicked"
+    )
 
 
 def test_a_phone_and_the_dark(desk, view):
@@ -144,6 +198,10 @@ def test_a_phone_and_the_dark(desk, view):
     open_tab(desk, "Layers")
     press(desk, "Dark page", "label")
     until(lambda: scheme(desk) == "dark", "the dark")
+    assert faint(desk) == []
+    open_tab(desk, "Edit")
+    shown(desk, "Remove this object")
+    assert faint(desk) == []
     desk.refresh()
     shown(desk, f"{label.id} · {label.label}")
     until(lambda: scheme(desk) == "dark", "the dark of before")
