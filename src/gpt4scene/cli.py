@@ -106,9 +106,10 @@ def _run(command: Command, words: Sequence[str], defaults: Mapping[str, str]) ->
         raise ConfigError(f"gpt4scene {command.name} has no result that --json could print; leave it out")
     with talk.level(wide.level), talk.result_as_json() if wide.json else nullcontext(), _told(command):
         words = alike(lambda: _looked_at(command, words, flags, defaults))
-        with _says_what_takes_long(command.loading()):
+        with _says_what_takes_long(command.loading() or command.begins) as timer:
             work = alike(lambda: command.ready(words, defaults))
-        with _says_what_takes_long(command.begins):
+            if command.imports:
+                timer.cancel()
             return work()
 
 
@@ -146,14 +147,14 @@ def _memory() -> str:
 
 
 @contextmanager
-def _says_what_takes_long(sentence: str) -> Iterator[None]:
-    """Say ``sentence``, if there is one, where what it is about takes longer than a moment."""
+def _says_what_takes_long(sentence: str) -> Iterator[threading.Timer]:
+    """Say ``sentence``, if there is one, where what it is about takes longer than a moment; its timer can be ended."""
     timer = threading.Timer(SLOW, talk.say, (sentence,))
     timer.daemon = True
     if os.environ.get("RANK", "0") == "0" and sentence:
         timer.start()
     try:
-        yield
+        yield timer
     finally:
         timer.cancel()
 

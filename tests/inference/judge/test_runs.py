@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from chat_server import reply, wait_for
+from commands import judge as judge_main
 from commands import score as score_main
 from judge_files import WORDS, dataset, metadata, write
 
@@ -43,6 +44,15 @@ def test_marks_become_figures_and_name_judge_and_prompts(server, call, kept, fig
     assert found.public == {"final_score": pytest.approx(100 * (1 + 3 * 0.25 + 0) / 5)}
     assert found.signature_parts["judge"] == "qwen" and found.signature_parts["prompts"].startswith("gpt4scene ")
     assert any("prompts of gpt4scene's own" in note and "gpt-4-1106-preview" in note for note in found.notes)
+
+
+def test_json_is_one_object_with_every_task(server, folder, capsys):
+    server.answer = lambda prompt: reply("5")
+    words = [f"--predictions={folder / 'out'}", f"--base_url={server.url}", "--model=qwen", "--request_limit=1"]
+    assert judge_main([*words, f"--references={folder / 'open-eqa-v0.json'}", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["open_eqa"]
+    assert list(found) == ["by_rule", "by_judge", "without_mark", "left", "path"]
+    assert found["by_judge"] == len(server.bodies) == 4
 
 
 def test_a_task_that_can_not_be_read_is_said_before_the_judge_is_asked(server, call, folder):
