@@ -100,7 +100,9 @@ class EditPanel:
         if same is None or same.label != box.label:
             self._name.value = box.label
         if self._other.options != options:
+            number = self._other.value.partition(" ")[0] if same is not None else ""
             self._other.options = options
+            self._other.value = next((one for one in options if one.partition(" ")[0] == number), options[0])
         if same is None or (same.center, same.size) != (box.center, box.size):
             self._center.value, self._size.value = box.center, np.maximum(box.size, 0.01)
         if same is None and self._cut.value:
