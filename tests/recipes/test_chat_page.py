@@ -103,6 +103,7 @@ def test_ask_click_a_number_change_the_wording_and_the_scene(page, desk):
     wait(desk, "document.querySelector('#g4s-situation textarea, #g4s-situation input')")
     ask(desk, "What is left of me?")
     wait(desk, "/needs a situation/.test(document.querySelector('#g4s-said').innerText)")
+    assert faint(desk) == []
     desk.find_element(By.CSS_SELECTOR, "#g4s-scene input").click()
     wait(desk, "document.querySelectorAll('[role=option]').length == 2")
     desk.find_elements(By.CSS_SELECTOR, "[role=option]")[1].click()
@@ -121,6 +122,7 @@ def test_uploads_are_taken_or_refused(page, desk, tmp_path):
     wait(desk, send)
     desk.execute_script(f"return {send}").send_keys(str(tmp_path / "bad.zip"))
     wait(desk, "document.querySelector('#g4s-upload-state .g4s-error')")
+    assert faint(desk) == []
     write_scene(tmp_path / "mine", "my_room", side=112)
     with zipfile.ZipFile(tmp_path / "good.zip", "w") as archive:
         for file in filter(Path.is_file, (tmp_path / "mine").rglob("*")):
