@@ -194,6 +194,7 @@ def test_a_phone_and_the_dark(desk, view):
     press(desk, f"{label.id} · {label.label}")
     shown(desk, "m\n")
     assert desk.execute_script("return document.documentElement.scrollWidth") <= 390
+    assert faint(desk) == []
     assert scheme(desk) == "light"
     open_tab(desk, "Layers")
     press(desk, "Dark page", "label")

@@ -35,7 +35,7 @@ class AnswersPanel:
     def _list(self) -> None:
         self._shown = shown_answers(self._all, self._kind.value)
         rows = tuple(
-            f"{place + 1} {VERDICTS[answer.verdict][:1]} {answer.task}: {answer.answer[:40]}"
+            f"{place + 1} {VERDICTS[answer.verdict][:1] if answer.verdict else '·'} {answer.task}: {answer.answer[:40]}"
             for place, answer in enumerate(self._shown)
         )
         self._choice.options = rows or _NOTHING

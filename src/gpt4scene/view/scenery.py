@@ -93,9 +93,17 @@ class Scenery:
             self._api.add_frame(f"/answers/{what}", show_axes=False)
             self._segments(f"/answers/{what}/boxes", boxes, 6.0 - 3 * place, color)
             for number, box in enumerate(boxes):
-                top = (box.center[0], box.center[1], box.center[2] + box.size[2] / 2 + 0.1 + 0.2 * place)
-                word = "true object" if what == "meant" else "answer"
-                self._api.add_label(f"/answers/{what}/{number}", f"{word}: {box.id} {box.label}", position=top)
+                if both := box in named and box in meant:
+                    word = "answer and true object"
+                else:
+                    word = "true object" if what == "meant" else "answer"
+                if both and what == "meant":  # said once
+                    continue
+                x, y, z = box.center  # the number and name of the object stand on top of its box, these below them
+                self._api.add_label(
+                    f"/answers/{what}/{number}", f"{word}: {box.id} {box.label}", anchor="top-center",
+                    position=(x, y, z + box.size[2] / 2 if what == "named" else z),
+                )  # fmt: skip
 
     def mark_frames(self, number: int | None) -> None:
         """Colour the frames that show object ``number``."""
@@ -291,5 +299,6 @@ def look_over(camera: Any, scene: PreparedScene, box: SceneBox | None = None) ->
         away = max(wide, deep, 2.0)
     else:
         middle, away = np.array(box.center), max(2.0, 1.5 * float(np.linalg.norm(box.size)))
+    away *= max(1.0, 1.2 / max(float(camera.aspect), 0.3))  # a phone's picture is narrow
     camera.position = middle + away * np.array([0.15, -0.85, 0.95])
     camera.look_at = middle

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import viser
 
 _STYLE = (
-    "<style>label,label *,.mantine-Notification-description,.mantine-Slider-markLabel"
+    "<style>label,label *,[role=tab],[role=tab] *,.mantine-Notification-description,.mantine-Slider-markLabel"
     "{color:var(--mantine-color-text)!important}"
     ":focus-visible{outline:3px solid #e8590c!important;outline-offset:1px}</style>"
 )
