@@ -93,12 +93,10 @@ class Scenery:
             self._api.add_frame(f"/answers/{what}", show_axes=False)
             self._segments(f"/answers/{what}/boxes", boxes, 6.0 - 3 * place, color)
             for number, box in enumerate(boxes):
-                if both := box in named and box in meant:
-                    word = "answer and true object"
-                else:
-                    word = "true object" if what == "meant" else "answer"
-                if both and what == "meant":  # said once
-                    continue
+                both = box in named and box in meant
+                if both and what == "meant":
+                    continue  # the word at the answer's box says both
+                word = "answer and true object" if both else "true object" if what == "meant" else "answer"
                 x, y, z = box.center  # the number and name of the object stand on top of its box, these below them
                 self._api.add_label(
                     f"/answers/{what}/{number}", f"{word}: {box.id} {box.label}", anchor="top-center",
