@@ -159,7 +159,7 @@ def test_every_command_stops_at_once(command, number, status, capsys, monkeypatc
 
     monkeypatch.setattr("gpt4scene.settings.flags.read", lambda *_: None)
     monkeypatch.setattr("gpt4scene.settings.config.parse", lambda *_: None)
-    monkeypatch.setattr(cli, "refuse_unknown", lambda *_, **__: None)
+    monkeypatch.setattr(cli, "refuse_wrong_flags", lambda *_, **__: None)
     module, _, function = command.function.partition(":")
     monkeypatch.setattr(importlib.import_module(module), function, work)
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]

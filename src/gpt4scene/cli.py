@@ -26,7 +26,7 @@ from gpt4scene.errors import ConfigError, DataError, Stopped, WorkError
 from gpt4scene.launched import alike
 from gpt4scene.listing import Listing
 from gpt4scene.registry import nearest
-from gpt4scene.settings.flag_list import Flag, refuse_unknown
+from gpt4scene.settings.flag_list import Flag, refuse_wrong_flags
 from gpt4scene.signals import Requests
 from gpt4scene.wide_flags import NAMES as WIDE
 from gpt4scene.wide_flags import taken_off
@@ -121,7 +121,7 @@ def _looked_at(
         return words
     words = command.flags_of(words)
     example = command.examples[0] if command.examples else ""
-    refuse_unknown(flags, [*words, *(f"--{name}" for name in defaults)], example)
+    refuse_wrong_flags(flags, [*words, *(f"--{name}" for name in defaults)], example)
     return words
 
 

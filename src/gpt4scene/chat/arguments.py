@@ -45,7 +45,7 @@ class AnsweringArguments(DecodingArguments, EngineArguments):
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuestionArguments(ModelArguments):
+class SceneQuestionArguments(ModelArguments):
     """What is asked, and about which scene."""
 
     scene: str = key("Prepared scene: its folder, its scene.json, or a folder that prepare wrote.")
@@ -63,7 +63,7 @@ class QuestionArguments(ModelArguments):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AskArguments(AnsweringArguments, QuestionArguments):
+class AskArguments(AnsweringArguments, SceneQuestionArguments):
     """One question about one scene."""
 
 

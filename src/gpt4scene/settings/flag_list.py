@@ -69,7 +69,7 @@ def _flag(one: dataclasses.Field[Any], kind: type, grouped: bool) -> Flag:
     return Flag(one.name, _takes(hint), one.metadata["help"], heading, _choices(hint), shown, needed, also)
 
 
-def refuse_unknown(flags: Sequence[Flag], words: Sequence[str], example: str = "") -> None:
+def refuse_wrong_flags(flags: Sequence[Flag], words: Sequence[str], example: str = "") -> None:
     """Raise ``ConfigError`` that names every flag in ``words`` that is none, and every one that is missing.
 
     ``example`` is a whole call. A mistake among values is not found here.

@@ -17,7 +17,7 @@ from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, Unused
 from gpt4scene.errors import ConfigError
 from gpt4scene.settings import help_text as written
 from gpt4scene.settings.arguments import Arguments, hints_of
-from gpt4scene.settings.flag_list import flags_of, name_of, refuse_unknown
+from gpt4scene.settings.flag_list import flags_of, name_of, refuse_wrong_flags
 
 Kind = TypeVar("Kind", bound=Arguments)
 _RULES = Parameter(name_transform=lambda name: name, negative=(), consume_multiple=True)
@@ -31,7 +31,7 @@ def read(kind: type[Kind], words: Sequence[str], program: str, defaults: Mapping
     words = _spelled_out(kind, words)
     given = {name_of(word) for word in words}
     words += [f"--{name}={value}" for name, value in (defaults or {}).items() if name not in given]
-    refuse_unknown(flags_of([kind]), words)
+    refuse_wrong_flags(flags_of([kind]), words)
     if fractions := _fractions(kind, words):
         raise ConfigError(*fractions)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 RECENT = 6
 """Places that are looked at. Two frames often come at once and then none for long, so a few are needed."""
@@ -37,4 +38,4 @@ class Pace:
         return min(max(LEAST_REST, 1.5 * max(self._gaps(), default=0.0)), MOST_REST)
 
     def _gaps(self) -> list[float]:
-        return [later - sooner for sooner, later in zip(self.times, self.times[1:], strict=False)]
+        return [later - sooner for sooner, later in pairwise(self.times)]

@@ -1,5 +1,6 @@
-// The table of all answers, as find.js finds and answer.js draws them. What is shown stands in the address behind the #, and nowhere else: any view and any single
-// answer has a link, and the browser's back button works. Texts become text nodes and never HTML.
+// The table of all answers, as find.js finds and answer.js draws them. What is shown stands in the address behind the #,
+// and nowhere else: any view and any single answer has a link, and the browser's back button works. Texts become text
+// nodes and never HTML.
 "use strict";
 
 const gpt4sceneReport = (() => {
