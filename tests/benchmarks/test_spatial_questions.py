@@ -30,7 +30,7 @@ def made(folder, out, *words):
 @pytest.mark.slow
 def test_question_files_are_written_without_official_files(folder, tmp_path, capsys):
     rows = made(folder, tmp_path / "out", "--seed", "3")
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     kinds = Counter(row["type_info"] for row in rows)
     for kind, count in kinds.items():
         assert f"  {kind}: {count}" in said
@@ -134,7 +134,7 @@ def test_scenes_without_a_description_are_counted(folder, tmp_path, capsys):
     (copy / "scenes" / plan(0).scene_id / "scene.json").unlink()
     rows = made(copy, tmp_path / "out")
     assert {row["scene_id"] for row in rows} == {plan(1).scene_id}
-    assert "1 x scene without scene.json" in capsys.readouterr().out
+    assert "1 x scene without scene.json" in capsys.readouterr().err
     (copy / "scenes" / plan(1).scene_id / "scene.json").write_text("{")
     assert annotate(["--task", TASK, "--scenes", copy, "--out", tmp_path / "more"]) != 0
     assert "scene.json: is damaged" in capsys.readouterr().err
@@ -168,4 +168,4 @@ def test_scenes_of_an_earlier_version_are_counted_with_the_way_out(tmp_path, cap
     path.write_text(json.dumps(content))
     kinds = {row["type_info"] for row in made(copy, tmp_path / "out")}
     assert "room_size_estimation" not in kinds and "object_abs_distance" in kinds
-    assert "1 x scene prepared by an earlier version" in (said := capsys.readouterr().out) and "--overwrite" in said
+    assert "1 x scene prepared by an earlier version" in (said := capsys.readouterr().err) and "--overwrite" in said
