@@ -10,6 +10,7 @@ import torch
 
 from gpt4scene.errors import DataError
 from gpt4scene.model.inputs import row_losses
+from gpt4scene.report.training import page_at_end
 from gpt4scene.settings.config import parse
 from gpt4scene.training import sft
 
@@ -67,8 +68,10 @@ def test_the_first_broken_loss_stops_and_leaves_what_was_good(flags, tmp_path, b
 def test_a_broken_gradient_stops(flags, tmp_path, break_row, keys):
     break_row(math.nan, gradient_only=True)
     with pytest.raises(DataError, match=r"step 1: the gradient .*row \d"):
-        sft.run(parse(flags(tmp_path / "run", **keys)))
+        sft.run(parse(flags(tmp_path / "run", **keys)), page_at_end)
     assert not (tmp_path / "run" / WEIGHTS).exists()
+    page = (tmp_path / "run/index.html").read_text()
+    assert "The run failed: DataError: step 1: the gradient " in page and "before its first figures" in page
 
 
 @pytest.mark.parametrize("keys", [{}, {"bf16": True}, {"pure_bf16": True}, {"finetuning_type": "lora"}])

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -117,6 +118,30 @@ def test_commands_go_on_with_what_is_there(run):
     )
 
 
+def test_a_run_that_failed_before_its_first_figures_is_told_and_started_again(run, capsys):
+    for name in ("trainer_log.jsonl", "eval_answers.jsonl"):
+        (run / name).unlink()
+    shutil.rmtree(run / "checkpoint-30")
+    about = json.loads((run / "run.json").read_text())
+    about |= {"status": "failed", "note": "OutOfMemoryError: 66.53 GiB"}
+    again = "torchrun --nproc_per_node 2 src/train.py &#39;my file.yaml&#39;"
+    given = "--model_name_or_path base --learning_rate 0.001"
+    for flags, words, overwrites in (
+        (given.split(), f"{given} --resume_from_checkpoint auto", False),
+        ([*given.split(), "--resume_from_checkpoint", "auto"], f"{given} --resume_from_checkpoint auto", False),
+        (["--overwrite_output_dir", "true"], "--overwrite_output_dir true", True),
+    ):
+        about["config"]["flags"] = ["my file.yaml", *flags]
+        about["config"]["tuning"]["overwrite_output_dir"] = overwrites
+        (run / "run.json").write_text(json.dumps(about))
+        page_at_end(str(run))
+        assert f"the run as a page: {run / 'index.html'}" in capsys.readouterr().err
+        text = (run / "index.html").read_text()
+        assert "The run failed: OutOfMemoryError: 66.53 GiB." in text and "before its first figures" in text
+        assert commands(text) == [f"{again} {words}"]
+        assert 'id="curves"' not in text and 'id="answers"' not in text
+
+
 def test_a_run_of_the_public_project_has_a_page(tmp_path):
     history = [{"step": step, "loss": 2 / step, "learning_rate": 5e-6} for step in (10, 20)]
     (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": history, "max_steps": 20}))
@@ -141,7 +166,7 @@ def test_the_command_makes_the_page_again_and_refuses_what_is_none(run, tmp_path
     ):
         assert main(words) == 2
         assert said in capsys.readouterr().err
-    assert main(["--run", str(tmp_path)]) == 1 and "holds no figures" in capsys.readouterr().err
+    assert main(["--run", str(tmp_path)]) == 1 and "holds no training run" in capsys.readouterr().err
 
 
 def test_a_page_of_somebody_else_is_left_alone_and_the_run_is_not_broken(run, tmp_path, capsys):
@@ -152,7 +177,7 @@ def test_a_page_of_somebody_else_is_left_alone_and_the_run_is_not_broken(run, tm
     assert (run / "index.html").read_text() == "mine"
     assert "warning: the page about the run was not written: " in capsys.readouterr().err
     page_at_end(str(tmp_path / "nothing"))
-    assert capsys.readouterr().err == "", "a run that ended before its first figure has no page"
+    assert capsys.readouterr().err == "", "where nothing was left, there is nothing to tell"
     (run / "index.html").unlink()
     page_at_end(str(run))
     assert f"the run as a page: {run / 'index.html'}" in capsys.readouterr().err

@@ -111,7 +111,7 @@ def read_run(folder: str | Path) -> RunRecord:
     """Return what the folder says of its run.
 
     A file that is not there leaves its part empty, and one that can't be read leaves a note besides. Raises
-    ``DataError`` where the folder is missing, or has no figures of any run.
+    ``DataError`` where the folder is missing, or has neither figures of a run nor a ``run.json`` of training.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -124,19 +124,19 @@ def read_run(folder: str | Path) -> RunRecord:
     results: dict[str, float] = {}
     for name in RESULTS:
         results |= _finite(_tried(lambda name=name: _object(folder / name), {}, notes))
-    if not log and not results:
+    if not (log or results or _of_training(about)):
         reason = f" ({notes[0]})" if notes else ""
         raise DataError(
-            f"{folder}: holds no figures of a training run: neither {LOG} nor {STATE} nor {RESULTS[0]} has "
-            f"any{reason}; name the output_dir of a run that has logged a step"
+            f"{folder}: holds no training run: no {RUN} of one, and neither {LOG} nor {STATE} nor {RESULTS[0]} has "
+            f"figures{reason}; name the output_dir of a run"
         )
     answers = _tried(lambda: _read_answers(folder / ANSWERS), [], notes)
     return RunRecord(folder, about, log, answers, results, total, newest_checkpoint(folder), tuple(notes))
 
 
-def has_figures(folder: str | Path) -> bool:
-    """Return whether a run has left figures in the folder."""
-    files = [Path(folder) / name for name in (LOG, STATE, *RESULTS)]
+def has_run(folder: str | Path) -> bool:
+    """Return whether a training run has left something in the folder: its ``run.json``, or figures."""
+    files = [Path(folder) / name for name in (RUN, LOG, STATE, *RESULTS)]
     return any(file.is_file() and file.stat().st_size for file in files)
 
 
@@ -158,6 +158,11 @@ def seconds_of(written: object) -> float | None:
         return None
     days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
     return float(((24 * days + hours) * 60 + minutes) * 60 + seconds)
+
+
+def _of_training(about: Mapping[str, Any]) -> bool:
+    """Return whether a ``run.json`` is that of a training: it says how the run stands, and has settings."""
+    return isinstance(about.get("status"), str) and isinstance(about.get("config"), Mapping)
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -24,6 +24,7 @@ LIMITS = ("image_resolution", "image_max_pixels", "image_min_pixels", "crop_to_p
 _SIDE = 512
 """What ``image_resolution`` is when left out."""
 _DISTRIBUTED = "src/train.py"
+_RESUME = "--resume_from_checkpoint"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class NextStep:
 
 def next_steps(record: RunRecord) -> list[NextStep]:
     """Return what can be done with what the run has left, in the order in which it usually is."""
-    found = [_resume(record)] if _unfinished(record) else []
+    found = [_again(record)] if _unfinished(record) else []
     model = trained_model(record)
     if model is None:
         return found
@@ -98,28 +99,37 @@ def _has_weights(folder: Path) -> bool:
     return any(file.suffix in (".safetensors", ".bin") and "model" in file.name for file in folder.iterdir())
 
 
-def _resume(record: RunRecord) -> NextStep:
-    does = "Go on with the training"
+def _again(record: RunRecord) -> NextStep:
+    """Return how an unfinished run is gone on with, or started again where it has no checkpoint."""
     words = [str(word) for word in record.items("config", "flags")]
-    if record.checkpoint is None:
-        return NextStep(
-            does,
-            "",
-            "There is no complete checkpoint to go on from. Lower save_steps, so that the next run leaves some.",
-        )
+    if record.checkpoint is not None:
+        does, about = "Go on with the training", f"It goes on after {record.checkpoint.name}, in {_then(record)}."
+        if not words:
+            return NextStep(does, "", "Call it as before, with --resume_from_checkpoint true behind it.")
+        return _call(record, does, about, [*_without("resume_from_checkpoint", words), _RESUME, "true"])
+    does, about = "Start the training again", "There is no complete checkpoint to go on from."
+    if not record.log:
+        about += " It ended before its first figures: mend first what stands at the top of this page."
+    else:
+        about += " Lower save_steps, so that the next run leaves some."
     if not words:
-        return NextStep(does, "", "Call it as before, with --resume_from_checkpoint true behind it.")
-    again = shlex.join([*_without("resume_from_checkpoint", words), "--resume_from_checkpoint", "true"])
+        return NextStep(does, "", about)
+    if record.part("config", "tuning").get("overwrite_output_dir"):
+        return _call(record, does, about, words)
+    return _call(record, does, about, [*_without("resume_from_checkpoint", words), _RESUME, "auto"])
+
+
+def _call(record: RunRecord, does: str, about: str, words: Sequence[str]) -> NextStep:
+    """Return a step whose command trains with these words, started as the run was."""
     processes, here = record.count("hardware", "processes") or 1, len(record.items("hardware", "accelerators"))
-    about = f"It goes on after {record.checkpoint.name}, in {_then(record)}."
     if processes == 1:
-        return NextStep(does, f"{program()} train {again}", about)
+        return NextStep(does, f"{program()} train {shlex.join(words)}", about)
     if here and processes > here:
         about += (
             f" The run had {processes} processes on several machines: start it there as before, with this at its end."
         )
-        return NextStep(does, f"{_DISTRIBUTED} {again}", about)
-    return NextStep(does, f"torchrun --nproc_per_node {processes} {_DISTRIBUTED} {again}", about)
+        return NextStep(does, f"{_DISTRIBUTED} {shlex.join(words)}", about)
+    return NextStep(does, f"torchrun --nproc_per_node {processes} {_DISTRIBUTED} {shlex.join(words)}", about)
 
 
 def _without(key: str, words: Sequence[str]) -> list[str]:
