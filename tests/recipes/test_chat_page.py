@@ -112,6 +112,12 @@ def test_ask_click_a_number_change_the_wording_and_the_scene(page, desk):
     assert complaints(desk) == []
 
 
+def test_its_address_alone_goes_to_stdout(page, capsys):
+    page.say()
+    printed, said = capsys.readouterr()
+    assert printed == f"{page.address}\n" and "press Ctrl-C to end" in said
+
+
 def test_uploads_are_taken_or_refused(page, desk, tmp_path):
     from selenium.webdriver.common.by import By
 

@@ -119,7 +119,8 @@ class Page:
 
     def say(self) -> None:
         """Say where the page is, and who else can see it."""
-        talk.say(f"page at {self.address}; Ctrl-C stops")
+        talk.say("the page is up; press Ctrl-C to end")
+        talk.result(self.address)
         if self._arguments.host not in ON_THIS_MACHINE:
             talk.note(f"whoever reaches {self._arguments.host} may ask, and see the scenes")
         if self._arguments.share:

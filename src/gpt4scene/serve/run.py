@@ -76,7 +76,7 @@ async def serve(
     chat = Chat(name, loaded.scheduler, loaded.encoder, images, pool, bounds, fingerprint=loaded.fingerprint)
     ending = _Ending(chat, grace)
     server = Server(build_app(chat, key), ending.begin, grace, ending.force)
-    server.ready = lambda: talk.say(f"model {name} at {address_of(bound)}; Ctrl-C stops")
+    server.ready = lambda: _say_ready(name, address_of(bound))
     chat.on_failure = lambda: ending.after_failure(server)
     try:
         await server.serve(sockets=[bound])
@@ -85,6 +85,11 @@ async def serve(
     if chat.engine.failure is not None:
         raise WorkError(f"the engine has failed: {chat.engine.failure}") from chat.engine.failure
     return (ending.cut, server.stopped_by) if ending.cut and server.stopped_by is not None else None
+
+
+def _say_ready(name: str, address: str) -> None:
+    talk.say(f"model {name} is ready; press Ctrl-C to end")
+    talk.result(address)
 
 
 class _Ending:
