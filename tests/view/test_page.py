@@ -1,4 +1,4 @@
-"""The 3D view in a real browser: look, choose, edit, switch, two people, a phone, and the dark."""
+"""The 3D view in a real browser: look, choose, edit, see answers, switch, two people, a phone, and the dark."""
 
 import json
 import os
@@ -21,6 +21,7 @@ from gpt4scene.demo.plan import draw_plan
 from gpt4scene.demo.rooms import View, write_room
 from gpt4scene.files.prepared import find_scenes
 from gpt4scene.scenes.prepare import PrepareArguments, prepare
+from gpt4scene.view.answers import SceneAnswer
 from gpt4scene.view.links import address
 from gpt4scene.view.rooms import Rooms, named
 from gpt4scene.view.run import start
@@ -44,7 +45,15 @@ def edits(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def view(prepared_rooms, edits):
-    running = start(Rooms(named(find_scenes([prepared_rooms])), save=str(edits)), port=8480)
+    rooms = Rooms(named(find_scenes([prepared_rooms])), save=str(edits))
+    first, second = rooms.open("boxes").scene.objects[:2]
+    rooms.answers = {
+        "boxes": [
+            SceneAnswer("ScanQA", "Which <b>colour</b>?", "red", ("red",), "right", ""),
+            SceneAnswer("ScanRefer", "The large one.", "<OBJ000>.", (), "wrong", "no overlap", (first,), (second,)),
+        ]
+    }
+    running = start(rooms, port=8480)
     yield running
     running.stop()
 
@@ -116,6 +125,7 @@ def test_look_choose_edit_and_switch(desk, view, edits):
     open_tab(desk, "Objects")
     shown(desk, f"{first.id} · <i>throne</i>")
     choose_by_a_click(desk, view, second)
+    look_at_answers(desk, second)
 
     mine = desk.current_window_handle
     desk.switch_to.new_window("tab")  # another person: own choice, the same edits
@@ -182,6 +192,24 @@ def choose_by_a_click(desk, view, box):
     until(
         lambda: field(desk, "Link").get_attribute("value").endswith(f"/object/{box.id}"), "the object that is clicked"
     )
+
+
+def look_at_answers(desk, meant):
+    """Step to the answer about objects: both its boxes stand in the room, and go with it."""
+    drawn = (
+        "const nodes = Object.entries(window.__viserMutable.nodeRefFromName).filter(([, node]) => node?.parent);"
+        "return nodes.map(([name]) => name).filter((name) => name.startsWith('/answers/'))"
+    )
+    open_tab(desk, "Answers")
+    shown(desk, "Which <b>colour</b>?")
+    assert desk.execute_script(drawn) == []
+    press(desk, "next")
+    shown(desk, f"true object {meant.id} {meant.label} (green, thin)")
+    until(lambda: {"/answers/named/boxes", "/answers/meant/boxes"} <= set(desk.execute_script(drawn)), "both boxes")
+    shown(desk, "✗ wrong — no overlap")
+    press(desk, "previous")
+    shown(desk, "✓ right")
+    until(lambda: desk.execute_script(drawn) == [], "no boxes")
 
 
 def test_a_phone_and_the_dark(desk, view):
