@@ -10,7 +10,8 @@ import pytest
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_pyright_is_clean(root):
-    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson", "src"]
+    settings = str(root / "pyproject.toml")  # else a pyrightconfig.json of any folder above would win
+    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson", "--project", settings]
     try:
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=800)
         found = json.loads(done.stdout)
