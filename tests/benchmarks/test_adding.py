@@ -17,6 +17,14 @@ from gpt4scene.demo import tiny_model
 SCENES = ("scene0011_00", "scene0015_00")
 COUNTS = {"chair": 2, "lamp": 1}
 LAST = '        "multi3dref:BENCHMARK",\n'
+CALLS = """
+import json, sys
+from gpt4scene.cli import main
+for words in json.loads(sys.argv[1]):
+    if status := main(words):
+        sys.exit(f"{words}: exit {status}")
+"""
+"""All commands in one process: they start in many seconds."""
 
 
 @pytest.fixture
@@ -59,39 +67,31 @@ def workplace(tmp_path):
 def test_one_file_and_one_line_are_enough_for_every_command(source, workplace):
     environment = os.environ | {"PYTHONPATH": str(source), "HF_HUB_OFFLINE": "1"}
 
-    def gpt4scene(command, **flags):
-        words = [word for name, value in flags.items() for word in (f"--{name}", *str(value).split())]
-        called = [sys.executable, "-m", "gpt4scene", command, *words]
+    def gpt4scene(*calls):
+        called = [sys.executable, "-c", CALLS, json.dumps([call.split() for call in calls])]
         done = subprocess.run(called, cwd=workplace, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr
 
-    made = gpt4scene("annotate", raw="raw", scenes="scenes", out="rows", split="train")
+    made = gpt4scene(
+        "annotate --raw raw --scenes scenes --out rows --split train",
+        "annotate --raw raw --scenes scenes --out questions --split val",
+        "train --model_name_or_path model --dataset sharegpt_data_chat_scene_1_images_3D_mark --dataset_dir rows"
+        " --output_dir run --image_resolution 56 --per_device_train_batch_size 4 --max_steps 1 --save_strategy no",
+        "infer --model run --annotation_dir questions --output_dir answers --image_resolution 56 --max_new_tokens 4",
+    )
     assert "counting: 4 rows" in made and "skipped, for want of official files: scanqa, " in made
-    gpt4scene("annotate", raw="raw", scenes="scenes", out="questions", split="val")
     asked = json.loads((workplace / "questions" / "counting_val.json").read_text())
     assert [row["ref_captions"] for row in asked] == [["2"], ["1"]] * 2
-    gpt4scene(
-        "train",
-        model_name_or_path="model",
-        dataset="sharegpt_data_chat_scene_1_images_3D_mark",
-        dataset_dir="rows",
-        output_dir="run",
-        image_resolution=56,
-        per_device_train_batch_size=4,
-        max_steps=1,
-        save_strategy="no",
-    )
-    gpt4scene(
-        "infer", model="run", annotation_dir="questions", output_dir="answers", image_resolution=56, max_new_tokens=4
-    )
     perfect = [{**row, "pred": {"1": "One.", "2": "Two."}[row["ref_captions"][0]]} for row in asked]
     (workplace / "perfect").mkdir()
     (workplace / "perfect" / "counting.json").write_text(json.dumps(perfect))
-    gpt4scene("score", compare="answers perfect", annotation_dir="questions", json="gain.json")
+    gpt4scene(
+        "score --compare answers perfect --annotation_dir questions --json gain.json",
+        "report --predictions answers --annotation_dir questions --out pages",
+    )
     gain = json.loads((workplace / "gain.json").read_text())["counting"]["Acc"]
     assert (gain["second"], gain["rows"]) == (1.0, 4)
-    gpt4scene("report", predictions="answers", annotation_dir="questions", out="pages")
     page = (workplace / "pages" / "index.html").read_text(encoding="utf-8")
     assert "Counting" in page and "Acc" in page
     assert "How many chairs are in the room?" in (workplace / "pages" / f"scenes/{SCENES[0]}.html").read_text()

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 
 import pytest
 
@@ -10,11 +9,11 @@ from gpt4scene.metrics.java import coco_folder, find_java
 
 
 @pytest.mark.slow
-def test_both_sides_agree(root, tmp_path):
+def test_both_sides_agree(python, root, tmp_path):
     if find_java() is None or coco_folder() is None:
         pytest.skip("the bench needs Java and pycocoevalcap")
     out = tmp_path / "bench.json"
-    command = [sys.executable, str(root / "scripts" / "bench" / "score.py"), "--small", "--repeats", "1"]
+    command = [python, str(root / "scripts" / "bench" / "score.py"), "--small", "--repeats", "1"]
     subprocess.run([*command, "--json", str(out)], check=True, capture_output=True)
     result = json.loads(out.read_text())["results"][0]
     assert result["equal"] is True

@@ -295,17 +295,16 @@ def scanqa_cleaned(answer):
     return scanqa.WAYS["llava3d"].answer(answer)
 
 
-def video_3d_llm(said, wanted):
+def video_3d_llm(said, wanted, meteor):
     """pycocoevalcap on texts that no tokenizer saw. METEOR waits for ever on a line break: a space here."""
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
-    from pycocoevalcap.meteor.meteor import Meteor
     from pycocoevalcap.rouge.rouge import Rouge
 
     answers = {number: [each.replace("\n", " ")] for number, each in enumerate(said)}
     references = {number: list(each) for number, each in enumerate(wanted)}
     found = dict(zip(TEXT_METRICS[:4], Bleu(4).compute_score(references, answers, verbose=0)[0], strict=True))
-    for name, scorer in (("METEOR", Meteor()), ("ROUGE_L", Rouge()), ("CIDEr", Cider())):
+    for name, scorer in (("METEOR", meteor), ("ROUGE_L", Rouge()), ("CIDEr", Cider())):
         found[name] = float(scorer.compute_score(references, answers)[0])
     return found
 
@@ -314,14 +313,17 @@ def video_3d_llm(said, wanted):
 def test_raw_figures_are_those_of_pycocoevalcap_without_a_tokenizer(oracle, monkeypatch):
     if find_java() is None or coco_folder() is None:
         pytest.skip("METEOR needs Java and pycocoevalcap")
+    from pycocoevalcap.meteor.meteor import Meteor
+
     monkeypatch.setenv("PATH", str(Path(find_java()).parent), prepend=os.pathsep)  # where pycocoevalcap looks
     found = score_folder(oracle / "predictions", oracle / "annotation", ["scanqa", "scan2cap"], "raw")
     rows = read_predictions(oracle / "predictions", "scanqa").rows
-    public = video_3d_llm([each.pred.rstrip(".") for each in rows], [each.texts for each in rows])
+    meteor = Meteor()  # once: it starts in many seconds
+    public = video_3d_llm([each.pred.rstrip(".") for each in rows], [each.texts for each in rows], meteor)
     right = sum(each.pred in each.texts for each in rows) / len(rows)
     assert found["scanqa"].scores == pytest.approx({"EM1": right, **public}, abs=1e-12)
     annotation = Annotation(oracle / "annotation")
     groups = BENCHMARKS["scan2cap"].under("raw").text_groups
     (group,) = groups(read_predictions(oracle / "predictions", "scan2cap").rows, annotation).values()
-    public = video_3d_llm(group.answers, group.references)
+    public = video_3d_llm(group.answers, group.references, meteor)
     assert found["scan2cap"].scores == pytest.approx({f"{name}@0.50": one for name, one in public.items()}, abs=1e-12)

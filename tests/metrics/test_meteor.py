@@ -30,15 +30,17 @@ PAIRS = [
 
 
 @pytest.mark.slow
-def test_groups_score_as_the_program_says(programs):
-    """``EVAL`` of the program on the same statistics, all pairs together and one by one."""
+def test_groups_score_as_the_program_says(programs, tmp_path):
+    """``EVAL`` of the program on the same statistics, all pairs together and one by one; it needs no paraphrases."""
     java, coco = programs
     groups = [PAIRS, *([pair] for pair in PAIRS)]
     with Meteor(java, coco, PAIRS) as meteor:
         ours = [float(score(meteor.statistics(group).sum(axis=0))) for group in groups]
         lines = meteor._programs[0].answers()
     sent = "EVAL ||| " + " ||| ".join(lines) + "\n"
+    (tmp_path / "none.gz").write_bytes(gzip.compress(b""))
     command = [java, "-Xmx2G", "-jar", str(coco / JAR), "-", "-", "-stdio", "-l", "en", "-norm"]
+    command += ["-a", str(tmp_path / "none.gz")]
     said = subprocess.run(command, input=sent, capture_output=True, text=True, check=True).stdout.split()
     assert ours == pytest.approx([float(said[-1]), *map(float, said[:-1])], abs=1e-12)
 

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -126,17 +124,6 @@ def environment():
 def torchrun(forked):
     """Return a function that runs ``words`` on two processes from ``folder`` and returns the finished process."""
     return forked.run
-
-
-@pytest.fixture
-def real_torchrun(environment):
-    """``torchrun`` by the real command, which imports everything three times."""
-
-    def run(words: list[str], folder: Path) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *words]
-        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=170)
-
-    return run
 
 
 @pytest.fixture

@@ -182,7 +182,7 @@ def test_a_broken_loss_on_one_process_stops_all(torchrun, flags, tmp_path, way):
 
 
 @needs_deepspeed
-def test_the_public_command(real_torchrun, workshop, root, tmp_path):
+def test_the_public_command(torchrun, workshop, root, tmp_path):
     paths = {
         "tokenizer/qwen2vl_full_sft_mark_32_3D_img512/": tmp_path / "tokens/",
         "./ckpts/models--Qwen--Qwen2-VL-7B-Instruct/": workshop / "model",
@@ -192,7 +192,7 @@ def test_the_public_command(real_torchrun, workshop, root, tmp_path):
     }
     (tmp_path / "data").symlink_to(workshop / "data")
     words = [str(paths.get(word, word)) for word in shlex.split(PUBLIC_COMMAND)]
-    done = real_torchrun([str(root / "src/train.py"), *words], tmp_path)
+    done = torchrun([str(root / "src/train.py"), *words], tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "4 questions a step (2 on each of 2 processes, one by one)" in done.stderr
     assert done.stderr.count("flash_attn: fa2 needs the package flash-attn") <= 1
