@@ -137,7 +137,7 @@ def test_the_whole_demo_in_small(tmp_path, capsys):
     page, look, ask = capsys.readouterr().out.splitlines()
     assert page == f"open the page: {out / 'index.html'}" and "run/index.html" in (out / "index.html").read_text()
     assert look.endswith(f"gpt4scene view {out}/scenes")
-    assert ask.endswith(f"gpt4scene chat --model {out}/run --scenes {out}/scenes --image_resolution 112")
+    assert ask.endswith(f"gpt4scene chat --model {out}/run --scenes {out}/scenes --image_resolution 112 --task scanqa")
     assert f"--model {out}/run --annotation_dir {out}/annotation" in (out / "run/index.html").read_text()
     summary = json.loads((out / "summary.json").read_text())
     assert set(summary["scores"]) == set(COLUMNS)
