@@ -50,8 +50,8 @@ def test_pages_that_code_names_exist():
 def test_every_image_is_used_and_has_a_text():
     texts = re.sub(r"`[^`\n]*`", "", "".join(without_code(path.read_text(encoding="utf-8")) for path in pages()))
     folder = ROOT / "docs" / "images"
-    unused = [path.name for path in folder.iterdir() if path.suffix != ".py" and path.name not in texts]
-    assert not unused
+    images = [path.name for path in folder.iterdir() if path.is_file() and path.suffix != ".py"]
+    assert len(images) > 5 and not [name for name in images if name not in texts]
     assert not re.findall(r"!\[\]\(|<img(?![^>]* alt=)", texts)
 
 
