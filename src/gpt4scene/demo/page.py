@@ -34,8 +34,6 @@ CONTROLS = ("commonest", "wording", "swapped")
 ANSWERS = {"after": "annotation", "held_out": "annotation_held_out"}
 """Answers that get pages of their own -> folder of their questions."""
 GROUPS = {"annotation": "training room", "annotation_held_out": "held out"}
-LEARNED = ("--task", "scanqa")
-"""The wording that a page to ask the demo's model begins with: it knows those alone that it learned."""
 LEVEL = 0.05
 """Two figures that differ by less are called level: 5 of the tables' points."""
 
@@ -141,9 +139,13 @@ def view_command(out: Path) -> str:
 
 
 def chat_command(out: Path, settings: Mapping[str, Any]) -> str:
-    """Return the command that opens a page to ask the demo's model; images are as large as it learned them."""
+    """Return the command that opens a page to ask the demo's model.
+
+    Images are as large as it learned them, and the page begins with a wording that it learned: it knows no others.
+    """
+    wording = ("--task", next(iter(BENCHMARKS)))
     side = ["--image_resolution", str(settings["image_resolution"])] if "image_resolution" in settings else []
-    return f"{program()} {written('chat', '--model', out / 'run', '--scenes', out / 'scenes', *side, *LEARNED)}"
+    return f"{program()} {written('chat', '--model', out / 'run', '--scenes', out / 'scenes', *side, *wording)}"
 
 
 def _losses(out: Path) -> Curve | None:
