@@ -150,9 +150,9 @@ def test_methods_on_two_processes_are_those_of_one(on_two, train, losses_of, tmp
     zero = {"zero_optimization": {"stage": 3}, "train_micro_batch_size_per_gpu": "auto"}
     (tmp_path / "z3.json").write_text(json.dumps(zero | {"gradient_accumulation_steps": "auto"}))
     rates, plus, dora, beside = "rates of parts", "LoRA+ and a rate for the tower", "DoRA", "additional_target"
-    ways = [(name, "ddp", {}) for name in ("QLoRA, 4 bit", "GaLore", "Muon")]
-    ways += [(name, "fsdp", {"fsdp": "full_shard"}) for name in (rates, dora, beside)]
-    ways += [(name, "zero", {"deepspeed": tmp_path / "z3.json"}) for name in (plus, dora)]
+    ways = [(name, "ddp", {}) for name in ("QLoRA, 4 bit", "GaLore", "Muon", rates)]
+    ways += [(name, "fsdp", {"fsdp": "full_shard"}) for name in (plus, rates, dora, beside)]
+    ways += [(name, "zero", {"deepspeed": tmp_path / "z3.json"}) for name in (plus, dora, beside)]
     on_two({f"{name}, {way}": METHODS[name][0] | keys for name, way, keys in ways})
     alone = {name: train(tmp_path / name, **METHODS[name][0]) for name in {name for name, _, _ in ways}}
     for name, way, _ in ways:
