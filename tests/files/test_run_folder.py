@@ -4,7 +4,7 @@ import math
 import pytest
 
 from gpt4scene.errors import DataError
-from gpt4scene.files.run_folder import has_run, is_page, newest_checkpoint, read_run, seconds_of
+from gpt4scene.files.run_folder import is_page, newest_checkpoint, read_run, seconds_of
 
 
 def lines(*rows):
@@ -61,7 +61,6 @@ def test_a_folder_without_figures_is_refused(inside, tmp_path):
         (tmp_path / "trainer_log.jsonl").write_text("" if inside == "an empty log" else "[1]\n")
     with pytest.raises(DataError, match="holds no training run: no run.json of one"):
         read_run(tmp_path)
-    assert has_run(tmp_path) == (inside == "a list")
     with pytest.raises(DataError, match="there is no such folder"):
         read_run(tmp_path / "gone")
 
@@ -69,7 +68,7 @@ def test_a_folder_without_figures_is_refused(inside, tmp_path):
 def test_a_run_that_ended_before_its_first_figures_is_one(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"status": "failed", "note": "why", "config": {"tuning": {}}}))
     record = read_run(tmp_path)
-    assert has_run(tmp_path) and record.word("note") == "why" and not record.log and not record.results
+    assert record.word("note") == "why" and not record.log and not record.results
     (tmp_path / "run.json").write_text(json.dumps({"status": "failed"}))
     with pytest.raises(DataError, match="holds no training run"):
         read_run(tmp_path)

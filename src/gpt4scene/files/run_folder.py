@@ -134,12 +134,6 @@ def read_run(folder: str | Path) -> RunRecord:
     return RunRecord(folder, about, log, answers, results, total, newest_checkpoint(folder), tuple(notes))
 
 
-def has_run(folder: str | Path) -> bool:
-    """Return whether a training run has left something in the folder: its ``run.json``, or figures."""
-    files = [Path(folder) / name for name in (RUN, LOG, STATE, *RESULTS)]
-    return any(file.is_file() and file.stat().st_size for file in files)
-
-
 def is_page(file: Path) -> bool:
     """Return whether the file is the page of a run."""
     return file.is_file() and PAGE_MARK.encode() in file.read_bytes()[:2000]

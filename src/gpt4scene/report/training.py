@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gpt4scene import talk
-from gpt4scene.files.run_folder import has_run
 from gpt4scene.training import sft
 
 
@@ -19,15 +18,14 @@ def main(words: Sequence[str]) -> int:
 
 
 def page_at_end(output_dir: str) -> None:
-    """Write the page of a run that has ended, and say where it is; nothing where it has left nothing.
+    """Write the page of a run that has ended, and say where it is.
 
     A page that can't be written is a warning: the run itself has ended as it has.
     """
     from gpt4scene.report.run_page import write_run_page
 
     try:
-        if has_run(output_dir):
-            talk.say(f"the run as a page: {write_run_page(output_dir)}")
+        talk.say(f"the run as a page: {write_run_page(output_dir)}")
     except Exception as error:  # noqa: BLE001 (whatever it is, weights and figures are saved)
         reason = " ".join(str(error).split()) or type(error).__name__
         talk.warning(f"the page about the run was not written: {reason}")
